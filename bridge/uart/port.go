@@ -1,0 +1,95 @@
+package uart
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+)
+
+// Errors that callers branch on.
+var (
+	// ErrClosed is returned by every call on a Port that Close has ended.
+	ErrClosed = errors.New("port closed")
+	// ErrNotCarried says that a host cannot carry what was asked; NotCarried names the operation.
+	ErrNotCarried = errors.New("not carried by this port host")
+)
+
+// NotCarried returns ErrNotCarried with the operation and the host named.
+func NotCarried(host, operation string) error {
+	return fmt.Errorf("%s: %s: %w", host, operation, ErrNotCarried)
+}
+
+// Port is a virtual serial port, seen from the side that the application does not see: one ordered stream of what
+// the application does, and a way to give it what the device does.
+//
+// Next has one caller, Write and ReportLine share one caller; SetModem, Retire and Close may be called by anyone at
+// any time. After Close every blocked and every later call returns ErrClosed.
+type Port interface {
+	// Next waits for the next thing that the application did and returns it: bytes (Kind is KindData), or one
+	// Event. The bytes belong to the port and are valid until the following call. An event is never returned
+	// before bytes that the application wrote before it, where the host can know their order. It waits for the
+	// application only, never for a Write; it fails with ErrClosed, or when the port is lost for good.
+	Next() (p []byte, e Event, err error)
+
+	// Write gives bytes from the device to the application. It blocks while the application does not read: that is
+	// the back pressure. When nobody has the port open any more it returns at once; n counts what the application
+	// can read, the rest was dropped. It does not keep p.
+	Write(p []byte) (n int, err error)
+
+	// SetModem shows the device's modem state to the application. It never blocks.
+	SetModem(m ModemState) error
+
+	// ReportLine reports what the far UART saw: parity and framing errors belong to the next byte written, break
+	// and overrun are given at once.
+	ReportLine(l LineState) error
+
+	// Fidelity is what this port carries. It is constant for the port's life.
+	Fidelity() Fidelity
+
+	// Name is the device that the application really opens: /dev/pts/4, ttyUSB1, COM9.
+	Name() string
+
+	// Retire takes the port's path away, so that nobody new can open it; who has it open keeps it. Idempotent.
+	Retire() error
+
+	// Close ends the port: the path goes, the application's calls fail as its host's unplugged ports do, every
+	// blocked call returns. Idempotent.
+	Close() error
+}
+
+// PortConfig is what a Host needs to make a port.
+type PortConfig struct {
+	Path  string      // where the application finds it: /dev/ttyV0
+	Owner string      // user name or number; empty: as the system makes it
+	Group string      // group name or number; empty: the host's default
+	Mode  fs.FileMode // permission bits; 0: the host's default
+
+	// Unsent says how long the far UART will still need at least; 0: it is empty as far as is known. From any
+	// goroutine, never blocks; ask again after that time. nil counts as always 0. A host that can drain says
+	// "empty" only when this is 0, its own queue is empty and the bytes that it lent have come back (the following
+	// Next).
+	Unsent func() time.Duration
+
+	// Urgent is called as soon as a purge or the last close is known, before its place in the stream is reached;
+	// the same event comes from Next later. It never blocks. nil: nobody wants to know.
+	Urgent func(Event)
+
+	// Log takes what a user should know and no caller can act on. nil: slog.Default().
+	Log *slog.Logger
+}
+
+// Host makes ports of one kind.
+type Host interface {
+	// Name is the host's word in configuration and log: pty, kernel, com0com.
+	Name() string
+	// Check is nil where the host works on this machine, else the reason and the way out, in one line.
+	Check() error
+	// Fidelity is what this host's ports carry.
+	Fidelity() Fidelity
+	// Open makes a port. When it returns, the port's path exists and is ready to be opened: coding DefaultCoding,
+	// raw, no echo, no flow control, owner and mode already set.
+	Open(ctx context.Context, config PortConfig) (Port, error)
+}

@@ -1,0 +1,22 @@
+package uart
+
+// Purge has the values of RFC 2217's PURGE-DATA, seen from the application: rx is what it has not read yet, tx what
+// it wrote and the line has not carried yet.
+type Purge uint8
+
+const (
+	PurgeRx   Purge = 1
+	PurgeTx   Purge = 2
+	PurgeBoth Purge = 3
+)
+
+var purgeNames = []bitName{{uint8(PurgeRx), "rx"}, {uint8(PurgeTx), "tx"}}
+
+// String returns "rx", "tx" or "rx|tx"; "none" for the zero value.
+func (p Purge) String() string { return formatBits(uint8(p), purgeNames, "none") }
+
+// ParsePurge reads what String writes.
+func ParsePurge(s string) (Purge, error) {
+	v, err := parseBits(s, "purge", purgeNames, "none")
+	return Purge(v), err
+}
