@@ -1,0 +1,60 @@
+// Package remote turns a URL into a session with an access server: it dials, negotiates and returns a Session that
+// stands. It knows sockets, TLS and which protocol a URL means; it knows no port and keeps nothing alive: whoever
+// holds a session decides when to dial again.
+package remote
+
+import (
+	"errors"
+	"time"
+
+	"telnetcpc/bridge/uart"
+)
+
+// Errors that callers branch on.
+var (
+	// ErrNotAccessServer says that the peer does not speak RFC 2217, or refuses it.
+	ErrNotAccessServer = errors.New("not an RFC 2217 access server")
+	// ErrProtocol says that the peer broke the protocol and was hung up.
+	ErrProtocol = errors.New("protocol broken by the peer")
+)
+
+// Session is one connection to an access server, from negotiation to Close: the mirror image of a uart.Port.
+//
+// Next has one caller, Write has one caller. Apply may be called by one goroutine at a time, beside Write only from
+// Write's own. Mark, Unacked, Alive and Close never block and may be called by anyone at any time.
+type Session interface {
+	// Next waits for bytes from the device (Kind is KindData), or one Event: modem, line, suspended, resumed,
+	// marked, refused. The bytes belong to the session and are valid until the following call. io.EOF: the peer
+	// closed in order.
+	Next() (p []byte, e uart.Event, err error)
+
+	// Write sends bytes to the device, in order with Apply. It blocks while the peer's window is closed. n counts
+	// the bytes of p that were given to TCP whole, also when the session dies inside the call. It does not keep p.
+	Write(p []byte) (n int, err error)
+
+	// Apply sends what the event says (settings, purge) in one segment and waits for no answer. What this remote
+	// cannot carry is left out: Fidelity has named it.
+	Apply(e uart.Event) error
+
+	// Mark asks for a mark behind everything written so far; its answer comes from Next as KindMarked. It reports
+	// whether one is under way now; false: this peer answers none.
+	Mark() bool
+
+	// Unacked is how many bytes TCP has been given and the peer's TCP has not acknowledged; -1: unknown here.
+	Unacked() int
+
+	// Alive is what TCP knows of the peer.
+	Alive() Peer
+
+	// Fidelity is what this session carries.
+	Fidelity() uart.Fidelity
+
+	// Close ends the connection: FIN behind what was written. Every blocked call returns. Idempotent.
+	Close() error
+}
+
+// Peer is what TCP knows of the other end.
+type Peer struct {
+	Known   bool          // false: this system does not tell
+	Waiting time.Duration // how long data in flight has been without any acknowledgement; 0: none is in flight
+}
