@@ -1,0 +1,499 @@
+package uarttest
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"telnetcpc/bridge/uart"
+)
+
+const (
+	// upLimit is how many bytes of the application wait for Next before AppWrite blocks: the Port contract's 64 KiB.
+	upLimit = 64 << 10
+	// eventLimit is how many events wait for Next before settings merge into the last one.
+	eventLimit = 256
+	// downLimit is how many bytes from the device wait for AppRead before Write blocks, about what a tty buffers.
+	downLimit = 16 << 10
+	// pieceLimit is how many bytes Next returns at most.
+	pieceLimit = 4096
+)
+
+// Port is a uart.Port without a system behind it: the application is the test, which calls the App methods. It
+// stands for the hosts with full fidelity that queue what the application does (kernel tty, run), so that bridge
+// tests need neither privileges nor a device; it is no model of a pty, which knows less.
+//
+// The App methods may be called by any goroutine, as the calls of several programs. All waiting is on one
+// condition variable and on timers, so a test may run it inside testing/synctest.
+type Port struct {
+	config uart.PortConfig
+
+	opening sync.Mutex // makes AppOpen and AppClose one after the other, over the call of Urgent; taken before mu
+
+	mu      sync.Mutex // guards everything below
+	changed sync.Cond  // anything below changed
+
+	fidelity uart.Fidelity
+	up       []item // what the application did, oldest first
+	upBytes  int    // data bytes in up
+	events   int    // events in up
+	lent     []byte // what the last Next returned
+	holders  int    // how many times the application has it open
+	down     []byte // written by the device, not read by the application
+	written  uint64 // bytes given to the application in all
+	dropped  uint64 // bytes that Write dropped
+	merged   int    // settings that merged into the event before
+	modem    uart.ModemState
+	modems   []uart.ModemState
+	reports  []LineReport
+	retired  bool
+	err      error // why the port is over: ErrClosed, or what Fail was given
+}
+
+// item is one place in the stream: bytes, or an event.
+type item struct {
+	data  []byte
+	event uart.Event
+}
+
+// LineReport is one call of ReportLine and its place in the data.
+type LineReport struct {
+	State uart.LineState
+	At    uint64 // bytes given to the application before it
+}
+
+var _ uart.Port = (*Port)(nil)
+
+// NewPort makes a port with full fidelity that nobody has open. Of config it uses Path, Unsent and Urgent.
+func NewPort(config uart.PortConfig) *Port {
+	p := &Port{config: config, fidelity: uart.FullFidelity}
+	p.changed.L = &p.mu
+	return p
+}
+
+// SetFidelity changes what the port claims and so what it reports: settings outside of it never reach Next. Call it
+// before the port is used.
+func (p *Port) SetFidelity(f uart.Fidelity) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fidelity = f
+}
+
+// Next implements uart.Port. It overwrites what it lent before, so that a caller who keeps it is found out.
+func (p *Port) Next() ([]byte, uart.Event, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.lent {
+		p.lent[i] = 0xDB
+	}
+	p.lent = nil
+	p.changed.Broadcast()
+	for len(p.up) == 0 && p.err == nil {
+		p.changed.Wait()
+	}
+	if p.err != nil {
+		return nil, uart.Event{}, p.err
+	}
+	first := p.up[0]
+	p.up = p.up[1:]
+	if first.data == nil {
+		p.events--
+		p.changed.Broadcast()
+		return nil, first.event, nil
+	}
+	p.upBytes -= len(first.data)
+	p.lent = first.data
+	p.changed.Broadcast()
+	return first.data, uart.Event{}, nil
+}
+
+// Write implements uart.Port: it blocks while 16 KiB are not read.
+func (p *Port) Write(b []byte) (n int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n < len(b) {
+		for p.err == nil && p.holders > 0 && len(p.down) >= downLimit {
+			p.changed.Wait()
+		}
+		switch {
+		case p.err != nil:
+			return n, p.err
+		case p.holders == 0:
+			p.dropped += uint64(len(b) - n)
+			return n, nil
+		}
+		m := min(len(b)-n, downLimit-len(p.down))
+		p.down = append(p.down, b[n:n+m]...)
+		p.written += uint64(m)
+		n += m
+		p.changed.Broadcast()
+	}
+	return n, p.err
+}
+
+// SetModem implements uart.Port and records the state for Modems and AppModem.
+func (p *Port) SetModem(m uart.ModemState) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return p.err
+	}
+	if !p.fidelity.Carries(uart.CarriesModem) {
+		return uart.NotCarried("fake", "set modem state")
+	}
+	p.modem = m
+	p.modems = append(p.modems, m)
+	p.changed.Broadcast()
+	return nil
+}
+
+// ReportLine implements uart.Port and records the state and its place for Reports.
+func (p *Port) ReportLine(l uart.LineState) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return p.err
+	}
+	if l&uart.LineBreak != 0 && !p.fidelity.Carries(uart.CarriesBreakIn) {
+		return uart.NotCarried("fake", "report break")
+	}
+	if l&(uart.LineErrors&^uart.LineBreak) != 0 && !p.fidelity.Carries(uart.CarriesLineErrors) {
+		return uart.NotCarried("fake", "report line errors")
+	}
+	p.reports = append(p.reports, LineReport{State: l, At: p.written})
+	p.changed.Broadcast()
+	return nil
+}
+
+// Fidelity implements uart.Port.
+func (p *Port) Fidelity() uart.Fidelity {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fidelity
+}
+
+// Name implements uart.Port: "fake", and the path where the configuration names one.
+func (p *Port) Name() string {
+	if p.config.Path == "" {
+		return "fake"
+	}
+	return "fake " + p.config.Path
+}
+
+// Retire implements uart.Port: from now on AppOpen fails.
+func (p *Port) Retire() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retired = true
+	p.changed.Broadcast()
+	return nil
+}
+
+// Close implements uart.Port: AppRead and AppWrite fail as on a port that was unplugged.
+func (p *Port) Close() error {
+	p.Fail(uart.ErrClosed)
+	return nil
+}
+
+// Fail loses the port for good, as a pulled adapter: every blocked and later call returns err. Only the first call
+// (or Close) counts.
+func (p *Port) Fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retired = true
+	if p.err == nil {
+		p.err = err
+	}
+	p.changed.Broadcast()
+}
+
+// AppOpen opens the port once more. The channel gets what the event's Ready is called with, where this open is the
+// first and the port carries CarriesOpenWait; else nil at once. On a port that is retired or closed it gets
+// io.ErrClosedPipe and nothing is opened.
+func (p *Port) AppOpen() <-chan error {
+	ready := make(chan error, 1)
+	p.opening.Lock()
+	defer p.opening.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.retired || p.err != nil {
+		ready <- io.ErrClosedPipe
+		return ready
+	}
+	p.holders++
+	p.changed.Broadcast()
+	if p.holders > 1 {
+		ready <- nil
+		return ready
+	}
+	opened := uart.Event{Kind: uart.KindOpened}
+	if p.fidelity.Carries(uart.CarriesOpenWait) {
+		opened.Ready = func(err error) { ready <- err }
+	} else {
+		ready <- nil
+	}
+	p.push(opened)
+	return ready
+}
+
+// AppClose closes the port once. The last close is called out by Urgent, then takes its place in the stream; what
+// the application has not read is gone.
+func (p *Port) AppClose() {
+	p.opening.Lock()
+	defer p.opening.Unlock()
+	p.mu.Lock()
+	if p.holders == 0 || p.err != nil {
+		p.mu.Unlock()
+		return
+	}
+	p.holders--
+	if p.holders > 0 {
+		p.mu.Unlock()
+		return
+	}
+	p.down = nil
+	closed := uart.Event{Kind: uart.KindClosed}
+	p.changed.Broadcast()
+	p.mu.Unlock()
+
+	p.urgent(closed)
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.push(closed)
+}
+
+// AppWrite writes bytes as an application does: it blocks while 64 KiB wait for Next, and fails with
+// io.ErrClosedPipe on a port that is over or not open.
+func (p *Port) AppWrite(b []byte) (n int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n < len(b) {
+		for p.usable() && p.upBytes >= upLimit {
+			p.changed.Wait()
+		}
+		if !p.usable() {
+			return n, io.ErrClosedPipe
+		}
+		m := min(len(b)-n, upLimit-p.upBytes)
+		p.pushData(b[n : n+m])
+		n += m
+	}
+	return n, nil
+}
+
+// AppRead reads what the device sent: at least one byte, waiting for it; io.EOF when the port is over or not open.
+func (p *Port) AppRead(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.usable() && len(p.down) == 0 {
+		p.changed.Wait()
+	}
+	if !p.usable() {
+		return 0, io.EOF
+	}
+	n := copy(b, p.down)
+	p.down = p.down[n:]
+	p.changed.Broadcast()
+	return n, nil
+}
+
+// AppSet changes settings in one call. e.Kind need not be set. What the port's fidelity lacks is taken out; where
+// nothing is left, nothing happens. Beyond 256 waiting events the change merges into the last event, counted by
+// Merged, if that is a change of settings too.
+func (p *Port) AppSet(e uart.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e = carried(p.fidelity, uart.Event{Kind: uart.KindSettings, Coding: e.Coding, Flow: e.Flow, Control: e.Control})
+	if e.Coding == (uart.Coding{}) && e.Flow == (uart.Flow{}) && e.Control == (uart.Control{}) {
+		return
+	}
+	if n := len(p.up); p.events >= eventLimit && p.up[n-1].event.Kind == uart.KindSettings {
+		last := &p.up[n-1].event
+		last.Coding, last.Flow = e.Coding.Over(last.Coding), e.Flow.Over(last.Flow)
+		last.Control = e.Control.Over(last.Control)
+		p.merged++
+		return
+	}
+	p.push(e)
+}
+
+// AppPurge discards what the device sent and nobody read (rx), what was written and Next has not returned (tx), or
+// both. Where the port carries purges, Urgent is told, then the event takes its place in the stream.
+func (p *Port) AppPurge(what uart.Purge) {
+	e := uart.Event{Kind: uart.KindPurge, Purge: what}
+	p.mu.Lock()
+	if what&uart.PurgeRx != 0 {
+		p.down = nil
+	}
+	if !p.fidelity.Carries(uart.CarriesPurge) {
+		p.changed.Broadcast()
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+
+	p.urgent(e)
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if what&uart.PurgeTx != 0 {
+		p.dropUp()
+	}
+	p.push(e)
+}
+
+// AppDrain waits, as tcdrain does, until Next has returned everything, what it lent has come back and Unsent says
+// that the far UART is empty. It fails with io.ErrClosedPipe when the port is over. Where the port does not carry
+// drains it returns at once.
+func (p *Port) AppDrain() error {
+	for {
+		p.mu.Lock()
+		for p.err == nil && p.fidelity.Carries(uart.CarriesDrain) && (len(p.up) > 0 || p.lent != nil) {
+			p.changed.Wait()
+		}
+		over, carries := p.err != nil, p.fidelity.Carries(uart.CarriesDrain)
+		p.mu.Unlock()
+		if over {
+			return io.ErrClosedPipe
+		}
+		if !carries || p.config.Unsent == nil {
+			return nil
+		}
+		wait := p.config.Unsent()
+		if wait <= 0 {
+			return nil
+		}
+		time.Sleep(wait)
+	}
+}
+
+// AppModem waits until the device's modem state is want, and returns at once where it is; false: the port is over.
+func (p *Port) AppModem(want uart.ModemState) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.err == nil && p.modem != want {
+		p.changed.Wait()
+	}
+	return p.modem == want
+}
+
+// Modems returns every state that SetModem was given, oldest first.
+func (p *Port) Modems() []uart.ModemState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]uart.ModemState(nil), p.modems...)
+}
+
+// Reports waits until ReportLine has been called at least n times, or the port is over, and returns all calls.
+func (p *Port) Reports(n int) []LineReport {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.err == nil && len(p.reports) < n {
+		p.changed.Wait()
+	}
+	return append([]LineReport(nil), p.reports...)
+}
+
+// Counts returns how many bytes Write has given to the application and how many it dropped.
+func (p *Port) Counts() (given, dropped uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.written, p.dropped
+}
+
+// Merged returns how many changes of settings merged into the one before.
+func (p *Port) Merged() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.merged
+}
+
+// Waiting returns how many bytes of the application Next has not returned yet.
+func (p *Port) Waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.upBytes
+}
+
+// Retired reports whether Retire, Close or Fail was called.
+func (p *Port) Retired() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.retired
+}
+
+// Closed reports whether the port is over: closed, or lost by Fail.
+func (p *Port) Closed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err != nil
+}
+
+// usable reports whether the application has an open port; the lock is held.
+func (p *Port) usable() bool { return p.err == nil && p.holders > 0 }
+
+// push appends an event; the lock is held.
+func (p *Port) push(e uart.Event) {
+	p.up = append(p.up, item{event: e})
+	p.events++
+	p.changed.Broadcast()
+}
+
+// pushData appends a copy of b, in pieces; the lock is held.
+func (p *Port) pushData(b []byte) {
+	p.upBytes += len(b)
+	for len(b) > 0 {
+		n := min(len(b), pieceLimit)
+		p.up = append(p.up, item{data: append([]byte(nil), b[:n]...)})
+		b = b[n:]
+	}
+	p.changed.Broadcast()
+}
+
+// dropUp takes all bytes out of the queue and leaves the events; the lock is held.
+func (p *Port) dropUp() {
+	var kept []item
+	for _, it := range p.up {
+		if it.data == nil {
+			kept = append(kept, it)
+		}
+	}
+	p.up, p.upBytes = kept, 0
+}
+
+// urgent calls the configuration's Urgent, without the lock: it may look at the port.
+func (p *Port) urgent(e uart.Event) {
+	if p.config.Urgent != nil {
+		p.config.Urgent(e)
+	}
+}
+
+// carried takes out of a change of settings what a fidelity lacks.
+func carried(f uart.Fidelity, e uart.Event) uart.Event {
+	if !f.Carries(uart.CarriesBaud) {
+		e.Coding.Baud = 0
+	}
+	if !f.Carries(uart.CarriesDataBits) || e.Coding.DataBits == 6 && !f.Carries(uart.CarriesSixBits) {
+		e.Coding.DataBits = 0
+	}
+	if !f.Carries(uart.CarriesParity) {
+		e.Coding.Parity = 0
+	}
+	if !f.Carries(uart.CarriesStopBits) {
+		e.Coding.StopBits = 0
+	}
+	if !f.Carries(uart.CarriesFlow) {
+		e.Flow = uart.Flow{}
+	}
+	if !f.Carries(uart.CarriesDTR) {
+		e.Control.DTR = 0
+	}
+	if !f.Carries(uart.CarriesRTS) {
+		e.Control.RTS = 0
+	}
+	if !f.Carries(uart.CarriesBreak) {
+		e.Control.Break = 0
+	}
+	return e
+}
