@@ -56,5 +56,6 @@ type Session interface {
 // Peer is what TCP knows of the other end.
 type Peer struct {
 	Known   bool          // false: this system does not tell
+	Ended   bool          // the peer has sent its FIN or RST, whether or not it has been read
 	Waiting time.Duration // how long data in flight has been without any acknowledgement; 0: none is in flight
 }
