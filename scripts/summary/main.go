@@ -1,0 +1,223 @@
+// Command summary reads what `go test -json` writes and prints what a person wants to know of it: a line for each
+// package, the output of what failed, and each skip with its reason. scripts/test calls it.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"sort"
+	"strings"
+)
+
+func main() {
+	counts := flag.String("counts", "", "write `file`: passed failed skipped")
+	need := flag.Bool("need", false, "a skip that is not allowed is a failure")
+	allowed := map[string]string{}
+	flag.Func("allow", "`name|reason` of a test that may skip", func(s string) error {
+		name, reason, ok := strings.Cut(s, "|")
+		if !ok || name == "" || reason == "" {
+			return fmt.Errorf("want name|reason")
+		}
+		allowed[name] = reason
+		return nil
+	})
+	flag.Parse()
+
+	r := &report{out: os.Stdout, need: *need, allowed: allowed, tests: map[string]*record{}, packages: map[string]*record{}}
+	err := r.read(os.Stdin)
+	r.end()
+	if *counts != "" {
+		line := fmt.Sprintln(r.passed, r.failed, r.skipped)
+		if werr := os.WriteFile(*counts, []byte(line), 0o666); werr != nil && err == nil {
+			err = werr
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "summary:", err)
+		os.Exit(1)
+	}
+	if r.failed > 0 {
+		os.Exit(1)
+	}
+}
+
+// event is one line of `go test -json` (go doc test2json), and of the build's output beside it.
+type event struct {
+	Action     string
+	Package    string
+	ImportPath string // build-output, build-fail
+	Test       string
+	Elapsed    float64
+	Output     string
+}
+
+// record is what is kept of a test or a package until its end: its output, for the case that it fails.
+type record struct {
+	output                  []string
+	passed, failed, skipped int
+	ended                   bool
+}
+
+type report struct {
+	out     io.Writer
+	need    bool
+	allowed map[string]string
+
+	tests, packages         map[string]*record
+	passed, failed, skipped int
+	skips                   []string
+}
+
+func (r *report) read(in io.Reader) error {
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			var e event
+			if jerr := json.Unmarshal(line, &e); jerr != nil {
+				fmt.Fprintf(r.out, "%s", line) // not JSON: a complaint of go itself
+			} else {
+				r.take(e)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (r *report) take(e event) {
+	if e.Package == "" {
+		if e.Action == "build-output" {
+			fmt.Fprint(r.out, e.Output)
+		}
+		return
+	}
+	pkg := get(r.packages, e.Package)
+	if e.Test == "" {
+		r.takePackage(e, pkg)
+		return
+	}
+	key := e.Package + " " + e.Test
+	test := get(r.tests, key)
+	switch e.Action {
+	case "output":
+		test.output = append(test.output, e.Output)
+	case "pass":
+		pkg.passed++
+		r.passed++
+		delete(r.tests, key)
+	case "fail":
+		pkg.failed++
+		r.failed++
+		fmt.Fprintf(r.out, "FAIL    %s %s\n%s", e.Package, e.Test, indent(test.output))
+		delete(r.tests, key)
+	case "skip":
+		r.takeSkip(e, pkg, test)
+		delete(r.tests, key)
+	}
+}
+
+func (r *report) takeSkip(e event, pkg, test *record) {
+	why := reason(test.output)
+	allowed, ok := r.allowed[e.Test]
+	if !ok && r.need {
+		pkg.failed++
+		r.failed++
+		r.skips = append(r.skips, fmt.Sprintf("FAIL    %s %s: skipped, and nothing may be missing here: %s", e.Package, e.Test, why))
+		return
+	}
+	if ok {
+		why += " (may skip: " + allowed + ")"
+	}
+	pkg.skipped++
+	r.skipped++
+	r.skips = append(r.skips, fmt.Sprintf("skip    %s %s: %s", e.Package, e.Test, why))
+}
+
+func (r *report) takePackage(e event, pkg *record) {
+	switch e.Action {
+	case "output":
+		pkg.output = append(pkg.output, e.Output)
+	case "pass":
+		pkg.ended = true
+		fmt.Fprintf(r.out, "ok      %s: %d passed, %d skipped, %.1f s\n", e.Package, pkg.passed, pkg.skipped, e.Elapsed)
+	case "skip":
+		pkg.ended = true
+		fmt.Fprintf(r.out, "        %s: no test files\n", e.Package)
+	case "fail":
+		pkg.ended = true
+		if pkg.failed == 0 { // it did not build, or ended outside any test
+			r.failed++
+			pkg.failed++
+		}
+		fmt.Fprintf(r.out, "FAIL    %s: %d passed, %d failed, %d skipped, %.1f s\n%s",
+			e.Package, pkg.passed, pkg.failed, pkg.skipped, e.Elapsed, indent(pkg.output))
+	}
+}
+
+// end prints the skips, and names what never ended: a test binary that was killed leaves such tests.
+func (r *report) end() {
+	for _, name := range keys(r.packages) {
+		if !r.packages[name].ended {
+			r.failed++
+			fmt.Fprintf(r.out, "FAIL    %s: did not end\n", name)
+		}
+	}
+	for _, name := range keys(r.tests) {
+		fmt.Fprintf(r.out, "FAIL    %s: did not end\n%s", name, indent(r.tests[name].output))
+		r.failed++
+	}
+	for _, s := range r.skips {
+		fmt.Fprintln(r.out, s)
+	}
+}
+
+// reason is what the test said last before it skipped: "    file_test.go:12: why".
+func reason(output []string) string {
+	why := "no reason given"
+	for _, line := range output {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") {
+			continue
+		}
+		if _, rest, ok := strings.Cut(line, ".go:"); ok {
+			if _, text, ok := strings.Cut(rest, ": "); ok {
+				line = text
+			}
+		}
+		why = line
+	}
+	return why
+}
+
+func indent(lines []string) string {
+	var b strings.Builder
+	for _, line := range lines {
+		b.WriteString("        " + strings.TrimSuffix(line, "\n") + "\n")
+	}
+	return b.String()
+}
+
+func get(m map[string]*record, key string) *record {
+	if m[key] == nil {
+		m[key] = &record{}
+	}
+	return m[key]
+}
+
+func keys(m map[string]*record) []string {
+	var names []string
+	for name := range m {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
