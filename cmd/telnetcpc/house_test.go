@@ -1,0 +1,246 @@
+package main_test
+
+import (
+	"bytes"
+	"go/ast"
+	"go/format"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The rules of the house, as tests: a newcomer needs no linter to be right, and each rule says why it is there.
+
+const module = "telnetcpc"
+
+// importRules say which of our own packages a package must not import. A pattern that ends in /... means the package
+// and all below it. Tests are free.
+var importRules = []struct {
+	pkg       string
+	forbidden []string
+	except    []string
+	why       string
+}{
+	{"bridge/uart", []string{"..."}, nil, "it is the ground: everybody imports it, so it can import nobody"},
+	{"bridge/telnet", []string{"..."}, nil, "it is an NVT and knows no serial port"},
+	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/telnet"}, "it gets a connection and does not know who dialed it"},
+	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217"}, "it knows sockets, and no port"},
+	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217"}, "it is the far end and must not need the near one"},
+	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/remote"}, "it is handed a Port and a remote: it knows no host, no protocol, no agent"},
+	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver"}, nil, "only cmd knows which hosts there are"},
+	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/..."}, "a port must not know that there is a network"},
+	{"cmd/telnetcpc", []string{"bridge/telnet", "bridge/rfc2217"}, nil, "a command parses, wires, runs and prints; the protocol is not its business"},
+}
+
+// fileRules say in which files an import may stand.
+var fileRules = []struct {
+	imported string // a path, and what lies below it
+	allowed  func(file string) bool
+	why      string
+}{
+	{"unsafe", hasOSSuffix, "what is unsafe belongs to one operating system, in a file that says which"},
+	{"golang.org/x/sys", hasOSSuffix, "a system call belongs in a file that says of which system"},
+	{"os/exec", isTest, "the agent runs no program; tests are free"},
+	{"crypto/tls", under("bridge/remote", "bridge/accessserver"), "TLS ends where a connection is made, so that nobody else can weaken it"},
+	{"go.bug.st/serial", only("bridge/accessserver/serial.go"), "one file knows the library, so that it can be replaced"},
+	{"github.com/urfave/cli", under("cmd"), "the command line is cmd's business"},
+	{module + "/cmd", never, "nobody imports a command"},
+}
+
+var osSuffix = regexp.MustCompile(`_(linux|windows|darwin|freebsd|unix|bsd|other)(_[a-z0-9]+)?(_test)?\.go$`)
+
+func hasOSSuffix(file string) bool { return osSuffix.MatchString(file) }
+
+// isTest is true for tests and for packages that exist for tests, as net/http/httptest does.
+func isTest(file string) bool {
+	return strings.HasSuffix(file, "_test.go") || strings.HasSuffix(path.Dir(file), "test")
+}
+
+func under(dirs ...string) func(string) bool {
+	return func(file string) bool {
+		return slices.ContainsFunc(dirs, func(dir string) bool { return within(path.Dir(file), dir) })
+	}
+}
+
+func only(name string) func(string) bool { return func(file string) bool { return file == name } }
+
+func never(string) bool { return false }
+
+// within reports whether a package lies in dir or below it.
+func within(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
+
+// source is one Go file, whatever system it is for: rules hold for the files that do not build here too.
+type source struct {
+	name    string // from the module's root, with slashes
+	text    []byte
+	syntax  *ast.File
+	set     *token.FileSet
+	imports []string
+}
+
+func (s source) pkg() string { return path.Dir(s.name) }
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	var all []source
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || d.Name() != ".." && strings.HasPrefix(d.Name(), ".")) {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		s, err := parse(root, name)
+		if err == nil {
+			all = append(all, s)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) == 0 {
+		t.Fatal("no Go file found: the test has lost the module's root")
+	}
+	return all
+}
+
+func parse(root, name string) (source, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return source{}, err
+	}
+	rel, err := filepath.Rel(root, name)
+	if err != nil {
+		return source{}, err
+	}
+	s := source{name: filepath.ToSlash(rel), text: text, set: token.NewFileSet()}
+	s.syntax, err = parser.ParseFile(s.set, s.name, text, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return source{}, err
+	}
+	for _, spec := range s.syntax.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return source{}, err
+		}
+		s.imports = append(s.imports, imported)
+	}
+	return s, nil
+}
+
+func TestImports(t *testing.T) {
+	files := sources(t)
+	for _, rule := range importRules {
+		t.Run(rule.pkg, func(t *testing.T) {
+			found := false
+			for _, f := range files {
+				if f.pkg() != rule.pkg || isTest(f.name) {
+					continue
+				}
+				found = true
+				for _, imported := range f.imports {
+					ours, ok := strings.CutPrefix(imported, module+"/")
+					if ok && matches(ours, rule.forbidden) && !matches(ours, rule.except) {
+						t.Errorf("%s imports %s: %s", f.name, imported, rule.why)
+					}
+				}
+			}
+			if !found {
+				t.Errorf("there is no package %s any more: the rule protects nothing", rule.pkg)
+			}
+		})
+	}
+}
+
+func matches(pkg string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		if p == "..." {
+			return true
+		}
+		if dir, ok := strings.CutSuffix(p, "/..."); ok {
+			return within(pkg, dir)
+		}
+		return pkg == p
+	})
+}
+
+func TestImportsOfFiles(t *testing.T) {
+	for _, f := range sources(t) {
+		for _, imported := range f.imports {
+			for _, rule := range fileRules {
+				if within(imported, rule.imported) && !rule.allowed(f.name) {
+					t.Errorf("%s imports %s: %s", f.name, imported, rule.why)
+				}
+			}
+		}
+	}
+}
+
+// The go command knows the suffixes _linux and _windows; unix, bsd and other are our words, and without a build line
+// such a file builds everywhere. (unix counts for the go command in a build line only.)
+func TestOSSuffixNeedsBuildLine(t *testing.T) {
+	ours := regexp.MustCompile(`_(unix|bsd|other)(_test)?\.go$`)
+	for _, f := range sources(t) {
+		if ours.MatchString(f.name) && !bytes.Contains(f.text, []byte("\n//go:build ")) && !bytes.HasPrefix(f.text, []byte("//go:build ")) {
+			t.Errorf("%s has no //go:build line: its name alone means nothing to the go command", f.name)
+		}
+	}
+}
+
+func TestPackageComments(t *testing.T) {
+	said := map[string]bool{}
+	for _, f := range sources(t) {
+		counts := f.syntax.Doc != nil && !strings.HasSuffix(f.name, "_test.go")
+		said[f.pkg()] = said[f.pkg()] || counts
+	}
+	for pkg, ok := range said {
+		if !ok {
+			t.Errorf("package %s has no package comment: say what it is for and what it must not know", pkg)
+		}
+	}
+}
+
+func TestFormat(t *testing.T) {
+	for _, f := range sources(t) {
+		want, err := format.Source(f.text)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !bytes.Equal(f.text, want) {
+			t.Errorf("%s is not formatted: gofmt -w it", f.name)
+		}
+	}
+}
+
+// A long file or function is a question to its author, not an error.
+func TestSizes(t *testing.T) {
+	const maxFile, maxFunc = 400, 60
+	for _, f := range sources(t) {
+		if n := bytes.Count(f.text, []byte("\n")); n > maxFile {
+			t.Logf("%s has %d lines: does one page hold more than one subject?", f.name, n)
+		}
+		for _, d := range f.syntax.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if n := f.set.Position(fn.End()).Line - f.set.Position(fn.Pos()).Line + 1; n > maxFunc {
+				t.Logf("%s: %s has %d lines: which part of it has a name of its own?", f.name, fn.Name.Name, n)
+			}
+		}
+	}
+}
