@@ -75,7 +75,7 @@ func New(cfg Config) *Bridge {
 	return b
 }
 
-// PortError says that the port could not be made, or was lost for good.
+// PortError says that the port could not be made.
 type PortError struct {
 	Port string
 	Err  error
@@ -84,8 +84,8 @@ type PortError struct {
 func (e *PortError) Error() string { return e.Err.Error() }
 func (e *PortError) Unwrap() error { return e.Err }
 
-// Run makes the port and joins it to its remote until the context ends (nil) or the port is lost for good
-// (*PortError). It is called once.
+// Run makes the port and joins it to its remote until the context ends (nil), the port cannot be made (*PortError), or
+// it is lost for good. It is called once.
 func (b *Bridge) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		r := &run{
@@ -100,8 +100,9 @@ func (b *Bridge) Run(ctx context.Context) error {
 			return &PortError{Port: b.cfg.Name, Err: err}
 		}
 		r.port = port
+		b.link.forget()
 		if err := r.serve(ctx); err != nil {
-			return &PortError{Port: b.cfg.Name, Err: fmt.Errorf("port %s: %w", b.cfg.Name, err)}
+			return fmt.Errorf("port %s is lost: %w", b.cfg.Name, err)
 		}
 	}
 	return nil
@@ -139,8 +140,11 @@ type run struct {
 	dialed chan dialResult // from the dial under way
 	failed chan error      // from up and down: the port is lost
 
+	reading atomic.Pointer[session] // the session that down took last; for the end alone
+
 	opened  atomic.Bool   // up has seen the port opened and not closed again
 	holding atomic.Bool   // up waits for a link with bytes in hand
+	writing atomic.Uint64 // bytes inside Session.Write, given or not; for the upper bound of a loss
 	place   atomic.Uint64 // odd while up stands in Port.Next, and changed by every Next; for the close alone
 
 	// Called out by Urgent, and come from Next: up drops bytes in hand while more purges were called out than came,

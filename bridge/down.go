@@ -27,6 +27,7 @@ func (r *run) down() {
 
 // read carries one session to its end, and closes it: nothing that came before the loss is left unread.
 func (r *run) read(s *session) {
+	r.reading.Store(s)
 	defer s.Close()
 	for {
 		p, e, err := s.Next()

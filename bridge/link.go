@@ -81,8 +81,15 @@ type link struct {
 
 func (l *link) init(p Policy) {
 	l.pinned = settings{Coding: p.Coding, Flow: p.Flow}
-	l.wanted = settings{Coding: uart.DefaultCoding()}
 	l.wake = make(chan struct{}, 1)
+}
+
+// forget starts anew: a port that was just made has said nothing but its line coding.
+func (l *link) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wanted = settings{Coding: uart.DefaultCoding()}
+	l.discarding.Store(false)
 }
 
 func (l *link) current() *session { return l.cur.Load() }

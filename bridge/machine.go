@@ -16,6 +16,8 @@ import (
 const (
 	// closePatience is how long the bytes of an application that is gone may stand still before they are dropped.
 	closePatience = 30 * time.Second
+	// closeLook is how often their progress is looked at.
+	closeLook = 5 * time.Second
 	// peerLook is how often Run looks at the socket while bytes are on their way, peerGlance while none are.
 	peerLook, peerGlance = 2 * time.Second, 5 * time.Second
 	// peerDead is how long data may be in flight without an acknowledgement: with the looks, noticed within 15 s.
@@ -52,10 +54,16 @@ type machine struct {
 	holdUntil time.Time // hold becomes discard; zero: never
 
 	closeCalled uint64    // the last close that the clock below runs for
-	closeGiven  uint64    // bytes given by closeSince
+	closeGone   gone      // how far the bytes had come by closeSince
 	closeSince  time.Time // the last progress since that close
 	markSince   time.Time // since when a mark is awaited; zero: none is
 	markBytes   uint64    // bytes since the last answered mark by then
+}
+
+// gone is how far the application's bytes have come: any change is progress, also inside one long write.
+type gone struct {
+	given   uint64
+	unacked int
 }
 
 type dialResult struct {
@@ -229,8 +237,9 @@ func (r *run) stand(s *session, now time.Time) {
 // lose takes a lost session out of the link and says what may be lost with it. down reads it to its end.
 func (r *run) lose(s *session, cause error, now time.Time) error {
 	st := &r.state
-	unacked := s.Unacked()
-	loss := Loss{Time: now, Cause: cause.Error(), Unacked: unacked, AtRisk: r.unsent.atRisk()}
+	// What is inside a write that has not returned counts as given: the number must not be too small.
+	since := r.unsent.sinceMark() + r.writing.Load()
+	loss := Loss{Time: now, Cause: cause.Error(), Unacked: s.Unacked(), SinceMark: since, AtMost: since + r.unsent.held()}
 	if errors.Is(cause, io.EOF) {
 		loss.Cause = "closed by the access server"
 	}
@@ -239,7 +248,7 @@ func (r *run) lose(s *session, cause error, now time.Time) error {
 	r.board.set(func(b *Snapshot) { b.LastLoss, b.Error = loss, loss.Cause })
 	r.board.link(LinkConnecting)
 	r.log.Warn("session lost", "remote", r.cfg.Remote.String(), "err", loss.Cause,
-		"unacked", loss.Unacked, "since_mark", r.unsent.sinceMark(), "lost_at_most", loss.AtRisk)
+		"unacked", loss.Unacked, "since_mark", loss.SinceMark, "lost_at_most", loss.AtMost)
 	r.modemMu.Lock()
 	r.showModem(false)
 	r.modemMu.Unlock()
@@ -274,20 +283,32 @@ func (r *run) closeClock(now time.Time) time.Time {
 	if called <= max(r.closesSeen.Load(), r.abandon.Load()) {
 		return time.Time{}
 	}
-	if given := r.count.up.Load(); called != st.closeCalled || given != st.closeGiven {
-		st.closeCalled, st.closeGiven, st.closeSince = called, given, now
+	far := gone{given: r.count.up.Load()}
+	s := r.link.current()
+	if s != nil {
+		far.unacked = s.Unacked()
+	}
+	if called != st.closeCalled || far != st.closeGone {
+		st.closeCalled, st.closeGone, st.closeSince = called, far, now
 	}
 	if until := st.closeSince.Add(closePatience); now.Before(until) {
-		return until
+		return minTime(until, now.Add(closeLook))
 	}
 	r.log.Warn("the last bytes of a closed port did not leave; they are dropped and counted", "waited", closePatience)
 	r.abandon.Store(called)
-	if s := r.link.current(); s != nil {
+	if s != nil {
 		s.fail(errStuck)
 		s.Close() // up may stand in its Write
 	}
 	r.link.wakeUp()
 	return now
+}
+
+func minTime(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // peer looks at the socket: a peer that acknowledges nothing is dead, and one that has ended the connection while down
@@ -401,6 +422,9 @@ func (r *run) finish(orderly bool) {
 	if s != nil {
 		s.Close()
 		r.link.clear()
+	}
+	if s := r.reading.Load(); s != nil {
+		s.Close() // an earlier one, that an application which did not read has held up
 	}
 	r.answerOpens(uart.ErrClosed)
 	if r.state.hangUp != nil {

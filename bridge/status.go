@@ -20,10 +20,11 @@ const (
 
 // Loss is what a bridge says when a session is lost.
 type Loss struct {
-	Time    time.Time
-	Cause   string
-	Unacked int    // bytes that TCP had been given and the peer had not acknowledged; -1: not known here
-	AtRisk  uint64 // upper bound of the bytes lost: given since the last answered mark, and the server's buffer
+	Time      time.Time
+	Cause     string
+	Unacked   int    // bytes that TCP had been given and the peer had not acknowledged; -1: not known here
+	SinceMark uint64 // bytes given since the last answered mark
+	AtMost    uint64 // upper bound of the bytes lost: SinceMark, and what the server may have held before the mark
 }
 
 // Snapshot is a copy of what a bridge knows of itself, safe to keep.

@@ -95,18 +95,16 @@ func (u *unsent) left(unacked int) time.Duration {
 	return max(0, u.empty.Sub(now))
 }
 
-// sinceMark is how many bytes were given since the last answered mark: what a dead server may have lost at most,
-// beside its own buffer.
+// sinceMark is how many bytes were given since the last answered mark.
 func (u *unsent) sinceMark() uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.given - u.marked
 }
 
-// atRisk is the upper bound of what is lost with the session: what was given since the last answered mark, and what
-// the server may have taken before it without having given it to its UART.
-func (u *unsent) atRisk() uint64 {
+// held is how many of the bytes before the last answered mark the server may not have given to its UART yet.
+func (u *unsent) held() uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.given - u.marked + min(u.marked, serverBuffer)
+	return min(u.marked, serverBuffer)
 }

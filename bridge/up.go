@@ -63,8 +63,10 @@ func (r *run) send(p []byte) {
 			r.count.upDropped.Add(uint64(len(p)))
 			return
 		}
+		r.writing.Store(uint64(len(p)))
 		n, err := s.Write(p)
 		r.unsent.gave(n)
+		r.writing.Store(0)
 		r.count.up.Add(uint64(n))
 		r.tap.data(Up, p[:n])
 		p = p[n:]

@@ -1,0 +1,58 @@
+// Package agent runs ports: it makes a bridge of a port's configuration. There is one way to run a port, whichever
+// command asks for it. It knows configurations and bridges; it must not know how a command line looks, nor which port
+// hosts exist: it is handed the host.
+package agent
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"telnetcpc/bridge"
+	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/uart"
+)
+
+// Port is the configuration of one port.
+type Port struct {
+	Path   string
+	Remote remote.URL
+	Host   uart.Host
+
+	Owner, Group string
+	Mode         fs.FileMode // 0: the host's default
+
+	Policy        bridge.Policy
+	AckTimeout    time.Duration // 0: the protocol's default
+	SuspendIgnore bool          // quirk: go on sending when the server asks for a pause
+	SingleFF      bool          // quirk: the server does not double 0xFF
+	TLS           remote.TLS
+}
+
+// Name is the port's short name in log and status: the last element of its path.
+func (p Port) Name() string { return filepath.Base(p.Path) }
+
+// NewBridge returns the bridge of a port, not yet running. The error names the key that is wrong.
+func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
+	path, err := filepath.Abs(p.Path)
+	if err != nil {
+		return nil, fmt.Errorf("port %q: %w", p.Path, err)
+	}
+	log = log.With("port", p.Name())
+	r, err := remote.New(p.Remote, remote.Options{
+		AckTimeout: p.AckTimeout, SuspendIgnore: p.SuspendIgnore, SingleFF: p.SingleFF, TLS: p.TLS, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return bridge.New(bridge.Config{
+		Name: p.Name(), Path: path, Remote: r, Policy: p.Policy, Log: log,
+		Open: func(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
+			config.Path, config.Owner, config.Group, config.Mode = path, p.Owner, p.Group, p.Mode
+			return p.Host.Open(ctx, config)
+		},
+	}), nil
+}

@@ -1,0 +1,584 @@
+package bridge_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"telnetcpc/bridge"
+	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/uart/uarttest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is a bridge between a scripted application and a scripted access server, in synctest's time.
+type bench struct {
+	*testing.T
+	far    *far
+	host   *uarttest.Host
+	bridge *bridge.Bridge
+	cancel context.CancelFunc
+	result chan error
+
+	mu    sync.Mutex
+	ports []*uarttest.Port
+}
+
+// start runs a bridge and waits until its port is there. The returned bench's end stops it.
+func start(t *testing.T, policy bridge.Policy, f *far, lacks uart.Fidelity) *bench {
+	t.Helper()
+	b := &bench{T: t, far: f, result: make(chan error, 1)}
+	b.bridge = bridge.New(bridge.Config{
+		Name: "ttyV0", Path: "/dev/ttyV0", Remote: f, Policy: policy, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
+			p := uarttest.NewPort(c)
+			p.SetFidelity(uart.FullFidelity &^ lacks)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.ports = append(b.ports, p)
+			return p, nil
+		},
+	})
+	var ctx context.Context
+	ctx, b.cancel = context.WithCancel(t.Context())
+	go func() { b.result <- b.bridge.Run(ctx) }()
+	synctest.Wait()
+	return b
+}
+
+// port is the port opened last.
+func (b *bench) port() *uarttest.Port {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ports[len(b.ports)-1]
+}
+
+func (b *bench) write(s string) {
+	b.Helper()
+	if _, err := b.port().AppWrite([]byte(s)); err != nil {
+		b.Fatalf("application's write: %v", err)
+	}
+}
+
+func (b *bench) end() {
+	b.Helper()
+	b.cancel()
+	if err := <-b.result; err != nil {
+		b.Errorf("Run: got %v, want nil", err)
+	}
+}
+
+func (b *bench) want(s *farSession, words ...string) {
+	b.Helper()
+	synctest.Wait()
+	if got := s.said(); !slices.Equal(got, words) {
+		b.Errorf("the access server got\n\t%q\nwant\n\t%q", got, words)
+	}
+}
+
+func coding(s string) uart.Event {
+	c, err := uart.ParseCoding(s)
+	if err != nil {
+		panic(err)
+	}
+	return uart.Event{Coding: c}
+}
+
+func lines(s string) uart.Event {
+	c, err := uart.ParseControl(s)
+	if err != nil {
+		panic(err)
+	}
+	return uart.Event{Control: c}
+}
+
+func TestOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		p.AppSet(coding("19200 7E1"))
+		s := f.session(0)
+		synctest.Wait()
+		b.write("one")
+		p.AppSet(lines("DTR on RTS off"))
+		b.write("two")
+		p.AppSet(lines("break on"))
+		p.AppSet(lines("break off"))
+		p.AppSet(coding("19200 7E1")) // nothing changes: nothing is sent
+		p.AppSet(coding("9600 7E1"))
+		b.write("three")
+		synctest.Wait()
+		p.AppPurge(uart.PurgeRx)
+		s.take(11)
+		synctest.Wait()
+		got := slices.DeleteFunc(s.said()[1:], func(w string) bool { return w == "settings 19200 7E" })
+		want := []string{
+			"data one", "settings DTR on RTS off", "data two", "settings break on", "settings break off", "settings 9600",
+			"data three", "purge rx",
+		}
+		if first := s.said()[0]; !strings.HasPrefix(first, "settings ") {
+			t.Errorf("the first word is %q, want the whole state", first)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("order: got %q, want %q", got, want)
+		}
+		b.end()
+	})
+}
+
+func TestWholeStateFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.refuse = errors.New("refused")
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		p.AppSet(coding("1200 7E2"))
+		p.AppSet(lines("DTR on RTS on"))
+		p.AppSet(lines("RTS off break on"))
+		synctest.Wait()
+		b.write("held")
+		synctest.Wait()
+		f.set(func() { f.refuse = nil })
+		s := f.session(0)
+		s.take(4)
+		b.want(s, "settings 1200 7E2 DTR on RTS off", "data held")
+		if got := b.bridge.Status().BreaksDropped; got != 1 {
+			t.Errorf("breaks dropped without a link: got %d, want 1", got)
+		}
+		b.end()
+	})
+}
+
+func TestNoSettingThatNobodyAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		b.port().AppOpen()
+		b.want(f.session(0), "settings 9600 8N1")
+		b.end()
+	})
+}
+
+func TestPinned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		pins := bridge.Policy{Coding: uart.Coding{DataBits: 7, Parity: uart.ParityEven, StopBits: uart.Stop1},
+			Flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}
+		b := start(t, pins, f, 0)
+		p := b.port()
+		p.AppOpen()
+		s := f.session(0)
+		synctest.Wait()
+		e := coding("4800 8N2")
+		e.Flow = uart.Flow{Out: uart.FlowRTSCTS, In: uart.FlowRTSCTS}
+		p.AppSet(e)
+		b.want(s, "settings 9600 7E1 none", "settings 4800")
+		b.end()
+	})
+}
+
+func TestOnOpenAndLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{Linger: time.Second}, f, 0)
+		p := b.port()
+		time.Sleep(time.Minute)
+		if n, _ := f.count(); n != 0 {
+			t.Fatalf("sessions before the first open: got %d, want 0", n)
+		}
+		for range 1000 {
+			p.AppOpen()
+			b.write("x")
+			p.AppClose()
+			time.Sleep(time.Millisecond)
+		}
+		s := f.session(0)
+		s.take(1000)
+		s.ended()
+		b.want(s, "settings 9600 8N1", "data "+strings.Repeat("x", 1000), "FIN")
+		if n, _ := f.count(); n != 1 {
+			t.Errorf("sessions for 1000 opens: got %d, want 1", n)
+		}
+		p.AppOpen()
+		f.session(1)
+		b.end()
+	})
+}
+
+func TestAlways(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{Connect: bridge.ConnectAlways}, f, 0)
+		s := f.session(0)
+		time.Sleep(time.Hour)
+		b.want(s, "settings 9600 8N1")
+		b.end()
+	})
+}
+
+// echo x > /dev/ttyV0 is gone before the session stands.
+func TestWrittenAndClosedBeforeTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.refuse = errors.New("still booting")
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		b.write("x\n")
+		p.AppClose()
+		time.Sleep(10 * time.Second)
+		f.set(func() { f.refuse = nil })
+		s := f.session(0)
+		s.ended()
+		b.want(s, "settings 9600 8N1", "data x\n", "FIN")
+		b.end()
+	})
+}
+
+func TestLastCloseWithoutProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.dead = true
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		b.write("stuck")
+		s := f.session(0)
+		p.AppClose()
+		time.Sleep(29 * time.Second)
+		f.set(func() { s.window, s.unacked = 2, 1 }) // progress: the clock starts anew
+		time.Sleep(29 * time.Second)
+		if got := b.bridge.Status(); got.UpDropped != 0 {
+			t.Errorf("dropped while bytes were leaving: %d", got.UpDropped)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		got := b.bridge.Status()
+		if got.UpDropped != 3 || got.Opened {
+			t.Errorf("after 30 s without progress: dropped %d, opened %v; want 3, false", got.UpDropped, got.Opened)
+		}
+		b.end()
+	})
+}
+
+func TestHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		p.AppSet(coding("19200 7E1"))
+		s := f.session(0)
+		synctest.Wait()
+		s.send(uart.Event{Kind: uart.KindModem, Modem: uart.CTS | uart.DSR | uart.DCD})
+		if !p.AppModem(uart.CTS | uart.DSR | uart.DCD) {
+			t.Fatal("port over")
+		}
+		f.set(func() { s.window = 3; s.unacked = 2; f.refuse = errors.New("down") })
+		b.write("abcdef")
+		s.take(3)
+		s.lose(errReset)
+		if !p.AppModem(uart.DCD) { // CTS and DSR fall, DCD is the device's
+			t.Fatal("port over")
+		}
+		p.AppSet(coding("300 8N1"))
+		time.Sleep(time.Hour)
+		f.set(func() { f.refuse = nil })
+		next := f.session(1)
+		next.take(3)
+		b.want(next, "settings 19200 7E1", "data def", "settings 300 8N?")
+		got := b.bridge.Status()
+		if got.Losses != 1 || got.LastLoss.Unacked != 2 || got.LastLoss.SinceMark < 3 || got.UpDropped != 0 {
+			t.Errorf("loss: got %+v, dropped %d; want unacked 2, at risk at least 3, dropped 0", got.LastLoss, got.UpDropped)
+		}
+		b.end()
+	})
+}
+
+func TestHoldFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.refuse = errors.New("down")
+		b := start(t, bridge.Policy{HoldFor: time.Minute}, f, 0)
+		b.port().AppOpen()
+		b.write("held")
+		time.Sleep(59 * time.Second)
+		if got := b.bridge.Status().UpDropped; got != 0 {
+			t.Errorf("dropped before the time: %d", got)
+		}
+		time.Sleep(2 * time.Second)
+		b.write("more")
+		synctest.Wait()
+		if got := b.bridge.Status().UpDropped; got != 8 {
+			t.Errorf("dropped after the time: got %d, want 8", got)
+		}
+		b.end()
+	})
+}
+
+func TestDiscard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{OnLoss: bridge.OnLossDiscard}, f, 0)
+		b.port().AppOpen()
+		s := f.session(0)
+		synctest.Wait()
+		f.set(func() { f.refuse = errors.New("down") })
+		s.lose(io.EOF)
+		synctest.Wait()
+		b.write(strings.Repeat("gone", 100_000))
+		synctest.Wait()
+		if got := b.bridge.Status().UpDropped; got != 400_000 {
+			t.Errorf("dropped: got %d, want 400000", got)
+		}
+		f.set(func() { f.refuse = nil })
+		next := f.session(1)
+		synctest.Wait()
+		b.write("back")
+		b.want(next, "settings 9600 8N1", "data back")
+		b.end()
+	})
+}
+
+func TestHangup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{OnLoss: bridge.OnLossHangup}, f, 0)
+		first := b.port()
+		first.AppOpen()
+		first.AppSet(coding("300 7E1"))
+		s := f.session(0)
+		synctest.Wait()
+		s.lose(errReset)
+		synctest.Wait()
+		if !first.Closed() {
+			t.Fatal("the port was not hung up")
+		}
+		if _, err := first.AppWrite([]byte("x")); err == nil {
+			t.Error("write to a port that is gone succeeded")
+		}
+		second := b.port()
+		if second == first {
+			t.Fatal("the port did not come back")
+		}
+		second.AppOpen()
+		b.want(f.session(1), "settings 9600 8N1") // settings start anew
+		b.end()
+	})
+}
+
+func TestPurgeDropsWhatIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		s := f.session(0)
+		synctest.Wait()
+		s.send(uart.Event{Kind: uart.KindSuspended})
+		synctest.Wait()
+		b.write("stale")
+		synctest.Wait()
+		p.AppSet(lines("RTS on")) // a purge drops bytes, never settings
+		p.AppPurge(uart.PurgeTx)
+		b.write("fresh")
+		synctest.Wait()
+		s.send(uart.Event{Kind: uart.KindResumed})
+		s.take(5)
+		b.want(s, "settings 9600 8N1", "settings RTS on", "purge tx", "data fresh")
+		if got := b.bridge.Status().UpDropped; got != 5 {
+			t.Errorf("dropped: got %d, want 5", got)
+		}
+		b.end()
+	})
+}
+
+// A smart meter: the ACK at 300 baud must be out before the line goes to 9600, where the host cannot drain.
+func TestRecodeWaitsForUnsentBytes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lacks uart.Fidelity
+		want  time.Duration
+	}{
+		"host that cannot drain": {uart.Fidelity(uart.CarriesDrain), 200 * time.Millisecond},
+		"host that can":          {0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFar()
+				f.noMarks = true
+				b := start(t, bridge.Policy{}, f, tc.lacks)
+				p := b.port()
+				p.AppOpen()
+				p.AppSet(coding("300 7E1"))
+				s := f.session(0)
+				synctest.Wait()
+				before := time.Now()
+				b.write("ACK\r\n!") // 6 bytes of 10 bits: 200 ms
+				p.AppSet(coding("9600 7E1"))
+				f.mu.Lock()
+				for s.words[len(s.words)-1] != "settings 9600" {
+					f.change.Wait()
+				}
+				f.mu.Unlock()
+				if got := time.Since(before); got != tc.want {
+					t.Errorf("the change went out after %v, want %v", got, tc.want)
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+func TestDrainKnowsTheFarUART(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		s := f.session(0)
+		synctest.Wait()
+		f.set(func() { s.muteMark = true })
+		before := time.Now()
+		b.write(strings.Repeat("x", 960)) // 1 s at 9600 8N1
+		synctest.Wait()
+		go func() {
+			time.Sleep(3 * time.Second)
+			f.set(func() { s.answerMark(); s.muteMark = false })
+		}()
+		if err := p.AppDrain(); err != nil {
+			t.Fatal(err)
+		}
+		// The answer comes late: the server is slower than its line, so what it may hold counts from then.
+		if got := time.Since(before); got < 3*time.Second || got > 5*time.Second {
+			t.Errorf("drain took %v, want 3 to 5 s", got)
+		}
+		b.end()
+	})
+}
+
+func TestSettingNotConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		b.port().AppOpen()
+		s := f.session(0)
+		for range 10 {
+			s.send(uart.Event{Kind: uart.KindRefused, Coding: uart.Coding{Baud: 12345}, Answer: "9600"})
+		}
+		synctest.Wait()
+		if got := b.bridge.Status().Refused; len(got) != 1 || !strings.Contains(got[0], "12345") {
+			t.Errorf("refused: got %q, want one line that names 12345", got)
+		}
+		b.write("on")
+		s.take(2)
+		b.end()
+	})
+}
+
+func TestDeadPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		b.port().AppOpen()
+		s := f.session(0)
+		synctest.Wait()
+		b.write("lost?")
+		died := time.Now()
+		go func() {
+			for range 20 {
+				time.Sleep(time.Second)
+				f.set(func() { s.peer.Known, s.peer.Waiting = true, time.Since(died) })
+			}
+		}()
+		f.session(1)
+		if got := time.Since(died); got > 15*time.Second {
+			t.Errorf("noticed after %v, want within 15 s", got)
+		}
+		time.Sleep(time.Minute)
+		b.end()
+	})
+}
+
+func TestApplicationThatNeverReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		b.port().AppOpen()
+		s := f.session(0)
+		for range 100 {
+			s.send(make([]byte, 4096))
+		}
+		synctest.Wait()
+		b.write("still going up")
+		s.take(14)
+		f.set(func() { s.peer.Known, s.peer.Ended = true, true })
+		f.session(1) // the end of a session that nobody can read is seen at the socket
+		b.port().AppClose()
+		time.Sleep(time.Minute)
+		b.end()
+	})
+}
+
+func TestEndCarriesWhatWasWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		s := f.session(0)
+		synctest.Wait()
+		b.write("last words")
+		b.end()
+		b.want(s, "settings 9600 8N1", "data last words", "FIN")
+		if !p.Retired() || !p.Closed() {
+			t.Error("the port is still there")
+		}
+	})
+}
+
+func TestObserverCannotSlowAPort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		o := bridge.NewObserver(4)
+		stop := b.bridge.Watch(o)
+		p := b.port()
+		p.AppOpen()
+		for range 100 {
+			b.write("x")
+			synctest.Wait()
+		}
+		f.session(0).take(100)
+		stop()
+		if got := len(o.Records()); got != 4 || o.Lost() == 0 {
+			t.Errorf("observer that takes nothing: %d records, %d lost; want 4 and some", got, o.Lost())
+		}
+		if r := <-o.Records(); r.Way != bridge.Up || r.Event.Kind != uart.KindOpened {
+			t.Errorf("first record: got %v %v, want up opened", r.Way, r.Event)
+		}
+		b.end()
+	})
+}
+
+func TestPortThatCannotBeMade(t *testing.T) {
+	cause := errors.New("path exists")
+	b := bridge.New(bridge.Config{Remote: newFar(), Open: func(context.Context, uart.PortConfig) (uart.Port, error) { return nil, cause }})
+	err := b.Run(t.Context())
+	var port *bridge.PortError
+	if !errors.As(err, &port) || !errors.Is(err, cause) {
+		t.Errorf("got %v, want a PortError over the cause", err)
+	}
+}

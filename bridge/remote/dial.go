@@ -1,0 +1,184 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/uart"
+)
+
+const (
+	dialTimeout = 10 * time.Second
+	// Keepalive notices a dead peer within 15 s while nothing is in flight.
+	keepaliveIdle, keepaliveInterval, keepaliveCount = 5 * time.Second, 2 * time.Second, 5
+)
+
+// Options are how sessions of a remote are made. The zero value of each field means its default.
+type Options struct {
+	AckTimeout    time.Duration // how long the answer to a setting is waited for before it is reported as refused
+	SuspendIgnore bool          // go on sending when the server asks for a pause
+	SingleFF      bool          // the server does not double 0xFF
+	TLS           TLS
+	Log           *slog.Logger
+}
+
+// Remote makes sessions with what one URL names. It may be used by anyone; it keeps no state between dials.
+type Remote struct {
+	url  URL
+	opts Options
+	tls  *tls.Config // rfc2217+tls:// only
+}
+
+// New returns a remote. It reads the files of TLS, and does not dial.
+func New(u URL, o Options) (*Remote, error) {
+	r := &Remote{url: u, opts: o}
+	if u.Scheme != SchemeRFC2217TLS {
+		if o.TLS != (TLS{}) {
+			return nil, fmt.Errorf("remote %s: the tls settings need rfc2217+tls://", u)
+		}
+		return r, nil
+	}
+	var err error
+	if r.tls, err = o.TLS.config(u.Host); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// String is the remote's URL.
+func (r *Remote) String() string { return r.url.String() }
+
+// Fidelity is what sessions of this remote carry at best: a raw port or plain Telnet carries bytes alone.
+func (r *Remote) Fidelity() uart.Fidelity {
+	if r.url.Scheme == SchemeTCP || r.url.Scheme == SchemeTelnet {
+		return 0
+	}
+	return rfc2217.Fidelity
+}
+
+// Dial connects and negotiates in the caller's goroutine and returns a session that stands. The session does not
+// depend on ctx. Errors are one line with the way out; ErrNotAccessServer where the peer is something else.
+func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (Session, error) {
+	conn, sock, err := r.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch r.url.Scheme {
+	case SchemeTCP:
+		return newRaw(conn, sock), nil
+	case SchemeTelnet:
+		return newTelnet(conn, sock), nil
+	}
+	c, err := rfc2217.Open(ctx, conn, rfc2217.Config{
+		AckTimeout: r.opts.AckTimeout, LineMask: mask,
+		SuspendIgnore: r.opts.SuspendIgnore, SingleFF: r.opts.SingleFF, Log: r.opts.Log,
+	})
+	if err != nil {
+		conn.Close()
+		return nil, r.notOpened(err)
+	}
+	return comPort{socket: sock, Client: c}, nil
+}
+
+// comPort is an RFC 2217 session: the protocol's client, and what the socket knows.
+type comPort struct {
+	*socket
+	*rfc2217.Client
+}
+
+var _ Session = comPort{}
+
+// connect dials TCP, and TLS where the URL asks for it.
+func (r *Remote) connect(ctx context.Context) (net.Conn, *socket, error) {
+	d := net.Dialer{
+		Timeout: dialTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: keepaliveIdle, Interval: keepaliveInterval, Count: keepaliveCount,
+		},
+	}
+	conn, err := d.DialContext(ctx, "tcp", r.url.Address())
+	if err != nil {
+		return nil, nil, r.notDialed(err)
+	}
+	tcp := conn.(*net.TCPConn)
+	sock := newSocket(tcp)
+	if r.tls == nil {
+		return conn, sock, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	secure, err := handshake(ctx, conn, r.tls)
+	if err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("%s: %w", r.url.Address(), err)
+	}
+	return secure, sock, nil
+}
+
+// notDialed says why there is no connection, and what to look at.
+func (r *Remote) notDialed(err error) error {
+	at := r.url.Address()
+	var dns *net.DNSError
+	var timeout net.Error
+	var op *net.OpError
+	switch {
+	case errors.As(err, &dns):
+		return &Error{fmt.Sprintf("dial %s: unknown host %q (is the name spelt right?)", at, r.url.Host), err}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &Error{fmt.Sprintf("dial %s: connection refused (is the access server running, and on this port?)", at), err}
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return &Error{fmt.Sprintf("dial %s: no way to the host (is the network up, and the address right?)", at), err}
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return &Error{fmt.Sprintf("dial %s: no answer within %v (is the device on, and no firewall between?)", at, dialTimeout), err}
+	case errors.As(err, &op):
+		return &Error{fmt.Sprintf("dial %s: %v", at, op.Err), err}
+	}
+	return fmt.Errorf("dial %s: %w", at, err)
+}
+
+// Error is one line for people, with the way out, over the error that caused it.
+type Error struct {
+	Text string
+	Err  error
+}
+
+func (e *Error) Error() string { return e.Text }
+func (e *Error) Unwrap() error { return e.Err }
+
+// notOpened says why the peer is no access server, and what to do.
+func (r *Remote) notOpened(err error) error {
+	at := r.url.Address()
+	var other *rfc2217.NotTelnetError
+	switch {
+	case errors.As(err, &other):
+		return fmt.Errorf("%s: %w: it says %s (%s)", at, ErrNotAccessServer, other.Seen(), guess(other.First))
+	case errors.Is(err, rfc2217.ErrSilent):
+		return fmt.Errorf("%s: %w: it is silent (a raw port? tcp://%s carries bytes without settings)", at, ErrNotAccessServer, at)
+	case errors.Is(err, rfc2217.ErrRefused):
+		return fmt.Errorf("%s: %w: it speaks Telnet and refuses COM-PORT-OPTION (switch RFC 2217 on at the server; telnet://%s carries bytes without settings)",
+			at, ErrNotAccessServer, at)
+	}
+	return fmt.Errorf("%s: negotiation: %w", at, err)
+}
+
+// guess says what a listener that does not speak Telnet looks like, from the first bytes it sent, and the way out.
+func guess(first []byte) string {
+	s := string(first)
+	switch {
+	case strings.HasPrefix(s, "HTTP/"):
+		return "a web server: is the port right?"
+	case strings.HasPrefix(s, "SSH-"):
+		return "an SSH server: is the port right?"
+	case len(first) > 1 && (first[0] == 0x15 || first[0] == 0x16) && first[1] == 3:
+		return "a TLS server: try rfc2217+tls://"
+	}
+	return "a raw port? tcp:// carries bytes without settings"
+}

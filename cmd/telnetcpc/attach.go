@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"telnetcpc/bridge"
+	"telnetcpc/bridge/agent"
+)
+
+func attachCommand() *cli.Command {
+	flags := append(portFlags(), &cli.BoolFlag{Name: "v"})
+	return command("attach", helpAttach, flags, func(c *cli.Context) error {
+		args, err := arguments(c, "PORT", "URL")
+		if err != nil {
+			return err
+		}
+		p, err := portOf(c, args[0], args[1])
+		if err != nil {
+			return err
+		}
+		return attach(c.Context, p, c.Bool("v"))
+	})
+}
+
+// recordsKept is how many records -v may be behind before it loses some.
+const recordsKept = 4096
+
+func attach(ctx context.Context, p agent.Port, verbose bool) error {
+	log := newLog(stderr(), verbose)
+	b, err := agent.NewBridge(p, log)
+	if err != nil {
+		return usageError{err}
+	}
+	warnUnknownHost(ctx, p, func(err error) { log.Warn("the remote's name is not known now", "port", p.Name(), "err", err) })
+	if verbose {
+		stop := show(b)
+		defer stop()
+	}
+	return b.Run(ctx)
+}
+
+// show prints what passes the bridge until the returned function is called.
+func show(b *bridge.Bridge) (stop func()) {
+	o := bridge.NewObserver(recordsKept)
+	unwatch := b.Watch(o)
+	done := make(chan struct{})
+	var printing sync.WaitGroup
+	printing.Go(func() { showRecords(os.Stderr, o, done) })
+	return func() {
+		unwatch()
+		close(done)
+		printing.Wait()
+		if n := o.Lost(); n > 0 {
+			fmt.Fprintf(os.Stderr, "telnetcpc: %d records were not shown: the terminal was too slow\n", n)
+		}
+	}
+}
+
+// warnUnknownHost says at once what would otherwise show only when an application opens the port: a misspelt name. It
+// is no error: the name may be known later.
+func warnUnknownHost(ctx context.Context, p agent.Port, warn func(error)) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if _, err := net.DefaultResolver.LookupHost(ctx, p.Remote.Host); err != nil {
+		warn(err)
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+// The help texts, by hand. Every example is one that works when it is pasted.
+
+const helpApp = `telnetcpc - a serial port here, a UART there
+
+Usage:
+    telnetcpc attach [flags] PORT URL    make a serial port of a remote one
+    telnetcpc serve --simulate loopback  an access server to try things with
+    telnetcpc probe [flags] URL          say what a listener is and can do
+    telnetcpc demo [flags]               see it work, with nothing plugged in
+    telnetcpc version                    say which version this is
+
+    telnetcpc COMMAND --help says more of each.
+
+Example:
+    telnetcpc attach /dev/ttyV0 moxa.plant.example:4001
+    picocom -b 19200 /dev/ttyV0
+
+Exit status: 0 done, 1 it failed while running, 2 wrong use, 3 the port could
+not be made, 4 the remote was never reached (where the command gives up).
+`
+
+const helpAttach = `telnetcpc attach - make a serial port of a remote one
+
+Usage:
+    telnetcpc attach [flags] PORT URL
+
+PORT is where programs will find the serial port: /dev/ttyV0, or any other path
+that does not exist yet. It is there until telnetcpc ends (Ctrl-C).
+
+URL is the access server:
+    HOST, HOST:PORT, rfc2217://HOST[:3696]    RFC 2217: bytes, settings, lines
+    rfc2217+tls://HOST[:3696]                 the same through TLS
+    tcp://HOST:PORT                           raw bytes, no settings
+    telnet://HOST[:23]                        plain Telnet, no settings
+
+Flags come first:
+    -v                  show every byte, and more of what happens
+    --host HOST         what makes the port: auto (default), pty
+    --line 7E1          use this line coding whatever the application asks for;
+                        parts may be left out: 7E1, 19200, "19200 7E1"
+    --baud N            use this baud rate whatever the application asks for
+    --flow FLOW         use this flow control: none, xonxoff, rtscts
+    --connect WHEN      on-open (default): while the port is open; always
+    --linger D          under on-open: how long to stay connected after the last
+                        close (default 2s)
+    --on-loss WHAT      when the connection is lost: hold (default; writes wait),
+                        discard (writes succeed, bytes are counted and gone),
+                        hangup (the port goes as an unplugged adapter does)
+    --hold-for D        hold no longer than this, then discard (default: for ever)
+    --dcd FROM          device (default): the device's line; link: connected or not
+    --mode MODE         permission bits of the port (default 660)
+    --owner USER, --group GROUP
+                        who owns it (default: you; group dialout where root runs it)
+    --ack-timeout D     how long a setting may stay unconfirmed before it is
+                        reported (default 5s)
+    --quirk NAME        suspend-ignore: go on when the server asks for a pause;
+                        single-ff: the server does not double 0xFF (esp-link)
+    --tls-ca FILE       trust the certificates in this file (PEM)
+    --tls-name NAME     the name that the server's certificate carries
+    --tls-cert FILE, --tls-key FILE
+                        our own certificate and its key
+    --tls-insecure      accept any certificate: anybody on the way can read along
+
+Example:
+    telnetcpc attach --line 7E1 /dev/ttyV0 10.0.0.5:4001
+`
+
+const helpServe = `telnetcpc serve - an access server
+
+Usage:
+    telnetcpc serve [flags] --simulate loopback
+
+The server speaks RFC 2217 and has one simulated UART, which sends back what it
+gets, at the speed of its line coding. Its pins are wired RTS to CTS, and DTR to
+DSR, DCD and RI; a break comes back. One client at a time.
+
+Flags:
+    --listen ADDR       where to listen (default 127.0.0.1:3696)
+    --simulate loopback the simulated UART
+    --inject FILE       make errors and line changes at given times; a line each:
+                            at 500ms parity-error 0x41
+                            at 1s break
+                            at 2s modem CTS|DSR
+    -v                  log more of what happens
+
+Example:
+    telnetcpc serve --simulate loopback
+`
+
+const helpProbe = `telnetcpc probe - say what a listener is and can do
+
+Usage:
+    telnetcpc probe [flags] URL
+
+Connects as a client does, negotiates, asks, and prints a table. It changes no
+setting and sends nothing to the device. URL as for attach: HOST or HOST:PORT.
+
+Flags:
+    --json          print it for programs
+    --timeout D     give up after this long (default 10s)
+    --thorough      ask for values even where the server has shown nothing but
+                    COM-PORT-OPTION: some small servers take a question for a
+                    setting
+
+Exit status: 0 it is an access server, 1 it is something else, 4 not reached.
+
+Example:
+    telnetcpc probe 10.0.0.5:4001
+`
+
+const helpDemo = `telnetcpc demo - see it work, with nothing plugged in
+
+Usage:
+    telnetcpc demo [flags]
+
+Starts an access server with a simulated UART and a serial port joined to it,
+both in this process. First it proves itself: a program part opens the port, sets
+a line coding, writes a line, and what arrived at the far UART is shown beside
+it. Then the port is yours to try.
+
+Flags:
+    --port PATH     where the port appears (default: ttyV0 in a new directory)
+    --once          end after the proof; the exit status tells how it went
+
+Example:
+    telnetcpc demo --once
+`
+
+const helpVersion = `telnetcpc version - say which version this is
+
+Usage:
+    telnetcpc version
+`

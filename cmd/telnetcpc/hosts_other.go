@@ -1,0 +1,8 @@
+//go:build !unix
+
+package main
+
+import "telnetcpc/bridge/uart"
+
+// hosts are the port hosts of this system: none yet.
+func hosts() []uart.Host { return nil }

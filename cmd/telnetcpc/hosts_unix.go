@@ -1,0 +1,11 @@
+//go:build unix
+
+package main
+
+import (
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost"
+)
+
+// hosts are the port hosts of this system, the most faithful first.
+func hosts() []uart.Host { return []uart.Host{ptyhost.New()} }

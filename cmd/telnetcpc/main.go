@@ -1,0 +1,128 @@
+// Command telnetcpc gives a program a serial port that is really behind an RFC 2217 access server. Each command is one
+// file that parses, wires, runs and prints; protocol, ports and goroutines live in the packages below bridge and
+// ptyhost, and this one alone sees both sides.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"telnetcpc/bridge"
+)
+
+// Exit statuses.
+const (
+	exitDone     = 0
+	exitFailed   = 1 // it failed while running; probe: not an access server
+	exitUsage    = 2 // wrong use or configuration
+	exitPort     = 3 // the port could not be made
+	exitNoRemote = 4 // the remote was never reached, where the command gives up
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args))
+}
+
+// run is main without the process around it.
+func run(ctx context.Context, args []string) int {
+	err := newApp().RunContext(ctx, args)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintf(os.Stderr, "telnetcpc: %s\n", oneLine(err.Error()))
+	return status(err)
+}
+
+func newApp() *cli.App {
+	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "say how it is used"}
+	return &cli.App{
+		Name:                  "telnetcpc",
+		HideVersion:           true,
+		HideHelpCommand:       true,
+		CustomAppHelpTemplate: helpApp,
+		Commands:              []*cli.Command{attachCommand(), serveCommand(), probeCommand(), demoCommand(), versionCommand()},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return usagef("unknown command %q (telnetcpc --help lists them)", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
+		ExitErrHandler: func(*cli.Context, error) {}, // run prints and decides the status
+	}
+}
+
+// command returns a command whose help text is written by hand.
+func command(name, help string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
+	return &cli.Command{
+		Name:               name,
+		CustomHelpTemplate: help,
+		Flags:              flags,
+		Action:             action,
+		HideHelpCommand:    true,
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return usagef("%s: %v (telnetcpc %s --help)", name, err, name)
+		},
+	}
+}
+
+// usageError is wrong use: exit status 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// statusError ends the program with a status of its own.
+type statusError struct {
+	error
+	status int
+}
+
+func (e statusError) Unwrap() error { return e.error }
+
+func status(err error) int {
+	var own statusError
+	var usage usageError
+	var port *bridge.PortError
+	switch {
+	case errors.As(err, &own):
+		return own.status
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &port):
+		return exitPort
+	}
+	return exitFailed
+}
+
+// arguments returns the command's arguments, which must be as many as names. A flag behind an argument is an error: the
+// command line library would take it for an argument.
+func arguments(c *cli.Context, names ...string) ([]string, error) {
+	args := c.Args().Slice()
+	for _, a := range args {
+		if len(a) > 1 && strings.HasPrefix(a, "-") {
+			return nil, usagef("%s: flag %s stands behind an argument (flags come first: telnetcpc %s %s ... %s)",
+				c.Command.Name, a, c.Command.Name, a, strings.Join(names, " "))
+		}
+	}
+	if len(args) != len(names) {
+		want := "no argument"
+		if len(names) > 0 {
+			want = strings.Join(names, " ")
+		}
+		return nil, usagef("%s: got %d arguments, want %s (telnetcpc %s --help)", c.Command.Name, len(args), want, c.Command.Name)
+	}
+	return args, nil
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"telnetcpc/bridge"
+	"telnetcpc/bridge/agent"
+	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/uart"
+)
+
+// portFlags are the flags of a port, with the names that the configuration file has.
+func portFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "host", Value: "auto"},
+		&cli.StringFlag{Name: "connect"},
+		&cli.DurationFlag{Name: "linger", Value: bridge.DefaultLinger},
+		&cli.StringFlag{Name: "on-loss"},
+		&cli.DurationFlag{Name: "hold-for"},
+		&cli.StringFlag{Name: "line"},
+		&cli.StringFlag{Name: "baud"},
+		&cli.StringFlag{Name: "flow"},
+		&cli.StringFlag{Name: "dcd"},
+		&cli.StringFlag{Name: "mode"},
+		&cli.StringFlag{Name: "owner"},
+		&cli.StringFlag{Name: "group"},
+		&cli.DurationFlag{Name: "ack-timeout"},
+		&cli.StringSliceFlag{Name: "quirk"},
+		&cli.StringFlag{Name: "tls-ca"},
+		&cli.StringFlag{Name: "tls-name"},
+		&cli.StringFlag{Name: "tls-cert"},
+		&cli.StringFlag{Name: "tls-key"},
+		&cli.BoolFlag{Name: "tls-insecure"},
+	}
+}
+
+// portOf reads a port's flags. Every error is wrong use, and names its flag.
+func portOf(c *cli.Context, path, url string) (agent.Port, error) {
+	p := agent.Port{
+		Path: path, Owner: c.String("owner"), Group: c.String("group"),
+		TLS: remote.TLS{
+			CAFile: c.String("tls-ca"), Name: c.String("tls-name"), CertFile: c.String("tls-cert"),
+			KeyFile: c.String("tls-key"), Insecure: c.Bool("tls-insecure"),
+		},
+	}
+	for _, f := range []func(*cli.Context, *agent.Port) error{readHost, readPolicy, readPinned, readMode, readTimes, readQuirks} {
+		if err := f(c, &p); err != nil {
+			return p, usageError{err}
+		}
+	}
+	var err error
+	if p.Remote, err = remote.Parse(url); err != nil {
+		return p, usageError{err}
+	}
+	return p, nil
+}
+
+func readHost(c *cli.Context, p *agent.Port) (err error) {
+	p.Host, err = chooseHost(c.String("host"))
+	return err
+}
+
+func readPolicy(c *cli.Context, p *agent.Port) (err error) {
+	if p.Policy.Connect, err = bridge.ParseConnect(c.String("connect")); err != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	if p.Policy.OnLoss, err = bridge.ParseOnLoss(c.String("on-loss")); err != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	if p.Policy.DCD, err = bridge.ParseDCD(c.String("dcd")); err != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	return nil
+}
+
+// readPinned reads what overrides the application's wish: --line, --baud, --flow.
+func readPinned(c *cli.Context, p *agent.Port) error {
+	if s := c.String("line"); s != "" {
+		coding, err := uart.ParseCoding(s)
+		if err != nil {
+			return fmt.Errorf("--line: %w", err)
+		}
+		p.Policy.Coding = coding
+	}
+	if s := c.String("baud"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 32)
+		if err != nil || n == 0 {
+			return fmt.Errorf("--baud %q: want a number from 1 to 4294967295", s)
+		}
+		p.Policy.Coding.Baud = uint32(n)
+	}
+	if s := c.String("flow"); s != "" {
+		flow, err := uart.ParseFlow(s)
+		if err != nil {
+			return fmt.Errorf("--flow: %w", err)
+		}
+		p.Policy.Flow = flow
+	}
+	return nil
+}
+
+func readMode(c *cli.Context, p *agent.Port) error {
+	s := c.String("mode")
+	if s == "" {
+		return nil
+	}
+	n, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || n == 0 || n > 0o777 {
+		return fmt.Errorf("--mode %q: want permission bits in octal, as in 660", s)
+	}
+	p.Mode = fs.FileMode(n)
+	return nil
+}
+
+func readTimes(c *cli.Context, p *agent.Port) error {
+	for name, to := range map[string]*time.Duration{
+		"linger": &p.Policy.Linger, "hold-for": &p.Policy.HoldFor, "ack-timeout": &p.AckTimeout,
+	} {
+		if *to = c.Duration(name); *to < 0 {
+			return fmt.Errorf("--%s %v: want a time from 0, as in 500ms or 2s", name, *to)
+		}
+	}
+	return nil
+}
+
+func readQuirks(c *cli.Context, p *agent.Port) error {
+	for _, q := range c.StringSlice("quirk") {
+		switch q {
+		case "suspend-ignore":
+			p.SuspendIgnore = true
+		case "single-ff":
+			p.SingleFF = true
+		default:
+			return fmt.Errorf("--quirk %q: want suspend-ignore or single-ff", q)
+		}
+	}
+	return nil
+}
