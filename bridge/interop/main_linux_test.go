@@ -1,0 +1,233 @@
+package interop
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must come, counted from the last progress: long enough for a machine that
+// is busy with everything else, never part of what is tested.
+const patience = 60 * time.Second
+
+// scratch is where the binaries of this run live.
+var scratch string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	if testing.Short() {
+		fmt.Println("interop: skipped by -short: real servers and applications run with scripts/test")
+		_ = flag.Set("test.run", "^$")
+		return m.Run()
+	}
+	// These tests wait more than they compute.
+	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() < "4" && len(f.Value.String()) == 1 {
+		_ = flag.Set("test.parallel", "4")
+	}
+	var err error
+	if scratch, err = os.MkdirTemp("", "telnetcpc-interop"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+	if _, err := binary(raceEnabled); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+var plainBinary = sync.OnceValues(func() (string, error) { return build("telnetcpc") })
+var raceBinary = sync.OnceValues(func() (string, error) { return build("telnetcpc-race", "-race") })
+
+// binary returns the path of telnetcpc, built once.
+func binary(race bool) (string, error) {
+	if race {
+		return raceBinary()
+	}
+	return plainBinary()
+}
+
+func build(name string, flags ...string) (string, error) {
+	file := filepath.Join(scratch, name)
+	args := append(append([]string{"build"}, flags...), "-o", file, "telnetcpc/cmd/telnetcpc")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return file, nil
+}
+
+// programs are the peers: how to ask each for its version, which is how we find out whether it is there.
+var programs = map[string][]string{
+	"ser2net":        {"ser2net", "-v"},
+	"socat":          {"socat", "-V"},
+	"picocom":        {"picocom", "--help"},
+	"stty":           {"stty", "--version"},
+	"gcc":            {"gcc", "--version"},
+	"python3-serial": {"/usr/bin/python3", "-c", "import sys, serial.rfc2217; print('python', sys.version.split()[0], 'pyserial', serial.__version__)"},
+}
+
+var versions sync.Map // name -> version
+
+// need names the programs without which this test means nothing, and logs their versions.
+func need(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if v, ok := versions.Load(name); ok {
+			t.Log("peer:", v)
+			continue
+		}
+		version, err := ask(programs[name])
+		if err != nil {
+			why := fmt.Sprintf("%s is not here: %v (scripts/test installs it on Debian)", name, err)
+			if os.Getenv("TELNETCPC_NEED") == "all" {
+				t.Fatal(why)
+			}
+			t.Skip(why)
+		}
+		version = name + ": " + version
+		versions.Store(name, version)
+		t.Log("peer:", version)
+	}
+}
+
+// ask runs a program for its version: the first line of its output with a digit. An exit status says nothing here.
+func ask(command []string) (string, error) {
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH="+os.Getenv("PATH")+":/usr/sbin")
+	out, err := cmd.CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.ContainsAny(line, "0123456789") && !strings.Contains(line, "Error") {
+			return strings.TrimSpace(line), nil
+		}
+	}
+	if err == nil {
+		err = errors.New("it tells no version")
+	}
+	return "", err
+}
+
+// output collects what a process says, for messages and for questions.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// tail is the end of it: what a person wants to see of a failure.
+func (o *output) tail() string {
+	s := o.String()
+	const enough = 6000
+	if len(s) > enough {
+		return "...\n" + s[len(s)-enough:]
+	}
+	return s
+}
+
+// process is a program that the test has started; it is gone when the test ends.
+type process struct {
+	cmd  *exec.Cmd
+	out  *output
+	done chan struct{} // closed when it has ended
+	err  error         // of Wait; read after done
+}
+
+// start runs cmd with its output collected, where the caller has not taken that over.
+func start(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, out: new(output), done: make(chan struct{})}
+	if cmd.Stdout == nil {
+		cmd.Stdout = p.out
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = p.out
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // a test that panics leaves nothing behind
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", cmd.Path, err)
+	}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", filepath.Base(cmd.Path), p.out.tail())
+		}
+	})
+	return p
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *process) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatalf("signal %v to %s: %v", s, p.cmd.Path, err)
+	}
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// wait waits for the end of a program that should end by itself, in order.
+func (p *process) wait(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		t.Fatalf("%s does not end", p.cmd)
+	}
+	if p.err != nil {
+		t.Fatalf("%s: %v\n%s", p.cmd, p.err, p.out.tail())
+	}
+}
+
+// eventually waits until cond is true.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !cond(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("in %v it has not come to be: %s", patience, what)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package interop
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stand opens the port at 115200 8N1 and carries one byte to the device: now the session stands, and what the device
+// sends will be read by somebody.
+func stand(t *testing.T, a *agent, d *device) *line {
+	t.Helper()
+	app := openPort(t, a)
+	app.set(t, termios{baud: 115200, stop: 1})
+	exchange(t, app, d.line, []byte("!"))
+	return app
+}
+
+func TestTenMegabytesBothWays(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, k kind) {
+		d := newDevice(t)
+		s := k.start(t, d)
+		app := stand(t, attach(t, s.url()), d)
+		up, down := noise('u', 10<<20), noise('d', 10<<20)
+		both(t,
+			func() error { return app.send(up) },
+			func() error { return d.expect(up) },
+			func() error { return d.send(down) },
+			func() error { return app.expect(down) })
+	})
+}
+
+func TestAwkwardBytes(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, k kind) {
+		d := newDevice(t)
+		s := k.start(t, d)
+		app := stand(t, attach(t, s.url()), d)
+		p := awkward()
+		both(t,
+			func() error { return app.send(p) },
+			func() error { return d.expect(p) },
+			func() error { return d.send(p) },
+			func() error { return app.expect(p) })
+	})
+}
+
+// A server that stops reading is alive and holds us back: a printer out of paper must cost neither the session nor a
+// byte, and no memory either.
+func TestServerStopsReading(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	s := startSer2net(t, d)
+	a := attachBinary(t, false, s.url()) // the race detector's memory is not ours
+	app := stand(t, a, d)
+	session := s.sessions()
+
+	p := noise('s', 8<<20)
+	sent := make(chan error, 1)
+	go func() { sent <- app.send(p) }()
+	if err := d.expect(p[:100_000]); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(t, syscall.SIGSTOP)
+	time.Sleep(20 * time.Second) // longer than the 15 s after which a dead peer is given up: this is what is tested
+	s.signal(t, syscall.SIGCONT)
+	if err := d.expect(p[100_000:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if got := s.sessions(); len(got) != 1 || len(session) != 1 || got[0] != session[0] {
+		t.Errorf("sessions after the pause: got %v, want the one before it, %v", got, session)
+	}
+	if got, want := a.peakMemory(t), 64<<20; got >= want {
+		t.Errorf("the agent's peak memory: got %d MiB, want less than %d", got>>20, want>>20)
+	}
+}
+
+// `cat file > PORT` is gone long before a slow device has taken the file.
+func TestCatToSlowDevice(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		size  int
+		after bool // the device reads nothing before cat has ended
+	}{
+		{"one that waits for the end of cat", 12_000, true},
+		{"one that reads slowly", 200_000, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			d := newDevice(t)
+			s := startSer2net(t, d)
+			a := attach(t, s.url())
+			want := noise('c', tt.size)
+			file := filepath.Join(t.TempDir(), "file")
+			if err := os.WriteFile(file, want, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cat := start(t, exec.Command("sh", "-c", `cat "$0" > "$1"`, file, a.path))
+			if tt.after {
+				cat.wait(t)
+			}
+			if err := d.expectSlowly(want, 1024, time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+			cat.wait(t)
+		})
+	}
+}
+
+// An application that is killed inside a write leaves a port that works.
+func TestKilledInWrite(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	s := startSer2net(t, d)
+	a := attach(t, s.url())
+	dd := start(t, exec.Command("dd", "if=/dev/zero", "of="+a.path, "bs=16M", "count=1", "conv=notrunc,nocreat"))
+	eventually(t, "bytes of dd at the device", func() bool { return d.waiting(t) > 0 })
+	if dd.ended() {
+		t.Fatal("dd has written 16 MiB to a device that does not read")
+	}
+	dd.kill()
+
+	app := openPort(t, a)
+	const marker = "the next one"
+	sent := make(chan error, 1)
+	go func() { sent <- app.send([]byte(marker)) }()
+	zeros := 0
+	buf := make([]byte, 32*1024)
+	var rest []byte // what came behind the zeros
+	for len(rest) < len(marker) {
+		_ = d.SetReadDeadline(time.Now().Add(patience))
+		n, err := d.Read(buf)
+		if err != nil {
+			t.Fatalf("after %d zeros and %q: %v", zeros, rest, err)
+		}
+		got := buf[:n]
+		if len(rest) == 0 {
+			got = bytes.TrimLeft(got, "\x00")
+			zeros += n - len(got)
+		}
+		rest = append(rest, got...)
+	}
+	if string(rest) != marker {
+		t.Fatalf("after %d zeros: got %q, want %q", zeros, rest, marker)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d zeros came before the next application's bytes", zeros)
+}
+
+// An application that never reads holds up what comes to it, and nothing else.
+func TestNeverReads(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	s := startSer2net(t, d)
+	a := attachBinary(t, false, s.url())
+	app := stand(t, a, d)
+	down := noise('d', 2<<20)
+	sent := make(chan error, 1)
+	go func() { sent <- d.send(down) }()
+	eventually(t, "bytes wait for the application", func() bool { return app.waiting(t) > 0 })
+
+	exchange(t, app, d.line, noise('u', 500_000))
+	if err := app.expect(down); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+}
