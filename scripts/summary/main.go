@@ -27,7 +27,7 @@ func main() {
 	})
 	flag.Parse()
 
-	r := &report{out: os.Stdout, need: *need, allowed: allowed, tests: map[string]*record{}, packages: map[string]*record{}}
+	r := newReport(os.Stdout, *need, allowed)
 	err := r.read(os.Stdin)
 	r.end()
 	if *counts != "" {
@@ -70,6 +70,10 @@ type report struct {
 	tests, packages         map[string]*record
 	passed, failed, skipped int
 	skips                   []string
+}
+
+func newReport(out io.Writer, need bool, allowed map[string]string) *report {
+	return &report{out: out, need: need, allowed: allowed, tests: map[string]*record{}, packages: map[string]*record{}}
 }
 
 func (r *report) read(in io.Reader) error {
