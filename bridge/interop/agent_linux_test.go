@@ -77,9 +77,10 @@ func (a *agent) stop(t *testing.T) {
 type loss struct {
 	unacked   int // -1: it does not know
 	sinceMark int
+	atMost    int // what the access server may have held before the mark counts too
 }
 
-var lossPattern = regexp.MustCompile(`\bunacked=(-?\d+)\b.*\bsince_mark=(\d+)\b`)
+var lossPattern = regexp.MustCompile(`\bunacked=(-?\d+) since_mark=(\d+) lost_at_most=(\d+)\b`)
 
 func (a *agent) losses(t *testing.T) []loss {
 	t.Helper()
@@ -89,12 +90,14 @@ func (a *agent) losses(t *testing.T) []loss {
 		if m == nil {
 			continue
 		}
-		unacked, err1 := strconv.Atoi(m[1])
-		since, err2 := strconv.Atoi(m[2])
-		if err1 != nil || err2 != nil {
-			t.Fatalf("numbers of a loss: %q", row)
+		var n [3]int
+		for i := range n {
+			var err error
+			if n[i], err = strconv.Atoi(m[i+1]); err != nil {
+				t.Fatalf("numbers of a loss: %q", row)
+			}
 		}
-		all = append(all, loss{unacked, since})
+		all = append(all, loss{n[0], n[1], n[2]})
 	}
 	return all
 }

@@ -186,8 +186,8 @@ func TestLossIsBounded(t *testing.T) {
 		if len(said) != 1 {
 			t.Fatalf("losses told: got %+v, want one", said)
 		}
-		if said[0].sinceMark < lost {
-			t.Errorf("since_mark: got %d, want at least the %d bytes that were lost", said[0].sinceMark, lost)
+		if said[0].atMost < lost {
+			t.Errorf("lost_at_most: got %d, want at least the %d bytes that were lost", said[0].atMost, lost)
 		}
 		if said[0].unacked > said[0].sinceMark {
 			t.Errorf("unacked %d is more than since_mark %d", said[0].unacked, said[0].sinceMark)
