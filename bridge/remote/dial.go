@@ -75,12 +75,14 @@ func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (Session, error)
 	case SchemeTCP:
 		return newRaw(conn, sock), nil
 	case SchemeTelnet:
-		return newTelnet(conn, sock), nil
+		c, err := rfc2217.OpenTelnet(conn, r.config(mask))
+		if err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("%s: %w", r.url.Address(), err)
+		}
+		return comPort{socket: sock, Client: c}, nil
 	}
-	c, err := rfc2217.Open(ctx, conn, rfc2217.Config{
-		AckTimeout: r.opts.AckTimeout, LineMask: mask,
-		SuspendIgnore: r.opts.SuspendIgnore, SingleFF: r.opts.SingleFF, Log: r.opts.Log,
-	})
+	c, err := rfc2217.Open(ctx, conn, r.config(mask))
 	if err != nil {
 		conn.Close()
 		return nil, r.notOpened(err)
@@ -88,7 +90,14 @@ func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (Session, error)
 	return comPort{socket: sock, Client: c}, nil
 }
 
-// comPort is an RFC 2217 session: the protocol's client, and what the socket knows.
+func (r *Remote) config(mask uart.LineState) rfc2217.Config {
+	return rfc2217.Config{
+		AckTimeout: r.opts.AckTimeout, LineMask: mask,
+		SuspendIgnore: r.opts.SuspendIgnore, SingleFF: r.opts.SingleFF, Log: r.opts.Log,
+	}
+}
+
+// comPort is a session over Telnet: the protocol's client, with COM-PORT-OPTION or without, and what the socket knows.
 type comPort struct {
 	*socket
 	*rfc2217.Client
@@ -160,6 +169,8 @@ func (r *Remote) notOpened(err error) error {
 	switch {
 	case errors.As(err, &other):
 		return fmt.Errorf("%s: %w: it says %s (%s)", at, ErrNotAccessServer, other.Seen(), guess(other.First))
+	case errors.Is(err, rfc2217.ErrEcho):
+		return fmt.Errorf("%s: %w: it echoes what it gets (a loop plug on a raw port? tcp://%s carries bytes without settings)", at, ErrNotAccessServer, at)
 	case errors.Is(err, rfc2217.ErrSilent):
 		return fmt.Errorf("%s: %w: it is silent (a raw port? tcp://%s carries bytes without settings)", at, ErrNotAccessServer, at)
 	case errors.Is(err, rfc2217.ErrRefused):

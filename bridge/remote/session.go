@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/uart"
 )
 
@@ -15,7 +16,7 @@ var (
 	// ErrNotAccessServer says that the peer does not speak RFC 2217, or refuses it.
 	ErrNotAccessServer = errors.New("not an RFC 2217 access server")
 	// ErrProtocol says that the peer broke the protocol and was hung up.
-	ErrProtocol = errors.New("protocol broken by the peer")
+	ErrProtocol = rfc2217.ErrProtocol
 )
 
 // Session is one connection to an access server, from negotiation to Close: the mirror image of a uart.Port.

@@ -1,0 +1,135 @@
+package rfc2217
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/uart"
+)
+
+// Next waits for bytes from the device, or one Event. The bytes are valid until the following call.
+func (c *Client) Next() ([]byte, uart.Event, error) {
+	for {
+		if len(c.early) > 0 {
+			p := c.early
+			c.early = nil
+			return p, uart.Event{}, nil
+		}
+		if len(c.events) > 0 {
+			e := c.events[0]
+			c.events = c.events[1:]
+			return nil, e, nil
+		}
+		c.events = nil
+		data, m, err := c.receive()
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			err = c.expire()
+		case err == nil && m.Command == 0:
+			return data, uart.Event{}, nil
+		case err == nil:
+			err = c.handle(m)
+		}
+		if err != nil {
+			return nil, uart.Event{}, err
+		}
+	}
+}
+
+// expire reports the settings whose time is up.
+func (c *Client) expire() error {
+	events, err := c.acks.expire(time.Now())
+	c.events = append(c.events, events...)
+	return err
+}
+
+// handle does what a command of the server means.
+func (c *Client) handle(m telnet.Message) error {
+	switch {
+	case m.TooLong:
+		return errTooLong
+	case m.Command.Verb():
+		return c.verb(m)
+	case m.Command == telnet.SB && m.Option == telnet.ComPort:
+		return c.commands(m.Sub)
+	case m.Command < telnet.SE && !c.said255:
+		// Nothing that Telnet knows follows a 255: the server has sent one of its data without doubling it.
+		c.said255 = true
+		c.cfg.Log.Warn("access server sends 0xFF without doubling it: bytes are lost (--quirk single-ff takes them)")
+	}
+	return nil
+}
+
+func (c *Client) verb(m telnet.Message) error {
+	if m.Option == telnet.TimingMark && (m.Command == telnet.WILL || m.Command == telnet.WONT) {
+		c.marked()
+		return nil
+	}
+	if err := c.negotiate(m); err != nil {
+		return err
+	}
+	if c.plain {
+		c.binary()
+	} else if !c.options.Us(telnet.ComPort) && !c.options.Peer(telnet.ComPort) {
+		return fmt.Errorf("%w: it gave up COM-PORT-OPTION", ErrProtocol)
+	}
+	return c.owe(c.learn(nil, m.Option))
+}
+
+// marked takes the answer to a mark: either verb counts.
+func (c *Client) marked() {
+	c.speaksMu.Lock()
+	defer c.speaksMu.Unlock()
+	if c.marking {
+		c.marking = false
+		c.events = append(c.events, uart.Event{Kind: uart.KindMarked, Bytes: c.markAt})
+	}
+}
+
+// commands takes a subnegotiation: mostly one command, from some servers several.
+func (c *Client) commands(sub []byte) error {
+	for len(sub) > 0 {
+		cmd, rest, err := ParseCommand(sub)
+		if err != nil {
+			c.cfg.Log.Debug("access server sends a command without its value", "code", cmd.Code.String())
+			return nil
+		}
+		sub = rest
+		if err := c.command(cmd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Client) command(cmd Command) error {
+	switch cmd.Code {
+	case Signature + FromServer:
+		if len(cmd.Text) == 0 {
+			return c.owe(AppendCommand(nil, Command{Code: Signature, Text: []byte("telnetcpc")}))
+		}
+	case SetBaudRate + FromServer, SetDataSize + FromServer, SetParity + FromServer, SetStopSize + FromServer, SetControl + FromServer:
+		c.acks.answer(cmd)
+	case NotifyLineState + FromServer:
+		c.events = append(c.events, uart.Event{Kind: uart.KindLine, Line: uart.LineState(cmd.Value)})
+	case NotifyModemState + FromServer:
+		// The lower bits say what has changed since the last time, and are no state.
+		if m := uart.ModemState(cmd.Value & 0xF0); !c.known || m != c.modem {
+			c.modem, c.known = m, true
+			c.events = append(c.events, uart.Event{Kind: uart.KindModem, Modem: m})
+		}
+	case FlowSuspend + FromServer, FlowResume + FromServer:
+		if c.cfg.SuspendIgnore {
+			return nil
+		}
+		kind := uart.KindResumed
+		if cmd.Code == FlowSuspend+FromServer {
+			kind = uart.KindSuspended
+		}
+		c.events = append(c.events, uart.Event{Kind: kind})
+	}
+	return nil
+}

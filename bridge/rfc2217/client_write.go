@@ -1,0 +1,56 @@
+package rfc2217
+
+import (
+	"time"
+
+	"telnetcpc/bridge/uart"
+)
+
+// Write sends bytes to the device, in order with Apply. n counts the bytes that were given to TCP whole.
+func (c *Client) Write(p []byte) (n int, err error) { return c.writeData(p) }
+
+// Apply sends what the event says in one segment and waits for no answer. The first call is the whole known state of
+// the port; the line states that the port can show are asked for behind it.
+func (c *Client) Apply(e uart.Event) error {
+	if c.plain {
+		return nil // Fidelity has said so
+	}
+	if e.Kind == uart.KindPurge {
+		return c.writeCommands(AppendCommand(nil, Command{Code: PurgeData, Value: byte(e.Purge)}))
+	}
+	p := AppendSettings(nil, e)
+	if c.first && c.cfg.LineMask != 0 {
+		p = AppendCommand(p, Command{Code: SetLineMask, Value: byte(c.cfg.LineMask)})
+	}
+	c.first = false
+	if len(p) == 0 {
+		return nil
+	}
+	if err := c.acks.ask(e, time.Now()); err != nil {
+		return err
+	}
+	return c.writeCommands(p)
+}
+
+// Mark asks for a mark behind everything written so far (RFC 860). It reports whether one is under way; false: this
+// server has shown nothing but COM-PORT-OPTION, and would perhaps give the request to its UART.
+func (c *Client) Mark() bool {
+	c.speaksMu.Lock()
+	defer c.speaksMu.Unlock()
+	if !c.speaks || c.marking {
+		return c.marking
+	}
+	c.marking = true
+	c.owedMu.Lock()
+	defer c.owedMu.Unlock()
+	c.mark = c.markSent
+	c.startFlush()
+	return true
+}
+
+// markSent notes the place of the mark that is being sent.
+func (c *Client) markSent(at uint64) {
+	c.speaksMu.Lock()
+	defer c.speaksMu.Unlock()
+	c.markAt = at
+}

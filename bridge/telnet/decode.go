@@ -1,0 +1,184 @@
+package telnet
+
+import "bytes"
+
+// SubLimit bounds the value of a subnegotiation. The longest that RFC 2217 knows is a signature.
+const SubLimit = 1 << 10
+
+// Message is one command that the decoder found. The zero value is none.
+type Message struct {
+	Command Command
+	Option  Option // WILL, WONT, DO, DONT, SB
+	// Sub is an SB's value, unescaped; it belongs to the decoder and is valid until the following Decode.
+	Sub []byte
+	// TooLong says that a subnegotiation has passed SubLimit, as soon as it does; Sub is nil, the rest is skipped.
+	TooLong bool
+}
+
+// state is where in a command the decoder stands.
+type state uint8
+
+const (
+	inData    state = iota
+	afterIAC        // IAC came
+	afterVerb       // IAC and WILL, WONT, DO or DONT came
+	afterSB         // IAC SB came, the option is next
+	inSub           // inside a subnegotiation
+	inSubIAC        // IAC came inside a subnegotiation
+	inSkipped       // inside a subnegotiation that is too long
+	inSkippedIAC
+)
+
+// Decoder takes the bytes of a connection apart. It keeps its state over any cut of the stream, and at most SubLimit
+// bytes. The zero value is ready. One caller at a time.
+type Decoder struct {
+	// SingleFF is for servers that send a 255 of data once: what follows an IAC is then a command only where it is a
+	// verb or SB. It cannot tell such a byte behind a 255 of data from a command: nobody can.
+	SingleFF bool
+
+	// NVT removes the NUL that a connection without BINARY puts behind a CR (RFC 854).
+	NVT bool
+
+	state  state
+	verb   Command
+	option Option
+	cr     bool // the last data byte was a CR
+	sub    []byte
+	one    [1]byte // a 255 for which src has no room
+}
+
+// Decode takes src apart up to the first command in it. data is what came before the command, unescaped in place: it
+// is a part of src, which is overwritten, or the decoder's until the following call. m is the command, or none. rest
+// is what is left of src, for the next call. Nothing is allocated but, once, the room for a subnegotiation.
+func (d *Decoder) Decode(src []byte) (data []byte, m Message, rest []byte) {
+	if d.state == inData && !d.NVT && bytes.IndexByte(src, byte(IAC)) < 0 {
+		return src, Message{}, nil
+	}
+	n := 0 // src[:n] is data
+	for i := 0; i < len(src); {
+		c := src[i]
+		switch {
+		case d.state == inData:
+			if i == n && !d.NVT { // all so far stays where it is
+				k := bytes.IndexByte(src[i:], byte(IAC))
+				if k < 0 {
+					return src, Message{}, nil
+				}
+				i, n = i+k, n+k
+				c = byte(IAC)
+			}
+			i++
+			if c == byte(IAC) {
+				d.state = afterIAC
+			} else {
+				n += d.put(src[n:], c)
+			}
+			continue
+		case d.state == afterIAC && d.SingleFF && !Command(c).Verb() && Command(c) != SB:
+			d.state = inData // and c is looked at anew
+			if i == 0 {
+				d.one[0], d.cr = byte(IAC), false
+				return d.one[:], Message{}, src
+			}
+			n += d.put(src[n:], byte(IAC))
+			continue
+		case d.state == afterIAC && Command(c) == IAC:
+			d.state = inData
+			i++
+			n += d.put(src[n:], c)
+			continue
+		}
+		i++
+		if m, whole := d.command(c); whole {
+			return src[:n], m, src[i:]
+		}
+	}
+	return src[:n], Message{}, nil
+}
+
+// put puts one byte of data at the beginning of to and returns how many it put: none for the NUL behind a CR.
+func (d *Decoder) put(to []byte, c byte) int {
+	after := d.cr
+	d.cr = c == '\r'
+	if d.NVT && after && c == 0 {
+		return 0
+	}
+	to[0] = c
+	return 1
+}
+
+// command takes the next byte of a command and says whether the command is whole.
+func (d *Decoder) command(c byte) (m Message, whole bool) {
+	switch d.state {
+	case afterIAC:
+		return d.begin(Command(c))
+	case afterVerb:
+		d.state = inData
+		return Message{Command: d.verb, Option: Option(c)}, true
+	case afterSB:
+		d.state, d.option, d.sub = inSub, Option(c), d.sub[:0]
+	case inSub:
+		if Command(c) == IAC {
+			d.state = inSubIAC
+			break
+		}
+		return d.keep(c)
+	case inSubIAC:
+		return d.escaped(Command(c))
+	case inSkipped:
+		if Command(c) == IAC {
+			d.state = inSkippedIAC
+		}
+	case inSkippedIAC:
+		d.state = inSkipped
+		if Command(c) == SE {
+			d.state = inData
+		}
+	}
+	return Message{}, false
+}
+
+// begin takes the byte behind an IAC, other than a second IAC.
+func (d *Decoder) begin(c Command) (m Message, whole bool) {
+	switch {
+	case c.Verb():
+		d.state, d.verb = afterVerb, c
+	case c == SB:
+		d.state = afterSB
+	default:
+		d.state = inData
+		return Message{Command: c}, true
+	}
+	return Message{}, false
+}
+
+// escaped takes the byte behind an IAC inside a subnegotiation.
+func (d *Decoder) escaped(c Command) (m Message, whole bool) {
+	switch {
+	case c == SE:
+		d.state = inData
+		return Message{Command: SB, Option: d.option, Sub: d.sub}, true
+	case c == IAC:
+		d.state = inSub
+		return d.keep(byte(c))
+	case c > SE: // its end is missing: the next command has begun
+		return d.begin(c)
+	}
+	// A 255 that the peer did not double: a baud rate like 65280, from a careless server.
+	d.state = inSub
+	if m, whole = d.keep(byte(IAC)); whole {
+		return m, whole
+	}
+	return d.keep(byte(c))
+}
+
+// keep adds a byte to the subnegotiation's value.
+func (d *Decoder) keep(c byte) (m Message, whole bool) {
+	if len(d.sub) == SubLimit {
+		d.state = inSkipped
+		return Message{Command: SB, Option: d.option, TooLong: true}, true
+	}
+	d.state = inSub
+	d.sub = append(d.sub, c)
+	return Message{}, false
+}
