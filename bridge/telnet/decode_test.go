@@ -1,0 +1,165 @@
+package telnet_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"telnetcpc/bridge/telnet"
+)
+
+// words decodes the pieces and writes what came out of it as one word an item, adjacent data joined.
+func words(d *telnet.Decoder, pieces ...[]byte) []string {
+	var out []string
+	var data []byte
+	flush := func() {
+		if len(data) > 0 {
+			out = append(out, fmt.Sprintf("data %x", data))
+			data = nil
+		}
+	}
+	for _, piece := range pieces {
+		src := bytes.Clone(piece) // it is overwritten
+		for len(src) > 0 {
+			p, m, rest := d.Decode(src)
+			data = append(data, p...)
+			src = rest
+			switch {
+			case m.Command == 0:
+			case m.TooLong:
+				flush()
+				out = append(out, fmt.Sprintf("SB %v too long", m.Option))
+			case m.Command == telnet.SB:
+				flush()
+				out = append(out, fmt.Sprintf("SB %v %x", m.Option, m.Sub))
+			case m.Command.Verb():
+				flush()
+				out = append(out, fmt.Sprintf("%v %v", m.Command, m.Option))
+			default:
+				flush()
+				out = append(out, m.Command.String())
+			}
+		}
+	}
+	flush()
+	return out
+}
+
+func TestDecode(t *testing.T) {
+	tests := []struct {
+		name    string
+		decoder telnet.Decoder
+		in      string
+		want    []string
+	}{
+		{name: "data", in: "hello", want: []string{"data 68656c6c6f"}},
+		{name: "doubled 255", in: "a\xff\xffb", want: []string{"data 61ff62"}},
+		{name: "run of 255", in: "\xff\xff\xff\xff\xff\xffx", want: []string{"data ffffff78"}},
+		{name: "verbs between data", in: "a\xff\xfb\x2cb\xff\xfd\x06", want: []string{"data 61", "WILL COM-PORT", "data 62", "DO TIMING-MARK"}},
+		{name: "255 as an option", in: "\xff\xfd\xff", want: []string{"DO option 255"}},
+		{name: "commands that stand alone", in: "\xff\xf1\xff\xf6x", want: []string{"NOP", "AYT", "data 78"}},
+		{name: "subnegotiation", in: "\xff\xfa\x2c\x6b\xbb\xff\xf0z", want: []string{"SB COM-PORT 6bbb", "data 7a"}},
+		{name: "255 inside a value", in: "\xff\xfa\x2c\x65\x00\x00\xff\xff\x00\xff\xf0", want: []string{"SB COM-PORT 650000ff00"}},
+		{name: "255 inside a value, not doubled", in: "\xff\xfa\x2c\x65\x00\x00\xff\x00\xff\xf0", want: []string{"SB COM-PORT 650000ff00"}},
+		{name: "end of a value missing", in: "\xff\xfa\x2c\x65\xff\xfb\x01x", want: []string{"WILL ECHO", "data 78"}},
+		{name: "empty subnegotiation", in: "\xff\xfa\x2c\xff\xf0", want: []string{"SB COM-PORT "}},
+		{name: "CR NUL stays in transparent data", in: "a\r\x00b", want: []string{"data 610d0062"}},
+		{name: "CR NUL of an NVT", decoder: telnet.Decoder{NVT: true}, in: "a\r\x00\r\n\x00\r\r\x00", want: []string{"data 610d0d0a000d0d"}},
+		{name: "single 255 before data", decoder: telnet.Decoder{SingleFF: true}, in: "a\xffb\xff\x00\xff\xff\xffc", want: []string{"data 61ff62ff00ffffff63"}},
+		{name: "single 255 before a command", decoder: telnet.Decoder{SingleFF: true}, in: "a\xff\xff\xfb\x2c", want: []string{"data 61ff", "WILL COM-PORT"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := tt.decoder
+			if got := words(&d, []byte(tt.in)); !equal(got, tt.want) {
+				t.Errorf("whole: got %q, want %q", got, tt.want)
+			}
+			d = tt.decoder
+			var single [][]byte
+			for i := range tt.in {
+				single = append(single, []byte(tt.in[i:i+1]))
+			}
+			if got := words(&d, single...); !equal(got, tt.want) {
+				t.Errorf("byte by byte: got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func equal(a, b []string) bool { return strings.Join(a, "|") == strings.Join(b, "|") }
+
+// TestSubLimit: a subnegotiation without an end is reported once, costs bounded memory, and what follows its end is
+// decoded again.
+func TestSubLimit(t *testing.T) {
+	var d telnet.Decoder
+	endless := append([]byte("\xff\xfa\x2c"), bytes.Repeat([]byte("xxxx"), 1<<18)...)
+	want := []string{"SB COM-PORT too long"}
+	if got := words(&d, endless); !equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := words(&d, []byte("\xff\xffy\xff\xf0data")), []string{"data 64617461"}; !equal(got, want) {
+		t.Errorf("behind it: got %q, want %q", got, want)
+	}
+}
+
+func TestSubOfTheLimit(t *testing.T) {
+	var d telnet.Decoder
+	value := bytes.Repeat([]byte{0xff}, telnet.SubLimit)
+	got := words(&d, telnet.AppendSub(nil, telnet.ComPort, value))
+	if want := []string{fmt.Sprintf("SB COM-PORT %x", value)}; !equal(got, want) {
+		t.Errorf("got %d words, want the value whole", len(got))
+	}
+}
+
+// TestDecodeAllocates: nothing on the data path.
+func TestDecodeAllocates(t *testing.T) {
+	src := bytes.Repeat([]byte("some data \xff\xff and more"), 100)
+	buf, out := make([]byte, len(src)), make([]byte, 0, 2*len(src))
+	var d telnet.Decoder
+	n := testing.AllocsPerRun(100, func() {
+		copy(buf, src)
+		data, _, _ := d.Decode(buf)
+		out = telnet.AppendData(out[:0], data)
+	})
+	if n != 0 {
+		t.Errorf("%v allocations a run, want none", n)
+	}
+	if !bytes.Equal(out, src) {
+		t.Error("encoding what was decoded gives something else")
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	for name, src := range map[string][]byte{
+		"text": bytes.Repeat([]byte("0123456789abcdef"), 256),
+		"0xFF": bytes.Repeat([]byte{0xff}, 4096),
+	} {
+		b.Run(name, func(b *testing.B) {
+			var d telnet.Decoder
+			buf := make([]byte, len(src))
+			b.SetBytes(int64(len(src)))
+			b.ReportAllocs()
+			for b.Loop() {
+				copy(buf, src)
+				d.Decode(buf)
+			}
+		})
+	}
+}
+
+func BenchmarkAppendData(b *testing.B) {
+	for name, src := range map[string][]byte{
+		"text": bytes.Repeat([]byte("0123456789abcdef"), 256),
+		"0xFF": bytes.Repeat([]byte{0xff}, 4096),
+	} {
+		b.Run(name, func(b *testing.B) {
+			dst := make([]byte, 0, 2*len(src))
+			b.SetBytes(int64(len(src)))
+			b.ReportAllocs()
+			for b.Loop() {
+				telnet.AppendData(dst, src)
+			}
+		})
+	}
+}
