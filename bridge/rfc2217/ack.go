@@ -132,7 +132,7 @@ func (a *acks) next() (first time.Time) {
 
 // answer takes what the server says is in force.
 func (a *acks) answer(c Command) {
-	e := c.setting()
+	e := c.Setting()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for f := range numFields {

@@ -114,9 +114,9 @@ func appendLevel(dst []byte, l uart.Level, on, off Control) []byte {
 	return dst
 }
 
-// setting returns what a client's command asks for, or a server's says is in force, in the event's fields. Values that
+// Setting returns what a client's command asks for, or a server's says is in force, in the event's fields. Values that
 // no UART knows, and those that ask, leave the field at zero.
-func (c Command) setting() (e uart.Event) {
+func (c Command) Setting() (e uart.Event) {
 	switch c.Code {
 	case SetBaudRate, SetBaudRate + FromServer:
 		e.Coding.Baud = c.Baud

@@ -198,7 +198,7 @@ func (s *Server) follows() bool {
 
 // joins merges what a command sets into e, unless e sets that already: then it is a moment of its own.
 func joins(e *uart.Event, cmd Command) bool {
-	set := cmd.setting()
+	set := cmd.Setting()
 	for f := range numFields {
 		if f.get(set) != 0 && f.get(*e) != 0 {
 			return false
