@@ -80,6 +80,8 @@ func (f field) word(v uint32) string {
 		return "parity " + e.Coding.Parity.String()
 	case stopBits:
 		return e.Coding.StopBits.String() + " stop bits"
+	case outFlow, inFlow:
+		return uart.FlowMethod(v).String()
 	}
 	return strings.TrimPrefix(e.String(), "settings ")
 }
@@ -101,15 +103,19 @@ type acks struct {
 
 	mu     sync.Mutex // over fields and the calls of wake: the writer asks, the reader answers and reports
 	fields [numFields]ack
+	both   bool // the outbound flow control that was asked for last is meant for both directions
 }
 
 // ask notes what an event asks for. Break is not waited for: it is a moment, and servers answer it with anything.
 func (a *acks) ask(e uart.Event, now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if e.Flow.Out != 0 {
+		a.both = e.Flow.In == e.Flow.Out
+	}
 	for f := range numFields {
 		v := f.get(e)
-		if f == inFlow && e.Flow.In == e.Flow.Out {
+		if f == inFlow && e.Flow.In == e.Flow.Out && v != 0 {
 			v = 0 // not sent: the outbound value sets both
 			a.fields[f].asked = 0
 		}
@@ -162,11 +168,11 @@ func (a *acks) expire(now time.Time) (events []uart.Event, err error) {
 		switch {
 		case k.answer != 0:
 			e := uart.Event{Kind: uart.KindRefused, Answer: f.word(k.answer)}
-			f.put(&e, k.asked)
+			a.put(&e, f, k.asked)
 			events = append(events, e)
 		case !k.unheard:
 			k.unheard, any = true, true
-			f.put(&silent, k.asked)
+			a.put(&silent, f, k.asked)
 		}
 		k.asked = 0
 	}
@@ -174,4 +180,12 @@ func (a *acks) expire(now time.Time) (events []uart.Event, err error) {
 		events = append(events, silent)
 	}
 	return events, a.wake(a.next())
+}
+
+// put writes what was asked for into an event, as a person would say it. The caller holds mu.
+func (a *acks) put(e *uart.Event, f field, v uint32) {
+	f.put(e, v)
+	if f == outFlow && a.both {
+		e.Flow.In = e.Flow.Out
+	}
 }

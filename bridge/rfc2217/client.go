@@ -74,7 +74,8 @@ type Client struct {
 	// speaks: the server has itself spoken of options other than 44, so it understands DO, DONT and marks.
 	speaksMu sync.Mutex // over speaks and marking, for Mark
 	speaks   bool
-	marking  bool // a mark is under way
+	marking  bool // a mark is wanted, or under way
+	markOut  bool // it is under way: it stands behind markAt bytes
 	markAt   uint64
 
 	acks acks

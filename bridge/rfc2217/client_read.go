@@ -83,8 +83,8 @@ func (c *Client) verb(m telnet.Message) error {
 func (c *Client) marked() {
 	c.speaksMu.Lock()
 	defer c.speaksMu.Unlock()
-	if c.marking {
-		c.marking = false
+	if c.markOut {
+		c.marking, c.markOut = false, false
 		c.events = append(c.events, uart.Event{Kind: uart.KindMarked, Bytes: c.markAt})
 	}
 }

@@ -52,5 +52,5 @@ func (c *Client) Mark() bool {
 func (c *Client) markSent(at uint64) {
 	c.speaksMu.Lock()
 	defer c.speaksMu.Unlock()
-	c.markAt = at
+	c.markOut, c.markAt = true, at
 }

@@ -126,6 +126,7 @@ func (s *Server) Next() ([]byte, uart.Event, error) {
 	for {
 		if len(s.more) > 0 {
 			if e, found, err := s.commands(); found || err != nil {
+				e.Flow = bothWays(e.Flow)
 				return nil, e, err
 			}
 			continue
@@ -133,6 +134,7 @@ func (s *Server) Next() ([]byte, uart.Event, error) {
 		data, m, err := s.receive()
 		switch {
 		case err != nil:
+			s.suspend(false) // who asked for the pause cannot end it any more
 			return nil, uart.Event{}, err
 		case m.Command == 0:
 			return data, uart.Event{}, nil
@@ -209,6 +211,15 @@ func joins(e *uart.Event, cmd Command) bool {
 	}
 	e.Coding, e.Flow, e.Control = set.Coding.Over(e.Coding), set.Flow.Over(e.Flow), set.Control.Over(e.Control)
 	return true
+}
+
+// bothWays reads an outbound flow control without an inbound one beside it as the RFC and most clients mean it: for both
+// directions (RFC 2217, SET-CONTROL, values 1 to 3).
+func bothWays(f uart.Flow) uart.Flow {
+	if f.In == 0 && flowIn[f.Out] != 0 {
+		f.In = f.Out
+	}
+	return f
 }
 
 // simple does what a command means that the UART need not know.

@@ -1,0 +1,204 @@
+package rfc2217_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/uart"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// trace is a recorded conversation: what the server sent on one connection.
+type trace struct {
+	name   string // server/phase, and #n where there is more than one connection
+	server []byte
+	subs   [][]byte // the COM-PORT-OPTION subnegotiations in it
+}
+
+// traces reads the recordings of testdata/trace, sorted by name.
+func traces(t testing.TB) []trace {
+	t.Helper()
+	files, err := filepath.Glob("testdata/trace/*/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no traces: %v", err)
+	}
+	var all []trace
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := strings.TrimSuffix(strings.TrimPrefix(filepath.ToSlash(file), "testdata/trace/"), ".txt")
+		var server []byte
+		n := 0
+		end := func() {
+			if len(server) > 0 {
+				n++
+				all = append(all, trace{name: fmt.Sprintf("%s#%d", base, n), server: server, subs: subs(server)})
+				server = nil
+			}
+		}
+		lines := bufio.NewScanner(bytes.NewReader(text))
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			switch line := lines.Text(); {
+			case strings.HasPrefix(line, "< "):
+				server = append(server, unhex(t, line[2:])...)
+			case strings.HasPrefix(line, "! "):
+				end()
+			}
+		}
+		end()
+	}
+	return all
+}
+
+func subs(p []byte) (all [][]byte) {
+	var d telnet.Decoder
+	for p = bytes.Clone(p); len(p) > 0; {
+		var m telnet.Message
+		if _, m, p = d.Decode(p); m.Command == telnet.SB && m.Option == telnet.ComPort {
+			all = append(all, bytes.Clone(m.Sub))
+		}
+	}
+	return all
+}
+
+// replay plays what a server sent to a Client, cut as cuts says (nil: in one piece), and writes what the Client made of
+// it: what it said, the events and the data, adjacent data joined.
+func replay(t *testing.T, server []byte, cuts []int) string {
+	t.Helper()
+	var out strings.Builder
+	synctest.Test(t, func(*testing.T) {
+		conn, far := wirePair()
+		conn.in.cuts = cuts
+		_, _ = far.Write(server)
+		far.out.mu.Lock()
+		far.out.closed = true // EOF behind it
+		far.out.mu.Unlock()
+		c, err := rfc2217.Open(context.Background(), conn, rfc2217.Config{Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			fmt.Fprintf(&out, "not opened: %v\n", err)
+			_ = conn.Close()
+			return
+		}
+		var data []byte
+		flush := func() {
+			if len(data) > 0 {
+				fmt.Fprintf(&out, "data %d %.32x\n", len(data), data)
+				data = nil
+			}
+		}
+		for {
+			p, e, err := c.Next()
+			data = append(data, p...)
+			if err != nil {
+				flush()
+				fmt.Fprintf(&out, "end: %v\n", err)
+				break
+			}
+			if e.Kind != uart.KindData {
+				flush()
+				fmt.Fprintln(&out, e)
+			}
+		}
+		synctest.Wait() // what it owes has been sent
+		fmt.Fprintf(&out, "said: %s\n", verbs(far.taken()))
+		_ = c.Close()
+	})
+	return out.String()
+}
+
+// TestTraces: every recorded server gives the same events and the same answers whatever the read boundaries, and the
+// ones that the golden file shows.
+func TestTraces(t *testing.T) {
+	golden := filepath.Join("testdata", "events.golden")
+	var got strings.Builder
+	for _, tr := range traces(t) {
+		want := replay(t, tr.server, nil)
+		fmt.Fprintf(&got, "== %s\n%s", tr.name, want)
+		ones := make([]int, len(tr.server))
+		for i := range ones {
+			ones[i] = 1
+		}
+		if again := replay(t, tr.server, ones); again != want {
+			t.Errorf("%s, byte by byte: got\n%s\nwant\n%s", tr.name, again, want)
+		}
+		r := rand.New(rand.NewPCG(uint64(len(tr.server)), 1))
+		for range 8 {
+			cuts := make([]int, len(tr.server))
+			for i := range cuts {
+				cuts[i] = 1 + r.IntN(1+r.IntN(24))
+			}
+			if again := replay(t, tr.server, cuts); again != want {
+				t.Errorf("%s, cut %v: got\n%s\nwant\n%s", tr.name, cuts[:min(len(cuts), 20)], again, want)
+			}
+		}
+	}
+	if *update {
+		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("the events differ from %s; -update writes it anew, and git diff shows what changed", golden)
+	}
+}
+
+// fuzzLimit keeps what a server can ask for below what may be owed to it: beyond, a session ends, and when depends on
+// the scheduler.
+const fuzzLimit = 1024
+
+// FuzzClient: whatever a server sends, in whatever pieces, the Client makes the same of it, ends with an error at the
+// end, and says at most one answer a verb beside its own questions.
+func FuzzClient(f *testing.F) {
+	for _, tr := range traces(f) {
+		if strings.Contains(tr.name, "nego") || strings.Contains(tr.name, "ctl") {
+			f.Add(tr.server[:min(len(tr.server), fuzzLimit)], uint16(7))
+		}
+	}
+	f.Fuzz(func(t *testing.T, server []byte, cut uint16) {
+		if len(server) > fuzzLimit {
+			return
+		}
+		whole := replay(t, server, nil)
+		cuts := []int{}
+		for n := 0; n < len(server); n += 1 + int(cut%61) {
+			cuts = append(cuts, 1+int(cut%61))
+		}
+		if parts := replay(t, server, cuts); parts != whole {
+			t.Errorf("cut every %d: got\n%s\nwant\n%s", 1+cut%61, parts, whole)
+		}
+		said := whole[strings.LastIndex(whole, "\n"+"said: ")+1:]
+		received := 0
+		var d telnet.Decoder
+		for p := bytes.Clone(server); len(p) > 0; {
+			var m telnet.Message
+			if _, m, p = d.Decode(p); m.Command == telnet.SB || m.Command.Verb() {
+				received++
+			}
+		}
+		const own = 1 + 4 // WILL COM-PORT; WILL and DO of BINARY and SGA
+		if n := strings.Count(said, ", ") + 1; n > received+own+1 {
+			t.Errorf("%d said to %d received: %s", n, received, said)
+		}
+	})
+}
