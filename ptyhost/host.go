@@ -1,0 +1,92 @@
+//go:build linux || darwin || freebsd
+
+package ptyhost
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/creack/pty"
+
+	"telnetcpc/bridge/uart"
+)
+
+// hostName is this host's word in configuration, log and errors.
+const hostName = "pty"
+
+// carried is what a pty carries. Parity is not in it although odd, mark and space parity leave a trace in the termios
+// (PARODD, CMSPAR): even parity leaves none, so that a port which reported the others would lie about that one.
+const carried = uart.Fidelity(uart.CarriesBaud | uart.CarriesStopBits | uart.CarriesFlow)
+
+// Host makes ports out of pseudo-terminals. The zero value is ready; any goroutine may use it.
+type Host struct{}
+
+var _ uart.Host = Host{}
+
+// New returns the host.
+func New() Host { return Host{} }
+
+// Name implements uart.Host: "pty".
+func (Host) Name() string { return hostName }
+
+// Fidelity implements uart.Host.
+func (Host) Fidelity() uart.Fidelity { return carried }
+
+// Check implements uart.Host: it makes a pty and throws it away.
+func (Host) Check() error {
+	master, slave, err := pty.Open()
+	if err != nil {
+		return fmt.Errorf("pty: %w", explainOpen(err))
+	}
+	_ = slave.Close()
+	_ = master.Close()
+	return nil
+}
+
+// Open implements uart.Host. Mode 0 is 0660. An empty group is dialout for root, where there is that group; else, as an
+// empty owner, what the system gives a new pty. The path must be free, or a link that a dead agent of this user left
+// there; see claim. The error is one line that names the path and the way out.
+func (Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p, err := open(config)
+	if err != nil {
+		return nil, fmt.Errorf("port %s: %w", config.Path, err)
+	}
+	return p, nil
+}
+
+// open makes a port. The link comes last: who finds it finds everything in order.
+func open(config uart.PortConfig) (_ *port, err error) {
+	who, err := lookUp(config.Owner, config.Group, config.Mode)
+	if err != nil {
+		return nil, err
+	}
+	path, err := filepath.Abs(config.Path)
+	if err != nil || config.Path == "" {
+		return nil, fmt.Errorf("no path (say where the application finds the port, as in /dev/ttyV0)")
+	}
+	claim, err := claimPath(path)
+	if err != nil {
+		return nil, err
+	}
+	p := &port{claim: claim, urgent: config.Urgent, log: config.Log}
+	if p.log == nil {
+		p.log = slog.Default()
+	}
+	if p.urgent == nil {
+		p.urgent = func(uart.Event) {}
+	}
+	if err := p.start(who); err != nil {
+		_ = claim.release()
+		return nil, err
+	}
+	if err := claim.link(p.name); err != nil {
+		_ = p.Close()
+		return nil, err
+	}
+	return p, nil
+}

@@ -1,0 +1,248 @@
+//go:build linux || darwin || freebsd
+
+package ptyhost
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// claim is a port's right to its path, against other agents and against what was there before.
+//
+// Who is alive is said by a lock: .NAME.telnetcpc beside the path, held by flock for the port's life, with the agent's
+// process id in it. The kernel drops the lock with the process, however that ends; and a file beside the link is seen
+// by everybody who sees the link, whatever the user, the environment or the container.
+//
+// Which link is ours is said by the link itself, so that no record can be lost or belong to an earlier link: its text
+// has "/./" before the last element (/dev/pts/./4), which nobody else writes, and it belongs to this user. A link that
+// is ours and whose lock is free is of a dead agent, and is replaced; where it points does not matter, the number may
+// long be another terminal's. Everything else at the path is left alone.
+type claim struct {
+	path string
+	lock *os.File
+
+	mu   sync.Mutex // makes link and release one after the other
+	text string     // of the link that was made; empty: none
+	over bool       // released
+}
+
+// claimPath takes the path, and removes what a dead agent left there.
+func claimPath(path string) (*claim, error) {
+	dir := filepath.Dir(path)
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("directory %s does not exist (make it, or choose another path)", dir)
+	case err != nil:
+		return nil, fmt.Errorf("directory %s: %w", dir, cause(err))
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is not a directory (choose another path)", dir)
+	}
+	// Before the lock: at a path that is not ours no lock file is left beside somebody's file.
+	if err := free(path); err != nil {
+		return nil, err
+	}
+	lock, err := lockFor(path)
+	if err != nil {
+		return nil, err
+	}
+	c := &claim{path: path, lock: lock}
+	if err := c.clean(); err != nil {
+		_ = c.release()
+		return nil, err
+	}
+	return c, nil
+}
+
+// free is nil where nothing is at the path, or a link of ours.
+func free(path string) error {
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot be looked at: %w", cause(err))
+	case !ours(path, info):
+		return fmt.Errorf("%s is there already and telnetcpc did not make it (remove it, or choose another path)", describe(path, info))
+	}
+	return nil
+}
+
+// ours reports whether what is at the path is a link that an agent of this user made.
+func ours(path string, info fs.FileInfo) bool {
+	if info.Mode().Type() != fs.ModeSymlink {
+		return false
+	}
+	text, err := os.Readlink(path)
+	if err != nil || !marked(text) {
+		return false
+	}
+	var st unix.Stat_t
+	return unix.Lstat(path, &st) == nil && int(st.Uid) == os.Geteuid()
+}
+
+// mark writes a device's name as our links do; marked tells such a text.
+func mark(device string) string {
+	dir, base := filepath.Split(device)
+	return dir + "./" + base
+}
+
+func marked(text string) bool {
+	dir, base := filepath.Split(text)
+	return strings.HasPrefix(text, "/dev/") && strings.HasSuffix(dir, "/./") && base != "" && text == mark(filepath.Clean(text))
+}
+
+// describe names what is in the way.
+func describe(path string, info fs.FileInfo) string {
+	switch info.Mode().Type() {
+	case fs.ModeSymlink:
+		text, _ := os.Readlink(path)
+		return "a link to " + strconv.QuoteToGraphic(text)
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeDevice | fs.ModeCharDevice:
+		return "a device"
+	}
+	return "a file"
+}
+
+// lockFor takes the lock of the path, or says who has it.
+func lockFor(path string) (*os.File, error) {
+	name := lockName(path)
+	for {
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
+		if err != nil {
+			return nil, explainLock(filepath.Dir(path), name, err)
+		}
+		ok, err := takeLock(f)
+		if err != nil {
+			_ = f.Close()
+			return nil, err
+		}
+		if ok {
+			return f, nil
+		}
+		_ = f.Close() // its holder removed it between our open and our lock
+	}
+}
+
+func lockName(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".telnetcpc")
+}
+
+// takeLock locks f and writes this process into it. It is false where f is no longer the file of its name.
+func takeLock(f *os.File) (bool, error) {
+	var st, now unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() {
+		return false, fmt.Errorf("lock file %s is not this user's (another user's agent serves this path, or remove the file)", f.Name())
+	}
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, fmt.Errorf("another telnetcpc serves this port%s (stop it, or choose another path)", holder(f))
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	if err := unix.Lstat(f.Name(), &now); err != nil || now.Dev != st.Dev || now.Ino != st.Ino {
+		return false, nil
+	}
+	if err := f.Truncate(0); err != nil {
+		return false, fmt.Errorf("lock: %w", err)
+	}
+	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+		return false, fmt.Errorf("lock: %w", err)
+	}
+	return true, nil
+}
+
+// holder names the process that a lock file names: " (pid 12)", or nothing where it has not written itself down yet.
+func holder(f *os.File) string {
+	text := make([]byte, 20)
+	n, err := f.ReadAt(text, 0)
+	pid, bad := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	if err != nil && err != io.EOF || bad != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (pid %d)", pid)
+}
+
+func explainLock(dir, name string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
+		return fmt.Errorf("directory %s cannot be written by this user: %w (run as root, or choose a path in a directory of your own)", dir, cause(err))
+	case errors.Is(err, unix.ELOOP):
+		return fmt.Errorf("lock file %s is a link (remove it)", name)
+	}
+	return fmt.Errorf("lock file %s: %w", name, cause(err))
+}
+
+// cause takes the operation and the path off an error of package os: ours name them.
+func cause(err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
+}
+
+// clean removes a link of ours, now that its maker is known to be dead.
+func (c *claim) clean() error {
+	if err := free(c.path); err != nil {
+		return err
+	}
+	if err := os.Remove(c.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("link of a dead agent: %w (remove it)", cause(err))
+	}
+	return nil
+}
+
+// link makes the path lead to the device. What came there meanwhile is not replaced.
+func (c *claim) link(device string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text := mark(device)
+	if err := os.Symlink(text, c.path); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			if err := free(c.path); err != nil {
+				return err
+			}
+		}
+		var linkErr *os.LinkError
+		if errors.As(err, &linkErr) {
+			err = linkErr.Err
+		}
+		return fmt.Errorf("link to %s: %w", device, err)
+	}
+	c.text = text
+	return nil
+}
+
+// release removes the link if it still is the one that was made, then the lock. Idempotent, from any goroutine.
+func (c *claim) release() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return nil
+	}
+	c.over = true
+	var err error
+	if text, readErr := os.Readlink(c.path); c.text != "" && readErr == nil && text == c.text {
+		if err = os.Remove(c.path); err != nil {
+			err = fmt.Errorf("port %s: its link cannot be removed: %w", c.path, cause(err))
+		}
+	}
+	// By name while the lock is held: whoever locks the file after us sees that it is no longer the one of its name.
+	_ = os.Remove(c.lock.Name())
+	_ = c.lock.Close()
+	return err
+}

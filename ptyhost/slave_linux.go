@@ -1,0 +1,139 @@
+package ptyhost
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// shutTries is how many ptys start makes, when others open them before they are shut.
+const shutTries = 5
+
+// errOpenedEarly says that somebody opened a pty between its making and its shutting.
+var errOpenedEarly = errors.New("another program opens each new pseudo-terminal at once (end it)")
+
+// own is the slave descriptor that a port holds for itself, and its twin for the latch; -1: none. While it is held the
+// master never reports that nobody has the slave open, and every change of termios raises a notice on it.
+type own struct{ fd, twin int }
+
+func noOwn() own { return own{-1, -1} }
+
+func (o own) held() bool { return o.fd >= 0 }
+
+// openOwn opens the slave through its master, which needs neither the path nor a right to it (Linux 4.13). It fails with
+// EBUSY where an application has the slave for itself (TIOCEXCL) and this process is not privileged.
+func openOwn(master int) (own, error) {
+	const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_NONBLOCK | unix.O_CLOEXEC
+	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, flags)
+	if errno != 0 {
+		return noOwn(), fmt.Errorf("open the slave: %w", errno)
+	}
+	twin, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		_ = unix.Close(int(fd))
+		return noOwn(), fmt.Errorf("open the slave: %w", err)
+	}
+	return own{int(fd), twin}, nil
+}
+
+// close closes both descriptors.
+func (o *own) close() {
+	if !o.held() {
+		return
+	}
+	_ = unix.Close(o.twin)
+	_ = unix.Close(o.fd)
+	*o = noOwn()
+}
+
+// start makes the pty, gives it to whom it shall belong and begins to watch it; the mode opens the door last.
+func (p *port) start(who access) (err error) {
+	p.slave, p.told, p.buf = noOwn(), firstSettings(), make([]byte, readSize)
+	if p.latch, err = newLatch(); err != nil {
+		return err
+	}
+	for range shutTries {
+		if err = p.make(who); !errors.Is(err, errOpenedEarly) {
+			break
+		}
+	}
+	if err != nil {
+		_ = unix.Close(p.latch.set)
+		return err
+	}
+	if err := join(p); err != nil {
+		p.end()
+		return err
+	}
+	if err := os.Chmod(p.name, who.mode); err != nil {
+		p.end()
+		return fmt.Errorf("mode %o of %s: %w", who.mode, p.name, cause(err))
+	}
+	return nil
+}
+
+// make makes a raw pty at 9600 8N1 which nobody but this user (and root) can open, and nobody has open.
+func (p *port) make(who access) error {
+	master, slave, err := pty.Open()
+	if err != nil {
+		return explainOpen(err)
+	}
+	defer master.Close()
+	defer slave.Close()
+	p.name = slave.Name()
+	// Until here devpts alone said who may open the slave: often a group (its options gid and mode).
+	if err := slave.Chmod(modeShut); err != nil {
+		return fmt.Errorf("mode of %s: %w", p.name, cause(err))
+	}
+	if err := who.give(slave); err != nil {
+		return err
+	}
+	if err := p.takeMaster(master); err != nil {
+		return err
+	}
+	_ = slave.Close()
+	if !nobodyHas(p.masterFD) {
+		_ = p.master.Close()
+		return errOpenedEarly
+	}
+	if err := makeRaw(p.masterFD); err != nil {
+		_ = p.master.Close()
+		return fmt.Errorf("termios of %s: %w", p.name, err)
+	}
+	if p.slave, err = openOwn(p.masterFD); err != nil {
+		_ = p.master.Close()
+		return err
+	}
+	// What somebody wrote who came and went before the door was shut.
+	_ = unix.IoctlSetInt(p.masterFD, unix.TCFLSH, unix.TCIFLUSH)
+	return p.latch.add(p.slave.fd, p.slave.twin)
+}
+
+// takeMaster makes p.master of what pty.Open returned: that one blocks, and neither a deadline nor Close would end a
+// read of it. The two share O_NONBLOCK, so the caller must only close its own.
+func (p *port) takeMaster(blocking *os.File) error {
+	fd, err := unix.FcntlInt(blocking.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("the pty's master: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return fmt.Errorf("the pty's master: %w", err)
+	}
+	p.masterFD, p.master = fd, os.NewFile(uintptr(fd), "pty master of "+p.name)
+	if p.raw, err = p.master.SyscallConn(); err != nil {
+		_ = p.master.Close()
+		return fmt.Errorf("the pty's master: %w", err)
+	}
+	return nil
+}
+
+// nobodyHas reports whether no process has the slave open.
+func nobodyHas(master int) bool {
+	p := []unix.PollFd{{Fd: int32(master)}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLHUP != 0
+}
