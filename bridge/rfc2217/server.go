@@ -224,22 +224,31 @@ func bothWays(f uart.Flow) uart.Flow {
 
 // simple does what a command means that the UART need not know.
 func (s *Server) simple(cmd Command) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	switch cmd.Code {
 	case Signature:
 		if len(cmd.Text) == 0 {
 			return s.owe(AppendCommand(nil, Command{Code: Signature + FromServer, Text: []byte(s.cfg.Signature)}))
 		}
 	case FlowSuspend, FlowResume:
-		s.suspended = cmd.Code == FlowSuspend
-		s.change.Broadcast()
+		s.suspend(cmd.Code == FlowSuspend)
 	case SetLineMask:
+		s.mu.Lock()
 		s.lineMask = uart.LineState(cmd.Value)
+		s.mu.Unlock()
 		return s.owe(AppendCommand(nil, Command{Code: SetLineMask + FromServer, Value: cmd.Value}))
 	case SetModemMask:
+		s.mu.Lock()
 		s.modemMask = cmd.Value
+		s.mu.Unlock()
 		return s.owe(AppendCommand(nil, Command{Code: SetModemMask + FromServer, Value: cmd.Value}))
 	}
 	return nil
+}
+
+// suspend has Write pause, or go on.
+func (s *Server) suspend(pause bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.suspended = pause
+	s.change.Broadcast()
 }

@@ -1,0 +1,207 @@
+package accessserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"telnetcpc/bridge/rfc2217"
+)
+
+const (
+	// handover is how long a newcomer waits for the client before it to be gone: one that closes and opens again must
+	// not be refused because of its own last session, whose FIN may not have been read yet.
+	handover = time.Second
+	// visitorsMost bounds the connections that do not own the device: who comes while so many wait is cut off.
+	visitorsMost = 32
+	// lastWords is how long a client that is sent away has to take what is said to it.
+	lastWords = time.Second
+	// acceptAgain is how long to wait when a connection could not be accepted, mostly for want of file descriptors.
+	acceptAgain = time.Second
+
+	// Keepalive notices a client that is gone without a word within 15 s.
+	keepaliveIdle, keepaliveInterval, keepaliveCount = 5 * time.Second, 2 * time.Second, 5
+)
+
+// Config is what a Server is made of.
+type Config struct {
+	// Open makes the UART for one client, who owns it until the session closes it.
+	Open func(ctx context.Context) (Device, error)
+	// Signature is what a client is told that asks who this is; empty: telnetcpc.
+	Signature string
+	Log       *slog.Logger // nil: slog.Default()
+}
+
+// Server lets one client after the other have the UART.
+type Server struct {
+	cfg Config
+	log *slog.Logger
+
+	owned    chan struct{} // one slot: who has put something in owns the device
+	visitors chan struct{} // a slot for each connection that does not
+
+	mu    sync.Mutex // over owner
+	owner string     // the owner's address, for those who are refused
+}
+
+// New returns a server that does nothing until Serve.
+func New(cfg Config) *Server {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	return &Server{cfg: cfg, log: cfg.Log, owned: make(chan struct{}, 1), visitors: make(chan struct{}, visitorsMost)}
+}
+
+// Serve accepts clients until the context ends (nil) or the listener is closed by somebody else. It closes the
+// listener and returns when every session has ended.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	for {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
+		case err != nil:
+			s.log.Warn("client not accepted; trying again", "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptAgain):
+			}
+		default:
+			s.admit(ctx, &clients, conn)
+		}
+	}
+}
+
+// admit starts the goroutine of a connection. It ends when the client or ctx does.
+func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Conn) {
+	select {
+	case s.visitors <- struct{}{}:
+	default:
+		s.log.Warn("client cut off: too many wait for the port", "client", conn.RemoteAddr().String())
+		_ = conn.Close()
+		return
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		// A failure leaves the system's keepalive of two hours: no reason to send anybody away.
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
+			Enable: true, Idle: keepaliveIdle, Interval: keepaliveInterval, Count: keepaliveCount,
+		})
+	}
+	clients.Go(func() {
+		defer conn.Close()
+		owns := s.claim(ctx, conn.RemoteAddr().String())
+		if owns {
+			<-s.visitors
+			defer s.release()
+			s.serve(ctx, conn)
+			return
+		}
+		defer func() { <-s.visitors }()
+		if ctx.Err() == nil {
+			s.refuse(ctx, conn)
+		}
+	})
+}
+
+// claim waits for the device, and reports whether the client owns it now.
+func (s *Server) claim(ctx context.Context, client string) bool {
+	patience := time.NewTimer(handover)
+	defer patience.Stop()
+	select {
+	case s.owned <- struct{}{}:
+	case <-patience.C:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owner = client
+	return true
+}
+
+func (s *Server) release() { <-s.owned }
+
+// refuse sends a client away that would be the second. Nothing is negotiated: it may be a person with a terminal.
+func (s *Server) refuse(ctx context.Context, conn net.Conn) {
+	s.mu.Lock()
+	owner := s.owner
+	s.mu.Unlock()
+	s.log.Info("client refused: the port is in use", "client", conn.RemoteAddr().String(), "owner", owner)
+	dismiss(ctx, conn, "port already in use by "+owner)
+}
+
+// dismiss says one line and lets the client read it: a connection that is closed with bytes unread is reset, and what
+// was said would be lost with it. It does not close the connection.
+func dismiss(ctx context.Context, conn net.Conn, line string) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	_ = conn.SetDeadline(time.Now().Add(lastWords))
+	if ctx.Err() != nil { // else the deadline just set has taken the place of the one that ends it
+		return
+	}
+	_, err := io.WriteString(conn, line+"\r\n")
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(conn, 64<<10)) // ends with the client's FIN or the deadline
+	}
+}
+
+// serve is the life of one client that owns the device, from the negotiation to the close.
+func (s *Server) serve(ctx context.Context, conn net.Conn) {
+	log := s.log.With("client", conn.RemoteAddr().String())
+	client, err := rfc2217.Accept(ctx, conn, rfc2217.ServerConfig{Signature: s.cfg.Signature})
+	if err != nil {
+		if ctx.Err() == nil {
+			s.notAccepted(log, conn, err)
+		}
+		return
+	}
+	device, err := s.cfg.Open(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			log.Error("port not opened", "err", err)
+			dismiss(ctx, conn, "port not opened: "+oneLine(err))
+		}
+		return
+	}
+	log.Info("client connected")
+	newSession(client, device, log).run(ctx)
+}
+
+// notAccepted says what a client turned out to be that does not speak RFC 2217, and what to do.
+func (s *Server) notAccepted(log *slog.Logger, conn net.Conn, err error) {
+	url := "rfc2217://" + conn.LocalAddr().String()
+	var raw *rfc2217.NotTelnetError
+	switch {
+	case errors.As(err, &raw):
+		log.Warn("client refused: it sends raw bytes", "sent", raw.Seen(), "hint", "this port speaks RFC 2217: telnetcpc attach PORT "+url)
+	case errors.Is(err, rfc2217.ErrSilent):
+		log.Info("client refused: it says nothing", "hint", "this port speaks RFC 2217: telnetcpc attach PORT "+url)
+	case errors.Is(err, rfc2217.ErrRefused):
+		log.Warn("client refused: it speaks Telnet without COM-PORT-OPTION", "hint", "it needs RFC 2217: telnetcpc attach PORT "+url)
+	case errors.Is(err, io.EOF):
+		log.Info("client left before anything was agreed")
+	default:
+		log.Warn("client refused", "err", err)
+	}
+}
+
+// oneLine is an error as a client is told it.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
