@@ -16,7 +16,7 @@ import (
 
 // portFlags are the flags of a port, with the names that the configuration file has.
 func portFlags() []cli.Flag {
-	return []cli.Flag{
+	return append(tlsFlags(),
 		&cli.StringFlag{Name: "host", Value: "auto"},
 		&cli.StringFlag{Name: "connect"},
 		&cli.DurationFlag{Name: "linger", Value: bridge.DefaultLinger},
@@ -31,6 +31,12 @@ func portFlags() []cli.Flag {
 		&cli.StringFlag{Name: "group"},
 		&cli.DurationFlag{Name: "ack-timeout"},
 		&cli.StringSliceFlag{Name: "quirk"},
+	)
+}
+
+// tlsFlags are the flags of rfc2217+tls://, with the names that a port has them by.
+func tlsFlags() []cli.Flag {
+	return []cli.Flag{
 		&cli.StringFlag{Name: "tls-ca"},
 		&cli.StringFlag{Name: "tls-name"},
 		&cli.StringFlag{Name: "tls-cert"},
@@ -39,14 +45,17 @@ func portFlags() []cli.Flag {
 	}
 }
 
+func tlsOf(c *cli.Context) remote.TLS {
+	return remote.TLS{
+		CAFile: c.String("tls-ca"), Name: c.String("tls-name"), CertFile: c.String("tls-cert"),
+		KeyFile: c.String("tls-key"), Insecure: c.Bool("tls-insecure"),
+	}
+}
+
 // portOf reads a port's flags. Every error is wrong use, and names its flag.
 func portOf(c *cli.Context, path, url string) (agent.Port, error) {
 	p := agent.Port{
-		Path: path, Owner: c.String("owner"), Group: c.String("group"),
-		TLS: remote.TLS{
-			CAFile: c.String("tls-ca"), Name: c.String("tls-name"), CertFile: c.String("tls-cert"),
-			KeyFile: c.String("tls-key"), Insecure: c.Bool("tls-insecure"),
-		},
+		Path: path, Owner: c.String("owner"), Group: c.String("group"), TLS: tlsOf(c),
 	}
 	for _, f := range []func(*cli.Context, *agent.Port) error{readHost, readPolicy, readPinned, readMode, readTimes, readQuirks} {
 		if err := f(c, &p); err != nil {

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"telnetcpc/bridge/remote"
+)
+
+func probeCommand() *cli.Command {
+	flags := append(tlsFlags(),
+		&cli.BoolFlag{Name: "json"},
+		&cli.DurationFlag{Name: "timeout", Value: remote.DefaultProbeTimeout},
+		&cli.BoolFlag{Name: "thorough"},
+	)
+	return command("probe", helpProbe, flags, func(c *cli.Context) error {
+		args, err := arguments(c, "URL")
+		if err != nil {
+			return err
+		}
+		if d := c.Duration("timeout"); d <= 0 {
+			return usagef("--timeout %v: want a time above 0, as in 500ms or 10s", d)
+		}
+		url, err := remote.Parse(args[0])
+		if err != nil {
+			return usageError{err}
+		}
+		far, err := remote.New(url, remote.Options{TLS: tlsOf(c)})
+		if err != nil {
+			return usageError{err}
+		}
+		return probe(c.Context, c.App.Writer, far, remote.ProbeOptions{Timeout: c.Duration("timeout"), Thorough: c.Bool("thorough")}, c.Bool("json"))
+	})
+}
+
+func probe(ctx context.Context, w io.Writer, far *remote.Remote, o remote.ProbeOptions, asJSON bool) error {
+	report, err := far.Probe(ctx, o)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return err // interrupted
+	case err != nil:
+		return statusError{err, exitNoRemote}
+	}
+	if err := printReport(w, report, asJSON); err != nil {
+		return err
+	}
+	if !report.AccessServer {
+		return statusError{fmt.Errorf("%s: %w", far, remote.ErrNotAccessServer), exitFailed}
+	}
+	return nil
+}
+
+func printReport(w io.Writer, r *remote.Report, asJSON bool) error {
+	if !asJSON {
+		return r.WriteText(w)
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(r)
+}
