@@ -1,6 +1,7 @@
 package rfc2217
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,12 @@ var (
 	ErrRefused = errors.New("COM-PORT-OPTION refused")
 	// ErrEcho: it sends back whatever it gets.
 	ErrEcho = errors.New("it echoes what it gets")
+	// ErrInUse: it is an access server, and its port is another client's.
+	ErrInUse = errors.New("port already in use")
 )
+
+// inUse is what ser2net says, behind a whole negotiation, to a client that comes second. It closes then.
+const inUse = "Port already in use"
 
 // NotTelnetError says that the peer sends bytes, and no Telnet among them.
 type NotTelnetError struct {
@@ -69,6 +75,7 @@ type Client struct {
 	early   []byte       // data that came before COM-PORT-OPTION was agreed
 	modem   uart.ModemState
 	known   bool // modem is what the server said last
+	heard   bool // data has come from the device
 	said255 bool // the warning about a 255 that is not doubled was given
 
 	// speaks: the server has itself spoken of options other than 44, so it understands DO, DONT and marks.
@@ -114,8 +121,8 @@ func (c *Client) binary() {
 }
 
 // Open negotiates on a new connection, in the caller's goroutine, until COM-PORT-OPTION is agreed. The session does not
-// depend on ctx. When it fails the connection is the caller's to close; the error is ErrSilent, ErrRefused, ErrEcho, a
-// *NotTelnetError, ErrProtocol, or the connection's.
+// depend on ctx. When it fails the connection is the caller's to close; the error is ErrSilent, ErrRefused, ErrEcho,
+// ErrInUse, a *NotTelnetError, ErrProtocol, or the connection's.
 func Open(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	c := newClient(conn, cfg)
 	c.options.AllowUs, c.options.AllowPeer = wanted, wanted
@@ -199,6 +206,17 @@ func (c *Client) open(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	return c.notInUse()
+}
+
+// notInUse looks at the data that came with the agreement, before a session is made of it: bytes that the application
+// gave to such a session would be lost.
+func (c *Client) notInUse() error {
+	data, m := c.ahead()
+	c.putBack(data, m)
+	if bytes.HasPrefix(data, []byte(inUse)) {
+		return ErrInUse
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package rfc2217
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +30,10 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			err = c.expire()
 		case err == nil && m.Command == 0:
+			if !c.heard && bytes.HasPrefix(data, []byte(inUse)) {
+				return nil, uart.Event{}, ErrInUse
+			}
+			c.heard = true
 			return data, uart.Event{}, nil
 		case err == nil:
 			err = c.handle(m)
