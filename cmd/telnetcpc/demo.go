@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/agent"
+	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/uart"
+)
+
+const (
+	// demoLinger is short, so that the end of the proof's session can be shown too.
+	demoLinger = 100 * time.Millisecond
+	// demoPatience is how long one step of the proof may take.
+	demoPatience = 30 * time.Second
+	// sightsKept is how many things of the far UART may wait to be shown before some are lost.
+	sightsKept = 4096
+)
+
+func demoCommand() *cli.Command {
+	flags := []cli.Flag{&cli.StringFlag{Name: "port"}, &cli.BoolFlag{Name: "once"}}
+	return command("demo", helpDemo, flags, func(c *cli.Context) error {
+		if _, err := arguments(c); err != nil {
+			return err
+		}
+		return demo(c.Context, c.App.Writer, c.String("port"), c.Bool("once"))
+	})
+}
+
+// demonstration is an access server with a simulated UART, a port joined to it, and somebody who watches both.
+type demonstration struct {
+	out  io.Writer
+	host string // the port host's name
+	path string // where the port appears
+
+	device chan string // one slot: the device that the path leads to, once it is there
+	far    sights
+}
+
+// demo runs the demonstration: it proves itself, and unless once goes on showing what other programs do with the port,
+// until ctx ends.
+func demo(ctx context.Context, out io.Writer, path string, once bool) error {
+	host, err := chooseHost("auto")
+	if err != nil {
+		return statusError{fmt.Errorf("demo: %w", err), exitPort}
+	}
+	if path == "" {
+		dir, err := os.MkdirTemp("", "telnetcpc-demo-")
+		if err != nil {
+			return statusError{fmt.Errorf("demo: no directory for the port: %w (--port PATH says where it may appear)", err), exitPort}
+		}
+		defer os.RemoveAll(dir)
+		path = filepath.Join(dir, "ttyV0")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("demo: access server: %w", err)
+	}
+	d := &demonstration{
+		out: out, host: host.Name(), path: path,
+		device: make(chan string, 1), far: sights{wake: make(chan struct{}, 1)},
+	}
+	return d.run(ctx, l, host, once)
+}
+
+// run starts server, port and spectator, and ends when the first of them does.
+func (d *demonstration) run(ctx context.Context, l net.Listener, host uart.Host, once bool) error {
+	log := slog.New(slog.NewTextHandler(stderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	device := &accessserver.Loopback{}
+	device.Observe(d.far.observe)
+	url, err := remote.Parse("rfc2217://" + l.Addr().String())
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	p := agent.Port{Path: d.path, Remote: url, Host: noting{host, d.device}}
+	p.Policy.Linger = demoLinger
+	b, err := agent.NewBridge(p, log)
+	if err != nil {
+		return usageError{err}
+	}
+	fmt.Fprintf(d.out, "access server at %s with a simulated UART, a loop plug in it\n", l.Addr())
+
+	outside := ctx
+	all, ctx := errgroup.WithContext(ctx)
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	all.Go(func() error { // ends with ctx
+		return accessserver.New(accessserver.Config{Open: device.Open, Log: log}).Serve(ctx, l)
+	})
+	all.Go(func() error { return b.Run(ctx) }) // ends with ctx
+	all.Go(func() error {                      // ends with the proof, under once; else with ctx
+		defer end()
+		return d.show(ctx, once)
+	})
+	err = all.Wait()
+	if outside.Err() != nil && errors.Is(err, context.Canceled) {
+		return errors.New("demo: interrupted before the proof was complete")
+	}
+	return err
+}
+
+// noting is a port host that tells which device a port has, as soon as it is there.
+type noting struct {
+	uart.Host
+	device chan<- string
+}
+
+func (h noting) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
+	p, err := h.Host.Open(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case h.device <- p.Name():
+	default: // opened again: the first is known
+	}
+	return p, nil
+}
+
+// sight is one thing that the far UART did.
+type sight struct {
+	at     time.Time
+	event  uart.Event
+	data   []byte // KindData: what left the UART
+	coding uart.Coding
+}
+
+func (s sight) String() string {
+	switch s.event.Kind {
+	case uart.KindData:
+		return fmt.Sprintf("data %d %s", len(s.data), quote(s.data))
+	case uart.KindOpened:
+		return "session opened"
+	case uart.KindClosed:
+		return "session closed"
+	}
+	return s.event.String()
+}
+
+// sights are what the far UART did and nobody has looked at yet.
+type sights struct {
+	wake chan struct{} // one slot: there is something
+
+	mu    sync.Mutex // over queue and lost
+	queue []sight
+	lost  int // there was no room for these
+}
+
+// observe takes what the far UART did; bytes that nobody has looked at yet grow. It never blocks: the line stands still
+// meanwhile.
+func (w *sights) observe(r accessserver.Record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.queue) - 1; n >= 0 && r.Event.Kind == uart.KindData {
+		if last := &w.queue[n]; last.event.Kind == uart.KindData && last.coding == r.Coding && len(last.data) < quoteMost {
+			last.data = append(last.data, r.Data...)
+			return
+		}
+	}
+	if len(w.queue) == sightsKept {
+		w.lost++
+		return
+	}
+	w.queue = append(w.queue, sight{time.Now(), r.Event, append([]byte(nil), r.Data...), r.Coding})
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next waits for the next thing that the far UART does. lost is how many before it are missing; ok is false when ctx has
+// ended.
+func (w *sights) next(ctx context.Context) (s sight, lost int, ok bool) {
+	for {
+		w.mu.Lock()
+		if len(w.queue) > 0 {
+			s, w.queue = w.queue[0], w.queue[1:]
+			lost, w.lost = w.lost, 0
+			w.mu.Unlock()
+			return s, lost, true
+		}
+		w.mu.Unlock()
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			return s, 0, false
+		}
+	}
+}
+
+// show is the demonstration as it is seen.
+func (d *demonstration) show(ctx context.Context, once bool) error {
+	var device string
+	select {
+	case device = <-d.device:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	fmt.Fprintf(d.out, "serial port %s (%s) joined to it\n\n", device, d.host)
+	if err := d.prove(ctx, device); err != nil {
+		return err
+	}
+	fmt.Fprintf(d.out, "\nproven: what the application did is what the far UART saw\n")
+	if once {
+		return nil
+	}
+	fmt.Fprintf(d.out, `
+Now try it yourself, in another terminal:
+
+    picocom -b 19200 %s
+
+What your program does to the far UART is shown here; what it writes comes back
+to it. Ctrl-C ends this.
+
+`, d.path)
+	d.watch(ctx)
+	return nil
+}
+
+// watch prints a line for each thing that the far UART does, until ctx ends.
+func (d *demonstration) watch(ctx context.Context) {
+	for {
+		s, lost, ok := d.far.next(ctx)
+		if !ok {
+			return
+		}
+		if lost > 0 {
+			fmt.Fprintf(d.out, "%d events were not shown: the terminal was too slow\n", lost)
+		}
+		fmt.Fprintf(d.out, "%s  %s\n", s.at.Format("15:04:05.000"), oneLine(s.String()))
+	}
+}

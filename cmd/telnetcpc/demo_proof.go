@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"telnetcpc/bridge/uart"
+)
+
+// proof is the part of the demonstration in which a program part, the application, uses the port, and what arrived at
+// the far UART is printed beside it.
+type proof struct {
+	*demonstration
+	app *tty
+}
+
+// prove opens the device that the port's path leads to, and goes through the steps. The error names the step that
+// failed, and what the far UART saw instead.
+func (d *demonstration) prove(ctx context.Context, device string) error {
+	d.row("application did", "far UART saw")
+	d.row("---------------", "------------")
+	p := proof{demonstration: d}
+	defer func() {
+		if p.app != nil {
+			_ = p.app.Close()
+		}
+	}()
+	const text = "Hello, far UART!\r\n"
+	slow := uart.Coding{Baud: 19200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop2}
+	fast := uart.Coding{Baud: 115200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}
+	for _, step := range []struct {
+		did string
+		do  func() error
+		saw func(sight) string // what to print; empty: not yet
+	}{
+		{"opened the port", func() (err error) { p.app, err = openTTY(device); return err }, coded(uart.DefaultCoding(), 0)},
+		{"set " + slow.String(), func() error { return p.app.set(slow, uart.FlowNone) }, coded(slow, 0)},
+		{"wrote " + quote([]byte(text)), func() error { return p.write(text) }, received(text, slow)},
+		{"read  " + quote([]byte(text)), func() error { return p.read(text) }, nil},
+		{"set " + fast.String() + " rtscts", func() error { return p.app.set(fast, uart.FlowRTSCTS) }, coded(fast, uart.FlowRTSCTS)},
+		{"closed the port", func() error { return p.app.Close() }, left},
+	} {
+		if err := step.do(); err != nil {
+			return fmt.Errorf("demo: the application has not %s: %w", step.did, err)
+		}
+		if step.saw == nil {
+			d.row(step.did, "(the loop plug sent it back)")
+			continue
+		}
+		saw, err := d.until(ctx, step.saw)
+		if err != nil {
+			return fmt.Errorf("demo: the application %s: %w", step.did, err)
+		}
+		d.row(step.did, saw)
+	}
+	return nil
+}
+
+// row prints one row of the table.
+func (d *demonstration) row(did, saw string) { fmt.Fprintf(d.out, "    %-34s %s\n", did, saw) }
+
+// until waits for the far UART to see what saw looks for, and returns saw's words for it.
+func (d *demonstration) until(ctx context.Context, saw func(sight) string) (string, error) {
+	step, cancel := context.WithTimeout(ctx, demoPatience)
+	defer cancel()
+	last := "nothing"
+	for {
+		s, _, ok := d.far.next(step)
+		switch {
+		case ctx.Err() != nil:
+			return "", ctx.Err()
+		case !ok:
+			return "", fmt.Errorf("the far UART has not seen it within %v; what it saw last: %s", demoPatience, last)
+		}
+		if words := saw(s); words != "" {
+			return words, nil
+		}
+		last = oneLine(s.String())
+	}
+}
+
+// coded looks for the change of settings that puts this line coding in force, and this flow control, unless it is 0.
+func coded(want uart.Coding, flow uart.FlowMethod) func(sight) string {
+	return func(s sight) string {
+		switch {
+		case s.event.Kind != uart.KindSettings || s.coding != want:
+			return ""
+		case flow == 0:
+			return want.String()
+		case s.event.Flow != uart.Flow{Out: flow, In: flow}:
+			return ""
+		}
+		return want.String() + " " + flow.String()
+	}
+}
+
+// received looks for exactly this text, sent at this line coding.
+func received(text string, coding uart.Coding) func(sight) string {
+	got := ""
+	return func(s sight) string {
+		if s.event.Kind != uart.KindData || s.coding != coding {
+			return ""
+		}
+		if got += string(s.data); got != text {
+			return ""
+		}
+		return quote([]byte(got)) + " at " + coding.String()
+	}
+}
+
+// left looks for the end of the session.
+func left(s sight) string {
+	if s.event.Kind != uart.KindClosed {
+		return ""
+	}
+	return "the session closed, DTR and RTS off"
+}
+
+func (p *proof) write(text string) error {
+	_, err := io.WriteString(p.app, text)
+	return err
+}
+
+// read reads what comes back, which must be text.
+func (p *proof) read(text string) error {
+	if err := p.app.SetReadDeadline(time.Now().Add(demoPatience)); err != nil {
+		return err
+	}
+	got := make([]byte, len(text))
+	n, err := io.ReadFull(p.app, got)
+	if err != nil {
+		return fmt.Errorf("%w after %d of %d bytes", err, n, len(text))
+	}
+	if string(got) != text {
+		return errors.New("it read " + quote(got))
+	}
+	return nil
+}
