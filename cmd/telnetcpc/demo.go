@@ -28,6 +28,8 @@ const (
 	demoPatience = 30 * time.Second
 	// sightsKept is how many things of the far UART may wait to be shown before some are lost.
 	sightsKept = 4096
+	// gather is how long bytes gather to be shown together.
+	gather = 100 * time.Millisecond
 )
 
 func demoCommand() *cli.Command {
@@ -181,20 +183,26 @@ func (w *sights) observe(r accessserver.Record) {
 	}
 }
 
-// next waits for the next thing that the far UART does. lost is how many before it are missing; ok is false when ctx has
-// ended.
+// next waits for the next thing that the far UART does; bytes gather first. lost is how many before it are missing; ok is
+// false when ctx has ended.
 func (w *sights) next(ctx context.Context) (s sight, lost int, ok bool) {
 	for {
+		var gathered <-chan time.Time
 		w.mu.Lock()
 		if len(w.queue) > 0 {
-			s, w.queue = w.queue[0], w.queue[1:]
-			lost, w.lost = w.lost, 0
-			w.mu.Unlock()
-			return s, lost, true
+			s = w.queue[0]
+			age := time.Since(s.at)
+			if len(w.queue) > 1 || s.event.Kind != uart.KindData || age >= gather {
+				lost, w.queue, w.lost = w.lost, w.queue[1:], 0
+				w.mu.Unlock()
+				return s, lost, true
+			}
+			gathered = time.After(gather - age)
 		}
 		w.mu.Unlock()
 		select {
 		case <-w.wake:
+		case <-gathered:
 		case <-ctx.Done():
 			return s, 0, false
 		}

@@ -29,6 +29,7 @@ func (d *demonstration) prove(ctx context.Context, device string) error {
 		}
 	}()
 	const text = "Hello, far UART!\r\n"
+	first := uart.DefaultCoding() // at the end too: who comes next finds the port as it was
 	slow := uart.Coding{Baud: 19200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop2}
 	fast := uart.Coding{Baud: 115200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}
 	for _, step := range []struct {
@@ -36,11 +37,12 @@ func (d *demonstration) prove(ctx context.Context, device string) error {
 		do  func() error
 		saw func(sight) string // what to print; empty: not yet
 	}{
-		{"opened the port", func() (err error) { p.app, err = openTTY(device); return err }, coded(uart.DefaultCoding(), 0)},
+		{"opened the port", func() (err error) { p.app, err = openTTY(device); return err }, coded(first, 0)},
 		{"set " + slow.String(), func() error { return p.app.set(slow, uart.FlowNone) }, coded(slow, 0)},
 		{"wrote " + quote([]byte(text)), func() error { return p.write(text) }, received(text, slow)},
 		{"read  " + quote([]byte(text)), func() error { return p.read(text) }, nil},
 		{"set " + fast.String() + " rtscts", func() error { return p.app.set(fast, uart.FlowRTSCTS) }, coded(fast, uart.FlowRTSCTS)},
+		{"set " + first.String() + " none", func() error { return p.app.set(first, uart.FlowNone) }, coded(first, uart.FlowNone)},
 		{"closed the port", func() error { return p.app.Close() }, left},
 	} {
 		if err := step.do(); err != nil {
