@@ -1,0 +1,259 @@
+package uarttest
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"telnetcpc/bridge/uart"
+)
+
+// patience is how long a test waits for what must come, on a machine that is busy with everything else. Nothing that
+// passes takes as long.
+const patience = 60 * time.Second
+
+// quiet is how long something must not move to count as blocked. A machine that is too slow for it only makes a test
+// see less.
+const quiet = 50 * time.Millisecond
+
+// bench is one port under test, with the programs that use it.
+type bench struct {
+	*testing.T
+	host     uart.Host
+	programs Programs
+
+	path  string
+	port  uart.Port
+	lines bool // the test is about control lines
+
+	busy atomic.Bool  // Unsent says that the far UART is not empty
+	asks atomic.Int64 // how often Unsent was asked
+
+	mu     sync.Mutex // over urgent
+	urgent []uart.Event
+}
+
+// answer is one answer of Next, its bytes copied.
+type answer struct {
+	data  []byte
+	event uart.Event
+}
+
+// start makes the bench's port. Until the test ends it is closed when the test's patience is over, so that every
+// blocked call returns and the test fails instead of hanging.
+func (b *bench) start() {
+	b.Helper()
+	b.path = b.programs.Path(b.T)
+	port, err := b.open()
+	if err != nil {
+		b.Fatalf("open a port: %v", err)
+	}
+	b.port = port
+	over := time.AfterFunc(patience, func() { _ = port.Close() })
+	b.Cleanup(func() {
+		if !over.Stop() {
+			b.Errorf("something did not come within %v", patience)
+		}
+		if err := port.Close(); err != nil {
+			b.Errorf("close: %v", err)
+		}
+	})
+}
+
+// open opens a port at the bench's path.
+func (b *bench) open() (uart.Port, error) {
+	return b.host.Open(context.Background(), uart.PortConfig{
+		Path: b.path,
+		Unsent: func() time.Duration {
+			b.asks.Add(1)
+			if b.busy.Load() {
+				return time.Millisecond
+			}
+			return 0
+		},
+		Urgent: func(e uart.Event) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.urgent = append(b.urgent, e)
+		},
+	})
+}
+
+// calledOut counts what Urgent was called with.
+func (b *bench) calledOut(kind uart.Kind) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for _, e := range b.urgent {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// next is the next answer of Next. It fails the test where the port reports what it does not carry. Events of control
+// lines alone are passed over unless the test is about them: on hosts that carry lines an open raises and a close drops
+// them.
+func (b *bench) next() answer {
+	b.Helper()
+	for {
+		p, e, err := b.port.Next()
+		if err != nil {
+			b.Fatalf("next: %v", err)
+		}
+		b.allowed(e)
+		if e.Kind == uart.KindSettings && e.Coding == (uart.Coding{}) && e.Flow == (uart.Flow{}) && !b.lines {
+			continue
+		}
+		return answer{data: bytes.Clone(p), event: e}
+	}
+}
+
+// event is the next answer, which must be an event of this kind.
+func (b *bench) event(kind uart.Kind) uart.Event {
+	b.Helper()
+	a := b.next()
+	if a.event.Kind != kind {
+		b.Fatalf("next: got %v %.40q, want %v", a.event, a.data, kind)
+	}
+	if a.event.Ready != nil {
+		a.event.Ready(nil)
+	}
+	return a.event
+}
+
+// data takes answers until all of want has come; events between the bytes are returned.
+func (b *bench) data(want []byte) (events []uart.Event) {
+	b.Helper()
+	for done := 0; done < len(want); {
+		a := b.next()
+		if a.event.Kind != uart.KindData {
+			events = append(events, a.event)
+			continue
+		}
+		if len(a.data) == 0 {
+			b.Fatalf("next: no bytes and no event after %d of %d bytes", done, len(want))
+		}
+		n := min(len(a.data), len(want)-done)
+		if !bytes.Equal(a.data, want[done:done+n]) {
+			b.Fatalf("next: got %.40q after %d of %d bytes, want %.40q", a.data, done, len(want), want[done:done+n])
+		}
+		done += n
+	}
+	return events
+}
+
+// first opens the port by the first program, takes the event of it, and lets an open that waits go on.
+func (b *bench) first() Program {
+	b.Helper()
+	type result struct {
+		p   Program
+		err error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		p, err := b.programs.Open(b.path)
+		opened <- result{p, err}
+	}()
+	e := b.next().event
+	if e.Kind != uart.KindOpened {
+		b.Fatalf("next: got %v, want the open", e)
+	}
+	if waits := b.host.Fidelity().Carries(uart.CarriesOpenWait); waits != (e.Ready != nil) {
+		b.Errorf("the open can wait: %v, but the host claims %v", e.Ready != nil, waits)
+	}
+	if e.Ready != nil {
+		select {
+		case <-opened:
+			b.Error("the program's open returned before the session was ready")
+		default:
+		}
+		e.Ready(nil)
+	}
+	r := <-opened
+	if r.err != nil {
+		b.Fatalf("the program's open: %v", r.err)
+	}
+	b.Cleanup(func() { _ = r.p.Close() })
+	return r.p
+}
+
+// another opens the port by a further program.
+func (b *bench) another() Program {
+	b.Helper()
+	p, err := b.programs.Open(b.path)
+	if err != nil {
+		b.Fatalf("a further program's open: %v", err)
+	}
+	b.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+// write is a program's write, in a goroutine that ends with the program or the port.
+func (b *bench) write(p io.Writer, data []byte) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Write(data)
+		done <- err
+	}()
+	return done
+}
+
+// does is a program's call that must succeed.
+func (b *bench) does(what string, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatalf("the program's %s: %v", what, err)
+	}
+}
+
+// eventually waits for a condition that nothing announces.
+func (b *bench) eventually(what string, ok func() bool) {
+	b.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			b.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+// settles waits until a number has not changed for a while.
+func settles(number func() int64) int64 {
+	for last := number(); ; {
+		time.Sleep(quiet)
+		now := number()
+		if now == last {
+			return now
+		}
+		last = now
+	}
+}
+
+// gone reports whether nothing is at the path any more.
+func gone(path string) bool {
+	_, err := os.Lstat(path)
+	return err != nil
+}
+
+// noise is n bytes of all values, the same in each run.
+func noise(seed byte, n int) []byte {
+	p := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p)
+	return p
+}
+
+// everyByte is all 256 values, each beside those that tempt a line discipline or a protocol.
+func everyByte() []byte {
+	var p []byte
+	for v := range 256 {
+		p = append(p, byte(v), 0xff, byte(v), '\r', byte(v), '\n', byte(v), 0, byte(v), 3, byte(v), 4, byte(v), 0x11, byte(v), 0x13)
+	}
+	return p
+}

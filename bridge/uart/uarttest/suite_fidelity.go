@@ -1,0 +1,277 @@
+package uarttest
+
+import (
+	"errors"
+	"io"
+
+	"telnetcpc/bridge/uart"
+)
+
+// allowed fails the test where an event says what the host does not carry.
+func (b *bench) allowed(e uart.Event) {
+	b.Helper()
+	f := b.host.Fidelity()
+	for feature, said := range map[uart.Feature]bool{
+		uart.CarriesBaud:     e.Coding.Baud != 0,
+		uart.CarriesDataBits: e.Coding.DataBits != 0,
+		uart.CarriesSixBits:  e.Coding.DataBits == 6,
+		uart.CarriesParity:   e.Coding.Parity != 0,
+		uart.CarriesStopBits: e.Coding.StopBits != 0,
+		uart.CarriesFlow:     e.Flow != (uart.Flow{}),
+		uart.CarriesDTR:      e.Control.DTR != 0,
+		uart.CarriesRTS:      e.Control.RTS != 0,
+		uart.CarriesBreak:    e.Control.Break != 0,
+		uart.CarriesPurge:    e.Kind == uart.KindPurge,
+		uart.CarriesOpenWait: e.Ready != nil,
+	} {
+		if said && !f.Carries(feature) {
+			b.Errorf("next: got %v, but the host does not claim to carry %v", e, feature)
+		}
+	}
+	if e.Kind > uart.KindPurge {
+		b.Errorf("next: got %v, which travels the other way", e)
+	}
+}
+
+// testFidelityConstant: a port carries what its host says.
+func testFidelityConstant(b *bench) {
+	b.start()
+	want := b.host.Fidelity()
+	b.first()
+	if got := b.port.Fidelity(); got != want {
+		b.Errorf("fidelity of an open port: got %v, want the host's %v", got, want)
+	}
+	b.closes()
+	if got := b.port.Fidelity(); got != want {
+		b.Errorf("fidelity of a closed port: got %v, want the host's %v", got, want)
+	}
+}
+
+// testCoding: each part of a line coding that is claimed arrives, what is not claimed does not show.
+func testCoding(b *bench) {
+	b.start()
+	p := b.first()
+	for _, tt := range []struct {
+		feature uart.Feature
+		coding  uart.Coding
+	}{
+		{uart.CarriesBaud, uart.Coding{Baud: 300}},
+		{uart.CarriesBaud, uart.Coding{Baud: 115200}},
+		{uart.CarriesBaud, uart.Coding{Baud: 31250}}, // MIDI: not in POSIX
+		{uart.CarriesDataBits, uart.Coding{DataBits: 7}},
+		{uart.CarriesDataBits, uart.Coding{DataBits: 5}},
+		{uart.CarriesSixBits, uart.Coding{DataBits: 6}},
+		{uart.CarriesDataBits, uart.Coding{DataBits: 8}},
+		{uart.CarriesParity, uart.Coding{Parity: uart.ParityOdd}},
+		{uart.CarriesParity, uart.Coding{Parity: uart.ParityEven}},
+		{uart.CarriesParity, uart.Coding{Parity: uart.ParityMark}},
+		{uart.CarriesParity, uart.Coding{Parity: uart.ParitySpace}},
+		{uart.CarriesParity, uart.Coding{Parity: uart.ParityNone}},
+		{uart.CarriesStopBits, uart.Coding{StopBits: uart.Stop2}},
+		{uart.CarriesStopBits, uart.Coding{StopBits: uart.Stop1}},
+	} {
+		err := p.Set(uart.Event{Coding: tt.coding})
+		if !b.host.Fidelity().Carries(tt.feature) {
+			b.hidden(p)
+			continue
+		}
+		b.does("change of settings", err)
+		e := b.event(uart.KindSettings)
+		if got := tt.coding.Over(e.Coding); got != e.Coding {
+			b.Errorf("set %v: got %v", tt.coding, e)
+		}
+	}
+	b.hidden(p)
+}
+
+// hidden makes sure that nothing but the program's next bytes comes: what the host cannot carry has left no trace.
+// Whatever an event may say is looked at by next.
+func (b *bench) hidden(p Program) {
+	b.Helper()
+	done := b.write(p, []byte("marker"))
+	for _, e := range b.data([]byte("marker")) {
+		b.Errorf("next: got %v for what the host does not claim to carry", e)
+	}
+	b.does("write", <-done)
+}
+
+// testFlow: the choice of flow control.
+func testFlow(b *bench) {
+	b.start()
+	p := b.first()
+	for _, flow := range []uart.Flow{
+		{Out: uart.FlowXonXoff, In: uart.FlowXonXoff},
+		{Out: uart.FlowRTSCTS, In: uart.FlowRTSCTS},
+		{Out: uart.FlowNone, In: uart.FlowNone},
+		{Out: uart.FlowXonXoff, In: uart.FlowNone},
+		{Out: uart.FlowNone, In: uart.FlowXonXoff},
+		{Out: uart.FlowNone, In: uart.FlowNone},
+	} {
+		err := p.Set(uart.Event{Flow: flow})
+		if !b.host.Fidelity().Carries(uart.CarriesFlow) {
+			b.hidden(p)
+			continue
+		}
+		b.does("change of flow control", err)
+		if e := b.event(uart.KindSettings); e.Flow != flow {
+			b.Errorf("set flow control %v: got %v", flow, e)
+		}
+	}
+}
+
+// testControl: DTR, RTS and break, each change for itself and in order.
+func testControl(b *bench) {
+	b.start()
+	p := b.first()
+	b.lines = true
+	for _, tt := range []struct {
+		feature uart.Feature
+		control uart.Control
+	}{
+		{uart.CarriesDTR, uart.Control{DTR: uart.LevelOff}},
+		{uart.CarriesDTR, uart.Control{DTR: uart.LevelOn}},
+		{uart.CarriesRTS, uart.Control{RTS: uart.LevelOff}},
+		{uart.CarriesRTS, uart.Control{RTS: uart.LevelOn}},
+		{uart.CarriesDTR | uart.CarriesRTS, uart.Control{DTR: uart.LevelOff, RTS: uart.LevelOff}},
+		{uart.CarriesDTR | uart.CarriesRTS, uart.Control{DTR: uart.LevelOn, RTS: uart.LevelOn}},
+		{uart.CarriesBreak, uart.Control{Break: uart.LevelOn}},
+		{uart.CarriesBreak, uart.Control{Break: uart.LevelOff}},
+	} {
+		err := p.Set(uart.Event{Control: tt.control})
+		if !b.host.Fidelity().Carries(tt.feature) {
+			b.lines = false
+			b.hidden(p)
+			b.lines = true
+			continue
+		}
+		b.does("control of lines", err)
+		// What an open has raised may come first.
+		for e := b.event(uart.KindSettings); tt.control.Over(e.Control) != e.Control; {
+			e = b.event(uart.KindSettings)
+		}
+	}
+}
+
+// testPurge: a purge is called out, takes its place in the stream, and says which buffers.
+func testPurge(b *bench) {
+	b.start()
+	p := b.first()
+	for i, what := range []uart.Purge{uart.PurgeRx, uart.PurgeTx, uart.PurgeBoth} {
+		err := p.Purge(what)
+		if !b.host.Fidelity().Carries(uart.CarriesPurge) {
+			b.hidden(p)
+			if n := b.calledOut(uart.KindPurge); n != 0 {
+				b.Errorf("purges called out: got %d, but the host does not claim to carry them", n)
+			}
+			continue
+		}
+		b.does("purge", err)
+		if e := b.event(uart.KindPurge); e.Purge != what {
+			b.Errorf("purge %v: got %v", what, e)
+		}
+		if n := b.calledOut(uart.KindPurge); n != i+1 {
+			b.Errorf("purges called out: got %d, want %d", n, i+1)
+		}
+	}
+}
+
+// testDrain: a drain waits while Unsent says that the far UART is not empty, where that is claimed; else it waits for
+// nothing.
+func testDrain(b *bench) {
+	b.start()
+	p := b.first()
+	b.busy.Store(true)
+	b.does("write", <-b.write(p, []byte("x")))
+	b.none(b.data([]byte("x")))
+	// The bytes that Next lent come back by the following Next.
+	following := make(chan error, 1)
+	go func() {
+		_, _, err := b.port.Next()
+		following <- err
+	}()
+	done := make(chan error, 1)
+	go func() { done <- p.Drain() }()
+	if b.host.Fidelity().Carries(uart.CarriesDrain) {
+		b.eventually("the host asks Unsent", func() bool { return b.asks.Load() >= 3 })
+		select {
+		case err := <-done:
+			b.Errorf("the drain returned (%v) while the far UART is not empty", err)
+			done <- nil
+		default:
+		}
+		b.busy.Store(false)
+	}
+	b.does("drain", <-done)
+	b.closes()
+	if err := <-following; !errors.Is(err, uart.ErrClosed) {
+		b.Errorf("next after the drain: got %v, want nothing but the close", err)
+	}
+}
+
+// testModem: the device's lines show at the program.
+func testModem(b *bench) {
+	b.start()
+	p := b.first()
+	for _, want := range []uart.ModemState{uart.CTS, uart.CTS | uart.DSR | uart.DCD, uart.RI, 0} {
+		err := b.port.SetModem(want)
+		if !b.host.Fidelity().Carries(uart.CarriesModem) {
+			b.notCarried("set modem", err)
+			if got, err := p.Modem(); err == nil && got != 0 {
+				b.Errorf("the program sees %v, but the host does not claim to carry modem state", got)
+			}
+			continue
+		}
+		if err != nil {
+			b.Fatalf("set modem %v: %v", want, err)
+		}
+		b.eventually("the program sees "+want.String(), func() bool {
+			got, err := p.Modem()
+			return err == nil && got == want
+		})
+	}
+}
+
+// testLineState: errors and breaks of the far UART show at the program.
+func testLineState(b *bench) {
+	b.start()
+	p := b.first()
+	for _, tt := range []struct {
+		feature uart.Feature
+		state   uart.LineState
+	}{
+		{uart.CarriesBreakIn, uart.LineBreak},
+		{uart.CarriesLineErrors, uart.LineOverrun},
+		{uart.CarriesLineErrors, uart.LineParity},
+		{uart.CarriesLineErrors, uart.LineFraming},
+	} {
+		err := b.port.ReportLine(tt.state)
+		if !b.host.Fidelity().Carries(tt.feature) {
+			b.notCarried("report "+tt.state.String(), err)
+			continue
+		}
+		if err != nil {
+			b.Fatalf("report %v: %v", tt.state, err)
+		}
+		// The byte that a parity or framing error belongs to. What the program reads of it is its termios' choice.
+		done := b.write(b.port, []byte("x"))
+		reads := make(chan struct{})
+		go func() {
+			defer close(reads)
+			_, _ = io.ReadFull(p, make([]byte, 1))
+		}()
+		b.does("write", <-done)
+		b.eventually("the program sees "+tt.state.String(), func() bool {
+			got, err := p.LineErrors()
+			return err == nil && got&tt.state != 0
+		})
+		<-reads
+	}
+}
+
+// notCarried wants the answer to what a host cannot carry.
+func (b *bench) notCarried(what string, err error) {
+	b.Helper()
+	if !errors.Is(err, uart.ErrNotCarried) {
+		b.Errorf("%s: got %v, want ErrNotCarried", what, err)
+	}
+}

@@ -1,0 +1,191 @@
+package uarttest
+
+import (
+	"errors"
+	"sync"
+
+	"telnetcpc/bridge/uart"
+)
+
+// testWriteToNobody: what nobody has open takes nothing, and holds nobody up.
+func testWriteToNobody(b *bench) {
+	b.start()
+	p := noise('n', 100_000)
+	if n, err := b.port.Write(p); n != 0 || err != nil {
+		b.Errorf("write before the first open: got %d, %v, want 0", n, err)
+	}
+	b.does("close", b.first().Close())
+	b.event(uart.KindClosed)
+	if n, err := b.port.Write(p); n != 0 || err != nil {
+		b.Errorf("write after the last close: got %d, %v, want 0", n, err)
+	}
+}
+
+// testNothingStale: what one program has not read is not there for the next one.
+func testNothingStale(b *bench) {
+	b.start()
+	p := b.first()
+	if _, err := b.port.Write([]byte("stale")); err != nil {
+		b.Fatal(err)
+	}
+	b.does("close", p.Close())
+	b.event(uart.KindClosed)
+	if _, err := b.port.Write([]byte("to nobody")); err != nil {
+		b.Fatal(err)
+	}
+	b.delivers(b.first(), []byte("fresh"))
+}
+
+// testWriteEndsWithProgram: a Write that blocks returns at the last close, with what was given until then.
+func testWriteEndsWithProgram(b *bench) {
+	b.start()
+	p := b.first()
+	data := noise('w', 2*mostWaiting)
+	type result struct {
+		n   int
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		n, err := b.port.Write(data)
+		done <- result{n, err}
+	}()
+	one := make([]byte, 1)
+	_, err := p.Read(one) // now Write is under way
+	b.does("read", err)
+	b.does("close", p.Close())
+	b.event(uart.KindClosed)
+	if r := <-done; r.err != nil || r.n < 1 || r.n >= len(data) {
+		b.Errorf("write when its program went: got %d of %d, %v", r.n, len(data), r.err)
+	}
+}
+
+// testCloseEndsNext: with and without a program.
+func testCloseEndsNext(b *bench) {
+	b.start()
+	b.first()
+	done := make(chan error, 1)
+	go func() {
+		_, _, err := b.port.Next()
+		done <- err
+	}()
+	b.closes()
+	if err := <-done; !errors.Is(err, uart.ErrClosed) {
+		b.Errorf("next when the port is closed: got %v, want ErrClosed", err)
+	}
+}
+
+// testCloseEndsWrite: a Write that a program holds up.
+func testCloseEndsWrite(b *bench) {
+	b.start()
+	p := b.first()
+	done := b.write(b.port, noise('w', 2*mostWaiting))
+	_, err := p.Read(make([]byte, 1))
+	b.does("read", err)
+	b.closes()
+	if err := <-done; !errors.Is(err, uart.ErrClosed) {
+		b.Errorf("write when the port is closed: got %v, want ErrClosed", err)
+	}
+}
+
+// testCloseTellsProgram: its calls fail, and do not hang.
+func testCloseTellsProgram(b *bench) {
+	b.start()
+	p := b.first()
+	read := make(chan error, 1)
+	go func() {
+		_, err := p.Read(make([]byte, 1))
+		read <- err
+	}()
+	b.closes()
+	if <-read == nil {
+		b.Error("the program's read on a closed port returned a byte")
+	}
+	if _, err := p.Write([]byte("x")); err == nil {
+		b.Error("the program's write on a closed port succeeded")
+	}
+}
+
+// testClosed: Close is idempotent, takes the path away, and ends everything.
+func testClosed(b *bench) {
+	b.start()
+	if gone(b.path) && !b.virtual() {
+		b.Error("an open port has no path")
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(b.closes)
+	}
+	all.Wait()
+	if !gone(b.path) {
+		b.Error("the path of a closed port is still there")
+	}
+	if _, err := b.programs.Open(b.path); err == nil {
+		b.Error("a closed port could be opened")
+	}
+	if _, _, err := b.port.Next(); !errors.Is(err, uart.ErrClosed) {
+		b.Errorf("next on a closed port: got %v, want ErrClosed", err)
+	}
+	if _, err := b.port.Write([]byte("x")); !errors.Is(err, uart.ErrClosed) {
+		b.Errorf("write on a closed port: got %v, want ErrClosed", err)
+	}
+	b.closes()
+}
+
+// testRetire: nobody new comes in, whoever is in stays.
+func testRetire(b *bench) {
+	b.start()
+	p := b.first()
+	for range 2 {
+		if err := b.port.Retire(); err != nil {
+			b.Errorf("retire: %v", err)
+		}
+	}
+	if !gone(b.path) {
+		b.Error("the path of a retired port is still there")
+	}
+	if _, err := b.programs.Open(b.path); err == nil {
+		b.Error("a retired port could be opened")
+	}
+	done := b.write(p, []byte("still up"))
+	b.none(b.data([]byte("still up")))
+	b.does("write", <-done)
+	b.delivers(p, []byte("still down"))
+	b.does("close", p.Close())
+	b.event(uart.KindClosed)
+}
+
+// testSamePath: one path, one port; but one after the other.
+func testSamePath(b *bench) {
+	b.start()
+	if second, err := b.open(); err == nil {
+		_ = second.Close()
+		b.Error("a second port at the path of the first was made")
+	}
+	p := b.first() // the refusal has harmed nobody
+	b.delivers(p, []byte("unharmed"))
+	b.does("close", p.Close())
+	b.closes()
+	third, err := b.open()
+	if err != nil {
+		b.Fatalf("a port at the path of a closed one: %v", err)
+	}
+	b.port = third
+	b.does("close", b.first().Close())
+	if err := third.Close(); err != nil {
+		b.Errorf("close: %v", err)
+	}
+}
+
+// closes closes the port.
+func (b *bench) closes() {
+	if err := b.port.Close(); err != nil {
+		b.Errorf("close: %v", err)
+	}
+}
+
+// virtual reports whether the paths of this host are in no file system, as those of a fake or of COM ports.
+func (b *bench) virtual() bool {
+	v, ok := b.programs.(interface{ Virtual() bool })
+	return ok && v.Virtual()
+}
