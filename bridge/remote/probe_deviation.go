@@ -145,7 +145,7 @@ func (p *prober) oddAnswers() (list []Deviation) {
 
 // states is about modem state, suspension and the signature.
 func (p *prober) states() (list []Deviation) {
-	if !p.modemTold {
+	if !p.modemTold && p.err == nil {
 		list = append(list, Deviation{"no-modem-state", "it has not told CTS, DSR, RI and DCD",
 			"they are unknown until one of them changes: a program that waits for CTS or DSR may wait"})
 	}
@@ -157,7 +157,7 @@ func (p *prober) states() (list []Deviation) {
 		list = append(list, Deviation{"suspend", fmt.Sprintf("it has asked for a pause of data %d times, %s", p.suspends, now),
 			"data to the device waits until it resumes; where it never does, give attach --quirk suspend-ignore"})
 	}
-	if !p.asksSignature() && p.speaks {
+	if !p.asksSignature() && p.speaks && p.err == nil {
 		list = append(list, Deviation{"signature-not-asked", "it tells no modem state by itself, and such servers have died of the question for the signature",
 			"who made it is not known (--thorough asks, last of all)"})
 	}

@@ -63,8 +63,11 @@ func (p *prober) lookOther() string {
 		return "Telnet without COM-PORT-OPTION, which it refuses" + says + " (switch RFC 2217 on at the server; telnet:// carries bytes without settings)"
 	case p.telnet:
 		return "Telnet without COM-PORT-OPTION, which it does not answer" + says + " (switch RFC 2217 on at the server; telnet:// carries bytes without settings)"
+	case what == tlsServer:
+		return what + " (try rfc2217+tls://)"
 	case what != "":
-		return what + says + " (is the port right?)"
+		line, _, _ := bytes.Cut(p.text, []byte("\n"))
+		return what + ": it says " + quoted(bytes.TrimSpace(line)) + " (is the port right?)"
 	case len(p.text) > 0 && p.halfClosed:
 		return "a service that answers when we close our half" + says + " (is the port right?)"
 	case len(p.text) > 0:
@@ -86,9 +89,9 @@ func (p *prober) lookSilent() string {
 	return "silent: a raw port (tcp:// carries bytes without settings), an access server that has another client, or one that waits for something else (TLS: rfc2217+tls:// would tell)"
 }
 
-// greetings are how services begin that are no serial ports.
+// greetings are how services begin that are no serial ports, in lower case.
 var greetings = []struct{ prefix, who string }{
-	{"HTTP/", "a web server"},
+	{"http/", "a web server"},
 	{"<html", "a web server"},
 	{"<!doctype html", "a web server"},
 	{"ssh-", "an SSH server"},
@@ -98,14 +101,16 @@ var greetings = []struct{ prefix, who string }{
 	{"@rsyncd:", "an rsync server"},
 }
 
+const tlsServer = "a TLS server"
+
 // known names the service that a text comes from; empty: none that is known.
 func known(text []byte) string {
 	if len(text) > 1 && (text[0] == 0x15 || text[0] == 0x16) && text[1] == 3 { // an alert, a handshake
-		return "a TLS server (try rfc2217+tls://)"
+		return tlsServer
 	}
 	lower := bytes.ToLower(text)
 	for _, g := range greetings {
-		if bytes.HasPrefix(lower, []byte(strings.ToLower(g.prefix))) {
+		if bytes.HasPrefix(lower, []byte(g.prefix)) {
 			return g.who
 		}
 	}

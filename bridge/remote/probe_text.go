@@ -3,6 +3,7 @@ package remote
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -32,13 +33,22 @@ func (r *Report) textFacts(b *strings.Builder) {
 	}
 	row("signature", signature)
 	row("modem state", r.Modem.String())
-	row("timing mark", roundTrip(r.RTT.TimingMark))
-	if r.RTT.AnswerMin == nil {
-		row("answers", "none measured")
-	} else {
-		row("answers", fmt.Sprintf("%s at least, %s typical, %s at most",
-			roundTrip(r.RTT.AnswerMin), roundTrip(r.RTT.AnswerMedian), roundTrip(r.RTT.AnswerMax)))
+	row("round trip", r.RTT.String())
+}
+
+// String writes what was measured: "timing mark 0.21 ms; answers 0.20 to 1.90 ms, typically 0.30 ms".
+func (r RTT) String() string {
+	var parts []string
+	if r.TimingMark != nil {
+		parts = append(parts, fmt.Sprintf("timing mark %.2f ms", *r.TimingMark))
 	}
+	if r.AnswerMin != nil && r.AnswerMedian != nil && r.AnswerMax != nil {
+		parts = append(parts, fmt.Sprintf("answers %.2f to %.2f ms, typically %.2f ms", *r.AnswerMin, *r.AnswerMax, *r.AnswerMedian))
+	}
+	if len(parts) == 0 {
+		return "not measured"
+	}
+	return strings.Join(parts, "; ")
 }
 
 // String names the lines: "CTS on, DSR off, RI off, DCD on".
@@ -55,14 +65,11 @@ func (m Modem) String() string {
 	return fmt.Sprintf("CTS %s, DSR %s, RI %s, DCD %s", word(m.CTS), word(m.DSR), word(m.RI), word(m.DCD))
 }
 
-func roundTrip(ms *float64) string {
-	if ms == nil {
-		return "not measured"
-	}
-	return fmt.Sprintf("%.2f ms", *ms)
-}
-
 func (r *Report) textSettings(b *strings.Builder) {
+	if !slices.ContainsFunc(questions[:], func(q question) bool { return q.of(&r.Settings).Asked }) {
+		b.WriteString("\nWhat is in force there was not asked.\n")
+		return
+	}
 	b.WriteString("\nIn force there:\n")
 	for _, q := range questions {
 		s := *q.of(&r.Settings)
@@ -80,7 +87,7 @@ func (r *Report) textSettings(b *strings.Builder) {
 }
 
 func (r *Report) textOptions(b *strings.Builder) {
-	if len(r.Options) == 0 {
+	if !slices.ContainsFunc(r.Options, func(o Option) bool { return len(o.Server) > 0 }) {
 		return
 	}
 	fmt.Fprintf(b, "\nTelnet options:             %-16s%-16s%s\n", "it said", "the probe said", "in force at")
@@ -108,22 +115,23 @@ func (r *Report) textDeviations(b *strings.Builder) {
 	b.WriteString("\nWhat is unusual, and what it means:\n")
 	for _, d := range r.Deviations {
 		fmt.Fprintf(b, "    %s\n", d.Name)
-		paragraph(b, "        ", d.Seen+":")
-		paragraph(b, "        ", d.Means)
+		paragraph(b, "        seen   ", d.Seen)
+		paragraph(b, "        means  ", d.Means)
 	}
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// paragraph writes a text, wrapped and indented.
-func paragraph(b *strings.Builder, indent, text string) {
-	line := indent
+// paragraph writes a text, wrapped, behind what its first line begins with.
+func paragraph(b *strings.Builder, first, text string) {
+	line := first
 	for i, word := range strings.Fields(text) {
-		if i > 0 && len(line)+1+len(word) > textWidth {
+		switch {
+		case i == 0:
+		case len(line)+1+len(word) > textWidth:
 			b.WriteString(line + "\n")
-			line = indent
-		}
-		if len(line) > len(indent) {
+			line = strings.Repeat(" ", len(first))
+		default:
 			line += " "
 		}
 		line += word
