@@ -104,9 +104,9 @@ func (r *run) refused(e uart.Event) {
 	r.said[what] = true
 	r.board.set(func(s *Snapshot) { s.Refused = append(s.Refused, what) })
 	asked := settings{e.Coding, e.Flow, e.Control}
-	answer := e.Answer
-	if answer == "" {
-		answer = "none"
+	if e.Answer == "" { // some servers never answer, some do not where nothing changes: it is probably in force
+		r.log.Info("access server did not answer a setting; going on", "asked", asked.String())
+		return
 	}
-	r.log.Warn("access server did not confirm a setting; going on", "asked", asked.String(), "answer", answer)
+	r.log.Warn("access server did not accept a setting; going on", "asked", asked.String(), "answer", e.Answer)
 }

@@ -44,6 +44,7 @@ type machine struct {
 	backoff *backoff.ExponentialBackOff
 	dialAt  time.Time // not before
 	lastErr string    // the last dial error that was logged
+	ends    int       // how often in a row the access server has ended a session with nothing under way
 
 	stands    time.Time // since when the session stands
 	idle      time.Time // since when nobody wants the session; zero: somebody does
@@ -190,7 +191,7 @@ func (r *run) settle(result dialResult, now time.Time) {
 		err = r.link.set(s, func(told settings) {
 			r.unsent.start(told.Coding)
 			r.board.set(func(b *Snapshot) { b.Wanted, b.Error = told.event(), "" })
-			r.log.Info("session stands", "remote", r.cfg.Remote.String(), "settings", told.String())
+			r.news("session stands", "remote", r.cfg.Remote.String(), "settings", told.String())
 		})
 		if err == nil {
 			r.stand(s, now)
@@ -247,8 +248,7 @@ func (r *run) lose(s *session, cause error, now time.Time) error {
 	r.count.losses.Add(1)
 	r.board.set(func(b *Snapshot) { b.LastLoss, b.Error = loss, loss.Cause })
 	r.board.link(LinkConnecting)
-	r.log.Warn("session lost", "remote", r.cfg.Remote.String(), "err", loss.Cause,
-		"unacked", loss.Unacked, "since_mark", loss.SinceMark, "lost_at_most", loss.AtMost)
+	r.logLoss(loss, errors.Is(cause, io.EOF))
 	r.modemMu.Lock()
 	r.showModem(false)
 	r.modemMu.Unlock()
@@ -267,6 +267,31 @@ func (r *run) lose(s *session, cause error, now time.Time) error {
 		st.holdUntil = now.Add(r.policy.HoldFor)
 	}
 	return nil
+}
+
+// logLoss says that a session is lost. Many access servers end one that is idle, some each 10 seconds: where nothing was
+// under way that is said once and then counted.
+func (r *run) logLoss(loss Loss, ended bool) {
+	st := &r.state
+	if !ended || loss.AtMost > 0 {
+		st.ends = 0
+		r.log.Warn("session lost", "remote", r.cfg.Remote.String(), "err", loss.Cause,
+			"unacked", loss.Unacked, "since_mark", loss.SinceMark, "lost_at_most", loss.AtMost)
+		return
+	}
+	r.news("session ended by the access server, with nothing under way", "remote", r.cfg.Remote.String(),
+		"unacked", loss.Unacked, "since_mark", loss.SinceMark, "lost_at_most", loss.AtMost)
+	st.ends++
+}
+
+// news logs the coming and going of sessions: the first end of an idle session and what follows it are news, later ones
+// are not, unless the server could not be reached meanwhile.
+func (r *run) news(message string, args ...any) {
+	if r.state.ends > 1 && r.state.lastErr == "" {
+		r.log.Debug(message, args...)
+		return
+	}
+	r.log.Info(message, args...)
 }
 
 // discard makes up drop what it holds, and what comes, until a session stands.

@@ -5,9 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
-	"strings"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -84,8 +85,9 @@ func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (Session, error)
 	}
 	c, err := rfc2217.Open(ctx, conn, r.config(mask))
 	if err != nil {
+		err = r.notOpened(conn, err)
 		conn.Close()
-		return nil, r.notOpened(err)
+		return nil, err
 	}
 	return comPort{socket: sock, Client: c}, nil
 }
@@ -163,33 +165,70 @@ func (e *Error) Error() string { return e.Text }
 func (e *Error) Unwrap() error { return e.Err }
 
 // notOpened says why the peer is no access server, and what to do.
-func (r *Remote) notOpened(err error) error {
+func (r *Remote) notOpened(conn net.Conn, err error) error {
 	at := r.url.Address()
+	no := func(format string, args ...any) error {
+		return fmt.Errorf("%s: %w: %s", at, ErrNotAccessServer, fmt.Sprintf(format, args...))
+	}
 	var other *rfc2217.NotTelnetError
+	if errors.Is(err, rfc2217.ErrSilent) {
+		if text := drawOut(conn); len(text) > 0 {
+			err = &rfc2217.NotTelnetError{First: text}
+		}
+	}
 	switch {
 	case errors.As(err, &other):
-		return fmt.Errorf("%s: %w: it says %s (%s)", at, ErrNotAccessServer, other.Seen(), guess(other.First))
+		return no("it says %s (%s)", other.Seen(), r.guess(other.First))
 	case errors.Is(err, rfc2217.ErrEcho):
-		return fmt.Errorf("%s: %w: it echoes what it gets (a loop plug on a raw port? tcp://%s carries bytes without settings)", at, ErrNotAccessServer, at)
+		return no("it echoes what it gets (a loop plug on a raw port? tcp://%s carries bytes without settings)", at)
 	case errors.Is(err, rfc2217.ErrSilent):
-		return fmt.Errorf("%s: %w: it is silent (a raw port? tcp://%s carries bytes without settings)", at, ErrNotAccessServer, at)
+		return no("it is silent (%s)", r.rawPort())
 	case errors.Is(err, rfc2217.ErrRefused):
-		return fmt.Errorf("%s: %w: it speaks Telnet and refuses COM-PORT-OPTION (switch RFC 2217 on at the server; telnet://%s carries bytes without settings)",
-			at, ErrNotAccessServer, at)
+		return no("it speaks Telnet and refuses COM-PORT-OPTION (switch RFC 2217 on at the server; telnet://%s carries bytes without settings)", at)
+	case errors.Is(err, rfc2217.ErrInUse):
+		return fmt.Errorf("%s: the access server's port is in use by another client (end that one first; a server that keeps dead sessions, as a Digi may, has a switch or an idle time for that)", at)
+	case r.tls != nil && (errors.Is(err, io.EOF) || certificateWanted(err)):
+		return fmt.Errorf("%s: the server ends the connection right after the TLS handshake: it may want a client certificate (--tls-cert FILE --tls-key FILE): %w", at, err)
 	}
 	return fmt.Errorf("%s: negotiation: %w", at, err)
 }
 
-// guess says what a listener that does not speak Telnet looks like, from the first bytes it sent, and the way out.
-func guess(first []byte) string {
-	s := string(first)
-	switch {
-	case strings.HasPrefix(s, "HTTP/"):
-		return "a web server: is the port right?"
-	case strings.HasPrefix(s, "SSH-"):
-		return "an SSH server: is the port right?"
-	case len(first) > 1 && (first[0] == 0x15 || first[0] == 0x16) && first[1] == 3:
-		return "a TLS server: try rfc2217+tls://"
+// drawOut closes our half of a connection that has been silent: a web server then says that it got no request. What is
+// at the other end may be a machine tool, so nothing is sent to it.
+func drawOut(conn net.Conn) []byte {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok || tcp.CloseWrite() != nil || tcp.SetReadDeadline(time.Now().Add(lastWords)) != nil {
+		return nil
 	}
-	return "a raw port? tcp:// carries bytes without settings"
+	text := make([]byte, 64)
+	n, _ := tcp.Read(text) // its end, or its silence, is no answer
+	return text[:n]
+}
+
+// guess says what a listener that does not speak Telnet looks like, from the first bytes it sent, and the way out.
+func (r *Remote) guess(first []byte) string {
+	if who := known(first); who != "" {
+		return who + ": is the port right?"
+	}
+	return r.rawPort()
+}
+
+// rawPort is the way out where the peer may be a raw port: what makers are reported to use its number for, or ours.
+func (r *Remote) rawPort() string {
+	for _, m := range makersPorts {
+		if n, err := strconv.Atoi(r.url.Port); err == nil && n >= m.first && n <= m.last {
+			return fmt.Sprintf("%s; tcp://%s carries bytes without settings", m.means, r.url.Address())
+		}
+	}
+	return fmt.Sprintf("a raw port? tcp://%s carries bytes without settings", r.url.Address())
+}
+
+// makersPorts are TCP ports that makers use for something else than RFC 2217, as manuals have it.
+var makersPorts = []struct {
+	first, last int
+	means       string
+}{
+	{4001, 4032, "a Moxa NPort in TCP Server or Real COM mode? set the port's operation mode to RFC2217"},
+	{966, 997, "the command port of a Moxa NPort in Real COM mode? set the port's operation mode to RFC2217"},
+	{10001, 10016, "a Lantronix whose Telnet mode is off? switch it on"},
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 )
 
 // TLS says how the server of rfc2217+tls:// is verified, and how we show who we are.
@@ -68,4 +69,12 @@ func handshake(ctx context.Context, conn net.Conn, c *tls.Config) (net.Conn, err
 		return nil, fmt.Errorf("the server's certificate is for another name (--tls-name NAME): %w", err)
 	}
 	return nil, fmt.Errorf("TLS: %w", err)
+}
+
+// certificateWanted reports whether the peer's alert says that it wants a certificate of ours, or another one. With TLS
+// 1.3 it comes after a handshake that has succeeded; crypto/tls has no type for the alerts of a peer.
+func certificateWanted(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "tls: certificate required") || strings.Contains(text, "tls: bad certificate") ||
+		strings.Contains(text, "tls: handshake failure")
 }
