@@ -33,22 +33,22 @@ func (r *Report) textFacts(b *strings.Builder) {
 	}
 	row("signature", signature)
 	row("modem state", r.Modem.String())
-	row("round trip", r.RTT.String())
+	row("timing mark", r.RTT.mark())
+	row("answers", r.RTT.answers())
 }
 
-// String writes what was measured: "timing mark 0.21 ms; answers 0.20 to 1.90 ms, typically 0.30 ms".
-func (r RTT) String() string {
-	var parts []string
-	if r.TimingMark != nil {
-		parts = append(parts, fmt.Sprintf("timing mark %.2f ms", *r.TimingMark))
-	}
-	if r.AnswerMin != nil && r.AnswerMedian != nil && r.AnswerMax != nil {
-		parts = append(parts, fmt.Sprintf("answers %.2f to %.2f ms, typically %.2f ms", *r.AnswerMin, *r.AnswerMax, *r.AnswerMedian))
-	}
-	if len(parts) == 0 {
+func (r RTT) mark() string {
+	if r.TimingMark == nil {
 		return "not measured"
 	}
-	return strings.Join(parts, "; ")
+	return fmt.Sprintf("answered after %.2f ms", *r.TimingMark)
+}
+
+func (r RTT) answers() string {
+	if r.AnswerMin == nil || r.AnswerMedian == nil || r.AnswerMax == nil {
+		return "not measured"
+	}
+	return fmt.Sprintf("after %.2f to %.2f ms, typically %.2f ms", *r.AnswerMin, *r.AnswerMax, *r.AnswerMedian)
 }
 
 // String names the lines: "CTS on, DSR off, RI off, DCD on".

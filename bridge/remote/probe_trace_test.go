@@ -124,6 +124,11 @@ func golden(t *testing.T, name string, r *remote.Report) {
 	if err := r.WriteText(&got); err != nil {
 		t.Fatal(err)
 	}
+	for line := range strings.Lines(got.String()) {
+		if len(line) > 81 {
+			t.Errorf("longer than 80 columns: %q", line)
+		}
+	}
 	file := filepath.Join("testdata", "probe", name+".golden")
 	plain := filepath.Join("testdata", "probe", strings.TrimSuffix(name, "-thorough")+".golden")
 	same, err := os.ReadFile(plain)

@@ -1,0 +1,129 @@
+package interop
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// report is what the tests read of `probe --json`.
+type report struct {
+	AccessServer bool   `json:"access_server"`
+	LooksLike    string `json:"looks_like"`
+	Signature    string `json:"signature"`
+	Settings     map[string]struct {
+		Asked  bool   `json:"asked"`
+		Answer string `json:"answer"`
+	} `json:"settings"`
+	RTT struct {
+		TimingMark *float64 `json:"timing_mark"`
+	} `json:"rtt_ms"`
+	Deviations []struct{ Name, Seen, Means string }
+}
+
+// probe runs the command and returns what it says; its exit status must be as wanted.
+func probe(t *testing.T, status int, args ...string) report {
+	t.Helper()
+	program, err := binary(raceEnabled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, append([]string{"probe", "--timeout", "1m", "--json"}, args...)...)
+	var out, log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &log
+	p := start(t, cmd)
+	select {
+	case <-p.done:
+	case <-time.After(2 * patience):
+		t.Fatal("the probe does not end")
+	}
+	if got := cmd.ProcessState.ExitCode(); got != status {
+		t.Errorf("exit status %d, want %d\n%s%s", got, status, &out, &log)
+	}
+	var r report
+	decoder := json.NewDecoder(&out)
+	if err := decoder.Decode(&r); err != nil {
+		t.Fatalf("%v\n%s%s", err, &out, &log)
+	}
+	if decoder.More() {
+		t.Error("there is more than one document")
+	}
+	return r
+}
+
+// whole is all that a device's termios holds.
+func (d *device) whole(t *testing.T) unix.Termios {
+	t.Helper()
+	tio, err := unix.IoctlGetTermios(d.fd, unix.TCGETS2)
+	if err != nil {
+		t.Fatalf("TCGETS2 of %s: %v", d.Name(), err)
+	}
+	return *tio
+}
+
+// A probe says what is in force at the device, changes nothing there and sends it nothing.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, k kind) {
+		d := newDevice(t)
+		s := k.start(t, d)
+		// Something that no server begins with. pyserial's keeps it; ser2net sets its own 9600 whenever a client comes,
+		// and puts back what it found when it goes.
+		app := openPort(t, attach(t, s.url()))
+		app.set(t, termios{baud: 19200, stop: 2})
+		d.arrives(t, termios{baud: 19200, stop: 2})
+		_ = app.Close()
+		eventually(t, "the agent's session is over", func() bool { return len(s.sessions()) == 0 })
+		baud, stop := "19200", "2"
+		if k.name == "ser2net" {
+			baud, stop = "9600", "1"
+			eventually(t, "ser2net has put back what it found", func() bool { return d.termios(t).baud == 300 })
+		}
+		before := d.whole(t)
+
+		r := probe(t, 0, s.url())
+
+		if !r.AccessServer || !strings.HasPrefix(r.LooksLike, "an RFC 2217 access server") {
+			t.Errorf("access server: %v, it looks like %q", r.AccessServer, r.LooksLike)
+		}
+		for name, want := range map[string]string{
+			"baud": baud, "data_size": "8", "parity": "none", "stop_size": stop, "flow_out": "none",
+		} {
+			if got := r.Settings[name]; !got.Asked || got.Answer != want {
+				t.Errorf("%s: got %+v, want %s", name, got, want)
+			}
+		}
+		if len(r.Settings) != 9 {
+			t.Errorf("there are %d settings: %v", len(r.Settings), r.Settings)
+		}
+		if r.RTT.TimingMark == nil {
+			t.Error("no timing mark was answered")
+		}
+		if k.name == "ser2net" && r.Signature != "ser2net" {
+			t.Errorf("signature %q, want ser2net", r.Signature)
+		}
+		eventually(t, "the probe's session is over", func() bool { return len(s.sessions()) == 0 })
+		eventually(t, "the device's termios is what it was", func() bool { return d.whole(t) == before })
+		if n := d.waiting(t); n != 0 {
+			t.Errorf("%d bytes reached the device", n)
+		}
+	})
+}
+
+// While another client has its port, ser2net negotiates and says so.
+func TestProbeOfTakenPort(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	s := startSer2net(t, d)
+	app := stand(t, attach(t, s.url()), d)
+	r := probe(t, 0, s.url())
+	if len(r.Deviations) != 1 || r.Deviations[0].Name != "in-use" {
+		t.Errorf("deviations: %+v", r.Deviations)
+	}
+	exchange(t, app, d.line, []byte("the first client is served as before"))
+}
