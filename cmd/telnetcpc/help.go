@@ -94,17 +94,23 @@ const helpProbe = `telnetcpc probe - say what a listener is and can do
 Usage:
     telnetcpc probe [flags] URL
 
-Connects as a client does, negotiates, asks, and prints a table. It changes no
-setting and sends nothing to the device. URL as for attach: HOST or HOST:PORT.
+Connects as a client does, negotiates, asks what is in force, and prints what it
+found, with what is unusual and what that means. It changes no setting and sends
+nothing to the device; as with any client, a server may open the device when
+somebody connects. URL as for attach: HOST or HOST:PORT; tcp:// and telnet:// are
+probed just the same. A raw port is told by 3 s of silence.
 
-Flags:
-    --json          print it for programs
+Flags come first:
+    --json          print it for programs: one JSON document
     --timeout D     give up after this long (default 10s)
-    --thorough      ask for values even where the server has shown nothing but
-                    COM-PORT-OPTION: some small servers take a question for a
-                    setting
+    --thorough      ask for values and the signature even where the server has
+                    shown nothing but COM-PORT-OPTION: some small servers take a
+                    question for a setting, or die of it
+    --tls-ca FILE, --tls-name NAME, --tls-cert FILE, --tls-key FILE,
+    --tls-insecure  for rfc2217+tls://, as for attach
 
-Exit status: 0 it is an access server, 1 it is something else, 4 not reached.
+Exit status: 0 it is an access server, 1 it is something else, 2 wrong use,
+4 not reached.
 
 Example:
     telnetcpc probe 10.0.0.5:4001
