@@ -96,6 +96,9 @@ func (w *watcher) probe(p *port) (nobody bool) {
 	early := p.pending // all of it is covered by the look that follows
 	p.pending = 0
 	nobody = nobodyHas(p.masterFD)
+	if nobody && p.hungUp {
+		p.hungUp = makeRaw(p.masterFD) != nil
+	}
 	var err error
 	if p.slave, err = openOwn(p.masterFD); err == nil {
 		err = w.watchSlave(p)
@@ -131,6 +134,9 @@ func (p *port) shareSlave() (exclusive bool) {
 		return false
 	}
 	set, err := unix.IoctlGetInt(p.slave.fd, unix.TIOCGEXCL)
+	if err == unix.EIO {
+		p.hungUp = true // vhangup has no notice that is sure to come
+	}
 	if err != nil || set == 0 {
 		return false
 	}

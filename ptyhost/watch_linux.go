@@ -51,6 +51,7 @@ type watched struct {
 	pending uint32 // inotify events that were read and not yet dealt with
 	again   time.Time
 	gap     time.Duration // see tend
+	hungUp  bool          // the kernel has given the pty its first termios: the next last close makes it raw again
 	warned  bool
 }
 
@@ -219,7 +220,8 @@ func (w *watcher) notice(e unix.EpollEvent) {
 		return // inotify, which run drains anyway, or a port that has left
 	}
 	if e.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		// vhangup took our own slave too, with everybody else's.
+		// vhangup took our own slave too, with everybody else's, which count until they are closed.
+		p.hungUp = true
 		p.pending |= unix.IN_CLOSE_WRITE
 		return
 	}

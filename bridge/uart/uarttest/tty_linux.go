@@ -233,3 +233,6 @@ func (p *TTYProgram) LineErrors() (l uart.LineState, err error) {
 	})
 	return l, err
 }
+
+// Control runs f with the program's descriptor, for a call that has no method here.
+func (p *TTYProgram) Control(f func(fd int) error) error { return p.control(f) }

@@ -1,0 +1,234 @@
+package ptyhost_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/uart/uarttest"
+	"telnetcpc/ptyhost"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 60 * time.Second
+
+// bench is a port, everything that Next has returned, and what was logged.
+type bench struct {
+	*testing.T
+	port uart.Port
+	path string
+	log  *strings.Builder // read it when the port is closed
+
+	mu     sync.Mutex
+	more   sync.Cond
+	items  []item // not taken yet
+	ended  error
+	closes int // called out by Urgent
+}
+
+// item is one answer of Next.
+type item struct {
+	data  string
+	event uart.Event
+}
+
+func (i item) String() string {
+	if i.event.Kind == uart.KindData {
+		return fmt.Sprintf("data %.40q", i.data)
+	}
+	return i.event.String()
+}
+
+// newBench makes a port whose Next is called by the test alone.
+func newBench(t *testing.T, change ...func(*uart.PortConfig)) *bench {
+	t.Helper()
+	b := &bench{T: t, path: filepath.Join(t.TempDir(), "ttyV0"), log: new(strings.Builder)}
+	b.more.L = &b.mu
+	config := uart.PortConfig{Path: b.path, Log: slog.New(slog.NewTextHandler(b.log, nil)), Urgent: b.urgent}
+	for _, f := range change {
+		f(&config)
+	}
+	b.path = config.Path
+	port, err := ptyhost.New().Open(context.Background(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.port = port
+	over := time.AfterFunc(patience, func() { _ = port.Close() })
+	t.Cleanup(func() {
+		if !over.Stop() {
+			t.Errorf("something did not come within %v", patience)
+		}
+		if err := port.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return b
+}
+
+// listening makes a port whose Next is called all the time; take takes what it has returned.
+func listening(t *testing.T) *bench {
+	t.Helper()
+	b := newBench(t)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			p, e, err := b.port.Next()
+			b.mu.Lock()
+			if err != nil {
+				b.ended = err
+			} else {
+				b.items = append(b.items, item{string(p), e})
+			}
+			b.more.Broadcast()
+			b.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { _ = b.port.Close(); <-done })
+	return b
+}
+
+func (b *bench) urgent(e uart.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.Kind == uart.KindClosed {
+		b.closes++
+	}
+}
+
+// take returns the oldest answer that was not taken, waiting for one.
+func (b *bench) take() item {
+	b.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.items) == 0 && b.ended == nil {
+		b.more.Wait()
+	}
+	if len(b.items) == 0 {
+		b.Fatalf("next: %v", b.ended)
+	}
+	first := b.items[0]
+	b.items = b.items[1:]
+	return first
+}
+
+// left is what was not taken.
+func (b *bench) left() []item {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.items
+}
+
+// want takes answers until one of the kind comes, and returns it with the bytes before it.
+func (b *bench) want(kind uart.Kind) (uart.Event, string) {
+	b.Helper()
+	var data bytes.Buffer
+	for {
+		i := b.take()
+		switch i.event.Kind {
+		case kind:
+			return i.event, data.String()
+		case uart.KindData:
+			data.WriteString(i.data)
+		default:
+			b.Fatalf("next: got %v, want %v", i, kind)
+		}
+	}
+}
+
+// bytes takes answers until all of want has come.
+func (b *bench) bytes(want string) {
+	b.Helper()
+	for want != "" {
+		i := b.take()
+		if i.event.Kind != uart.KindData || !strings.HasPrefix(want, i.data) {
+			b.Fatalf("next: got %v, want data %.40q", i, want)
+		}
+		want = want[len(i.data):]
+	}
+}
+
+// program opens the port, and takes its event where it is the first.
+func (b *bench) program() *uarttest.TTYProgram {
+	b.Helper()
+	p := b.another()
+	b.want(uart.KindOpened)
+	return p
+}
+
+// another opens the port once more.
+func (b *bench) another() *uarttest.TTYProgram {
+	b.Helper()
+	p, err := uarttest.OpenTTY(b.path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+// set changes the termios as a program does.
+func (b *bench) set(p *uarttest.TTYProgram, change func(*unix.Termios)) {
+	b.Helper()
+	if err := p.Termios(change); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// writes writes as a program does.
+func (b *bench) writes(p *uarttest.TTYProgram, s string) {
+	b.Helper()
+	if _, err := p.Write([]byte(s)); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func baud(n uint32) func(*unix.Termios) {
+	return func(t *unix.Termios) {
+		t.Cflag = t.Cflag&^unix.CBAUD | unix.BOTHER
+		t.Ispeed, t.Ospeed = n, n
+	}
+}
+
+// openDescriptors is what /proc/self/fd says, by kind.
+func openDescriptors(t *testing.T) map[string]int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for _, d := range all {
+		if to, err := os.Readlink("/proc/self/fd/" + d.Name()); err == nil {
+			count["all"]++
+			if kind, _, ok := strings.Cut(to, ":"); ok && strings.HasPrefix(to, "anon_inode") {
+				count[kind+":"+to[len(kind)+1:]]++
+			}
+		}
+	}
+	return count
+}
+
+// eventually waits for what nothing announces.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}

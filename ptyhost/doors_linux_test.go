@@ -1,0 +1,375 @@
+package ptyhost_test
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/uart/uarttest"
+	"telnetcpc/ptyhost"
+)
+
+// A program that opens and closes in a loop: every byte arrives, opens and closes alternate, each close was called out,
+// and at the end the port is closed.
+func TestThousandOpens(t *testing.T) {
+	b := listening(t)
+	const opens = 1000
+	for i := range opens {
+		p := b.another()
+		b.writes(p, strconv.Itoa(i)+" ")
+		_ = p.Close()
+	}
+	b.endsClosed(func(s *tally) bool {
+		return len(s.data) == 10*2+90*3+900*4
+	}, opens)
+}
+
+// tally is what came from a port.
+type tally struct {
+	data          string
+	opens, closes int
+}
+
+// endsClosed takes answers until done says that everything has come and the port is closed.
+func (b *bench) endsClosed(done func(*tally) bool, mostOpens int) {
+	b.Helper()
+	var s tally
+	calledOut := func() int {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.closes
+	}
+	for !done(&s) || s.opens == 0 || s.opens != s.closes || s.closes < calledOut() {
+		i := b.take()
+		switch i.event.Kind {
+		case uart.KindOpened:
+			s.opens++
+		case uart.KindClosed:
+			s.closes++
+		default:
+			s.data += i.data
+		}
+		if s.opens-s.closes != 0 && s.opens-s.closes != 1 || s.opens == s.closes && i.event.Kind == uart.KindData {
+			b.Fatalf("got %v after %d opens and %d closes", i, s.opens, s.closes)
+		}
+	}
+	if n := calledOut(); s.opens > mostOpens || n != s.closes {
+		b.Errorf("got %d opens (want %d at most), %d closes, %d closes called out", s.opens, mostOpens, s.closes, n)
+	}
+	b.Logf("%d opens told", s.opens)
+}
+
+// Several programs open and close at once, so that probes and opens meet at every place; at the end, one stays: the port
+// is open, and gives it bytes.
+func TestOpensMeetProbes(t *testing.T) {
+	b := listening(t)
+	for round := range 20 {
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				for range 20 {
+					p, err := uarttest.OpenTTY(b.path)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if rand.IntN(2) == 0 {
+						_, _ = p.Write([]byte{'.'})
+					}
+					_ = p.Close()
+				}
+			})
+		}
+		all.Wait()
+		last := b.another()
+		// What comes to a port before its open is known is dropped, so the device repeats itself.
+		stop := make(chan struct{})
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_, _ = b.port.Write([]byte("x"))
+				}
+			}
+		})
+		if _, err := last.Read(make([]byte, 1)); err != nil {
+			t.Errorf("round %d: the program that stayed reads: %v", round, err)
+		}
+		// A close of another program ends nothing.
+		_ = b.another().Close()
+		b.writes(last, "!")
+		eventually(t, "the last program's byte", func() bool {
+			for len(b.left()) > 0 {
+				if i := b.take(); i.event.Kind == uart.KindData && i.data[len(i.data)-1] == '!' {
+					return true
+				}
+			}
+			return false
+		})
+		_ = last.Close()
+		close(stop)
+		all.Wait()
+		b.want(uart.KindClosed)
+	}
+}
+
+// The last close is the last one although other closes came just before it, and none is while a program is left.
+func TestLastOfManyCloses(t *testing.T) {
+	b := listening(t)
+	for range 50 {
+		ps := []*uarttest.TTYProgram{b.program()}
+		for range 4 {
+			ps = append(ps, b.another())
+		}
+		var all sync.WaitGroup
+		for _, p := range ps {
+			all.Go(func() { _ = p.Close() })
+		}
+		all.Wait()
+		b.want(uart.KindClosed)
+	}
+}
+
+// Many ports need one inotify instance (a user may have 128) and one goroutine, and leave no descriptor.
+func TestManyPorts(t *testing.T) {
+	before := openDescriptors(t)
+	const many = 200
+	dir := t.TempDir()
+	var ports []uart.Port
+	for i := range many {
+		p, err := ptyhost.New().Open(context.Background(), uart.PortConfig{Path: filepath.Join(dir, strconv.Itoa(i))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, p)
+	}
+	during := openDescriptors(t)
+	if n := during["anon_inode:inotify"] - before["anon_inode:inotify"]; n != 1 {
+		t.Errorf("inotify instances of %d ports: got %d, want 1", many, n)
+	}
+	t.Logf("descriptors of %d ports: %d", many, during["all"]-before["all"])
+	for i, p := range ports {
+		program, err := uarttest.OpenTTY(filepath.Join(dir, strconv.Itoa(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []uart.Kind{uart.KindOpened, uart.KindData, uart.KindClosed}
+		_, _ = program.Write([]byte("x"))
+		_ = program.Close()
+		for _, kind := range want {
+			if _, e, err := p.Next(); err != nil || e.Kind != kind {
+				t.Fatalf("port %d: got %v, %v, want %v", i, e, err, kind)
+			}
+		}
+	}
+	for _, p := range ports {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if after := openDescriptors(t); after["all"] != before["all"] {
+		t.Errorf("descriptors: got %v after all ports are closed, had %v", after, before)
+	}
+}
+
+// An application that is killed inside a write leaves a port that works: its bytes, its close, the next one.
+func TestKilledInWrite(t *testing.T) {
+	b := newBench(t)
+	cmd := exec.Command("dd", "if=/dev/zero", "of="+b.path, "bs=1M", "count=1", "conv=notrunc,nocreat")
+	if err := cmd.Start(); err != nil {
+		t.Skip(err)
+	}
+	for zeros := 0; zeros == 0; {
+		data, _, err := b.port.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		zeros += len(data)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	for closed := false; !closed; {
+		_, e, err := b.port.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed = e.Kind == uart.KindClosed
+	}
+	p := b.another()
+	b.writes(p, "the next one")
+	got := ""
+	for got != "the next one" {
+		data, _, err := b.port.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += string(data)
+	}
+}
+
+// A program may have the port for itself (TIOCEXCL), and its end ends that: a pty keeps the flag, and without us nobody
+// but root could ever open the port again. It is played by a user without privileges, if we are root.
+func TestExclusiveEnds(t *testing.T) {
+	if os.Getenv("PTYHOST_AS_NOBODY") == "" && os.Geteuid() == 0 {
+		asNobody(t, "TestExclusiveEnds")
+		return
+	}
+	b := listening(t)
+	for range 20 {
+		p := b.program()
+		if err := p.Control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TIOCEXCL, 0) }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := uarttest.OpenTTY(b.path); err == nil {
+			t.Fatal("a port that a program has for itself could be opened")
+		}
+		// Another close makes the port look who is left; the flag must survive that.
+		b.writes(p, "x")
+		b.bytes("x")
+		_ = p.Close()
+		b.want(uart.KindClosed)
+		if i := b.left(); len(i) > 0 {
+			t.Fatalf("got %v after the close", i)
+		}
+	}
+}
+
+// asNobody runs one test of this binary without privileges.
+func asNobody(t *testing.T, test string) {
+	t.Helper()
+	binary := publicBinary(t)
+	cmd := exec.Command(binary, "-test.run=^"+test+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "PTYHOST_AS_NOBODY=1", "TMPDIR=/tmp")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("as nobody: %v\n%s", err, out)
+	}
+}
+
+// publicBinary is a copy of this binary that everybody may run.
+func publicBinary(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "ptyhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	from, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	name := filepath.Join(dir, "ptyhost.test")
+	to, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(to, from); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// Output that ^S or tcflow has stopped when the last program went does not stop the next one.
+func TestStoppedOutputEnds(t *testing.T) {
+	b := listening(t)
+	for _, how := range []string{"tcflow", "^S"} {
+		p := b.program()
+		if how == "tcflow" {
+			if err := p.Control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCXONC, unix.TCOOFF) }); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			b.set(p, func(t *unix.Termios) { t.Iflag |= unix.IXON })
+			b.want(uart.KindSettings)
+			if _, err := b.port.Write([]byte{0x13}); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "^S stops the output", func() bool {
+				return p.Control(func(fd int) error {
+					_, err := unix.Write(fd, []byte("-"))
+					return err
+				}) == unix.EAGAIN
+			})
+		}
+		_ = p.Close()
+		b.want(uart.KindClosed)
+		p = b.program()
+		b.writes(p, how)
+		b.bytes(how)
+		_ = p.Close()
+		b.want(uart.KindClosed)
+	}
+}
+
+// vhangup, as getty does it, takes everybody's descriptors, our own slave too, and the kernel gives the pty its first
+// termios again, with echo. The port is closed, and for whoever comes next it is raw and works.
+func TestVhangup(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("TIOCVHANGUP needs root")
+	}
+	b := listening(t)
+	for range 20 {
+		p := b.program()
+		b.set(p, func(t *unix.Termios) { t.Cflag ^= unix.CSTOPB })
+		b.want(uart.KindSettings)
+		if err := p.Control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TIOCVHANGUP, 0) }); err != nil {
+			t.Fatal(err)
+		}
+		_ = p.Close()
+		b.skipSettings(uart.KindClosed)
+		p = b.another()
+		b.set(p, func(tio *unix.Termios) {
+			if tio.Lflag != 0 || tio.Iflag != 0 || tio.Ospeed != 9600 {
+				t.Errorf("after the hangup: got lflag %#x, iflag %#x, %d baud, want raw at 9600", tio.Lflag, tio.Iflag, tio.Ospeed)
+			}
+		})
+		b.skipSettings(uart.KindOpened)
+		b.writes(p, "after")
+		b.skipSettings(uart.KindData)
+		b.set(p, baud(115200))
+		for {
+			if i := b.take(); i.event.Coding.Baud == 115200 {
+				break
+			}
+		}
+		b.set(p, baud(9600))
+		_ = p.Close()
+		b.skipSettings(uart.KindClosed)
+	}
+}
+
+// skipSettings takes answers until one of the kind comes, with nothing but settings before it: those that the kernel
+// has set for a moment.
+func (b *bench) skipSettings(kind uart.Kind) {
+	b.Helper()
+	for {
+		i := b.take()
+		if i.event.Kind == kind {
+			return
+		}
+		if i.event.Kind != uart.KindSettings {
+			b.Fatalf("next: got %v, want %v", i, kind)
+		}
+	}
+}
