@@ -139,13 +139,14 @@ func (s *Server) claim(ctx context.Context, client string) bool {
 
 func (s *Server) release() { <-s.owned }
 
-// refuse sends a client away that would be the second. Nothing is negotiated: it may be a person with a terminal.
+// refuse sends a client away that would be the second. Nothing is negotiated: it may be a person with a terminal. The
+// words are ser2net's, for there are clients that know them.
 func (s *Server) refuse(ctx context.Context, conn net.Conn) {
 	s.mu.Lock()
 	owner := s.owner
 	s.mu.Unlock()
 	s.log.Info("client refused: the port is in use", "client", conn.RemoteAddr().String(), "owner", owner)
-	dismiss(ctx, conn, "port already in use by "+owner)
+	dismiss(ctx, conn, "Port already in use by "+owner)
 }
 
 // dismiss says one line and lets the client read it: a connection that is closed with bytes unread is reset, and what
