@@ -66,14 +66,15 @@ func (r *Remote) Probe(ctx context.Context, o ProbeOptions) (*Report, error) {
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	report := probe(within, conn, o.Thorough)
+	report := probe(within, conn, o.Thorough, r.rawPort())
 	return report, ctx.Err()
 }
 
-// probe talks with a listener in the caller's goroutine until it knows enough, or ctx ends. The connection is the
-// caller's to close.
-func probe(ctx context.Context, conn net.Conn, thorough bool) *Report {
-	p := newProber(ctx, conn, thorough)
+// probe talks with a listener in the caller's goroutine until it knows enough, or ctx ends. wayOut is what a raw port may
+// be here, and what to do then. The connection is the caller's to close.
+func probe(ctx context.Context, conn net.Conn, thorough bool, wayOut string) *Report {
+	p := newProber(ctx, conn)
+	p.thorough, p.wayOut = thorough, wayOut
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	p.open()

@@ -137,7 +137,7 @@ func (p *prober) ask() {
 		if p.err != nil {
 			break
 		}
-		p.doing = "it was asked for the " + q.name
+		p.doing = "it was asked about " + q.name
 		p.current = i
 		a := &p.answers[i]
 		a.asked, a.at = true, time.Now()

@@ -24,16 +24,16 @@ func (p *prober) deviations() []Deviation {
 func (p *prober) ended() []Deviation {
 	switch {
 	case p.timeUp():
-		return []Deviation{{"time-up", "the probe's time was up when " + p.closedAt,
+		return []Deviation{{"time-up", "the probe's time was up when " + p.endedAt,
 			"what is missing here is not known to be missing there (--timeout D waits longer)"}}
 	case p.occupied():
-		return []Deviation{{"in-use", "it said " + quoted(p.text) + " and closed when " + p.closedAt,
+		return []Deviation{{"in-use", "it said " + quoted(p.text) + " and closed when " + p.endedAt,
 			"another client has the port: attach tries again until that client is gone"}}
 	case p.closedByPeer() && p.askedName && len(p.signature) == 0:
 		return []Deviation{{"signature-ends-session", "it closed the connection when it was asked for its signature",
 			"attach never asks for it; if the server has died of the question, start it again"}}
 	case p.closedByPeer():
-		return []Deviation{{"closed-early", "it closed the connection when " + p.closedAt,
+		return []Deviation{{"closed-early", "it closed the connection when " + p.endedAt,
 			"another client may have the port, or the server does not like the question, which attach never asks"}}
 	}
 	return nil
@@ -190,15 +190,15 @@ func (p *prober) bytesOf() (list []Deviation) {
 			"attach hangs up on it: no command of RFC 2217 is as long"})
 	}
 	if len(p.codes) > 0 {
-		var list2 []string
+		var words []string
 		who := ""
 		for _, c := range p.codes {
-			list2 = append(list2, fmt.Sprintf("%#02x", byte(c)))
+			words = append(words, fmt.Sprintf("%#02x", byte(c)))
 			if hwGroupCodes[c] {
 				who = " (HW group's devices have such)"
 			}
 		}
-		list = append(list, Deviation{"private-codes", "codes that RFC 2217 does not know: " + strings.Join(list2, ", ") + who,
+		list = append(list, Deviation{"private-codes", "codes that RFC 2217 does not know: " + strings.Join(words, ", ") + who,
 			"nothing: they are passed over"})
 	}
 	return list

@@ -2,7 +2,7 @@ package remote
 
 import (
 	"bytes"
-	"fmt"
+	"crypto/tls"
 	"strings"
 
 	"telnetcpc/bridge/telnet"
@@ -53,40 +53,50 @@ func (p *prober) lookOther() string {
 	if len(p.text) > 0 {
 		says = ": it says " + quoted(p.text)
 	}
+	const without = " (switch RFC 2217 on at the server; telnet:// carries bytes without settings)"
 	what := known(p.text)
 	switch {
 	case p.echo.suspected():
-		return "it sends back what it gets: a raw port with a loop plug, or an echo service (tcp:// carries bytes without settings)"
+		return "it sends back what it gets: a loop plug, or an echo service (" + p.wayOut + ")"
 	case p.occupied():
 		return "a port that another client has" + says + " (try again when that client is gone)"
-	case p.telnet && p.refused():
-		return "Telnet without COM-PORT-OPTION, which it refuses" + says + " (switch RFC 2217 on at the server; telnet:// carries bytes without settings)"
-	case p.telnet:
-		return "Telnet without COM-PORT-OPTION, which it does not answer" + says + " (switch RFC 2217 on at the server; telnet:// carries bytes without settings)"
+	case p.refused():
+		return "Telnet without COM-PORT-OPTION, which it refuses" + says + without
 	case what == tlsServer:
-		return what + " (try rfc2217+tls://)"
-	case what != "":
+		return what
+	case !p.telnet && what != "":
 		line, _, _ := bytes.Cut(p.text, []byte("\n"))
 		return what + ": it says " + quoted(bytes.TrimSpace(line)) + " (is the port right?)"
+	case p.timeUp() && !p.halfClosed:
+		return "unknown: the probe's time was up before it was told apart" + says + " (--timeout D waits longer)"
+	case p.telnet && p.closedByPeer():
+		return "Telnet, and it closes before COM-PORT-OPTION is agreed" + says + " (another client may have the port)"
+	case p.telnet:
+		return "Telnet without COM-PORT-OPTION, which it does not answer" + says + without
 	case len(p.text) > 0 && p.halfClosed:
 		return "a service that answers when we close our half" + says + " (is the port right?)"
 	case len(p.text) > 0:
-		return "a raw port whose device or server talks" + says + " (tcp:// carries bytes without settings)"
+		return "it talks, and not in Telnet" + says + " (" + p.wayOut + ")"
 	}
 	return p.lookSilent()
 }
 
 // lookSilent says what a listener that said nothing at all looks like.
 func (p *prober) lookSilent() string {
+	_, secure := p.conn.(*tls.Conn)
+	orTLS := "; or it waits for TLS: rfc2217+tls:// would tell"
+	if secure {
+		orTLS = ""
+	}
 	switch {
-	case p.timeUp() && !p.halfClosed:
-		return fmt.Sprintf("unknown: silent, and the probe's time was up (--timeout D waits longer: a raw port is told by %v of silence)", patience)
+	case secure && p.closedByPeer() && !p.halfClosed:
+		return "it closes right after the TLS handshake: it may want a client certificate (--tls-cert FILE --tls-key FILE)"
 	case p.closedByPeer() && !p.halfClosed:
 		return "it closes at once: an access server that has another client (sredird does so), or one that lets this address not in"
 	case p.closedByPeer():
-		return "silent, and closes when we close our half: a raw port (tcp:// carries bytes without settings), or one that waits for something else (TLS: rfc2217+tls:// would tell)"
+		return "silent, and closes when we close our half (" + p.wayOut + orTLS + ")"
 	}
-	return "silent: a raw port (tcp:// carries bytes without settings), an access server that has another client, or one that waits for something else (TLS: rfc2217+tls:// would tell)"
+	return "silent (" + p.wayOut + "; or an access server that has another client" + orTLS + ")"
 }
 
 // greetings are how services begin that are no serial ports, in lower case.
@@ -101,9 +111,9 @@ var greetings = []struct{ prefix, who string }{
 	{"@rsyncd:", "an rsync server"},
 }
 
-const tlsServer = "a TLS server"
+const tlsServer = "a TLS server (try rfc2217+tls://)"
 
-// known names the service that a text comes from; empty: none that is known.
+// known names the service that a text comes from, tlsServer with its way out; empty: none that is known.
 func known(text []byte) string {
 	if len(text) > 1 && (text[0] == 0x15 || text[0] == 0x16) && text[1] == 3 { // an alert, a handshake
 		return tlsServer

@@ -2,8 +2,10 @@ package remote_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http/httptest"
 	"net/url"
@@ -74,6 +76,11 @@ func TestProbeOfOtherListeners(t *testing.T) {
 	web, secure := httptest.NewServer(nil), httptest.NewTLSServer(nil)
 	t.Cleanup(web.Close)
 	t.Cleanup(secure.Close)
+	strict := httptest.NewUnstartedServer(nil)
+	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	strict.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of us
+	strict.StartTLS()
+	t.Cleanup(strict.Close)
 	ssh := listen(t, says("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"))
 	silent := listen(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	deaf := listen(t, func(conn net.Conn) { // like a raw port: the end of our half is nothing to it
@@ -93,9 +100,9 @@ func TestProbeOfOtherListeners(t *testing.T) {
 		{"SMTP", listen(t, says("220 mx.example ESMTP Postfix\r\n")), "a text service (SMTP, mail)"},
 		{"something with 220", listen(t, says("220 ready\r\n")), "a text service (FTP or mail)"},
 		{"POP3", listen(t, says("+OK hello\r\n")), "a text service (POP3)"},
-		{"device that talks", listen(t, says("\x02 12.5 kg\r\n")), `a raw port whose device or server talks: it says "\x02 12.5 kg\r\n"`},
-		{"silent", silent, "silent, and closes when we close our half: a raw port"},
-		{"silent for ever", deaf, "silent: a raw port"},
+		{"device that talks", listen(t, says("\x02 12.5 kg\r\n")), `it talks, and not in Telnet: it says "\x02 12.5 kg\r\n" (a raw port? tcp://127.0.0.1`},
+		{"silent", silent, "silent, and closes when we close our half (a raw port? tcp://127.0.0.1:"},
+		{"silent for ever", deaf, "silent (a raw port? tcp://127.0.0.1:"},
 		{"echo", listen(t, func(conn net.Conn) { _, _ = io.Copy(conn, conn) }), "it sends back what it gets"},
 		{"closes at once", listen(t, func(net.Conn) {}), "it closes at once"},
 		{"port in use, and no Telnet", listen(t, func(conn net.Conn) {
@@ -105,6 +112,12 @@ func TestProbeOfOtherListeners(t *testing.T) {
 		}), `a port that another client has: it says "Port already in use\r\n"`},
 		{"a login", listen(t, says("\xff\xfd\x18\xff\xfd\x20\xff\xfb\x03\xff\xfe\x2chost login: ")),
 			`Telnet without COM-PORT-OPTION, which it refuses: it says "host login: "`},
+		{"Telnet that closes", listen(t, func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "\xff\xfb\x01")
+			_ = conn.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, conn)
+		}), "Telnet, and it closes before COM-PORT-OPTION is agreed"},
+		{"TLS that wants a certificate of ours", "rfc2217+tls://" + hostOf(strict), "it closes right after the TLS handshake: it may want a client certificate"},
 		{"Telnet that does not answer", listen(t, says("\xff\xfb\x01")), "Telnet without COM-PORT-OPTION, which it does not answer"},
 	}
 	reports := probeAll(t, rows)
@@ -181,6 +194,17 @@ func TestProbeReachesNothing(t *testing.T) {
 				t.Errorf("got %v, %v; want an error with %q", r, err, test.want)
 			}
 		})
+	}
+}
+
+func TestProbeIsShort(t *testing.T) {
+	at := listen(t, says("one moment"))
+	r, err := newRemote(t, at, remote.Options{}).Probe(t.Context(), remote.ProbeOptions{Timeout: 300 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.AccessServer || !strings.HasPrefix(r.LooksLike, "unknown: the probe's time was up") {
+		t.Errorf("got %+v", r)
 	}
 }
 

@@ -86,15 +86,6 @@ func (s *script) read(r io.Reader) error {
 	return nil
 }
 
-// clone returns a copy that may be changed.
-func (s *script) clone() *script {
-	c := &script{greeting: s.greeting, deaf: s.deaf, replies: map[string]reply{}}
-	for message, said := range s.replies {
-		c.replies[message] = said
-	}
-	return c
-}
-
 // answer has the server answer a message with these pieces; none: not at all.
 func (s *script) answer(message string, pieces ...string) *script {
 	said := reply{}

@@ -26,12 +26,13 @@ type prober struct {
 	deadline time.Time       // of the whole probe
 	stopped  <-chan struct{} // closed when the probe is to end, the deadline too
 	thorough bool
+	wayOut   string // for a raw port
 	buf      []byte
 
 	err        error  // what ended the conversation: the connection's error, or a deadline's
-	closedAt   string // what it was doing when err came
-	doing      string
-	halfClosed bool
+	doing      string // the present step, in words that follow "when"
+	endedAt    string // the step in which err came
+	halfClosed bool   // we have closed our half
 	received   uint64 // bytes
 
 	decoder telnet.Decoder
@@ -69,8 +70,8 @@ type prober struct {
 	markRTT   time.Duration
 }
 
-func newProber(ctx context.Context, conn net.Conn, thorough bool) *prober {
-	p := &prober{conn: conn, thorough: thorough, buf: make([]byte, readSize), current: -1, doing: "it was greeted"}
+func newProber(ctx context.Context, conn net.Conn) *prober {
+	p := &prober{conn: conn, buf: make([]byte, readSize), current: -1, doing: "it was greeted"}
 	p.deadline, _ = ctx.Deadline()
 	p.stopped = ctx.Done()
 	wanted := func(o telnet.Option) bool { return o == telnet.Binary || o == telnet.SGA || o == telnet.ComPort }
@@ -111,7 +112,7 @@ func (p *prober) listen(until time.Time, done func() bool) {
 
 func (p *prober) fail(err error) {
 	if p.err == nil {
-		p.err, p.closedAt = err, p.doing
+		p.err, p.endedAt = err, p.doing
 	}
 }
 

@@ -20,49 +20,52 @@ func com(s string) string {
 	return "\xff\xfa\x2c" + strings.ReplaceAll(s, "\xff", "\xff\xff") + "\xff\xf0"
 }
 
-// Each row is ser2net as recorded, with one thing changed.
+const askBaud, askDTR, askBreak = "\x01\x00\x00\x00\x00", "\x05\x07", "\x05\x04"
+
+// changed is ser2net as recorded, with one thing changed in each row.
+var changed = []struct {
+	name   string
+	change func(*script)
+	want   []string // the names, beside break-on
+	seen   string   // of the first
+}{
+	{"none", func(*script) {}, nil, ""},
+	{"marks are not answered", func(s *script) { s.answer(doTM) }, []string{"no-timing-mark"}, "2s"},
+	{"DTR is answered as sredird does", func(s *script) { s.answer(com(askDTR), com("\x69\x03")) }, []string{"flow-for-lines"}, "DTR with 3"},
+	{"DTR is not answered", func(s *script) { s.answer(com(askDTR)) }, []string{"lines-not-answered"}, "DTR"},
+	{"a baud rate of 0", func(s *script) { s.answer(com(askBaud), com("\x65\x00\x00\x00\x00")) }, []string{"baud-0"}, "with 0"},
+	{"a baud rate of 8 bytes", func(s *script) { s.answer(com(askBaud), com("\x65\x00\x00\x25\x80\x00\x00\x00\x00")) },
+		[]string{"baud-length"}, "8 bytes: 00 00 25 80"},
+	{"a baud rate of 2 bytes", func(s *script) { s.answer(com(askBaud), com("\x65\x25\x80")) },
+		[]string{"questions-not-answered", "short-command"}, "baud rate"},
+	{"two commands in one", func(s *script) { s.answer(com(askBaud), com("\x6c\x6b\x30"), com("\x6d"), com("\x65\x00\x00\x25\x80")) },
+		[]string{"suspend", "several-commands"}, "1 times, and has resumed"},
+	{"it suspends and leaves it at that", func(s *script) { s.answer(doTM, com("\x6c"), "\xff\xfc\x06") },
+		[]string{"suspend"}, "has not resumed"},
+	{"data before the agreement", func(s *script) { s.greeting = slices.Insert(slices.Clone(s.greeting), 0, []byte("\x1b[2JHi\r\n")) },
+		[]string{"data"}, `8 bytes of data came before COM-PORT-OPTION was agreed: "\x1b[2JHi\r\n"`},
+	{"a 255 of data alone", func(s *script) { s.answer(doTM, "a\xff\x41", "\xff\xfc\x06") }, []string{"data", "single-ff"}, "1 bytes"},
+	{"private codes", func(s *script) { s.answer(doTM, com("\x33\x01"), com("\x97"), com("\x97"), "\xff\xfc\x06") },
+		[]string{"private-codes"}, "0x33, 0x97 (HW group"},
+	{"an endless subnegotiation", func(s *script) { s.answer(doTM, com(strings.Repeat("\x33", 2000)), "\xff\xfc\x06") },
+		[]string{"long-subnegotiation"}, "1024 bytes"},
+	{"parity that no UART knows", func(s *script) { s.answer(com("\x03\x00"), com("\x67\x09")) }, []string{"odd-answers"}, "parity with 09"},
+	{"no answer at all", func(s *script) {
+		maps.DeleteFunc(s.replies, func(m string, _ reply) bool { return strings.HasPrefix(m, "\xff\xfa\x2c") && m != com("\x00") })
+	}, []string{"no-answers"}, "none of the questions"},
+	{"BINARY is refused", func(s *script) {
+		s.greeting = [][]byte{[]byte("\xff\xfb\x03\xff\xfd\x03\xff\xfd\x2c")}
+		s.answer("\xff\xfb\x00", "\xff\xfe\x00")
+	}, []string{"binary-not-agreed"}, "BINARY: DO not answered, WILL refused"},
+	{"Moxa, as reported", func(s *script) { s.answer(com("\x00"), com("\x64Moxa NPort 5110")) }, []string{"moxa"}, "Moxa NPort 5110"},
+	{"it dies of the question for the signature", func(s *script) { s.replies[com("\x00")] = reply{closes: true} },
+		[]string{"signature-ends-session"}, "signature"},
+	{"it dies of the question for DTR", func(s *script) { s.replies[com(askDTR)] = reply{closes: true} },
+		[]string{"closed-early"}, "when it was asked about DTR"},
+}
+
 func TestProbeNamesDeviations(t *testing.T) {
-	const askBaud, askDTR, askBreak = "\x01\x00\x00\x00\x00", "\x05\x07", "\x05\x04"
-	for _, test := range []struct {
-		name   string
-		change func(*script)
-		want   []string // the names, beside break-on
-		seen   string   // of the first
-	}{
-		{"none", func(*script) {}, nil, ""},
-		{"marks are not answered", func(s *script) { s.answer(doTM) }, []string{"no-timing-mark"}, "2s"},
-		{"DTR is answered as sredird does", func(s *script) { s.answer(com(askDTR), com("\x69\x03")) }, []string{"flow-for-lines"}, "DTR with 3"},
-		{"DTR is not answered", func(s *script) { s.answer(com(askDTR)) }, []string{"lines-not-answered"}, "DTR"},
-		{"a baud rate of 0", func(s *script) { s.answer(com(askBaud), com("\x65\x00\x00\x00\x00")) }, []string{"baud-0"}, "with 0"},
-		{"a baud rate of 8 bytes", func(s *script) { s.answer(com(askBaud), com("\x65\x00\x00\x25\x80\x00\x00\x00\x00")) },
-			[]string{"baud-length"}, "8 bytes: 00 00 25 80"},
-		{"a baud rate of 2 bytes", func(s *script) { s.answer(com(askBaud), com("\x65\x25\x80")) },
-			[]string{"questions-not-answered", "short-command"}, "baud rate"},
-		{"two commands in one", func(s *script) { s.answer(com(askBaud), com("\x6c\x6b\x30"), com("\x6d"), com("\x65\x00\x00\x25\x80")) },
-			[]string{"suspend", "several-commands"}, "1 times, and has resumed"},
-		{"it suspends and leaves it at that", func(s *script) { s.answer(doTM, com("\x6c"), "\xff\xfc\x06") },
-			[]string{"suspend"}, "has not resumed"},
-		{"data before the agreement", func(s *script) { s.greeting = slices.Insert(slices.Clone(s.greeting), 0, []byte("\x1b[2JHi\r\n")) },
-			[]string{"data"}, `8 bytes of data came before COM-PORT-OPTION was agreed: "\x1b[2JHi\r\n"`},
-		{"a 255 of data alone", func(s *script) { s.answer(doTM, "a\xff\x41", "\xff\xfc\x06") }, []string{"data", "single-ff"}, "1 bytes"},
-		{"private codes", func(s *script) { s.answer(doTM, com("\x33\x01"), com("\x97"), com("\x97"), "\xff\xfc\x06") },
-			[]string{"private-codes"}, "0x33, 0x97 (HW group"},
-		{"an endless subnegotiation", func(s *script) { s.answer(doTM, com(strings.Repeat("\x33", 2000)), "\xff\xfc\x06") },
-			[]string{"long-subnegotiation"}, "1024 bytes"},
-		{"parity that no UART knows", func(s *script) { s.answer(com("\x03\x00"), com("\x67\x09")) }, []string{"odd-answers"}, "parity with 09"},
-		{"no answer at all", func(s *script) {
-			maps.DeleteFunc(s.replies, func(m string, _ reply) bool { return strings.HasPrefix(m, "\xff\xfa\x2c") && m != com("\x00") })
-		}, []string{"no-answers"}, "none of the questions"},
-		{"BINARY is refused", func(s *script) {
-			s.greeting = [][]byte{[]byte("\xff\xfb\x03\xff\xfd\x03\xff\xfd\x2c")}
-			s.answer("\xff\xfb\x00", "\xff\xfe\x00")
-		}, []string{"binary-not-agreed"}, "BINARY: DO not answered, WILL refused"},
-		{"Moxa, as reported", func(s *script) { s.answer(com("\x00"), com("\x64Moxa NPort 5110")) }, []string{"moxa"}, "Moxa NPort 5110"},
-		{"it dies of the question for the signature", func(s *script) { s.replies[com("\x00")] = reply{closes: true} },
-			[]string{"signature-ends-session"}, "signature"},
-		{"it dies of the question for DTR", func(s *script) { s.replies[com(askDTR)] = reply{closes: true} },
-			[]string{"closed-early"}, "when it was asked for the DTR"},
-	} {
+	for _, test := range changed {
 		t.Run(test.name, func(t *testing.T) {
 			s := recorded(t, "ser2net-4.3.11")
 			test.change(s)
@@ -198,5 +201,24 @@ func TestProbeIsInterrupted(t *testing.T) {
 			t.Errorf("it went on for %v", took)
 		}
 		_, _ = near.Close(), far.Close()
+	})
+}
+
+// A report that ran out of time says so, and keeps what it has.
+func TestProbeRunsOutOfTime(t *testing.T) {
+	s := recorded(t, "ser2net-4.3.11")
+	maps.DeleteFunc(s.replies, func(m string, _ reply) bool { return strings.HasPrefix(m, "\xff\xfa\x2c\x05") })
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		var running sync.WaitGroup // ended by the close of the near end
+		running.Go(func() { s.serve(far) })
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		r := remote.ProbeConn(ctx, near, false)
+		_ = near.Close()
+		running.Wait()
+		if !r.AccessServer || r.Settings.Baud.Answer != "9600" || len(r.Deviations) == 0 || r.Deviations[0].Name != "time-up" {
+			t.Errorf("got %+v", r)
+		}
 	})
 }
