@@ -70,6 +70,9 @@ func free(path string) error {
 	case err != nil:
 		return fmt.Errorf("cannot be looked at: %w", cause(err))
 	case !ours(path, info):
+		if text, err := os.Readlink(path); err == nil && marked(text) {
+			return errors.New("another user's telnetcpc serves this path, or has left its link there (remove it, or choose another path)")
+		}
 		return fmt.Errorf("%s is there already and telnetcpc did not make it (remove it, or choose another path)", describe(path, info))
 	}
 	return nil

@@ -1,0 +1,455 @@
+package ptyhost_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost"
+)
+
+// open makes a port at a path and closes it when the test ends.
+func open(t *testing.T, config uart.PortConfig) (uart.Port, error) {
+	t.Helper()
+	p, err := ptyhost.New().Open(context.Background(), config)
+	if err == nil {
+		t.Cleanup(func() { _ = p.Close() })
+	}
+	return p, err
+}
+
+// refuses wants one line that names the path and contains the words.
+func refuses(t *testing.T, path string, words ...string) {
+	t.Helper()
+	_, err := open(t, uart.PortConfig{Path: path})
+	if err == nil {
+		t.Fatalf("a port at %s was made", path)
+	}
+	text := err.Error()
+	if strings.Contains(text, "\n") || !strings.HasPrefix(text, "port "+path+": ") {
+		t.Errorf("got error %q, want one line that begins with the port's path", text)
+	}
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			t.Errorf("got error %q, want it to contain %q", text, w)
+		}
+	}
+	t.Log(text)
+}
+
+// What is at the path and is not ours is refused and left alone.
+func TestForeignPath(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		make func(path string) error
+		says string
+	}{
+		{"file", func(p string) error { return os.WriteFile(p, []byte("precious"), 0o600) }, "a file is there already"},
+		{"directory", func(p string) error { return os.Mkdir(p, 0o700) }, "a directory is there already"},
+		{"socket", func(p string) error {
+			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: p})
+			if err == nil {
+				l.SetUnlinkOnClose(false)
+				err = l.Close()
+			}
+			return err
+		}, "a file is there already"},
+		{"device", func(p string) error { return unix.Mknod(p, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))) }, "a device is there already"},
+		{"link of socat to a terminal", func(p string) error { return os.Symlink("/dev/pts/4", p) }, `a link to "/dev/pts/4"`},
+		{"link to nowhere", func(p string) error { return os.Symlink("/nowhere/./4", p) }, `a link to "/nowhere/./4"`},
+		{"link with terminal controls", func(p string) error { return os.Symlink("\x1b[2J", p) }, `a link to "\x1b[2J"`},
+		{"relative link", func(p string) error { return os.Symlink("./4", p) }, `a link to "./4"`},
+		{"our kind of link, of another user", func(p string) error {
+			if err := os.Symlink("/dev/pts/./4", p); err != nil {
+				return err
+			}
+			return os.Lchown(p, 65534, 65534)
+		}, "another user's telnetcpc serves this path, or has left its link there"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ttyV0")
+			if err := tt.make(path); errors.Is(err, fs.ErrPermission) {
+				t.Skip(err)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.Lstat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			refuses(t, path, tt.says, "(remove it, or choose another path)")
+			after, err := os.Lstat(path)
+			if err != nil || !os.SameFile(before, after) {
+				t.Errorf("what was at the path is not there any more: %v", err)
+			}
+			onlyThis(t, path)
+		})
+	}
+}
+
+// onlyThis wants nothing beside the path: a refusal leaves nothing behind.
+func onlyThis(t *testing.T, path string) {
+	t.Helper()
+	all, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if e.Name() != filepath.Base(path) {
+			t.Errorf("%s was left behind", e.Name())
+		}
+	}
+}
+
+func TestBadPlace(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, "/nowhere/ttyV0", "directory /nowhere does not exist (make it, or choose another path)")
+	refuses(t, filepath.Join(file, "ttyV0"), "is not a directory")
+	refuses(t, "", "no path")
+	lock := filepath.Join(dir, ".ttyV0.telnetcpc")
+	if err := os.Symlink(file, lock); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, filepath.Join(dir, "ttyV0"), "lock file "+lock+" is a link (remove it)")
+}
+
+func TestBadOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	for _, tt := range []struct {
+		config uart.PortConfig
+		says   string
+	}{
+		{uart.PortConfig{Owner: "nosuchuser"}, `owner "nosuchuser": unknown (want the name or the number of a user)`},
+		{uart.PortConfig{Group: "nosuchgroup"}, `group "nosuchgroup": unknown (want the name or the number of a group)`},
+		{uart.PortConfig{Owner: "-1"}, `owner "-1": unknown`},
+	} {
+		tt.config.Path = path
+		_, err := open(t, tt.config)
+		if want := "port " + path + ": " + tt.says; err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	onlyThis(t, path)
+}
+
+// A directory that this user may not write to.
+func TestUnwritable(t *testing.T) {
+	if os.Geteuid() == 0 {
+		asNobody(t, "TestUnwritable")
+		return
+	}
+	refuses(t, "/ttyV0", "directory / cannot be written by this user: permission denied (run as root, or choose a path in a directory of your own)")
+	if os.Getenv("PTYHOST_AS_NOBODY") != "" {
+		path := filepath.Join(t.TempDir(), "ttyV0")
+		_, err := open(t, uart.PortConfig{Path: path, Owner: "root"})
+		if err == nil || !strings.Contains(err.Error(), "only root may give a port away") {
+			t.Errorf("a port for root: got %v", err)
+		}
+		onlyThis(t, path)
+	}
+}
+
+// The link's target, owner, group and mode; the defaults, and what is asked for.
+func TestAccess(t *testing.T) {
+	dialout := -1
+	if groups, err := os.ReadFile("/etc/group"); err == nil && os.Geteuid() == 0 {
+		for line := range strings.Lines(string(groups)) {
+			if _, err := fmt.Sscanf(line, "dialout:x:%d:", &dialout); err == nil {
+				break
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name     string
+		config   uart.PortConfig
+		uid, gid int // -1: not looked at
+		mode     fs.FileMode
+		root     bool
+	}{
+		{"default", uart.PortConfig{}, os.Geteuid(), dialout, 0o660, false},
+		{"mode", uart.PortConfig{Mode: 0o600}, os.Geteuid(), -1, 0o600, false},
+		{"mode that shuts us out too", uart.PortConfig{Mode: 0o004}, os.Geteuid(), -1, 0o004, false},
+		{"numbers", uart.PortConfig{Owner: "65534", Group: "12345", Mode: 0o640}, 65534, 12345, 0o640, true},
+		{"names", uart.PortConfig{Owner: "nobody", Group: "nogroup"}, 65534, 65534, 0o660, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.root && os.Geteuid() != 0 {
+				t.Skip("only root may give a port away")
+			}
+			tt.config.Path = filepath.Join(t.TempDir(), "ttyV0")
+			p, err := open(t, tt.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			device, err := filepath.EvalSymlinks(tt.config.Path)
+			if err != nil || device != p.Name() {
+				t.Errorf("the path leads to %s, %v; want %s", device, err, p.Name())
+			}
+			var st unix.Stat_t
+			if err := unix.Stat(tt.config.Path, &st); err != nil {
+				t.Fatal(err)
+			}
+			if tt.uid >= 0 && int(st.Uid) != tt.uid || tt.gid >= 0 && int(st.Gid) != tt.gid || fs.FileMode(st.Mode).Perm() != tt.mode {
+				t.Errorf("got owner %d, group %d, mode %o, want %d, %d, %o", st.Uid, st.Gid, st.Mode&0o7777, tt.uid, tt.gid, tt.mode)
+			}
+		})
+	}
+}
+
+// A user who may not open the port cannot, from the first moment: one who tries all the time finds no path, or is refused.
+func TestForeignUser(t *testing.T) {
+	if os.Getenv("PTYHOST_TRY") != "" {
+		tryToOpen(os.Getenv("PTYHOST_TRY"))
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("another user is needed, so root")
+	}
+	binary := publicBinary(t)
+	path := filepath.Join(filepath.Dir(binary), "ttyV0")
+	cmd := exec.Command(binary, "-test.run=^TestForeignUser$")
+	cmd.Env = append(os.Environ(), "PTYHOST_TRY="+path)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	in, _ := cmd.StdinPipe()
+	out, _ := cmd.StdoutPipe()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && lines.Text() != "trying" {
+	}
+	for range 100 {
+		p, err := open(t, uart.PortConfig{Path: path})
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		_ = p.Close()
+	}
+	p, err := open(t, uart.PortConfig{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() && lines.Text() != "refused" { // it sees this one for sure
+	}
+	_ = in.Close()
+	said := lines.Text()
+	for lines.Scan() {
+		said += " " + lines.Text()
+	}
+	_ = cmd.Wait()
+	if !strings.HasPrefix(said, "refused") || strings.Contains(said, "opened") {
+		t.Errorf("the other user: %s", said)
+	}
+	_ = p.Close()
+}
+
+// tryToOpen tries to open a path until its standard input ends, and says how it goes.
+func tryToOpen(path string) {
+	end := make(chan struct{})
+	go func() {
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		close(end)
+	}()
+	fmt.Println("trying")
+	refused := 0
+	for {
+		select {
+		case <-end:
+			return
+		default:
+		}
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		switch err {
+		case nil:
+			fmt.Println("opened")
+			_ = unix.Close(fd)
+		case unix.EACCES:
+			if refused++; refused%1000 == 0 {
+				fmt.Println("refused")
+			}
+		case unix.ENOENT:
+		default:
+			fmt.Println("refused by", err)
+		}
+	}
+}
+
+// TestAgentProcess is no test: it is the agent that others start and kill.
+func TestAgentProcess(t *testing.T) {
+	path := os.Getenv("PTYHOST_AGENT")
+	if path == "" {
+		t.Skip("for other tests")
+	}
+	p, err := ptyhost.New().Open(context.Background(), uart.PortConfig{Path: path})
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
+	fmt.Println("ready", p.Name())
+	_, _ = os.Stdin.Read(make([]byte, 1))
+	_ = p.Close()
+}
+
+// agent starts a process that makes a port, and returns it with the pty's name.
+func agent(t *testing.T, path string) (*exec.Cmd, string) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestAgentProcess$")
+	cmd.Env = append(os.Environ(), "PTYHOST_AGENT="+path)
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if name, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
+			return cmd, name
+		}
+	}
+	t.Fatal("the agent did not start")
+	return nil, ""
+}
+
+// A live agent's port is refused, and says whose it is. What an agent leaves that was killed is replaced, also when its
+// pty's number is another terminal's by now.
+func TestKilledAgent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	cmd, _ := agent(t, path)
+	refuses(t, path, fmt.Sprintf("another telnetcpc serves this port (pid %d) (stop it, or choose another path)", cmd.Process.Pid))
+
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	link, err := os.Readlink(path)
+	if err != nil {
+		t.Fatalf("the killed agent has left no link: %v", err)
+	}
+	// Other terminals, until one of them has the number.
+	for taken := false; !taken; {
+		master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer master.Close()
+		n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken = filepath.Clean(link) == fmt.Sprintf("/dev/pts/%d", n)
+	}
+	p, err := open(t, uart.PortConfig{Path: path})
+	if err != nil {
+		t.Fatalf("over the link of a killed agent: %v", err)
+	}
+	if device, err := filepath.EvalSymlinks(path); err != nil || device != p.Name() {
+		t.Errorf("the path leads to %s, %v; want %s", device, err, p.Name())
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	onlyThis(t, path)
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("the path of the closed port is still there")
+	}
+}
+
+// Agents that start at the same moment over a dead one's link: one wins, and no other takes its path from it.
+func TestRaceForPath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	for range 50 {
+		if err := os.Symlink("/dev/pts/./987654", path); err != nil {
+			t.Fatal(err)
+		}
+		const agents = 4
+		results := make(chan uart.Port, agents)
+		for range agents {
+			go func() {
+				p, err := ptyhost.New().Open(context.Background(), uart.PortConfig{Path: path})
+				if err != nil {
+					p = nil
+				}
+				results <- p
+			}()
+		}
+		var won []uart.Port
+		for range agents {
+			if p := <-results; p != nil {
+				won = append(won, p)
+			}
+		}
+		if len(won) != 1 {
+			t.Fatalf("%d agents have the path, want 1", len(won))
+		}
+		if device, err := filepath.EvalSymlinks(path); err != nil || device != won[0].Name() {
+			t.Errorf("the path leads to %s, %v; want %s", device, err, won[0].Name())
+		}
+		_ = won[0].Close()
+	}
+	onlyThis(t, path)
+}
+
+// What somebody has put into the place of our link is not ours to remove.
+func TestReplacedLink(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	p, err := open(t, uart.PortConfig{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the file that replaced our link is gone: %v", err)
+	}
+	onlyThis(t, path)
+}
+
+// A link of an agent that is alive stays ours while its path is retired and taken by the next one.
+func TestRetiredPathIsFree(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	first, err := open(t, uart.PortConfig{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Retire(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := open(t, uart.PortConfig{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	if device, err := filepath.EvalSymlinks(path); err != nil || device != second.Name() {
+		t.Errorf("the path leads to %s, %v; want %s", device, err, second.Name())
+	}
+}
