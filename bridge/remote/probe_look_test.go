@@ -199,7 +199,7 @@ func TestProbeReachesNothing(t *testing.T) {
 
 func TestProbeIsShort(t *testing.T) {
 	at := listen(t, says("one moment"))
-	r, err := newRemote(t, at, remote.Options{}).Probe(t.Context(), remote.ProbeOptions{Timeout: 300 * time.Millisecond})
+	r, err := newRemote(t, at, remote.Options{}).Probe(t.Context(), remote.ProbeOptions{Timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
