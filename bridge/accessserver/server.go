@@ -197,10 +197,10 @@ func (s *Server) notAccepted(log *slog.Logger, conn net.Conn, err error) {
 		log.Info("client refused: it says nothing", "hint", "this port speaks RFC 2217: telnetcpc attach PORT "+url)
 	case errors.Is(err, rfc2217.ErrRefused):
 		log.Warn("client refused: it speaks Telnet without COM-PORT-OPTION", "hint", "it needs RFC 2217: telnetcpc attach PORT "+url)
-	case errors.Is(err, io.EOF):
-		log.Info("client left before anything was agreed")
+	case errors.Is(err, rfc2217.ErrProtocol):
+		log.Warn("client hung up", "err", err)
 	default:
-		log.Warn("client refused", "err", err)
+		log.Info("client left before anything was agreed", "err", err)
 	}
 }
 
