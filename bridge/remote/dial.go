@@ -5,10 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -126,7 +126,7 @@ func (r *Remote) connect(ctx context.Context) (net.Conn, *socket, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	secure, err := handshake(ctx, conn, r.tls)
+	secure, err := handshake(ctx, tcp, r.tls)
 	if err != nil {
 		conn.Close()
 		return nil, nil, fmt.Errorf("%s: %w", r.url.Address(), err)
@@ -182,13 +182,24 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 	case errors.Is(err, rfc2217.ErrEcho):
 		return no("it echoes what it gets (a loop plug on a raw port? tcp://%s carries bytes without settings)", at)
 	case errors.Is(err, rfc2217.ErrSilent):
+		if r.tls == nil {
+			return no("it is silent (%s; or it waits for TLS: rfc2217+tls://%s)", r.rawPort(), at)
+		}
 		return no("it is silent (%s)", r.rawPort())
 	case errors.Is(err, rfc2217.ErrRefused):
 		return no("it speaks Telnet and refuses COM-PORT-OPTION (switch RFC 2217 on at the server; telnet://%s carries bytes without settings)", at)
 	case errors.Is(err, rfc2217.ErrInUse):
 		return fmt.Errorf("%s: the access server's port is in use by another client (end that one first; a server that keeps dead sessions, as a Digi may, has a switch or an idle time for that)", at)
-	case r.tls != nil && (errors.Is(err, io.EOF) || certificateWanted(err)):
-		return fmt.Errorf("%s: the server ends the connection right after the TLS handshake: it may want a client certificate (--tls-cert FILE --tls-key FILE): %w", at, err)
+	}
+	if s, ok := conn.(*secured); ok {
+		if said := s.unwelcome(err); said != nil {
+			return fmt.Errorf("%s: %w", at, said)
+		}
+	}
+	var op *net.OpError
+	if errors.As(err, &op) { // without our own port, so that the same trouble is the same text
+		text := strings.Replace(err.Error(), op.Error(), op.Err.Error(), 1)
+		return &Error{fmt.Sprintf("%s: negotiation: %s", at, text), err}
 	}
 	return fmt.Errorf("%s: negotiation: %w", at, err)
 }

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"bytes"
-	"crypto/tls"
 	"strings"
 
 	"telnetcpc/bridge/telnet"
@@ -83,7 +82,7 @@ func (p *prober) lookOther() string {
 
 // lookSilent says what a listener that said nothing at all looks like.
 func (p *prober) lookSilent() string {
-	_, secure := p.conn.(*tls.Conn)
+	_, secure := p.conn.(*secured)
 	orTLS := "; or it waits for TLS: rfc2217+tls:// would tell"
 	if secure {
 		orTLS = ""

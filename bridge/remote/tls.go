@@ -10,7 +10,13 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
 )
+
+// goodbye is how long Close waits for room for TLS's close_notify, where the peer's window is closed.
+const goodbye = 50 * time.Millisecond
 
 // TLS says how the server of rfc2217+tls:// is verified, and how we show who we are.
 type TLS struct {
@@ -30,7 +36,7 @@ func (t TLS) config(host string) (*tls.Config, error) {
 	if t.CAFile != "" {
 		pem, err := os.ReadFile(t.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("tls-ca: %w", err)
+			return nil, fmt.Errorf("tls-ca: %w (want a PEM file of the certificates to trust)", err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
@@ -38,43 +44,122 @@ func (t TLS) config(host string) (*tls.Config, error) {
 		}
 	}
 	if (t.CertFile == "") != (t.KeyFile == "") {
-		return nil, errors.New("tls-cert and tls-key belong together: give both")
+		return nil, errors.New("tls-cert and tls-key belong together: give both (one file that holds both may be named twice)")
 	}
 	if t.CertFile != "" {
 		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("tls-cert %s, tls-key %s: %w", t.CertFile, t.KeyFile, err)
+			return nil, fmt.Errorf("tls-cert %s, tls-key %s: %w (want PEM files of a certificate and its key)", t.CertFile, t.KeyFile, err)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
 	return c, nil
 }
 
-// handshake makes a TLS connection of conn. Its errors say what a user can do.
-func handshake(ctx context.Context, conn net.Conn, c *tls.Config) (net.Conn, error) {
-	tc := tls.Client(conn, c)
-	err := tc.HandshakeContext(ctx)
-	if err == nil {
-		return tc, nil
+// secured is a connection through TLS. As with any net.Conn, every method may be called by anyone.
+type secured struct {
+	*tls.Conn
+	under *under
+	asked bool // the server asked for a certificate of ours; constant once the handshake has ended
+	shown bool // we have one
+}
+
+// handshake makes a TLS connection of conn. Its errors say what a user can do; conn is then the caller's to close.
+func handshake(ctx context.Context, conn *net.TCPConn, c *tls.Config) (*secured, error) {
+	s := &secured{under: &under{TCPConn: conn}, shown: len(c.Certificates) > 0}
+	c = c.Clone()
+	// It is called only when the server asks. What we have is sent also where the server names other signers: its
+	// refusal can be explained, its silence could not.
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		s.asked = true
+		if s.shown {
+			return &c.Certificates[0], nil
+		}
+		return new(tls.Certificate), nil
+	}
+	s.Conn = tls.Client(s.under, c)
+	if err := s.HandshakeContext(ctx); err != nil {
+		return nil, s.notShaken(err)
+	}
+	return s, nil
+}
+
+// notShaken says why there is no TLS connection.
+func (s *secured) notShaken(err error) error {
+	if said := s.unwelcome(err); said != nil {
+		return said
 	}
 	var header tls.RecordHeaderError
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
 	switch {
-	case errors.As(err, &header), errors.Is(err, io.EOF):
-		return nil, fmt.Errorf("the peer does not speak TLS (use rfc2217:// where the server has none): %w", err)
+	case errors.As(err, &header), ended(err):
+		return &Error{"the peer does not speak TLS (use rfc2217:// where the server has none)", err}
 	case errors.As(err, &unknown):
-		return nil, fmt.Errorf("the server's certificate is signed by nobody known here (--tls-ca FILE names who signs it): %w", err)
+		return &Error{"the server's certificate is signed by nobody known here (--tls-ca FILE names who signs it)", err}
 	case errors.As(err, &name):
-		return nil, fmt.Errorf("the server's certificate is for another name (--tls-name NAME): %w", err)
+		return &Error{fmt.Sprintf("the server's certificate is for another name (--tls-name NAME): %v", name), err}
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		const day = "2006-01-02"
+		return &Error{fmt.Sprintf("the server's certificate is valid from %s to %s only (renew it there; or is the clock wrong here?)",
+			invalid.Cert.NotBefore.Format(day), invalid.Cert.NotAfter.Format(day)), err}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{"the peer says nothing to a TLS greeting (use rfc2217:// where the server has no TLS)", err}
+	case strings.Contains(err.Error(), "protocol version"): // the peer's alert, or our own refusal; neither has a type
+		return &Error{"the server's TLS is older than 1.2, which protects nothing (update it; or rfc2217:// on a network that you trust)", err}
 	}
-	return nil, fmt.Errorf("TLS: %w", err)
+	return fmt.Errorf("TLS: %w", err)
 }
 
-// certificateWanted reports whether the peer's alert says that it wants a certificate of ours, or another one. With TLS
-// 1.3 it comes after a handshake that has succeeded; crypto/tls has no type for the alerts of a peer.
-func certificateWanted(err error) bool {
-	text := err.Error()
-	return strings.Contains(text, "tls: certificate required") || strings.Contains(text, "tls: bad certificate") ||
-		strings.Contains(text, "tls: handshake failure")
+// unwelcome says, where the server hung up after it had asked for a certificate of ours, that this is why; else nil.
+// With TLS 1.3 that comes after a handshake that has succeeded, and often as an end without a word.
+func (s *secured) unwelcome(err error) error {
+	alert := alertOf(err)
+	if !s.asked || alert == "" && !ended(err) {
+		return nil
+	}
+	if s.shown {
+		return &Error{"the server does not accept our certificate" + alert + " (is it signed by whom the server trusts, and in date?)", err}
+	}
+	return &Error{"the server wants a client certificate and hangs up without one (--tls-cert FILE --tls-key FILE)", err}
+}
+
+// ended reports whether the peer ended the connection, in order or not.
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
+
+// alertOf is what a peer's alert says, behind a colon; empty: it is none. crypto/tls has no type for it.
+func alertOf(err error) string {
+	if _, alert, ok := strings.Cut(err.Error(), "remote error: tls: "); ok {
+		return ": " + alert
+	}
+	return ""
+}
+
+// Close says close_notify where there is room for it, sends FIN behind it and ends the connection; every blocked call
+// returns. It takes goodbye at most.
+func (s *secured) Close() error {
+	s.under.closing.Store(true)
+	_ = s.under.SetWriteDeadline(time.Now().Add(goodbye)) // whoever stands in a write has the lock that close_notify needs
+	return s.Conn.Close()
+}
+
+// under is the TCP connection below TLS. crypto/tls lets its Close wait 5 s for a peer whose window is closed; whoever
+// closes a session must not wait.
+type under struct {
+	*net.TCPConn
+	closing atomic.Bool // no deadline is later than goodbye any more
+}
+
+func (u *under) SetWriteDeadline(t time.Time) error {
+	if soon := time.Now().Add(goodbye); u.closing.Load() && t.After(soon) {
+		t = soon
+	}
+	return u.TCPConn.SetWriteDeadline(t)
+}
+
+// Close sends FIN before it closes: with bytes unread, close alone would be a reset.
+func (u *under) Close() error {
+	_ = u.CloseWrite()
+	return u.TCPConn.Close()
 }

@@ -1,0 +1,199 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// enough is how long these tests wait for what must come.
+const enough = 30 * time.Second
+
+// serverTLS is a certificate that the client under test does not know.
+func serverTLS(t *testing.T) *tls.Config {
+	t.Helper()
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.TLS
+}
+
+// serve calls f with the one connection that comes.
+func serve(t *testing.T, f func(net.Conn)) URL {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		f(conn)
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-served
+	})
+	u, err := Parse("rfc2217+tls://" + l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// dialed is a TLS connection to a server that takes some bytes, closes begun, and reads no more until the test ends.
+func dialed(t *testing.T) (s *secured, begun chan struct{}) {
+	t.Helper()
+	config := serverTLS(t)
+	begun, end := make(chan struct{}), make(chan struct{})
+	u := serve(t, func(conn net.Conn) {
+		if _, err := tls.Server(conn, config).Read(make([]byte, 1)); err == nil {
+			close(begun)
+			<-end
+		}
+	})
+	t.Cleanup(func() { close(end) })
+	r, err := New(u, Options{TLS: TLS{Insecure: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, _, err := r.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn.(*secured), begun
+}
+
+// closesAtOnce wants Close to come back long before crypto/tls's own 5 s are over.
+func closesAtOnce(t *testing.T, s *secured) {
+	t.Helper()
+	began := time.Now()
+	_ = s.Close() // that close_notify did not go out is no news
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("Close took %v with the peer's window closed", took)
+	}
+}
+
+// Run closes sessions: it must not wait for a peer that does not read.
+func TestCloseDoesNotWait(t *testing.T) {
+	t.Run("while somebody writes", func(t *testing.T) {
+		s, begun := dialed(t)
+		written := make(chan error, 1)
+		go func() {
+			_, err := s.Write(make([]byte, 64<<20)) // more than fits anywhere
+			written <- err
+		}()
+		<-begun
+		closesAtOnce(t, s)
+		select {
+		case err := <-written:
+			if err == nil {
+				t.Error("64 MiB fit into the buffers")
+			}
+		case <-time.After(enough):
+			t.Error("the blocked write does not return")
+		}
+	})
+	t.Run("while nobody writes", func(t *testing.T) {
+		s, begun := dialed(t)
+		if _, err := s.Write([]byte("!")); err != nil {
+			t.Fatal(err)
+		}
+		<-begun
+		_ = s.under.TCPConn.SetWriteDeadline(time.Now().Add(time.Second))
+		if _, err := s.under.TCPConn.Write(make([]byte, 64<<20)); err == nil {
+			t.Fatal("64 MiB fit into the buffers")
+		}
+		closesAtOnce(t, s)
+		if _, err := s.Read(make([]byte, 1)); err == nil {
+			t.Error("a read of a closed connection succeeds")
+		}
+	})
+}
+
+// Where there is room, the peer is told that this is the end, and not a cut.
+func TestCloseSaysGoodbye(t *testing.T) {
+	config := serverTLS(t)
+	got := make(chan error, 1)
+	u := serve(t, func(conn net.Conn) {
+		tc := tls.Server(conn, config)
+		text, err := io.ReadAll(tc)
+		if err == nil && string(text) != "the last word" {
+			t.Errorf("the server got %q", text)
+		}
+		got <- err
+	})
+	r, err := New(u, Options{TLS: TLS{Insecure: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, _, err := r.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("the last word")); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-got; err != nil {
+		t.Errorf("the server saw %v, want the end in order", err)
+	}
+}
+
+// What the interop tests cannot get out of OpenSSL.
+func TestTLSErrors(t *testing.T) {
+	config := serverTLS(t)
+	old, strict12, strict13 := config.Clone(), config.Clone(), config.Clone()
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	strict12.MaxVersion, strict12.ClientAuth = tls.VersionTLS12, tls.RequireAnyClientCert
+	strict13.ClientAuth = tls.RequireAnyClientCert
+	shake := func(c *tls.Config) func(net.Conn) {
+		return func(conn net.Conn) { _ = tls.Server(conn, c).Handshake() }
+	}
+	for _, tt := range []struct {
+		name   string
+		server func(net.Conn)
+		within time.Duration
+		want   string
+	}{
+		{"TLS 1.1 at most", shake(old), enough, "the server's TLS is older than 1.2"},
+		{"client certificate, TLS 1.2", shake(strict12), enough, "the server wants a client certificate and hangs up without one"},
+		{"client certificate, TLS 1.3", shake(strict13), enough, "the server wants a client certificate and hangs up without one"},
+		{"closed at once", func(net.Conn) {}, enough, "the peer does not speak TLS"},
+		{"reset", func(conn net.Conn) {
+			_, _ = conn.Read(make([]byte, 1))
+			_ = conn.(*net.TCPConn).SetLinger(0)
+		}, enough, "the peer does not speak TLS"},
+		{"silent", func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, 200 * time.Millisecond, "the peer says nothing to a TLS greeting"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			u := serve(t, tt.server)
+			r, err := New(u, Options{TLS: TLS{Insecure: true}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), tt.within)
+			defer cancel()
+			s, err := r.Dial(ctx, 0)
+			if err == nil {
+				_ = s.Close()
+				t.Fatal("a session stands")
+			}
+			if got := err.Error(); !strings.HasPrefix(got, u.Address()+": "+tt.want) || strings.Contains(got, "\n") {
+				t.Errorf("got %q, want one line that begins with %q", got, tt.want)
+			}
+		})
+	}
+}
