@@ -183,7 +183,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 		return
 	}
 	log.Info("client connected")
-	newSession(client, device, log).run(ctx)
+	newSession(conn, client, device, log).run(ctx)
 }
 
 // notAccepted says what a client turned out to be that does not speak RFC 2217, and what to do.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,8 @@ const (
 	lastPatience = 30 * time.Second
 	// farewell is how long a client that has closed its half may take for the last bytes from the line.
 	farewell = 5 * time.Second
+	// lookAtClient is how often to look whether the client is still there, which a blocked device hides from who reads.
+	lookAtClient = time.Second
 	// lookAgain bounds how long a wait for the transmitter goes without looking: a purge ends it early.
 	lookAgain = 100 * time.Millisecond
 	// pieceMost bounds what is given to the device at once.
@@ -39,6 +42,7 @@ const (
 
 // session joins one client and the UART that it owns.
 type session struct {
+	conn   net.Conn
 	client *rfc2217.Server
 	device Device
 	log    *slog.Logger
@@ -54,8 +58,8 @@ type session struct {
 	up, down atomic.Uint64 // bytes given to the device and to the client; up shows whether the device still takes some
 }
 
-func newSession(client *rfc2217.Server, device Device, log *slog.Logger) *session {
-	return &session{client: client, device: device, log: log, gone: make(chan struct{})}
+func newSession(conn net.Conn, client *rfc2217.Server, device Device, log *slog.Logger) *session {
+	return &session{conn: conn, client: client, device: device, log: log, gone: make(chan struct{})}
 }
 
 // run is the session from the agreement to its end. It closes the client and the device.
@@ -85,7 +89,12 @@ func (s *session) close() {
 }
 
 // leave notes that the client is gone: what it sent goes out all the same, as long as bytes leave.
-func (s *session) leave() { s.leaving.Do(func() { close(s.gone) }) }
+func (s *session) leave() {
+	s.leaving.Do(func() {
+		s.log.Debug("client gone, its last bytes go out")
+		close(s.gone)
+	})
+}
 
 // report says how the session ended. err is why the connection did.
 func (s *session) report(ctx context.Context, err error) {
@@ -222,10 +231,19 @@ func (s *session) carryDown() error {
 // lastBytes waits until the session is over: the client is gone and what it sent is out, or no byte has left for too
 // long, or everything ends at once.
 func (s *session) lastBytes() {
-	select {
-	case <-s.gone:
-	case <-s.ended.Done():
-		return
+	look := time.NewTicker(lookAtClient)
+	defer look.Stop()
+	for present := true; present; {
+		select {
+		case <-s.gone:
+			present = false
+		case <-s.ended.Done():
+			return
+		case <-look.C:
+			if departed(s.conn) {
+				s.leave()
+			}
+		}
 	}
 	if !s.empties(lastPatience, s.allTaken.Load) && s.ended.Err() == nil {
 		s.log.Warn("bytes not sent: none has left the port for too long", "waited", lastPatience, "held", s.device.Unsent())
