@@ -114,13 +114,12 @@ func (b *Bridge) Unsent() time.Duration {
 	if s == nil {
 		return 0
 	}
-	if left := b.unsent.left(s.Unacked()); left > 0 {
-		return left
-	}
+	left := b.unsent.left(s.Unacked())
 	if b.unsent.sinceMark() > 0 && s.mark() {
+		// The answer may say that it is sooner than computed, or that it is not yet.
 		return markPoll
 	}
-	return 0
+	return left
 }
 
 func (b *Bridge) kickRun() {

@@ -408,17 +408,24 @@ func TestPurgeDropsWhatIsHeld(t *testing.T) {
 
 // A smart meter: the ACK at 300 baud must be out before the line goes to 9600, where the host cannot drain.
 func TestRecodeWaitsForUnsentBytes(t *testing.T) {
+	cannot := uart.Fidelity(uart.CarriesDrain)
+	ack := "ACK\r\n!" // 6 bytes of 10 bits: 200 ms at 300
 	for name, tc := range map[string]struct {
 		lacks uart.Fidelity
+		marks bool
+		text  string
 		want  time.Duration
 	}{
-		"host that cannot drain": {uart.Fidelity(uart.CarriesDrain), 200 * time.Millisecond},
-		"host that can":          {0, 0},
+		"host that cannot drain": {cannot, false, ack, 200 * time.Millisecond},
+		"host that can":          {0, false, ack, 0},
+		"more than could go out in the time that is waited": {cannot, false, strings.Repeat(ack, 6), 0},
+		// The answer comes at once: the bytes may be in the server's buffer, no more.
+		"a mark that is answered": {cannot, true, ack, 200 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFar()
-				f.noMarks = true
+				f.noMarks = !tc.marks
 				b := start(t, bridge.Policy{}, f, tc.lacks)
 				p := b.port()
 				p.AppOpen()
@@ -426,20 +433,41 @@ func TestRecodeWaitsForUnsentBytes(t *testing.T) {
 				s := f.session(0)
 				synctest.Wait()
 				before := time.Now()
-				b.write("ACK\r\n!") // 6 bytes of 10 bits: 200 ms
+				b.write(tc.text)
 				p.AppSet(coding("9600 7E1"))
-				f.mu.Lock()
-				for s.words[len(s.words)-1] != "settings 9600" {
-					f.change.Wait()
-				}
-				f.mu.Unlock()
-				if got := time.Since(before); got != tc.want {
+				s.applied("settings 9600")
+				if got := time.Since(before).Round(10 * time.Millisecond); got != tc.want {
 					t.Errorf("the change went out after %v, want %v", got, tc.want)
 				}
 				b.end()
 			})
 		})
 	}
+}
+
+// TestRecodeAfterMuchAtAnotherSpeed: bytes that have gone out at one line coding are not reckoned at a later one, whose
+// every byte may take a thousand times as long.
+func TestRecodeAfterMuchAtAnotherSpeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain))
+		p := b.port()
+		p.AppOpen()
+		p.AppSet(coding("4000000 8N1"))
+		s := f.session(0)
+		synctest.Wait()
+		b.write(strings.Repeat("x", 40000)) // 100 ms
+		p.AppSet(coding("300 8N1"))
+		s.applied("settings 300")
+		before := time.Now()
+		b.write("x") // 33 ms
+		p.AppSet(coding("9600 8N1"))
+		s.applied("settings 9600")
+		if got := time.Since(before); got > 50*time.Millisecond {
+			t.Errorf("the change went out after %v, want the time of one byte", got)
+		}
+		b.end()
+	})
 }
 
 func TestDrainKnowsTheFarUART(t *testing.T) {

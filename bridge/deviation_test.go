@@ -196,8 +196,8 @@ func (d deviation) run(t *testing.T) {
 	go func() { result <- b.Run(ctx) }()
 	p := <-ports
 	seen := watchPort(p)
+	p.AppSet(uart.Event{Flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}) // before the session stands, by all means
 	p.AppOpen()
-	p.AppSet(uart.Event{Flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}})
 	wait := func(what string, whole func() bool) {
 		t.Helper()
 		for end := time.Now().Add(30 * time.Second); !whole(); time.Sleep(time.Millisecond) {

@@ -73,6 +73,7 @@ func (r *run) fromDevice(s *session, e uart.Event) {
 		r.log.Debug("access server " + e.Kind.String() + " data")
 	case uart.KindMarked:
 		r.unsent.answered(e.Bytes)
+		r.link.wakeUp()
 		r.kickRun()
 	case uart.KindRefused:
 		r.refused(e)

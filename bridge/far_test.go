@@ -214,6 +214,23 @@ func (s *farSession) take(n int) string {
 	return string(s.data)
 }
 
+// applied waits until the last thing that the session was told, marks left out, is word.
+func (s *farSession) applied(word string) {
+	s.far.mu.Lock()
+	defer s.far.mu.Unlock()
+	last := func() string {
+		for i := len(s.words) - 1; i >= 0; i-- {
+			if s.words[i] != "mark" {
+				return s.words[i]
+			}
+		}
+		return ""
+	}
+	for last() != word {
+		s.far.change.Wait()
+	}
+}
+
 // said returns the words so far, adjacent data joined, marks left out.
 func (s *farSession) said() []string {
 	s.far.mu.Lock()

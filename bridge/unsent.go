@@ -24,6 +24,7 @@ type unsent struct {
 	coding uart.Coding
 	given  uint64    // data bytes of this session given to TCP
 	marked uint64    // of those, the ones before the last answered mark
+	out    uint64    // of those, the ones that had left the far UART, as far as known, when left last said 0
 	empty  time.Time // when the far UART has sent what it got, if nothing holds it back
 }
 
@@ -31,7 +32,7 @@ type unsent struct {
 func (u *unsent) start(c uart.Coding) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.coding, u.given, u.marked, u.empty = c, 0, 0, time.Time{}
+	u.coding, u.given, u.marked, u.out, u.empty = c, 0, 0, 0, time.Time{}
 }
 
 // recode says the line coding that later bytes go out with.
@@ -63,7 +64,7 @@ func (u *unsent) answered(n uint64) {
 	if n <= u.marked {
 		return
 	}
-	held := int(min(n-u.marked, serverBuffer))
+	held := int(min(n-min(n, max(u.marked, u.out)), serverBuffer))
 	behind := int(u.given - n)
 	u.marked = n
 	bound := now.Add(u.coding.LineTime(held + behind))
@@ -92,7 +93,13 @@ func (u *unsent) left(unacked int) time.Duration {
 			u.empty = atLeast
 		}
 	}
-	return max(0, u.empty.Sub(now))
+	if u.empty.After(now) {
+		return u.empty.Sub(now)
+	}
+	if u.marked == u.given {
+		u.out = u.given // what comes later has its own line time, perhaps at another coding
+	}
+	return 0
 }
 
 // sinceMark is how many bytes were given since the last answered mark.

@@ -173,8 +173,12 @@ func (r *run) settings(e uart.Event) {
 	}
 }
 
-// waitEmpty waits until the far UART should be empty, the session is lost, the port is closed, or limit is over.
+// waitEmpty waits until the far UART should be empty, the session is lost, the port is closed, or limit is over. Where
+// it is known that limit does not suffice it does not begin: the bytes would go out wrongly all the same, and late.
 func (r *run) waitEmpty(limit time.Duration) {
+	if r.Unsent() > limit {
+		return
+	}
 	over := time.NewTimer(limit)
 	defer over.Stop()
 	for {
@@ -185,6 +189,8 @@ func (r *run) waitEmpty(limit time.Duration) {
 		again := time.NewTimer(left)
 		select {
 		case <-again.C:
+		case <-r.link.wake: // a mark was answered
+			again.Stop()
 		case <-over.C:
 			again.Stop()
 			return
