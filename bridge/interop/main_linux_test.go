@@ -77,6 +77,9 @@ var programs = map[string][]string{
 	"picocom":        {"picocom", "--help"},
 	"stty":           {"stty", "--version"},
 	"gcc":            {"gcc", "--version"},
+	"openssl":        {"openssl", "version"},
+	"sredird":        {"dpkg-query", "-W", "sredird"}, // it tells no version itself
+	"gensiot":        {"gensiot", "--version"},
 	"python3-serial": {"/usr/bin/python3", "-c", "import sys, serial.rfc2217; print('python', sys.version.split()[0], 'pyserial', serial.__version__)"},
 }
 
@@ -202,7 +205,11 @@ func (p *process) signal(t *testing.T, s os.Signal) {
 	}
 }
 
+// kill ends the program, and what it has started where it leads a group of its own.
 func (p *process) kill() {
+	if p.cmd.SysProcAttr.Setpgid {
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	}
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }

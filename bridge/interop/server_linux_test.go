@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -18,21 +21,43 @@ import (
 type server struct {
 	t       *testing.T
 	port    int
+	scheme  string   // of its URL; empty: rfc2217
+	flags   []string // what a client of it needs to be told
 	command func() *exec.Cmd
 	*process
 }
 
 // kind is a sort of access server.
 type kind struct {
-	name  string
-	start func(t *testing.T, d *device) *server
+	name   string
+	start  func(t *testing.T, d *device) *server
+	deaf   bool   // it puts no setting in force
+	banner string // what it says to each client
 }
 
-var servers = []kind{{"ser2net", startSer2net}, {"pyserial", startPyserial}}
+// servers are two that do all that a pty can show.
+var servers = []kind{
+	{name: "ser2net", start: startSer2net},
+	{name: "pyserial", start: startPyserial},
+}
 
-// each runs a test against each server.
-func each(t *testing.T, f func(t *testing.T, k kind)) {
-	for _, k := range servers {
+// more are others that people have, and other ways to run ser2net.
+var more = []kind{
+	{name: "ser2net with TLS", start: startSer2netTLS},
+	{name: "ser2net with kickolduser and a banner", start: startSer2netBanner, banner: banner},
+	{name: "sredird", start: startSredird},
+	{name: "gensiot", start: startGensiot, deaf: true},
+}
+
+// each runs a test against each of the two.
+func each(t *testing.T, f func(t *testing.T, k kind)) { against(t, servers, f) }
+
+// every runs a test against each server that there is.
+func every(t *testing.T, f func(t *testing.T, k kind)) { against(t, slices.Concat(servers, more), f) }
+
+func against(t *testing.T, kinds []kind, f func(t *testing.T, k kind)) {
+	t.Helper()
+	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			f(t, k)
@@ -42,19 +67,68 @@ func each(t *testing.T, f func(t *testing.T, k kind)) {
 
 func startSer2net(t *testing.T, d *device) *server {
 	t.Helper()
+	return ser2net(t, d, "telnet(rfc2217),tcp")
+}
+
+// banner has a character that Telnet must double.
+const banner = "serial port of a test \xff\r\n"
+
+func startSer2netBanner(t *testing.T, d *device) *server {
+	t.Helper()
+	return ser2net(t, d, "telnet(rfc2217),tcp", "kickolduser: true", `banner: "serial port of a test \\xff\\r\\n"`)
+}
+
+// ser2net starts one with this accepter, up to the address, and these options.
+func ser2net(t *testing.T, d *device, accepter string, options ...string) *server {
+	t.Helper()
 	need(t, "ser2net")
 	s := &server{t: t, port: freePort(t)}
 	config := filepath.Join(t.TempDir(), "ser2net.yaml")
-	text := fmt.Sprintf("connection: &port\n    accepter: telnet(rfc2217),tcp,127.0.0.1,%d\n    connector: serialdev,%s,9600n81,local\n", s.port, d.path)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	var text strings.Builder
+	fmt.Fprintf(&text, "connection: &port\n    accepter: %s,127.0.0.1,%d\n    connector: serialdev,%s,9600n81,local\n", accepter, s.port, d.path)
+	if len(options) > 0 {
+		fmt.Fprintf(&text, "    options:\n        %s\n", strings.Join(options, "\n        "))
+	}
+	if err := os.WriteFile(config, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s.command = func() *exec.Cmd { return exec.Command(sbin("ser2net"), "-n", "-d", "-c", config) }
+	s.start()
+	return s
+}
+
+// sbin finds a program that may not be on a user's path.
+func sbin(name string) string {
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	return "/usr/sbin/" + name
+}
+
+// sredird is made for inetd: socat is that here, with a sredird for each client.
+func startSredird(t *testing.T, d *device) *server {
+	t.Helper()
+	need(t, "sredird", "socat")
+	s := &server{t: t, port: freePort(t)}
+	lock := filepath.Join(t.TempDir(), "lock")
 	s.command = func() *exec.Cmd {
-		name, err := exec.LookPath("ser2net")
-		if err != nil {
-			name = "/usr/sbin/ser2net" // not on a user's path
-		}
-		return exec.Command(name, "-n", "-d", "-c", config)
+		cmd := exec.Command("socat", fmt.Sprintf("TCP-LISTEN:%d,bind=127.0.0.1,reuseaddr,fork", s.port),
+			fmt.Sprintf("EXEC:%s 0 %s %s,nofork", sbin("sredird"), d.path, lock))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		return cmd
+	}
+	s.start()
+	return s
+}
+
+// gensiot agrees to COM-PORT-OPTION and leaves every command without an answer.
+func startGensiot(t *testing.T, d *device) *server {
+	t.Helper()
+	need(t, "gensiot")
+	s := &server{t: t, port: freePort(t)}
+	s.command = func() *exec.Cmd {
+		return exec.Command("gensiot", "--server", "--accepter", "--input", "serialdev,"+d.path+",9600n81,local",
+			fmt.Sprintf("telnet(rfc2217),tcp,127.0.0.1,%d", s.port))
 	}
 	s.start()
 	return s
@@ -84,7 +158,15 @@ func (s *server) start() {
 	})
 }
 
-func (s *server) url() string { return fmt.Sprintf("rfc2217://127.0.0.1:%d", s.port) }
+func (s *server) url() string {
+	return fmt.Sprintf("%s://127.0.0.1:%d", cmp.Or(s.scheme, "rfc2217"), s.port)
+}
+
+// attach joins a port to this server.
+func (s *server) attach(t *testing.T, flags ...string) *agent {
+	t.Helper()
+	return attach(t, s.url(), slices.Concat(s.flags, flags)...)
+}
 
 // sessions names the connections that this server has, each by the client's TCP port.
 func (s *server) sessions() []string { return sockets(s.t, s.port, established) }

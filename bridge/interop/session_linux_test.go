@@ -90,10 +90,10 @@ func TestTwoPrograms(t *testing.T) {
 
 func TestServerRestart(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, k kind) {
+	every(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
 		s := k.start(t, d)
-		a := attach(t, s.url())
+		a := s.attach(t)
 		app := openPort(t, a)
 		want := termios{baud: 19200, stop: 2, rtscts: true}
 		app.set(t, want)
@@ -113,7 +113,7 @@ func TestServerRestart(t *testing.T) {
 			if err := d.expect(held[:1]); err != nil {
 				t.Fatal(err)
 			}
-			if got := d.termios(t); got != want {
+			if got := d.termios(t); got != want && !k.deaf {
 				t.Errorf("round %d: when the first byte came the device had %+v, want %+v", round, got, want)
 			}
 			if err := d.expect(held[1:]); err != nil {

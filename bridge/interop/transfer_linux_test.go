@@ -20,12 +20,21 @@ func stand(t *testing.T, a *agent, d *device) *line {
 	return app
 }
 
+// stand does so at a server that may greet its clients.
+func (k kind) stand(t *testing.T, a *agent, d *device) *line {
+	t.Helper()
+	app := stand(t, a, d)
+	if err := app.expect([]byte(k.banner)); err != nil {
+		t.Fatal(err)
+	}
+	return app
+}
+
 func TestTenMegabytesBothWays(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, k kind) {
+	every(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
-		s := k.start(t, d)
-		app := stand(t, attach(t, s.url()), d)
+		app := k.stand(t, k.start(t, d).attach(t), d)
 		up, down := noise('u', 10<<20), noise('d', 10<<20)
 		both(t,
 			func() error { return app.send(up) },
@@ -37,10 +46,9 @@ func TestTenMegabytesBothWays(t *testing.T) {
 
 func TestAwkwardBytes(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, k kind) {
+	every(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
-		s := k.start(t, d)
-		app := stand(t, attach(t, s.url()), d)
+		app := k.stand(t, k.start(t, d).attach(t), d)
 		p := awkward()
 		both(t,
 			func() error { return app.send(p) },
