@@ -33,6 +33,9 @@ const (
 type Config struct {
 	// Open makes the UART for one client, who owns it until the session closes it.
 	Open func(ctx context.Context) (Device, error)
+	// Present is nil as long as Open has a chance; it does not touch the UART. A client that comes while it has none is
+	// told why before anything is agreed, so that it keeps its bytes. nil: there is always one.
+	Present func() error
 	// Signature is what a client is told that asks who this is; empty: telnetcpc.
 	Signature string
 	Log       *slog.Logger // nil: slog.Default()
@@ -45,6 +48,8 @@ type Server struct {
 
 	owned    chan struct{} // one slot: who has put something in owns the device
 	visitors chan struct{} // a slot for each connection that does not
+
+	refused string // why the UART could not be opened, the last time; the owner's alone
 
 	mu    sync.Mutex // over owner
 	owner string     // the owner's address, for those who are refused
@@ -167,6 +172,12 @@ func dismiss(ctx context.Context, conn net.Conn, line string) {
 // serve is the life of one client that owns the device, from the negotiation to the close.
 func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	log := s.log.With("client", conn.RemoteAddr().String())
+	if s.cfg.Present != nil {
+		if err := s.cfg.Present(); err != nil {
+			s.notOpened(ctx, log, conn, err)
+			return
+		}
+	}
 	client, err := rfc2217.Accept(ctx, conn, rfc2217.ServerConfig{Signature: s.cfg.Signature})
 	if err != nil {
 		if ctx.Err() == nil {
@@ -177,13 +188,24 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	device, err := s.cfg.Open(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			log.Error("port not opened", "err", err)
-			dismiss(ctx, conn, "port not opened: "+oneLine(err))
+			s.notOpened(ctx, log, conn, err)
 		}
 		return
 	}
+	s.refused = ""
 	log.Info("client connected")
 	newSession(conn, client, device, log).run(ctx)
+}
+
+// notOpened sends a client away because the UART is not there. The log has it once: clients come again and again.
+func (s *Server) notOpened(ctx context.Context, log *slog.Logger, conn net.Conn, err error) {
+	level := slog.LevelError
+	if s.refused == err.Error() {
+		level = slog.LevelDebug
+	}
+	s.refused = err.Error()
+	log.Log(ctx, level, "port not opened", "err", err)
+	dismiss(ctx, conn, "port not opened: "+oneLine(err))
 }
 
 // notAccepted says what a client turned out to be that does not speak RFC 2217, and what to do.

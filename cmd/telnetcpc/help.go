@@ -6,7 +6,7 @@ const helpApp = `telnetcpc - a serial port here, a UART there
 
 Usage:
     telnetcpc attach [flags] PORT URL    make a serial port of a remote one
-    telnetcpc serve --simulate loopback  an access server to try things with
+    telnetcpc serve [flags] DEVICE       let others have a serial port of this machine
     telnetcpc probe [flags] URL          say what a listener is and can do
     telnetcpc demo [flags]               see it work, with nothing plugged in
     telnetcpc version                    say which version this is
@@ -70,14 +70,23 @@ Example:
 const helpServe = `telnetcpc serve - an access server
 
 Usage:
+    telnetcpc serve [flags] DEVICE
     telnetcpc serve [flags] --simulate loopback
 
-The server speaks RFC 2217 and has one simulated UART, which sends back what it
-gets, at the speed of its line coding. Its pins are wired RTS to CTS, and DTR to
-DSR, DCD and RI; a break comes back. One client at a time.
+The server speaks RFC 2217. DEVICE is a serial port of this machine: /dev/ttyUSB0,
+a name below /dev/serial/by-id, COM3. It is opened for each client anew and then
+belongs to it alone; when it is unplugged the client is hung up, and the next one
+gets it when it is back. One client at a time.
 
-Flags:
-    --listen ADDR       where to listen (default 127.0.0.1:3696)
+The simulated UART sends back what it gets, at the speed of its line coding. Its
+pins are wired RTS to CTS, and DTR to DSR, DCD and RI; a break comes back.
+
+Whoever reaches the address can use the port: there is no password. Listen on an
+address of your own network only.
+
+Flags come first:
+    --listen ADDR       where to listen (default 127.0.0.1:3696; :3696 is every
+                        address of this machine)
     --simulate loopback the simulated UART
     --inject FILE       make errors and line changes at given times; a line each:
                             at 500ms parity-error 0x41
@@ -85,7 +94,8 @@ Flags:
                             at 2s modem CTS|DSR
     -v                  log more of what happens
 
-Example:
+Examples:
+    telnetcpc serve --listen :3696 /dev/ttyUSB0
     telnetcpc serve --simulate loopback
 `
 

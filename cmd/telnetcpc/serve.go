@@ -25,35 +25,64 @@ func serveCommand() *cli.Command {
 		&cli.BoolFlag{Name: "v"},
 	}
 	return command("serve", helpServe, flags, func(c *cli.Context) error {
-		device, err := simulated(c)
+		what, err := toServe(c)
 		if err != nil {
 			return err
 		}
-		return serve(c.Context, c.String("listen"), device, c.Bool("v"))
+		return serve(c.Context, c.String("listen"), what, c.Bool("v"))
 	})
 }
 
-// simulated reads which UART is to be served. Every error is wrong use.
-func simulated(c *cli.Context) (*accessserver.Loopback, error) {
-	if c.NArg() > 0 {
+// served is the UART that clients get.
+type served struct {
+	name    string // for the log
+	missing string // what it cannot carry
+	config  accessserver.Config
+}
+
+// toServe reads which UART is to be served, and looks at a real one. Errors are wrong use but those of a real one.
+func toServe(c *cli.Context) (served, error) {
+	simulate, inject := c.String("simulate"), c.String("inject")
+	switch {
+	case c.NArg() > 0:
 		args, err := arguments(c, "DEVICE")
 		if err != nil {
-			return nil, err
+			return served{}, err
 		}
-		return nil, usagef("serve: %q: a real serial port cannot be served yet (--simulate loopback serves a simulated one)", args[0])
+		if simulate != "" || inject != "" {
+			return served{}, usagef("serve: %s is a real UART: --simulate and --inject are for a simulated one (leave out one or the other)", args[0])
+		}
+		return device(args[0])
+	case simulate == "":
+		return served{}, usagef("serve: it is not said what to serve (telnetcpc serve /dev/ttyUSB0, or --simulate loopback)")
 	}
-	switch what := c.String("simulate"); what {
-	case "loopback":
-	case "":
-		return nil, usagef("serve: it is not said what to serve (telnetcpc serve --simulate loopback)")
-	default:
-		return nil, usagef("serve: --simulate %q: want loopback", what)
-	}
-	script, err := readInject(c.String("inject"))
+	return simulated(simulate, inject)
+}
+
+// device is a real serial port, which must be there and free now. Later it may come and go.
+func device(path string) (served, error) {
+	port := &accessserver.Serial{Path: path}
+	missing, err := port.Check()
 	if err != nil {
-		return nil, usagef("serve: --inject %w", err)
+		return served{}, fmt.Errorf("serve: %w", err)
 	}
-	return &accessserver.Loopback{Inject: script}, nil
+	return served{name: path, missing: missing, config: accessserver.Config{Open: port.Open, Present: port.Present}}, nil
+}
+
+// simulated is a UART that there is not.
+func simulated(what, inject string) (served, error) {
+	script, err := readInject(inject)
+	if err != nil {
+		return served{}, usagef("serve: --inject %w", err)
+	}
+	s := served{name: "simulated UART (" + what + ")"}
+	switch what {
+	case "loopback":
+		s.config.Open = (&accessserver.Loopback{Inject: script}).Open
+	default:
+		return served{}, usagef("serve: --simulate %q: want loopback", what)
+	}
+	return s, nil
 }
 
 // readInject reads an inject file; no name, no injections. The error names the file.
@@ -73,15 +102,19 @@ func readInject(name string) ([]accessserver.Injection, error) {
 	return accessserver.ParseInject(name, f)
 }
 
-func serve(ctx context.Context, listen string, device *accessserver.Loopback, verbose bool) error {
+func serve(ctx context.Context, listen string, what served, verbose bool) error {
 	log := newLog(stderr(), verbose)
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", listen)
 	if err != nil {
 		return notListening(listen, err)
 	}
-	log.Info("listening", "address", l.Addr().String(), "device", "simulated UART (loopback)")
-	return accessserver.New(accessserver.Config{Open: device.Open, Log: log}).Serve(ctx, l)
+	log.Info("listening", "address", l.Addr().String(), "device", what.name)
+	if what.missing != "" {
+		log.Warn("the device cannot do everything", "device", what.name, "missing", what.missing)
+	}
+	what.config.Log = log
+	return accessserver.New(what.config).Serve(ctx, l)
 }
 
 // notListening says why an address cannot be listened on, and the way out.
