@@ -25,7 +25,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type bench struct {
 	*testing.T
 	far    *far
-	host   *uarttest.Host
 	bridge *bridge.Bridge
 	cancel context.CancelFunc
 	result chan error

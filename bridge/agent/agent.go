@@ -5,6 +5,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -37,6 +38,9 @@ func (p Port) Name() string { return filepath.Base(p.Path) }
 
 // NewBridge returns the bridge of a port, not yet running. The error names the key that is wrong.
 func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
+	if p.Path == "" {
+		return nil, errors.New("port: it has no path (want one like /dev/ttyV0)")
+	}
 	path, err := filepath.Abs(p.Path)
 	if err != nil {
 		return nil, fmt.Errorf("port %q: %w", p.Path, err)

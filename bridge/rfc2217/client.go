@@ -43,7 +43,8 @@ var (
 	ErrInUse = errors.New("port already in use")
 )
 
-// inUse is what ser2net says, behind a whole negotiation, to a client that comes second. It closes then.
+// inUse is what ser2net says, behind a whole negotiation, to a client that comes second, and what our own access server
+// says without one. They close then.
 const inUse = "Port already in use"
 
 // NotTelnetError says that the peer sends bytes, and no Telnet among them.
@@ -255,7 +256,10 @@ func (c *Client) overdue(o *opening) error {
 
 // endedEarly says what a peer was that closed before anything was agreed.
 func (c *Client) endedEarly(o *opening, err error) error {
-	if !o.telnet && len(c.early) > 0 {
+	switch {
+	case bytes.HasPrefix(c.early, []byte(inUse)):
+		return ErrInUse
+	case !o.telnet && len(c.early) > 0:
 		return notTelnet(c.early)
 	}
 	return fmt.Errorf("closed by the peer before COM-PORT-OPTION was agreed: %w", err)

@@ -50,6 +50,10 @@ func TestOpen(t *testing.T) {
 		{name: "raw port that talks", first: "30302e30206b670d0a", said: "WILL COM-PORT", err: `not Telnet: "00.0 kg\r\n"`},
 		{name: "raw port that never stops", first: strings.Repeat("31", 20000), said: "WILL COM-PORT", err: `not Telnet: "` + strings.Repeat("1", 64) + `"`},
 		{name: "plug that echoes", after: []string{will44, do44}, said: "WILL COM-PORT, DO COM-PORT", err: "it echoes what it gets"},
+		{name: "in use, without a negotiation", first: "506f727420616c726561647920696e2075736520627920310d0a", eof: true, said: "WILL COM-PORT",
+			err: "port already in use"},
+		{name: "in use, behind one", first: willSGA + do44 + "506f727420616c726561647920696e207573650d0a", eof: true,
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA", err: "port already in use"},
 		{name: "web server that is half-closed", first: "485454502f312e31", eof: true, said: "WILL COM-PORT", err: `not Telnet: "HTTP/1.1"`},
 		{name: "closed at once", eof: true, said: "WILL COM-PORT", err: "closed by the peer before COM-PORT-OPTION was agreed: EOF"},
 		{name: "subnegotiation without an end", first: "fffa2c" + strings.Repeat("00", 3000), said: "WILL COM-PORT",
@@ -222,8 +226,10 @@ func TestMark(t *testing.T) {
 		if _, err := c.Write([]byte("abc\xff")); err != nil {
 			t.Fatal(err)
 		}
-		if !c.Mark() || !c.Mark() {
-			t.Fatal("no mark under way")
+		for range 2 { // the second finds the first under way
+			if !c.Mark() {
+				t.Fatal("no mark under way")
+			}
 		}
 		synctest.Wait()
 		if got, want := verbs(far.taken()), "\"abc\xff\", DO TIMING-MARK"; got != want {
