@@ -54,44 +54,91 @@ func (l *loop) look() {
 
 // next is when run has to look again. Called with mu held, after transmit.
 func (l *loop) next(now time.Time) (t time.Time, any bool) {
-	if l.moving {
-		t, any = l.end(1), true
-		if soonest := now.Add(tick); t.Before(soonest) {
-			t = soonest
-		}
-		if last := l.end(len(l.tx)); last.Before(t) {
-			t = last
+	for _, way := range []*lane{&l.tx, &l.back} {
+		if way.moving {
+			t, any = earlier(t, any, way.look(l.inForce.Coding, now))
 		}
 	}
 	if len(l.script) > 0 {
-		if at := l.opened.Add(l.script[0].At); !any || at.Before(t) {
-			t, any = at, true
-		}
+		t, any = earlier(t, any, l.opened.Add(l.script[0].At))
 	}
 	return t, any
 }
 
-// end is when the nth byte from now will have left, or, with n = 0, the last one has.
-func (l *loop) end(n int) time.Time {
-	if l.inForce.Coding.Baud >= unlimited {
-		return l.origin
+func earlier(t time.Time, any bool, other time.Time) (time.Time, bool) {
+	if any && t.Before(other) {
+		return t, true
 	}
-	return l.origin.Add(l.inForce.Coding.LineTime(l.sent + n))
+	return other, true
 }
 
-// due is how many more bytes will have left by t, tx permitting.
-func (l *loop) due(t time.Time) int {
-	if l.inForce.Coding.Baud >= unlimited {
-		return len(l.tx)
+// lane is one direction of a line: bytes, and the time that each of them takes.
+type lane struct {
+	buf    []byte    // not sent yet
+	moving bool      // it is sending: buf is not empty and nothing holds it
+	origin time.Time // since when it has sent bytes at this coding without a gap
+	sent   int       // bytes since origin
+}
+
+// end is when the nth byte from now will have left, or, with n = 0, the last one has.
+func (w *lane) end(c uart.Coding, n int) time.Time {
+	if c.Baud >= unlimited {
+		return w.origin
+	}
+	return w.origin.Add(c.LineTime(w.sent + n))
+}
+
+// due is how many more bytes will have left by t, buf permitting.
+func (w *lane) due(c uart.Coding, t time.Time) int {
+	if c.Baud >= unlimited {
+		return len(w.buf)
 	}
 	const many = 1 << 20 // one byte's time in whole nanoseconds would be too coarse
-	one := float64(l.inForce.Coding.LineTime(many)) / many
-	return int(float64(t.Sub(l.origin))/one) - l.sent
+	one := float64(c.LineTime(many)) / many
+	return int(float64(t.Sub(w.origin))/one) - w.sent
+}
+
+// look is when to move bytes next.
+func (w *lane) look(c uart.Coding, now time.Time) time.Time {
+	t := w.end(c, 1)
+	if soonest := now.Add(tick); t.Before(soonest) {
+		t = soonest
+	}
+	if last := w.end(c, len(w.buf)); last.Before(t) {
+		t = last
+	}
+	return t
+}
+
+// start begins a run after a standstill: now, or when the last byte's stop bit is over.
+func (w *lane) start(c uart.Coding, now time.Time) {
+	start := w.end(c, 0)
+	if start.Before(now) {
+		start = now
+	}
+	w.moving, w.origin, w.sent = true, start, 0
+}
+
+// stop ends a run, with the bytes that have left; what follows is at another coding, or later.
+func (w *lane) stop(c uart.Coding) { w.moving, w.origin, w.sent = false, w.end(c, 0), 0 }
+
+// take removes n bytes that have left.
+func (w *lane) take(n int) {
+	w.sent += n
+	w.buf = append(w.buf[:0], w.buf[n:]...)
+}
+
+// room is how many bytes the other end of the line can still take.
+func (l *loop) room() int {
+	if l.device != nil {
+		return receiveLimit - len(l.back.buf)
+	}
+	return receiveLimit - len(l.rx.buf)
 }
 
 // held reports whether something keeps the transmitter from working.
 func (l *loop) held() bool {
-	if l.inForce.Control.Break == uart.LevelOn || len(l.rx.buf) >= receiveLimit {
+	if l.inForce.Control.Break == uart.LevelOn || l.room() <= 0 {
 		return true
 	}
 	switch l.inForce.Flow.Out {
@@ -105,37 +152,55 @@ func (l *loop) held() bool {
 	return false
 }
 
-// transmit starts or stops the transmitter as the state demands and moves what has left by now back to the receiver.
-// Called with mu held.
+// transmit starts or stops the transmitter as the state demands and moves what has left by now to the other end of the
+// line, and what the device there has sent to the receiver. Called with mu held.
 func (l *loop) transmit(now time.Time) {
-	if l.moving = l.moving && !l.held(); !l.moving {
-		if len(l.tx) == 0 || l.held() {
+	defer l.answer(now)
+	coding := l.inForce.Coding
+	if l.tx.moving = l.tx.moving && !l.held(); !l.tx.moving {
+		if len(l.tx.buf) == 0 || l.held() {
 			return
 		}
-		// It has stood still: a new run begins, now, or when the last byte's stop bit is over.
-		start := l.end(0)
-		if start.Before(now) {
-			start = now
-		}
-		l.moving, l.origin, l.sent = true, start, 0
+		l.tx.start(coding, now)
 	}
-	n := min(l.due(now.Add(early)), len(l.tx), receiveLimit-len(l.rx.buf))
+	n := min(l.tx.due(coding, now.Add(early)), len(l.tx.buf), l.room())
 	if n <= 0 {
 		return
 	}
-	end, data := l.end(n), l.tx[:n]
+	end, data := l.tx.end(coding, n), l.tx.buf[:n]
 	l.record(end, uart.Event{}, data)
-	l.sent += n
 	for i := range data {
-		data[i] &= byte(1<<l.inForce.Coding.DataBits - 1)
+		data[i] &= byte(1<<coding.DataBits - 1)
 	}
-	l.receive(uart.Event{}, data)
-	l.tx = append(l.tx[:0], l.tx[n:]...)
-	if len(l.tx) == 0 {
-		l.moving = false
+	if l.device != nil {
+		l.back.buf = l.device.hear(l.back.buf, data, coding)
+	} else {
+		l.receive(uart.Event{}, data)
+	}
+	l.tx.take(n)
+	if len(l.tx.buf) == 0 {
+		l.tx.moving = false
 		l.receive(lineEvent(emptied), nil)
 	} else if l.held() {
-		l.moving = false
+		l.tx.moving = false
+	}
+}
+
+// answer moves what the device at the other end has sent by now to the receiver. Called with mu held.
+func (l *loop) answer(now time.Time) {
+	coding := l.inForce.Coding
+	room := receiveLimit - len(l.rx.buf)
+	if l.back.moving = l.back.moving && room > 0; !l.back.moving {
+		if len(l.back.buf) == 0 || room <= 0 {
+			return
+		}
+		l.back.start(coding, now)
+	}
+	n := min(l.back.due(coding, now.Add(early)), len(l.back.buf), room)
+	if n > 0 {
+		l.receive(uart.Event{}, l.back.buf[:n])
+		l.back.take(n)
+		l.back.moving = len(l.back.buf) > 0 && n < room
 	}
 }
 
@@ -145,13 +210,14 @@ func (l *loop) Unsent() time.Duration {
 	defer l.mu.Unlock()
 	now := time.Now()
 	l.transmit(now)
+	n := len(l.tx.buf)
 	switch {
-	case len(l.tx) == 0:
+	case n == 0:
 		return 0
-	case !l.moving:
-		return max(1, l.inForce.Coding.LineTime(len(l.tx)))
+	case !l.tx.moving:
+		return max(1, l.inForce.Coding.LineTime(n))
 	}
-	return max(1, l.end(len(l.tx)).Sub(now))
+	return max(1, l.tx.end(l.inForce.Coding, n).Sub(now))
 }
 
 // inject does what the script says for now and before. Called with mu held.

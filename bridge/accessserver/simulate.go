@@ -63,7 +63,9 @@ func (l *Loopback) Observe(f func(Record)) {
 
 // Open connects a client: it returns a fresh UART and starts the clock of the injections. It fails only when ctx has
 // ended.
-func (l *Loopback) Open(ctx context.Context) (Device, error) {
+func (l *Loopback) Open(ctx context.Context) (Device, error) { return l.open(ctx, nil) }
+
+func (l *Loopback) open(ctx context.Context, device *reporter) (Device, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -77,7 +79,9 @@ func (l *Loopback) Open(ctx context.Context) (Device, error) {
 		ended:     make(chan struct{}),
 		lent:      make([]byte, receiveLimit),
 		opened:    now,
-		origin:    now,
+		tx:        lane{origin: now},
+		back:      lane{origin: now},
+		device:    device,
 		script:    l.Inject,
 		observers: observers,
 		inForce: uart.Event{
@@ -110,11 +114,10 @@ type loop struct {
 	modem   uart.ModemState
 	rx      stream[uart.Event]
 	script  []Injection // what is still to come
-	tx      []byte      // not sent yet
+	tx      lane        // the transmitter
+	back    lane        // what the device sends
+	device  *reporter   // what is at the other end of the line; nil: a loop plug
 	purges  int         // transmit purges so far: a Write that sees another number drops what it still holds
-	moving  bool        // the transmitter works: tx is not empty and nothing holds it
-	origin  time.Time   // since when it has sent bytes at this coding without a gap
-	sent    int         // bytes since origin
 	closed  bool
 }
 
@@ -141,7 +144,7 @@ func (l *loop) Write(p []byte) (n int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for before := l.purges; len(p) > 0; {
-		switch room := transmitLimit - len(l.tx); {
+		switch room := transmitLimit - len(l.tx.buf); {
 		case l.closed:
 			return n, uart.ErrClosed
 		case l.purges != before:
@@ -150,10 +153,10 @@ func (l *loop) Write(p []byte) (n int, err error) {
 			l.changed.Wait()
 		default:
 			room = min(room, len(p))
-			l.tx = append(l.tx, p[:room]...)
+			l.tx.buf = append(l.tx.buf, p[:room]...)
 			p = p[room:]
 			n += room
-			if !l.moving {
+			if !l.tx.moving {
 				l.transmit(time.Now())
 				l.look()
 			}
@@ -182,7 +185,8 @@ func (l *loop) apply(now time.Time, e uart.Event) {
 	l.transmit(now) // what is due left at the coding before
 	before := l.inForce
 	if coding := e.Coding.Over(before.Coding); coding != before.Coding {
-		l.moving, l.origin, l.sent = false, l.end(0), 0 // the byte in the shift register starts again
+		l.tx.stop(before.Coding) // the byte in the shift register starts again
+		l.back.stop(before.Coding)
 		l.inForce.Coding = coding
 	}
 	l.inForce.Flow = e.Flow.Over(before.Flow)
@@ -201,7 +205,7 @@ func (l *loop) apply(now time.Time, e uart.Event) {
 	wire(l.inForce.Control.DTR == uart.LevelOn, before.Control.DTR == uart.LevelOn, uart.DSR|uart.DCD|uart.RI)
 	l.setModem(modem)
 
-	if l.inForce.Control.Break == uart.LevelOn && before.Control.Break != uart.LevelOn {
+	if l.device == nil && l.inForce.Control.Break == uart.LevelOn && before.Control.Break != uart.LevelOn {
 		l.receive(lineEvent(uart.LineBreak), []byte{0})
 	}
 	l.transmit(now)
@@ -223,9 +227,9 @@ func (l *loop) Purge(p uart.Purge) error {
 	l.transmit(now) // what is due has left
 	if p&uart.PurgeTx != 0 {
 		l.purges++
-		if len(l.tx) > 0 {
-			l.tx = l.tx[:0]
-			l.moving = false
+		if len(l.tx.buf) > 0 {
+			l.tx.buf = l.tx.buf[:0]
+			l.tx.moving = false
 			l.receive(lineEvent(emptied), nil)
 		}
 	}

@@ -71,15 +71,16 @@ const helpServe = `telnetcpc serve - an access server
 
 Usage:
     telnetcpc serve [flags] DEVICE
-    telnetcpc serve [flags] --simulate loopback
+    telnetcpc serve [flags] --simulate loopback|reporter
 
 The server speaks RFC 2217. DEVICE is a serial port of this machine: /dev/ttyUSB0,
 a name below /dev/serial/by-id, COM3. It is opened for each client anew and then
 belongs to it alone; when it is unplugged the client is hung up, and the next one
 gets it when it is back. One client at a time.
 
-The simulated UART sends back what it gets, at the speed of its line coding. Its
-pins are wired RTS to CTS, and DTR to DSR, DCD and RI; a break comes back.
+The simulated UART works at the speed of its line coding. Its pins are wired RTS
+to CTS, and DTR to DSR, DCD and RI. loopback sends back what it gets, a break too;
+reporter answers each line with the line and the line coding: 07 with 07 4800 7E1.
 
 Whoever reaches the address can use the port: there is no password. Listen on an
 address of your own network only.
@@ -87,7 +88,7 @@ address of your own network only.
 Flags come first:
     --listen ADDR       where to listen (default 127.0.0.1:3696; :3696 is every
                         address of this machine)
-    --simulate loopback the simulated UART
+    --simulate WHAT     a simulated UART: loopback or reporter
     --inject FILE       make errors and line changes at given times; a line each:
                             at 500ms parity-error 0x41
                             at 1s break

@@ -79,8 +79,10 @@ func simulated(what, inject string) (served, error) {
 	switch what {
 	case "loopback":
 		s.config.Open = (&accessserver.Loopback{Inject: script}).Open
+	case "reporter":
+		s.config.Open = (&accessserver.Reporter{Loopback: accessserver.Loopback{Inject: script}}).Open
 	default:
-		return served{}, usagef("serve: --simulate %q: want loopback", what)
+		return served{}, usagef("serve: --simulate %q: want loopback or reporter", what)
 	}
 	return s, nil
 }
