@@ -152,7 +152,7 @@ func (p *port) withoutOwn(err error) {
 		return
 	}
 	p.warned = true
-	p.log.Warn("settings may be noticed late", "port", p.claim.path, "err", err)
+	p.log.Warn("settings may be noticed late", "device", p.name, "err", err)
 }
 
 // clear gives the next application a pty without the last one's leavings: bytes from the device that nobody read, and

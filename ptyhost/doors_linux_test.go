@@ -2,14 +2,12 @@ package ptyhost_test
 
 import (
 	"context"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -244,50 +242,6 @@ func TestExclusiveEnds(t *testing.T) {
 			t.Fatalf("got %v after the close", i)
 		}
 	}
-}
-
-// asNobody runs one test of this binary without privileges.
-func asNobody(t *testing.T, test string) {
-	t.Helper()
-	binary := publicBinary(t)
-	cmd := exec.Command(binary, "-test.run=^"+test+"$", "-test.v")
-	cmd.Env = append(os.Environ(), "PTYHOST_AS_NOBODY=1", "TMPDIR=/tmp")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("as nobody: %v\n%s", err, out)
-	}
-}
-
-// publicBinary is a copy of this binary that everybody may run.
-func publicBinary(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "ptyhost")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	from, err := os.Open("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer from.Close()
-	name := filepath.Join(dir, "ptyhost.test")
-	to, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(to, from); err != nil {
-		t.Fatal(err)
-	}
-	if err := to.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return name
 }
 
 // Output that ^S or tcflow has stopped when the last program went does not stop the next one.

@@ -113,7 +113,7 @@ func (p *port) look(fd int) (found, bool) {
 			return p.tell(now), true
 		}
 	}
-	n, _ := unix.Read(fd, p.buf) // EAGAIN: nothing; EIO: nothing, and nobody has the slave open
+	n := readMaster(fd, p.buf)
 	if _, changed := p.lookAtLatch(); changed && !p.late {
 		p.late, p.lateLeft = true, lateMost
 	}
@@ -130,6 +130,16 @@ func (p *port) look(fd int) (found, bool) {
 		return found{event: uart.Event{Kind: uart.KindClosed}}, true
 	}
 	return found{}, false
+}
+
+// readMaster returns how many bytes it has read; 0: there are none (EAGAIN), and maybe nobody has the slave open (EIO).
+func readMaster(fd int, buf []byte) int {
+	for {
+		n, err := unix.Read(fd, buf)
+		if err != unix.EINTR {
+			return max(n, 0)
+		}
+	}
 }
 
 // lookAtLatch looks under the lock: epoll holds the slave open while it asks it, and a probe must see it closed.
@@ -193,21 +203,23 @@ func (p *port) give(fd int, b []byte) (n int, over bool) {
 	}
 	for n < len(b) {
 		m, err := unix.Write(fd, b[n:])
-		if m <= 0 || err != nil {
-			break
+		if err != nil && err != unix.EINTR {
+			break // EAGAIN, or EIO: nobody has the slave open, which the watcher is about to say
 		}
-		n += m
+		n += max(m, 0)
 	}
 	return n, false
 }
 
-// end closes the device: Next and Write return, and nothing of it is used any more.
+// end closes the device: Next and Write return, and nothing of it is used any more. What start has not made is left out.
 func (p *port) end() {
 	p.mu.Lock()
 	p.ended = true // from here on the watcher leaves it alone
 	p.slave.close()
 	p.mu.Unlock()
 	leave(p)
-	_ = p.master.Close() // waits until the callbacks of Next and Write are over
+	if p.master != nil {
+		_ = p.master.Close() // waits until the callbacks of Next and Write are over
+	}
 	_ = unix.Close(p.latch.set)
 }

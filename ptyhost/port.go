@@ -44,8 +44,9 @@ func (p *port) Name() string { return p.name }
 // Retire implements uart.Port.
 func (p *port) Retire() error { return p.claim.release() }
 
-// Close implements uart.Port. The application's reads return end of file and its writes EIO, as on a USB adapter that was pulled
-// out. When it returns, no goroutine of this package uses the port any more. It must not be called from Urgent.
+// Close implements uart.Port. The application's reads return end of file and its writes EIO, as on a USB adapter that
+// was pulled out. When it returns, no goroutine of this package uses the port any more. It must not be called from
+// Urgent.
 func (p *port) Close() error {
 	p.closing.Do(func() {
 		p.closeErr = p.claim.release()
@@ -90,10 +91,10 @@ type remarks struct {
 func (p *port) remark(now remarks) {
 	if now.splitSpeed && !p.remarked.splitSpeed {
 		p.remarked.splitSpeed = true
-		p.log.Warn("input and output speed differ; the output speed counts", "port", p.claim.path)
+		p.log.Warn("input and output speed differ; the output speed counts", "device", p.name)
 	}
 	if now.bothFlows && !p.remarked.bothFlows {
 		p.remarked.bothFlows = true
-		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "port", p.claim.path)
+		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.name)
 	}
 }

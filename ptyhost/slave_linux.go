@@ -60,22 +60,22 @@ func (p *port) start(who access) (err error) {
 			break
 		}
 	}
+	if err == nil {
+		err = join(p)
+	}
+	if err == nil {
+		if err = os.Chmod(p.name, who.mode); err != nil {
+			err = fmt.Errorf("mode %o of %s: %w", who.mode, p.name, cause(err))
+		}
+	}
 	if err != nil {
-		_ = unix.Close(p.latch.set)
-		return err
-	}
-	if err := join(p); err != nil {
 		p.end()
-		return err
 	}
-	if err := os.Chmod(p.name, who.mode); err != nil {
-		p.end()
-		return fmt.Errorf("mode %o of %s: %w", who.mode, p.name, cause(err))
-	}
-	return nil
+	return err
 }
 
-// make makes a raw pty at 9600 8N1 which nobody but this user (and root) can open, and nobody has open.
+// make makes a raw pty at 9600 8N1 which nobody but this user (and root) can open, and nobody has open. What it has made
+// when it fails end closes.
 func (p *port) make(who access) error {
 	master, slave, err := pty.Open()
 	if err != nil {
@@ -84,32 +84,53 @@ func (p *port) make(who access) error {
 	defer master.Close()
 	defer slave.Close()
 	p.name = slave.Name()
-	// Until here devpts alone said who may open the slave: often a group (its options gid and mode).
-	if err := slave.Chmod(modeShut); err != nil {
-		return fmt.Errorf("mode of %s: %w", p.name, cause(err))
-	}
-	if err := who.give(slave); err != nil {
+	if err := p.takeMaster(master); err != nil {
 		return err
 	}
-	if err := p.takeMaster(master); err != nil {
+	if err := p.shut(slave, who); err != nil {
 		return err
 	}
 	_ = slave.Close()
 	if !nobodyHas(p.masterFD) {
 		_ = p.master.Close()
+		p.master = nil
 		return errOpenedEarly
 	}
 	if err := makeRaw(p.masterFD); err != nil {
-		_ = p.master.Close()
 		return fmt.Errorf("termios of %s: %w", p.name, err)
 	}
 	if p.slave, err = openOwn(p.masterFD); err != nil {
-		_ = p.master.Close()
 		return err
 	}
-	// What somebody wrote who came and went before the door was shut.
-	_ = unix.IoctlSetInt(p.masterFD, unix.TCFLSH, unix.TCIFLUSH)
+	p.drop()
 	return p.latch.add(p.slave.fd, p.slave.twin)
+}
+
+// shut leaves the slave to this user (and root) and gives it its owner and group. Before it devpts alone has said who
+// may open it: often a group (its options gid and mode).
+func (p *port) shut(slave *os.File, who access) error {
+	// pty.Open goes by the number to /dev/pts. In a container with the host's /dev/ptmx the number there is somebody
+	// else's terminal.
+	peer, err := openOwn(p.masterFD)
+	if err != nil {
+		return err
+	}
+	defer peer.close()
+	var named, real unix.Stat_t
+	if unix.Fstat(int(slave.Fd()), &named) != nil || unix.Fstat(peer.fd, &real) != nil || named.Dev != real.Dev || named.Ino != real.Ino {
+		return fmt.Errorf("/dev/ptmx and %s do not belong together (mount devpts on /dev/pts and link /dev/ptmx to pts/ptmx)", p.name)
+	}
+	if err := slave.Chmod(modeShut); err != nil {
+		return fmt.Errorf("mode of %s: %w", p.name, cause(err))
+	}
+	return who.give(slave)
+}
+
+// drop throws away what somebody wrote who came and went before the door was shut.
+func (p *port) drop() {
+	for readMaster(p.masterFD, p.buf) > 0 {
+	}
+	_ = unix.IoctlSetInt(p.slave.fd, unix.TCFLSH, unix.TCIOFLUSH)
 }
 
 // takeMaster makes p.master of what pty.Open returned: that one blocks, and neither a deadline nor Close would end a

@@ -46,6 +46,7 @@ type watcher struct {
 
 // watched is what the watcher keeps of a port.
 type watched struct {
+	joined  bool   // join counts it
 	id      int32  // in the epoll set
 	watch   int32  // of inotify
 	pending uint32 // inotify events that were read and not yet dealt with
@@ -69,18 +70,19 @@ func join(p *port) error {
 		}
 		shared.w = w
 	}
-	shared.n++ // leave takes it back, also where add fails
+	shared.n++
+	p.joined = true // leave takes it back, also where add fails
 	return shared.w.add(p)
 }
 
-// leave ends the watching of p, and the watcher with its last port. A port that join refused may leave too.
+// leave ends the watching of p, and the watcher with its last port. A port that has not joined may leave too.
 func leave(p *port) {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
-	w := shared.w
-	if w == nil {
+	if !p.joined {
 		return
 	}
+	w := shared.w
 	w.mu.Lock()
 	if p.watch != 0 {
 		delete(w.byWatch, p.watch)
@@ -149,7 +151,8 @@ func (w *watcher) watchSlave(p *port) error {
 	return nil
 }
 
-// run is the watcher's goroutine; see there.
+// run is the watcher's goroutine: see watcher for who starts and ends it. It waits for the epoll set, and for the time at
+// which a probe or a sweep is due.
 func (w *watcher) run() {
 	defer close(w.ended)
 	for {
