@@ -214,6 +214,9 @@ func (c *Client) open(ctx context.Context) error {
 // notInUse looks at the data that came with the agreement, before a session is made of it: bytes that the application
 // gave to such a session would be lost.
 func (c *Client) notInUse() error {
+	if c.pending.Command != 0 {
+		return nil // a command is next, no data
+	}
 	data, m := c.ahead()
 	c.putBack(data, m)
 	if bytes.HasPrefix(data, []byte(inUse)) {
