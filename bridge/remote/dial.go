@@ -121,12 +121,17 @@ func (r *Remote) connect(ctx context.Context) (net.Conn, *socket, error) {
 	}
 	tcp := conn.(*net.TCPConn)
 	sock := newSocket(tcp)
+	stream, err := newStream(tcp)
+	if err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("dial %s: %w", r.url.Address(), err)
+	}
 	if r.tls == nil {
-		return conn, sock, nil
+		return stream, sock, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	secure, err := handshake(ctx, tcp, r.tls)
+	secure, err := handshake(ctx, stream, r.tls)
 	if err != nil {
 		conn.Close()
 		return nil, nil, fmt.Errorf("%s: %w", r.url.Address(), err)
@@ -207,12 +212,12 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 // drawOut closes our half of a connection that has been silent: a web server then says that it got no request. What is
 // at the other end may be a machine tool, so nothing is sent to it.
 func drawOut(conn net.Conn) []byte {
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok || tcp.CloseWrite() != nil || tcp.SetReadDeadline(time.Now().Add(lastWords)) != nil {
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(time.Now().Add(lastWords)) != nil {
 		return nil
 	}
 	text := make([]byte, 64)
-	n, _ := tcp.Read(text) // its end, or its silence, is no answer
+	n, _ := conn.Read(text) // its end, or its silence, is no answer
 	return text[:n]
 }
 

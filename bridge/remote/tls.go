@@ -65,8 +65,8 @@ type secured struct {
 }
 
 // handshake makes a TLS connection of conn. Its errors say what a user can do; conn is then the caller's to close.
-func handshake(ctx context.Context, conn *net.TCPConn, c *tls.Config) (*secured, error) {
-	s := &secured{under: &under{TCPConn: conn}, shown: len(c.Certificates) > 0}
+func handshake(ctx context.Context, conn net.Conn, c *tls.Config) (*secured, error) {
+	s := &secured{under: &under{Conn: conn}, shown: len(c.Certificates) > 0}
 	c = c.Clone()
 	// It is called only when the server asks. What we have is sent also where the server names other signers: its
 	// refusal can be explained, its silence could not.
@@ -147,7 +147,7 @@ func (s *secured) Close() error {
 // under is the TCP connection below TLS. crypto/tls lets its Close wait 5 s for a peer whose window is closed; whoever
 // closes a session must not wait.
 type under struct {
-	*net.TCPConn
+	net.Conn
 	closing atomic.Bool // no deadline is later than goodbye any more
 }
 
@@ -155,11 +155,13 @@ func (u *under) SetWriteDeadline(t time.Time) error {
 	if soon := time.Now().Add(goodbye); u.closing.Load() && t.After(soon) {
 		t = soon
 	}
-	return u.TCPConn.SetWriteDeadline(t)
+	return u.Conn.SetWriteDeadline(t)
 }
 
 // Close sends FIN before it closes: with bytes unread, close alone would be a reset.
 func (u *under) Close() error {
-	_ = u.CloseWrite()
-	return u.TCPConn.Close()
+	if half, ok := u.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	return u.Conn.Close()
 }
