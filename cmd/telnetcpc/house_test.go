@@ -34,6 +34,7 @@ var importRules = []struct {
 	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/telnet"}, "it gets a connection and does not know who dialed it"},
 	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217"}, "it knows sockets, and no port"},
 	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217"}, "it is the far end and must not need the near one"},
+	{"bridge/listening", []string{"..."}, nil, "it reads the system's tables and knows no protocol"},
 	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/remote"}, "it is handed a Port and a remote: it knows no host, no protocol, no agent"},
 	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver"}, nil, "only cmd knows which hosts there are"},
 	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/..."}, "a port must not know that there is a network"},
@@ -48,7 +49,7 @@ var fileRules = []struct {
 }{
 	{"unsafe", hasOSSuffix, "what is unsafe belongs to one operating system, in a file that says which"},
 	{"golang.org/x/sys", hasOSSuffix, "a system call belongs in a file that says of which system"},
-	{"os/exec", isTest, "the agent runs no program; tests are free"},
+	{"os/exec", runsPrograms, "the agent runs no program; lsof tells who listens where no system call does; tests are free"},
 	{"crypto/tls", under("bridge/remote", "bridge/accessserver"), "TLS ends where a connection is made, so that nobody else can weaken it"},
 	{"go.bug.st/serial", only("bridge/accessserver/serial.go"), "one file knows the library, so that it can be replaced"},
 	{"github.com/urfave/cli", under("cmd"), "the command line is cmd's business"},
@@ -62,6 +63,11 @@ func hasOSSuffix(file string) bool { return osSuffix.MatchString(file) }
 // isTest is true for tests and for packages that exist for tests, as net/http/httptest does.
 func isTest(file string) bool {
 	return strings.HasSuffix(file, "_test.go") || strings.HasSuffix(path.Dir(file), "test")
+}
+
+// runsPrograms is true where a program is the point, and for tests.
+func runsPrograms(file string) bool {
+	return isTest(file) || file == "bridge/listening/listening_unix.go"
 }
 
 func under(dirs ...string) func(string) bool {
