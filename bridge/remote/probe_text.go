@@ -13,7 +13,7 @@ const textWidth = 80
 // WriteText writes the report for people: aligned, wrapped at 80 columns, ASCII alone.
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
-	paragraph(&b, "", capital(r.LooksLike)+".")
+	r.verdict(&b, "")
 	if r.AccessServer {
 		r.textFacts(&b)
 		r.textSettings(&b)
@@ -22,6 +22,18 @@ func (r *Report) WriteText(w io.Writer) error {
 	r.textDeviations(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// WriteVerdict writes only what the listener is, WriteText's first paragraph, each line behind the indent.
+func (r *Report) WriteVerdict(w io.Writer, indent string) error {
+	var b strings.Builder
+	r.verdict(&b, indent)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *Report) verdict(b *strings.Builder, indent string) {
+	paragraph(b, indent, capital(r.LooksLike)+".")
 }
 
 func (r *Report) textFacts(b *strings.Builder) {

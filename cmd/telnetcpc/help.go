@@ -7,7 +7,7 @@ const helpApp = `telnetcpc - a serial port here, a UART there
 Usage:
     telnetcpc attach [flags] PORT URL    make a serial port of a remote one
     telnetcpc serve [flags] DEVICE       let others have a serial port of this machine
-    telnetcpc probe [flags] URL          say what a listener is and can do
+    telnetcpc probe [flags] [URL]        say what a listener is and can do
     telnetcpc demo [flags]               see it work, with nothing plugged in
     telnetcpc version                    say which version this is
 
@@ -103,7 +103,7 @@ Examples:
 const helpProbe = `telnetcpc probe - say what a listener is and can do
 
 Usage:
-    telnetcpc probe [flags] URL
+    telnetcpc probe [flags] [URL]
 
 Connects as a client does, negotiates, asks what is in force, and prints what it
 found, with what is unusual and what that means. It changes no setting and sends
@@ -111,9 +111,12 @@ nothing to the device; as with any client, a server may open the device when
 somebody connects. URL as for attach: HOST or HOST:PORT; tcp:// and telnet:// are
 probed just the same. A raw port is told by 3 s of silence.
 
+Without a URL it says who listens on TCP port 3696 of this machine: address,
+process and user, and what each of them is.
+
 Flags come first:
     --json          print it for programs: one JSON document
-    --timeout D     give up after this long (default 10s)
+    --timeout D     give up after this long (default 10s), on each listener
     --thorough      ask for values and the signature even where the server has
                     shown nothing but COM-PORT-OPTION: some small servers take a
                     question for a setting, or die of it
@@ -121,10 +124,12 @@ Flags come first:
     --tls-insecure  for rfc2217+tls://, as for attach
 
 Exit status: 0 it is an access server, 1 it is something else, 2 wrong use,
-4 not reached.
+4 not reached. Without a URL: 0 one of them is an access server, 1 none is, or
+nobody listens, 2 wrong use.
 
-Example:
+Examples:
     telnetcpc probe 10.0.0.5:4001
+    telnetcpc probe
 `
 
 const helpDemo = `telnetcpc demo - see it work, with nothing plugged in

@@ -18,12 +18,19 @@ func probeCommand() *cli.Command {
 		&cli.BoolFlag{Name: "thorough"},
 	)
 	return command("probe", helpProbe, flags, func(c *cli.Context) error {
+		o := remote.ProbeOptions{Timeout: c.Duration("timeout"), Thorough: c.Bool("thorough")}
+		if o.Timeout <= 0 {
+			return usagef("--timeout %v: want a time above 0, as in 500ms or 10s", o.Timeout)
+		}
+		if c.NArg() == 0 {
+			if tlsOf(c) != (remote.TLS{}) {
+				return usagef("probe: the tls flags need a URL: rfc2217+tls://HOST (telnetcpc probe --help)")
+			}
+			return probeHere(c.Context, c.App.Writer, ianaPort, o, c.Bool("json"))
+		}
 		args, err := arguments(c, "URL")
 		if err != nil {
 			return err
-		}
-		if d := c.Duration("timeout"); d <= 0 {
-			return usagef("--timeout %v: want a time above 0, as in 500ms or 10s", d)
 		}
 		url, err := remote.Parse(args[0])
 		if err != nil {
@@ -33,7 +40,7 @@ func probeCommand() *cli.Command {
 		if err != nil {
 			return usageError{err}
 		}
-		return probe(c.Context, c.App.Writer, far, remote.ProbeOptions{Timeout: c.Duration("timeout"), Thorough: c.Bool("thorough")}, c.Bool("json"))
+		return probe(c.Context, c.App.Writer, far, o, c.Bool("json"))
 	})
 }
 
@@ -58,8 +65,13 @@ func printReport(w io.Writer, r *remote.Report, asJSON bool) error {
 	if !asJSON {
 		return r.WriteText(w)
 	}
+	return printJSON(w, r)
+}
+
+// printJSON prints one document for programs.
+func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(r)
+	return e.Encode(v)
 }

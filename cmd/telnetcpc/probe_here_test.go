@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/listening"
+	"telnetcpc/bridge/remote"
+)
+
+var generous = remote.ProbeOptions{Timeout: time.Minute}
+
+// listenHere listens in this process; its process is the one that must be found.
+func listenHere(t *testing.T, network, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil && strings.HasSuffix(network, "6") {
+		t.Skipf("no IPv6 here: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func portOfListener(l net.Listener) uint16 { return netip.MustParseAddrPort(l.Addr().String()).Port() }
+
+// serveOn is an access server until the test ends.
+func serveOn(t *testing.T, l net.Listener) {
+	t.Helper()
+	server := accessserver.New(accessserver.Config{
+		Open: (&accessserver.Loopback{}).Open, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- server.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// greetOn greets like an SSH server until the listener is closed.
+func greetOn(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n")
+		_ = conn.Close()
+	}
+}
+
+// here asks who listens, as text.
+func here(t *testing.T, port uint16) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	err := probeHere(t.Context(), &out, port, generous, false)
+	if err != nil && strings.Contains(err.Error(), "neither lsof nor sockstat") {
+		t.Skip(err)
+	}
+	return out.String(), err
+}
+
+func TestProbeHere(t *testing.T) {
+	for _, row := range []struct{ network, address, want string }{
+		{"tcp4", "127.0.0.1:0", "127.0.0.1"},
+		{"tcp6", "[::1]:0", "[::1]"},
+		{"tcp4", "0.0.0.0:0", "0.0.0.0"},
+		{"tcp6", "[::]:0", "[::]"},
+	} {
+		t.Run(row.network+" "+row.want, func(t *testing.T) {
+			l := listenHere(t, row.network, row.address)
+			serveOn(t, l)
+			got, err := here(t, portOfListener(l))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(got, "\n")
+			first := fmt.Sprintf("%s:%d: ", row.want, portOfListener(l))
+			if !strings.HasPrefix(lines[0], first) || !strings.Contains(lines[0], fmt.Sprintf(", pid %d, user ", os.Getpid())) {
+				t.Errorf("got %q, want %q and this process", lines[0], first)
+			}
+			want := []string{"    An RFC 2217 access server: telnetcpc, by its signature.", ""}
+			if strings.Join(lines[1:], "\n") != strings.Join(want, "\n") {
+				t.Errorf("got %q, want %q", lines[1:], want)
+			}
+		})
+	}
+}
+
+// One of two listeners is an access server: that is enough. Programs get all of it.
+func TestProbeHereJSON(t *testing.T) {
+	other := listenHere(t, "tcp6", "[::1]:0")
+	go greetOn(other)
+	port := portOfListener(other)
+	serveOn(t, listenHere(t, "tcp4", fmt.Sprintf("127.0.0.1:%d", port)))
+	if _, err := here(t, port); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := probeHere(t.Context(), &out, port, generous, true); err != nil {
+		t.Fatal(err)
+	}
+	var got []found
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 {
+		t.Fatalf("got %d listeners, want 2:\n%s", len(got), out.Bytes())
+	}
+	for i, want := range []struct {
+		address string
+		is      bool
+	}{{"127.0.0.1", true}, {"::1", false}} {
+		f := got[i]
+		if f.Address != want.address || f.Port != port || f.PID != os.Getpid() || f.Process == "" || f.User == "" || f.Error != "" {
+			t.Errorf("got %+v, want this process at %s", f, want.address)
+		}
+		if f.isAccessServer() != want.is {
+			t.Errorf("%s is an access server: %v, want %v", f.Address, f.isAccessServer(), want.is)
+		}
+	}
+}
+
+func TestProbeHereSomethingElse(t *testing.T) {
+	l := listenHere(t, "tcp4", "127.0.0.1:0")
+	go greetOn(l)
+	got, err := here(t, portOfListener(l))
+	if !errors.Is(err, remote.ErrNotAccessServer) || status(err) != exitFailed {
+		t.Errorf("got %v, want %v and status 1", err, remote.ErrNotAccessServer)
+	}
+	if !strings.Contains(got, "SSH") {
+		t.Errorf("got %q, want what it is", got)
+	}
+}
+
+func TestProbeHereNobody(t *testing.T) {
+	l := listenHere(t, "tcp4", "127.0.0.1:0")
+	port := portOfListener(l)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := here(t, port)
+	want := fmt.Sprintf("probe: nobody listens on TCP port %d of this machine (telnetcpc serve DEVICE makes an access server)", port)
+	if err == nil || err.Error() != want || got != "" {
+		t.Errorf("got %q and %v, want nothing and %q", got, err, want)
+	}
+}
+
+func TestProbeHereInterrupted(t *testing.T) {
+	l := listenHere(t, "tcp4", "127.0.0.1:0")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out bytes.Buffer
+	if err := probeHere(ctx, &out, portOfListener(l), generous, false); err == nil || out.Len() > 0 {
+		t.Errorf("got %q and %v, want nothing but an error", out.String(), err)
+	}
+}
+
+// A socket is probed once, whoever shares it; who is hidden behind another at the loopback address is not probed at all.
+func TestProbeEach(t *testing.T) {
+	l := listenHere(t, "tcp4", "127.0.0.1:0")
+	serveOn(t, l)
+	own := netip.MustParseAddrPort(l.Addr().String())
+	list, err := probeEach(t.Context(), []listening.Listener{
+		{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), own.Port()), PID: 7},
+		{Address: own, PID: 8, Process: "one\x1b[2J"},
+		{Address: own},
+	}, generous)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list[0].Report != nil || !strings.Contains(list[0].Error, "another listener") {
+		t.Errorf("got %+v, want it not probed: %v answers there", list[0], own)
+	}
+	if list[1].Report == nil || list[1].Report != list[2].Report {
+		t.Error("the two processes of one socket have two reports")
+	}
+	var out bytes.Buffer
+	if err := printFound(&out, list, false); err != nil {
+		t.Fatal(err)
+	}
+	hidden, port := listening.Hidden(), own.Port()
+	want := fmt.Sprintf(`0.0.0.0:%d: pid 7, name not visible (%s)
+    Not reached: from this machine, 127.0.0.1:%d is another listener (probe it from another machine).
+127.0.0.1:%d: one\x1b[2J, pid 8
+127.0.0.1:%d: process not visible (%s)
+    An RFC 2217 access server: telnetcpc, by its signature.
+`, port, hidden, port, port, port, hidden)
+	if out.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
+	}
+}
