@@ -9,6 +9,7 @@ Usage:
     telnetcpc serve [flags] DEVICE       let others have a serial port of this machine
     telnetcpc probe [flags] [URL]        say what a listener is and can do
     telnetcpc demo [flags]               see it work, with nothing plugged in
+    telnetcpc completion SHELL           print completion for bash, zsh or fish
     telnetcpc version                    say which version this is
 
     telnetcpc COMMAND --help says more of each.
@@ -148,6 +149,21 @@ Flags:
 
 Example:
     telnetcpc demo --once
+`
+
+const helpCompletion = `telnetcpc completion - print completion for a shell
+
+Usage:
+    telnetcpc completion bash|zsh|fish
+
+Prints a script with which the shell completes the commands and flags. Where it
+goes, so that it is there each time:
+    bash    in ~/.bashrc: source <(telnetcpc completion bash)
+    zsh     in ~/.zshrc, behind compinit: source <(telnetcpc completion zsh)
+    fish    in ~/.config/fish/config.fish: telnetcpc completion fish | source
+
+Example:
+    source <(telnetcpc completion bash)
 `
 
 const helpVersion = `telnetcpc version - say which version this is

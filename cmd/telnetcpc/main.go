@@ -50,8 +50,9 @@ func newApp() *cli.App {
 		Name:                  "telnetcpc",
 		HideVersion:           true,
 		HideHelpCommand:       true,
+		EnableBashCompletion:  true,
 		CustomAppHelpTemplate: helpApp,
-		Commands:              []*cli.Command{attachCommand(), serveCommand(), probeCommand(), demoCommand(), versionCommand()},
+		Commands:              []*cli.Command{attachCommand(), serveCommand(), probeCommand(), demoCommand(), completionCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return usagef("unknown command %q (telnetcpc --help lists them)", c.Args().First())
