@@ -2,9 +2,11 @@ package interop
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -30,6 +32,24 @@ func (k kind) stand(t *testing.T, a *agent, d *device) *line {
 	return app
 }
 
+// answer sends p from the device, and wants it at the port.
+func (k kind) answer(d *device, app *line, p []byte) error {
+	if k.piece > 0 {
+		for piece := range slices.Chunk(p, k.piece) {
+			if err := d.send(piece); err != nil {
+				return err
+			}
+			if err := app.expect(piece); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- d.send(p) }()
+	return errors.Join(app.expect(p), <-sent)
+}
+
 func TestTenMegabytesBothWays(t *testing.T) {
 	t.Parallel()
 	every(t, func(t *testing.T, k kind) {
@@ -39,8 +59,7 @@ func TestTenMegabytesBothWays(t *testing.T) {
 		both(t,
 			func() error { return app.send(up) },
 			func() error { return d.expect(up) },
-			func() error { return d.send(down) },
-			func() error { return app.expect(down) })
+			func() error { return k.answer(d, app, down) })
 	})
 }
 
@@ -53,8 +72,7 @@ func TestAwkwardBytes(t *testing.T) {
 		both(t,
 			func() error { return app.send(p) },
 			func() error { return d.expect(p) },
-			func() error { return d.send(p) },
-			func() error { return app.expect(p) })
+			func() error { return k.answer(d, app, p) })
 	})
 }
 
