@@ -74,11 +74,11 @@ func (r *run) peer(s *session, now time.Time) (time.Time, error) {
 		err := fmt.Errorf("%w: no acknowledgement for %v", errPeerDead, p.Waiting.Round(time.Second))
 		s.fail(err)
 		s.Close()
-		return now, r.lose(s, err, now)
+		return now, r.lose(s, now)
 	case p.Ended && st.ended:
 		// Seen twice: down had the time to read it, and stands in Port.Write.
 		s.fail(io.EOF)
-		return now, r.lose(s, io.EOF, now)
+		return now, r.lose(s, now)
 	}
 	st.ended = p.Ended
 	if r.unsent.sinceMark() > 0 {

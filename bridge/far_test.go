@@ -176,6 +176,9 @@ func (s *farSession) answerMark() {
 func (s *farSession) Unacked() int {
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
+	if s.closed { // as a closed socket
+		return -1
+	}
 	return s.unacked
 }
 

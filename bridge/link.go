@@ -12,15 +12,21 @@ import (
 // session is the present session with what up, down and Run share of it.
 type session struct {
 	remote.Session
-	suspended atomic.Bool           // the access server asked for no more data
-	cause     atomic.Pointer[error] // why it is lost; the first word counts
-	marks     atomic.Bool           // marks are still believed in: none stayed unanswered for markPatience
+	suspended atomic.Bool         // the access server asked for no more data
+	lost      atomic.Pointer[end] // the first word counts; nil: it stands
+	marks     atomic.Bool         // marks are still believed in: none stayed unanswered for markPatience
 }
 
-// fail says that the session is lost.
-func (s *session) fail(err error) { s.cause.CompareAndSwap(nil, &err) }
+// end is why a session is lost, and what TCP knew of it then: a closed socket knows nothing.
+type end struct {
+	cause   error
+	unacked int // as Session.Unacked
+}
 
-func (s *session) failed() bool { return s.cause.Load() != nil }
+// fail says that the session is lost. It comes before anybody closes the session because of that.
+func (s *session) fail(err error) { s.lost.CompareAndSwap(nil, &end{err, s.Unacked()}) }
+
+func (s *session) failed() bool { return s.lost.Load() != nil }
 
 // mark asks for a mark, where this peer answers marks.
 func (s *session) mark() bool { return s.marks.Load() && s.Mark() }

@@ -98,7 +98,7 @@ func (r *run) step(ctx context.Context, now time.Time) (due time.Time, err error
 		}
 	}
 	if s := r.link.current(); s != nil && s.failed() {
-		if err := r.lose(s, *s.cause.Load(), now); err != nil {
+		if err := r.lose(s, now); err != nil {
 			return due, err
 		}
 	}
@@ -219,12 +219,13 @@ func (r *run) stand(s *session, now time.Time) {
 	r.answerOpens(nil)
 }
 
-// lose takes a lost session out of the link and says what may be lost with it. down reads it to its end.
-func (r *run) lose(s *session, cause error, now time.Time) error {
+// lose takes a session that has failed out of the link and says what may be lost with it. down reads it to its end.
+func (r *run) lose(s *session, now time.Time) error {
 	st := &r.state
+	cause, unacked := s.lost.Load().cause, s.lost.Load().unacked
 	// What is inside a write that has not returned counts as given: the number must not be too small.
 	since := r.unsent.sinceMark() + r.writing.Load()
-	loss := Loss{Time: now, Cause: cause.Error(), Unacked: s.Unacked(), SinceMark: since, AtMost: since + r.unsent.held()}
+	loss := Loss{Time: now, Cause: cause.Error(), Unacked: unacked, SinceMark: since, AtMost: since + r.unsent.held()}
 	if errors.Is(cause, io.EOF) {
 		loss.Cause = "closed by the access server"
 	}
