@@ -122,7 +122,7 @@ func TestOrder(t *testing.T) {
 		p.AppPurge(uart.PurgeRx)
 		s.take(11)
 		synctest.Wait()
-		got := slices.DeleteFunc(s.said()[1:], func(w string) bool { return w == "settings 19200 7E" })
+		got := slices.DeleteFunc(s.said()[1:], func(w string) bool { return w == "settings 19200 7E?" })
 		want := []string{
 			"data one", "settings DTR on RTS off", "data two", "settings break on", "settings break off", "settings 9600",
 			"data three", "purge rx",
