@@ -205,6 +205,9 @@ func (r *run) stand(s *session, now time.Time) {
 	st.idle, st.closing, st.holdUntil, st.markSince = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	r.count.sessions.Add(1)
 	r.board.link(LinkUp)
+	r.modemMu.Lock() // before down has the session: what the server says comes after what was known
+	r.showModem(true)
+	r.modemMu.Unlock()
 	select {
 	case unread := <-r.next:
 		// The application has read nothing for the whole life of a session: it will never be read.
@@ -213,9 +216,6 @@ func (r *run) stand(s *session, now time.Time) {
 	default:
 	}
 	r.next <- s
-	r.modemMu.Lock()
-	r.showModem(true)
-	r.modemMu.Unlock()
 	r.answerOpens(nil)
 }
 
