@@ -50,11 +50,14 @@ func serve(t *testing.T, l net.Listener, dial func() net.Conn, inject ...accesss
 }
 
 func (f *far) start(l net.Listener, open func(context.Context) (accessserver.Device, error)) *far {
+	return f.startWith(l, accessserver.Config{Open: open})
+}
+
+func (f *far) startWith(l net.Listener, config accessserver.Config) *far {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := accessserver.New(accessserver.Config{
-		Open: open, Signature: "the far end",
-		Log: slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	config.Signature = "the far end"
+	config.Log = slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s := accessserver.New(config)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, l) }()
 	f.end = sync.OnceFunc(func() {

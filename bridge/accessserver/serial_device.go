@@ -154,7 +154,7 @@ func (d *serialDevice) Write(p []byte) (n int, err error) {
 	switch {
 	case d.closed.Load():
 		return n, uart.ErrClosed
-	case d.purges.Load() != before:
+	case d.purges.Load() != before, errors.Is(err, errStopped): // or it began when a purge was already counted
 		return len(p), nil
 	case err != nil:
 		return n, d.lost("write", err)
