@@ -39,7 +39,7 @@ func (w *watcher) tend(p *port, now time.Time) {
 		p.closes++
 		p.mu.Unlock()
 		p.poke()
-		_ = p.master.SetWriteDeadline(time.Unix(1, 0)) // a blocked Write has nobody to write to
+		p.wait.pokeWriter() // a blocked Write has nobody to write to
 	}
 }
 
@@ -66,7 +66,7 @@ func (w *watcher) look(p *port, now time.Time) (closed bool) {
 			p.gap = min(p.gap, bareGap)
 		}
 		switch {
-		case !p.open && (!nobody || hasBytes(p.masterFD)):
+		case !p.open && (!nobody || hasBytes(p.master)):
 			p.opened() // with bytes: and closed again, by somebody whom inotify has lost
 			if nobody {
 				p.again = now
@@ -91,16 +91,19 @@ func (p *port) opened() {
 // probe reports whether nobody but us has the slave open; the lock is held. What comes while it runs is in p.pending.
 func (w *watcher) probe(p *port) (nobody bool) {
 	exclusive := p.shareSlave()
+	if first := p.latch.look(); p.kept == 0 && p.differs() {
+		p.kept = first // what the latch knows of this change goes with the slave
+	}
 	p.slave.close()
 	w.drain()
 	early := p.pending // all of it is covered by the look that follows
 	p.pending = 0
-	nobody = nobodyHas(p.masterFD)
+	nobody = nobodyHas(p.master)
 	if nobody && p.hungUp {
-		p.hungUp = makeRaw(p.masterFD) != nil
+		p.hungUp = makeRaw(p.master) != nil
 	}
 	var err error
-	if p.slave, err = openOwn(p.masterFD); err == nil {
+	if p.slave, err = openOwn(p.master); err == nil {
 		err = w.watchSlave(p)
 	}
 	if err == nil {
@@ -165,4 +168,5 @@ func (p *port) clear() {
 	// TCOON alone undoes no ^S.
 	_ = unix.IoctlSetInt(p.slave.fd, unix.TCXONC, unix.TCOOFF)
 	_ = unix.IoctlSetInt(p.slave.fd, unix.TCXONC, unix.TCOON)
+	_ = p.latch.look() // both have left marks there that are not the next application's
 }

@@ -47,15 +47,11 @@ func (l latch) add(slave, twin int) error {
 	return nil
 }
 
-// look empties the latch, and returns what happened first (0: nothing) and whether the termios changed.
-func (l latch) look() (first notice, changed bool) {
+// look empties the latch, and returns what happened first; 0: nothing.
+func (l latch) look() notice {
 	var events [2]unix.EpollEvent
-	n, err := unix.EpollWait(l.set, events[:], 0)
-	if err != nil || n == 0 {
-		return 0, false
+	if epollWait(l.set, events[:]) == 0 {
+		return 0
 	}
-	for _, e := range events[:n] {
-		changed = changed || notice(e.Fd) == noticeChanged
-	}
-	return notice(events[0].Fd), changed
+	return notice(events[0].Fd)
 }

@@ -5,46 +5,56 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/uart"
 )
 
-// How Next and Write wait, and in which order Next tells what it finds.
-//
-// Both wait in Go's netpoller for the master. What the master does not announce (an open, a change of termios without
-// data) the watcher tells by poke: it ends the wait by a deadline in the past, and Next looks at everything anew.
+// In which order Next tells what it finds. How it waits is in wait_linux.go; what the master does not announce (an open,
+// a change of termios without data) the watcher tells by poke: it ends the wait, and Next looks at everything anew.
 //
 // Order: the kernel makes bytes readable by a worker, so they may come later than the notice of a change that was made
-// after them; a read of the master waits for that worker, so a read that finds nothing is the truth. The latch says
-// what came first. A change that came second is late: it is told when the master has nothing more to read.
+// after them; a read of the master waits for that worker, so a read that finds nothing is the truth. So each look reads
+// first, then asks the latch what came first and the termios what is new. A change that came before the bytes is told
+// before them, which are held for the following Next; one that came behind them is late: it is told when the master has
+// nothing more to read.
 
 const (
-	// readSize is the most that Next returns: what a pty's master gives in one read.
+	// readSize is what a pty's master gives in one read at most.
 	readSize = 4096
+	// readMore is how much the first read must give for further ones to follow before anything is handed out: bulk pays
+	// for each write to the session, single bytes pay for each read.
+	readMore = readSize / 2
+	// bufSize is the most that Next returns: more brings nothing.
+	bufSize = 3 * readSize
 	// lateMost bounds a late change: no more bytes than this can have been in the pty before it (22,048 measured).
 	lateMost = 32 << 10
 )
 
+// bufs are the buffers that Next lends. A port has one only while it has bytes: most ports are idle most of the time.
+var bufs = sync.Pool{New: func() any { return new([bufSize]byte) }}
+
 // device is the Linux half of a port.
 type device struct {
-	master   *os.File // non-blocking, in the netpoller
-	raw      syscall.RawConn
-	masterFD int // of master; used by the watcher only before end has closed it
-	latch    latch
+	master int // non-blocking; valid until end
+	wait   *waiter
+	latch  latch
 
 	// Only Next's.
-	buf                   []byte
-	late                  bool // a change of termios waits for the bytes before it
-	lateLeft              int  // for so many more bytes at most
+	buf                   *[bufSize]byte // lent, or nil
+	held                  []byte         // of buf: bytes that were read and not told, for a change came before them
+	late                  bool           // a change of termios waits for the bytes before it
+	lateLeft              int            // for so many more bytes at most
 	toldOpens, toldCloses uint64
+	found                 found // what the last look found
+
+	given given // only Write's
 
 	mu     sync.Mutex // over all below: the watcher's view, read by Next and Write; held over system calls that do not wait
 	slave  own
-	open   bool // somebody has the port open
+	kept   notice // what the latch had first when a probe took the own slave away
+	open   bool   // somebody has the port open
 	opens  uint64
 	closes uint64
 	told   settings // what Next returned last; Next alone writes it
@@ -59,20 +69,23 @@ type found struct {
 	event uart.Event
 }
 
+// given is one Write under way.
+type given struct {
+	p    []byte
+	n    int
+	over bool // nobody has the port open
+}
+
 // Next implements uart.Port.
 func (p *port) Next() ([]byte, uart.Event, error) {
 	for {
-		var f found
-		err := p.raw.Read(func(fd uintptr) (ok bool) {
-			f, ok = p.look(int(fd))
-			return ok
-		})
+		err := p.wait.read()
 		switch {
 		case err == nil:
-			return f.data, f.event, nil
+			return p.found.data, p.found.event, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			// Poked. Whoever pokes writes down why before he sets the deadline, so the next look finds it.
-			_ = p.master.SetReadDeadline(time.Time{})
+			// Poked. Whoever pokes writes down why before he does it, so the next look finds it.
+			p.wait.unpokeReader()
 		case p.isEnded():
 			return nil, uart.Event{}, uart.ErrClosed
 		default:
@@ -88,138 +101,172 @@ func (p *port) isEnded() bool {
 }
 
 // poke makes Next look anew.
-func (p *port) poke() { _ = p.master.SetReadDeadline(time.Unix(1, 0)) }
+func (p *port) poke() { p.wait.pokeReader() }
 
-// look returns the next thing that the application did, if there is one. It never waits.
-func (p *port) look(fd int) (found, bool) {
+// look puts the next thing that the application did into p.found and reports whether there was one. It never waits.
+func (p *port) look() bool {
 	p.mu.Lock()
 	opens, closes := p.opens, p.closes
 	p.mu.Unlock()
 
+	if len(p.held) > 0 {
+		p.found = found{data: p.held}
+		p.held = nil
+		return true
+	}
 	if p.toldOpens == p.toldCloses {
+		p.release()
 		if opens == p.toldOpens {
-			return found{}, false
+			return false
 		}
 		p.toldOpens++
-		return found{event: uart.Event{Kind: uart.KindOpened}}, true
+		p.found = found{event: uart.Event{Kind: uart.KindOpened}}
+		return true
 	}
-	if now, changed := p.changed(fd); changed {
-		if !p.late {
-			if first, _ := p.lookAtLatch(); first == noticeWrote {
-				p.late, p.lateLeft = true, lateMost
-			}
-		}
-		if !p.late || p.lateLeft <= 0 {
-			return p.tell(now), true
-		}
+	if n := p.readBytes(); n > 0 {
+		return p.gotBytes(n)
 	}
-	n := readMaster(fd, p.buf)
-	if _, changed := p.lookAtLatch(); changed && !p.late {
-		p.late, p.lateLeft = true, lateMost
-	}
-	if n > 0 {
-		p.lateLeft -= n
-		return found{data: p.buf[:n]}, true
-	}
-	if now, changed := p.changed(fd); changed {
-		return p.tell(now), true
-	}
+	p.release()
 	p.late = false
+	if now, changed := p.changed(); changed {
+		p.tell(now)
+		return true
+	}
 	if closes > p.toldCloses {
 		p.toldCloses++
-		return found{event: uart.Event{Kind: uart.KindClosed}}, true
+		p.found = found{event: uart.Event{Kind: uart.KindClosed}}
+		return true
 	}
-	return found{}, false
+	return false
 }
 
-// readMaster returns how many bytes it has read; 0: there are none (EAGAIN), and maybe nobody has the slave open (EIO).
-func readMaster(fd int, buf []byte) int {
+// readBytes reads into the buffer, more than once where much comes, and returns how much; 0: there is nothing.
+func (p *port) readBytes() (n int) {
+	if p.buf == nil {
+		p.buf = bufs.Get().(*[bufSize]byte)
+	}
 	for {
-		n, err := unix.Read(fd, buf)
-		if err != unix.EINTR {
-			return max(n, 0)
+		m := readMaster(p.master, p.buf[n:])
+		n += m
+		if m < readMore || len(p.buf)-n < readSize {
+			return n
 		}
 	}
+}
+
+// release gives the buffer back.
+func (p *port) release() {
+	if p.buf != nil {
+		bufs.Put(p.buf)
+		p.buf = nil
+	}
+}
+
+// gotBytes decides whether the n bytes that were read are told now, or a change before them.
+func (p *port) gotBytes(n int) bool {
+	first := p.lookAtLatch() // which also forgets the mark that our own read has left there
+	p.found = found{data: p.buf[:n]}
+	p.lateLeft -= n
+	now, changed := p.changed()
+	switch {
+	case !changed:
+		p.late = false
+	case p.late && p.lateLeft > 0:
+	case first == noticeWrote && !p.late:
+		p.late, p.lateLeft = true, lateMost
+	default:
+		p.late = false
+		p.held = p.found.data
+		p.tell(now)
+	}
+	return true
 }
 
 // lookAtLatch looks under the lock: epoll holds the slave open while it asks it, and a probe must see it closed.
-func (p *port) lookAtLatch() (first notice, changed bool) {
+func (p *port) lookAtLatch() (first notice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.latch.look()
+	first = p.latch.look()
+	if p.kept != 0 {
+		first, p.kept = p.kept, 0
+	}
+	return first
 }
 
 // changed reads the termios and reports whether it says something else than what was told last.
-func (p *port) changed(fd int) (settings, bool) {
-	t, err := getTermios(fd)
-	if err != nil {
+func (p *port) changed() (settings, bool) {
+	var t unix.Termios
+	if !readTermios(p.master, &t) {
 		return settings{}, false
 	}
-	now, said := decode(t)
+	now, said := decode(&t)
 	p.remark(said)
 	now = now.over(p.told)
 	return now, now != p.told
 }
 
 // tell makes now what was told last.
-func (p *port) tell(now settings) found {
-	p.late = false
+func (p *port) tell(now settings) {
 	p.mu.Lock()
 	p.told = now
 	p.mu.Unlock()
-	return found{event: now.event()}
+	p.found = found{event: now.event()}
 }
 
 // Write implements uart.Port.
 func (p *port) Write(b []byte) (n int, err error) {
-	for done := false; !done; {
-		err = p.raw.Write(func(fd uintptr) bool {
-			var m int
-			m, done = p.give(int(fd), b[n:])
-			n += m
-			done = done || n == len(b)
-			return done
-		})
+	p.given = given{p: b}
+	for {
+		err = p.wait.write()
+		n = p.given.n
 		switch {
 		case err == nil:
+			p.given.p = nil
+			if p.isEnded() && n < len(b) {
+				return n, uart.ErrClosed
+			}
+			return n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			_ = p.master.SetWriteDeadline(time.Time{}) // the last close: look again who has it open
+			p.wait.unpokeWriter() // the last close: look again who has it open
 		case p.isEnded():
 			return n, uart.ErrClosed
 		default:
 			return n, fmt.Errorf("port %s: write to the pty: %w", p.claim.path, err)
 		}
 	}
-	return n, nil
 }
 
-// give writes as much as fits, and is over where nobody has the port open. The lock makes the two one step: after a
-// last close the watcher empties the pty under it, so that the next application reads nothing stale.
-func (p *port) give(fd int, b []byte) (n int, over bool) {
+// give writes as much as fits, and is done where all is written or nobody has the port open. The lock makes the two one
+// step: after a last close the watcher empties the pty under it, so that the next application reads nothing stale.
+func (p *port) give() (done bool) {
+	g := &p.given
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.open {
-		return 0, true
+	if !p.open || p.ended {
+		return true
 	}
-	for n < len(b) {
-		m, err := unix.Write(fd, b[n:])
-		if err != nil && err != unix.EINTR {
-			break // EAGAIN, or EIO: nobody has the slave open, which the watcher is about to say
+	for g.n < len(g.p) {
+		m := writeMaster(p.master, g.p[g.n:])
+		if m == 0 {
+			return false
 		}
-		n += max(m, 0)
+		g.n += m
 	}
-	return n, false
+	return true
 }
 
-// end closes the device: Next and Write return, and nothing of it is used any more. What start has not made is left out.
+// end closes the device: Next and Write return, and nothing of it is used any more. It also ends what start has begun.
 func (p *port) end() {
 	p.mu.Lock()
 	p.ended = true // from here on the watcher leaves it alone
 	p.slave.close()
 	p.mu.Unlock()
 	leave(p)
-	if p.master != nil {
-		_ = p.master.Close() // waits until the callbacks of Next and Write are over
+	if p.wait != nil {
+		p.wait.close() // and waits until Next and Write have left it
+	}
+	if p.master >= 0 {
+		_ = unix.Close(p.master)
 	}
 	_ = unix.Close(p.latch.set)
 }

@@ -51,7 +51,7 @@ func (o *own) close() {
 
 // start makes the pty, gives it to whom it shall belong and begins to watch it; the mode opens the door last.
 func (p *port) start(who access) (err error) {
-	p.slave, p.told, p.buf = noOwn(), firstSettings(), make([]byte, readSize)
+	p.slave, p.told, p.master = noOwn(), firstSettings(), -1
 	if p.latch, err = newLatch(); err != nil {
 		return err
 	}
@@ -91,15 +91,16 @@ func (p *port) make(who access) error {
 		return err
 	}
 	_ = slave.Close()
-	if !nobodyHas(p.masterFD) {
-		_ = p.master.Close()
-		p.master = nil
+	if !nobodyHas(p.master) {
+		p.wait.close()
+		_ = unix.Close(p.master)
+		p.wait, p.master = nil, -1
 		return errOpenedEarly
 	}
-	if err := makeRaw(p.masterFD); err != nil {
+	if err := makeRaw(p.master); err != nil {
 		return fmt.Errorf("termios of %s: %w", p.name, err)
 	}
-	if p.slave, err = openOwn(p.masterFD); err != nil {
+	if p.slave, err = openOwn(p.master); err != nil {
 		return err
 	}
 	p.drop()
@@ -111,7 +112,7 @@ func (p *port) make(who access) error {
 func (p *port) shut(slave *os.File, who access) error {
 	// pty.Open goes by the number to /dev/pts. In a container with the host's /dev/ptmx the number there is somebody
 	// else's terminal.
-	peer, err := openOwn(p.masterFD)
+	peer, err := openOwn(p.master)
 	defer peer.close()
 	if err != nil && !errors.Is(err, unix.ENODEV) {
 		return err
@@ -129,7 +130,8 @@ func (p *port) shut(slave *os.File, who access) error {
 
 // drop throws away what somebody wrote who came and went before the door was shut.
 func (p *port) drop() {
-	for readMaster(p.masterFD, p.buf) > 0 {
+	var dropped [readSize]byte
+	for readMaster(p.master, dropped[:]) > 0 {
 	}
 	_ = unix.IoctlSetInt(p.slave.fd, unix.TCFLSH, unix.TCIOFLUSH)
 }
@@ -145,12 +147,9 @@ func (p *port) takeMaster(blocking *os.File) error {
 		_ = unix.Close(fd)
 		return fmt.Errorf("the pty's master: %w", err)
 	}
-	p.masterFD, p.master = fd, os.NewFile(uintptr(fd), "pty master of "+p.name)
-	if p.raw, err = p.master.SyscallConn(); err != nil {
-		_ = p.master.Close()
-		return fmt.Errorf("the pty's master: %w", err)
-	}
-	return nil
+	p.master = fd
+	p.wait, err = newWaiter(fd, p.look, p.give)
+	return err
 }
 
 // nobodyHas reports whether no process has the slave open.

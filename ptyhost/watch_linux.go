@@ -238,13 +238,19 @@ func (p *port) compare() {
 	if p.ended || !p.open {
 		return
 	}
-	t, err := getTermios(p.masterFD)
-	if err != nil {
-		return
-	}
-	if now, _ := decode(t); now.over(p.told) != p.told {
+	if p.differs() {
 		p.poke()
 	}
+}
+
+// differs reports whether the termios says something else than what Next told last; the lock is held.
+func (p *port) differs() bool {
+	t, err := getTermios(p.master)
+	if err != nil {
+		return false
+	}
+	now, _ := decode(t)
+	return now.over(p.told) != p.told
 }
 
 // drain reads everything that inotify has, and notes it at the ports.
