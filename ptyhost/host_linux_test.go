@@ -1,6 +1,7 @@
 package ptyhost_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -9,6 +10,11 @@ import (
 	"telnetcpc/ptyhost"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(agentPath); path != "" {
+		os.Exit(agentProcess(path))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestHost(t *testing.T) { uarttest.TestHost(t, ptyhost.New(), uarttest.TTY{}) }

@@ -89,9 +89,6 @@ func testBytes(b *bench) {
 // testOrderWithAnswers: a program that waits for each answer, as one that talks to a meter does, changes the settings
 // between its requests. Any host can keep this order.
 func testOrderWithAnswers(b *bench) {
-	if !b.host.Fidelity().Carries(uart.CarriesBaud) {
-		b.Skip("carries no change of settings")
-	}
 	b.start()
 	p := b.first()
 	for i := range 20 {
@@ -110,9 +107,6 @@ func testOrderWithAnswers(b *bench) {
 // testOrderInOneBreath: a program that waits for nothing. All of its changes and bytes arrive; in exact order where the
 // host claims that.
 func testOrderInOneBreath(b *bench) {
-	if !b.host.Fidelity().Carries(uart.CarriesBaud) {
-		b.Skip("carries no change of settings")
-	}
 	b.start()
 	p := b.first()
 	const rounds = 50
