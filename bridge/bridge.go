@@ -142,6 +142,7 @@ type run struct {
 	reading atomic.Pointer[session] // the session that down took last; for the end alone
 
 	opened  atomic.Bool   // up has seen the port opened and not closed again
+	visited atomic.Bool   // up has seen it opened; Run takes it back: a program that came and went wants a session too
 	holding atomic.Bool   // up waits for a link with bytes in hand
 	writing atomic.Uint64 // bytes inside Session.Write, given or not; for the upper bound of a loss
 	place   atomic.Uint64 // odd while up stands in Port.Next, and changed by every Next; for the close alone

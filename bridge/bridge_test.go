@@ -217,6 +217,46 @@ func TestOnOpenAndLinger(t *testing.T) {
 	})
 }
 
+// TestCameAndWent: a program that has opened, set and closed the port before Run has looked, as stty does, gets its
+// settings to the device all the same.
+func TestCameAndWent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{Linger: time.Minute}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		p.AppSet(coding("1200 7E1"))
+		p.AppClose()
+		synctest.Wait()
+		b.want(f.session(0), "settings 1200 7E1")
+		time.Sleep(59 * time.Second)
+		p.AppOpen()
+		p.AppClose()
+		time.Sleep(59 * time.Second) // the linger has begun anew
+		b.want(f.session(0), "settings 1200 7E1")
+		time.Sleep(2 * time.Second)
+		b.want(f.session(0), "settings 1200 7E1", "FIN")
+		b.end()
+	})
+}
+
+// TestCameAndWentInVain: nobody waits for that session, so one try is enough.
+func TestCameAndWentInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.refuse = errors.New("refused")
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		p.AppClose()
+		time.Sleep(time.Hour)
+		if _, dials := f.count(); dials != 1 {
+			t.Errorf("%d dials, want one", dials)
+		}
+		b.end()
+	})
+}
+
 func TestAlways(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()

@@ -103,8 +103,15 @@ func (r *run) step(ctx context.Context, now time.Time) (due time.Time, err error
 		}
 	}
 	sooner(r.closeClock(now))
-	wanted := r.policy.Connect == ConnectAlways || r.opened.Load() || r.holding.Load()
 	s := r.link.current()
+	wanted := r.policy.Connect == ConnectAlways || r.opened.Load() || r.holding.Load()
+	if r.visited.Load() && !wanted {
+		wanted = true
+		if s != nil { // it stands: linger counts from here
+			r.visited.Store(false)
+			sooner(now)
+		}
+	}
 	switch {
 	case s != nil:
 		t, err := r.peer(s, now)
@@ -168,6 +175,7 @@ func (r *run) settle(result dialResult, now time.Time) {
 	st := &r.state
 	st.dialing = false
 	st.hangUp()
+	r.visited.Store(false)
 	err := result.err
 	if err == nil {
 		s := &session{Session: result.session}

@@ -142,6 +142,7 @@ func (r *run) portOpened(e uart.Event) {
 			r.answerOpens(nil)
 		}
 	}
+	r.visited.Store(true)
 	r.opened.Store(true)
 	r.board.set(func(s *Snapshot) { s.Opened = true })
 	r.log.Info("port opened")
