@@ -51,22 +51,15 @@ type Decoder struct {
 // is a part of src, which is overwritten, or the decoder's until the following call. m is the command, or none. rest
 // is what is left of src, for the next call. Nothing is allocated but, once, the room for a subnegotiation.
 func (d *Decoder) Decode(src []byte) (data []byte, m Message, rest []byte) {
-	if d.state == inData && !d.NVT && bytes.IndexByte(src, byte(IAC)) < 0 {
-		return src, Message{}, nil
-	}
 	n := 0 // src[:n] is data
 	for i := 0; i < len(src); {
+		if d.state == inData && !d.NVT {
+			n, i = d.transparent(src, n, i)
+			continue
+		}
 		c := src[i]
 		switch {
 		case d.state == inData:
-			if i == n && !d.NVT { // all so far stays where it is
-				k := bytes.IndexByte(src[i:], byte(IAC))
-				if k < 0 {
-					return src, Message{}, nil
-				}
-				i, n = i+k, n+k
-				c = byte(IAC)
-			}
 			i++
 			if c == byte(IAC) {
 				d.state = afterIAC
@@ -94,6 +87,30 @@ func (d *Decoder) Decode(src []byte) (data []byte, m Message, rest []byte) {
 		}
 	}
 	return src[:n], Message{}, nil
+}
+
+// transparent moves data from src[i:] to src[n:], up to and including an IAC that may begin a command, and returns where
+// the two stand then. It moves stretches, not bytes: in random data every 256th byte is a 255.
+func (d *Decoder) transparent(src []byte, n, i int) (int, int) {
+	d.cr = false
+	for !d.SingleFF && i+1 < len(src) && src[i] == byte(IAC) && src[i+1] == byte(IAC) {
+		src[n] = byte(IAC)
+		n, i = n+1, i+2
+	}
+	k := bytes.IndexByte(src[i:], byte(IAC))
+	if k < 0 {
+		k = len(src) - i
+	} else {
+		d.state = afterIAC
+	}
+	if i != n { // else all so far stays where it is
+		copy(src[n:], src[i:i+k])
+	}
+	n, i = n+k, i+k
+	if d.state == afterIAC {
+		i++
+	}
+	return n, i
 }
 
 // put puts one byte of data at the beginning of to and returns how many it put: none for the NUL behind a CR.
