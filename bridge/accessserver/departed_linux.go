@@ -9,11 +9,8 @@ import (
 // departed reports whether the client has closed the connection, or TCP has given it up. It looks and does not read:
 // where the device takes nothing, the client's FIN stands behind bytes that nobody can read. It never blocks.
 func departed(conn net.Conn) bool {
-	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
-		conn = over.NetConn()
-	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
+	tcp := tcpOf(conn)
+	if tcp == nil {
 		return false
 	}
 	raw, err := tcp.SyscallConn()

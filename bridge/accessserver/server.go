@@ -36,6 +36,9 @@ type Config struct {
 	// Present is nil as long as Open has a chance; it does not touch the UART. A client that comes while it has none is
 	// told why before anything is agreed, so that it keeps its bytes. nil: there is always one.
 	Present func() error
+	// Watchers is how many clients may watch while another owns the UART: they see what comes from it. Who is one too
+	// many is refused; 0: everybody but the owner is.
+	Watchers int
 	// Signature is what a client is told that asks who this is; empty: telnetcpc.
 	Signature string
 	Log       *slog.Logger // nil: slog.Default()
@@ -48,11 +51,13 @@ type Server struct {
 
 	owned    chan struct{} // one slot: who has put something in owns the device
 	visitors chan struct{} // a slot for each connection that does not
+	watchers chan struct{} // a slot for each of those that watch
+	gallery  gallery
 
 	refused string // why the UART could not be opened, the last time; the owner's alone
 
 	mu    sync.Mutex // over owner
-	owner string     // the owner's address, for those who are refused
+	owner owner      // who owns the device, or did last
 }
 
 // New returns a server that does nothing until Serve.
@@ -60,7 +65,10 @@ func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	return &Server{cfg: cfg, log: cfg.Log, owned: make(chan struct{}, 1), visitors: make(chan struct{}, visitorsMost)}
+	return &Server{
+		cfg: cfg, log: cfg.Log,
+		owned: make(chan struct{}, 1), visitors: make(chan struct{}, visitorsMost), watchers: make(chan struct{}, cfg.Watchers),
+	}
 }
 
 // Serve accepts clients until the context ends (nil) or the listener is closed by somebody else. It closes the
@@ -103,43 +111,68 @@ func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Co
 		_ = conn.Close()
 		return
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		// A failure leaves the system's keepalive of two hours: no reason to send anybody away.
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
-			Enable: true, Idle: keepaliveIdle, Interval: keepaliveInterval, Count: keepaliveCount,
-		})
+	if tcp := tcpOf(conn); tcp != nil {
+		keepAlive(tcp)
 	}
 	clients.Go(func() {
 		defer conn.Close()
-		owns := s.claim(ctx, conn.RemoteAddr().String())
-		if owns {
+		ctx, hangUp := context.WithCancelCause(ctx)
+		defer hangUp(nil)
+		if s.claim(ctx, &owner{conn, hangUp}) {
 			<-s.visitors
 			defer s.release()
 			s.serve(ctx, conn)
 			return
 		}
 		defer func() { <-s.visitors }()
-		if ctx.Err() == nil {
-			s.refuse(ctx, conn)
-		}
+		s.second(ctx, conn)
 	})
 }
 
-// claim waits for the device, and reports whether the client owns it now.
-func (s *Server) claim(ctx context.Context, client string) bool {
+// second is the life of a client that does not own the device.
+func (s *Server) second(ctx context.Context, conn net.Conn) {
+	select {
+	case s.watchers <- struct{}{}:
+		defer func() { <-s.watchers }()
+		s.watch(ctx, conn)
+	default:
+		if ctx.Err() == nil {
+			s.refuse(ctx, conn)
+		}
+	}
+}
+
+// claim waits for the device, and reports whether the client owns it now. Meanwhile it finds out whether the owner
+// lives.
+func (s *Server) claim(ctx context.Context, client *owner) bool {
+	s.mu.Lock()
+	before := s.owner
+	s.mu.Unlock()
+	asking, enough := context.WithCancel(ctx)
+	defer enough()
+	free := make(chan bool, 1)
+	go func() { free <- before.inquire(asking, client.conn) }() // ends with asking
 	patience := time.NewTimer(handover)
 	defer patience.Stop()
-	select {
-	case s.owned <- struct{}{}:
-	case <-patience.C:
-		return false
-	case <-ctx.Done():
-		return false
+	for waits := 2; waits > 0; {
+		select {
+		case s.owned <- struct{}{}:
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.owner = *client
+			return true
+		case soon := <-free:
+			if waits--; soon {
+				waits = 1
+				patience.Reset(handover)
+			}
+		case <-patience.C:
+			waits--
+		case <-ctx.Done():
+			return false
+		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.owner = client
-	return true
+	return false
 }
 
 func (s *Server) release() { <-s.owned }
@@ -148,7 +181,7 @@ func (s *Server) release() { <-s.owned }
 // words are ser2net's, for there are clients that know them.
 func (s *Server) refuse(ctx context.Context, conn net.Conn) {
 	s.mu.Lock()
-	owner := s.owner
+	owner := s.owner.conn.RemoteAddr().String()
 	s.mu.Unlock()
 	s.log.Info("client refused: the port is in use", "client", conn.RemoteAddr().String(), "owner", owner)
 	dismiss(ctx, conn, "Port already in use by "+owner)
@@ -194,7 +227,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	}
 	s.refused = ""
 	log.Info("client connected")
-	newSession(conn, client, device, log).run(ctx)
+	newSession(conn, client, device, &s.gallery, log).run(ctx)
 }
 
 // notOpened sends a client away because the UART is not there. The log has it once: clients come again and again.

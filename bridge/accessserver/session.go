@@ -45,6 +45,7 @@ type session struct {
 	conn   net.Conn
 	client *rfc2217.Server
 	device Device
+	watch  *gallery
 	log    *slog.Logger
 
 	ended    context.Context         // ends with the server's context, or by fail: at once, whatever waits
@@ -58,8 +59,8 @@ type session struct {
 	up, down atomic.Uint64 // bytes given to the device and to the client; up shows whether the device still takes some
 }
 
-func newSession(conn net.Conn, client *rfc2217.Server, device Device, log *slog.Logger) *session {
-	return &session{conn: conn, client: client, device: device, log: log, gone: make(chan struct{})}
+func newSession(conn net.Conn, client *rfc2217.Server, device Device, watch *gallery, log *slog.Logger) *session {
+	return &session{conn: conn, client: client, device: device, watch: watch, log: log, gone: make(chan struct{})}
 }
 
 // run is the session from the agreement to its end. It closes the client and the device.
@@ -101,6 +102,8 @@ func (s *session) report(ctx context.Context, err error) {
 	log := s.log.With("up", s.up.Load(), "down", s.down.Load())
 	cause := context.Cause(s.ended)
 	switch {
+	case errors.Is(cause, errReplaced):
+		log.Warn("client hung up", "err", cause)
 	case ctx.Err() != nil:
 		log.Info("client hung up: the server ends")
 	case errors.Is(cause, rfc2217.ErrProtocol):
@@ -123,6 +126,7 @@ func (s *session) carryUp() error {
 		return nil
 	}
 	s.coding = inForce.Coding
+	s.watch.set(inForce)
 	for {
 		p, e, err := s.client.Next()
 		if errors.Is(err, rfc2217.ErrProtocol) {
@@ -183,6 +187,7 @@ func (s *session) apply(e uart.Event) error {
 		return err
 	}
 	s.coding = inForce.Coding
+	s.watch.set(inForce)
 	s.log.Debug("settings", "asked", described(e), "coding", inForce.Coding.String(), "flow", inForce.Flow.String(),
 		"lines", inForce.Control.String())
 	return s.client.Answer(inForce)
@@ -199,12 +204,17 @@ func described(e uart.Event) string {
 // carryDown is the way from the device. It goes on without the client, dropping, because a device that is not read may
 // not send either. Its error is why the connection failed.
 func (s *session) carryDown() error {
-	lost := s.client.Modem(s.device.Modem()) // at once: clients wait for it
+	modem := s.device.Modem()
+	s.watch.show(nil, uart.Event{Kind: uart.KindModem, Modem: modem})
+	lost := s.client.Modem(modem) // at once: clients wait for it
 	for {
 		if lost != nil {
 			s.leave()
 		}
 		p, e, err := s.device.Next()
+		if err == nil {
+			s.watch.show(p, e)
+		}
 		switch {
 		case errors.Is(err, uart.ErrClosed):
 			return lost

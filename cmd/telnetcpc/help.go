@@ -77,7 +77,8 @@ Usage:
 The server speaks RFC 2217. DEVICE is a serial port of this machine: /dev/ttyUSB0,
 a name below /dev/serial/by-id, COM3. It is opened for each client anew and then
 belongs to it alone; when it is unplugged the client is hung up, and the next one
-gets it when it is back. One client at a time.
+gets it when it is back. One client at a time; one that is dead gives way to the
+next from the same address.
 
 The simulated UART works at the speed of its line coding. Its pins are wired RTS
 to CTS, and DTR to DSR, DCD and RI. loopback sends back what it gets, a break too;
@@ -89,6 +90,8 @@ address of your own network only.
 Flags come first:
     --listen ADDR       where to listen (default 127.0.0.1:3696; :3696 is every
                         address of this machine)
+    --watchers N        let N more clients see what comes from the device; they
+                        cannot write or set anything (default 0: they are refused)
     --simulate WHAT     a simulated UART: loopback or reporter
     --inject FILE       make errors and line changes at given times; a line each:
                             at 500ms parity-error 0x41

@@ -17,17 +17,25 @@ import (
 // defaultListen is where an access server listens: IANA's port for telnetcpcd, this machine only.
 const defaultListen = "127.0.0.1:3696"
 
+// watchersMost is how many may watch: each costs memory, and none is needed more often.
+const watchersMost = 100
+
 func serveCommand() *cli.Command {
 	flags := []cli.Flag{
 		&cli.StringFlag{Name: "listen", Value: defaultListen},
 		&cli.StringFlag{Name: "simulate"},
 		&cli.StringFlag{Name: "inject"},
+		&cli.IntFlag{Name: "watchers"},
 		&cli.BoolFlag{Name: "v"},
 	}
 	return command("serve", helpServe, flags, func(c *cli.Context) error {
 		what, err := toServe(c)
 		if err != nil {
 			return err
+		}
+		what.config.Watchers = c.Int("watchers")
+		if n := what.config.Watchers; n < 0 || n > watchersMost {
+			return usagef("serve: --watchers %d: want 0 to %d", n, watchersMost)
 		}
 		return serve(c.Context, c.String("listen"), what, c.Bool("v"))
 	})

@@ -1,0 +1,78 @@
+package accessserver_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/uart"
+)
+
+// deafen has the client's kernel drop everything that comes for it, without a word, and say nothing itself: to the server
+// its machine is gone.
+func deafen(t *testing.T, conn net.Conn) {
+	t.Helper()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the client has nothing to repeat", func() bool {
+		unacked := 0
+		_ = raw.Control(func(fd uintptr) { unacked, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+		return err == nil && unacked == 0
+	})
+	nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // keep 0 bytes of each segment (socket(7), SO_ATTACH_FILTER)
+	outer := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
+	})
+	if outer != nil || err != nil {
+		t.Fatalf("SO_ATTACH_FILTER: %v, %v", outer, err)
+	}
+}
+
+// A client whose machine has gone without a word gives its place to the next one from its address, whether the server
+// had nothing to say to it or bytes under way.
+func TestDeadOwnerIsReplaced(t *testing.T) {
+	for _, tt := range []struct{ name, inject string }{{"idle", ""}, {"with bytes under way", `at 500ms data "anybody there?"`}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			script, err := accessserver.ParseInject(tt.name, strings.NewReader(tt.inject))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := overTCP(t, script...)
+			conn := f.dial()
+			dead, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.says("client connected")
+			deafen(t, conn)
+			next := f.connect(rfc2217.Config{})
+			next.set(uart.Event{Coding: fast.Coding})
+			next.send("mine now")
+			next.sees("mine now")
+			f.says("client hung up", "its address has come again")
+			_ = dead.Close()
+		})
+	}
+}
+
+// A client that is stopped, and reads nothing, lives: its kernel answers.
+func TestLivingOwnerStays(t *testing.T) {
+	t.Parallel()
+	f := overTCP(t)
+	lives, err := rfc2217.Open(t.Context(), f.dial(), rfc2217.Config{}) // nobody reads it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lives.Close()
+	f.says("client connected")
+	for range 3 {
+		f.refuses()
+	}
+}

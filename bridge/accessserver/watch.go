@@ -1,0 +1,176 @@
+package accessserver
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/uart"
+)
+
+// watchLimit is how many bytes wait for a watcher before it loses some.
+const watchLimit = 256 << 10
+
+// gallery is where watchers stand: they see what comes from the device, and what is in force. Nothing that they do, or
+// do not do, holds anybody up. The zero value is empty.
+type gallery struct {
+	mu       sync.Mutex // over everything below, and over all of each watcher; held over no I/O
+	inForce  uart.Event
+	modem    uart.ModemState
+	watchers []*watcher
+}
+
+// watcher is a client that only looks.
+type watcher struct {
+	g       *gallery
+	changed sync.Cond
+	seen    stream[uart.Event]
+	lost    uint64 // bytes and events that did not fit
+	over    bool
+}
+
+// enter lets a watcher in; it sees what comes from now on.
+func (g *gallery) enter() *watcher {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w := &watcher{g: g}
+	w.changed.L = &g.mu
+	g.watchers = append(g.watchers, w)
+	return w
+}
+
+// leave wakes next for good, and returns what was lost.
+func (w *watcher) leave() (lost uint64) {
+	w.g.mu.Lock()
+	defer w.g.mu.Unlock()
+	w.over = true
+	w.g.watchers = slices.DeleteFunc(w.g.watchers, func(other *watcher) bool { return other == w })
+	w.changed.Broadcast()
+	return w.lost
+}
+
+// next waits for what comes first; false: the watcher has left.
+func (w *watcher) next(dst []byte) (n int, e uart.Event, ok bool) {
+	w.g.mu.Lock()
+	defer w.g.mu.Unlock()
+	for w.seen.empty() && !w.over {
+		w.changed.Wait()
+	}
+	if w.over {
+		return 0, e, false
+	}
+	n, e = w.seen.next(dst)
+	return n, e, true
+}
+
+// show shows what came from the device: bytes, or one event.
+func (g *gallery) show(p []byte, e uart.Event) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e.Kind == uart.KindModem {
+		g.modem = e.Modem
+	}
+	for _, w := range g.watchers {
+		switch {
+		case e.Kind != uart.KindData && len(w.seen.marks) < eventLimit:
+			w.seen.add(e)
+		case e.Kind != uart.KindData:
+			w.lost++
+		default:
+			room := min(len(p), watchLimit-len(w.seen.buf))
+			w.seen.write(p[:room])
+			w.lost += uint64(len(p) - room)
+		}
+		w.changed.Broadcast()
+	}
+}
+
+// set notes what is in force.
+func (g *gallery) set(inForce uart.Event) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inForce = inForce
+}
+
+func (g *gallery) state() (inForce uart.Event, modem uart.ModemState) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.inForce, g.modem
+}
+
+// watch is the life of a client that only looks. It outlives owners: between them it sees nothing.
+func (s *Server) watch(ctx context.Context, conn net.Conn) {
+	log := s.log.With("client", conn.RemoteAddr().String())
+	client, err := rfc2217.Accept(ctx, conn, rfc2217.ServerConfig{Signature: s.cfg.Signature})
+	if err != nil {
+		if ctx.Err() == nil {
+			s.notAccepted(log, conn, err)
+		}
+		return
+	}
+	log.Info("watcher connected: it sees what comes from the device, and cannot write or set anything")
+	w := s.gallery.enter()
+	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
+	defer stop()
+	var ways errgroup.Group
+	ways.Go(func() error { // ends with the connection
+		defer w.leave()
+		return s.humour(log, client)
+	})
+	ways.Go(func() error { // ends when humour does, or with the connection
+		defer func() { _ = client.Close() }()
+		return s.narrate(client, w)
+	})
+	_ = ways.Wait() // a watcher that goes away may do so in any manner
+	log.Info("watcher left", "lost", w.leave())
+}
+
+// humour answers a watcher with what is in force and drops what it sends.
+func (s *Server) humour(log *slog.Logger, client *rfc2217.Server) error {
+	told := false
+	for {
+		_, e, err := client.Next()
+		if err != nil {
+			return err
+		}
+		inForce, _ := s.gallery.state()
+		switch e.Kind {
+		case uart.KindData:
+			if !told {
+				told = true
+				log.Warn("watcher writes: its bytes are dropped")
+			}
+		default:
+			if err := client.Answer(inForce); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// narrate tells a watcher what comes from the device.
+func (s *Server) narrate(client *rfc2217.Server, w *watcher) error {
+	_, modem := s.gallery.state()
+	err := client.Modem(modem)
+	buf := make([]byte, pieceMost)
+	for err == nil {
+		n, e, ok := w.next(buf)
+		if !ok {
+			return nil
+		}
+		switch e.Kind {
+		case uart.KindModem:
+			err = client.Modem(e.Modem)
+		case uart.KindLine:
+			err = client.Line(e.Line)
+		default:
+			_, err = client.Write(buf[:n])
+		}
+	}
+	return err
+}
