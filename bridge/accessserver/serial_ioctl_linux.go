@@ -47,7 +47,7 @@ func (t *linuxTTY) setTermios(c uart.Coding, f uart.Flow) (uart.Coding, uart.Flo
 		return c, f, err
 	}
 	before := *tio
-	encode(tio, c, f)
+	encode(tio, c, f, t.can.marks)
 	err = t.control(func(fd int) error { return unix.IoctlSetTermios(fd, unix.TCSETS2, tio) })
 	if err == nil {
 		tio, err = t.termios()
@@ -66,9 +66,11 @@ var dataSizes = [...]uint32{unix.CS5, unix.CS6, unix.CS7, unix.CS8}
 
 // encode writes a coding and a flow control into a termios, with everything else that a port needs. What Linux cannot do
 // (1.5 stop bits but with 5 data bits, DCD, DSR and DTR as flow control) is left as it is.
-func encode(tio *unix.Termios, c uart.Coding, f uart.Flow) {
-	// Errors and breaks are marked in the data; INPCK looks for parity errors.
-	tio.Iflag = tio.Iflag&(unix.IXON|unix.IXOFF) | unix.PARMRK | unix.INPCK
+func encode(tio *unix.Termios, c uart.Coding, f uart.Flow, marks bool) {
+	tio.Iflag &= unix.IXON | unix.IXOFF
+	if marks {
+		tio.Iflag |= unix.PARMRK | unix.INPCK // errors and breaks stand in the data; INPCK looks for parity errors
+	}
 	tio.Oflag, tio.Lflag = 0, 0
 	tio.Cc[unix.VMIN], tio.Cc[unix.VTIME] = 1, 0
 	tio.Cc[unix.VSTART], tio.Cc[unix.VSTOP] = 0x11, 0x13

@@ -76,11 +76,12 @@ func (t *linuxTTY) take(path string) error {
 
 // look finds out what the driver can do.
 func (t *linuxTTY) look() {
-	t.can.marks = true
 	_, err := t.lines()
 	t.hasLines = err == nil
 	_, err = t.serialCounts()
 	t.hasCounts = err == nil
+	// A pty has no errors to mark, and whoever holds its other end may undo PARMRK.
+	t.can.marks = t.hasLines || t.hasCounts
 	_, err = t.lineStatus()
 	t.hasLSR = err == nil
 	switch {

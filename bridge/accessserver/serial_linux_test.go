@@ -108,12 +108,17 @@ func (p *plug) open() accessserver.Device {
 	return d
 }
 
-// ways are the two by which a port is opened: Linux's own, and the one of the systems that have none.
+// ways are those by which a port is opened: Linux's own, as for a pty and as for a UART, and the one of the systems that
+// have none.
 func ways(t *testing.T, f func(t *testing.T, open func(p *plug) *bench)) {
 	for _, way := range []struct {
 		name string
 		open func(*accessserver.Serial, context.Context) (accessserver.Device, error)
-	}{{"own", (*accessserver.Serial).Open}, {"packaged", (*accessserver.Serial).OpenPackaged}} {
+	}{
+		{"own", (*accessserver.Serial).Open},
+		{"own with marks", (*accessserver.Serial).OpenMarked},
+		{"packaged", (*accessserver.Serial).OpenPackaged},
+	} {
 		t.Run(way.name, func(t *testing.T) {
 			f(t, func(p *plug) *bench {
 				t.Helper()
