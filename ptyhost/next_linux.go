@@ -45,6 +45,7 @@ type device struct {
 	buf                   *[bufSize]byte // lent, or nil
 	held                  []byte         // of buf: bytes that were read and not told, for a change came before them
 	late                  bool           // a change of termios waits for the bytes before it
+	poked                 bool           // a change of termios may have come without bytes
 	lateLeft              int            // for so many more bytes at most
 	toldOpens, toldCloses uint64
 	found                 found // what the last look found
@@ -86,6 +87,7 @@ func (p *port) Next() ([]byte, uart.Event, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// Poked. Whoever pokes writes down why before he does it, so the next look finds it.
 			p.wait.unpokeReader()
+			p.poked = true
 		case p.isEnded():
 			return nil, uart.Event{}, uart.ErrClosed
 		default:
@@ -127,10 +129,12 @@ func (p *port) look() bool {
 		return p.gotBytes(n)
 	}
 	p.release()
-	p.late = false
-	if now, changed := p.changed(); changed {
-		p.tell(now)
-		return true
+	if p.late || p.poked {
+		p.late, p.poked = false, false
+		if now, changed := p.changed(); changed {
+			p.tell(now)
+			return true
+		}
 	}
 	if closes > p.toldCloses {
 		p.toldCloses++

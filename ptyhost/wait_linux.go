@@ -33,6 +33,7 @@ type waiter struct {
 	inRaw   syscall.RawConn
 	outRaw  syscall.RawConn
 	outFD   int
+	full    bool // give has just found no room; write's own
 	armed   bool // out asks for room; write's own
 
 	lookStep, giveStep func(uintptr) bool // made once: a closure for each call would be an allocation
@@ -85,9 +86,10 @@ func (w *waiter) read() error {
 
 // write calls give until it is done. It fails with os.ErrDeadlineExceeded when poked.
 func (w *waiter) write() error {
-	if w.give() {
+	if w.give() { // mostly there is room, and the netpoller need not be entered
 		return nil
 	}
+	w.full = true
 	err := w.outRaw.Read(w.giveStep)
 	if w.armed { // poked, or closed
 		w.armed = false
@@ -107,9 +109,10 @@ func (w *waiter) giveOrArm(uintptr) (done bool) {
 			w.armed = false
 		}
 	}
-	if w.give() {
+	if !w.full && w.give() {
 		return true
 	}
+	w.full = false
 	if !w.armed {
 		w.armed = true
 		w.ask(unix.EPOLLOUT | unix.EPOLLONESHOT)
