@@ -70,6 +70,10 @@ func (c *Client) handle(m telnet.Message) error {
 
 func (c *Client) verb(m telnet.Message) error {
 	if m.Option == telnet.TimingMark && (m.Command == telnet.WILL || m.Command == telnet.WONT) {
+		if c.fence { // it comes before the answer to any other
+			c.fence = false
+			return nil
+		}
 		c.marked()
 		return nil
 	}

@@ -31,17 +31,18 @@ func TestOpen(t *testing.T) {
 		after []string      // what it sends then, each when what we say has come to rest
 		wait  time.Duration // before each of after
 		eof   bool
+		deaf  bool // it has closed both ways: what we write fails
 		said  string
 		err   string // "": it stands
 	}{
 		{name: "ser2net", first: willSGA + "fffd03" + "fffb01fffe01" + "fffd00fffb00" + do44,
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DONT ECHO"},
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DONT ECHO, DO TIMING-MARK"},
 		{name: "DO 44 and nothing else", after: []string{do44}, said: "WILL COM-PORT"},
 		{name: "WILL 44 alone is agreement too", after: []string{willSGA + will44},
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT"},
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT, DO TIMING-MARK"},
 		{name: "banner first", first: "68656c6c6f0d0a", after: []string{do44}, said: "WILL COM-PORT"},
 		{name: "leaves our WILL unanswered: DO is tried once", first: willSGA, after: []string{will44}, wait: 1100 * time.Millisecond,
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT"},
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT, DO TIMING-MARK"},
 		{name: "refused", first: willSGA, after: []string{dont44}, said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA",
 			err: "COM-PORT-OPTION refused"},
 		{name: "Telnet, and no word of 44", first: willSGA, said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT",
@@ -53,7 +54,14 @@ func TestOpen(t *testing.T) {
 		{name: "in use, without a negotiation", first: "506f727420616c726561647920696e2075736520627920310d0a", eof: true, said: "WILL COM-PORT",
 			err: "port already in use"},
 		{name: "in use, behind one", first: willSGA + do44 + "506f727420616c726561647920696e207573650d0a", eof: true,
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA", err: "port already in use"},
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
+		{name: "in use, said in pieces", first: willSGA + do44, after: []string{"506f727420616c", "726561647920696e2075736520"},
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
+		{name: "in use, and closed: nothing can be said", first: willSGA + do44 + "506f727420616c726561647920696e207573650d0a", eof: true, deaf: true,
+			err: "port already in use"},
+		{name: "closed as soon as it has agreed", first: willSGA + do44, eof: true,
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK",
+			err:  "closed by the peer as soon as COM-PORT-OPTION was agreed: EOF"},
 		{name: "web server that is half-closed", first: "485454502f312e31", eof: true, said: "WILL COM-PORT", err: `not Telnet: "HTTP/1.1"`},
 		{name: "closed at once", eof: true, said: "WILL COM-PORT", err: "closed by the peer before COM-PORT-OPTION was agreed: EOF"},
 		{name: "subnegotiation without an end", first: "fffa2c" + strings.Repeat("00", 3000), said: "WILL COM-PORT",
@@ -67,6 +75,11 @@ func TestOpen(t *testing.T) {
 					far.out.mu.Lock()
 					far.out.closed = true
 					far.out.mu.Unlock()
+				}
+				if tt.deaf {
+					far.in.mu.Lock()
+					far.in.closed = true
+					far.in.mu.Unlock()
 				}
 				go func() {
 					for _, s := range tt.after {
@@ -120,7 +133,7 @@ func session(t *testing.T, cfg rfc2217.Config, hello string) (*rfc2217.Client, *
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	conn, far := wirePair()
-	far.send(t, hello)
+	far.send(t, hello+markWont) // the opening asks whoever speaks of options for a mark
 	c, err := rfc2217.Open(t.Context(), conn, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -254,6 +267,54 @@ func TestMark(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
+}
+
+// TestOpeningsMark: the session begins when the opening's mark is answered, or as soon as the server begins to serve, and
+// nothing that comes meanwhile is lost or changes its place. A late answer is no answer to a later mark.
+func TestOpeningsMark(t *testing.T) {
+	const modem = "fffa2c6b30fff0"
+	for _, tt := range []struct {
+		name  string
+		after string        // what comes behind the agreement
+		takes time.Duration // how long the opening takes then
+		next  []string
+	}{
+		{"answered", markWont + "78", 0, []string{"data x"}},
+		{"answered, behind other verbs", "fffd00" + markWont + modem, 0, []string{"modem CTS|DSR"}},
+		{"the modem state first", modem + "78" + markWont, 0, []string{"modem CTS|DSR", "data x"}},
+		{"data first", "78" + modem + markWont + "79", 0, []string{"data x", "modem CTS|DSR", "data y"}},
+		{"data that begins like another text", "506f7274" + modem, 0, []string{"data Port", "modem CTS|DSR"}},
+		{"no answer", "", time.Second, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, far := wirePair()
+				far.send(t, willSGA+do44+tt.after)
+				began := time.Now()
+				c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{Log: slog.New(slog.DiscardHandler)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = c.Close() }()
+				if took := time.Since(began); took != tt.takes {
+					t.Errorf("the opening took %v, want %v", took, tt.takes)
+				}
+				if tt.takes > 0 {
+					if !c.Mark() {
+						t.Fatal("no mark under way")
+					}
+					synctest.Wait()
+					far.send(t, markWont+"78"+markWont)
+					tt.next = []string{"data x", "marked 0"}
+				}
+				for _, want := range tt.next {
+					if got := next(t, c); got != want {
+						t.Errorf("got %q, want %q", got, want)
+					}
+				}
+			})
+		})
+	}
 }
 
 // TestNoMark: a server that has spoken of nothing but 44 might give the request to its UART.
