@@ -80,6 +80,7 @@ var programs = map[string][]string{
 	"openssl":        {"openssl", "version"},
 	"sredird":        {"dpkg-query", "-W", "sredird"}, // it tells no version itself
 	"gensiot":        {"gensiot", "--version"},
+	"lrzsz":          {"rz", "--version"},
 	"python3-serial": {"/usr/bin/python3", "-c", "import sys, serial.rfc2217; print('python', sys.version.split()[0], 'pyserial', serial.__version__)"},
 }
 

@@ -49,6 +49,7 @@ var more = []kind{
 	// Its buffer has 2048 bytes, 0xFF counts twice, and nothing holds the device back: on the wire bytes are missing.
 	{name: "sredird", start: startSredird, piece: 1000},
 	{name: "gensiot", start: startGensiot, deaf: true},
+	{name: "serve", start: startServeDevice},
 }
 
 // each runs a test against each of the two.

@@ -1,0 +1,169 @@
+package interop
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// startServeDevice is our own access server in front of a device.
+func startServeDevice(t *testing.T, d *device) *server {
+	t.Helper()
+	program, err := binary(raceEnabled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, port: freePort(t)}
+	s.command = func() *exec.Cmd {
+		return exec.Command(program, "serve", "-v", "--listen", fmt.Sprintf("127.0.0.1:%d", s.port), d.path)
+	}
+	s.start()
+	return s
+}
+
+// pyserial opens a port without modem lines, sets it, and is answered with what is in force.
+func TestServeDevicePyserial(t *testing.T) {
+	t.Parallel()
+	need(t, "python3-serial")
+	d := newDevice(t)
+	s := startServeDevice(t, d)
+	first := d.echo(t)
+	start(t, exec.Command("/usr/bin/python3", "testdata/rfc2217_device.py", s.url())).wait(t)
+	if got, want := first.Load(), (termios{baud: 31250, stop: 2}); got == nil || *got != want {
+		t.Errorf("when the first byte came the device had %+v, want %+v", got, want)
+	}
+	s.says("client left")
+	s.finish()
+}
+
+// gensiot as a client: what a person types goes to the device, what that says comes back.
+func TestServeDeviceGensiot(t *testing.T) {
+	t.Parallel()
+	need(t, "gensiot")
+	d := newDevice(t)
+	s := startServeDevice(t, d)
+	cmd := exec.Command("gensiot", fmt.Sprintf("telnet(rfc2217=true),tcp,127.0.0.1,%d", s.port))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gensiot := start(t, cmd)
+	if _, err := io.WriteString(in, "typed\xff\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.expect([]byte("typed\xff\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.send([]byte("answered\xff")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "gensiot shows the answer", func() bool { return strings.Contains(gensiot.out.String(), "answered\xff") })
+	_ = in.Close()
+	s.says("client left", "up=8", "down=9")
+	s.finish()
+}
+
+// A client that sends raw bytes is told apart by its first one: one line in the log with the way out, and not a byte of
+// it reaches the device.
+func TestServeDeviceRawBytes(t *testing.T) {
+	t.Parallel()
+	need(t, "socat")
+	d := newDevice(t)
+	s := startServeDevice(t, d)
+	cmd := exec.Command("socat", "-", fmt.Sprintf("TCP:127.0.0.1:%d", s.port))
+	cmd.Stdin = strings.NewReader("M105\n")
+	start(t, cmd).wait(t)
+	s.says("WARN", `sent="\"M105\\n\""`, "this port speaks RFC 2217: telnetcpc attach PORT "+s.url())
+	a := attach(t, s.url())
+	exchange(t, openPort(t, a), d.line, []byte("first"))
+	if said := strings.Count(s.out.String(), "refused"); said != 1 {
+		t.Errorf("lines about the raw client: got %d, want 1\n%s", said, s.out.tail())
+	}
+}
+
+// tcdrain's answer on a pty is computed; the server's TEMT ends the wait at a close: the next session comes at once.
+func TestServeDeviceReopens(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	s := startServeDevice(t, d)
+	a := attach(t, s.url(), "--linger", "10ms")
+	for i := range 5 {
+		app := openPort(t, a)
+		app.set(t, termios{baud: uint32(9600 * (i + 1)), stop: 1})
+		exchange(t, app, d.line, noise(byte(i), 2000))
+		_ = app.Close()
+	}
+	s.says("client left")
+}
+
+// zmodem moves a file from a program at our port to one at the server's, and back.
+func TestServeDeviceZmodem(t *testing.T) {
+	t.Parallel()
+	need(t, "lrzsz")
+	d := newDevice(t)
+	s := startServeDevice(t, d)
+	app := openPort(t, attach(t, s.url()))
+	app.set(t, termios{baud: 115200, stop: 1})
+	for _, tt := range []struct {
+		name     string
+		from, to *line
+	}{{"up", app, d.line}, {"down", d.line, app}} {
+		t.Run(tt.name, func(t *testing.T) {
+			want := append(awkward(), noise('z', 300_000)...)
+			file := filepath.Join(t.TempDir(), "file")
+			if err := os.WriteFile(file, want, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			receive := exec.Command("rz", "--binary", "--overwrite")
+			receive.Dir = dir
+			rz := modem(t, receive, tt.to)
+			modem(t, exec.Command("sz", "--binary", "--escape", file), tt.from).wait(t)
+			rz.wait(t)
+			got, err := os.ReadFile(filepath.Join(dir, "file"))
+			if err != nil || string(got) != string(want) {
+				t.Errorf("the file: got %d bytes, %v, want %d", len(got), err, len(want))
+			}
+		})
+	}
+}
+
+// modem runs a program with a line as its standard input and output, through pipes: on the line itself it would change
+// the settings of whoever has the other end.
+func modem(t *testing.T, cmd *exec.Cmd, l *line) *process {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout = w
+	_ = l.SetDeadline(time.Time{})
+	p := start(t, cmd)
+	_ = w.Close()
+	fed, drained := make(chan struct{}), make(chan struct{})
+	go func() { // ends by the deadline below
+		defer close(fed)
+		_, _ = io.Copy(in, l)
+	}()
+	go func() { // ends with the program
+		defer close(drained)
+		_, _ = io.Copy(l, out)
+	}()
+	t.Cleanup(func() {
+		<-drained
+		_ = l.SetReadDeadline(time.Now())
+		<-fed
+		_ = in.Close()
+		_ = out.Close()
+	})
+	return p
+}
