@@ -5,13 +5,18 @@ package ptyhost
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 
 	"github.com/creack/pty"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/devpath"
 )
+
+// modeShut is a port's mode until everything is ready: nobody but the user that makes it (and root).
+const modeShut = fs.FileMode(0o600)
 
 // hostName is this host's word in configuration, log and errors.
 const hostName = "pty"
@@ -47,7 +52,7 @@ func (Host) Check() error {
 
 // Open implements uart.Host. Mode 0 is 0660. An empty group is dialout for root, where there is that group; else, as an
 // empty owner, what the system gives a new pty. The path must be free, or a link that a dead agent of this user left
-// there; see claim. The error is one line that names the path and the way out.
+// there; see devpath. The error is one line that names the path and the way out.
 func (Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -61,7 +66,7 @@ func (Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error)
 
 // open makes a port. The link comes last: who finds it finds everything in order.
 func open(config uart.PortConfig) (_ *port, err error) {
-	who, err := lookUp(config.Owner, config.Group, config.Mode)
+	who, err := devpath.LookUp(config.Owner, config.Group, config.Mode)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +74,7 @@ func open(config uart.PortConfig) (_ *port, err error) {
 	if err != nil || config.Path == "" {
 		return nil, fmt.Errorf("no path (say where the application finds the port, as in /dev/ttyV0)")
 	}
-	claim, err := claimPath(path)
+	claim, err := devpath.Take(path)
 	if err != nil {
 		return nil, err
 	}
@@ -81,10 +86,10 @@ func open(config uart.PortConfig) (_ *port, err error) {
 		p.urgent = func(uart.Event) {}
 	}
 	if err := p.start(who); err != nil {
-		_ = claim.release()
+		_ = claim.Release()
 		return nil, err
 	}
-	if err := claim.link(p.name); err != nil {
+	if err := claim.Link(p.name); err != nil {
 		_ = p.Close()
 		return nil, err
 	}

@@ -91,7 +91,7 @@ func (p *port) Next() ([]byte, uart.Event, error) {
 		case p.isEnded():
 			return nil, uart.Event{}, uart.ErrClosed
 		default:
-			return nil, uart.Event{}, fmt.Errorf("port %s: read the pty: %w", p.claim.path, err)
+			return nil, uart.Event{}, fmt.Errorf("port %s: read the pty: %w", p.claim.Path(), err)
 		}
 	}
 }
@@ -235,7 +235,7 @@ func (p *port) Write(b []byte) (n int, err error) {
 		case p.isEnded():
 			return n, uart.ErrClosed
 		default:
-			return n, fmt.Errorf("port %s: write to the pty: %w", p.claim.path, err)
+			return n, fmt.Errorf("port %s: write to the pty: %w", p.claim.Path(), err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/devpath"
 )
 
 // What macOS and FreeBSD offer, kept small: the master is looked at each tick, and at once when bytes come. So an open,
@@ -44,7 +45,7 @@ type device struct {
 }
 
 // start makes the pty and gives it to whom it shall belong.
-func (p *port) start(who access) error {
+func (p *port) start(who devpath.Access) error {
 	master, slave, err := pty.Open()
 	if err != nil {
 		return explainOpen(err)
@@ -53,9 +54,9 @@ func (p *port) start(who access) error {
 	defer slave.Close()
 	p.name, p.told, p.buf, p.done = slave.Name(), firstSettings(), make([]byte, readSize), make(chan struct{})
 	if err := slave.Chmod(modeShut); err != nil {
-		return fmt.Errorf("mode of %s: %w", p.name, cause(err))
+		return fmt.Errorf("mode of %s: %w", p.name, devpath.Cause(err))
 	}
-	if err := who.give(slave); err != nil {
+	if err := who.Give(slave); err != nil {
 		return err
 	}
 	fresh, err := getTermios(int(slave.Fd()))
@@ -68,11 +69,11 @@ func (p *port) start(who access) error {
 		return fmt.Errorf("the pty's master: %w", err)
 	}
 	if err = unix.SetNonblock(p.fd, true); err == nil {
-		err = os.Chmod(p.name, who.mode)
+		err = os.Chmod(p.name, who.Mode)
 	}
 	if err != nil {
 		_ = unix.Close(p.fd)
-		return fmt.Errorf("%s: %w", p.name, cause(err))
+		return fmt.Errorf("%s: %w", p.name, devpath.Cause(err))
 	}
 	return nil
 }

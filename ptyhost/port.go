@@ -7,13 +7,14 @@ import (
 	"sync"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/devpath"
 )
 
 // port is one pty whose slave the application opens. What differs from system to system is in device: how Next waits,
 // how opens, closes and changes are noticed.
 type port struct {
-	name   string // of the slave: /dev/pts/4
-	claim  *claim // on the path
+	name   string         // of the slave: /dev/pts/4
+	claim  *devpath.Claim // on the path
 	urgent func(uart.Event)
 	log    *slog.Logger
 
@@ -42,14 +43,14 @@ func (p *port) Fidelity() uart.Fidelity { return carried }
 func (p *port) Name() string { return p.name }
 
 // Retire implements uart.Port.
-func (p *port) Retire() error { return p.claim.release() }
+func (p *port) Retire() error { return p.claim.Release() }
 
 // Close implements uart.Port. The application's reads return end of file and its writes EIO, as on a USB adapter that
 // was pulled out. When it returns, no goroutine of this package uses the port any more. It must not be called from
 // Urgent.
 func (p *port) Close() error {
 	p.closing.Do(func() {
-		p.closeErr = p.claim.release()
+		p.closeErr = p.claim.Release()
 		p.end()
 	})
 	return p.closeErr

@@ -7,6 +7,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/ptyhost/devpath"
 )
 
 // shutTries is how many ptys start makes, when others open them before they are shut.
@@ -50,7 +52,7 @@ func (o *own) close() {
 }
 
 // start makes the pty, gives it to whom it shall belong and begins to watch it; the mode opens the door last.
-func (p *port) start(who access) (err error) {
+func (p *port) start(who devpath.Access) (err error) {
 	p.slave, p.told, p.master = noOwn(), firstSettings(), -1
 	if p.latch, err = newLatch(); err != nil {
 		return err
@@ -64,8 +66,8 @@ func (p *port) start(who access) (err error) {
 		err = join(p)
 	}
 	if err == nil {
-		if err = os.Chmod(p.name, who.mode); err != nil {
-			err = fmt.Errorf("mode %o of %s: %w", who.mode, p.name, cause(err))
+		if err = os.Chmod(p.name, who.Mode); err != nil {
+			err = fmt.Errorf("mode %o of %s: %w", who.Mode, p.name, devpath.Cause(err))
 		}
 	}
 	if err != nil {
@@ -76,7 +78,7 @@ func (p *port) start(who access) (err error) {
 
 // make makes a raw pty at 9600 8N1 which nobody but this user (and root) can open, and nobody has open. What it has made
 // when it fails end closes.
-func (p *port) make(who access) error {
+func (p *port) make(who devpath.Access) error {
 	master, slave, err := pty.Open()
 	if err != nil {
 		return explainOpen(err)
@@ -109,7 +111,7 @@ func (p *port) make(who access) error {
 
 // shut leaves the slave to this user (and root) and gives it its owner and group. Before it devpts alone has said who
 // may open it: often a group (its options gid and mode).
-func (p *port) shut(slave *os.File, who access) error {
+func (p *port) shut(slave *os.File, who devpath.Access) error {
 	// pty.Open goes by the number to /dev/pts. In a container with the host's /dev/ptmx the number there is somebody
 	// else's terminal.
 	peer, err := openOwn(p.master)
@@ -123,9 +125,9 @@ func (p *port) shut(slave *os.File, who access) error {
 		return fmt.Errorf("/dev/ptmx and %s do not belong together (mount devpts on /dev/pts and link /dev/ptmx to pts/ptmx)", p.name)
 	}
 	if err := slave.Chmod(modeShut); err != nil {
-		return fmt.Errorf("mode of %s: %w", p.name, cause(err))
+		return fmt.Errorf("mode of %s: %w", p.name, devpath.Cause(err))
 	}
-	return who.give(slave)
+	return who.Give(slave)
 }
 
 // drop throws away what somebody wrote who came and went before the door was shut.

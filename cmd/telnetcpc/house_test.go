@@ -38,6 +38,7 @@ var importRules = []struct {
 	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/remote"}, "it is handed a Port and a remote: it knows no host, no protocol, no agent"},
 	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver"}, nil, "only cmd knows which hosts there are"},
 	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/..."}, "a port must not know that there is a network"},
+	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
 	{"cmd/telnetcpc", []string{"bridge/telnet", "bridge/rfc2217"}, nil, "a command parses, wires, runs and prints; the protocol is not its business"},
 }
 

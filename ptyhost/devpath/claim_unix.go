@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd
 
-package ptyhost
+package devpath
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claim is a port's right to its path, against other agents and against what was there before.
+// Claim is a port's right to its path, against other agents and against what was there before.
 //
 // Who is alive is said by a lock: .NAME.telnetcpc beside the path, held by flock for the port's life, with the agent's
 // process id in it. The kernel drops the lock with the process, however that ends; and a file beside the link is seen
@@ -26,23 +26,24 @@ import (
 // has "/./" before the last element (/dev/pts/./4), which nobody else writes, and it belongs to this user. A link that
 // is ours and whose lock is free is of a dead agent, and is replaced; where it points does not matter, the number may
 // long be another terminal's. Everything else at the path is left alone.
-type claim struct {
+type Claim struct {
 	path string
 	lock *os.File
 
-	mu   sync.Mutex // makes link and release one after the other
+	mu   sync.Mutex // makes Link and Release one after the other
 	text string     // of the link that was made; empty: none
 	over bool       // released
 }
 
-// claimPath takes the path, and removes what a dead agent left there.
-func claimPath(path string) (*claim, error) {
+// Take takes a path, which is absolute, and removes what a dead agent left there. What is there and is not ours stays and
+// is an error: one line, with the way out.
+func Take(path string) (*Claim, error) {
 	dir := filepath.Dir(path)
 	switch info, err := os.Stat(dir); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("directory %s does not exist (make it, or choose another path)", dir)
 	case err != nil:
-		return nil, fmt.Errorf("directory %s: %w", dir, cause(err))
+		return nil, fmt.Errorf("directory %s: %w", dir, Cause(err))
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s is not a directory (choose another path)", dir)
 	}
@@ -54,9 +55,9 @@ func claimPath(path string) (*claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &claim{path: path, lock: lock}
+	c := &Claim{path: path, lock: lock}
 	if err := c.clean(); err != nil {
-		_ = c.release()
+		_ = c.Release()
 		return nil, err
 	}
 	return c, nil
@@ -68,7 +69,7 @@ func free(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("cannot be looked at: %w", cause(err))
+		return fmt.Errorf("cannot be looked at: %w", Cause(err))
 	case !ours(path, info):
 		if text, err := os.Readlink(path); err == nil && marked(text) {
 			return errors.New("another user's telnetcpc serves this path, or has left its link there (remove it, or choose another path)")
@@ -182,15 +183,15 @@ func holder(f *os.File) string {
 func explainLock(dir, name string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
-		return fmt.Errorf("directory %s cannot be written by this user: %w (run as root, or choose a path in a directory of your own)", dir, cause(err))
+		return fmt.Errorf("directory %s cannot be written by this user: %w (run as root, or choose a path in a directory of your own)", dir, Cause(err))
 	case errors.Is(err, unix.ELOOP):
 		return fmt.Errorf("lock file %s is a link (remove it)", name)
 	}
-	return fmt.Errorf("lock file %s: %w", name, cause(err))
+	return fmt.Errorf("lock file %s: %w", name, Cause(err))
 }
 
-// cause takes the operation and the path off an error of package os: ours name them.
-func cause(err error) error {
+// Cause takes the operation and the path off an error of package os: ours name them.
+func Cause(err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
 		return pathErr.Err
@@ -199,18 +200,18 @@ func cause(err error) error {
 }
 
 // clean removes a link of ours, now that its maker is known to be dead.
-func (c *claim) clean() error {
+func (c *Claim) clean() error {
 	if err := free(c.path); err != nil {
 		return err
 	}
 	if err := os.Remove(c.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("link of a dead agent: %w (remove it)", cause(err))
+		return fmt.Errorf("link of a dead agent: %w (remove it)", Cause(err))
 	}
 	return nil
 }
 
-// link makes the path lead to the device. What came there meanwhile is not replaced.
-func (c *claim) link(device string) error {
+// Link makes the path lead to the device, whose name begins with /dev/. What came there meanwhile is not replaced.
+func (c *Claim) Link(device string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	text := mark(device)
@@ -230,8 +231,11 @@ func (c *claim) link(device string) error {
 	return nil
 }
 
-// release removes the link if it still is the one that was made, then the lock. Idempotent, from any goroutine.
-func (c *claim) release() error {
+// Path is the path that was taken.
+func (c *Claim) Path() string { return c.path }
+
+// Release removes the link if it still is the one that was made, then the lock. Idempotent, from any goroutine.
+func (c *Claim) Release() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over {
@@ -241,7 +245,7 @@ func (c *claim) release() error {
 	var err error
 	if text, readErr := os.Readlink(c.path); c.text != "" && readErr == nil && text == c.text {
 		if err = os.Remove(c.path); err != nil {
-			err = fmt.Errorf("port %s: its link cannot be removed: %w", c.path, cause(err))
+			err = fmt.Errorf("port %s: its link cannot be removed: %w", c.path, Cause(err))
 		}
 	}
 	// By name while the lock is held: whoever locks the file after us sees that it is no longer the one of its name.
