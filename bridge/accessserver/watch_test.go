@@ -102,7 +102,7 @@ func TestSlowWatcher(t *testing.T) {
 	}
 	f.says("watcher connected")
 
-	sent := bytes.Repeat([]byte("0123456789abcdef"), 8<<20/16) // more than the buffers of TCP and of the server hold
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 6<<20/16) // more than the buffers of TCP and of the server hold
 	written := make(chan error, 1)
 	go func() {
 		err := owner.Apply(uart.Event{Kind: uart.KindSettings, Coding: fast.Coding})
