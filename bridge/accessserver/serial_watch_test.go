@@ -154,12 +154,12 @@ func TestEmptyTransmitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChip(true)
 		got := watched(c, func(d *serialDevice) {
-			time.Sleep(time.Hour) // nothing was written: nothing is told
+			time.Sleep(time.Minute) // nothing was written: nothing is told
 			for range 2 {
 				if _, err := d.Write([]byte("held")); err != nil {
 					t.Error(err)
 				}
-				time.Sleep(time.Hour)
+				time.Sleep(time.Minute)
 				if want := d.inForce.Coding.LineTime(4); d.Unsent() != want {
 					t.Errorf("unsent: got %v, want %v", d.Unsent(), want)
 				}
