@@ -30,7 +30,9 @@ type Session interface {
 	Next() (p []byte, e uart.Event, err error)
 
 	// Write sends bytes to the device, in order with Apply. It blocks while the peer's window is closed. n counts
-	// the bytes of p that were given to TCP whole, also when the session dies inside the call. It does not keep p.
+	// the bytes of p that were given to TCP whole, also when the session dies inside the call. It may return fewer
+	// than all of p without an error: what is inside the call cannot be called back, so it takes a piece, and the
+	// caller decides anew about the rest. It does not keep p.
 	Write(p []byte) (n int, err error)
 
 	// Apply sends what the event says (settings, purge) in one segment and waits for no answer. What this remote

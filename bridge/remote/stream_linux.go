@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"unsafe"
 )
@@ -16,21 +17,28 @@ import (
 // Close work as ever, and the call is made without telling the scheduler. That is right only because the descriptor is
 // non-blocking: a call that waits would hold the processor.
 //
-// One caller of Read and one of Write at a time, the rest as *net.TCPConn. Built with the tag plainio, net.Conn's own
-// are used, as on other systems.
+// One caller of Read and ReadLent, and one of Write and Piece, at a time; the rest as *net.TCPConn. Built with the tag
+// plainio, net.Conn's own are used, as on other systems.
 type stream struct {
 	*net.TCPConn
 	raw     syscall.RawConn
 	in, out transfer
+	lent    *[readSize]byte // what ReadLent has returned a part of, or nil
+
+	// The steps of Read, ReadLent and Write, made once: a closure for each call would be an allocation.
+	readStep, lentStep, writeStep func(fd uintptr) (done bool)
 }
 
-// transfer is one Read or Write under way. Its step is made once: a closure for each call would be an allocation.
+// transfer is one Read or Write under way.
 type transfer struct {
-	p     []byte
-	n     int
-	errno syscall.Errno
-	step  func(fd uintptr) (done bool)
+	p      []byte
+	n      int
+	errno  syscall.Errno
+	waited bool // for bytes, or for room
 }
+
+// lendable are the buffers that ReadLent lends. A stream has one only while it has bytes: most are idle most of the time.
+var lendable = sync.Pool{New: func() any { return new([readSize]byte) }}
 
 func newStream(conn *net.TCPConn) (net.Conn, error) {
 	raw, err := conn.SyscallConn()
@@ -38,7 +46,7 @@ func newStream(conn *net.TCPConn) (net.Conn, error) {
 		return nil, err
 	}
 	s := &stream{TCPConn: conn, raw: raw}
-	s.in.step, s.out.step = s.in.read, s.out.write
+	s.readStep, s.lentStep, s.writeStep = s.in.read, s.readLent, s.out.write
 	return s, nil
 }
 
@@ -47,8 +55,43 @@ func (s *stream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	s.in.p, s.in.n, s.in.errno = p, 0, 0
-	err := s.raw.Read(s.in.step)
+	s.in = transfer{p: p}
+	return s.endRead(s.raw.Read(s.readStep))
+}
+
+// ReadLent implements lender: while it waits the stream has no buffer.
+func (s *stream) ReadLent() ([]byte, error) {
+	s.in = transfer{}
+	n, err := s.endRead(s.raw.Read(s.lentStep))
+	if err != nil {
+		s.giveBack()
+		return nil, err
+	}
+	return s.lent[:n], nil
+}
+
+// readLent is a step of ReadLent.
+func (s *stream) readLent(fd uintptr) (done bool) {
+	if s.lent == nil {
+		s.lent = lendable.Get().(*[readSize]byte)
+	}
+	s.in.p = s.lent[:]
+	if s.in.read(fd) {
+		return true
+	}
+	s.giveBack()
+	return false
+}
+
+func (s *stream) giveBack() {
+	if s.lent != nil {
+		lendable.Put(s.lent)
+		s.lent, s.in.p = nil, nil
+	}
+}
+
+// endRead returns what Read returns, given what RawConn said.
+func (s *stream) endRead(err error) (int, error) {
 	s.in.p = nil
 	switch {
 	case err != nil:
@@ -63,13 +106,21 @@ func (s *stream) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (s *stream) Write(p []byte) (int, error) {
-	s.out.p, s.out.n, s.out.errno = p, 0, 0
-	err := s.raw.Write(s.out.step)
+	s.out = transfer{p: p}
+	err := s.raw.Write(s.writeStep)
 	s.out.p = nil
 	if err == nil && s.out.errno != 0 {
 		err = s.failed("write", s.out.errno)
 	}
 	return s.out.n, err
+}
+
+// Piece implements pacer: the peer is slow where the Write before had to wait for room.
+func (s *stream) Piece(n int) int {
+	if s.out.waited {
+		return min(n, slowPiece)
+	}
+	return min(n, bulkPiece)
 }
 
 // failed is the error that net.Conn would return.
@@ -93,6 +144,7 @@ func (t *transfer) read(fd uintptr) (done bool) {
 			return true
 		case syscall.EINTR:
 		case syscall.EAGAIN:
+			t.waited = true
 			return false
 		default:
 			t.errno = errno
@@ -110,6 +162,7 @@ func (t *transfer) write(fd uintptr) (done bool) {
 			t.n += int(n)
 		case syscall.EINTR:
 		case syscall.EAGAIN:
+			t.waited = true
 			return false
 		default:
 			t.errno = errno

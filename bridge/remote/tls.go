@@ -29,7 +29,8 @@ type TLS struct {
 
 // config reads the files. The error names the file and what it should hold.
 func (t TLS) config(host string) (*tls.Config, error) {
-	c := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.Insecure}
+	// DynamicRecordSizing cuts the first writes into records of a segment each, for browsers: here a write is a record.
+	c := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.Insecure, DynamicRecordSizingDisabled: true}
 	if t.Name != "" {
 		c.ServerName = t.Name
 	}

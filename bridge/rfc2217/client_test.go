@@ -488,7 +488,7 @@ func TestWriteAllocates(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if n != 0 {
+	if n != 0 && !underRace {
 		t.Errorf("%v allocations for a write and a read, want none", n)
 	}
 }

@@ -6,7 +6,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Write sends bytes to the device, in order with Apply. n counts the bytes that were given to TCP whole.
+// Write sends bytes to the device, in order with Apply. n counts the bytes that were given to TCP whole. It takes a piece
+// of p where the server is slow, and leaves the rest to the caller, without an error.
 func (c *Client) Write(p []byte) (n int, err error) { return c.writeData(p) }
 
 // Apply sends what the event says in one segment and waits for no answer. The first call is the whole known state of

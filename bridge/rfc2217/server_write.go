@@ -13,7 +13,7 @@ func (s *Server) Write(p []byte) (n int, err error) {
 			s.change.Wait()
 		}
 		s.mu.Unlock()
-		m, err := s.writeData(p[n:min(n+pieceSize, len(p))])
+		m, err := s.writeData(p[n:])
 		if n += m; err != nil {
 			return n, err
 		}

@@ -1,6 +1,7 @@
 package rfc2217
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -11,9 +12,10 @@ import (
 )
 
 const (
-	// readSize is what one read of the connection asks for.
+	// readSize is what one read of the connection asks for, where the connection has no buffer to lend.
 	readSize = 32 << 10
-	// pieceSize is how many bytes of data one write gives to TCP at most: what is in there cannot be called back.
+	// pieceSize is how many bytes of data one write gives to TCP at most, where the connection does not say it: what is
+	// in there cannot be called back.
 	pieceSize = 4 << 10
 	// clientOwes and serverOwes bound the answers that wait for a writer. A peer that asks faster than it reads has
 	// broken the protocol. Clients pipeline settings by the hundred; servers ask for next to nothing.
@@ -28,23 +30,35 @@ var (
 	errTooLong = fmt.Errorf("%w: a subnegotiation of more than %d bytes", ErrProtocol, telnet.SubLimit)
 )
 
+// lender is a connection that reads into a buffer of its own and returns it, valid until its next read; the caller may
+// write into it. An idle session over such a connection holds no buffer.
+type lender interface {
+	ReadLent() ([]byte, error)
+}
+
+// pacer is a connection that says how many of n bytes the next Write should be given. Only Write's caller may ask.
+type pacer interface {
+	Piece(n int) int
+}
+
 // wire is the engine that Client and Server share: the decoder and the options in the reader's hands, and the one door
 // to the socket, through which data, commands and owed answers go.
 type wire struct {
-	conn net.Conn
+	conn   net.Conn
+	lender lender // of conn, or nil
+	pacer  pacer  // of conn, or nil
 
 	// The reader's alone.
 	decoder telnet.Decoder
 	options telnet.Options
-	in      []byte         // what is read into
-	rest    []byte         // the part of in that is not decoded yet
+	in      []byte         // what is read into, without a lender
+	rest    []byte         // the part of what was read that is not decoded yet
 	held    []byte         // data that was decoded ahead of its time
 	pending telnet.Message // a command whose data before it was handed out first
 
 	// writeMu serialises writes to the socket, and makes a mark's place and the count of bytes before it one. It is
 	// held over conn.Write.
 	writeMu sync.Mutex
-	out     []byte // what is encoded into
 	given   uint64 // data bytes given to TCP, before escaping
 
 	nvt atomic.Bool // data goes out as an NVT's: the reader says so, the writer obeys
@@ -60,7 +74,24 @@ type wire struct {
 }
 
 func newWire(conn net.Conn, owes int) *wire {
-	return &wire{conn: conn, limit: owes, in: make([]byte, readSize)}
+	w := &wire{conn: conn, limit: owes}
+	w.pacer, _ = conn.(pacer)
+	if w.lender, _ = conn.(lender); w.lender == nil {
+		w.in = make([]byte, readSize)
+	}
+	return w
+}
+
+// read waits for bytes of the connection.
+func (w *wire) read() ([]byte, error) {
+	if w.lender != nil {
+		return w.lender.ReadLent()
+	}
+	n, err := w.conn.Read(w.in)
+	if n > 0 {
+		return w.in[:n], nil // an error that came with bytes comes again
+	}
+	return nil, err
 }
 
 // receive returns the next data, or the next command with nothing before it. Both belong to the wire until the
@@ -78,11 +109,11 @@ func (w *wire) receive() ([]byte, telnet.Message, error) {
 			return nil, m, nil
 		}
 		if len(w.rest) == 0 {
-			n, err := w.conn.Read(w.in)
-			if n == 0 && err != nil {
-				return nil, telnet.Message{}, err // an error that came with bytes comes again
+			p, err := w.read()
+			if err != nil {
+				return nil, telnet.Message{}, err
 			}
-			w.rest = w.in[:n]
+			w.rest = p
 		}
 		data, m, rest := w.decoder.Decode(w.rest)
 		w.rest = rest
@@ -162,28 +193,43 @@ func (w *wire) flush() {
 	}
 }
 
-// writeData sends p as data and returns how many of its bytes were given to TCP whole, also when it fails.
+// escapeds are what data is escaped into: a wire has one only while it writes.
+var escapeds = sync.Pool{New: func() any { return new([]byte) }}
+
+// writeData sends a piece of p as data, all of it where the peer is not slow, and returns how many bytes of p were given
+// to TCP whole, also when it fails.
 func (w *wire) writeData(p []byte) (n int, err error) {
 	w.writeMu.Lock()
 	defer w.writeMu.Unlock()
-	for n < len(p) {
-		piece := p[n:min(n+pieceSize, len(p))]
-		nvt := w.nvt.Load()
-		if nvt {
-			w.out = telnet.AppendNVT(w.out[:0], piece)
-		} else {
-			w.out = telnet.AppendData(w.out[:0], piece)
-		}
-		sent, err := w.conn.Write(w.out)
-		if err != nil {
-			whole := unescaped(piece, sent, nvt)
-			w.given += uint64(whole)
-			return n + whole, err
-		}
-		w.given += uint64(len(piece))
-		n += len(piece)
+	n = min(len(p), pieceSize)
+	if w.pacer != nil {
+		n = w.pacer.Piece(len(p))
 	}
-	return n, nil
+	p = p[:n]
+	nvt := w.nvt.Load()
+	if !nvt && bytes.IndexByte(p, byte(telnet.IAC)) < 0 {
+		n, err = w.conn.Write(p) // nothing to escape: these very bytes
+	} else {
+		n, err = w.writeEscaped(p, nvt)
+	}
+	w.given += uint64(n)
+	return n, err
+}
+
+// writeEscaped escapes p and sends it. It returns as writeData; the caller holds writeMu.
+func (w *wire) writeEscaped(p []byte, nvt bool) (n int, err error) {
+	out := escapeds.Get().(*[]byte)
+	defer escapeds.Put(out)
+	if nvt {
+		*out = telnet.AppendNVT((*out)[:0], p)
+	} else {
+		*out = telnet.AppendData((*out)[:0], p)
+	}
+	sent, err := w.conn.Write(*out)
+	if err != nil {
+		return unescaped(p, sent, nvt), err
+	}
+	return len(p), nil
 }
 
 // unescaped is how many bytes of p the first sent bytes of its escaped form are, the torn one not counted.
