@@ -1,0 +1,85 @@
+package kerneltty
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/devpath"
+	"telnetcpc/ptyhost/kerneltty/ftdi"
+)
+
+// hostName is this host's word in configuration, log and errors.
+const hostName = "kernel"
+
+// Host makes kernel ttys. Any goroutine may use it.
+type Host struct{ system system }
+
+var _ uart.Host = Host{}
+
+// New returns the host of this machine.
+func New() Host { return Host{machine()} }
+
+// Name implements uart.Host: "kernel".
+func (Host) Name() string { return hostName }
+
+// Fidelity implements uart.Host.
+func (Host) Fidelity() uart.Fidelity { return new(ftdi.Chip).Fidelity() }
+
+// Check implements uart.Host. It loads the kernel's modules where they are not loaded yet, as Open does: nothing less
+// shows that they can be. It needs root.
+func (h Host) Check() error {
+	if err := h.system.check(context.Background()); err != nil {
+		return fmt.Errorf("kernel: %w", err)
+	}
+	return nil
+}
+
+// Open implements uart.Host. Owner, group and mode are those of the device behind the path, /dev/ttyUSB1; mode 0 is 0660,
+// an empty group is dialout where there is that group. The path must be free, or a link that a dead agent of root left
+// there; see devpath. The serial number that the device shows, and udev's /dev/serial/by-id with it, is the path's last
+// element. The error is one line that names the path and the way out.
+func (h Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
+	p, err := h.open(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("port %s: %w", config.Path, err)
+	}
+	return p, nil
+}
+
+// open makes a port. The link comes last: who finds it finds everything in order.
+func (h Host) open(ctx context.Context, config uart.PortConfig) (_ *port, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	who, err := devpath.LookUp(config.Owner, config.Group, config.Mode)
+	if err != nil {
+		return nil, err
+	}
+	path, err := filepath.Abs(config.Path)
+	if err != nil || config.Path == "" {
+		return nil, fmt.Errorf("no path (say where the application finds the port, as in /dev/ttyV0)")
+	}
+	if err := h.system.check(ctx); err != nil {
+		return nil, err
+	}
+	claim, err := devpath.Take(path)
+	if err != nil {
+		return nil, err
+	}
+	if config.Log == nil {
+		config.Log = slog.Default()
+	}
+	p := newPort(h.system, claim, config)
+	if err := p.start(ctx, who); err != nil {
+		_ = p.Close()
+		return nil, err
+	}
+	if err := claim.Link("/dev/" + p.name); err != nil {
+		_ = p.Close()
+		return nil, err
+	}
+	return p, nil
+}

@@ -1,0 +1,125 @@
+package kerneltty
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/devpath"
+)
+
+// openPatience is how long our own first open of a tty may last.
+const openPatience = 30 * time.Second
+
+// prepare makes a new tty raw: a kernel's has echo, which would send back to the device what it says. The driver keeps
+// the termios from one open to the next. The open that this takes is our own, and nobody is told of it.
+func (p *port) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openPatience)
+	defer cancel()
+	// Whatever goes wrong, Next must not wait for ever: an end of the chip ends it.
+	stop := context.AfterFunc(ctx, func() { _ = p.Chip.Close() })
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- makeRaw(p.Name()) }()
+	for {
+		_, e, err := p.Chip.Next()
+		if err != nil {
+			_ = p.Chip.Close() // what makeRaw waits for fails
+			return errors.Join(fmt.Errorf("%s could not be prepared in %v: another program has it open (ModemManager? see scripts/README.md on its udev rule)",
+				p.Name(), openPatience), <-done)
+		}
+		if e.Ready != nil {
+			e.Ready(nil)
+		}
+		if e.Kind == uart.KindClosed {
+			break
+		}
+	}
+	if !stop() {
+		return ctx.Err()
+	}
+	p.live.Store(true)
+	return <-done
+}
+
+// makeRaw opens a tty, sets it to 9600 8N1, raw, no flow control, and closes it.
+func makeRaw(name string) error {
+	// Without O_NONBLOCK nothing would be won: CLOCAL is set on a new one.
+	fd, err := unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	defer unix.Close(fd)
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return fmt.Errorf("termios of %s: %w", name, err)
+	}
+	t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
+	t.Cflag = unix.B9600 | unix.CS8 | unix.CREAD | unix.HUPCL | unix.CLOCAL
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, t); err != nil {
+		return fmt.Errorf("termios of %s: %w", name, err)
+	}
+	return nil
+}
+
+// give sets the owner, the group and the mode of a tty, after udev has done so; and it says what else udev should do.
+func (s system) give(ctx context.Context, name string, who devpath.Access, log *slog.Logger) error {
+	properties, err := s.udev(ctx, name)
+	if err != nil {
+		return err
+	}
+	if properties != "" && !strings.Contains(properties, "\nE:ID_MM_PORT_IGNORE=1\n") && s.runs("ModemManager") {
+		log.Warn("ModemManager runs here and may write AT commands to the device (install scripts/60-telnetcpc.rules in /etc/udev/rules.d)",
+			"device", name)
+	}
+	node := s.path("dev", name)
+	if who.UID != -1 || who.GID != -1 {
+		if err := os.Chown(node, who.UID, who.GID); err != nil {
+			return fmt.Errorf("owner or group of %s: %w", node, devpath.Cause(err))
+		}
+	}
+	if err := os.Chmod(node, who.Mode); err != nil {
+		return fmt.Errorf("mode %o of %s: %w", who.Mode, node, devpath.Cause(err))
+	}
+	return nil
+}
+
+// udevPatience is how long udev may take with a device. Where it takes longer, it may set the owner after us.
+const udevPatience = 10 * time.Second
+
+// udev waits until udev, where it runs, is done with a tty, and returns what it has written down of it.
+func (s system) udev(ctx context.Context, name string) (properties string, err error) {
+	if !s.exists("run/udev/control") {
+		return "", nil
+	}
+	record := "c" + s.read("sys/class/tty", name, "dev")
+	ctx, cancel := context.WithTimeout(ctx, udevPatience)
+	defer cancel()
+	err = poll(ctx, func() (bool, error) {
+		properties = s.read("run/udev/data", record)
+		return properties != "", nil
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil
+	}
+	return "\n" + properties + "\n", err
+}
+
+// runs reports whether a process of this name runs; /proc has at most 15 characters of it.
+func (s system) runs(name string) bool {
+	processes, _ := os.ReadDir(s.path("proc"))
+	for _, p := range processes {
+		if s.read("proc", p.Name(), "comm") == name {
+			return true
+		}
+	}
+	return false
+}

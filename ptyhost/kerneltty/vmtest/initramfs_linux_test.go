@@ -1,0 +1,129 @@
+package vmtest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// bootModules are what the guest needs to reach this machine's files; the rest it loads from there, as a machine does.
+var bootModules = []string{"virtio_pci", "9pnet_virtio", "9p", "overlay"}
+
+// initScript is the guest's first process. The machine's files are read-only, what is written over them stays in the
+// guest's memory. %[1]s are the modules in order, %[2]s is the kernel's package, %[3]s the command.
+const initScript = `#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+for m in %[1]s; do insmod /modules/$m || echo "insmod $m failed"; done
+mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=262144,cache=loose host /host
+mount -t tmpfs tmpfs /memory
+mkdir /memory/upper /memory/work
+mount -t overlay -o lowerdir=/host,upperdir=/memory/upper,workdir=/memory/work overlay /new
+mount -t proc proc /new/proc
+mount -t sysfs sys /new/sys
+mount -t devtmpfs dev /new/dev
+mkdir -p /new/dev/pts /new/dev/shm /new/lib/modules
+mount -t devpts -o ptmxmode=666 devpts /new/dev/pts
+mount -t tmpfs tmpfs /new/dev/shm
+mount -t tmpfs tmpfs /new/run
+mount -o bind /host%[2]s/lib/modules /new/lib/modules
+ip link set lo up
+hostname vmtest
+chroot /new /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp LC_ALL=C.UTF-8 %[4]s=1 %[3]s >/dev/ttyS2 2>&1
+echo "ended $?" >/dev/ttyS2
+sync
+poweroff -f
+`
+
+// pack writes the initramfs whose first process has the command run.
+func (k kernel) pack(file string, command []string) error {
+	modules, err := k.order(bootModules)
+	if err != nil {
+		return err
+	}
+	var a archive
+	for _, dir := range []string{"bin", "dev", "proc", "sys", "host", "memory", "new", "modules"} {
+		a.add(dir, 0o040755, nil)
+	}
+	var names []string
+	for _, m := range modules {
+		text, err := os.ReadFile(filepath.Join(k.root, "lib", "modules", k.version, m))
+		if err != nil {
+			return err
+		}
+		names = append(names, filepath.Base(m))
+		a.add("modules/"+filepath.Base(m), 0o100644, text)
+	}
+	busybox, err := os.ReadFile(k.busybox)
+	if err != nil {
+		return err
+	}
+	a.add("bin/busybox", 0o100755, busybox)
+	root, err := filepath.EvalSymlinks(k.root)
+	if err != nil {
+		return err
+	}
+	a.add("init", 0o100755, fmt.Appendf(nil, initScript, strings.Join(names, " "), root, strings.Join(command, " "), insideVariable))
+	a.add("TRAILER!!!", 0, nil)
+	return os.WriteFile(file, a.Bytes(), 0o600)
+}
+
+// order returns the files of the modules, from the version's directory, those that others need first.
+func (k kernel) order(wanted []string) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(k.root, "lib", "modules", k.version, "modules.dep"))
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, name := range wanted {
+		for line := range strings.Lines(string(text)) {
+			file, needs, _ := strings.Cut(line, ":")
+			if !strings.HasPrefix(filepath.Base(file), name+".ko") {
+				continue
+			}
+			// modules.dep names the nearest first.
+			list := append([]string{file}, strings.Fields(needs)...)
+			slices.Reverse(list)
+			files = append(files, list...)
+		}
+	}
+	var once []string
+	for _, f := range files {
+		if !slices.Contains(once, f) {
+			once = append(once, f)
+		}
+	}
+	return once, nil
+}
+
+// archive is a cpio archive in the new ASCII format, as the kernel's Documentation/driver-api/early-userspace/
+// buffer-format.rst describes it.
+type archive struct {
+	bytes.Buffer
+	inodes int
+}
+
+// add appends a file; mode has the type in it.
+func (a *archive) add(name string, mode uint32, text []byte) {
+	a.inodes++
+	links := 1
+	fmt.Fprintf(a, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", a.inodes, mode, 0, 0, links, 0,
+		len(text), 0, 0, 0, 0, len(name)+1, 0)
+	a.WriteString(name + "\x00")
+	a.pad()
+	a.Write(text)
+	a.pad()
+}
+
+// pad fills up to the next word.
+func (a *archive) pad() {
+	for a.Len()%4 != 0 {
+		a.WriteByte(0)
+	}
+}

@@ -1,0 +1,197 @@
+package vmtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	// insideVariable and insideWord say that this process runs in the guest.
+	insideVariable = "TELNETCPC_INSIDE_VM"
+	insideWord     = "telnetcpc.vmtest"
+
+	// bootPatience is how long a whole run may take before it is given up; most of it is for machines that are busy
+	// with everything else.
+	bootPatience = 8 * time.Minute
+	// guestPatience is the guest's own: it ends first, and says where it hung.
+	guestPatience = 7 * time.Minute
+
+	memory = "1024" // MiB
+)
+
+// inside reports whether this process runs in the guest.
+func inside() bool {
+	line, err := os.ReadFile("/proc/cmdline")
+	return err == nil && os.Getenv(insideVariable) != "" && slices.Contains(strings.Fields(string(line)), insideWord)
+}
+
+// TestKernelTTY boots the kernel and runs the checks inside; inside it is the checks.
+func TestKernelTTY(t *testing.T) {
+	if inside() {
+		runChecks(t)
+		return
+	}
+	if testing.Short() {
+		t.Skip("left out by -short: it boots a kernel")
+	}
+	k := needKernel(t)
+	dir := t.TempDir()
+	program := filepath.Join(dir, "telnetcpc")
+	guest := filepath.Join(dir, "vmtest.test")
+	build(t, "build", "-o", program, "telnetcpc/cmd/telnetcpc")
+	build(t, "test", "-c", "-o", guest, "telnetcpc/ptyhost/kerneltty/vmtest")
+	began := time.Now()
+	out := k.run(t, dir, []string{guest, "-test.run=^TestKernelTTY$", "-test.v", "-test.timeout=" + guestPatience.String()})
+	t.Logf("kernel %s: the whole run took %v", k.version, time.Since(began).Round(time.Second))
+	retell(t, out)
+}
+
+// build runs the go command. What runs inside has no race detector: it takes the emulated processor too long.
+func build(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// kernel is what a boot needs.
+type kernel struct {
+	qemu, busybox string
+	root          string // of the unpacked package: boot/ and lib/modules/ lie in it
+	version       string
+}
+
+// needKernel finds it, or says what is missing.
+func needKernel(t *testing.T) kernel {
+	t.Helper()
+	k, err := findKernel()
+	if err != nil {
+		if os.Getenv("TELNETCPC_NEED") == "all" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return k
+}
+
+func findKernel() (k kernel, err error) {
+	if runtime.GOARCH != "amd64" {
+		return k, fmt.Errorf("the kernel under test is built for amd64, and the guest runs this machine's files, which are %s", runtime.GOARCH)
+	}
+	if k.qemu, err = exec.LookPath("qemu-system-x86_64"); err != nil {
+		return k, fmt.Errorf("%w (Debian's package: qemu-system-x86; scripts/test installs it)", err)
+	}
+	if k.busybox, err = exec.LookPath("busybox"); err != nil {
+		return k, fmt.Errorf("%w (Debian's package: busybox-static; scripts/test installs it)", err)
+	}
+	if k.root = os.Getenv("TELNETCPC_KERNEL"); k.root == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return k, err
+		}
+		k.root = filepath.Join(cache, "telnetcpc", "kernel")
+	}
+	found, _ := filepath.Glob(filepath.Join(k.root, "lib", "modules", "*", "modules.dep"))
+	if len(found) == 0 {
+		return k, fmt.Errorf("no kernel is unpacked in %s (scripts/test does it on Debian; TELNETCPC_KERNEL names another place)", k.root)
+	}
+	k.version = filepath.Base(filepath.Dir(found[len(found)-1]))
+	return k, nil
+}
+
+// run boots the kernel, has it run the command, and returns what that said.
+func (k kernel) run(t *testing.T, dir string, command []string) string {
+	t.Helper()
+	initramfs := filepath.Join(dir, "initramfs")
+	if err := k.pack(initramfs, command); err != nil {
+		t.Fatal(err)
+	}
+	said, console := filepath.Join(dir, "said"), filepath.Join(dir, "console")
+	ctx, cancel := context.WithTimeout(context.Background(), bootPatience)
+	defer cancel()
+	// The command line's last word is for us; -1 boots at once after a panic, which -no-reboot makes the end.
+	cmd := exec.CommandContext(ctx, k.qemu, "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", memory,
+		"-nodefaults", "-display", "none", "-no-reboot",
+		"-kernel", filepath.Join(k.root, "boot", "vmlinuz-"+k.version), "-initrd", initramfs,
+		"-append", "console=ttyS0 panic=-1 "+insideWord,
+		"-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
+		"-serial", "file:"+console,
+		"-chardev", "socket,id=uart,path="+filepath.Join(dir, "uart")+",server=on,wait=off", "-serial", "chardev:uart",
+		"-serial", "file:"+said)
+	var complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &complaints, &complaints
+	if err := cmd.Run(); err != nil {
+		t.Errorf("qemu: %v\n%s", err, complaints.String())
+	}
+	out, _ := os.ReadFile(said)
+	text := strings.ReplaceAll(string(out), "\r\n", "\n")
+	if !strings.HasSuffix(text, "ended 0\n") {
+		t.Errorf("the checks inside did not end well")
+	}
+	if log, _ := os.ReadFile(console); t.Failed() || faults.Match(log) {
+		t.Errorf("the kernel said:\n%s", tail(string(log), 20_000))
+		t.Errorf("the checks said:\n%s", tail(text, 20_000))
+	}
+	return text
+}
+
+// faults are what a kernel says when something in it went wrong.
+var faults = regexp.MustCompile(`(?m)BUG:|WARNING:|Oops|Call Trace|Kernel panic|hung task`)
+
+func tail(s string, most int) string {
+	if len(s) > most {
+		return "..." + s[len(s)-most:]
+	}
+	return s
+}
+
+var (
+	resultLine = regexp.MustCompile(`^ *--- (PASS|FAIL|SKIP): TestKernelTTY/(\S+) \((.*)\)$`)
+	aboutLine  = regexp.MustCompile(`^=== (?:RUN|CONT|NAME|PAUSE) +(\S+)$`)
+)
+
+// retell makes a subtest of each check inside, with what it said.
+func retell(t *testing.T, out string) {
+	said := map[string]string{}
+	about := ""
+	type result struct{ name, verdict, took string }
+	var results []result
+	for line := range strings.Lines(out) {
+		text := strings.TrimSuffix(line, "\n")
+		if m := aboutLine.FindStringSubmatch(text); m != nil {
+			about = strings.TrimPrefix(m[1], "TestKernelTTY/")
+		} else if m := resultLine.FindStringSubmatch(text); m != nil {
+			results = append(results, result{m[2], m[1], m[3]})
+		} else {
+			said[about] += line
+		}
+	}
+	if len(results) == 0 {
+		t.Errorf("no check ran inside")
+	}
+	for _, r := range results {
+		t.Run(r.name, func(t *testing.T) {
+			text := strings.TrimRight(said[r.name], "\n")
+			switch r.verdict {
+			case "FAIL":
+				t.Errorf("inside, after %s:\n%s", r.took, text)
+			case "SKIP":
+				t.Skipf("inside: %s", text)
+			default:
+				t.Logf("inside: %s\n%s", r.took, text)
+			}
+		})
+	}
+}
