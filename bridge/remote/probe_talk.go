@@ -124,6 +124,23 @@ func (p *prober) send(b []byte) {
 	p.echo.sent(b)
 	if _, err := p.conn.Write(b); err != nil {
 		p.fail(err)
+		if p.closedByPeer() {
+			p.hear()
+		}
+	}
+}
+
+// hear takes what a listener said before it closed the connection, as ser2net does that has another client.
+func (p *prober) hear() {
+	if p.conn.SetReadDeadline(time.Now().Add(lastWords)) != nil {
+		return
+	}
+	for {
+		n, err := p.conn.Read(p.buf)
+		p.take(p.buf[:n])
+		if err != nil {
+			return
+		}
 	}
 }
 
