@@ -77,8 +77,8 @@ func (s system) give(ctx context.Context, name string, who devpath.Access, log *
 		return err
 	}
 	if properties != "" && !strings.Contains(properties, "\nE:ID_MM_PORT_IGNORE=1\n") && s.runs("ModemManager") {
-		log.Warn("ModemManager runs here and may write AT commands to the device (install scripts/60-telnetcpc.rules in /etc/udev/rules.d)",
-			"device", name)
+		log.Warn("ModemManager runs here and may write AT commands to the device", "device", name,
+			"hint", "install scripts/"+rules+" in /etc/udev/rules.d")
 	}
 	node := s.path("dev", name)
 	if who.UID != -1 || who.GID != -1 {

@@ -1,0 +1,26 @@
+package kerneltty
+
+import (
+	"slices"
+	"strings"
+)
+
+// rules is the name of our rules for udev in scripts, and of the places where udev looks for them.
+const rules = "60-telnetcpc.rules"
+
+var rulePlaces = []string{"etc/udev/rules.d", "run/udev/rules.d", "usr/local/lib/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"}
+
+// Notes is what a user of this host should know of this machine, a line each, with the way out. Nothing of it keeps the
+// host from working.
+func (h Host) Notes() []string {
+	var notes []string
+	s := h.system
+	ruled := slices.ContainsFunc(rulePlaces, func(dir string) bool { return s.exists(dir, rules) })
+	if s.runs("ModemManager") && !ruled {
+		notes = append(notes, "ModemManager runs here and may write AT commands to a new port (install scripts/"+rules+" in /etc/udev/rules.d)")
+	}
+	if states := strings.Fields(s.read("sys/power/state")); slices.Contains(states, "mem") || slices.Contains(states, "freeze") {
+		notes = append(notes, "this machine does not go to sleep while a kernel tty is attached: vhci_hcd refuses (end telnetcpc before, or use --host pty)")
+	}
+	return notes
+}
