@@ -77,6 +77,10 @@ type PortConfig struct {
 	// the same event comes from Next later. It never blocks. nil: nobody wants to know.
 	Urgent func(Event)
 
+	// OpenWait is how long an application's open may wait for the session at most, where the host can make it wait
+	// (Event.Ready); then it goes on without one. 0: it does not wait.
+	OpenWait time.Duration
+
 	// Log takes what a user should know and no caller can act on. nil: slog.Default().
 	Log *slog.Logger
 }

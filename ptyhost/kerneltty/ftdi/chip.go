@@ -1,15 +1,18 @@
 package ftdi
 
 import (
+	"errors"
 	"io"
 	"log/slog"
+	"sync"
+	"time"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/kerneltty/usbip"
 )
 
-// fidelity is everything but 6 data bits, for which the requests have no word that Linux's driver uses, and purge:
-// tcflush(TCOFLUSH) is not announced to the adapter, and TCIFLUSH empties the tty's own buffer. A driver that does
-// announce a purge is obeyed.
+// fidelity is everything but 6 data bits, for which Linux's driver has no word, and purge: tcflush(TCOFLUSH) is not
+// announced to the adapter, and TCIFLUSH empties the tty's own buffer. A driver that does announce a purge is obeyed.
 const fidelity = uart.FullFidelity &^ uart.Fidelity(uart.CarriesSixBits|uart.CarriesPurge)
 
 // Chip is one emulated adapter with one port. Its methods Next, Write, SetModem, ReportLine and Fidelity are those of
@@ -19,34 +22,138 @@ type Chip struct {
 	config uart.PortConfig
 	serial string
 	log    *slog.Logger
+
+	// life makes the port's openings and closings one after the other, over the call of Urgent; taken before mu.
+	life sync.Mutex
+
+	said said // by the driver; the stream's calls alone use it
+
+	mu       sync.Mutex // over everything below; never held over I/O or a function of config
+	upReady  sync.Cond  // up has something, or the chip is closed
+	downRoom sync.Cond  // down has room, nobody has the port open any more, or the chip is closed
+
+	closed  bool          // Close was called
+	stream  *usbip.Stream // where it is plugged in; nil: nowhere
+	state   state
+	settled *time.Timer     // for settle; nil: nothing is uncertain
+	opening *usbip.Transfer // the request by which an open waits for the session; nil: none does
+	openBy  *time.Timer     // ends that wait
+
+	up      upQueue
+	lent    bool              // Next has lent bytes that have not come back
+	lending [lendLimit]byte   // what it lends; Next's caller alone, between two calls
+	held    []*usbip.Transfer // OUT transfers whose bytes are in up, above upLimit
+	in      []*usbip.Transfer // IN transfers that wait, oldest first
+	down    downQueue
+	error   byte                       // what the next byte is marked with
+	modem   uart.ModemState            // the device's
+	shown   uart.ModemState            // what the last packet said of it
+	scratch [maxPacket * maxBatch]byte // where packets are made
 }
 
-// New makes a chip that is not plugged in yet. Of config it uses Unsent and Urgent. serial is the serial number that
-// the adapter shows, printable ASCII, at most 126 characters are used. log nil: slog.Default().
+const (
+	lendLimit = 4096     // bytes that Next returns at most
+	downLimit = 16 << 10 // bytes from the device that wait for transfers; Write blocks above
+	maxBatch  = 8        // packets that one transfer gets at most
+)
+
+// New makes a chip that is not plugged in yet. Of config it uses Unsent, Urgent and OpenWait. serial is the serial
+// number that the adapter shows; what is beyond 126 characters is cut off. log nil: slog.Default().
 func New(config uart.PortConfig, serial string, log *slog.Logger) *Chip {
-	return &Chip{config: config, serial: serial, log: log}
+	if log == nil {
+		log = slog.Default()
+	}
+	c := &Chip{
+		config: config, serial: serial, log: log,
+		said: said{
+			coding: uart.DefaultCoding(), flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}, latency: defaultLatency,
+		},
+	}
+	c.upReady.L, c.downRoom.L = &c.mu, &c.mu
+	return c
 }
 
 // Fidelity is what the chip carries: constant.
 func (c *Chip) Fidelity() uart.Fidelity { return fidelity }
 
-// Next implements uart.Port.
-func (c *Chip) Next() ([]byte, uart.Event, error) { return nil, uart.Event{}, uart.ErrClosed }
-
-// Write implements uart.Port.
-func (c *Chip) Write([]byte) (int, error) { return 0, uart.ErrClosed }
-
-// SetModem implements uart.Port.
-func (c *Chip) SetModem(uart.ModemState) error { return uart.ErrClosed }
-
-// ReportLine implements uart.Port.
-func (c *Chip) ReportLine(uart.LineState) error { return uart.ErrClosed }
-
 // Serve plays the adapter on a usbip stream until the stream ends, which is the adapter being unplugged (nil), Close
-// (uart.ErrClosed), or an error of the peer. It closes conn. Who has the port open when the stream ends has closed it:
-// Next says so. One stream at a time.
-func (c *Chip) Serve(conn io.ReadWriteCloser) error { return uart.ErrClosed }
+// (uart.ErrClosed), or an error of the connection or the peer. It closes conn. Who has the port open when the stream
+// ends has closed it: Next says so. One stream at a time.
+func (c *Chip) Serve(conn io.ReadWriteCloser) error {
+	s := usbip.New(conn, usbip.Table{
+		Vendor: VendorID, Product: ProductID, Release: releaseFT4232H,
+		Manufacturer: Manufacturer, Name: Product, Serial: c.serial,
+		Endpoints: []usbip.Endpoint{{Address: endpointIn, MaxPacket: maxPacket}, {Address: endpointOut, MaxPacket: maxPacket}},
+	}, device{c})
+	if err := c.plug(s); err != nil {
+		_ = conn.Close()
+		return err
+	}
+	err := s.Serve()
+	if c.unplug() {
+		return uart.ErrClosed
+	}
+	return err
+}
+
+func (c *Chip) plug(s *usbip.Stream) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return uart.ErrClosed
+	case c.stream != nil:
+		return errors.New("the adapter is plugged in already")
+	}
+	c.stream = s
+	c.shown = 0 // what a driver that has seen no packet takes the lines for
+	return nil
+}
+
+// unplug ends what hung on the stream. closed: the whole chip has ended.
+func (c *Chip) unplug() (closed bool) {
+	c.life.Lock()
+	defer c.life.Unlock()
+	c.mu.Lock()
+	c.stream, c.in, c.held = nil, nil, nil
+	c.unsettle()
+	c.stopOpening()
+	closed = c.closed
+	c.mu.Unlock()
+	if !closed {
+		c.closePort()
+	}
+	return closed
+}
 
 // Close ends the chip: Serve closes its stream and returns, every blocked and every later call returns uart.ErrClosed.
-// When it returns no goroutine of the chip is left but Serve's caller. Idempotent; not to be called from Urgent.
-func (c *Chip) Close() error { return nil }
+// It does not wait for Serve. Idempotent.
+func (c *Chip) Close() error {
+	c.mu.Lock()
+	s := c.stream
+	c.closed = true
+	c.unsettle()
+	c.stopOpening()
+	c.upReady.Broadcast()
+	c.downRoom.Broadcast()
+	c.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	return s.Close()
+}
+
+// device is the chip as its stream sees it.
+type device struct{ *Chip }
+
+// Control implements usbip.Device.
+func (d device) Control(t *usbip.Transfer) { d.control(t) }
+
+// Out implements usbip.Device.
+func (d device) Out(t *usbip.Transfer) { d.takeOut(t) }
+
+// In implements usbip.Device.
+func (d device) In(t *usbip.Transfer) { d.takeIn(t) }
+
+// Unlinked implements usbip.Device.
+func (d device) Unlinked(t *usbip.Transfer, pending bool) { d.unlinked(t, pending) }

@@ -1,0 +1,126 @@
+package ftdi
+
+import (
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/kerneltty/usbip"
+)
+
+// The way of a byte to the application: Write -> downQueue -> the driver's IN transfer, which waits here for it.
+
+// takeIn takes an IN transfer, and answers it where there is something to say.
+func (c *Chip) takeIn(t *usbip.Transfer) {
+	busy := c.busy()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in = append(c.in, t)
+	switch c.state {
+	case stateClosing:
+		c.state = stateOpen // it did not close, or will take this back
+		c.unsettle()
+	case stateClosed:
+		c.uncertain() // without an open?
+		return
+	}
+	c.answerIn(busy)
+}
+
+// answerIn answers IN transfers as long as there are some and there is something to say; the lock is held.
+func (c *Chip) answerIn(busy bool) {
+	if c.state == stateClosed {
+		return
+	}
+	for len(c.in) > 0 && (c.down.len() > 0 || c.modem != c.shown) {
+		t := c.in[0]
+		c.in = c.in[1:]
+		p, n := c.down.packets(c.scratch[:0], min(t.Length, len(c.scratch)), byte(c.modem)|statusReserved, c.lineStatus(busy))
+		if !t.Answer(p) {
+			continue // taken back: its bytes are the next one's
+		}
+		c.down.skip(n)
+		c.shown = c.modem
+	}
+	if c.down.len() <= downLimit/2 {
+		c.downRoom.Signal() // not for each packet: a waiting Write then has something to do
+	}
+}
+
+// Write implements uart.Port: it blocks while 16 KiB wait for the driver to ask for them.
+func (c *Chip) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		m, stop, err := c.give(p[n:], 0)
+		n += m
+		if stop {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// give puts bytes, the first of them marked with line and what was reported before, on their way: as many as there is
+// room for, at least one. stop: no more is taken, because nobody has the port open or by an error.
+func (c *Chip) give(p []byte, line byte) (n int, stop bool, err error) {
+	n, s, err := c.queue(p, line)
+	if s != nil {
+		s.Flush()
+	}
+	return n, n == 0, err
+}
+
+// queue is give without the writing. The stream is the one to flush; n is 0 where no more is taken.
+func (c *Chip) queue(p []byte, line byte) (n int, s *usbip.Stream, err error) {
+	busy := c.busy()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.closed && c.state != stateClosed && c.down.len() >= downLimit {
+		c.downRoom.Wait()
+	}
+	switch {
+	case c.closed:
+		return 0, nil, uart.ErrClosed
+	case c.state == stateClosed:
+		return 0, nil, nil
+	}
+	n = min(len(p), downLimit-c.down.len())
+	c.down.push(p[:n], line|c.error)
+	c.error = 0
+	c.answerIn(busy)
+	return n, c.stream, nil
+}
+
+// errorBits are what a packet can report of its bytes.
+const errorBits = byte(uart.LineErrors)
+
+// ReportLine implements uart.Port. A break is given at once, as a zero byte that is marked, which is how a UART receives
+// it. Parity, framing and overrun go with the next byte written: the driver looks at them in packets with data only. It
+// blocks as Write does.
+func (c *Chip) ReportLine(l uart.LineState) error {
+	if l&uart.LineBreak != 0 {
+		_, _, err := c.give([]byte{0}, byte(l)&errorBits)
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return uart.ErrClosed
+	}
+	if c.state != stateClosed {
+		c.error |= byte(l) & errorBits
+	}
+	return nil
+}
+
+// SetModem implements uart.Port. A change shows in the next packet, which carries no data where none waits.
+func (c *Chip) SetModem(m uart.ModemState) error {
+	busy := c.busy()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return uart.ErrClosed
+	}
+	c.modem = m & (uart.CTS | uart.DSR | uart.RI | uart.DCD)
+	c.answerIn(busy)
+	if c.stream != nil {
+		c.stream.FlushSoon()
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package ftdi
+
+import (
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/kerneltty/usbip"
+)
+
+// The way of a byte from the application: the driver's OUT transfer -> takeOut -> upQueue -> Next. Requests put their
+// events into the same queue, see control.go.
+
+// takeOut takes the bytes of a transfer. It answers at once, or where too much waits, when Next has taken some: the
+// driver then keeps what follows, and so does the application.
+func (c *Chip) takeOut(t *usbip.Transfer) {
+	c.life.Lock()
+	defer c.life.Unlock()
+	if c.isClosed() {
+		c.openPort(nil) // nobody writes to a port that nobody has open: the open was not seen
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.up.bytes.len()+t.Length > upMost {
+		t.Stall() // a host that takes back what was held, and goes on
+		return
+	}
+	c.up.push(t.Data)
+	c.held = append(c.held, t)
+	c.release()
+	c.upReady.Signal()
+}
+
+// release answers the OUT transfers that are held, as long as there is room. It reports whether there were any; the
+// lock is held.
+func (c *Chip) release() (some bool) {
+	for len(c.held) > 0 && c.up.bytes.len() <= upLimit {
+		c.held[0].Answer(nil)
+		c.held = c.held[1:]
+		some = true
+	}
+	if len(c.held) == 0 {
+		c.held = nil
+	}
+	return some
+}
+
+// Next implements uart.Port. It lends at most 4096 bytes.
+func (c *Chip) Next() ([]byte, uart.Event, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lent = false
+	for !c.closed && c.up.empty() {
+		c.upReady.Wait()
+	}
+	if c.closed {
+		return nil, uart.Event{}, uart.ErrClosed
+	}
+	if e, ok := c.up.event(); ok {
+		return nil, e, nil
+	}
+	n := c.up.take(c.lending[:])
+	c.lent = true
+	if c.release() && c.stream != nil {
+		c.stream.FlushSoon() // Next waits for the application alone
+	}
+	return c.lending[:n], uart.Event{}, nil
+}
+
+// push puts an event at its place; the lock is not held.
+func (c *Chip) push(e uart.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.up.add(e)
+	c.upReady.Signal()
+}
+
+// urgent calls out what Next will say later; the lock is not held.
+func (c *Chip) urgent(e uart.Event) {
+	if c.config.Urgent != nil {
+		c.config.Urgent(e)
+	}
+}
+
+// busy asks the configuration whether the far UART still sends. It is called without the lock, before it is taken.
+func (c *Chip) busy() bool { return c.config.Unsent != nil && c.config.Unsent() > 0 }
+
+// lineStatus is the second status byte: the transmitter is empty when nothing waits here, nothing is lent, and the far
+// UART was not busy; the lock is held.
+func (c *Chip) lineStatus(busy bool) byte {
+	if busy || c.lent || c.up.bytes.len() > 0 {
+		return 0
+	}
+	return statusEmpty
+}
