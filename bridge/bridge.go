@@ -88,24 +88,33 @@ func (e *PortError) Unwrap() error { return e.Err }
 // it is lost for good. It is called once.
 func (b *Bridge) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		r := &run{
-			Bridge: b,
-			done:   make(chan struct{}),
-			next:   make(chan *session, 1),
-			dialed: make(chan dialResult, 1),
-			failed: make(chan error, 2),
-		}
-		port, err := b.cfg.Open(ctx, uart.PortConfig{Unsent: b.Unsent, Urgent: r.urgent, Log: b.log})
+		r, err := b.open(ctx)
 		if err != nil {
 			return &PortError{Port: b.cfg.Name, Err: err}
 		}
-		r.port = port
-		b.link.forget()
 		if err := r.serve(ctx); err != nil {
 			return fmt.Errorf("port %s is lost: %w", b.cfg.Name, err)
 		}
 	}
 	return nil
+}
+
+// open makes the port, and what belongs to it.
+func (b *Bridge) open(ctx context.Context) (*run, error) {
+	r := &run{
+		Bridge: b,
+		done:   make(chan struct{}),
+		next:   make(chan *session, 1),
+		dialed: make(chan dialResult, 1),
+		failed: make(chan error, 2),
+	}
+	port, err := b.cfg.Open(ctx, uart.PortConfig{Unsent: b.Unsent, Urgent: r.urgent, Log: b.log})
+	if err != nil {
+		return nil, err
+	}
+	r.port = port
+	b.link.forget()
+	return r, nil
 }
 
 // Unsent says how long the far UART still needs at least: uart.PortConfig.Unsent of this bridge's port.

@@ -37,10 +37,8 @@ func (r *run) read(s *session) {
 			r.kickRun()
 			return
 		case e.Kind != uart.KindData:
-			r.tap.event(Down, e)
 			r.fromDevice(s, e)
 		default:
-			r.tap.data(Down, p)
 			r.deliver(p)
 		}
 	}
@@ -48,6 +46,7 @@ func (r *run) read(s *session) {
 
 // deliver gives bytes to the application. After the port is closed it goes on, dropping: a mark may be on its way.
 func (r *run) deliver(p []byte) {
+	r.tap.data(Down, p)
 	n, err := r.port.Write(p)
 	r.count.down.Add(uint64(n))
 	r.count.downDropped.Add(uint64(len(p) - n))
@@ -58,6 +57,7 @@ func (r *run) deliver(p []byte) {
 
 // fromDevice does what an event of the session means.
 func (r *run) fromDevice(s *session, e uart.Event) {
+	r.tap.event(Down, e)
 	switch e.Kind {
 	case uart.KindModem:
 		r.modemMu.Lock()

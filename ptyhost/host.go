@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"sync"
 
 	"github.com/creack/pty"
 
@@ -20,6 +21,10 @@ const modeShut = fs.FileMode(0o600)
 
 // hostName is this host's word in configuration, log and errors.
 const hostName = "pty"
+
+// making is held while a port is made. Its system calls wait for each other in the kernel: a thousand ports made at once
+// would get a thread each, which the runtime keeps for good. A package variable, as threads are the process's.
+var making sync.Mutex
 
 // carried is what a pty carries. Parity is not in it although odd, mark and space parity leave a trace in the termios
 // (PARODD, CMSPAR): even parity leaves none, so that a port which reported the others would lie about that one.
@@ -57,6 +62,8 @@ func (Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	making.Lock()
+	defer making.Unlock()
 	p, err := open(config)
 	if err != nil {
 		return nil, fmt.Errorf("port %s: %w", config.Path, err)

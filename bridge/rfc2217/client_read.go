@@ -25,7 +25,12 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 			return nil, e, nil
 		}
 		c.events = nil
-		data, m, err := c.receive()
+		var data []byte
+		var m telnet.Message
+		err := c.fill()
+		if err == nil {
+			data, m, err = c.receive()
+		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			err = c.expire()
