@@ -218,9 +218,21 @@ func (n *near) sees(want string) {
 
 func (n *near) send(p string) {
 	n.t.Helper()
-	if _, err := n.Write([]byte(p)); err != nil {
+	if err := writeAll(n.Client, []byte(p)); err != nil {
 		n.t.Fatal(err)
 	}
+}
+
+// writeAll writes all of p: a Write takes a piece of it.
+func writeAll(c *rfc2217.Client, p []byte) error {
+	for len(p) > 0 {
+		n, err := c.Write(p)
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
 }
 
 func (n *near) set(e uart.Event) {

@@ -313,10 +313,7 @@ func TestEndsPromptly(t *testing.T) {
 	c := f.connect(rfc2217.Config{})
 	c.set(uart.Event{Coding: uart.Coding{Baud: 300}, Control: uart.Control{Break: uart.LevelOn}})
 	sent := make(chan error, 1)
-	go func() {
-		_, err := c.Write(make([]byte, 16<<20))
-		sent <- err
-	}()
+	go func() { sent <- writeAll(c.Client, make([]byte, 16<<20)) }()
 	f.does("settings 300 break on")
 	f.end()
 	if err := <-sent; err == nil {

@@ -107,7 +107,7 @@ func TestSlowWatcher(t *testing.T) {
 	go func() {
 		err := owner.Apply(uart.Event{Kind: uart.KindSettings, Coding: fast.Coding})
 		if err == nil {
-			_, err = owner.Write(sent)
+			err = writeAll(owner, sent)
 		}
 		written <- err
 	}()

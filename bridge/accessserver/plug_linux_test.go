@@ -1,0 +1,100 @@
+package accessserver_test
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/accessserver"
+)
+
+// plug is a serial port that is a pty, and the instrument at its end. It can be unplugged and plugged in again: the
+// name of the port stays.
+type plug struct {
+	*os.File // what the instrument reads and writes
+	t        *testing.T
+	name     string // of the port
+}
+
+func newPlug(t *testing.T) *plug {
+	t.Helper()
+	p := &plug{t: t, name: filepath.Join(t.TempDir(), "ttyUSB0")}
+	p.in()
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+// in plugs it in.
+func (p *plug) in() {
+	p.t.Helper()
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		p.t.Fatalf("open /dev/ptmx: %v", err)
+	}
+	p.File = os.NewFile(uintptr(fd), "instrument")
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		p.t.Fatalf("TIOCSPTLCK: %v", err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		p.t.Fatalf("TIOCGPTN: %v", err)
+	}
+	if err := os.Symlink(fmt.Sprintf("/dev/pts/%d", n), p.name); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// out pulls it out: the port is hung up, its name goes.
+func (p *plug) out() {
+	p.t.Helper()
+	if err := os.Remove(p.name); err != nil {
+		p.t.Fatal(err)
+	}
+	_ = p.Close()
+}
+
+// termios is the port's, seen from the instrument's side.
+func (p *plug) termios() *unix.Termios {
+	p.t.Helper()
+	raw, err := p.SyscallConn()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var tio *unix.Termios
+	if outer := raw.Control(func(fd uintptr) { tio, err = unix.IoctlGetTermios(int(fd), unix.TCGETS2) }); outer != nil || err != nil {
+		p.t.Fatalf("TCGETS2: %v, %v", outer, err)
+	}
+	return tio
+}
+
+func (p *plug) send(s string) {
+	p.t.Helper()
+	_ = p.SetWriteDeadline(time.Now().Add(patience))
+	if _, err := p.WriteString(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *plug) hears(want string) {
+	p.t.Helper()
+	_ = p.SetReadDeadline(time.Now().Add(patience))
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(p, got); err != nil || string(got) != want {
+		p.t.Fatalf("the instrument hears %q, %v, want %q", got[:n], err, want)
+	}
+}
+
+func (p *plug) open() accessserver.Device {
+	p.t.Helper()
+	d, err := (&accessserver.Serial{Path: p.name}).Open(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = d.Close() })
+	return d
+}
