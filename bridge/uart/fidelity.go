@@ -27,12 +27,13 @@ const (
 	CarriesLineErrors                     // parity, framing, overrun to the application, at the right byte
 	CarriesBreakIn                        // a received break to the application
 	CarriesOpenWait                       // open() can wait for the session
+	CarriesFlowApart                      // flow control of one direction alone, beside CarriesFlow
 	numFeatures       = iota
 )
 
 var featureNames = [numFeatures]string{
 	"baud", "data bits", "6 data bits", "parity", "stop bits", "flow control", "DTR", "RTS", "break", "purge",
-	"drain", "exact order", "modem state", "line errors", "received break", "open waits",
+	"drain", "exact order", "modem state", "line errors", "received break", "open waits", "flow control of one direction",
 }
 
 // String returns the feature's name; unknown bits in hex.

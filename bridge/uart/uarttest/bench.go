@@ -69,7 +69,7 @@ func (b *bench) start() {
 // open opens a port at the bench's path.
 func (b *bench) open() (uart.Port, error) {
 	return b.host.Open(context.Background(), uart.PortConfig{
-		Path: b.path,
+		Path: b.path, OpenWait: patience,
 		Unsent: func() time.Duration {
 			b.asks.Add(1)
 			if b.busy.Load() {
@@ -212,6 +212,16 @@ func (b *bench) does(what string, err error) {
 	if err != nil {
 		b.Fatalf("the program's %s: %v", what, err)
 	}
+}
+
+// lastClose closes the port by the last program that has it open, and takes the event of it. A close may wait until the
+// far UART is empty, and so for the Next that gives the last bytes back.
+func (b *bench) lastClose(p Program) {
+	b.Helper()
+	closed := make(chan error, 1)
+	go func() { closed <- p.Close() }()
+	b.event(uart.KindClosed)
+	b.does("close", <-closed)
 }
 
 // eventually waits for a condition that nothing announces.

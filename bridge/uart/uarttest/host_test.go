@@ -19,7 +19,8 @@ func TestFakeHost(t *testing.T) {
 		lacks uart.Fidelity
 	}{
 		{"full fidelity", 0},
-		{"as a pty", uart.FullFidelity &^ uart.Fidelity(uart.CarriesBaud|uart.CarriesStopBits|uart.CarriesFlow)},
+		{"as a pty", uart.FullFidelity &^ uart.Fidelity(uart.CarriesBaud|uart.CarriesStopBits|uart.CarriesFlow|uart.CarriesFlowApart)},
+		{"one flow control for both directions", uart.Fidelity(uart.CarriesFlowApart)},
 		{"bytes alone", uart.FullFidelity},
 		{"no drain, no open wait", uart.Fidelity(uart.CarriesDrain | uart.CarriesOpenWait)},
 	} {

@@ -483,7 +483,7 @@ func carried(f uart.Fidelity, e uart.Event) uart.Event {
 	if !f.Carries(uart.CarriesStopBits) {
 		e.Coding.StopBits = 0
 	}
-	if !f.Carries(uart.CarriesFlow) {
+	if !f.Carries(uart.CarriesFlow) || apart(e.Flow) && !f.Carries(uart.CarriesFlowApart) {
 		e.Flow = uart.Flow{}
 	}
 	if !f.Carries(uart.CarriesDTR) {

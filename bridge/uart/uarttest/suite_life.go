@@ -14,8 +14,7 @@ func testWriteToNobody(b *bench) {
 	if n, err := b.port.Write(p); n != 0 || err != nil {
 		b.Errorf("write before the first open: got %d, %v, want 0", n, err)
 	}
-	b.does("close", b.first().Close())
-	b.event(uart.KindClosed)
+	b.lastClose(b.first())
 	if n, err := b.port.Write(p); n != 0 || err != nil {
 		b.Errorf("write after the last close: got %d, %v, want 0", n, err)
 	}
@@ -28,8 +27,7 @@ func testNothingStale(b *bench) {
 	if _, err := b.port.Write([]byte("stale")); err != nil {
 		b.Fatal(err)
 	}
-	b.does("close", p.Close())
-	b.event(uart.KindClosed)
+	b.lastClose(p)
 	if _, err := b.port.Write([]byte("to nobody")); err != nil {
 		b.Fatal(err)
 	}
@@ -53,8 +51,7 @@ func testWriteEndsWithProgram(b *bench) {
 	one := make([]byte, 1)
 	_, err := p.Read(one) // now Write is under way
 	b.does("read", err)
-	b.does("close", p.Close())
-	b.event(uart.KindClosed)
+	b.lastClose(p)
 	if r := <-done; r.err != nil || r.n < 1 || r.n >= len(data) {
 		b.Errorf("write when its program went: got %d of %d, %v", r.n, len(data), r.err)
 	}
@@ -151,8 +148,7 @@ func testRetire(b *bench) {
 	b.none(b.data([]byte("still up")))
 	b.does("write", <-done)
 	b.delivers(p, []byte("still down"))
-	b.does("close", p.Close())
-	b.event(uart.KindClosed)
+	b.lastClose(p)
 }
 
 // testSamePath: one path, one port; but one after the other.

@@ -16,8 +16,7 @@ func testOpenClose(b *bench) {
 	if n := b.calledOut(uart.KindClosed); n != 0 {
 		b.Errorf("closes called out before there was one: %d", n)
 	}
-	b.does("close", p.Close())
-	b.event(uart.KindClosed)
+	b.lastClose(p)
 	if n := b.calledOut(uart.KindClosed); n != 1 {
 		b.Errorf("closes called out: got %d, want 1", n)
 	}
@@ -38,8 +37,7 @@ func testTwoPrograms(b *bench) {
 	if n := b.calledOut(uart.KindClosed); n != 0 {
 		b.Errorf("closes called out while a program has the port open: %d", n)
 	}
-	b.does("close", second.Close())
-	b.event(uart.KindClosed)
+	b.lastClose(second)
 }
 
 // testReopened: a port is opened and closed many times, each time with bytes both ways.
@@ -53,8 +51,7 @@ func testReopened(b *bench) {
 		b.none(b.data(up))
 		b.does("write", <-done)
 		b.delivers(p, down)
-		b.does("close", p.Close())
-		b.event(uart.KindClosed)
+		b.lastClose(p)
 	}
 	if n := b.calledOut(uart.KindClosed); n != rounds {
 		b.Errorf("closes called out: got %d, want %d", n, rounds)
