@@ -128,14 +128,22 @@ func (p *port) look() bool {
 	if n := p.readBytes(); n > 0 {
 		return p.gotBytes(n)
 	}
-	p.release()
 	if p.late || p.poked {
+		late := p.late
 		p.late, p.poked = false, false
 		if now, changed := p.changed(); changed {
+			if !late { // bytes may have come since that read, and before the change
+				if n := p.readBytes(); n > 0 {
+					return p.gotBytes(n)
+				}
+			}
+			p.release()
+			p.lookAtLatch() // the mark of this change would count as the next one's
 			p.tell(now)
 			return true
 		}
 	}
+	p.release()
 	if closes > p.toldCloses {
 		p.toldCloses++
 		p.found = found{event: uart.Event{Kind: uart.KindClosed}}

@@ -3,7 +3,6 @@ package ptyhost_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -125,45 +124,4 @@ func TestChangesInEveryMode(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A full pty announces no change: it is found when the bytes are read.
-func TestChangeWhileFull(t *testing.T) {
-	b := newBench(t)
-	p := b.another()
-	total := fill(t, b.path)
-	b.set(p, baud(4800))
-	got, seen := 0, false
-	for got < total || !seen {
-		data, e, err := b.port.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got += len(data)
-		seen = seen || e.Coding.Baud == 4800
-	}
-	t.Logf("the pty took %d bytes", total)
-}
-
-// fill writes to a port until it takes no more, and returns how much it took.
-func fill(t *testing.T, path string) (total int) {
-	t.Helper()
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	for refused := 0; refused < 20; { // the kernel moves bytes in the background, which makes room
-		n, err := unix.Write(fd, make([]byte, 1000))
-		switch {
-		case n > 0:
-			total, refused = total+n, 0
-		case err == unix.EAGAIN:
-			refused++
-			time.Sleep(time.Millisecond)
-		default:
-			t.Fatal(err)
-		}
-	}
-	return total
 }
