@@ -59,6 +59,8 @@ type device struct {
 	opens  uint64
 	closes uint64
 	told   settings // what Next returned last; Next alone writes it
+	stalls uint64   // how often Write has found no room
+	full   bool     // and it waits for some
 	ended  bool
 
 	watched // only the watcher's
@@ -260,10 +262,13 @@ func (p *port) give() (done bool) {
 	for g.n < len(g.p) {
 		m := writeMaster(p.master, g.p[g.n:])
 		if m == 0 {
+			p.stalls++
+			p.full = true
 			return false
 		}
 		g.n += m
 	}
+	p.full = false
 	return true
 }
 

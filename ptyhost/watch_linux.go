@@ -52,6 +52,7 @@ type watched struct {
 	pending uint32 // inotify events that were read and not yet dealt with
 	again   time.Time
 	gap     time.Duration // see tend
+	swept   uint64        // stalls at the last sweep
 	hungUp  bool          // the kernel has given the pty its first termios: the next last close makes it raw again
 	warned  bool
 }
@@ -178,6 +179,7 @@ func (w *watcher) run() {
 			w.sweepAt = now.Add(sweepEvery)
 			for _, p := range ports {
 				p.compare()
+				p.nudge()
 			}
 		}
 		w.setDeadline()
@@ -241,6 +243,19 @@ func (p *port) compare() {
 	if p.differs() {
 		p.poke()
 	}
+}
+
+// nudge has a Write that has stood still since the last sweep look for room itself. The kernel tells of room when the
+// application reads, but makes it in a worker, which may come later: whoever asks in between learns nothing, and where
+// that was the last read, nothing more is told. It was seen once, on a busy machine: an application that read, a pty
+// with room and a Write that waited.
+func (p *port) nudge() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.full && p.open && !p.ended && p.stalls == p.swept {
+		p.wait.pokeWriter()
+	}
+	p.swept = p.stalls
 }
 
 // differs reports whether the termios says something else than what Next told last; the lock is held.
