@@ -139,9 +139,11 @@ func testBytesBeforeClose(b *bench) {
 		p := b.first()
 		want := noise(byte(i), 1+i*150)
 		b.does("write", <-b.write(p, want))
-		b.does("close", p.Close())
+		closed := make(chan error, 1)
+		go func() { closed <- p.Close() }()
 		b.none(b.data(want))
 		b.event(uart.KindClosed)
+		b.does("close", <-closed)
 	}
 }
 
