@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -182,6 +183,8 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 		}
 	}
 	switch {
+	case errors.As(err, &other) && bytes.HasPrefix(other.First, []byte("port not opened")): // our own serve says so
+		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, other.Seen())
 	case errors.As(err, &other):
 		return no("it says %s (%s)", other.Seen(), r.guess(other.First))
 	case errors.Is(err, rfc2217.ErrEcho):
