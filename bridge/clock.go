@@ -65,7 +65,7 @@ func (r *run) peer(s *session, now time.Time) (time.Time, error) {
 	given := r.count.up.Load()
 	p := s.Alive()
 	every := peerGlance
-	if p.Waiting > 0 || given != st.looked {
+	if p.Waiting > 0 || given != st.looked || r.writing.Load() > 0 {
 		every = peerLook
 	}
 	st.looked, st.lookAt = given, now.Add(every)

@@ -27,13 +27,19 @@ func attach(t *testing.T, url string, flags ...string) *agent {
 
 func attachBinary(t *testing.T, race bool, url string, flags ...string) *agent {
 	t.Helper()
+	return attachThrough(t, race, func(cmd *exec.Cmd) *exec.Cmd { return cmd }, url, flags...)
+}
+
+// attachThrough runs the agent by what wrap makes of its command.
+func attachThrough(t *testing.T, race bool, wrap func(*exec.Cmd) *exec.Cmd, url string, flags ...string) *agent {
+	t.Helper()
 	program, err := binary(race)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := &agent{path: filepath.Join(t.TempDir(), "ttyV0")}
 	args := append(append([]string{"attach", "--host", "pty"}, flags...), a.path, url)
-	a.process = start(t, exec.Command(program, args...))
+	a.process = start(t, wrap(exec.Command(program, args...)))
 	t.Cleanup(func() { a.stop(t) }) // before start's own, which only kills
 	eventually(t, "the port exists", func() bool {
 		if a.ended() {

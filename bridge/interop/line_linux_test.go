@@ -130,7 +130,10 @@ func (d *device) arrives(t *testing.T, want termios) {
 }
 
 // send writes p, and fails when nothing moves for too long.
-func (l *line) send(p []byte) error {
+func (l *line) send(p []byte) error { return l.sendPatiently(p, patience) }
+
+// sendPatiently fails when nothing moves for as long.
+func (l *line) sendPatiently(p []byte, patience time.Duration) error {
 	for done := 0; done < len(p); {
 		_ = l.SetWriteDeadline(time.Now().Add(patience))
 		n, err := l.Write(p[done:min(done+4096, len(p))])

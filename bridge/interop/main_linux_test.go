@@ -78,6 +78,8 @@ var programs = map[string][]string{
 	"stty":           {"stty", "--version"},
 	"gcc":            {"gcc", "--version"},
 	"openssl":        {"openssl", "version"},
+	"ip":             {"ip", "-V"},
+	"nft":            {"nft", "--version"},
 	"sredird":        {"dpkg-query", "-W", "sredird"}, // it tells no version itself
 	"gensiot":        {"gensiot", "--version"},
 	"lrzsz":          {"rz", "--version"},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 type server struct {
 	t       *testing.T
 	port    int
+	network *network // where it listens; nil: on this machine's loopback
 	scheme  string   // of its URL; empty: rfc2217
 	flags   []string // what a client of it needs to be told
 	command func() *exec.Cmd
@@ -84,18 +86,23 @@ func startSer2netBanner(t *testing.T, d *device) *server {
 // ser2net starts one with this accepter, up to the address, and these options.
 func ser2net(t *testing.T, d *device, accepter string, options ...string) *server {
 	t.Helper()
+	return ser2netIn(t, nil, d, accepter, options...)
+}
+
+func ser2netIn(t *testing.T, n *network, d *device, accepter string, options ...string) *server {
+	t.Helper()
 	need(t, "ser2net")
-	s := &server{t: t, port: freePort(t)}
+	s := &server{t: t, port: freePort(t), network: n}
 	config := filepath.Join(t.TempDir(), "ser2net.yaml")
 	var text strings.Builder
-	fmt.Fprintf(&text, "connection: &port\n    accepter: %s,127.0.0.1,%d\n    connector: serialdev,%s,9600n81,local\n", accepter, s.port, d.path)
+	fmt.Fprintf(&text, "connection: &port\n    accepter: %s,%s,%d\n    connector: serialdev,%s,9600n81,local\n", accepter, s.host(), s.port, d.path)
 	if len(options) > 0 {
 		fmt.Fprintf(&text, "    options:\n        %s\n", strings.Join(options, "\n        "))
 	}
 	if err := os.WriteFile(config, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.command = func() *exec.Cmd { return exec.Command(sbin("ser2net"), "-n", "-d", "-c", config) }
+	s.command = func() *exec.Cmd { return n.atServer(exec.Command(sbin("ser2net"), "-n", "-d", "-c", config)) }
 	s.start()
 	return s
 }
@@ -157,12 +164,19 @@ func (s *server) start() {
 		if s.ended() {
 			s.t.Fatalf("%s ended: %v\n%s", s.cmd, s.err, s.out.tail())
 		}
-		return len(sockets(s.t, s.port, listening)) > 0
+		return len(s.sockets(listening)) > 0
 	})
 }
 
 func (s *server) url() string {
-	return fmt.Sprintf("%s://127.0.0.1:%d", cmp.Or(s.scheme, "rfc2217"), s.port)
+	return fmt.Sprintf("%s://%s:%d", cmp.Or(s.scheme, "rfc2217"), s.host(), s.port)
+}
+
+func (s *server) host() string {
+	if s.network != nil {
+		return serverAddress
+	}
+	return "127.0.0.1"
 }
 
 // attach joins a port to this server.
@@ -172,23 +186,28 @@ func (s *server) attach(t *testing.T, flags ...string) *agent {
 }
 
 // sessions names the connections that this server has, each by the client's TCP port.
-func (s *server) sessions() []string { return sockets(s.t, s.port, established) }
+func (s *server) sessions() []string { return s.sockets(established) }
 
 const (
 	established = "01" // TCP_ESTABLISHED in /proc/net/tcp
 	listening   = "0A" // TCP_LISTEN
 )
 
-// sockets lists the other end of the sockets that have 127.0.0.1:port as their own and are in this state.
-func sockets(t *testing.T, port int, state string) []string {
-	t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		t.Fatal(err)
+// sockets lists the other end of the sockets that have the server's address as their own and are in this state.
+func (s *server) sockets(state string) []string {
+	s.t.Helper()
+	table := "/proc/net/tcp"
+	if s.network != nil {
+		table = fmt.Sprintf("/proc/%d/net/tcp", s.cmd.Process.Pid) // its namespace's
 	}
-	own := fmt.Sprintf("0100007F:%04X", port)
+	text, err := os.ReadFile(table)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a := netip.MustParseAddr(s.host()).As4()
+	own := fmt.Sprintf("%02X%02X%02X%02X:%04X", a[3], a[2], a[1], a[0], s.port)
 	var others []string
-	for row := range strings.Lines(string(table)) {
+	for row := range strings.Lines(string(text)) {
 		if f := strings.Fields(row); len(f) > 3 && f[1] == own && f[3] == state {
 			others = append(others, f[2])
 		}

@@ -86,14 +86,15 @@ func TestServerStopsReading(t *testing.T) {
 	app := stand(t, a, d)
 	session := s.sessions()
 
+	const pause = time.Minute // far longer than the 15 s after which a dead peer is given up
 	p := noise('s', 8<<20)
 	sent := make(chan error, 1)
-	go func() { sent <- app.send(p) }()
+	go func() { sent <- app.sendPatiently(p, pause+patience) }()
 	if err := d.expect(p[:100_000]); err != nil {
 		t.Fatal(err)
 	}
 	s.signal(t, syscall.SIGSTOP)
-	time.Sleep(20 * time.Second) // longer than the 15 s after which a dead peer is given up: this is what is tested
+	time.Sleep(pause) // what is tested
 	s.signal(t, syscall.SIGCONT)
 	if err := d.expect(p[100_000:]); err != nil {
 		t.Fatal(err)

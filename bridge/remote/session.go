@@ -60,5 +60,5 @@ type Session interface {
 type Peer struct {
 	Known   bool          // false: this system does not tell
 	Ended   bool          // the peer has sent its FIN or RST, whether or not it has been read
-	Waiting time.Duration // how long data in flight has been without any acknowledgement; 0: none is in flight
+	Waiting time.Duration // how long data in flight, or questions about a closed window, have been without any acknowledgement; 0: none are
 }

@@ -1,0 +1,189 @@
+package interop
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// network is two network namespaces and a cable between them:
+//
+//	application -- PORT == telnetcpc attach      access server == device
+//	                       10.217.0.1  ---------  10.217.0.2
+//
+// nil stands for this machine's loopback.
+type network struct {
+	t              *testing.T
+	client, server string // the namespaces
+}
+
+const (
+	clientAddress, serverAddress = "10.217.0.1", "10.217.0.2"
+	cable                        = "cable" // each end's name
+)
+
+var networks atomic.Int64 // made so far: part of their names
+
+// newNetwork makes a network, or skips where that is refused.
+func newNetwork(t *testing.T) *network {
+	t.Helper()
+	need(t, "ip", "nft")
+	name := fmt.Sprintf("telnetcpc-%d-%d", os.Getpid(), networks.Add(1))
+	n := &network{t: t, client: name + "-client", server: name + "-server"}
+	for _, ns := range []string{n.client, n.server} {
+		n.try("ip", "netns", "add", ns)
+		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
+	}
+	n.try("ip", "netns", "exec", n.server, "nft", "add table inet cut; delete table inet cut")
+	n.run("ip", "-n", n.client, "link", "add", cable, "type", "veth", "peer", "name", cable, "netns", n.server)
+	n.run("ip", "-n", n.client, "address", "add", clientAddress+"/30", "dev", cable)
+	n.run("ip", "-n", n.server, "address", "add", serverAddress+"/30", "dev", cable)
+	n.run("ip", "-n", n.client, "link", "set", cable, "up")
+	n.run("ip", "-n", n.server, "link", "set", cable, "up")
+	return n
+}
+
+// try skips the test where this machine does not let us have a network.
+func (n *network) try(command ...string) {
+	n.t.Helper()
+	if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+		n.t.Skipf("no network of our own can be made here (it needs root): %s: %v: %s", strings.Join(command, " "), err, strings.TrimSpace(string(out)))
+	}
+}
+
+func (n *network) run(command ...string) {
+	n.t.Helper()
+	if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+		n.t.Fatalf("%s: %v\n%s", strings.Join(command, " "), err, out)
+	}
+}
+
+// drop throws away every packet from now on, each way.
+func (n *network) drop() {
+	n.t.Helper()
+	n.filter("drop")
+}
+
+// lose throws away, from now on, of a hundred packets so many, each way.
+func (n *network) lose(percent int) {
+	n.t.Helper()
+	n.filter(fmt.Sprintf("numgen random mod 100 < %d drop", percent))
+}
+
+func (n *network) filter(rule string) {
+	n.t.Helper()
+	n.run("ip", "netns", "exec", n.server, "nft", fmt.Sprintf(`table inet cut {
+		chain in { type filter hook input priority 0; %s; }
+		chain out { type filter hook output priority 0; %s; }
+	}`, rule, rule))
+}
+
+// heal ends drop and lose.
+func (n *network) heal() {
+	n.t.Helper()
+	n.run("ip", "netns", "exec", n.server, "nft", "delete table inet cut")
+}
+
+// plug puts the cable into the server's socket, or pulls it out.
+func (n *network) plug(in bool) {
+	n.t.Helper()
+	state := map[bool]string{true: "up", false: "down"}[in]
+	n.run("ip", "-n", n.server, "link", "set", cable, state)
+}
+
+// timers are what the kernel tells of the client's connections.
+func (n *network) timers() string {
+	n.t.Helper()
+	out, err := exec.Command("ip", "netns", "exec", n.client, "ss", "-tno").CombinedOutput()
+	if err != nil {
+		n.t.Fatalf("ss: %v\n%s", err, out)
+	}
+	return string(out)
+}
+
+func (n *network) atServer(cmd *exec.Cmd) *exec.Cmd {
+	if n == nil {
+		return cmd
+	}
+	return inside(n.server, cmd)
+}
+
+func (n *network) attach(url string, flags ...string) *agent {
+	n.t.Helper()
+	return attachThrough(n.t, raceEnabled, func(cmd *exec.Cmd) *exec.Cmd { return inside(n.client, cmd) }, url, flags...)
+}
+
+// inside runs a command in a network namespace. ip becomes the command, so that signals and the process number are its.
+func inside(namespace string, cmd *exec.Cmd) *exec.Cmd {
+	return exec.Command("ip", append([]string{"netns", "exec", namespace, cmd.Path}, cmd.Args[1:]...)...)
+}
+
+// listen listens on the server's side of the network, in this process: a socket stays in the namespace it was made in.
+func (n *network) listen() net.Listener {
+	n.t.Helper()
+	type result struct {
+		l   net.Listener
+		err error
+	}
+	made := make(chan result)
+	go func() {
+		runtime.LockOSThread() // and not unlocked: the thread ends with this goroutine
+		ns, err := os.Open("/var/run/netns/" + n.server)
+		if err == nil {
+			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+			_ = ns.Close()
+		}
+		if err != nil {
+			made <- result{nil, err}
+			return
+		}
+		l, err := net.Listen("tcp", serverAddress+":0")
+		made <- result{l, err}
+	}()
+	r := <-made
+	if r.err != nil {
+		n.t.Fatalf("listen in the server's namespace: %v", r.err)
+	}
+	n.t.Cleanup(func() { _ = r.l.Close() })
+	return r.l
+}
+
+// delayed carries bytes between two connections, each way so much later than they came.
+func delayed(a, b net.Conn, by time.Duration) {
+	go late(a, b, by)
+	late(b, a, by)
+}
+
+func late(to, from net.Conn, by time.Duration) {
+	type piece struct {
+		p   []byte
+		due time.Time
+	}
+	way := make(chan piece, 1024)
+	go func() {
+		defer close(way)
+		for {
+			p := make([]byte, 4096)
+			n, err := from.Read(p)
+			way <- piece{p[:n], time.Now().Add(by)}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for next := range way {
+		time.Sleep(time.Until(next.due)) // the way's length
+		if _, err := to.Write(next.p); err != nil {
+			_ = from.Close()
+		}
+	}
+	_ = to.Close()
+}

@@ -1,0 +1,229 @@
+package interop
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// noticed is when a peer that is gone without a word must have been noticed: within 15 s, and what a busy machine may
+// add. Time is the property here, on the clock that cannot be set.
+const noticed = 20 * time.Second
+
+// losesSession waits for the agent's word of a loss and looks at the time since began.
+func losesSession(t *testing.T, a *agent, began time.Time, within time.Duration) loss {
+	t.Helper()
+	eventually(t, "the agent has noticed the loss", func() bool { return len(a.losses(t)) > 0 })
+	took := time.Since(began)
+	t.Logf("noticed after %v", took.Round(10*time.Millisecond))
+	if took > within {
+		t.Errorf("the loss was noticed after %v, want %v at most", took, within)
+	}
+	return a.losses(t)[0]
+}
+
+// collector is what a device gets, at four megabytes a second at most.
+type collector struct {
+	n    atomic.Int64 // bytes so far
+	got  []byte       // all of them; read after done
+	done chan error
+}
+
+// collect reads until the last bytes are these.
+func (d *device) collect(last []byte) *collector {
+	c := &collector{done: make(chan error, 1)}
+	go func() {
+		buf := make([]byte, 4096)
+		for !bytes.HasSuffix(c.got, last) {
+			_ = d.SetReadDeadline(time.Now().Add(2 * patience))
+			n, err := d.Read(buf)
+			c.got = append(c.got, buf[:n]...)
+			c.n.Add(int64(n))
+			if err != nil {
+				c.done <- fmt.Errorf("after %d bytes: %w", len(c.got), err)
+				return
+			}
+			time.Sleep(time.Millisecond) // the device's speed, nothing waits for it
+		}
+		c.done <- nil
+	}()
+	return c
+}
+
+// tail is how many bytes are written when a loss is known, so that they go out in the next session.
+const tail = 64
+
+// restArrives writes the tail of p when the rest of it is written, and wants all of p to have arrived but one piece, no
+// longer than the agent has said.
+func (c *collector) restArrives(t *testing.T, app *line, p []byte, sent <-chan error, said loss) {
+	t.Helper()
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if err := app.send(p[len(p)-tail:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-c.done; err != nil {
+		t.Fatal(err)
+	}
+	lost, err := gap(c.got, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if t.Logf("lost: %d bytes; the agent said: %+v", lost, said); said.atMost < lost {
+		t.Errorf("lost_at_most: got %d, want at least the %d bytes that were lost", said.atMost, lost)
+	}
+}
+
+// asksOften reports whether this kernel can be told to ask about a closed window often. Others do it ever more rarely.
+func asksOften() bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, 3000) == nil
+}
+
+// All packets are dropped: nobody says a word, neither FIN nor reset.
+func TestDeadPeer(t *testing.T) {
+	t.Parallel()
+	t.Run("data in flight", func(t *testing.T) {
+		t.Parallel()
+		n := newNetwork(t)
+		d := newDevice(t)
+		a := n.attach(ser2netIn(t, n, d, "telnet(rfc2217),tcp", "kickolduser: true").url())
+		app := stand(t, a, d)
+		p := noise('f', 16<<20)
+		c := d.collect(p[len(p)-tail:])
+		sent := make(chan error, 1)
+		go func() { sent <- app.send(p[:len(p)-tail]) }()
+		eventually(t, "bytes are on their way", func() bool { return c.n.Load() > 100_000 })
+		began := time.Now()
+		n.drop()
+		said := losesSession(t, a, began, noticed)
+		n.heal()
+		c.restArrives(t, app, p, sent, said)
+	})
+	t.Run("the window closed", func(t *testing.T) {
+		t.Parallel()
+		n := newNetwork(t)
+		d := newDevice(t)
+		s := ser2netIn(t, n, d, "telnet(rfc2217),tcp")
+		a := n.attach(s.url())
+		app := stand(t, a, d)
+		s.signal(t, syscall.SIGSTOP)
+		p := noise('w', 8<<20)
+		c := d.collect(p[len(p)-tail:])
+		sent := make(chan error, 1)
+		go func() { sent <- app.send(p[:len(p)-tail]) }()
+		eventually(t, "TCP asks about the window", func() bool { return strings.Contains(n.timers(), "timer:(persist") })
+		within := noticed
+		if !asksOften() {
+			within = patience
+		}
+		began := time.Now()
+		n.drop()
+		said := losesSession(t, a, began, within)
+		s.kill()
+		n.heal()
+		s.start()
+		c.restArrives(t, app, p, sent, said)
+	})
+	t.Run("nothing in flight", func(t *testing.T) {
+		t.Parallel()
+		n := newNetwork(t)
+		d := newDevice(t)
+		a := n.attach(ser2netIn(t, n, d, "telnet(rfc2217),tcp", "kickolduser: true").url())
+		app := stand(t, a, d)
+		began := time.Now()
+		n.drop()
+		losesSession(t, a, began, noticed)
+		n.heal()
+		exchange(t, app, d.line, []byte("the next session"))
+	})
+}
+
+// A cable that is out for 5 s costs neither the session nor a byte.
+func TestCableIsOut(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	d := newDevice(t)
+	s := ser2netIn(t, n, d, "telnet(rfc2217),tcp")
+	a := n.attach(s.url())
+	app := stand(t, a, d)
+	session := s.sessions()
+	up, down := noise('u', 2<<20), noise('d', 2<<20)
+	sent := make(chan error, 2)
+	go func() { sent <- app.send(up) }()
+	go func() { sent <- d.send(down) }()
+	if err := d.expect(up[:100_000]); err != nil {
+		t.Fatal(err)
+	}
+	n.plug(false)
+	time.Sleep(5 * time.Second) // what is tested
+	n.plug(true)
+	both(t,
+		func() error { return d.expect(up[100_000:]) },
+		func() error { return app.expect(down) },
+		func() error { return <-sent },
+		func() error { return <-sent })
+	if got := s.sessions(); len(got) != 1 || len(session) != 1 || got[0] != session[0] {
+		t.Errorf("sessions after the pause: got %v, want the one before it, %v", got, session)
+	}
+	if got := a.losses(t); len(got) != 0 {
+		t.Errorf("losses told: %+v, want none", got)
+	}
+}
+
+// A network that loses five of a hundred packets each way, with a server far away: a device that wants 7E1 behind an
+// application that says 8N1, and lines that come back with the line coding that they came with.
+func TestBadNetwork(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	s := startOwn(t, "reporter")
+	l := n.listen()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // the test is over
+			}
+			far, err := net.Dial("tcp", net.JoinHostPort(s.host(), strconv.Itoa(s.port)))
+			if err != nil {
+				_ = c.Close()
+				continue
+			}
+			go delayed(c, far, 150*time.Millisecond) // 300 ms there and back
+		}
+	}()
+	n.lose(5)
+	a := n.attach("rfc2217://"+l.Addr().String(), "--line", "7E1")
+	app := openPort(t, a)
+	app.set(t, termios{baud: 57600, stop: 1})
+	const lines = 500
+	var asked, want strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&asked, "what is sensor %03d?\r\n", i)
+		fmt.Fprintf(&want, "what is sensor %03d? 57600 7E1\r\n", i)
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- app.send([]byte(asked.String())) }()
+	if err := app.expect([]byte(want.String())); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if got := a.losses(t); len(got) != 0 {
+		t.Errorf("losses told: %+v, want none", got)
+	}
+}
