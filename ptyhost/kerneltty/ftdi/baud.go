@@ -49,8 +49,12 @@ func encode(baud uint32, fast bool) uint32 {
 }
 
 // decode is the rate that an application asked for, as far as the divisor tells: a usual one where there is one, else
-// the roundest of those that have this divisor. 0: there is none.
+// the roundest of those that have this divisor. 0: there is none. Below 23 baud what the driver sends means nothing: the
+// divisor runs into the bit that says which clock.
 func decode(value uint32) uint32 {
+	if value >= 2*divisorFast {
+		return 0
+	}
 	fast := value&divisorFast != 0
 	limit := uint32(maxSlow)
 	if fast {
