@@ -74,9 +74,8 @@ type found struct {
 
 // given is one Write under way.
 type given struct {
-	p    []byte
-	n    int
-	over bool // nobody has the port open
+	p []byte
+	n int
 }
 
 // Next implements uart.Port.

@@ -33,7 +33,6 @@ type waiter struct {
 	inRaw   syscall.RawConn
 	outRaw  syscall.RawConn
 	outFD   int
-	full    bool // give has just found no room; write's own
 	armed   bool // out asks for room; write's own
 
 	lookStep, giveStep func(uintptr) bool // made once: a closure for each call would be an allocation
@@ -89,34 +88,23 @@ func (w *waiter) write() error {
 	if w.give() { // mostly there is room, and the netpoller need not be entered
 		return nil
 	}
-	w.full = true
 	err := w.outRaw.Read(w.giveStep)
-	if w.armed { // poked, or closed
+	if w.armed {
+		// What out asks for while nobody waits wakes us all the same, at each read of the application.
 		w.armed = false
 		w.ask(0)
 	}
 	return err
 }
 
-// giveOrArm is write's step. It does not try again after a partial write but asks to be woken, once: between the two
-// nothing is lost, for epoll looks when it is asked.
+// giveOrArm is write's step. The first one only begins to ask for room: epoll looks when it is asked, so nothing is lost
+// since give has found none, and what comes while RawConn.Read is open the netpoller keeps.
 func (w *waiter) giveOrArm(uintptr) (done bool) {
 	if w.armed {
-		// This call, not the wake-up, is what disarms EPOLLONESHOT: without it each later read of the application
-		// would wake us.
-		var e [1]unix.EpollEvent
-		if epollWait(w.outFD, e[:]) > 0 {
-			w.armed = false
-		}
+		return w.give()
 	}
-	if !w.full && w.give() {
-		return true
-	}
-	w.full = false
-	if !w.armed {
-		w.armed = true
-		w.ask(unix.EPOLLOUT | unix.EPOLLONESHOT)
-	}
+	w.armed = true
+	w.ask(unix.EPOLLOUT)
 	return false
 }
 

@@ -9,9 +9,8 @@ import (
 const (
 	// readSize is what one read of a connection asks for.
 	readSize = 32 << 10
-	// bulkPiece is how much of the application's bytes one write gives to TCP at most: more brings nothing.
-	bulkPiece = 12 << 10
-	// slowPiece is the same while the peer is slow: what is inside a write cannot be called back by a purge or a close.
+	// slowPiece is how much of the application's bytes one write gives to TCP at most, where it is not known that the peer
+	// is fast: what is inside a write cannot be called back by a purge or a close.
 	slowPiece = 4 << 10
 )
 

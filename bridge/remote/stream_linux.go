@@ -37,6 +37,9 @@ type transfer struct {
 	waited bool // for bytes, or for room
 }
 
+// bulkPiece is slowPiece for a peer that is fast: more brings nothing.
+const bulkPiece = 12 << 10
+
 // lendable are the buffers that ReadLent lends. A stream has one only while it has bytes: most are idle most of the time.
 var lendable = sync.Pool{New: func() any { return new([readSize]byte) }}
 
