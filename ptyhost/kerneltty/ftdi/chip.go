@@ -36,6 +36,8 @@ type Chip struct {
 	closed  bool          // Close was called
 	stream  *usbip.Stream // where it is plugged in; nil: nowhere
 	state   state
+	period  uint64          // counts the closes, from 1
+	fell    time.Time       // stateClosing: since when
 	settled *time.Timer     // for settle; nil: nothing is uncertain
 	opening *usbip.Transfer // the request by which an open waits for the session; nil: none does
 	openBy  *time.Timer     // ends that wait
@@ -65,7 +67,7 @@ func New(config uart.PortConfig, serial string, log *slog.Logger) *Chip {
 		log = slog.Default()
 	}
 	c := &Chip{
-		config: config, serial: serial, log: log,
+		config: config, serial: serial, log: log, period: 1,
 		said: said{
 			coding: uart.DefaultCoding(), flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}, latency: defaultLatency,
 		},

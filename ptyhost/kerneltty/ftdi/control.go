@@ -1,6 +1,8 @@
 package ftdi
 
 import (
+	"time"
+
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/kerneltty/usbip"
 )
@@ -127,8 +129,8 @@ func (c *Chip) lines(s usbip.Setup) {
 	defer c.mu.Unlock()
 	c.up.add(uart.Event{Kind: uart.KindSettings, Control: control})
 	c.upReady.Signal()
-	if closing && c.state == stateOpen && len(c.in) == 0 {
-		c.state = stateClosing
+	if closing && c.state == stateOpen {
+		c.state, c.fell = stateClosing, time.Now()
 		c.uncertain()
 	}
 }

@@ -1,6 +1,8 @@
 package ftdi
 
 import (
+	"time"
+
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/kerneltty/usbip"
 )
@@ -13,13 +15,13 @@ func (c *Chip) takeIn(t *usbip.Transfer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.in = append(c.in, t)
-	switch c.state {
-	case stateClosing:
-		c.state = stateOpen // it did not close, or will take this back
-		c.unsettle()
-	case stateClosed:
+	switch {
+	case c.state == stateClosed:
 		c.uncertain() // without an open?
 		return
+	case c.state == stateClosing && time.Since(c.fell) > settleTime/2:
+		c.state = stateOpen // a driver that closes would not ask any more
+		c.unsettle()
 	}
 	c.answerIn(busy)
 }
@@ -46,10 +48,11 @@ func (c *Chip) answerIn(busy bool) {
 
 // Write implements uart.Port: it blocks while 16 KiB wait for the driver to ask for them.
 func (c *Chip) Write(p []byte) (n int, err error) {
+	var period uint64
 	for n < len(p) {
-		m, stop, err := c.give(p[n:], 0)
+		m, err := c.give(p[n:], 0, &period)
 		n += m
-		if stop {
+		if m == 0 {
 			return n, err
 		}
 	}
@@ -57,27 +60,31 @@ func (c *Chip) Write(p []byte) (n int, err error) {
 }
 
 // give puts bytes, the first of them marked with line and what was reported before, on their way: as many as there is
-// room for, at least one. stop: no more is taken, because nobody has the port open or by an error.
-func (c *Chip) give(p []byte, line byte) (n int, stop bool, err error) {
-	n, s, err := c.queue(p, line)
+// room for. n is 0 where no more is taken, because nobody has the port open any more, or by an error. See queue.
+func (c *Chip) give(p []byte, line byte, period *uint64) (n int, err error) {
+	n, s, err := c.queue(p, line, period)
 	if s != nil {
 		s.Flush()
 	}
-	return n, n == 0, err
+	return n, err
 }
 
-// queue is give without the writing. The stream is the one to flush; n is 0 where no more is taken.
-func (c *Chip) queue(p []byte, line byte) (n int, s *usbip.Stream, err error) {
+// queue is give without the writing; the stream is the one to flush. period says since which close the caller writes:
+// what began before the last one is not for who opened the port then. 0: it begins now.
+func (c *Chip) queue(p []byte, line byte, period *uint64) (n int, s *usbip.Stream, err error) {
 	busy := c.busy()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.closed && c.state != stateClosed && c.down.len() >= downLimit {
+	if *period == 0 {
+		*period = c.period
+	}
+	for !c.closed && c.state != stateClosed && c.period == *period && c.down.len() >= downLimit {
 		c.downRoom.Wait()
 	}
 	switch {
 	case c.closed:
 		return 0, nil, uart.ErrClosed
-	case c.state == stateClosed:
+	case c.state == stateClosed || c.period != *period:
 		return 0, nil, nil
 	}
 	n = min(len(p), downLimit-c.down.len())
@@ -95,7 +102,8 @@ const errorBits = byte(uart.LineErrors)
 // blocks as Write does.
 func (c *Chip) ReportLine(l uart.LineState) error {
 	if l&uart.LineBreak != 0 {
-		_, _, err := c.give([]byte{0}, byte(l)&errorBits)
+		var now uint64
+		_, err := c.give([]byte{0}, byte(l)&errorBits, &now)
 		return err
 	}
 	c.mu.Lock()

@@ -10,18 +10,18 @@ import (
 
 // state says whether an application has the port open. The driver does not say so; it shows.
 //
-//	         RESET_SIO, or bytes, or IN transfers that stay
+//	          RESET_SIO, or bytes, or IN transfers that stay
 //	closed  ------------------------------------------------>  open
-//	  ^  ^                                                    |   ^
-//	  |  '------ an IN transfer is taken back, unplugged -----'   |
-//	  |                                                           |
-//	  '-- settleTime --  closing  <-- flow control off, then both -'
-//	                        |         lines down, without IN transfers
-//	                        '-- an IN transfer --> open
+//	  ^  ^                                                     |  ^
+//	  |  '----- an IN transfer is taken back, unplugged -------'  |
+//	  |                                                        |  |
+//	  |               flow control off, then both lines down   |  |
+//	  '--- settleTime without IN transfers ---  closing  <-----'  |
+//	                                               '-- else ------'
 //
-// ftdi_open begins with RESET_SIO; closing takes the IN transfers back, behind ftdi_dtr_rts where HUPCL is set. Closing is
-// for a driver that has no IN transfer to take back, because the application did not read. What is not seen is the close
-// of such a port without HUPCL: the next open shows it.
+// ftdi_open begins with RESET_SIO. A close takes the IN transfers back, behind ftdi_dtr_rts where HUPCL is set. Closing is
+// for a driver that has none to take back, because the application does not read: it may have had one a moment ago. The
+// close of such a port without HUPCL is not seen; the next open shows it.
 type state uint8
 
 const (
@@ -98,6 +98,7 @@ func (c *Chip) closePort() {
 		return
 	}
 	c.state = stateClosed
+	c.period++
 	c.unsettle()
 	c.stopOpening()
 	c.down.clear()
@@ -158,7 +159,10 @@ func (c *Chip) settle() {
 		return // decided otherwise meanwhile
 	}
 	c.settled = nil
-	closes := c.state == stateClosing
+	closes := c.state == stateClosing && len(c.in) == 0
+	if c.state == stateClosing && !closes {
+		c.state = stateOpen
+	}
 	opens := c.state == stateClosed && len(c.in) > 0
 	c.mu.Unlock()
 	switch {

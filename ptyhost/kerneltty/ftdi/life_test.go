@@ -1,0 +1,271 @@
+package ftdi_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/kerneltty/usbip/usbiptest"
+)
+
+// calledOut counts what Urgent was called with.
+func (b *bed) calledOut(kind uart.Kind) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for _, e := range b.urgent {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// TestOpenWait: an application's open waits for the session, for OpenWait at most; a session that could not be had ends
+// the wait too, and a driver that gave up has its port all the same.
+func TestOpenWait(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		wait  time.Duration
+		ready time.Duration // when Ready is called; 0: never
+		err   error
+		want  time.Duration
+	}{
+		{"session at once", 2 * time.Second, time.Millisecond, nil, time.Millisecond},
+		{"session later", 2 * time.Second, time.Second, nil, time.Second},
+		{"no session to be had", 2 * time.Second, time.Second, errors.New("refused"), time.Second},
+		{"too late", 2 * time.Second, 3 * time.Second, nil, 2 * time.Second},
+		{"never", 2 * time.Second, 0, nil, 2 * time.Second},
+		{"no wait", 0, time.Second, nil, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := plugIn(t, uart.PortConfig{OpenWait: tt.wait})
+				begin := time.Now()
+				took := make(chan time.Duration, 1)
+				go func() {
+					_ = b.driver.open()
+					took <- time.Since(begin)
+				}()
+				_, e := b.next()
+				if e.Kind != uart.KindOpened || e.Ready == nil {
+					t.Fatalf("got %v, want an open with Ready", e)
+				}
+				if tt.ready > 0 {
+					time.AfterFunc(tt.ready, func() { e.Ready(tt.err) })
+				}
+				if got := <-took; got != tt.want {
+					t.Errorf("the open took %v, want %v", got, tt.want)
+				}
+				time.Sleep(5 * time.Second)
+				e.Ready(nil) // once too often, and much too late
+				b.wants("settings DTR on RTS on")
+			})
+		})
+	}
+}
+
+// TestOpenGivenUp: a driver whose request has waited too long goes on without the answer.
+func TestOpenGivenUp(t *testing.T) {
+	b := plugIn(t, uart.PortConfig{OpenWait: time.Hour})
+	reset := &usbiptest.URB{}
+	reset.Setup.Type = 0x40
+	b.host.Submit(reset)
+	_, e := b.next()
+	b.host.Unlink(reset)
+	reset.Wait()
+	e.Ready(nil)
+	if reset.Status != usbiptest.StatusUnlinked {
+		t.Errorf("status %d", reset.Status)
+	}
+	b.driver.request(1, 0x0101, 0)
+	b.wants("settings DTR on")
+}
+
+// closesNow closes by the driver, and takes the events of it.
+func (b *bed) closesNow(events ...string) {
+	b.Helper()
+	before := b.calledOut(uart.KindClosed)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.driver.closes()
+	}()
+	b.wants(events...)
+	<-done
+	if n := b.calledOut(uart.KindClosed) - before; n != 1 {
+		b.Errorf("closes called out: got %d, want 1", n)
+	}
+}
+
+// TestHUPCL: a close lets the lines fall, or does not, and is a close both ways.
+func TestHUPCL(t *testing.T) {
+	b := plugIn(t, uart.PortConfig{})
+	for range 3 {
+		b.opens()
+		b.closesNow("settings DTR off RTS off", "closed")
+		b.driver.hupcl = false
+		b.opens()
+		b.closesNow("closed")
+		b.driver.hupcl = true
+	}
+}
+
+// resting makes the driver rest: the application does not read, and no IN transfer is submitted.
+func (b *bed) resting() (written <-chan int) {
+	b.Helper()
+	n := make(chan int, 1)
+	go func() {
+		m, err := b.chip.Write(make([]byte, 100_000))
+		if err != nil {
+			m = -1
+		}
+		n <- m
+	}()
+	d := b.driver
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for d.resting < driverTransfers {
+		d.changed.Wait()
+	}
+	return n
+}
+
+// TestCloseWhileResting: a close without an IN transfer to take back. With HUPCL the lines tell; without, the next open.
+func TestCloseWhileResting(t *testing.T) {
+	t.Run("HUPCL", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := plugIn(t, uart.PortConfig{})
+			b.opens()
+			written := b.resting()
+			b.closesNow("settings DTR off RTS off", "closed")
+			if n := <-written; n < 1 || n >= 100_000 {
+				t.Errorf("the write that blocked: got %d", n)
+			}
+		})
+	})
+	t.Run("no HUPCL", func(t *testing.T) {
+		b := plugIn(t, uart.PortConfig{})
+		b.opens()
+		written := b.resting()
+		b.driver.hupcl = false
+		b.driver.closes()
+		opened := make(chan error, 1)
+		go func() { opened <- b.driver.open() }()
+		b.wants("closed", "opened")
+		if err := <-opened; err != nil {
+			t.Fatal(err)
+		}
+		if n := <-written; n < 1 || n > 100_000 {
+			t.Errorf("the write that blocked: got %d", n)
+		}
+	})
+}
+
+// TestHangupIsNoClose: B0 does what a close does to the lines, and the port stays open; so does an application that only
+// drops both lines, if the driver asks for more.
+func TestHangupIsNoClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := plugIn(t, uart.PortConfig{})
+		b.opens()
+		written := b.resting()
+		b.asks(4, 8, 0)
+		b.asks(2, 0, 0)
+		b.asks(1, 0x0300, 0)
+		b.wants("settings DTR off RTS off")
+		time.Sleep(10 * time.Second)
+		b.asks(2, 0, 0) // a change of IXON, then both lines by TIOCMSET
+		b.asks(1, 0x0300, 0)
+		b.wants("settings DTR off RTS off")
+		for total := 0; total < 100_000; {
+			n, err := b.driver.read(make([]byte, 10_000))
+			if total += n; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := <-written; n != 100_000 {
+			t.Errorf("the write: got %d", n)
+		}
+		time.Sleep(10 * time.Second)
+		if n := b.calledOut(uart.KindClosed); n != 0 {
+			t.Errorf("closes called out: %d", n)
+		}
+	})
+}
+
+// TestOpenUnseen: a driver that goes on after a pause, without an open, has the port open.
+func TestOpenUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := plugIn(t, uart.PortConfig{})
+		u := &usbiptest.URB{Endpoint: 1, In: true, Room: 512}
+		b.host.Submit(u)
+		b.wants("opened")
+		if _, err := b.chip.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		u.Wait()
+		if string(u.Data) != "\x01\x60x" {
+			t.Errorf("got %q", u.Data)
+		}
+	})
+	t.Run("by bytes", func(t *testing.T) {
+		b := plugIn(t, uart.PortConfig{})
+		u := &usbiptest.URB{Endpoint: 2, Data: []byte("x")}
+		b.host.Submit(u)
+		b.wants("opened", "data x")
+		u.Wait()
+	})
+}
+
+// TestReplug: unplugging closes the port; plugged in again, the chip is as before, and nothing is stale.
+func TestReplug(t *testing.T) {
+	b := plugIn(t, uart.PortConfig{OpenWait: time.Hour})
+	b.opens()
+	if _, err := b.driver.write([]byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.driver.drainWrites(); err != nil {
+		t.Fatal(err)
+	}
+	written := b.resting()
+	b.driver.end()
+	if err := <-b.served; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+	b.wants("data last", "closed")
+	if n := <-written; n < 1 || n >= 100_000 {
+		t.Errorf("the write that blocked: got %d", n)
+	}
+	if n, err := b.chip.Write([]byte("to nobody")); n != 0 || err != nil {
+		t.Errorf("a write to nobody: got %d, %v", n, err)
+	}
+	if err := b.chip.SetModem(uart.DSR); err != nil {
+		t.Error(err)
+	}
+	b.attach()
+	b.opens()
+	b.shows(0x21)
+	if _, err := b.chip.Write([]byte("fresh")); err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 100)
+	if n, err := b.driver.read(p); err != nil || !bytes.Equal(p[:n], []byte("fresh")) {
+		t.Errorf("got %q, %v", p[:n], err)
+	}
+}
+
+// drainWrites waits until the chip has taken what was written.
+func (d *driver) drainWrites() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.fifo)+len(d.writing) > 0 {
+		if err := d.host.Err(); err != nil {
+			return err
+		}
+		d.changed.Wait()
+	}
+	return nil
+}
