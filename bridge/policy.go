@@ -69,6 +69,10 @@ type Policy struct {
 	HoldFor time.Duration // under hold: how long before it becomes discard; 0: never
 	DCD     DCD
 
+	// OpenWait is how long an application's open waits for the session at most, on hosts that can make it wait; 0: it
+	// does not wait.
+	OpenWait time.Duration
+
 	// Coding and Flow override what the application asks for, field by field; what is not said is the
 	// application's.
 	Coding uart.Coding
@@ -78,6 +82,10 @@ type Policy struct {
 // DefaultLinger is long enough for a program that opens and closes in a loop, short enough for a server that serves
 // one client only.
 const DefaultLinger = 2 * time.Second
+
+// DefaultOpenWait is long enough for a session with a server on the same continent, short enough for a program that
+// opens a port in the thread of its window.
+const DefaultOpenWait = 2 * time.Second
 
 func (p Policy) withDefaults() Policy {
 	if p.Connect == "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -25,15 +26,23 @@ func attachCommand() *cli.Command {
 		if err != nil {
 			return err
 		}
-		return attach(c.Context, p, c.Bool("v"))
+		log := newLog(stderr(), c.Bool("v"))
+		host, passedOver, err := chooseHost(hosts(), c.String("host"))
+		if err != nil {
+			return usageError{err}
+		}
+		for _, reason := range passedOver {
+			log.Info("a better port host does not work here", "taken", host.Name(), "because", reason)
+		}
+		p.Host = host
+		return attach(c.Context, p, c.Bool("v"), log)
 	})
 }
 
 // recordsKept is how many records -v may be behind before it loses some.
 const recordsKept = 4096
 
-func attach(ctx context.Context, p agent.Port, verbose bool) error {
-	log := newLog(stderr(), verbose)
+func attach(ctx context.Context, p agent.Port, verbose bool, log *slog.Logger) error {
 	b, err := agent.NewBridge(p, log)
 	if err != nil {
 		return usageError{err}

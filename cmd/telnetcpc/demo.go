@@ -55,7 +55,7 @@ type demonstration struct {
 // demo runs the demonstration: it proves itself, and unless once goes on showing what other programs do with the port,
 // until ctx ends.
 func demo(ctx context.Context, out io.Writer, path string, once bool) error {
-	host, err := chooseHost("auto")
+	host, _, err := chooseHost(hosts(), "auto")
 	if err != nil {
 		return statusError{fmt.Errorf("demo: %w", err), exitPort}
 	}

@@ -8,6 +8,7 @@ Usage:
     telnetcpc attach [flags] PORT URL    make a serial port of a remote one
     telnetcpc serve [flags] DEVICE       let others have a serial port of this machine
     telnetcpc probe [flags] [URL]        say what a listener is and can do
+    telnetcpc doctor [flags]             say what can make ports on this machine
     telnetcpc demo [flags]               see it work, with nothing plugged in
     telnetcpc completion SHELL           print completion for bash, zsh or fish
     telnetcpc version                    say which version this is
@@ -38,7 +39,8 @@ URL is the access server:
 
 Flags come first:
     -v                  show every byte, and more of what happens
-    --host HOST         what makes the port: auto (default), pty
+    --host HOST         what makes the port: auto (default), the most faithful one
+                        that works here; kernel (Linux, root), a real tty; pty
     --line 7E1          use this line coding whatever the application asks for;
                         parts may be left out: 7E1, 19200, "19200 7E1"
     --baud N            use this baud rate whatever the application asks for
@@ -46,6 +48,8 @@ Flags come first:
     --connect WHEN      on-open (default): while the port is open; always
     --linger D          under on-open: how long to stay connected after the last
                         close (default 2s)
+    --open-wait D       how long a program's open waits for the connection at most,
+                        where the host can make it wait (kernel; default 2s)
     --on-loss WHAT      when the connection is lost: hold (default; writes wait),
                         discard (writes succeed, bytes are counted and gone),
                         hangup (the port goes as an unplugged adapter does)
@@ -134,6 +138,24 @@ nobody listens, 2 wrong use.
 Examples:
     telnetcpc probe 10.0.0.5:4001
     telnetcpc probe
+`
+
+const helpDoctor = `telnetcpc doctor - say what can make ports on this machine
+
+Usage:
+    telnetcpc doctor [flags]
+
+Tries each port host, the most faithful first: whether it works here, what its
+ports carry and what they lack, and how to get one that does not work. As root on
+Linux it loads the kernel's modules for kernel ttys, as attach would.
+
+Flags:
+    --json          print it for programs: one JSON document
+
+Exit status: 0 a port can be made, 1 none can, 2 wrong use.
+
+Example:
+    sudo telnetcpc doctor
 `
 
 const helpDemo = `telnetcpc demo - see it work, with nothing plugged in

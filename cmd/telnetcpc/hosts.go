@@ -1,33 +1,35 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"telnetcpc/bridge/uart"
 )
 
-// chooseHost returns the named port host, or for auto the most faithful one that works here.
-func chooseHost(name string) (uart.Host, error) {
-	list := hosts()
+// chooseHost returns the named one of the port hosts, or for auto the first that works here: the most faithful one.
+// passedOver says why each better one does not work, with the way out.
+func chooseHost(list []uart.Host, name string) (host uart.Host, passedOver []error, err error) {
 	names := []string{"auto"}
-	var reason error
 	for _, h := range list {
 		names = append(names, h.Name())
 		switch name {
 		case h.Name():
-			return h, nil
+			return h, nil, nil
 		case "auto":
-			if reason = h.Check(); reason == nil {
-				return h, nil
+			reason := h.Check()
+			if reason == nil {
+				return h, passedOver, nil
 			}
+			passedOver = append(passedOver, reason)
 		}
 	}
-	if name == "auto" {
-		if reason == nil {
-			reason = fmt.Errorf("no port host for this system yet")
-		}
-		return nil, reason
+	switch {
+	case name != "auto":
+		return nil, nil, fmt.Errorf("--host %q: want %s", name, strings.Join(names, ", "))
+	case len(list) == 0:
+		return nil, nil, errors.New("no port host for this system yet")
 	}
-	return nil, fmt.Errorf("--host %q: want %s", name, strings.Join(names, ", "))
+	return nil, nil, passedOver[len(passedOver)-1] // of the one that needs least
 }

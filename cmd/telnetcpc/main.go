@@ -52,7 +52,7 @@ func newApp() *cli.App {
 		HideHelpCommand:       true,
 		EnableBashCompletion:  true,
 		CustomAppHelpTemplate: helpApp,
-		Commands:              []*cli.Command{attachCommand(), serveCommand(), probeCommand(), demoCommand(), completionCommand(), versionCommand()},
+		Commands:              []*cli.Command{attachCommand(), serveCommand(), probeCommand(), doctorCommand(), demoCommand(), completionCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return usagef("unknown command %q (telnetcpc --help lists them)", c.Args().First())

@@ -20,6 +20,7 @@ func portFlags() []cli.Flag {
 		&cli.StringFlag{Name: "host", Value: "auto"},
 		&cli.StringFlag{Name: "connect"},
 		&cli.DurationFlag{Name: "linger", Value: bridge.DefaultLinger},
+		&cli.DurationFlag{Name: "open-wait", Value: bridge.DefaultOpenWait},
 		&cli.StringFlag{Name: "on-loss"},
 		&cli.DurationFlag{Name: "hold-for"},
 		&cli.StringFlag{Name: "line"},
@@ -52,12 +53,12 @@ func tlsOf(c *cli.Context) remote.TLS {
 	}
 }
 
-// portOf reads a port's flags. Every error is wrong use, and names its flag.
+// portOf reads a port's flags, all but --host. Every error is wrong use, and names its flag.
 func portOf(c *cli.Context, path, url string) (agent.Port, error) {
 	p := agent.Port{
 		Path: path, Owner: c.String("owner"), Group: c.String("group"), TLS: tlsOf(c),
 	}
-	for _, f := range []func(*cli.Context, *agent.Port) error{readHost, readPolicy, readPinned, readMode, readTimes, readQuirks} {
+	for _, f := range []func(*cli.Context, *agent.Port) error{readPolicy, readPinned, readMode, readTimes, readQuirks} {
 		if err := f(c, &p); err != nil {
 			return p, usageError{err}
 		}
@@ -67,11 +68,6 @@ func portOf(c *cli.Context, path, url string) (agent.Port, error) {
 		return p, usageError{err}
 	}
 	return p, nil
-}
-
-func readHost(c *cli.Context, p *agent.Port) (err error) {
-	p.Host, err = chooseHost(c.String("host"))
-	return err
 }
 
 func readPolicy(c *cli.Context, p *agent.Port) (err error) {
@@ -128,7 +124,7 @@ func readMode(c *cli.Context, p *agent.Port) error {
 
 func readTimes(c *cli.Context, p *agent.Port) error {
 	for name, to := range map[string]*time.Duration{
-		"linger": &p.Policy.Linger, "hold-for": &p.Policy.HoldFor, "ack-timeout": &p.AckTimeout,
+		"linger": &p.Policy.Linger, "open-wait": &p.Policy.OpenWait, "hold-for": &p.Policy.HoldFor, "ack-timeout": &p.AckTimeout,
 	} {
 		if *to = c.Duration(name); *to < 0 {
 			return fmt.Errorf("--%s %v: want a time from 0, as in 500ms or 2s", name, *to)

@@ -1,19 +1,45 @@
 package vmtest
 
 import (
-	"os"
-	"os/exec"
 	"testing"
+	"time"
+
+	"telnetcpc/bridge/uart/uarttest"
+	"telnetcpc/ptyhost/kerneltty"
 )
+
+// patience is how long a check waits for what must come, in a machine whose processor is emulated.
+const patience = 60 * time.Second
 
 // runChecks is the test inside.
 func runChecks(t *testing.T) {
-	t.Run("modprobe", func(t *testing.T) {
-		out, err := exec.Command("modprobe", "-a", "vhci_hcd", "ftdi_sio").CombinedOutput()
-		if err != nil {
-			t.Errorf("%v %s", err, out)
-		}
-		b, err := os.ReadFile("/sys/devices/platform/vhci_hcd.0/status")
-		t.Logf("%s %v", b, err)
-	})
+	for _, check := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"modules are loaded", checkModules},
+		{"suite of hosts", func(t *testing.T) { uarttest.TestHost(t, kerneltty.New(), uarttest.TTY{}) }},
+		{"access", checkAccess},
+		{"many ports", checkManyPorts},
+		{"line codings", checkMatrix},
+		{"killed", checkKill},
+		{"drain", checkDrain},
+		{"errors", checkErrors},
+		{"lines", checkLines},
+		{"ser2net", checkSer2net},
+		{"bulk", checkBulk},
+		{"never reads", checkNeverReads},
+		{"alternations", checkAlternations},
+		{"canonical mode", checkCanonical},
+		{"hangup", checkHangup},
+	} {
+		t.Run(check.name, check.run)
+	}
+}
+
+// checkModules: the machine comes up without them, and Check loads them.
+func checkModules(t *testing.T) {
+	if err := kerneltty.New().Check(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -13,7 +13,8 @@ import (
 var bootModules = []string{"virtio_pci", "9pnet_virtio", "9p", "overlay"}
 
 // initScript is the guest's first process. The machine's files are read-only, what is written over them stays in the
-// guest's memory. %[1]s are the modules in order, %[2]s is the kernel's package, %[3]s the command.
+// guest's memory. ser2net wants a place for locks, and finds no address, not even a loopback one, on a machine that has
+// no other. %[1]s are the modules in order, %[2]s is the kernel's package, %[3]s the command, %[4]s the variable.
 const initScript = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -33,7 +34,9 @@ mount -t devpts -o ptmxmode=666 devpts /new/dev/pts
 mount -t tmpfs tmpfs /new/dev/shm
 mount -t tmpfs tmpfs /new/run
 mount -o bind /host%[2]s/lib/modules /new/lib/modules
+mkdir /new/run/lock
 ip link set lo up
+ip addr add 192.0.2.1/32 dev lo
 hostname vmtest
 chroot /new /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp LC_ALL=C.UTF-8 %[4]s=1 %[3]s >/dev/ttyS2 2>&1
 echo "ended $?" >/dev/ttyS2

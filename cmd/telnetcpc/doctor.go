@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"telnetcpc/bridge/uart"
+)
+
+func doctorCommand() *cli.Command {
+	flags := []cli.Flag{&cli.BoolFlag{Name: "json"}}
+	return command("doctor", helpDoctor, flags, func(c *cli.Context) error {
+		if _, err := arguments(c); err != nil {
+			return err
+		}
+		return doctor(c.App.Writer, hosts(), c.Bool("json"))
+	})
+}
+
+// diagnosis is what doctor finds. The names in JSON are for programs and stay.
+type diagnosis struct {
+	Auto  string        `json:"auto"`  // the host that --host auto takes; empty: none works
+	Hosts []hostFinding `json:"hosts"` // the most faithful first
+}
+
+// hostFinding is what doctor finds of one port host.
+type hostFinding struct {
+	Name    string   `json:"name"`
+	Works   bool     `json:"works"`
+	Reason  string   `json:"reason"`  // why it does not work, with the way out
+	Carries []string `json:"carries"` // beside bytes, open and close
+	Missing []string `json:"missing"`
+	Notes   []string `json:"notes"` // what else to know of it on this machine
+}
+
+// doctor says which of the hosts work here, what each carries, and how to get the better one. The error says that none
+// works.
+func doctor(w io.Writer, list []uart.Host, asJSON bool) error {
+	d := diagnose(list)
+	var err error
+	if asJSON {
+		err = printJSON(w, d)
+	} else {
+		_, err = io.WriteString(w, d.text())
+	}
+	if err != nil {
+		return err
+	}
+	if d.Auto == "" {
+		return statusError{errors.New("doctor: no port can be made on this machine"), exitFailed}
+	}
+	return nil
+}
+
+func diagnose(list []uart.Host) diagnosis {
+	d := diagnosis{Hosts: []hostFinding{}}
+	for _, h := range list {
+		f := hostFinding{Name: h.Name(), Carries: names(h.Fidelity()), Missing: names(h.Fidelity().Missing()), Notes: []string{}}
+		if err := h.Check(); err != nil {
+			f.Reason = err.Error()
+		} else {
+			f.Works = true
+			if d.Auto == "" {
+				d.Auto = h.Name()
+			}
+			if n, ok := h.(interface{ Notes() []string }); ok {
+				f.Notes = append(f.Notes, n.Notes()...)
+			}
+		}
+		d.Hosts = append(d.Hosts, f)
+	}
+	return d
+}
+
+func names(f uart.Fidelity) []string {
+	list := []string{}
+	for _, feature := range f.Features() {
+		list = append(list, feature.String())
+	}
+	return list
+}
+
+// text is the diagnosis for people.
+func (d diagnosis) text() string {
+	var b strings.Builder
+	for _, f := range d.Hosts {
+		if f.Works {
+			fmt.Fprintf(&b, "%s: works\n", f.Name)
+		} else {
+			fmt.Fprintf(&b, "%s\n", oneLine(f.Reason))
+		}
+		row := func(name, text string) { fmt.Fprintf(&b, "    %-8s %s\n", name, text) }
+		row("carries", strings.Join(append([]string{"bytes", "open and close"}, f.Carries...), ", "))
+		if len(f.Missing) > 0 {
+			row("lacks", strings.Join(f.Missing, ", "))
+		}
+		for _, n := range f.Notes {
+			row("note", oneLine(n))
+		}
+	}
+	if d.Auto != "" {
+		fmt.Fprintf(&b, "--host auto takes %s\n", d.Auto)
+	}
+	return b.String()
+}

@@ -1,0 +1,10 @@
+package main
+
+import (
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost"
+	"telnetcpc/ptyhost/kerneltty"
+)
+
+// hosts are the port hosts of this system, the most faithful first.
+func hosts() []uart.Host { return []uart.Host{kerneltty.New(), ptyhost.New()} }
