@@ -224,8 +224,8 @@ func TestCameAndWent(t *testing.T) {
 		f := newFar()
 		b := start(t, bridge.Policy{Linger: time.Minute}, f, 0)
 		p := b.port()
+		p.AppSet(coding("1200 7E1")) // before Run can have looked
 		p.AppOpen()
-		p.AppSet(coding("1200 7E1"))
 		p.AppClose()
 		synctest.Wait()
 		b.want(f.session(0), "settings 1200 7E1")

@@ -65,6 +65,7 @@ func TestClientCertificate(t *testing.T) {
 	app := openPort(t, a)
 	want := termios{baud: 19200, stop: 2}
 	app.set(t, want)
+	d.arrives(t, want) // the session may have stood before the application set anything
 	for round := range 2 {
 		if round > 0 {
 			s.kill()

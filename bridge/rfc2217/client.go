@@ -65,14 +65,21 @@ type Config struct {
 	Log           *slog.Logger   // nil: slog.Default()
 }
 
+// placed is an event, and how many bytes of the opening came before it.
+type placed struct {
+	uart.Event
+	behind int
+}
+
 // Client is our side of a session. See remote.Session for what may be called by whom.
 type Client struct {
 	*wire
 	cfg Config
 
 	// The reader's alone.
-	events  []uart.Event // found and not returned yet
-	early   []byte       // data that came before COM-PORT-OPTION was agreed
+	events  []placed // found and not returned yet
+	early   []byte   // data that came during the opening
+	told    int      // of it, what Next has returned
 	modem   uart.ModemState
 	known   bool // modem is what the server said last
 	heard   bool // data has come from the device

@@ -14,17 +14,15 @@ import (
 // Next waits for bytes from the device, or one Event. The bytes are valid until the following call.
 func (c *Client) Next() ([]byte, uart.Event, error) {
 	for {
-		if len(c.early) > 0 {
-			p := c.early
-			c.early = nil
+		if p := c.nextEarly(); len(p) > 0 {
 			return p, uart.Event{}, nil
 		}
 		if len(c.events) > 0 {
-			e := c.events[0]
+			e := c.events[0].Event
 			c.events = c.events[1:]
 			return nil, e, nil
 		}
-		c.events = nil
+		c.early, c.told, c.events = nil, 0, nil
 		var data []byte
 		var m telnet.Message
 		err := c.fill()
@@ -49,10 +47,28 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 	}
 }
 
+// found keeps an event for Next, at its place among the bytes that came during the opening.
+func (c *Client) found(e uart.Event) {
+	c.events = append(c.events, placed{e, len(c.early)})
+}
+
+// nextEarly returns the bytes of the opening up to the next event.
+func (c *Client) nextEarly() []byte {
+	until := len(c.early)
+	if len(c.events) > 0 {
+		until = min(until, c.events[0].behind)
+	}
+	p := c.early[min(c.told, until):until]
+	c.told = max(c.told, until)
+	return p
+}
+
 // expire reports the settings whose time is up.
 func (c *Client) expire() error {
 	events, err := c.acks.expire(time.Now())
-	c.events = append(c.events, events...)
+	for _, e := range events {
+		c.found(e)
+	}
 	return err
 }
 
@@ -99,7 +115,7 @@ func (c *Client) marked() {
 	defer c.speaksMu.Unlock()
 	if c.markOut {
 		c.marking, c.markOut = false, false
-		c.events = append(c.events, uart.Event{Kind: uart.KindMarked, Bytes: c.markAt})
+		c.found(uart.Event{Kind: uart.KindMarked, Bytes: c.markAt})
 	}
 }
 
@@ -128,12 +144,12 @@ func (c *Client) command(cmd Command) error {
 	case SetBaudRate + FromServer, SetDataSize + FromServer, SetParity + FromServer, SetStopSize + FromServer, SetControl + FromServer:
 		c.acks.answer(cmd)
 	case NotifyLineState + FromServer:
-		c.events = append(c.events, uart.Event{Kind: uart.KindLine, Line: uart.LineState(cmd.Value)})
+		c.found(uart.Event{Kind: uart.KindLine, Line: uart.LineState(cmd.Value)})
 	case NotifyModemState + FromServer:
 		// The lower bits say what has changed since the last time, and are no state.
 		if m := uart.ModemState(cmd.Value & 0xF0); !c.known || m != c.modem {
 			c.modem, c.known = m, true
-			c.events = append(c.events, uart.Event{Kind: uart.KindModem, Modem: m})
+			c.found(uart.Event{Kind: uart.KindModem, Modem: m})
 		}
 	case FlowSuspend + FromServer, FlowResume + FromServer:
 		if c.cfg.SuspendIgnore {
@@ -143,7 +159,7 @@ func (c *Client) command(cmd Command) error {
 		if cmd.Code == FlowSuspend+FromServer {
 			kind = uart.KindSuspended
 		}
-		c.events = append(c.events, uart.Event{Kind: kind})
+		c.found(uart.Event{Kind: kind})
 	}
 	return nil
 }
