@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // echo lets the device send back what it gets. It returns what the device's termios was when the first byte came.
@@ -72,6 +74,9 @@ func TestPyserialApplication(t *testing.T) {
 func terminal(t *testing.T, cmd *exec.Cmd) (*line, *process) {
 	t.Helper()
 	screen := newDevice(t)
+	if err := unix.SetNonblock(screen.slave.fd, false); err != nil { // as a person's terminal is
+		t.Fatal(err)
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = screen.slave.File, screen.slave.File, screen.slave.File
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	return screen.line, start(t, cmd)
@@ -82,8 +87,8 @@ func (l *line) shows(t *testing.T, text string) {
 	t.Helper()
 	var seen []byte
 	buf := make([]byte, 4096)
+	_ = l.SetReadDeadline(time.Now().Add(patience)) // some programs draw for ever
 	for !bytes.Contains(seen, []byte(text)) {
-		_ = l.SetReadDeadline(time.Now().Add(patience))
 		n, err := l.Read(buf)
 		seen = append(seen, buf[:n]...)
 		if err != nil {
