@@ -199,7 +199,7 @@ func TestTLSFiles(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			args := slices.Concat([]string{"attach"}, tt.flags, []string{filepath.Join(t.TempDir(), "ttyV0"), tt.url})
+			args := slices.Concat([]string{"attach", "--host", "pty"}, tt.flags, []string{filepath.Join(t.TempDir(), "ttyV0"), tt.url})
 			cmd := exec.Command(program, args...)
 			out, _ := cmd.CombinedOutput()
 			if got := cmd.ProcessState.ExitCode(); got != 2 {
