@@ -39,6 +39,8 @@ var importRules = []struct {
 	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver"}, nil, "only cmd knows which hosts there are"},
 	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/..."}, "a port must not know that there is a network"},
 	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/devpath", "ptyhost/kerneltty/..."}, "a port must not know that there is a network"},
+	{"ptyhost/kerneltty/ftdi", []string{"..."}, []string{"bridge/uart", "ptyhost/kerneltty/usbip"}, "a chip does not know what it is plugged into"},
+	{"ptyhost/kerneltty/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
 	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
 	{"cmd/telnetcpc", []string{"bridge/telnet", "bridge/rfc2217"}, nil, "a command parses, wires, runs and prints; the protocol is not its business"},
 }
@@ -51,7 +53,7 @@ var fileRules = []struct {
 }{
 	{"unsafe", hasOSSuffix, "what is unsafe belongs to one operating system, in a file that says which"},
 	{"golang.org/x/sys", hasOSSuffix, "a system call belongs in a file that says of which system"},
-	{"os/exec", runsPrograms, "the agent runs no program; lsof tells who listens where no system call does, modprobe loads modules; tests are free"},
+	{"os/exec", runsPrograms, "the agent runs no program; lsof tells who listens where no system call does, modprobe loads modules, stty prepares a tty that its maker must not open; tests are free"},
 	{"crypto/tls", under("bridge/remote", "bridge/accessserver"), "TLS ends where a connection is made, so that nobody else can weaken it"},
 	{"go.bug.st/serial", only("bridge/accessserver/serial.go"), "one file knows the library, so that it can be replaced"},
 	{"github.com/urfave/cli", under("cmd"), "the command line is cmd's business"},
@@ -69,7 +71,8 @@ func isTest(file string) bool {
 
 // runsPrograms is true where a program is the point, and for tests.
 func runsPrograms(file string) bool {
-	return isTest(file) || file == "bridge/listening/listening_unix.go" || file == "ptyhost/kerneltty/system_linux.go"
+	return isTest(file) || file == "bridge/listening/listening_unix.go" ||
+		file == "ptyhost/kerneltty/system_linux.go" || file == "ptyhost/kerneltty/ready_linux.go"
 }
 
 func under(dirs ...string) func(string) bool {

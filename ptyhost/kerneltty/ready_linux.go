@@ -1,15 +1,15 @@
 package kerneltty
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/devpath"
@@ -27,13 +27,22 @@ func (p *port) prepare(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = p.Chip.Close() })
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- makeRaw(p.Name()) }()
+	go func() {
+		err := makeRaw(ctx, p.Name())
+		done <- err
+		if err != nil {
+			_ = p.Chip.Close() // it may never have opened the tty: no close would come
+		}
+	}()
 	for {
 		_, e, err := p.Chip.Next()
 		if err != nil {
 			_ = p.Chip.Close() // what makeRaw waits for fails
-			return errors.Join(fmt.Errorf("%s could not be prepared in %v: another program has it open (ModemManager? see scripts/README.md on its udev rule)",
-				p.Name(), openPatience), <-done)
+			if err := <-done; err != nil {
+				return err
+			}
+			return fmt.Errorf("%s could not be prepared in %v: another program has it open (ModemManager? see scripts/README.md on its udev rule)",
+				p.Name(), openPatience)
 		}
 		if e.Ready != nil {
 			e.Ready(nil)
@@ -49,23 +58,17 @@ func (p *port) prepare(ctx context.Context) error {
 	return <-done
 }
 
-// makeRaw opens a tty, sets it to 9600 8N1, raw, no flow control, and closes it.
-func makeRaw(name string) error {
-	// Without O_NONBLOCK nothing would be won: CLOCAL is set on a new one.
-	fd, err := unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &os.PathError{Op: "open", Path: name, Err: err}
-	}
-	defer unix.Close(fd)
-	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return fmt.Errorf("termios of %s: %w", name, err)
-	}
-	t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
-	t.Cflag = unix.B9600 | unix.CS8 | unix.CREAD | unix.HUPCL | unix.CLOCAL
-	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, t); err != nil {
-		return fmt.Errorf("termios of %s: %w", name, err)
+// makeRaw sets a tty to 9600 8N1, raw, no flow control. Another process does it, for this one must never have its own
+// tty open: if it died so, its last close would wait for an answer of the device, which is itself, and the process
+// would stay for ever, unkillable.
+func makeRaw(ctx context.Context, name string) error {
+	cmd := exec.CommandContext(ctx, "stty", "-F", name, "9600", "raw", "-echo", "cs8", "-parenb", "-cstopb", "-crtscts", "hupcl", "clocal")
+	out, err := cmd.CombinedOutput()
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return fmt.Errorf("prepare %s: %w (install coreutils)", name, err)
+	case err != nil:
+		return fmt.Errorf("prepare %s: stty: %w: %q", name, err, bytes.TrimSpace(out))
 	}
 	return nil
 }

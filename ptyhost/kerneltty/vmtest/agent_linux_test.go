@@ -231,3 +231,21 @@ func checkLines(t *testing.T) {
 		}
 	}
 }
+
+// checkBreak: a break that a program sends reaches the far UART, and the one that comes back shows as a break.
+func checkBreak(t *testing.T) {
+	serve(t, "--simulate", "loopback")
+	attach(t)
+	program := open(t)
+	talks(t, program)
+	if err := program.Termios(func(tio *unix.Termios) { tio.Iflag = unix.PARMRK }); err != nil {
+		t.Fatal(err)
+	}
+	set(t, program, uart.Event{Control: uart.Control{Break: uart.LevelOn}})
+	set(t, program, uart.Event{Control: uart.Control{Break: uart.LevelOff}})
+	expect(t, program, "\xff\x00\x00\x00") // the mark, and the NUL as which the far UART received it
+	got, err := program.LineErrors()
+	if err != nil || got&uart.LineBreak == 0 {
+		t.Errorf("TIOCGICOUNT counted %v, %v, want a break", got, err)
+	}
+}

@@ -25,13 +25,16 @@ func runChecks(t *testing.T) {
 		{"killed", checkKill},
 		{"drain", checkDrain},
 		{"errors", checkErrors},
+		{"break", checkBreak},
 		{"lines", checkLines},
+		{"demo", func(t *testing.T) { runs(t, "", telnetcpc(), "demo", "--once") }}, // auto takes the kernel tty here
 		{"ser2net", checkSer2net},
 		{"bulk", checkBulk},
 		{"never reads", checkNeverReads},
 		{"alternations", checkAlternations},
 		{"canonical mode", checkCanonical},
 		{"hangup", checkHangup},
+		{"ratios to a pty", checkRatios},
 	} {
 		t.Run(check.name, check.run)
 	}
