@@ -5,5 +5,5 @@
 //	application -- PORT == telnetcpc attach -- TCP -- access server == device
 //
 // The device is the master of a pty whose slave the access server opens: the test reads and writes it, and sees in its
-// termios which settings have arrived.
+// termios which settings have arrived. Tests of a network that fails put a network namespace at each end.
 package interop
