@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,7 +56,7 @@ type demonstration struct {
 // demo runs the demonstration: it proves itself, and unless once goes on showing what other programs do with the port,
 // until ctx ends.
 func demo(ctx context.Context, out io.Writer, path string, once bool) error {
-	host, _, err := chooseHost(hosts(), "auto")
+	host, _, err := chooseHost(demoHosts(), "auto")
 	if err != nil {
 		return statusError{fmt.Errorf("demo: %w", err), exitPort}
 	}
@@ -76,6 +77,12 @@ func demo(ctx context.Context, out io.Writer, path string, once bool) error {
 		device: make(chan string, 1), far: sights{wake: make(chan struct{}, 1)},
 	}
 	return d.run(ctx, l, host, once)
+}
+
+// demoHosts are the port hosts that a program may open its own ports of. That of kernel ttys is none: killed meanwhile, the
+// process would wait in the kernel for an answer that it alone could give.
+func demoHosts() []uart.Host {
+	return slices.DeleteFunc(hosts(), func(h uart.Host) bool { return h.Name() == "kernel" })
 }
 
 // run starts server, port and spectator, and ends when the first of them does.

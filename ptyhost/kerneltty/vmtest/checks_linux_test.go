@@ -27,7 +27,6 @@ func runChecks(t *testing.T) {
 		{"errors", checkErrors},
 		{"break", checkBreak},
 		{"lines", checkLines},
-		{"demo", func(t *testing.T) { runs(t, "", telnetcpc(), "demo", "--once") }}, // auto takes the kernel tty here
 		{"ser2net", checkSer2net},
 		{"bulk", checkBulk},
 		{"never reads", checkNeverReads},
