@@ -104,8 +104,13 @@ func (c *Chip) closePort() {
 	c.down.clear()
 	c.error = 0
 	c.downRoom.Broadcast()
+	merged := c.up.merged
+	c.up.merged = 0
 	c.mu.Unlock()
 
+	if merged > 0 {
+		c.log.Warn("control lines or opens went by too fast: only the last of them was sent", "lost", merged)
+	}
 	e := uart.Event{Kind: uart.KindClosed}
 	c.urgent(e)
 	c.push(e)
