@@ -2,6 +2,7 @@ package kerneltty
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,11 +39,12 @@ func (p *port) prepare(ctx context.Context) error {
 		_, e, err := p.Chip.Next()
 		if err != nil {
 			_ = p.Chip.Close() // what makeRaw waits for fails
-			if err := <-done; err != nil {
-				return err
+			said := <-done
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				said = fmt.Errorf("%s could not be prepared in %v: another program has it open (ModemManager? see scripts/README.md on its udev rule)",
+					p.Name(), openPatience)
 			}
-			return fmt.Errorf("%s could not be prepared in %v: another program has it open (ModemManager? see scripts/README.md on its udev rule)",
-				p.Name(), openPatience)
+			return cmp.Or(said, err)
 		}
 		if e.Ready != nil {
 			e.Ready(nil)
