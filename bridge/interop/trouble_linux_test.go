@@ -209,6 +209,7 @@ func TestBadNetwork(t *testing.T) {
 	a := n.attach("rfc2217://"+l.Addr().String(), "--line", "7E1")
 	app := openPort(t, a)
 	app.set(t, termios{baud: 57600, stop: 1})
+	eventually(t, "the agent knows the baud rate", func() bool { return strings.Contains(a.out.String(), "57600 7E1") })
 	const lines = 500
 	var asked, want strings.Builder
 	for i := range lines {
