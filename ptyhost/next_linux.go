@@ -130,18 +130,8 @@ func (p *port) look() bool {
 		return p.gotBytes(n)
 	}
 	if p.late || p.poked {
-		late := p.late
-		p.late, p.poked = false, false
-		if now, changed := p.changed(); changed {
-			if !late { // bytes may have come since that read, and before the change
-				if n := p.readBytes(); n > 0 {
-					return p.gotBytes(n)
-				}
-			}
-			p.release()
-			p.lookAtLatch() // the mark of this change would count as the next one's
-			p.tell(now)
-			return true
+		if found, done := p.changeAlone(); done {
+			return found
 		}
 	}
 	p.release()
@@ -151,6 +141,37 @@ func (p *port) look() bool {
 		return true
 	}
 	return false
+}
+
+// changeAlone looks for a change without bytes before it, and reports whether that was all there is to do.
+func (p *port) changeAlone() (found, done bool) {
+	late := p.late
+	p.late, p.poked = false, false
+	// The latch comes first: a change behind this look leaves a mark of its own, and one before it is in the termios.
+	first := p.lookAtLatch()
+	now, changed := p.changed()
+	if changed && !late {
+		if n := p.readBytes(); n > 0 { // they have come since the last read
+			p.keep(first)
+			return p.gotBytes(n), true
+		}
+	}
+	if !changed {
+		p.keep(first)
+		return false, false
+	}
+	p.release()
+	p.tell(now)
+	return true, true
+}
+
+// keep gives back what lookAtLatch has returned.
+func (p *port) keep(first notice) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kept == 0 {
+		p.kept = first
+	}
 }
 
 // readBytes reads into the buffer, more than once where much comes, and returns how much; 0: there is nothing.
