@@ -147,20 +147,20 @@ func (p *port) look() bool {
 func (p *port) changeAlone() (found, done bool) {
 	late := p.late
 	p.late, p.poked = false, false
-	// The latch comes first: a change behind this look leaves a mark of its own, and one before it is in the termios.
+	if _, changed := p.changed(); !changed {
+		return false, false
+	}
+	// The mark of this change must not count as the next one's. A change behind this look leaves a mark of its own, one
+	// before it is in the termios that is read now.
 	first := p.lookAtLatch()
-	now, changed := p.changed()
-	if changed && !late {
+	if !late {
 		if n := p.readBytes(); n > 0 { // they have come since the last read
 			p.keep(first)
 			return p.gotBytes(n), true
 		}
 	}
-	if !changed {
-		p.keep(first)
-		return false, false
-	}
 	p.release()
+	now, _ := p.changed()
 	p.tell(now)
 	return true, true
 }

@@ -129,31 +129,36 @@ func inside(namespace string, cmd *exec.Cmd) *exec.Cmd {
 // listen listens on the server's side of the network, in this process: a socket stays in the namespace it was made in.
 func (n *network) listen() net.Listener {
 	n.t.Helper()
-	type result struct {
-		l   net.Listener
-		err error
+	l, err := listenInside(n.server)
+	if err != nil {
+		n.t.Fatalf("listen in the server's namespace: %v", err)
 	}
-	made := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and not unlocked: the thread ends with this goroutine
-		ns, err := os.Open("/var/run/netns/" + n.server)
-		if err == nil {
-			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-			_ = ns.Close()
-		}
-		if err != nil {
-			made <- result{nil, err}
-			return
-		}
-		l, err := net.Listen("tcp", serverAddress+":0")
-		made <- result{l, err}
-	}()
-	r := <-made
-	if r.err != nil {
-		n.t.Fatalf("listen in the server's namespace: %v", r.err)
+	n.t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// listenInside moves the thread that it runs on into the namespace and back.
+func listenInside(namespace string) (net.Listener, error) {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, err
 	}
-	n.t.Cleanup(func() { _ = r.l.Close() })
-	return r.l
+	defer func() { _ = home.Close() }()
+	there, err := os.Open("/run/netns/" + namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = there.Close() }()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", serverAddress+":0")
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		panic(back) // nothing may run on this thread any more
+	}
+	runtime.UnlockOSThread()
+	return l, err
 }
 
 // delayed carries bytes between two connections, each way so much later than they came.

@@ -199,6 +199,7 @@ func TestBadNetwork(t *testing.T) {
 			}
 			far, err := net.Dial("tcp", net.JoinHostPort(s.host(), strconv.Itoa(s.port)))
 			if err != nil {
+				fmt.Println("dial the access server:", err)
 				_ = c.Close()
 				continue
 			}
