@@ -182,12 +182,14 @@ func (r *run) waitEmpty(limit time.Duration) {
 	}
 	over := time.NewTimer(limit)
 	defer over.Stop()
-	for {
+	// At a high rate the line time is nothing beside the 40 ms after which TCP acknowledges: a look each 10 microseconds
+	// would use the processor up. So the pauses grow.
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, markPoll) {
 		left := r.Unsent()
 		if left == 0 {
 			return
 		}
-		again := time.NewTimer(left)
+		again := time.NewTimer(max(left, pause))
 		select {
 		case <-again.C:
 		case <-r.link.wake: // a mark was answered
