@@ -164,8 +164,9 @@ func slowDivisor(baud uint32, clock float64) uint32 {
 func (d *driver) submitRead() {
 	u := &usbiptest.URB{Endpoint: 1, In: true, Room: driverBulkIn}
 	u.Done = d.readDone
-	d.reading[u] = true
-	d.host.Submit(u)
+	if d.host.Submit(u) == nil {
+		d.reading[u] = true
+	}
 }
 
 func (d *driver) readDone(u *usbiptest.URB) {
@@ -251,8 +252,10 @@ func (d *driver) submitWrites() {
 			}
 		}
 		d.fifo = d.fifo[n:]
+		if d.host.Submit(u) != nil {
+			return
+		}
 		d.writing[u] = true
-		d.host.Submit(u)
 	}
 }
 

@@ -93,21 +93,23 @@ func (h *Host) Err() error {
 	return h.err
 }
 
-// Submit begins a transfer.
-func (h *Host) Submit(u *URB) {
+// Submit begins a transfer. On a host that is over it fails: the transfer is done at once with StatusUnplugged, and Done
+// is not called, so that a driver may submit with its lock held.
+func (h *Host) Submit(u *URB) error {
 	u.over = make(chan struct{})
 	h.mu.Lock()
-	if h.err != nil {
-		h.mu.Unlock()
-		u.finish(StatusUnplugged)
-		return
-	}
 	defer h.mu.Unlock()
+	if h.err != nil {
+		u.Status = StatusUnplugged
+		close(u.over)
+		return h.err
+	}
 	h.seq++
 	u.seq = h.seq
 	h.pending[u.seq] = u
 	h.out = append(h.out, u.command()...)
 	h.wake.Signal()
+	return nil
 }
 
 // Unlink takes a transfer back; it is done, one way or the other, some time later.
@@ -128,8 +130,9 @@ func (h *Host) Unlink(u *URB) {
 // Control performs a request on endpoint 0 and waits for it: data to send, or room for what comes.
 func (h *Host) Control(s usbip.Setup, data []byte) ([]byte, int) {
 	u := &URB{Setup: s, In: s.In(), Data: data, Room: int(s.Length)}
-	h.Submit(u)
-	u.Wait()
+	if h.Submit(u) == nil {
+		u.Wait()
+	}
 	return u.Data, u.Status
 }
 
