@@ -140,6 +140,7 @@ func (n *network) listen() net.Listener {
 // listenInside moves the thread that it runs on into the namespace and back.
 func listenInside(namespace string) (net.Listener, error) {
 	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, err
@@ -157,7 +158,6 @@ func listenInside(namespace string) (net.Listener, error) {
 	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
 		panic(back) // nothing may run on this thread any more
 	}
-	runtime.UnlockOSThread()
 	return l, err
 }
 

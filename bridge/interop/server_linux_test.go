@@ -196,7 +196,7 @@ const (
 // sockets lists the other end of the sockets that have the server's address as their own and are in this state.
 func (s *server) sockets(state string) []string {
 	s.t.Helper()
-	table := "/proc/net/tcp"
+	table := "/proc/thread-self/net/tcp" // the process's own is its first thread's, which may be in a test's namespace now
 	if s.network != nil {
 		table = fmt.Sprintf("/proc/%d/net/tcp", s.cmd.Process.Pid) // its namespace's
 	}
@@ -212,7 +212,8 @@ func (s *server) sockets(state string) []string {
 			others = append(others, f[2])
 		}
 	}
-	return others
+	slices.Sort(others)
+	return slices.Compact(others) // while sockets come and go the kernel's table may show one twice
 }
 
 // freePort finds a TCP port that nobody has, below those that the kernel gives to clients: a client that dials a port
