@@ -91,9 +91,7 @@ func (p *port) opened() {
 // probe reports whether nobody but us has the slave open; the lock is held. What comes while it runs is in p.pending.
 func (w *watcher) probe(p *port) (nobody bool) {
 	exclusive := p.shareSlave()
-	if first := p.latch.look(); p.kept == 0 && p.differs() {
-		p.kept = first // what the latch knows of this change goes with the slave
-	}
+	marks := p.latch.look() // it goes with the slave
 	p.slave.close()
 	w.drain()
 	early := p.pending // all of it is covered by the look that follows
@@ -108,6 +106,9 @@ func (w *watcher) probe(p *port) (nobody bool) {
 	}
 	if err == nil {
 		err = p.latch.add(p.slave.fd, p.slave.twin)
+	}
+	if p.kept == 0 && p.differs() {
+		p.kept = marks.order() // without a mark: it came while there was no slave to tell of it, before what is told from here on
 	}
 	w.drain()
 	p.pending &^= unix.IN_OPEN // our own, and whoever came with it

@@ -54,7 +54,7 @@ type device struct {
 
 	mu     sync.Mutex // over all below: the watcher's view, read by Next and Write; held over system calls that do not wait
 	slave  own
-	kept   notice // what the latch had first when a probe took the own slave away
+	kept   notice // which came first, the bytes or a change not told yet, where the latch has been emptied since
 	open   bool   // somebody has the port open
 	opens  uint64
 	closes uint64
@@ -152,10 +152,10 @@ func (p *port) changeAlone() (found, done bool) {
 	}
 	// The mark of this change must not count as the next one's. A change behind this look leaves a mark of its own, one
 	// before it is in the termios that is read now.
-	first := p.lookAtLatch()
+	m := p.lookAtLatch()
 	if !late {
 		if n := p.readBytes(); n > 0 { // they have come since the last read
-			p.keep(first)
+			p.keep(m.order())
 			return p.gotBytes(n), true
 		}
 	}
@@ -165,13 +165,11 @@ func (p *port) changeAlone() (found, done bool) {
 	return true, true
 }
 
-// keep gives back what lookAtLatch has returned.
+// keep leaves to the following look at the latch what came first. What a probe has kept meanwhile it found later.
 func (p *port) keep(first notice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.kept == 0 {
-		p.kept = first
-	}
+	p.kept = first
 }
 
 // readBytes reads into the buffer, more than once where much comes, and returns how much; 0: there is nothing.
@@ -198,7 +196,7 @@ func (p *port) release() {
 
 // gotBytes decides whether the n bytes that were read are told now, or a change before them.
 func (p *port) gotBytes(n int) bool {
-	first := p.lookAtLatch() // which also forgets the mark that our own read has left there
+	m := p.lookAtLatch() // which also forgets the mark that our own read has left there
 	p.found = found{data: p.buf[:n]}
 	p.lateLeft -= n
 	now, changed := p.changed()
@@ -206,7 +204,7 @@ func (p *port) gotBytes(n int) bool {
 	case !changed:
 		p.late = false
 	case p.late && p.lateLeft > 0:
-	case first == noticeWrote && !p.late:
+	case !p.late && p.bytesFirst(m):
 		p.late, p.lateLeft = true, lateMost
 	default:
 		p.late = false
@@ -216,15 +214,26 @@ func (p *port) gotBytes(n int) bool {
 	return true
 }
 
+// bytesFirst reports whether the bytes that were read before the look that found m came before the change that was seen
+// after it.
+func (p *port) bytesFirst(m marks) bool {
+	if m.changed {
+		return m.first == noticeWrote
+	}
+	// The kernel marks a change before it can be seen: either it came after that look, and its mark is there now.
+	return p.lookAtLatch().changed
+}
+
 // lookAtLatch looks under the lock: epoll holds the slave open while it asks it, and a probe must see it closed.
-func (p *port) lookAtLatch() (first notice) {
+func (p *port) lookAtLatch() marks {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	first = p.latch.look()
+	m := p.latch.look()
 	if p.kept != 0 {
-		first, p.kept = p.kept, 0
+		m.first, m.changed = p.kept, true
+		p.kept = 0
 	}
-	return first
+	return m
 }
 
 // changed reads the termios and reports whether it says something else than what was told last.
@@ -243,6 +252,7 @@ func (p *port) changed() (settings, bool) {
 func (p *port) tell(now settings) {
 	p.mu.Lock()
 	p.told = now
+	p.kept = 0 // a probe may have kept it since the look that has found this change
 	p.mu.Unlock()
 	p.found = found{event: now.event()}
 }
