@@ -1,0 +1,193 @@
+package winetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	// patience is how long a test waits for what must come: long enough for a machine that is busy with everything
+	// else, never part of what is tested.
+	patience = 60 * time.Second
+	// bootPatience is how long a fresh prefix may take.
+	bootPatience = 4 * time.Minute
+	// lingers is how long, in seconds, Wine stays after its last program, where nobody ends it: the drivers live in it.
+	lingers = "300"
+)
+
+// wine is a Wine of this test's own: its files, and the programs to run in it.
+type wine struct {
+	loader, server string
+	compiler       string
+	dir            string // WINEPREFIX
+}
+
+// theWine is made once, by the first test that needs it, and ended by TestMain.
+var theWine = sync.OnceValues(makeWine)
+
+// made is theWine where it was made at all.
+var made *wine
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if made != nil {
+		if err := made.end(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
+	os.Exit(code)
+}
+
+// needWine returns the prefix with the driver in it, or skips and says what is missing.
+func needWine(t *testing.T) *wine {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out by -short: it makes a Wine")
+	}
+	if _, err := findWine(); err != nil {
+		if os.Getenv("TELNETCPC_NEED") == "all" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	w, err := theWine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// findWine looks for the programs.
+func findWine() (*wine, error) {
+	if runtime.GOARCH != "amd64" {
+		return nil, fmt.Errorf("the tests in Wine need amd64, and this is %s", runtime.GOARCH)
+	}
+	w := new(wine)
+	var err error
+	// Debian has no wine64 on the path; its wine is a script that looks for a 32-bit one first.
+	if w.loader, err = find("wine64", "/usr/lib/wine/wine64"); err != nil {
+		return nil, fmt.Errorf("%w (Debian's packages: wine wine64; scripts/test installs them)", err)
+	}
+	if w.server, err = find("wineserver", "/usr/lib/wine/wineserver"); err != nil {
+		return nil, fmt.Errorf("%w (Debian's packages: wine wine64; scripts/test installs them)", err)
+	}
+	if w.compiler, err = find("x86_64-w64-mingw32-gcc"); err != nil {
+		return nil, fmt.Errorf("%w (Debian's package: gcc-mingw-w64-x86-64-win32; scripts/test installs it)", err)
+	}
+	return w, nil
+}
+
+// find returns the first of the programs that is there.
+func find(names ...string) (path string, err error) {
+	for _, name := range names {
+		if path, err = exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", err
+}
+
+// makeWine makes a prefix and puts into it what a Go program of today needs, and the driver.
+func makeWine() (*wine, error) {
+	w, err := findWine()
+	if err != nil {
+		return nil, err
+	}
+	if w.dir, err = os.MkdirTemp("", "telnetcpc-wine"); err != nil {
+		return nil, err
+	}
+	made = w
+	ctx, cancel := context.WithTimeout(context.Background(), bootPatience)
+	defer cancel()
+	for _, step := range []func(context.Context) error{w.boot, w.compile, w.warmUp, w.startDriver} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+func (w *wine) boot(ctx context.Context) error {
+	// Its output goes nowhere: what it starts would keep a pipe open.
+	if err := w.quietly(ctx, w.loader, "wineboot.exe", "--init"); err != nil {
+		return fmt.Errorf("wineboot: %w", err)
+	}
+	return w.quietly(ctx, w.server, "-w")
+}
+
+// compile builds the driver, and the one function that Go's runtime asks of a DLL which this Wine does not have.
+func (w *wine) compile(ctx context.Context) error {
+	system := filepath.Join(w.dir, "drive_c", "windows", "system32")
+	for _, args := range [][]string{
+		{"-o", filepath.Join(system, "bcryptprimitives.dll"), "-Os", "-s", "-shared", "-nostdlib", "-Wl,-e,DllMainCRTStartup",
+			"testdata/bcryptprimitives.c", "-ladvapi32"},
+		{"-o", filepath.Join(system, "drivers", "c0sim.sys"), "-isystem", "/usr/share/mingw-w64/include/ddk", "-O1",
+			"-shared", "-nostdlib", "-Wl,--subsystem,native", "-Wl,-e,DriverEntry", "testdata/c0sim.c", "-lntoskrnl", "-lhal"},
+	} {
+		if out, err := exec.CommandContext(ctx, w.compiler, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", w.compiler, err, out)
+		}
+	}
+	return nil
+}
+
+// warmUp starts the services and drivers that Wine's first program starts. They inherit its output: were it go test's,
+// go test would wait for them.
+func (w *wine) warmUp(ctx context.Context) error {
+	if err := w.quietly(ctx, w.server, "-p"+lingers); err != nil {
+		return fmt.Errorf("wineserver: %w", err)
+	}
+	return w.quietly(ctx, w.loader, "cmd.exe", "/c", "exit")
+}
+
+// quietly runs a program of Wine without any input or output.
+func (w *wine) quietly(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = w.env()
+	return cmd.Run()
+}
+
+// env is what Wine is told: no display, no complaints, no installers that want a window.
+func (w *wine) env(more ...string) []string {
+	env := append(os.Environ(), "WINEPREFIX="+w.dir, "WINEDEBUG=-all", "DISPLAY=",
+		"WINEDLLOVERRIDES=mscoree,mshtml=;winemenubuilder.exe=d")
+	return append(env, more...)
+}
+
+// command is a Windows program, to be run with more in its environment than others.
+func (w *wine) command(more []string, program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(w.loader, append([]string{program}, args...)...)
+	cmd.Env = w.env(more...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics leaves nothing behind
+	return cmd
+}
+
+// run runs a Windows program to its end and returns what it said.
+func (w *wine) run(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, w.loader, args...)
+	cmd.Env = w.env()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out), err
+}
+
+// end ends every program in this Wine and removes its files.
+func (w *wine) end() error {
+	ctx, cancel := context.WithTimeout(context.Background(), bootPatience)
+	defer cancel()
+	err := errors.Join(w.quietly(ctx, w.server, "-k"), w.quietly(ctx, w.server, "-w"))
+	return errors.Join(err, os.RemoveAll(w.dir))
+}
