@@ -21,7 +21,7 @@ const (
 //
 // While the tty's write lock is held the kernel answers "not writable" to a look, and the mark is lost: so a change whose
 // mark is missing came before the write that holds the lock. What stays wrong: a write's mark is made at its end, when a
-// fast reader has its bytes already; then it counts for the next bytes.
+// fast reader has its bytes and looked already; then it counts for the next bytes.
 type latch struct{ set int }
 
 func newLatch() (latch, error) {
