@@ -63,13 +63,21 @@ func TestOn(t *testing.T) {
 				t.Fatalf("got %d listeners, want one: %+v", len(all), all)
 			}
 			got := all[0]
-			if got.Address.Addr().String() != row.want || got.Address.Port() != port {
+			if address(got) != row.want || got.Address.Port() != port {
 				t.Errorf("got address %v, want %s at port %d", got.Address, row.want, port)
 			}
 			checkOurs(t, got)
 			checkReach(t, l, got)
 		})
 	}
+}
+
+// address is where a listener listens. Wine makes up a scope for ::1, which has none.
+func address(l listening.Listener) string {
+	if wine {
+		return l.Address.Addr().WithZone("").String()
+	}
+	return l.Address.Addr().String()
 }
 
 func has6(t *testing.T) bool {
@@ -83,6 +91,10 @@ func has6(t *testing.T) bool {
 
 func checkOurs(t *testing.T, got listening.Listener) {
 	t.Helper()
+	if wine && got.PID == 0 {
+		t.Log("Wine knows this listener and not its owner: process, name and user are not looked at")
+		return
+	}
 	if got.PID != os.Getpid() {
 		t.Errorf("got process %d, want %d", got.PID, os.Getpid())
 	}

@@ -10,7 +10,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"telnetcpc/bridge/rfc2217"
@@ -149,9 +148,9 @@ func (r *Remote) notDialed(err error) error {
 	switch {
 	case errors.As(err, &dns):
 		return &Error{fmt.Sprintf("dial %s: unknown host %q (is the name spelt right?)", at, r.url.Host), err}
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, errRefused):
 		return &Error{fmt.Sprintf("dial %s: connection refused (is the access server running, and on this port?)", at), err}
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+	case errors.Is(err, errHostUnreachable), errors.Is(err, errNetUnreachable):
 		return &Error{fmt.Sprintf("dial %s: no way to the host (is the network up, and the address right?)", at), err}
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return &Error{fmt.Sprintf("dial %s: no answer within %v (is the device on, and no firewall between?)", at, dialTimeout), err}

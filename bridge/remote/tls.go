@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -127,7 +126,9 @@ func (s *secured) unwelcome(err error) error {
 }
 
 // ended reports whether the peer ended the connection, in order or not.
-func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, errReset) || errors.Is(err, errAborted)
+}
 
 // alertOf is what a peer's alert says, behind a colon; empty: it is none. crypto/tls has no type for it.
 func alertOf(err error) string {

@@ -1,0 +1,5 @@
+//go:build !windows
+
+package listening_test
+
+const wine = false
