@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -135,12 +134,12 @@ func notListening(listen string, err error) error {
 	switch {
 	case errors.As(err, &address), errors.As(err, &name):
 		return usagef("serve: --listen %q: want HOST:PORT, or :PORT for every address of this machine, as in %s", listen, defaultListen)
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, errAddressInUse):
 		return fmt.Errorf("serve: listen %s: address already in use (another access server? --listen HOST:PORT takes another port)", listen)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errors.Is(err, errNoSuchAddress):
 		return fmt.Errorf("serve: listen %s: this machine has no such address (--listen :PORT takes all that it has)", listen)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("serve: listen %s: permission denied (ports below 1024 are root's: --listen HOST:PORT takes another port)", listen)
+	case errors.Is(err, errDenied):
+		return fmt.Errorf("serve: listen %s: permission denied (%s: --listen HOST:PORT takes another port)", listen, whyDenied)
 	case errors.As(err, &op):
 		return fmt.Errorf("serve: listen %s: %w", listen, op.Err)
 	}
