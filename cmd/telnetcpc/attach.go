@@ -43,6 +43,9 @@ func attachCommand() *cli.Command {
 const recordsKept = 4096
 
 func attach(ctx context.Context, p agent.Port, verbose bool, log *slog.Logger) error {
+	if err := preparePort(ctx, p, log); err != nil {
+		return err
+	}
 	b, err := agent.NewBridge(p, log)
 	if err != nil {
 		return usageError{err}

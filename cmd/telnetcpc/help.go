@@ -10,6 +10,8 @@ Usage:
     telnetcpc probe [flags] [URL]        say what a listener is and can do
     telnetcpc doctor [flags]             say what can make ports on this machine
     telnetcpc demo [flags]               see it work, with nothing plugged in
+    telnetcpc pair list|add|remove       Windows: pairs of ports for attach
+    telnetcpc service COMMAND            Windows: an attach that starts by itself
     telnetcpc completion SHELL           print completion for bash, zsh or fish
     telnetcpc version                    say which version this is
 
@@ -174,6 +176,53 @@ Flags:
 
 Example:
     telnetcpc demo --once
+`
+
+const helpPair = `telnetcpc pair - com0com's pairs of ports, on Windows
+
+Usage:
+    telnetcpc pair list
+    telnetcpc pair add PORT
+    telnetcpc pair remove PORT
+
+On Windows a port is one end of a com0com pair: programs open COM9, telnetcpc
+holds the other end, CNCB0. com0com must be installed; telnetcpc doctor says how
+it stands. attach makes a missing pair itself when it may.
+
+list shows all pairs, those of others too. add makes one whose first end is PORT,
+after it has looked whether the name is free. remove takes away the pair that has
+PORT, whoever made it, and says so when that was not telnetcpc; no program may
+have it open. add and remove need a command prompt opened by "Run as
+administrator".
+
+On other systems attach makes the port itself and this command is an error.
+
+Example:
+    telnetcpc pair add COM9
+`
+
+const helpService = `telnetcpc service - an attach that Windows starts by itself
+
+Usage:
+    telnetcpc service install [flags] PORT URL
+    telnetcpc service uninstall|start|stop PORT
+    telnetcpc service status [PORT]
+
+install makes a service of the name telnetcpc-PORT that does what
+"telnetcpc attach [flags] PORT URL" does, from the start of Windows on and with
+nobody logged on, and starts it. The flags are those of attach, and so are the
+arguments; they are kept in the service's command line. One that fails is started
+again after 1, 5 and then each 30 seconds. When the machine goes to sleep, the
+connection is closed; when it wakes, it is made again.
+
+The log is in the file %ProgramData%\telnetcpc\telnetcpc-PORT.log; starts, ends,
+losses and errors are in the event log too. run is what the service itself runs.
+
+All but status need a command prompt opened by "Run as administrator". On other
+systems this command is an error: use what the system has, as systemd.
+
+Example:
+    telnetcpc service install COM9 10.0.0.5:4001
 `
 
 const helpCompletion = `telnetcpc completion - print completion for a shell

@@ -52,7 +52,7 @@ func newApp() *cli.App {
 		HideHelpCommand:       true,
 		EnableBashCompletion:  true,
 		CustomAppHelpTemplate: helpApp,
-		Commands:              []*cli.Command{attachCommand(), serveCommand(), probeCommand(), doctorCommand(), demoCommand(), completionCommand(), versionCommand()},
+		Commands:              []*cli.Command{attachCommand(), serveCommand(), probeCommand(), doctorCommand(), demoCommand(), pairCommand(), serviceCommand(), completionCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return usagef("unknown command %q (telnetcpc --help lists them)", c.Args().First())
@@ -76,6 +76,29 @@ func command(name, help string, flags []cli.Flag, action cli.ActionFunc) *cli.Co
 			return usagef("%s: %v (telnetcpc %s --help)", name, err, name)
 		},
 	}
+}
+
+// subcommand returns a command of a command, which has no page of its own.
+func subcommand(of, name, help string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
+	c := command(of+" "+name, help, flags, action)
+	c.Name = name
+	return c
+}
+
+// family returns a command that does nothing but have commands.
+func family(name, help string, commands ...*cli.Command) *cli.Command {
+	var names []string
+	for _, c := range commands {
+		names = append(names, c.Name)
+	}
+	c := command(name, help, nil, func(c *cli.Context) error {
+		if c.NArg() == 0 {
+			return usagef("%s: want %s (telnetcpc %s --help)", name, strings.Join(names, ", "), name)
+		}
+		return usagef("%s: unknown command %q (want %s)", name, c.Args().First(), strings.Join(names, ", "))
+	})
+	c.Subcommands = commands
+	return c
 }
 
 // usageError is wrong use: exit status 2.
@@ -112,10 +135,11 @@ func status(err error) int {
 // command line library would take it for an argument.
 func arguments(c *cli.Context, names ...string) ([]string, error) {
 	args := c.Args().Slice()
+	command := strings.TrimPrefix(c.Command.HelpName, c.App.Name+" ") // with the names of those it belongs to
 	for _, a := range args {
 		if len(a) > 1 && strings.HasPrefix(a, "-") {
 			return nil, usagef("%s: flag %s stands behind an argument (flags come first: telnetcpc %s %s ... %s)",
-				c.Command.Name, a, c.Command.Name, a, strings.Join(names, " "))
+				command, a, command, a, strings.Join(names, " "))
 		}
 	}
 	if len(args) != len(names) {
@@ -123,7 +147,7 @@ func arguments(c *cli.Context, names ...string) ([]string, error) {
 		if len(names) > 0 {
 			want = strings.Join(names, " ")
 		}
-		return nil, usagef("%s: got %d arguments, want %s (telnetcpc %s --help)", c.Command.Name, len(args), want, c.Command.Name)
+		return nil, usagef("%s: got %d arguments, want %s (telnetcpc %s --help)", command, len(args), want, command)
 	}
 	return args, nil
 }

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"telnetcpc/wincom"
+)
+
+func pairCommand() *cli.Command {
+	withPort := func(name string, do func(*cli.Context, string) error) *cli.Command {
+		return subcommand("pair", name, helpPair, nil, func(c *cli.Context) error {
+			if err := pairsHere(); err != nil {
+				return err
+			}
+			args, err := arguments(c, "PORT")
+			if err != nil {
+				return err
+			}
+			port, err := wincom.ParsePortName(args[0])
+			if err != nil {
+				return usagef("pair %s: %w", name, err)
+			}
+			return do(c, port)
+		})
+	}
+	list := subcommand("pair", "list", helpPair, nil, func(c *cli.Context) error {
+		if err := pairsHere(); err != nil {
+			return err
+		}
+		if _, err := arguments(c); err != nil {
+			return err
+		}
+		return pairList(c.App.Writer)
+	})
+	return family("pair", helpPair, list, withPort("add", pairAdd), withPort("remove", pairRemove))
+}
+
+// printPairs prints a line a pair: its ends, what is said of them, and whether telnetcpc made it so.
+func printPairs(w io.Writer, pairs []wincom.Pair) error {
+	var b strings.Builder
+	for _, p := range pairs {
+		fmt.Fprintf(&b, "%s <-> %s", endText(p.A), endText(p.B))
+		if !p.Ours() {
+			b.WriteString(", not made by telnetcpc")
+		}
+		if p.Absent {
+			b.WriteString(", not there now (telnetcpc doctor says why)")
+		}
+		b.WriteString("\n")
+	}
+	if len(pairs) == 0 {
+		b.WriteString("no pair (telnetcpc pair add COM9)\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// endText writes one end: COM9 (CNCA0: dcd=rout1, ri=!rout2).
+func endText(e wincom.End) string {
+	about := strings.Join(e.Parameters, ", ")
+	switch {
+	case e.Name != e.ID && about != "":
+		about = e.ID + ": " + about
+	case e.Name != e.ID:
+		about = e.ID
+	case about == "":
+		return oneLine(e.Name)
+	}
+	return oneLine(e.Name + " (" + about + ")")
+}

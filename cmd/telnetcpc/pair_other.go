@@ -1,0 +1,25 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/urfave/cli/v2"
+
+	"telnetcpc/bridge/agent"
+)
+
+// pairsHere says what to use instead: com0com is for Windows.
+func pairsHere() error {
+	return usagef("pair: pairs of ports are for Windows and its com0com (here attach makes the port itself: telnetcpc attach /dev/ttyV0 URL)")
+}
+
+func pairList(io.Writer) error              { return pairsHere() }
+func pairAdd(*cli.Context, string) error    { return pairsHere() }
+func pairRemove(*cli.Context, string) error { return pairsHere() }
+
+// preparePort has nothing to do: a host makes its port itself.
+func preparePort(context.Context, agent.Port, *slog.Logger) error { return nil }

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+
+	"github.com/urfave/cli/v2"
+
+	"telnetcpc/bridge/agent"
+	"telnetcpc/wincom"
+)
+
+func pairsHere() error { return nil }
+
+func pairList(w io.Writer) error {
+	pairs, err := wincom.Pairs()
+	if err != nil {
+		return err
+	}
+	return printPairs(w, pairs)
+}
+
+func pairAdd(c *cli.Context, port string) error {
+	p, err := addPair(c.Context, port)
+	if err != nil {
+		return err
+	}
+	return printPairs(c.App.Writer, []wincom.Pair{p})
+}
+
+func pairRemove(c *cli.Context, port string) error {
+	var p wincom.Pair
+	err := withSetupc("remove", port, func(s wincom.Setupc) (err error) {
+		p, err = s.Remove(c.Context, port)
+		return err
+	})
+	if errors.Is(err, wincom.ErrNoPair) {
+		return fmt.Errorf("%w (telnetcpc pair list)", err)
+	}
+	if err != nil {
+		return err
+	}
+	note := ""
+	if !p.Ours() {
+		note = " (it was not made by telnetcpc)"
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "removed %s <-> %s%s\n", endText(p.A), endText(p.B), note)
+	return err
+}
+
+func addPair(ctx context.Context, port string) (p wincom.Pair, err error) {
+	err = withSetupc("add", port, func(s wincom.Setupc) (err error) {
+		p, err = s.Add(ctx, port)
+		return err
+	})
+	return p, err
+}
+
+// withSetupc lets do speak with setupc.exe. Where it is missing, or the rights are, the error says what to do.
+func withSetupc(what, port string, do func(wincom.Setupc) error) error {
+	s, err := wincom.FindSetupc()
+	if err != nil {
+		return fmt.Errorf("pair %s: %w (its setup.exe is at https://sourceforge.net/projects/com0com)", what, err)
+	}
+	denied := fmt.Errorf("pair %s: an administrator's rights are missing (in a command prompt opened by \"Run as administrator\": telnetcpc pair %s %s)", what, what, port)
+	if !wincom.Elevated() {
+		return denied
+	}
+	err = do(s)
+	if errors.Is(err, fs.ErrPermission) {
+		return denied
+	}
+	if err != nil {
+		return fmt.Errorf("pair %s: %w", what, err)
+	}
+	return nil
+}
+
+// preparePort makes the pair of a port that is not there yet, for attach. Where that needs rights that this process has
+// not, the error is the command that makes it.
+func preparePort(ctx context.Context, p agent.Port, log *slog.Logger) error {
+	if p.Host.Name() != "com0com" {
+		return nil
+	}
+	port, err := wincom.ParsePortName(p.Path)
+	if err != nil {
+		return nil // the host says what it thinks of such a path
+	}
+	there, err := wincom.PortExists(port)
+	if err != nil || there {
+		return err
+	}
+	pair, err := addPair(ctx, port)
+	if err != nil {
+		return statusError{fmt.Errorf("port %s is not there yet: %w", port, err), exitPort}
+	}
+	log.Info("com0com pair made; it stays until: telnetcpc pair remove "+port, "port", port, "pair", pair.Number)
+	return nil
+}

@@ -1,0 +1,21 @@
+//go:build !windows
+
+package main
+
+import (
+	"io"
+
+	"github.com/urfave/cli/v2"
+)
+
+// servicesHere says what to use instead: every system has its own.
+func servicesHere() error {
+	return usagef("service: that is for Windows (here systemd, launchd or rc.d starts telnetcpc attach PORT URL)")
+}
+
+func installService(*cli.Context, attachService) error   { return servicesHere() }
+func uninstallService(*cli.Context, attachService) error { return servicesHere() }
+func startService(*cli.Context, attachService) error     { return servicesHere() }
+func stopService(*cli.Context, attachService) error      { return servicesHere() }
+func runService(*cli.Context, attachService) error       { return servicesHere() }
+func serviceStatus(io.Writer, string) error              { return servicesHere() }

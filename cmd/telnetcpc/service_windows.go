@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/svc"
+	"golang.org/x/sys/windows/svc/eventlog"
+	"golang.org/x/sys/windows/svc/mgr"
+
+	"telnetcpc/bridge/agent"
+	"telnetcpc/wincom"
+)
+
+// eventSource is the name of all our services in the event log.
+const eventSource = "telnetcpc"
+
+// What the service manager does with a service that fails: again after 1, 5 and then each 30 seconds, and from the
+// start after an hour in which it did not fail.
+var recovery = []mgr.RecoveryAction{
+	{Type: mgr.ServiceRestart, Delay: time.Second},
+	{Type: mgr.ServiceRestart, Delay: 5 * time.Second},
+	{Type: mgr.ServiceRestart, Delay: 30 * time.Second},
+}
+
+const recoveryReset = uint32(time.Hour / time.Second)
+
+// servicePatience is how long a service may take to start or to stop: a bridge lets its last bytes go out.
+const servicePatience = 30 * time.Second
+
+func servicesHere() error { return nil }
+
+func installService(c *cli.Context, s attachService) error {
+	// What attach would complain of is better said now than in a log, later.
+	if _, err := agent.NewBridge(s.config, slog.New(slog.DiscardHandler)); err != nil {
+		return usageError{err}
+	}
+	if _, _, err := chooseHost(hosts(), s.host); err != nil {
+		return err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("service install: %w", err)
+	}
+	return withManager("install", s, func(m *mgr.Mgr) error {
+		made, err := m.CreateService(s.name(), exe, mgr.Config{
+			StartType:    mgr.StartAutomatic,
+			ErrorControl: mgr.ErrorNormal,
+			DisplayName:  "telnetcpc " + s.port,
+			Description:  fmt.Sprintf("Serial port %s from %s", s.port, s.config.Remote),
+		}, append([]string{"service", "run"}, s.arguments...)...)
+		if errors.Is(err, windows.ERROR_SERVICE_EXISTS) {
+			return fmt.Errorf("%s is there already (telnetcpc service uninstall %s)", s.name(), s.port)
+		}
+		if err != nil {
+			return err
+		}
+		defer made.Close()
+		if err := prepareService(made); err != nil {
+			return errors.Join(err, made.Delete())
+		}
+		if err := startAndWait(c.Context, made); err != nil {
+			return fmt.Errorf("%s is installed, but did not start: %w (telnetcpc service status %s)", s.name(), err, s.port)
+		}
+		_, err = fmt.Fprintf(c.App.Writer, "%s is installed and runs; its log is %s\n", s.name(), logFile(s.port))
+		return err
+	})
+}
+
+// prepareService gives a new service what CreateService cannot.
+func prepareService(s *mgr.Service) error {
+	if err := s.SetRecoveryActions(recovery, recoveryReset); err != nil {
+		return fmt.Errorf("recovery actions: %w", err)
+	}
+	// A service that ends with an error has failed too, not only one that crashed.
+	if err := s.SetRecoveryActionsOnNonCrashFailures(true); err != nil {
+		return fmt.Errorf("recovery actions: %w", err)
+	}
+	if err := makeLogDir(); err != nil {
+		return err
+	}
+	// The source is that of all our services: it may be there already.
+	if err := eventlog.InstallAsEventCreate(eventSource, eventlog.Info|eventlog.Warning|eventlog.Error); err != nil {
+		if log, openErr := eventlog.Open(eventSource); openErr == nil {
+			return log.Close()
+		}
+		return fmt.Errorf("event log: %w", err)
+	}
+	return nil
+}
+
+func uninstallService(c *cli.Context, s attachService) error {
+	return withService("uninstall", s, func(m *mgr.Mgr, it *mgr.Service) error {
+		if err := stopAndWait(c.Context, it); err != nil {
+			return err
+		}
+		if err := it.Delete(); err != nil {
+			return err
+		}
+		left, err := ourServices(m)
+		if err != nil {
+			return err
+		}
+		if left = slices.DeleteFunc(left, func(name string) bool { return name == s.name() }); len(left) == 0 {
+			if err := eventlog.Remove(eventSource); err != nil {
+				return fmt.Errorf("event log: %w", err)
+			}
+		}
+		_, err = fmt.Fprintf(c.App.Writer, "%s is uninstalled; its log stays in %s\n", s.name(), logFile(s.port))
+		return err
+	})
+}
+
+func startService(c *cli.Context, s attachService) error {
+	return withService("start", s, func(_ *mgr.Mgr, it *mgr.Service) error { return startAndWait(c.Context, it) })
+}
+
+func stopService(c *cli.Context, s attachService) error {
+	return withService("stop", s, func(_ *mgr.Mgr, it *mgr.Service) error { return stopAndWait(c.Context, it) })
+}
+
+// withManager lets do speak with the service manager, with all rights.
+func withManager(what string, s attachService, do func(*mgr.Mgr) error) error {
+	m, err := mgr.Connect()
+	if errors.Is(err, windows.ERROR_ACCESS_DENIED) {
+		return fmt.Errorf("service %s: an administrator's rights are missing (say it again in a command prompt opened by \"Run as administrator\")", what)
+	}
+	if err != nil {
+		return fmt.Errorf("service %s: service manager: %w", what, err)
+	}
+	defer m.Disconnect()
+	if err := do(m); err != nil {
+		return fmt.Errorf("service %s: %w", what, err)
+	}
+	return nil
+}
+
+func withService(what string, s attachService, do func(*mgr.Mgr, *mgr.Service) error) error {
+	return withManager(what, s, func(m *mgr.Mgr) error {
+		it, err := m.OpenService(s.name())
+		if errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST) {
+			return fmt.Errorf("there is no service %s (telnetcpc service status shows all)", s.name())
+		}
+		if err != nil {
+			return err
+		}
+		defer it.Close()
+		return do(m, it)
+	})
+}
+
+func startAndWait(ctx context.Context, s *mgr.Service) error {
+	if err := s.Start(); err != nil && !errors.Is(err, windows.ERROR_SERVICE_ALREADY_RUNNING) {
+		return err
+	}
+	return awaitState(ctx, s, svc.Running)
+}
+
+func stopAndWait(ctx context.Context, s *mgr.Service) error {
+	if _, err := s.Control(svc.Stop); errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return awaitState(ctx, s, svc.Stopped)
+}
+
+// awaitState waits until the service is in a state; the service manager can only be asked.
+func awaitState(ctx context.Context, s *mgr.Service, want svc.State) error {
+	ctx, cancel := context.WithTimeout(ctx, servicePatience)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		now, err := s.Query()
+		if err != nil {
+			return err
+		}
+		if now.State == want {
+			return nil
+		}
+		if now.State == svc.Stopped {
+			return fmt.Errorf("it ended at once, with status %d", max(now.Win32ExitCode, now.ServiceSpecificExitCode))
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("it is still %s after %v", stateText(now.State), servicePatience)
+		case <-tick.C:
+		}
+	}
+}
+
+// ourServices are the names of our services, in order.
+func ourServices(m *mgr.Mgr) ([]string, error) {
+	all, err := m.ListServices()
+	if err != nil {
+		return nil, err
+	}
+	names := slices.DeleteFunc(all, func(name string) bool { return !isOurService(name) })
+	slices.Sort(names)
+	return names, nil
+}
+
+func isOurService(name string) bool {
+	port, ok := strings.CutPrefix(name, serviceName(""))
+	if !ok {
+		return false
+	}
+	_, err := wincom.ParsePortName(port)
+	return err == nil
+}
+
+// serviceStatus prints how a service stands, or all of ours. Everybody may ask.
+func serviceStatus(w io.Writer, port string) error {
+	h, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_CONNECT|windows.SC_MANAGER_ENUMERATE_SERVICE)
+	if err != nil {
+		return fmt.Errorf("service status: service manager: %w", err)
+	}
+	m := &mgr.Mgr{Handle: h}
+	defer m.Disconnect()
+	names := []string{serviceName(port)}
+	if port == "" {
+		if names, err = ourServices(m); err != nil {
+			return fmt.Errorf("service status: %w", err)
+		}
+		if len(names) == 0 {
+			_, err := io.WriteString(w, "no service (telnetcpc service install COM9 URL)\n")
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := printService(w, m, name); err != nil {
+			return fmt.Errorf("service status: %w", err)
+		}
+	}
+	return nil
+}
+
+func printService(w io.Writer, m *mgr.Mgr, name string) error {
+	p, err := windows.UTF16PtrFromString(name)
+	if err != nil {
+		return err
+	}
+	h, err := windows.OpenService(m.Handle, p, windows.SERVICE_QUERY_STATUS|windows.SERVICE_QUERY_CONFIG)
+	if errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST) {
+		return fmt.Errorf("there is no service %s (telnetcpc service status shows all)", name)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	s := &mgr.Service{Name: name, Handle: h}
+	defer s.Close()
+	now, err := s.Query()
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	config, err := s.Config()
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	line := fmt.Sprintf("%s: %s", name, stateText(now.State))
+	if now.ProcessId != 0 {
+		line += fmt.Sprintf(", pid %d", now.ProcessId)
+	}
+	if now.State == svc.Stopped && now.Win32ExitCode != 0 {
+		line += fmt.Sprintf(", it ended with status %d", max(now.Win32ExitCode, now.ServiceSpecificExitCode))
+	}
+	_, err = fmt.Fprintf(w, "%s\n    %s\n    log in %s\n", line, oneLine(config.BinaryPathName), logFile(strings.TrimPrefix(name, serviceName(""))))
+	return err
+}
+
+func stateText(s svc.State) string {
+	switch s {
+	case svc.Stopped:
+		return "stopped"
+	case svc.StartPending:
+		return "starting"
+	case svc.StopPending:
+		return "stopping"
+	case svc.Running:
+		return "running"
+	}
+	return fmt.Sprintf("in state %d", s)
+}

@@ -1,0 +1,326 @@
+package wincom
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// com0com's own program setupc.exe makes and removes pairs. Its words are spoken and read here; who runs it is not
+// known here.
+
+// Errors that callers branch on.
+var (
+	// ErrNoPair says that no pair has a port of that name.
+	ErrNoPair = errors.New("no com0com pair has it")
+	// ErrNameTaken says that something else on this machine has the name.
+	ErrNameTaken = errors.New("the name is taken")
+)
+
+// setupcLine bounds what setupc takes as the parameters of one end: its buffer has 200 characters.
+const setupcLine = 200
+
+// setupcWait is how many seconds setupc waits for Windows to install the devices of a new pair.
+const setupcWait = "60"
+
+// lastCOM is the highest number that Windows' database of COM names can have.
+const lastCOM = 4096
+
+// ParsePortName reads the name of a serial port as people write it, COM9, com9 or \\.\COM9, and returns it as Windows
+// has it: COM9.
+func ParsePortName(s string) (string, error) {
+	name := strings.ToUpper(strings.TrimPrefix(s, `\\.\`))
+	digits, ok := strings.CutPrefix(name, "COM")
+	n, err := strconv.ParseUint(digits, 10, 16)
+	if !ok || err != nil || n == 0 || n > lastCOM || strconv.FormatUint(n, 10) != digits {
+		return "", fmt.Errorf("port %q: want COM1 to COM%d", s, lastCOM)
+	}
+	return name, nil
+}
+
+// End is one of a pair's two ports.
+type End struct {
+	ID         string   // com0com's name for it: CNCA0
+	Name       string   // what programs open: COM9, CNCB0
+	Parameters []string // what else is said of it, in setupc's words, as in dcd=rout1; defaults are not said
+}
+
+// Pair is a com0com pair.
+type Pair struct {
+	Number int
+	A, B   End
+	Absent bool // it is configured, and no device of it is there now
+}
+
+// Of returns the end that has the name, and its peer.
+func (p Pair) Of(name string) (end, peer End, ok bool) {
+	switch {
+	case strings.EqualFold(p.A.Name, name):
+		return p.A, p.B, true
+	case strings.EqualFold(p.B.Name, name):
+		return p.B, p.A, true
+	}
+	return End{}, End{}, false
+}
+
+// Ours reports whether the pair has the parameters that telnetcpc gives: those of a pair that somebody else made differ.
+func (p Pair) Ours() bool {
+	return p.A.has(ourParametersA) && p.B.has(ourParametersB) && strings.EqualFold(p.B.Name, p.B.ID)
+}
+
+// FindPair returns the pair that has a port of that name.
+func FindPair(pairs []Pair, name string) (Pair, bool) {
+	for _, p := range pairs {
+		if _, _, ok := p.Of(name); ok {
+			return p, true
+		}
+	}
+	return Pair{}, false
+}
+
+// What telnetcpc says of a pair that it makes. The application's DCD comes from the agent's OUT1, which falls when the
+// agent dies, and its RI from OUT2 inverted, for OUT2 is on while the agent is not there. The agent sees by its DCD
+// whether the application has the port open, and programs do not see the agent's end in their lists. Valid for com0com
+// 2.2 and newer.
+var (
+	ourParametersA = []string{"dcd=rout1", "ri=!rout2"}
+	ourParametersB = []string{"dcd=ropen", "HiddenMode=yes"}
+)
+
+// has reports whether the end has all these parameters. Words are compared as setupc does: without regard to case.
+func (e End) has(parameters []string) bool {
+	return !slices.ContainsFunc(parameters, func(p string) bool {
+		return !slices.ContainsFunc(e.Parameters, func(q string) bool { return strings.EqualFold(p, q) })
+	})
+}
+
+// installArguments are setupc's arguments for a new pair whose application's end is name.
+func installArguments(number int, name string) ([]string, error) {
+	a := strings.Join(append([]string{"PortName=" + name}, ourParametersA...), ",")
+	b := strings.Join(append([]string{fmt.Sprintf("PortName=CNCB%d", number)}, ourParametersB...), ",")
+	if len(a) >= setupcLine || len(b) >= setupcLine {
+		return nil, fmt.Errorf("the parameters of pair %d are longer than setupc takes", number)
+	}
+	return []string{"--wait", setupcWait, "install", strconv.Itoa(number), a, b}, nil
+}
+
+var listLine = regexp.MustCompile(`^\s+CNC([AB])(\d{1,9})\s+(\S+)\s*$`)
+
+// ParsePairs reads what setupc's list prints: two lines a pair. Lines that say something else are passed over, and so
+// is an end without its peer. Pairs come in the order of their numbers.
+func ParsePairs(text string) []Pair {
+	ends := map[string]map[int]End{"A": {}, "B": {}}
+	for line := range strings.Lines(text) {
+		m := listLine.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		number, err := strconv.Atoi(m[2])
+		if err != nil {
+			continue
+		}
+		ends[m[1]][number] = parseEnd("CNC"+m[1]+m[2], m[3])
+	}
+	var pairs []Pair
+	for number, a := range ends["A"] {
+		if b, ok := ends["B"][number]; ok {
+			pairs = append(pairs, Pair{Number: number, A: a, B: b})
+		}
+	}
+	slices.SortFunc(pairs, func(p, q Pair) int { return p.Number - q.Number })
+	return pairs
+}
+
+// parseEnd reads PortName=COM9,dcd=rout1. Of the names, RealPortName is what programs open where PortName is COM#: the
+// Ports class has chosen it; and "-" stands for com0com's own name of the end.
+func parseEnd(id, parameters string) End {
+	e := End{ID: id, Name: id}
+	real := ""
+	for p := range strings.SplitSeq(parameters, ",") {
+		key, value, _ := strings.Cut(p, "=")
+		switch {
+		case strings.EqualFold(key, "RealPortName"):
+			real = value
+		case strings.EqualFold(key, "PortName"):
+			if value != "-" && value != "" {
+				e.Name = value
+			}
+		case p != "":
+			e.Parameters = append(e.Parameters, p)
+		}
+	}
+	if real != "" && real != "-" {
+		e.Name = real
+	}
+	return e
+}
+
+// endWords writes the registry's parameters of one end as setupc's list has them: what is 0 is the default and not said.
+func endWords(texts map[string]string, numbers map[string]uint32) string {
+	var words []string
+	for key, text := range texts {
+		if strings.EqualFold(key, "PortName") || strings.EqualFold(key, "RealPortName") {
+			words = append(words, key+"="+text)
+		}
+	}
+	for key, n := range numbers {
+		if word := parameterWord(strings.ToLower(key), n); word != "" {
+			words = append(words, key+"="+word)
+		}
+	}
+	slices.Sort(words)
+	return strings.Join(words, ",")
+}
+
+// parameterWord writes the value of one parameter; empty for the default.
+func parameterWord(key string, n uint32) string {
+	const yes = 0xFFFFFFFF // as setupc writes it; the driver takes any number but 0
+	switch {
+	case n == 0:
+		return ""
+	case slices.Contains([]string{"cts", "dsr", "dcd", "ri"}, key):
+		return pinWord(n)
+	case slices.Contains([]string{"emubr", "emuoverrun", "pluginmode", "exclusivemode", "alldatabits"}, key), n == yes:
+		return "yes"
+	}
+	return strconv.FormatUint(uint64(n), 10)
+}
+
+// Setupc speaks with setupc.exe.
+type Setupc struct {
+	// Run runs it with these arguments, silent, and returns what it printed. The error says how it failed.
+	Run func(ctx context.Context, arguments ...string) (string, error)
+}
+
+// Pairs asks for all pairs.
+func (s Setupc) Pairs(ctx context.Context) ([]Pair, error) {
+	text, err := s.Run(ctx, "list")
+	if err != nil {
+		return nil, fmt.Errorf("setupc list: %w", err)
+	}
+	return ParsePairs(text), nil
+}
+
+// Add makes a pair whose application's end is name, with the parameters that telnetcpc wants, and returns it. The name
+// is looked for first: setupc would take it from whoever has it.
+func (s Setupc) Add(ctx context.Context, name string) (Pair, error) {
+	pairs, err := s.Pairs(ctx)
+	if err != nil {
+		return Pair{}, err
+	}
+	if p, ok := FindPair(pairs, name); ok {
+		return p, fmt.Errorf("%w: %s is an end of com0com pair %d already", ErrNameTaken, name, p.Number)
+	}
+	switch busy, err := s.busy(ctx, name); {
+	case err != nil:
+		return Pair{}, err
+	case busy:
+		return Pair{}, fmt.Errorf("%w: another device of this machine has %s, or had it and Windows keeps it reserved (choose another name)", ErrNameTaken, name)
+	}
+	number, err := s.freeNumber(ctx, pairs)
+	if err != nil {
+		return Pair{}, err
+	}
+	arguments, err := installArguments(number, name)
+	if err != nil {
+		return Pair{}, err
+	}
+	said, err := s.Run(ctx, arguments...)
+	if err != nil {
+		return Pair{}, fmt.Errorf("setupc install: %w", err)
+	}
+	if pairs, err = s.Pairs(ctx); err != nil {
+		return Pair{}, err
+	}
+	p, ok := FindPair(pairs, name)
+	if !ok {
+		return Pair{}, fmt.Errorf("setupc install made no pair with %s, and said %s", name, quoteOutput(said))
+	}
+	return p, nil
+}
+
+// Remove removes the pair that has a port of that name, whoever made it, and returns what it was.
+func (s Setupc) Remove(ctx context.Context, name string) (Pair, error) {
+	pairs, err := s.Pairs(ctx)
+	if err != nil {
+		return Pair{}, err
+	}
+	p, ok := FindPair(pairs, name)
+	if !ok {
+		return Pair{}, fmt.Errorf("%s: %w", name, ErrNoPair)
+	}
+	said, err := s.Run(ctx, "remove", strconv.Itoa(p.Number))
+	if err != nil {
+		return Pair{}, fmt.Errorf("setupc remove: %w", err)
+	}
+	if pairs, err = s.Pairs(ctx); err != nil {
+		return Pair{}, err
+	}
+	if _, ok := FindPair(pairs, name); ok {
+		return Pair{}, fmt.Errorf("setupc remove left pair %d, and said %s (a program may have %s open: end it, then try again)",
+			p.Number, quoteOutput(said), name)
+	}
+	return p, nil
+}
+
+// busy asks whether the name is in Windows' database of COM names or a device has it.
+func (s Setupc) busy(ctx context.Context, name string) (bool, error) {
+	text, err := s.Run(ctx, "busynames", name)
+	if err != nil {
+		return false, fmt.Errorf("setupc busynames: %w", err)
+	}
+	return slices.ContainsFunc(strings.Fields(text), func(word string) bool { return strings.EqualFold(word, name) }), nil
+}
+
+// freeNumber returns the lowest number that no pair has, and whose name of end B nobody has.
+func (s Setupc) freeNumber(ctx context.Context, pairs []Pair) (int, error) {
+	const most = 1000
+	for n := range most {
+		if slices.ContainsFunc(pairs, func(p Pair) bool { return p.Number == n }) {
+			continue
+		}
+		busy, err := s.busy(ctx, fmt.Sprintf("CNCB%d", n))
+		if err != nil || !busy {
+			return n, err
+		}
+	}
+	return 0, fmt.Errorf("there are %d com0com pairs already", most)
+}
+
+// quoteOutput makes what setupc said fit for one line.
+func quoteOutput(said string) string {
+	const most = 300
+	words := strings.Join(strings.Fields(said), " ")
+	if len(words) > most {
+		words = words[:most] + "..."
+	}
+	return strconv.Quote(words)
+}
+
+// pinWord names what a pin is wired to, as its number in the registry says it: rrts, !rout2, on.
+func pinWord(n uint32) string {
+	const not = 0x80000000
+	sources := []struct {
+		bit  uint32
+		word string
+	}{{1, "rts"}, {2, "dtr"}, {4, "out1"}, {8, "out2"}, {0x80, "open"}}
+	word := fmt.Sprintf("%#x", n&^not)
+	for _, s := range sources {
+		switch n &^ not {
+		case s.bit:
+			word = "r" + s.word
+		case s.bit << 8:
+			word = "l" + s.word
+		case 0x10000000:
+			word = "on"
+		}
+	}
+	if n&not != 0 {
+		return "!" + word
+	}
+	return word
+}
