@@ -56,6 +56,8 @@ type Bridge struct {
 	board  board
 	tap    tap
 
+	asleep atomic.Bool // Sleep was called, and Wake was not
+
 	// kick tells Run that something it decides on has changed. One slot: whoever kicks never waits.
 	kick chan struct{}
 
@@ -239,6 +241,9 @@ func (r *run) answerOpens(err error) {
 // showModem shows the device's lines to the application as the link and the policy let them appear.
 func (r *run) showModem(stands bool) {
 	m := r.device
+	if r.asleep.Load() {
+		m = 0
+	}
 	if !stands {
 		m &= uart.DCD
 	}

@@ -92,6 +92,10 @@ func (r *run) loop(ctx context.Context) error {
 // step does what is due and returns when to look again; zero: when kicked.
 func (r *run) step(ctx context.Context, now time.Time) (due time.Time, err error) {
 	st := &r.state
+	if r.asleep.Load() {
+		r.rest()
+		return due, nil
+	}
 	sooner := func(t time.Time) {
 		if !t.IsZero() && (due.IsZero() || t.Before(due)) {
 			due = t
@@ -175,8 +179,14 @@ func (r *run) settle(result dialResult, now time.Time) {
 	st := &r.state
 	st.dialing = false
 	st.hangUp()
-	r.visited.Store(false)
 	err := result.err
+	if r.asleep.Load() || errors.Is(err, context.Canceled) { // rest has ended it
+		if err == nil {
+			result.session.Close()
+		}
+		return
+	}
+	r.visited.Store(false)
 	if err == nil {
 		s := &session{Session: result.session}
 		s.marks.Store(true)
