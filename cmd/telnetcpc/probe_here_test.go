@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -94,8 +95,12 @@ func TestProbeHere(t *testing.T) {
 			}
 			lines := strings.Split(got, "\n")
 			first := fmt.Sprintf("%s:%d: ", row.want, portOfListener(l))
-			if !strings.HasPrefix(lines[0], first) || !strings.Contains(lines[0], fmt.Sprintf(", pid %d, user ", os.Getpid())) {
-				t.Errorf("got %q, want %q and this process", lines[0], first)
+			who := fmt.Sprintf(", pid %d, user ", os.Getpid())
+			if wine {
+				who = "process not visible"
+			}
+			if got := withoutScope(lines[0]); !strings.HasPrefix(got, first) || !strings.Contains(got, who) {
+				t.Errorf("got %q, want %q and %q", got, first, who)
 			}
 			want := []string{"    An RFC 2217 access server: telnetcpc, by its signature.", ""}
 			if strings.Join(lines[1:], "\n") != strings.Join(want, "\n") {
@@ -103,6 +108,14 @@ func TestProbeHere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutScope undoes what Wine makes up, a scope for ::1. Whose a listener is Wine does not tell.
+func withoutScope(s string) string {
+	if wine {
+		return regexp.MustCompile(`^(\[?::1)%\d+`).ReplaceAllString(s, "$1")
+	}
+	return s
 }
 
 // One of two listeners is an access server: that is enough. Programs get all of it.
@@ -130,7 +143,8 @@ func TestProbeHereJSON(t *testing.T) {
 		is      bool
 	}{{"127.0.0.1", true}, {"::1", false}} {
 		f := got[i]
-		if f.Address != want.address || f.Port != port || f.PID != os.Getpid() || f.Process == "" || f.User == "" || f.Error != "" {
+		known := wine || f.PID == os.Getpid() && f.Process != "" && f.User != ""
+		if withoutScope(f.Address) != want.address || f.Port != port || !known || f.Error != "" {
 			t.Errorf("got %+v, want this process at %s", f, want.address)
 		}
 		if f.isAccessServer() != want.is {

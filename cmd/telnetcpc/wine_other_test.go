@@ -1,0 +1,13 @@
+//go:build !windows
+
+package main
+
+import (
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+const wine = false
+
+func testsOf(m *testing.M) testscript.TestingM { return m }
