@@ -39,8 +39,9 @@ var importRules = []struct {
 	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver"}, nil, "only cmd knows which hosts there are"},
 	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/..."}, "a port must not know that there is a network"},
 	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/devpath", "ptyhost/kerneltty/..."}, "a port must not know that there is a network"},
-	{"ptyhost/kerneltty/ftdi", []string{"..."}, []string{"bridge/uart", "ptyhost/kerneltty/usbip"}, "a chip does not know what it is plugged into"},
+	{"ptyhost/kerneltty/ftdi", []string{"..."}, []string{"bridge/uart", "ptyhost/ordered", "ptyhost/kerneltty/usbip"}, "a chip does not know what it is plugged into"},
 	{"ptyhost/kerneltty/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
+	{"ptyhost/ordered", []string{"..."}, []string{"bridge/uart"}, "a queue does not know who fills it"},
 	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
 	{"cmd/telnetcpc", []string{"bridge/telnet", "bridge/rfc2217"}, nil, "a command parses, wires, runs and prints; the protocol is not its business"},
 }

@@ -9,6 +9,7 @@ import (
 
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/kerneltty/usbip"
+	"telnetcpc/ptyhost/ordered"
 )
 
 // fidelity is everything but 6 data bits, for which Linux's driver has no word; purge: tcflush(TCOFLUSH) is not announced
@@ -42,10 +43,10 @@ type Chip struct {
 	opening *usbip.Transfer // the request by which an open waits for the session; nil: none does
 	openBy  *time.Timer     // ends that wait
 
-	up      upQueue
+	up      ordered.Queue
 	lent    bool              // Next has lent bytes that have not come back
 	lending [lendLimit]byte   // what it lends; Next's caller alone, between two calls
-	held    []*usbip.Transfer // OUT transfers whose bytes are in up, above upLimit
+	held    []*usbip.Transfer // OUT transfers whose bytes are in up, above ordered.Limit
 	in      []*usbip.Transfer // IN transfers that wait, oldest first
 	down    downQueue
 	error   byte                       // what the next byte is marked with

@@ -127,7 +127,7 @@ func (c *Chip) lines(s usbip.Setup) {
 	closing := s.Value == ctrlAllDown && before.Request == reqFlowCtrl && before.Index>>8 == flowNone && first.Request != reqData
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.up.add(uart.Event{Kind: uart.KindSettings, Control: control})
+	c.up.Add(uart.Event{Kind: uart.KindSettings, Control: control})
 	c.upReady.Signal()
 	if closing && c.state == stateOpen {
 		c.state, c.fell = stateClosing, time.Now()
@@ -173,10 +173,10 @@ func (c *Chip) purge(value uint16) bool {
 		c.error = 0
 		c.downRoom.Signal()
 	} else {
-		c.up.drop()
+		c.up.Drop()
 		c.release()
 	}
-	c.up.add(e)
+	c.up.Add(e)
 	c.upReady.Signal()
 	return true
 }

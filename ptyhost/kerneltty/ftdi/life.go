@@ -65,7 +65,7 @@ func (c *Chip) openPort(t *usbip.Transfer) {
 		// The driver takes no answer for a failed open: it goes on all the same.
 		e.Ready = func(error) { c.ready(t) }
 	}
-	c.up.add(e)
+	c.up.Add(e)
 	c.upReady.Signal()
 }
 
@@ -104,8 +104,7 @@ func (c *Chip) closePort() {
 	c.down.clear()
 	c.error = 0
 	c.downRoom.Broadcast()
-	merged := c.up.merged
-	c.up.merged = 0
+	merged := c.up.Merged()
 	c.mu.Unlock()
 
 	if merged > 0 {

@@ -3,10 +3,14 @@ package ftdi
 import (
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/kerneltty/usbip"
+	"telnetcpc/ptyhost/ordered"
 )
 
-// The way of a byte from the application: the driver's OUT transfer -> takeOut -> upQueue -> Next. Requests put their
+// The way of a byte from the application: the driver's OUT transfer -> takeOut -> ordered.Queue -> Next. Requests put their
 // events into the same queue, see control.go.
+
+// upMost is how many bytes may wait before transfers are refused: more than a driver can have under way.
+const upMost = 256 << 10
 
 // takeOut takes the bytes of a transfer. It answers at once, or where too much waits, when Next has taken some: the
 // driver then keeps what follows, and so does the application.
@@ -18,11 +22,11 @@ func (c *Chip) takeOut(t *usbip.Transfer) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.up.bytes.len()+t.Length > upMost {
+	if c.up.Len()+t.Length > upMost {
 		t.Stall() // a host that takes back what was held, and goes on
 		return
 	}
-	c.up.push(t.Data)
+	c.up.Push(t.Data)
 	c.held = append(c.held, t)
 	c.release()
 	c.upReady.Signal()
@@ -31,7 +35,7 @@ func (c *Chip) takeOut(t *usbip.Transfer) {
 // release answers the OUT transfers that are held, as long as there is room. It reports whether there were any; the
 // lock is held.
 func (c *Chip) release() (some bool) {
-	for len(c.held) > 0 && c.up.bytes.len() <= upLimit {
+	for len(c.held) > 0 && c.up.Len() <= ordered.Limit {
 		c.held[0].Answer(nil)
 		c.held = c.held[1:]
 		some = true
@@ -47,16 +51,16 @@ func (c *Chip) Next() ([]byte, uart.Event, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lent = false
-	for !c.closed && c.up.empty() {
+	for !c.closed && c.up.Empty() {
 		c.upReady.Wait()
 	}
 	if c.closed {
 		return nil, uart.Event{}, uart.ErrClosed
 	}
-	if e, ok := c.up.event(); ok {
+	if e, ok := c.up.Event(); ok {
 		return nil, e, nil
 	}
-	n := c.up.take(c.lending[:])
+	n := c.up.Take(c.lending[:])
 	c.lent = true
 	if c.release() && c.stream != nil {
 		c.stream.FlushSoon() // Next waits for the application alone
@@ -68,7 +72,7 @@ func (c *Chip) Next() ([]byte, uart.Event, error) {
 func (c *Chip) push(e uart.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.up.add(e)
+	c.up.Add(e)
 	c.upReady.Signal()
 }
 
@@ -85,7 +89,7 @@ func (c *Chip) busy() bool { return c.config.Unsent != nil && c.config.Unsent() 
 // lineStatus is the second status byte: the transmitter is empty when nothing waits here, nothing is lent, and the far
 // UART was not busy; the lock is held.
 func (c *Chip) lineStatus(busy bool) byte {
-	if busy || c.lent || c.up.bytes.len() > 0 {
+	if busy || c.lent || c.up.Len() > 0 {
 		return 0
 	}
 	return statusEmpty

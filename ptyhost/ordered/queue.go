@@ -1,0 +1,156 @@
+// Package ordered is what port hosts share that answer an application's calls at once: the queue of what the application
+// did and nobody has taken yet, by the contract of uart.Port. It knows bytes and events, and not where they come from.
+package ordered
+
+import "telnetcpc/bridge/uart"
+
+// Limit is how many bytes may wait before whoever writes them is held back. The queue itself takes more.
+const Limit = 64 << 10
+
+// eventLimit is how many events may wait before what else must not merge does.
+const eventLimit = 256
+
+// placed is an event, and the position in the bytes before which it happened.
+type placed struct {
+	at    uint64
+	event uart.Event
+}
+
+// Queue is what the application did and Next has not returned: bytes, and events at their places between them. The
+// zero value is empty. It has no lock.
+type Queue struct {
+	bytes  FIFO
+	end    uint64 // position behind the last byte
+	events []placed
+	merged uint64 // changes that are not told because a later one was merged into them
+}
+
+// Empty reports whether there is neither byte nor event.
+func (q *Queue) Empty() bool { return q.bytes.Len() == 0 && len(q.events) == 0 }
+
+// Len is the number of bytes.
+func (q *Queue) Len() int { return q.bytes.Len() }
+
+// Push appends bytes, which it copies.
+func (q *Queue) Push(p []byte) {
+	q.bytes.Push(p)
+	q.end += uint64(len(p))
+}
+
+// Event takes the event that comes before the next byte, if there is one.
+func (q *Queue) Event() (uart.Event, bool) {
+	if len(q.events) == 0 || q.events[0].at > q.start() {
+		return uart.Event{}, false
+	}
+	e := q.events[0].event
+	q.events[0] = placed{} // its Ready may hold much
+	q.events = q.events[1:]
+	if len(q.events) == 0 {
+		q.events = nil
+	}
+	return e, true
+}
+
+// Take moves bytes that come before the next event into p.
+func (q *Queue) Take(p []byte) int {
+	n := q.bytes.Len()
+	if len(q.events) > 0 {
+		n = int(q.events[0].at - q.start())
+	}
+	return q.bytes.Take(p[:min(n, len(p))])
+}
+
+// Drop throws the bytes away; the events stay, in their order.
+func (q *Queue) Drop() {
+	q.bytes.Clear()
+	for i := range q.events {
+		q.events[i].at = q.end
+	}
+}
+
+// Merged returns how many changes were merged into later ones though none of them should be lost, and begins to count
+// anew.
+func (q *Queue) Merged() uint64 {
+	n := q.merged
+	q.merged = 0
+	return n
+}
+
+// start is the position of the first byte.
+func (q *Queue) start() uint64 { return q.end - uint64(q.bytes.Len()) }
+
+// Add appends an event. It merges into the one before, as long as no byte lies between, where it takes nothing from
+// what is told: line coding and flow control into line coding and flow control. Beyond eventLimit it merges DTR, RTS
+// and break, purges, and a close with the open behind it too, and counts them: memory ends somewhere, and the last
+// state is what matters then.
+func (q *Queue) Add(e uart.Event) {
+	if n := len(q.events); n > 0 && q.events[n-1].at == q.end && q.merge(&q.events[n-1].event, e, n >= eventLimit) {
+		return
+	}
+	q.events = append(q.events, placed{q.end, e})
+}
+
+func (q *Queue) merge(last *uart.Event, e uart.Event, full bool) bool {
+	switch {
+	case last.Kind == uart.KindSettings && e.Kind == uart.KindSettings:
+		if plain := last.Control == (uart.Control{}) && e.Control == (uart.Control{}); !plain {
+			if !full {
+				return false
+			}
+			q.merged++
+		}
+		last.Coding, last.Flow = e.Coding.Over(last.Coding), e.Flow.Over(last.Flow)
+		last.Control = e.Control.Over(last.Control)
+		return true
+	case full && last.Kind == uart.KindPurge && e.Kind == uart.KindPurge:
+		last.Purge |= e.Purge
+	case full && last.Kind == uart.KindClosed && e.Kind == uart.KindOpened:
+		q.events = q.events[:len(q.events)-1]
+		if e.Ready != nil {
+			e.Ready(nil) // nobody will hear of this open
+		}
+	default:
+		return false
+	}
+	q.merged++
+	return true
+}
+
+// FIFO is bytes in a row. The zero value is empty. It grows to what is pushed, and is kept small by its owner.
+type FIFO struct {
+	buf  []byte
+	head int // of what is not taken
+}
+
+// Len is the number of bytes.
+func (f *FIFO) Len() int { return len(f.buf) - f.head }
+
+// Push appends bytes, which it copies.
+func (f *FIFO) Push(p []byte) {
+	if f.head > 0 && len(f.buf)+len(p) > cap(f.buf) {
+		f.buf = f.buf[:copy(f.buf, f.buf[f.head:])]
+		f.head = 0
+	}
+	f.buf = append(f.buf, p...)
+}
+
+// Peek is what Take would take.
+func (f *FIFO) Peek() []byte { return f.buf[f.head:] }
+
+// Skip takes n bytes out, which are there.
+func (f *FIFO) Skip(n int) {
+	f.head += n
+	if f.head == len(f.buf) {
+		f.buf, f.head = f.buf[:0], 0
+	}
+}
+
+// Take moves bytes into p and returns how many.
+func (f *FIFO) Take(p []byte) int {
+	n := copy(p, f.Peek())
+	f.Skip(n)
+	return n
+}
+
+// Clear throws the bytes away.
+func (f *FIFO) Clear() { f.buf, f.head = f.buf[:0], 0 }
