@@ -10,10 +10,10 @@ import (
 
 // logAccess: owned by the administrators; they and the system may do all, users may read. Nothing is inherited from
 // %ProgramData%, where every user may make files: a link of his in the place of a log would be written to.
-const logAccess = "O:BAG:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)"
+const logAccess = "O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)"
 
-// makeLogDir makes the directory of the services' logs, where it is not there yet. One that somebody else made is not
-// used: what lies in it may be a trap.
+// makeLogDir makes the directory of the services' logs, where it is not there yet, and sees to who may write there. One
+// that somebody else made is not used: what lies in it may be a trap.
 func makeLogDir() error {
 	sd, err := windows.SecurityDescriptorFromString(logAccess)
 	if err != nil {
@@ -31,7 +31,18 @@ func makeLogDir() error {
 	case !errors.Is(err, windows.ERROR_ALREADY_EXISTS):
 		return fmt.Errorf("%s: %w", logDir(), err)
 	}
-	return checkOwner(logDir())
+	if err := checkOwner(logDir()); err != nil {
+		return err
+	}
+	dacl, _, err := sd.DACL()
+	if err == nil {
+		err = windows.SetNamedSecurityInfo(logDir(), windows.SE_FILE_OBJECT,
+			windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION, nil, nil, dacl, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: access: %w", logDir(), err)
+	}
+	return nil
 }
 
 func checkOwner(name string) error {

@@ -108,7 +108,7 @@ func flagsGiven(c *cli.Context) ([]string, error) {
 		}
 		switch f.(type) {
 		case *cli.BoolFlag:
-			given = append(given, fmt.Sprintf("-%s=%t", name, c.Bool(name)))
+			given = append(given, fmt.Sprintf("--%s=%t", name, c.Bool(name)))
 		case *cli.StringSliceFlag:
 			for _, value := range c.StringSlice(name) {
 				given = append(given, "--"+name+"="+value)

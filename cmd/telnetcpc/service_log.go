@@ -22,8 +22,11 @@ const (
 	eventWarning   eventID = 20 // any other warning; the text says which
 )
 
-// Messages of the bridge's log that have numbers of their own; a test holds them to the bridge's words.
+// Messages that have numbers of their own. Those of the bridge's log are held to its words by a test.
 const (
+	saysStarted   = "service started"
+	saysStopped   = "service stopped"
+	saysFailed    = "service failed"
 	saysConnected = "session stands"
 	saysLost      = "session lost"
 	saysNoSession = "no session; trying again"
@@ -58,25 +61,45 @@ func (h eventHandler) Handle(_ context.Context, r slog.Record) error {
 		text.WriteString(attributeText(a))
 		return true
 	})
+	id := h.number(r)
+	if id == 0 {
+		return nil
+	}
 	say := oneLine(text.String())
 	switch {
-	case r.Message == saysConnected && !h.connected.Swap(true):
-		return h.to.Info(uint32(eventConnected), say)
-	case r.Level < slog.LevelWarn:
-		return nil
 	case r.Level >= slog.LevelError:
-		return h.to.Error(uint32(eventFailed), say)
+		return h.to.Error(uint32(id), say)
+	case r.Level >= slog.LevelWarn:
+		return h.to.Warning(uint32(id), say)
 	}
-	id := eventWarning
+	return h.to.Info(uint32(id), say)
+}
+
+// number returns a record's number; 0: it is for the file alone.
+func (h eventHandler) number(r slog.Record) eventID {
 	switch r.Message {
+	case saysStarted:
+		return eventStarted
+	case saysStopped:
+		return eventStopped
+	case saysFailed:
+		return eventFailed
+	case saysConnected:
+		if h.connected.Swap(true) {
+			return 0
+		}
+		return eventConnected
 	case saysLost:
-		id = eventLost
 		h.connected.Store(false)
+		return eventLost
 	case saysNoSession:
-		id = eventNoSession
 		h.connected.Store(false)
+		return eventNoSession
 	}
-	return h.to.Warning(uint32(id), say)
+	if r.Level >= slog.LevelWarn {
+		return eventWarning
+	}
+	return 0
 }
 
 func (h eventHandler) WithAttrs(attributes []slog.Attr) slog.Handler {

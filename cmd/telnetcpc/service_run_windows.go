@@ -18,14 +18,28 @@ import (
 	"telnetcpc/bridge/agent"
 )
 
+// What Windows tells of power, from WinUser.h.
+const (
+	powerSuspend       = 0x04 // PBT_APMSUSPEND
+	powerResumeLost    = 0x06 // PBT_APMRESUMECRITICAL
+	powerResumeByUser  = 0x07 // PBT_APMRESUMESUSPEND, some time behind the next
+	powerResumeAtFirst = 0x12 // PBT_APMRESUMEAUTOMATIC
+)
+
 // stopHint is how long the service manager should believe that a stop goes on, in milliseconds: the bridge lets the
 // last bytes go out.
 const stopHint = 20_000
 
+// A service's log file is at most so large, and so many older ones are kept.
+const (
+	logMegabytes = 10
+	logFiles     = 3
+)
+
 // runService is what the service manager starts. It always asks it for work: whether this process was started by it
 // cannot be known everywhere.
 func runService(_ *cli.Context, s attachService) error {
-	err := svc.Run(s.name(), &serviceProcess{attachService: s})
+	err := svc.Run(s.name(), serviceProcess{s.openLog, s.attach})
 	if errors.Is(err, windows.ERROR_FAILED_SERVICE_CONTROLLER_CONNECT) {
 		return usagef("service run: only Windows can start it (telnetcpc service start %s; or telnetcpc attach, in the foreground)", s.port)
 	}
@@ -35,28 +49,41 @@ func runService(_ *cli.Context, s attachService) error {
 	return nil
 }
 
+// sleeper is what must know that the machine goes to sleep and wakes: a bridge.
+type sleeper interface {
+	Sleep()
+	Wake()
+}
+
 // serviceProcess is the service's side of the talk with the service manager.
 type serviceProcess struct {
-	attachService
+	openLog func() (log *slog.Logger, closeLog func())
+	// attach works until the context ends (nil), or it fails. Once it has something that must know of sleep, it sends
+	// it: the channel has room for it.
+	attach func(ctx context.Context, log *slog.Logger, ready chan<- sleeper) error
 }
 
 // Execute implements svc.Handler: it runs one attach until the service manager wants it to stop, or it fails; then the
 // service has failed, and is started again.
-func (s *serviceProcess) Execute(_ []string, requests <-chan svc.ChangeRequest, now chan<- svc.Status) (specific bool, code uint32) {
+func (p serviceProcess) Execute(_ []string, requests <-chan svc.ChangeRequest, now chan<- svc.Status) (specific bool, code uint32) {
 	now <- svc.Status{State: svc.StartPending}
-	log, closeLog := s.openLog()
+	log, closeLog := p.openLog()
 	defer closeLog()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	ready := make(chan sleeper, 1)
 	ended := make(chan error, 1)
 	// Ends when the context does, or when the port cannot be made or is lost.
-	go func() { ended <- s.attach(ctx, log) }()
-	now <- svc.Status{State: svc.Running, Accepts: svc.AcceptStop | svc.AcceptShutdown}
-	log.Info("service started")
+	go func() { ended <- p.attach(ctx, log, ready) }()
+	log.Info(saysStarted)
+	now <- svc.Status{State: svc.Running, Accepts: svc.AcceptStop | svc.AcceptShutdown | svc.AcceptPowerEvent}
+	var power power
 	for {
 		select {
 		case err := <-ended:
-			return s.end(log, err)
+			return endService(log, err)
+		case power.of = <-ready:
+			power.tell()
 		case r := <-requests:
 			switch r.Cmd {
 			case svc.Interrogate:
@@ -64,25 +91,57 @@ func (s *serviceProcess) Execute(_ []string, requests <-chan svc.ChangeRequest, 
 			case svc.Stop, svc.Shutdown:
 				now <- svc.Status{State: svc.StopPending, WaitHint: stopHint}
 				cancel()
-				return s.end(log, <-ended)
+				return endService(log, <-ended)
+			case svc.PowerEvent:
+				power.event(r.EventType, log)
 			}
 		}
 	}
 }
 
-// end says in the exit status how the attach ended: an error is a failure, after which the service is started again.
-func (s *serviceProcess) end(log *slog.Logger, err error) (specific bool, code uint32) {
+// endService says in the exit status how the attach ended: an error is a failure.
+func endService(log *slog.Logger, err error) (specific bool, code uint32) {
 	if err != nil {
-		log.Error("service failed", "err", err)
+		log.Error(saysFailed, "err", err)
 		return true, uint32(status(err))
 	}
-	log.Info("service stopped")
+	log.Info(saysStopped)
 	return false, 0
+}
+
+// power carries what Windows says of sleep to the bridge, also what it said before there was one.
+type power struct {
+	of     sleeper
+	asleep bool
+}
+
+func (p *power) event(event uint32, log *slog.Logger) {
+	was := p.asleep
+	switch event {
+	case powerSuspend:
+		p.asleep = true
+	case powerResumeAtFirst, powerResumeByUser, powerResumeLost:
+		p.asleep = false
+	}
+	if p.asleep != was {
+		log.Info("the machine sleeps or wakes", "asleep", p.asleep)
+		p.tell()
+	}
+}
+
+func (p *power) tell() {
+	switch {
+	case p.of == nil:
+	case p.asleep:
+		p.of.Sleep()
+	default:
+		p.of.Wake()
+	}
 }
 
 // attach is the attach of a service. The whole of it is done here, not before the service manager is asked for work: a
 // driver that is not there yet at the start of Windows is a failure that is tried again.
-func (s *serviceProcess) attach(ctx context.Context, log *slog.Logger) error {
+func (s attachService) attach(ctx context.Context, log *slog.Logger, ready chan<- sleeper) error {
 	p := s.config
 	var err error
 	if p.Host, _, err = chooseHost(hosts(), s.host); err != nil {
@@ -95,37 +154,42 @@ func (s *serviceProcess) attach(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	ready <- b
 	return b.Run(ctx)
 }
 
-// logDir is where services log; only administrators may write there.
+// logDir is where services log.
 func logDir() string { return filepath.Join(os.Getenv("ProgramData"), "telnetcpc") }
 
 func logFile(port string) string { return filepath.Join(logDir(), serviceName(port)+".log") }
 
 // openLog opens the service's file, which is begun anew when it is large, and the event log. A log that cannot be
 // opened does not keep a service from its work.
-func (s *serviceProcess) openLog() (log *slog.Logger, closeAll func()) {
+func (s attachService) openLog() (log *slog.Logger, closeLog func()) {
 	level := slog.LevelInfo
 	if s.verbose {
 		level = slog.LevelDebug
 	}
-	file := &lumberjack.Logger{Filename: logFile(s.port), MaxSize: logMegabytes, MaxBackups: logFiles}
-	handlers := []slog.Handler{slog.NewTextHandler(file, &slog.HandlerOptions{Level: level})}
-	closers := []io.Closer{file}
-	if events, err := eventlog.Open(eventSource); err == nil {
+	var handlers []slog.Handler
+	var closers []io.Closer
+	dirErr := makeLogDir()
+	if dirErr == nil {
+		file := &lumberjack.Logger{Filename: logFile(s.port), MaxSize: logMegabytes, MaxBackups: logFiles}
+		handlers = append(handlers, slog.NewTextHandler(file, &slog.HandlerOptions{Level: level}))
+		closers = append(closers, file)
+	}
+	events, eventErr := eventlog.Open(eventSource)
+	if eventErr == nil {
 		handlers = append(handlers, newEventHandler(events))
 		closers = append(closers, events)
 	}
-	return slog.New(slog.NewMultiHandler(handlers...)).With("port", s.port), func() {
+	log = slog.New(slog.NewMultiHandler(handlers...)).With("port", s.port)
+	if err := errors.Join(dirErr, eventErr); err != nil {
+		log.Warn("a log is missing", "err", err)
+	}
+	return log, func() {
 		for _, c := range closers {
 			_ = c.Close()
 		}
 	}
 }
-
-// A service's log is at most so large, and so many older files are kept.
-const (
-	logMegabytes = 10
-	logFiles     = 3
-)
