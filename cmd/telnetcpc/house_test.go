@@ -43,6 +43,7 @@ var importRules = []struct {
 	{"ptyhost/kerneltty/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
 	{"ptyhost/ordered", []string{"..."}, []string{"bridge/uart"}, "a queue does not know who fills it"},
 	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
+	{"wincom", []string{"..."}, []string{"bridge/uart"}, "a port must not know that there is a network"},
 	{"cmd/telnetcpc", []string{"bridge/telnet", "bridge/rfc2217"}, nil, "a command parses, wires, runs and prints; the protocol is not its business"},
 }
 

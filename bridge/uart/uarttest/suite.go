@@ -18,6 +18,13 @@ type Programs interface {
 	Open(path string) (Program, error)
 }
 
+// Programs may say what is different with their ports, by methods that report it:
+//
+//	Virtual() bool    the paths are in no file system, as those of a fake or of COM ports
+//	Exclusive() bool  one program at a time can have a port open
+//	Lasting() bool    a path is there without a port too, and its programs outlive the port, as the ends of a com0com
+//	                  pair: Retire answers ErrNotCarried
+
 // Program is a program that has a port open. Reads and writes block as an application's do. What the system or the
 // port has no call for is answered with an error. Close ends a blocked Read or Write of this program.
 type Program interface {

@@ -231,11 +231,17 @@ func testModem(b *bench) {
 		if err != nil {
 			b.Fatalf("set modem %v: %v", want, err)
 		}
-		b.eventually("the program sees "+want.String(), func() bool {
-			got, err := p.Modem()
-			return err == nil && got == want
-		})
+		b.modem(p, want)
 	}
+}
+
+// modem waits until the program sees the modem state.
+func (b *bench) modem(p Program, want uart.ModemState) {
+	b.Helper()
+	b.eventually("the program sees "+want.String(), func() bool {
+		got, err := p.Modem()
+		return err == nil && got == want
+	})
 }
 
 // testLineState: errors and breaks of the far UART show at the program.
