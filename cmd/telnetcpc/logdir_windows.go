@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -11,6 +12,16 @@ import (
 // logAccess: owned by the administrators; they and the system may do all, users may read. Nothing is inherited from
 // %ProgramData%, where every user may make files: a link of his in the place of a log would be written to.
 const logAccess = "O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)"
+
+// logDir is where services log, %ProgramData%\telnetcpc. Windows is asked where that is: a service and who asks for it
+// may have different environments.
+func logDir() string {
+	dir, err := windows.KnownFolderPath(windows.FOLDERID_ProgramData, 0)
+	if err != nil {
+		dir = `C:\ProgramData`
+	}
+	return filepath.Join(dir, "telnetcpc")
+}
 
 // makeLogDir makes the directory of the services' logs, where it is not there yet, and sees to who may write there. One
 // that somebody else made is not used: what lies in it may be a trap.
@@ -34,17 +45,22 @@ func makeLogDir() error {
 	if err := checkOwner(logDir()); err != nil {
 		return err
 	}
-	dacl, _, err := sd.DACL()
-	if err == nil {
-		err = windows.SetNamedSecurityInfo(logDir(), windows.SE_FILE_OBJECT,
-			windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION, nil, nil, dacl, nil)
-	}
+	const what = windows.OWNER_SECURITY_INFORMATION | windows.DACL_SECURITY_INFORMATION | windows.PROTECTED_DACL_SECURITY_INFORMATION
+	owner, _, err := sd.Owner()
 	if err != nil {
+		return fmt.Errorf("%s: access: %w", logDir(), err)
+	}
+	dacl, _, err := sd.DACL()
+	if err != nil {
+		return fmt.Errorf("%s: access: %w", logDir(), err)
+	}
+	if err := windows.SetNamedSecurityInfo(logDir(), windows.SE_FILE_OBJECT, what, owner, nil, dacl, nil); err != nil {
 		return fmt.Errorf("%s: access: %w", logDir(), err)
 	}
 	return nil
 }
 
+// checkOwner returns an error unless the owner is the system, the administrators, or this process's own user.
 func checkOwner(name string) error {
 	sd, err := windows.GetNamedSecurityInfo(name, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
 	if err != nil {
@@ -54,7 +70,11 @@ func checkOwner(name string) error {
 	if err != nil {
 		return fmt.Errorf("%s: owner: %w", name, err)
 	}
-	if owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) || owner.IsWellKnown(windows.WinLocalSystemSid) {
+	user, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		return fmt.Errorf("%s: owner: %w", name, err)
+	}
+	if owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) || owner.IsWellKnown(windows.WinLocalSystemSid) || owner.Equals(user.User.Sid) {
 		return nil
 	}
 	return fmt.Errorf("%s was made by %s, not by an administrator (remove it)", name, owner)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
@@ -39,7 +38,7 @@ const (
 // runService is what the service manager starts. It always asks it for work: whether this process was started by it
 // cannot be known everywhere.
 func runService(_ *cli.Context, s attachService) error {
-	err := svc.Run(s.name(), serviceProcess{s.openLog, s.attach})
+	err := svc.Run(s.name(), serviceProcess{s.port, s.openLog, s.attach})
 	if errors.Is(err, windows.ERROR_FAILED_SERVICE_CONTROLLER_CONNECT) {
 		return usagef("service run: only Windows can start it (telnetcpc service start %s; or telnetcpc attach, in the foreground)", s.port)
 	}
@@ -57,6 +56,7 @@ type sleeper interface {
 
 // serviceProcess is the service's side of the talk with the service manager.
 type serviceProcess struct {
+	port    string
 	openLog func() (log *slog.Logger, closeLog func())
 	// attach works until the context ends (nil), or it fails. Once it has something that must know of sleep, it sends
 	// it: the channel has room for it.
@@ -69,19 +69,20 @@ func (p serviceProcess) Execute(_ []string, requests <-chan svc.ChangeRequest, n
 	now <- svc.Status{State: svc.StartPending}
 	log, closeLog := p.openLog()
 	defer closeLog()
+	own := log.With("port", p.port) // the bridge says it itself
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ready := make(chan sleeper, 1)
 	ended := make(chan error, 1)
 	// Ends when the context does, or when the port cannot be made or is lost.
 	go func() { ended <- p.attach(ctx, log, ready) }()
-	log.Info(saysStarted)
+	own.Info(saysStarted)
 	now <- svc.Status{State: svc.Running, Accepts: svc.AcceptStop | svc.AcceptShutdown | svc.AcceptPowerEvent}
 	var power power
 	for {
 		select {
 		case err := <-ended:
-			return endService(log, err)
+			return endService(own, err)
 		case power.of = <-ready:
 			power.tell()
 		case r := <-requests:
@@ -91,9 +92,9 @@ func (p serviceProcess) Execute(_ []string, requests <-chan svc.ChangeRequest, n
 			case svc.Stop, svc.Shutdown:
 				now <- svc.Status{State: svc.StopPending, WaitHint: stopHint}
 				cancel()
-				return endService(log, <-ended)
+				return endService(own, <-ended)
 			case svc.PowerEvent:
-				power.event(r.EventType, log)
+				power.event(r.EventType, own)
 			}
 		}
 	}
@@ -158,9 +159,6 @@ func (s attachService) attach(ctx context.Context, log *slog.Logger, ready chan<
 	return b.Run(ctx)
 }
 
-// logDir is where services log.
-func logDir() string { return filepath.Join(os.Getenv("ProgramData"), "telnetcpc") }
-
 func logFile(port string) string { return filepath.Join(logDir(), serviceName(port)+".log") }
 
 // openLog opens the service's file, which is begun anew when it is large, and the event log. A log that cannot be
@@ -183,9 +181,9 @@ func (s attachService) openLog() (log *slog.Logger, closeLog func()) {
 		handlers = append(handlers, newEventHandler(events))
 		closers = append(closers, events)
 	}
-	log = slog.New(slog.NewMultiHandler(handlers...)).With("port", s.port)
+	log = slog.New(slog.NewMultiHandler(handlers...))
 	if err := errors.Join(dirErr, eventErr); err != nil {
-		log.Warn("a log is missing", "err", err)
+		log.Warn("a log is missing", "port", s.port, "err", err)
 	}
 	return log, func() {
 		for _, c := range closers {

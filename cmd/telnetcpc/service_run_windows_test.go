@@ -29,6 +29,7 @@ func startProcess(t *testing.T) *process {
 	}
 	attached := make(chan chan<- sleeper)
 	service := serviceProcess{
+		port: "COM9",
 		openLog: func() (*slog.Logger, func()) {
 			return slog.New(slog.NewTextHandler(io.Discard, nil)), func() { p.closed = true }
 		},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/windows"
@@ -44,7 +45,13 @@ func installService(c *cli.Context, s attachService) error {
 	if _, err := agent.NewBridge(s.config, slog.New(slog.DiscardHandler)); err != nil {
 		return usageError{err}
 	}
-	if _, _, err := chooseHost(hosts(), s.host); err != nil {
+	host, _, err := chooseHost(hosts(), s.host)
+	if err != nil {
+		return err
+	}
+	p := s.config
+	p.Host = host
+	if err := preparePort(c.Context, p, newLog(stderr(), s.verbose)); err != nil {
 		return err
 	}
 	exe, err := os.Executable()
@@ -81,8 +88,8 @@ func prepareService(s *mgr.Service) error {
 	if err := s.SetRecoveryActions(recovery, recoveryReset); err != nil {
 		return fmt.Errorf("recovery actions: %w", err)
 	}
-	// A service that ends with an error has failed too, not only one that crashed.
-	if err := s.SetRecoveryActionsOnNonCrashFailures(true); err != nil {
+	// A service that ends with an error has failed too, not only one that crashed. Wine does not know this setting.
+	if err := s.SetRecoveryActionsOnNonCrashFailures(true); err != nil && !errors.Is(err, windows.ERROR_INVALID_LEVEL) {
 		return fmt.Errorf("recovery actions: %w", err)
 	}
 	if err := makeLogDir(); err != nil {
@@ -263,19 +270,32 @@ func printService(w io.Writer, m *mgr.Mgr, name string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	config, err := s.Config()
+	line, err := commandLine(h)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	line := fmt.Sprintf("%s: %s", name, stateText(now.State))
+	say := fmt.Sprintf("%s: %s", name, stateText(now.State))
 	if now.ProcessId != 0 {
-		line += fmt.Sprintf(", pid %d", now.ProcessId)
+		say += fmt.Sprintf(", pid %d", now.ProcessId)
 	}
 	if now.State == svc.Stopped && now.Win32ExitCode != 0 {
-		line += fmt.Sprintf(", it ended with status %d", max(now.Win32ExitCode, now.ServiceSpecificExitCode))
+		say += fmt.Sprintf(", it ended with status %d", max(now.Win32ExitCode, now.ServiceSpecificExitCode))
 	}
-	_, err = fmt.Fprintf(w, "%s\n    %s\n    log in %s\n", line, oneLine(config.BinaryPathName), logFile(strings.TrimPrefix(name, serviceName(""))))
+	_, err = fmt.Fprintf(w, "%s\n    %s\n    log in %s\n", say, oneLine(line), logFile(strings.TrimPrefix(name, serviceName(""))))
 	return err
+}
+
+// commandLine reads what the service manager runs. (mgr.Service.Config asks for more than every system knows.)
+func commandLine(service windows.Handle) (string, error) {
+	var buffer struct {
+		config  windows.QUERY_SERVICE_CONFIG
+		strings [7 << 10]byte // 8 KiB in all is the most that it ever wants
+	}
+	var need uint32
+	if err := windows.QueryServiceConfig(service, &buffer.config, uint32(unsafe.Sizeof(buffer)), &need); err != nil {
+		return "", err
+	}
+	return windows.UTF16PtrToString(buffer.config.BinaryPathName), nil
 }
 
 func stateText(s svc.State) string {
