@@ -22,24 +22,31 @@ func TestUnits(t *testing.T) {
 	w := needWine(t)
 	packages := windowsPackages(t)
 	// -p 1: the tests of two packages may both want the pair.
-	args := append([]string{"test", "-json", "-count=1", "-p", "1", "-timeout", "5m", "-exec", w.loader}, packages...)
-	cmd := exec.Command("go", args...)
-	cmd.Env = w.env(append(forWindows, variableC0Sim)...)
+	results := w.goTest(t, []string{variableC0Sim}, append([]string{"-p", "1"}, packages...)...)
+	for _, name := range packages {
+		if !results.tried[name] {
+			t.Errorf("%s did not run\n%s", name, results.complaints)
+		}
+	}
+	for _, r := range results.all {
+		t.Run(r.name, r.retell)
+	}
+}
+
+// goTest runs tests inside Wine, with more in their environment, and reads what they say.
+func (w *wine) goTest(t *testing.T, env []string, args ...string) results {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"test", "-json", "-count=1", "-timeout", "5m", "-exec", w.loader}, args...)...)
+	cmd.Env = w.env(append(env, forWindows...)...)
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	out, err := cmd.Output()
 	if ended := new(exec.ExitError); err != nil && !errors.As(err, &ended) {
 		t.Fatalf("go test: %v", err)
 	}
-	results := readResults(t, bytes.NewReader(out))
-	for _, name := range packages {
-		if !results.tried[name] {
-			t.Errorf("%s did not run\n%s", name, complaints.String())
-		}
-	}
-	for _, r := range results.all {
-		t.Run(r.name, r.retell)
-	}
+	r := readResults(t, bytes.NewReader(out))
+	r.complaints = complaints.String()
+	return r
 }
 
 // forWindows is the environment of a build. CGO_ENABLED: the tests of a build that anybody can make.
@@ -67,6 +74,8 @@ func windowsPackages(t *testing.T) []string {
 type results struct {
 	all   []result
 	tried map[string]bool // packages that came to an end
+
+	complaints string // of the go command itself
 }
 
 // result is the end of one test, or of a package that failed outside of any.

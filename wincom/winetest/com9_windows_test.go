@@ -1,0 +1,376 @@
+package winetest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"go.bug.st/serial"
+
+	"telnetcpc/bridge/uart"
+)
+
+// TestCOM9 is what a user can verify on his own Windows: that what a program does to COM9 arrives at a far UART, and the
+// other way round. The far end is in this process; telnetcpc.exe and the pair of ports are the real ones.
+func TestCOM9(t *testing.T) {
+	if os.Getenv(pairVariable) == "" || os.Getenv(programVariable) == "" {
+		t.Skipf("%s and %s are not set: scripts/verify-windows.ps1 says which pair may be used", pairVariable, programVariable)
+	}
+	for _, point := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"the port is listed", checkListed},
+		{"line codings", checkCodings},
+		{"baud rates", checkBauds},
+		{"DTR and RTS", checkControl},
+		{"CTS, DSR, DCD and RI", checkModem},
+		{"break", checkBreak},
+		{"order of bytes and settings", checkOrder},
+		{"a megabyte both ways", checkBulk},
+		{"closed and opened again", checkReopened},
+		{"the server goes and comes", checkServerAway},
+		{"Ctrl-Break", checkCtrlBreak},
+	} {
+		t.Run(point.name, point.run)
+	}
+}
+
+// bench is a port joined to a far end.
+type bench struct {
+	*testing.T
+	far   *far
+	agent *agent
+	port  string
+}
+
+func newBench(t *testing.T, flags ...string) *bench {
+	t.Helper()
+	b := &bench{T: t, far: newFar(t), port: os.Getenv(pairVariable)}
+	b.agent = start(t, append(append([]string{"attach"}, flags...), b.port, "rfc2217://"+b.far.address)...)
+	return b
+}
+
+// open opens the port as a program does and waits for its session.
+func (b *bench) open(via string) program {
+	b.Helper()
+	before := b.far.count(uart.KindOpened)
+	p, err := openProgram(via, b.port)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = p.Close() })
+	b.eventually("the far UART is opened", func() error {
+		if b.far.count(uart.KindOpened) <= before {
+			return errors.New("nobody has come")
+		}
+		return nil
+	})
+	return p
+}
+
+func (b *bench) eventually(what string, f func() error) {
+	b.Helper()
+	eventually(b.T, what, func() error {
+		if b.agent.ended() {
+			b.Fatalf("telnetcpc has ended: %v", b.agent.err)
+		}
+		return f()
+	})
+}
+
+func (b *bench) set(p program, e uart.Event) {
+	b.Helper()
+	if err := p.Set(e); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// write fails where not all is taken.
+func (b *bench) write(p program, data []byte) {
+	b.Helper()
+	if n, err := p.Write(data); err != nil || n != len(data) {
+		b.Fatalf("write of %d bytes: %d, %v", len(data), n, err)
+	}
+}
+
+// expect reads what must come.
+func (b *bench) expect(p program, want []byte) {
+	b.Helper()
+	if err := expect(p, want); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// expect reads until all of want has come, and fails at the first byte that differs.
+func expect(p program, want []byte) error {
+	over := time.AfterFunc(patience, func() { _ = p.Close() })
+	defer over.Stop()
+	buf := make([]byte, 16<<10)
+	for done := 0; done < len(want); {
+		n, err := p.Read(buf[:min(len(buf), len(want)-done)])
+		for i, got := range buf[:n] {
+			if got != want[done+i] {
+				return fmt.Errorf("byte %d of %d: got %#02x, want %#02x", done+i, len(want), got, want[done+i])
+			}
+		}
+		done += n
+		if err != nil {
+			return fmt.Errorf("read after %d of %d bytes: %w", done, len(want), err)
+		}
+		over.Reset(patience)
+	}
+	return nil
+}
+
+func checkListed(t *testing.T) {
+	names, err := serial.GetPortsList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(names, os.Getenv(pairVariable)) {
+		t.Errorf("the system lists %q, want %s among them", names, os.Getenv(pairVariable))
+	}
+}
+
+// checkCodings: a byte leaves the far UART at the line coding that the program had set, for every one that there is.
+func checkCodings(t *testing.T) {
+	b := newBench(t)
+	p := b.open(viaLibrary)
+	for bits := uint8(5); bits <= 8; bits++ {
+		for parity := uart.ParityNone; parity <= uart.ParitySpace; parity++ {
+			for _, stop := range []uart.StopBits{uart.Stop1, uart.Stop1Half, uart.Stop2} {
+				b.carries(p, uart.Coding{Baud: 115200, DataBits: bits, Parity: parity, StopBits: stop})
+			}
+		}
+	}
+}
+
+var bauds = []uint32{300, 1200, 2400, 4800, 9600, 19200, 31250, 38400, 57600, 115200, 230400, 250000, 460800, 921600}
+
+func checkBauds(t *testing.T) {
+	b := newBench(t)
+	p := b.open(viaLibrary)
+	for _, baud := range bauds {
+		b.carries(p, uart.Coding{Baud: baud, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1})
+	}
+}
+
+// carries sets a line coding and sends a byte, which must have left the far UART so when it is back.
+func (b *bench) carries(p program, want uart.Coding) {
+	b.Helper()
+	b.set(p, uart.Event{Coding: want})
+	b.write(p, []byte{0x15}) // no wider than 5 bits
+	b.expect(p, []byte{0x15})
+	all := b.far.sent()
+	if got := all[len(all)-1]; got != (sentByte{0x15, want}) {
+		b.Errorf("the far UART sent %#02x at %v, want 0x15 at %v", got.value, got.coding, want)
+	}
+}
+
+// checkControl: each line for itself, and the loop plug's answer.
+func checkControl(t *testing.T) {
+	b := newBench(t)
+	for _, via := range []string{viaLibrary, viaWindows} {
+		p := b.open(via)
+		for _, c := range []uart.Control{
+			{DTR: uart.LevelOff}, {RTS: uart.LevelOff}, {DTR: uart.LevelOn}, {RTS: uart.LevelOn}, {RTS: uart.LevelOff}, {DTR: uart.LevelOff},
+		} {
+			b.set(p, uart.Event{Control: c})
+			b.eventually("the far UART has "+c.String(), func() error {
+				now := b.far.inForce().Control
+				return same(c.Over(now), now)
+			})
+			now := b.far.inForce().Control
+			var want uart.ModemState
+			if now.RTS == uart.LevelOn {
+				want |= uart.CTS
+			}
+			if now.DTR == uart.LevelOn {
+				want |= uart.DSR | uart.DCD | uart.RI
+			}
+			b.eventually("the loop plug answers", func() error {
+				got, err := p.Modem()
+				return errors.Join(err, same(got, want))
+			})
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		closed := b.far.count(uart.KindClosed)
+		b.eventually("the far UART is closed", func() error {
+			if b.far.count(uart.KindClosed) == closed && b.far.count(uart.KindClosed) < b.far.count(uart.KindOpened) {
+				return errors.New("it is open")
+			}
+			return nil
+		})
+	}
+}
+
+// Events that a program waits for: EV_CTS and its like.
+const (
+	evCTS, evDSR, evRLSD, evBreak, evErr, evRing = 0x08, 0x10, 0x20, 0x40, 0x80, 0x100
+)
+
+// checkModem: a program that sleeps until a line changes is woken, and sees the line.
+func checkModem(t *testing.T) {
+	b := newBench(t)
+	p := b.open(viaWindows).(*windowsProgram)
+	b.far.setModem(0)
+	b.eventually("all lines are off", func() error {
+		got, err := p.Modem()
+		return errors.Join(err, same(got, 0))
+	})
+	for _, step := range []struct {
+		event uint32
+		want  uart.ModemState
+	}{
+		{evCTS, uart.CTS}, {evDSR, uart.CTS | uart.DSR}, {evRLSD, uart.CTS | uart.DSR | uart.DCD},
+		{evRing, uart.CTS | uart.DSR | uart.DCD | uart.RI}, {evCTS, uart.DSR | uart.DCD | uart.RI}, {evDSR | evRLSD, uart.RI},
+	} {
+		got, err := p.waitEvent(step.event, patience, func() { b.far.setModem(step.want) })
+		if err != nil || got&step.event == 0 {
+			t.Errorf("waiting for event %#x: got %#x, %v", step.event, got, err)
+		}
+		b.eventually("the program sees "+step.want.String(), func() error {
+			got, err := p.Modem()
+			return errors.Join(err, same(got, step.want))
+		})
+	}
+}
+
+// checkBreak: one that is sent arrives, and the loop plug's comes back: event, error and NUL.
+func checkBreak(t *testing.T) {
+	b := newBench(t)
+	p := b.open(viaWindows).(*windowsProgram)
+	if _, err := p.errs(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.waitEvent(evBreak, patience, func() { b.set(p, uart.Event{Control: uart.Control{Break: uart.LevelOn}}) })
+	if err != nil || got&evBreak == 0 {
+		t.Errorf("waiting for a break: got %#x, %v", got, err)
+	}
+	if now := b.far.inForce().Control.Break; now != uart.LevelOn {
+		t.Errorf("the far UART has break %v", now)
+	}
+	b.set(p, uart.Event{Control: uart.Control{Break: uart.LevelOff}})
+	b.eventually("the break ends", func() error { return same(b.far.inForce().Control.Break, uart.LevelOff) })
+	const ceBreak = 0x10
+	if bits, err := p.errs(); err != nil || bits&ceBreak == 0 {
+		t.Errorf("ClearCommError: got %#x, %v, want CE_BREAK among them", bits, err)
+	}
+	b.expect(p, []byte{0})
+	b.write(p, []byte("behind the break"))
+	b.expect(p, []byte("behind the break"))
+}
+
+// checkOrder: each byte leaves the far UART at the line coding that was in force when it was written, though the program
+// waits for nothing.
+func checkOrder(t *testing.T) {
+	b := newBench(t)
+	p := b.open(viaWindows)
+	const rounds = 100
+	var want []sentByte
+	back := make(chan error, 1)
+	var all []byte
+	for i := range rounds {
+		all = append(all, byte(i%32), byte(31-i%32))
+	}
+	go func() { back <- expect(p, all) }()
+	for i := range rounds {
+		c := uart.Coding{
+			Baud: []uint32{19200, 115200, 57600, 230400}[i%4], DataBits: uint8(5 + i%3), Parity: uart.Parity(1 + i%5), StopBits: uart.Stop1,
+		}
+		b.set(p, uart.Event{Coding: c})
+		b.write(p, all[2*i:2*i+2])
+		want = append(want, sentByte{all[2*i], c}, sentByte{all[2*i+1], c})
+	}
+	if err := <-back; err != nil {
+		t.Fatal(err)
+	}
+	got := b.far.sent()
+	if len(got) != len(want) {
+		t.Fatalf("the far UART sent %d bytes, want %d", len(got), len(want))
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("byte %d: the far UART sent %#02x at %v, want %#02x at %v", i, got[i].value, got[i].coding, want[i].value, want[i].coding)
+		}
+	}
+}
+
+// noise is n bytes that do not repeat, and that every run makes alike.
+func noise(seed byte, n int) []byte {
+	p := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p)
+	return p
+}
+
+func checkBulk(t *testing.T) {
+	b := newBench(t)
+	p := b.open(viaWindows)
+	b.set(p, uart.Event{Coding: uart.Coding{Baud: 20_000_000, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}})
+	data := noise('b', 1<<20)
+	sent := make(chan error, 1)
+	go func() {
+		_, err := p.Write(data)
+		sent <- err
+	}()
+	b.expect(p, data)
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}
+
+// checkReopened: the far UART is closed when the program has gone, and the next one gets what it asks for.
+func checkReopened(t *testing.T) {
+	b := newBench(t, "--linger", "50ms")
+	for i := range 3 {
+		p := b.open(viaWindows)
+		want := uart.Coding{Baud: 9600 << i, DataBits: 8, Parity: uart.ParityEven, StopBits: uart.Stop1}
+		b.carries(p, want)
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b.eventually("the far UART is closed", func() error { return same(b.far.count(uart.KindClosed), i+1) })
+	}
+}
+
+// checkServerAway: what is written meanwhile waits, and goes out at the settings of the program.
+func checkServerAway(t *testing.T) {
+	b := newBench(t)
+	p := b.open(viaWindows)
+	want := uart.Coding{Baud: 4800, DataBits: 7, Parity: uart.ParityEven, StopBits: uart.Stop2}
+	b.carries(p, want)
+	b.far.end()
+	b.eventually("the program sees that the device is gone", func() error {
+		got, err := p.Modem()
+		return errors.Join(err, same(got&(uart.DSR|uart.DCD), 0))
+	})
+	b.write(p, []byte("held"))
+	b.far.start()
+	b.expect(p, []byte("held"))
+	all := b.far.sent()
+	if got := all[len(all)-1]; got.coding != want {
+		t.Errorf("the far UART sent at %v, want %v", got.coding, want)
+	}
+}
+
+// checkCtrlBreak: the agent ends in order; the port stays, with nothing behind it.
+func checkCtrlBreak(t *testing.T) {
+	b := newBench(t)
+	p := b.open(viaWindows)
+	b.write(p, []byte("x"))
+	b.expect(p, []byte("x"))
+	b.agent.stop(t)
+	if got := b.far.count(uart.KindClosed); got != 1 {
+		t.Errorf("the far UART was closed %d times when the agent had ended", got)
+	}
+	if got, err := p.Modem(); err != nil || got&(uart.CTS|uart.DSR|uart.DCD) != 0 {
+		t.Errorf("the program sees %v, %v, want CTS, DSR and DCD off", got, err)
+	}
+}

@@ -1,0 +1,61 @@
+package winetest
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"telnetcpc/bridge/uart"
+)
+
+// program is a Windows program that has a serial port open, knowing nothing of telnetcpc. Close ends a blocked Read and
+// Write.
+type program interface {
+	io.ReadWriteCloser
+
+	// Set sets what e says of Coding and Control: the line coding by one call of the system, each line by another.
+	Set(e uart.Event) error
+	// Modem asks for the modem state.
+	Modem() (uart.ModemState, error)
+}
+
+// The ways in which a program may use a port.
+const (
+	viaLibrary = "library" // go.bug.st/serial, as programs in Go do
+	viaWindows = "windows" // the system's own calls, for what the library lacks: break, events, errors
+)
+
+// puppetVariable says that the test binary is to be a program that a test on the other side tells what to do. Its
+// standard input and output are the connection.
+const puppetVariable = "TELNETCPC_PUPPET"
+
+// Order is what a Puppet is told; each method uses some of it. It is exported for package rpc alone.
+type Order struct {
+	ID     int // of an open port
+	Via    string
+	Name   string
+	Data   []byte
+	Size   int
+	Event  uart.Event
+	Within time.Duration
+}
+
+// Result is what a Puppet answers.
+type Result struct {
+	ID    int
+	Data  []byte
+	Size  int
+	Modem uart.ModemState
+	Names []string
+	Error string // empty: it went well
+}
+
+func (r Result) err() error {
+	switch r.Error {
+	case "":
+		return nil
+	case io.EOF.Error():
+		return io.EOF
+	}
+	return errors.New(r.Error)
+}

@@ -1,0 +1,56 @@
+package winetest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// TestVerify runs what a user runs on a real Windows.
+func TestVerify(t *testing.T) {
+	w := needWine(t)
+	results := w.goTest(t, []string{"TELNETCPC_PAIR=" + applicationEnd, "TELNETCPC_PROGRAM=" + windowsPath(telnetcpc(t))},
+		"-run", "^TestCOM9$", "telnetcpc/wincom/winetest")
+	if len(results.all) < 2 {
+		t.Errorf("got %d points\n%s", len(results.all), results.complaints)
+	}
+	for _, r := range results.all {
+		t.Run(strings.TrimPrefix(r.name, "wincom/winetest/TestCOM9/"), r.retell)
+	}
+}
+
+// telnetcpc is telnetcpc.exe, built once.
+func telnetcpc(t *testing.T) string {
+	t.Helper()
+	path, err := program64()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var program64 = sync.OnceValues(func() (string, error) {
+	w, err := theWine()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(w.dir, "drive_c", "telnetcpc.exe")
+	return path, build("build", "-o", path, "telnetcpc/cmd/telnetcpc")
+})
+
+// build runs the go command for Windows.
+func build(args ...string) error {
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), forWindows...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// windowsPath is how a file of this machine is called inside Wine.
+func windowsPath(path string) string { return `Z:` + strings.ReplaceAll(path, "/", `\`) }
