@@ -91,7 +91,11 @@ func (e *PortError) Unwrap() error { return e.Err }
 func (b *Bridge) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		r, err := b.open(ctx)
-		if err != nil {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return nil // the end came while the port was made again
+		default:
 			return &PortError{Port: b.cfg.Name, Err: err}
 		}
 		if err := r.serve(ctx); err != nil {

@@ -649,3 +649,15 @@ func TestPortThatCannotBeMade(t *testing.T) {
 		t.Errorf("got %v, want a PortError over the cause", err)
 	}
 }
+
+// An end that comes while the port is made is an end in order: a port that hung up is made again at any time.
+func TestEndWhileThePortIsMade(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	b := bridge.New(bridge.Config{Remote: newFar(), Open: func(ctx context.Context, _ uart.PortConfig) (uart.Port, error) {
+		cancel()
+		return nil, ctx.Err()
+	}})
+	if err := b.Run(ctx); err != nil {
+		t.Errorf("got %v, want nil", err)
+	}
+}
