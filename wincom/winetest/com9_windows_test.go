@@ -24,6 +24,7 @@ func TestCOM9(t *testing.T) {
 		name string
 		run  func(*testing.T)
 	}{
+		{"the driver", checkDriver},
 		{"the port is listed", checkListed},
 		{"line codings", checkCodings},
 		{"baud rates", checkBauds},

@@ -132,7 +132,7 @@ func (w *wine) compile(ctx context.Context) error {
 	for _, args := range [][]string{
 		{"-o", filepath.Join(system, "bcryptprimitives.dll"), "-Os", "-s", "-shared", "-nostdlib", "-Wl,-e,DllMainCRTStartup",
 			"testdata/bcryptprimitives.c", "-ladvapi32"},
-		{"-o", filepath.Join(system, "drivers", "c0sim.sys"), "-isystem", "/usr/share/mingw-w64/include/ddk", "-O1",
+		{"-o", filepath.Join(system, "drivers", "c0sim.sys"), "-isystem", "/usr/share/mingw-w64/include/ddk", "-O1", "-Wall", "-Werror",
 			"-shared", "-nostdlib", "-Wl,--subsystem,native", "-Wl,-e,DriverEntry", "testdata/c0sim.c", "-lntoskrnl", "-lhal"},
 	} {
 		if out, err := exec.CommandContext(ctx, w.compiler, args...).CombinedOutput(); err != nil {

@@ -1,0 +1,133 @@
+package winetest
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/windows"
+
+	"telnetcpc/bridge/uart"
+)
+
+// otherVariable names our end of the pair, CNCB0, where it is not called that.
+const otherVariable = "TELNETCPC_OTHER_END"
+
+// insert is IOCTL_SERIAL_LSRMST_INSERT (ntddser.h), which com0com extends.
+const insert = 0x1B007C
+
+// request is an extended request: the escape character, the signature and the options.
+func request(escape byte, options uint32) []byte {
+	return append([]byte{escape}, 'c', '0', 'c', 0, byte(options), byte(options>>8), byte(options>>16), byte(options>>24))
+}
+
+func (p *windowsProgram) ioctl(code uint32, in []byte, size int) ([]byte, error) {
+	event, err := windows.CreateEvent(nil, 1, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = windows.CloseHandle(event) }()
+	out := make([]byte, size)
+	var n uint32
+	o := windows.Overlapped{HEvent: event | 1} // as in waitEvent
+	err = windows.DeviceIoControl(p.handle, code, &in[0], uint32(len(in)), &out[0], uint32(len(out)), &n, &o)
+	if err == windows.ERROR_IO_PENDING {
+		err = windows.GetOverlappedResult(p.handle, &o, &n, true)
+	}
+	return out[:n], err
+}
+
+// tells reads what the driver tells our end, in one row of hex.
+func (p *windowsProgram) tells(want string) error {
+	wanted, err := hex.DecodeString(strings.ReplaceAll(want, " ", ""))
+	if err != nil {
+		return err
+	}
+	got := make([]byte, 0, len(wanted))
+	for len(got) < len(wanted) && bytes.HasPrefix(wanted, got) {
+		b := make([]byte, len(wanted)-len(got))
+		_ = p.SetReadDeadline(time.Now().Add(patience))
+		n, err := p.Read(b)
+		got = append(got, b[:n]...)
+		if err != nil {
+			return fmt.Errorf("after % x: %w", got, err)
+		}
+	}
+	if !bytes.Equal(got, wanted) {
+		return fmt.Errorf("got % x, want % x", got, wanted)
+	}
+	return nil
+}
+
+// checkDriver: the pair answers as com0com 3.0.0.0 was measured to answer, with the pins of `telnetcpc pair add`. It uses
+// both ends itself: no agent may run.
+func checkDriver(t *testing.T) {
+	other := os.Getenv(otherVariable)
+	if other == "" {
+		other = "CNCB0"
+	}
+	ours, err := openWindows(other)
+	if err != nil {
+		t.Fatalf("open %s: %v (does an agent run?)", other, err)
+	}
+	defer ours.Close()
+	quiet := uart.Event{
+		Coding:  uart.Coding{Baud: 9600, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1},
+		Control: uart.Control{DTR: uart.LevelOff, RTS: uart.LevelOff},
+	}
+	if err := ours.Set(quiet); err != nil {
+		t.Fatal(err)
+	}
+	program, err := openWindows(os.Getenv(pairVariable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = program.Close() }()
+	start := uart.Event{Coding: uart.Coding{Baud: 1200, DataBits: 7, Parity: uart.ParityEven, StopBits: uart.Stop1}, Control: quiet.Control}
+	if err := program.Set(start); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		in   []byte
+		want string
+	}{
+		{"capabilities", request(0xff, 0xffffffff), "63 30 63 00 03 07 00 03"},
+		{"values", request(0xff, 0x03000703), "ff 02 60 ff 03 80 ff 10 b0 04 00 00 ff 11 07 02 00"}, // DCD: it is open
+	} {
+		got, err := ours.ioctl(insert, tt.in, 64)
+		if want, _ := hex.DecodeString(strings.ReplaceAll(tt.want, " ", "")); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: got % x, %v, want % x", tt.name, got, err, want)
+		}
+	}
+	for _, step := range []struct {
+		does func() error
+		want string
+	}{
+		{func() error { return program.Set(uart.Event{Control: uart.Control{DTR: uart.LevelOn}}) }, "ff 03 a2"},
+		{func() error { return program.Set(uart.Event{Control: uart.Control{RTS: uart.LevelOn}}) }, "ff 03 b1"},
+		{func() error {
+			return program.Set(uart.Event{Coding: uart.Coding{Baud: 19200, DataBits: 7, Parity: uart.ParityEven, StopBits: uart.Stop2}})
+		}, "ff 10 00 4b 00 00 ff 11 07 02 02"},
+		{func() error { return program.Set(uart.Event{Coding: quiet.Coding.Over(uart.Coding{})}) }, "ff 10 80 25 00 00 ff 11 08 00 00"},
+		{func() error { return wrote(program.Write([]byte("\x01\xff\x02\xff\x00"))) }, "01 ff 00 02 ff 00 00"},
+		{func() error { return program.Set(uart.Event{Control: uart.Control{Break: uart.LevelOn}}) }, "ff 01 f9 00"},
+		{func() error { return program.Set(uart.Event{Control: uart.Control{Break: uart.LevelOff}}) }, "ff 02 60"},
+		{func() error { return program.Set(uart.Event{Control: uart.Control{DTR: uart.LevelOff}}) }, "ff 03 92"},
+		{func() error { return program.Set(uart.Event{Control: uart.Control{RTS: uart.LevelOff}}) }, "ff 03 81"},
+		{program.Close, "ff 03 08"},
+	} {
+		if err := step.does(); err != nil {
+			t.Fatal(err)
+		}
+		if err := ours.tells(step.want); err != nil {
+			t.Fatalf("before %q: %v", step.want, err)
+		}
+	}
+}
+
+func wrote(_ int, err error) error { return err }
