@@ -120,9 +120,18 @@ func (p *port) shut(slave *os.File, who devpath.Access) error {
 		return err
 	}
 	var named, real unix.Stat_t
-	if err != nil || unix.Fstat(int(slave.Fd()), &named) != nil || unix.Fstat(peer.fd, &real) != nil ||
-		named.Dev != real.Dev || named.Ino != real.Ino {
-		return fmt.Errorf("/dev/ptmx and %s do not belong together (mount devpts on /dev/pts and link /dev/ptmx to pts/ptmx)", p.name)
+	if err == nil {
+		err = unix.Fstat(peer.fd, &real)
+	}
+	if err == nil {
+		err = unix.Fstat(int(slave.Fd()), &named)
+	}
+	if err != nil || named.Dev != real.Dev || named.Ino != real.Ino {
+		seen := fmt.Sprintf("inode %d:%d there, %d:%d behind the master", named.Dev, named.Ino, real.Dev, real.Ino)
+		if err != nil {
+			seen = devpath.Cause(err).Error()
+		}
+		return fmt.Errorf("/dev/ptmx and %s do not belong together: %s (mount devpts on /dev/pts and link /dev/ptmx to pts/ptmx)", p.name, seen)
 	}
 	if err := slave.Chmod(modeShut); err != nil {
 		return fmt.Errorf("mode of %s: %w", p.name, devpath.Cause(err))
