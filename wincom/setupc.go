@@ -183,7 +183,7 @@ func parameterWord(key string, n uint32) string {
 	case n == 0:
 		return ""
 	case slices.Contains([]string{"cts", "dsr", "dcd", "ri"}, key):
-		return pinWord(n)
+		return Pin(n).String()
 	case slices.Contains([]string{"emubr", "emuoverrun", "pluginmode", "exclusivemode", "alldatabits"}, key), n == yes:
 		return "yes"
 	}
@@ -299,28 +299,4 @@ func quoteOutput(said string) string {
 		words = words[:most] + "..."
 	}
 	return strconv.Quote(words)
-}
-
-// pinWord names what a pin is wired to, as its number in the registry says it: rrts, !rout2, on.
-func pinWord(n uint32) string {
-	const not = 0x80000000
-	sources := []struct {
-		bit  uint32
-		word string
-	}{{1, "rts"}, {2, "dtr"}, {4, "out1"}, {8, "out2"}, {0x80, "open"}}
-	word := fmt.Sprintf("%#x", n&^not)
-	for _, s := range sources {
-		switch n &^ not {
-		case s.bit:
-			word = "r" + s.word
-		case s.bit << 8:
-			word = "l" + s.word
-		case 0x10000000:
-			word = "on"
-		}
-	}
-	if n&not != 0 {
-		return "!" + word
-	}
-	return word
 }

@@ -1,0 +1,168 @@
+package wincom
+
+import (
+	"strings"
+	"testing"
+)
+
+// What doctor says of a driver, for each state that Windows can be in: why it does not work, and what else to know.
+func TestDriver(t *testing.T) {
+	running := driver{name: "com0com", from: "it is at example.org", service: serviceRunning, version: "2.2.2.0", signer: "Pete Batard"}
+	with := func(d driver, change func(*driver)) driver { change(&d); return d }
+	refused := with(running, func(d *driver) {
+		d.service, d.problems = serviceStopped, []problem{{`ROOT\COM0COM\0000`, codeUnsigned}}
+	})
+	about := "driver 2.2.2.0, running, signed by Pete Batard"
+	const withdrawn = "Microsoft has not signed the driver: since April 2026 this version of Windows takes its trust from such drivers, " +
+		"after 100 hours and 3 restarts of watching (if it stops to load: a build that Microsoft signed, an App Control policy that allows it, or test signing)"
+	const secure = "Secure Boot is on: a driver that Microsoft has not signed loads only where its certificate is from before 29 July 2015 " +
+		"(if it stops to load: Code 52, and what doctor says of it then)"
+	for _, tt := range []struct {
+		name   string
+		kernel kernel
+		driver driver
+		broken string   // empty: it works
+		notes  []string // where it works
+	}{
+		{"Windows 10", kernel{build: 19045}, running, "", []string{about}},
+		{"Windows 10, Secure Boot", kernel{build: 19045, secureBoot: true}, running, "", []string{about, secure}},
+		{"Windows 11 24H2", kernel{build: 26100}, running, "", []string{about, withdrawn}},
+		{"Windows 11 25H2, Secure Boot", kernel{build: 26200, secureBoot: true}, running, "", []string{about, withdrawn, secure}},
+		{"Windows 11 23H2", kernel{build: 22631}, running, "", []string{about}},
+		{"signed by Microsoft", kernel{build: 26200, secureBoot: true},
+			with(running, func(d *driver) { d.signer = "Microsoft Windows Hardware Compatibility Publisher" }), "",
+			[]string{"driver 2.2.2.0, running, signed by Microsoft Windows Hardware Compatibility Publisher"}},
+		{"test signing", kernel{build: 26200, testSigning: true}, running, "", []string{about,
+			"test signing is on: Windows loads drivers that anybody has signed (when it is needed no more: bcdedit /set testsigning off)"}},
+		{"no signature, no version, no device", kernel{build: 19045}, driver{service: serviceStopped}, "",
+			[]string{"driver, stopped, with no signature of its own in the file"}},
+		{"not installed", kernel{build: 26200, secureBoot: true}, with(running, func(d *driver) { d.service = serviceMissing }),
+			"not installed (it is at example.org)", nil},
+		{"Code 52, Secure Boot", kernel{secureBoot: true}, refused,
+			"Windows refuses the driver 2.2.2.0, Code 52: it does not accept the signature of Pete Batard, and Secure Boot is on " +
+				"(install a build that Microsoft signed, or whose certificate is from before 29 July 2015; or, to try it only, " +
+				"switch Secure Boot off in the firmware and say: bcdedit /set testsigning on)", nil},
+		{"Code 52", kernel{}, with(refused, func(d *driver) { d.signer, d.version = "", "" }),
+			"Windows refuses the driver, Code 52: it does not accept the signature (install a build that Microsoft signed; or, to try " +
+				"it only, say in an administrator's command prompt: bcdedit /set testsigning on, and restart)", nil},
+		{"Code 52, test signing", kernel{testSigning: true}, refused,
+			"Windows refuses the driver 2.2.2.0, Code 52: it does not accept the signature of Pete Batard, though test signing is on " +
+				"(the driver's file is not signed at all, or is damaged: install it anew)", nil},
+		{"Code 52 behind another", kernel{testSigning: true},
+			with(refused, func(d *driver) { d.problems = append([]problem{{"CNCA0", codeDisabled}}, d.problems...) }),
+			"Windows refuses the driver 2.2.2.0, Code 52: it does not accept the signature of Pete Batard, though test signing is on " +
+				"(the driver's file is not signed at all, or is damaged: install it anew)", nil},
+		{"restart", kernel{}, troubled(codeRestart), `the device ROOT\COM0COM\0000 is not started by Windows: Code 14 (restart Windows)`, nil},
+		{"disabled", kernel{}, troubled(codeDisabled),
+			`the device ROOT\COM0COM\0000 is not started by Windows: Code 22 (it is disabled: enable it in Device Manager)`, nil},
+		{"no driver", kernel{}, troubled(codeNoDriver),
+			`the device ROOT\COM0COM\0000 is not started by Windows: Code 28 (its driver is not installed: install com0com anew)`, nil},
+		{"damaged", kernel{}, troubled(codeLoad),
+			`the device ROOT\COM0COM\0000 is not started by Windows: Code 39 (its driver is missing or damaged: install it anew)`, nil},
+		{"blocked", kernel{}, troubled(codeBlocked),
+			`the device ROOT\COM0COM\0000 is not started by Windows: Code 48 (Windows blocks this driver as one that it knows to be harmful or incompatible: install another version)`, nil},
+		{"something else", kernel{}, troubled(10),
+			`the device ROOT\COM0COM\0000 is not started by Windows: Code 10 (Device Manager says more of the device)`, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := ""
+			if err := tt.kernel.broken(tt.driver); err != nil {
+				got = err.Error()
+			}
+			if got != tt.broken {
+				t.Errorf("got  %s\nwant %s", got, tt.broken)
+			}
+			if tt.broken == "" {
+				wantLines(t, tt.kernel.notes(tt.driver), tt.notes)
+			}
+		})
+	}
+	if notes := (kernel{}).notes(driver{service: serviceMissing}); notes != nil {
+		t.Errorf("not installed: got the notes %q", notes)
+	}
+}
+
+func troubled(code uint32) driver {
+	return driver{service: serviceRunning, problems: []problem{{`ROOT\COM0COM\0000`, code}}}
+}
+
+func wantLines(t *testing.T, got, want []string) {
+	t.Helper()
+	if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {
+		t.Errorf("got\n%s\nwant\n%s", g, w)
+	}
+}
+
+// What doctor says of a pair: its pins, who has it open, which lists of ports show it.
+func TestPairNotes(t *testing.T) {
+	ours := Pair{
+		A: End{ID: "CNCA0", Name: "COM9", Parameters: []string{"dcd=rout1", "ri=!rout2"}},
+		B: End{ID: "CNCB0", Name: "CNCB0", Parameters: []string{"HiddenMode=yes", "dcd=ropen"}},
+	}
+	listed := pairFacts{pair: ours, inDeviceMap: true, inPortsClass: true, asInterface: true}
+	with := func(f pairFacts, change func(*pairFacts)) pairFacts { change(&f); return f }
+	const everywhere = "COM9 <-> CNCB0: COM9 is in every list of ports"
+	const wayOut = " (in com0com's folder: setupc change CNCA0 dcd=rout1,ri=!rout2, and setupc change CNCB0 dcd=ropen,HiddenMode=yes)"
+	for _, tt := range []struct {
+		name  string
+		facts pairFacts
+		want  []string
+	}{
+		{"all is well", listed, []string{everywhere}},
+		{"as setupc makes it", with(listed, func(f *pairFacts) { f.inPortsClass = false }), []string{
+			"COM9 <-> CNCB0: COM9 is in the device map SERIALCOMM and the device interface of serial ports, not in Device Manager's class Ports " +
+				"(programs that look only there: type the name in, or, in com0com's folder: setupc change CNCA0 PortName=COM#, then setupc change CNCA0 RealPortName=COM9)"}},
+		{"in Device Manager only", with(listed, func(f *pairFacts) { f.inDeviceMap, f.asInterface = false, false }), []string{
+			"COM9 <-> CNCB0: COM9 is in Device Manager's class Ports, not in the device map SERIALCOMM and the device interface of serial ports " +
+				"(programs that look only there: type the name in)"}},
+		{"in no list", pairFacts{pair: ours}, []string{"COM9 <-> CNCB0: COM9 is in no list of ports (type its name into the program)"}},
+		{"open", with(listed, func(f *pairFacts) { f.holderA, f.holderB = "putty.exe, pid 12", "hub4com.exe, pid 7" }), []string{
+			"COM9 <-> CNCB0: COM9 is open in putty.exe, pid 12 (a second program cannot open it)",
+			"COM9 <-> CNCB0: CNCB0 is held by hub4com.exe, pid 7 (another agent cannot serve COM9 until that ends)",
+			everywhere}},
+		{"not there", with(listed, func(f *pairFacts) { f.pair.Absent = true }), []string{
+			"COM9 <-> CNCB0: it is configured, but no port of it is there (restart Windows; if it is not wanted: telnetcpc pair remove COM9)"}},
+		{"default pins", with(listed, func(f *pairFacts) { f.pair.A.Parameters, f.pair.B.Parameters = nil, nil }), []string{
+			"COM9 <-> CNCB0: its pins do not show DCD, RI to the application, do not tell when it opens the port" + wayOut, everywhere}},
+		{"pins that hide DTR and RTS", with(listed, func(f *pairFacts) { f.pair.B.Parameters = []string{"dcd=ropen", "cts=on", "dsr=!on"} }), []string{
+			"COM9 <-> CNCB0: its pins do not tell its DTR, do not tell its RTS" + wayOut, everywhere}},
+		{"pins that nobody knows", with(listed, func(f *pairFacts) { f.pair.A.Parameters = []string{"dcd=moon"} }), []string{
+			`COM9 <-> CNCB0: its pins cannot be read: dcd=moon: pin "moon": want one of rrts, rdtr, rout1, rout2, ropen, lrts, ldtr, lout1, lout2, lopen, on, with ! before it for the inverse` + wayOut,
+			everywhere}},
+	} {
+		t.Run(tt.name, func(t *testing.T) { wantLines(t, tt.facts.notes(), tt.want) })
+	}
+}
+
+func TestImageFile(t *testing.T) {
+	for image, want := range map[string]string{
+		`\SystemRoot\system32\DRIVERS\com0com.sys`:  `C:\Windows\system32\DRIVERS\com0com.sys`,
+		`%SystemRoot%\System32\drivers\com0com.sys`: `C:\Windows\System32\drivers\com0com.sys`,
+		`System32\drivers\com0com.sys`:              `C:\Windows\System32\drivers\com0com.sys`,
+		`\??\C:\drivers\com0com.sys`:                `C:\drivers\com0com.sys`,
+		`C:\windows\system32\drivers\c0sim.sys`:     `C:\windows\system32\drivers\c0sim.sys`,
+	} {
+		if got := imageFile(image, `C:\Windows`); got != want {
+			t.Errorf("%s: got %s, want %s", image, got, want)
+		}
+	}
+}
+
+// What the registry says of an end, as setupc writes it there, is what setupc's list says of it.
+func TestEndWords(t *testing.T) {
+	for _, tt := range []struct {
+		texts   map[string]string
+		numbers map[string]uint32
+		want    string
+	}{
+		{map[string]string{"PortName": "COM9"}, map[string]uint32{"dcd": 4, "ri": 0x80000008}, "PortName=COM9,dcd=rout1,ri=!rout2"},
+		{map[string]string{"PortName": "CNCB0"}, map[string]uint32{"dcd": 0x80, "HiddenMode": 0xFFFFFFFF}, "HiddenMode=yes,PortName=CNCB0,dcd=ropen"},
+		{map[string]string{"PortName": "COM#", "RealPortName": "COM3", "Other": "x"}, map[string]uint32{"EmuBR": 1, "EmuOverrun": 0, "HiddenMode": 5, "AddRTTO": 100},
+			"AddRTTO=100,EmuBR=yes,HiddenMode=5,PortName=COM#,RealPortName=COM3"},
+		{nil, nil, ""},
+	} {
+		if got := endWords(tt.texts, tt.numbers); got != tt.want {
+			t.Errorf("%v, %v: got %s, want %s", tt.texts, tt.numbers, got, tt.want)
+		}
+	}
+}
