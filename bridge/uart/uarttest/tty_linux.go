@@ -186,10 +186,15 @@ func (p *TTYProgram) Purge(what uart.Purge) error {
 	return p.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCFLSH, queue) })
 }
 
-// Drain implements Program: tcdrain, which is TCSBRK with an argument. Other calls go on meanwhile.
+// Drain implements Program: tcdrain, which is TCSBRK with an argument.
 func (p *TTYProgram) Drain() error {
+	return p.Wait(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCSBRK, 1) })
+}
+
+// Wait is Control for a call that may wait for something: other calls go on meanwhile.
+func (p *TTYProgram) Wait(f func(fd int) error) error {
 	var inner error
-	err := p.raw.Control(func(fd uintptr) { inner = unix.IoctlSetInt(int(fd), unix.TCSBRK, 1) })
+	err := p.raw.Control(func(fd uintptr) { inner = f(int(fd)) })
 	return errors.Join(err, inner)
 }
 

@@ -1,9 +1,12 @@
 package vmtest
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/interop/hosttest"
 	"telnetcpc/bridge/uart/uarttest"
 	"telnetcpc/ptyhost/kerneltty"
 )
@@ -11,7 +14,7 @@ import (
 // patience is how long a check waits for what must come, in a machine whose processor is emulated.
 const patience = 60 * time.Second
 
-// runChecks is the test inside.
+// runChecks is the test inside: what is the kernel tty's alone, and the program of checks of all hosts.
 func runChecks(t *testing.T) {
 	for _, check := range []struct {
 		name string
@@ -21,22 +24,27 @@ func runChecks(t *testing.T) {
 		{"suite of hosts", func(t *testing.T) { uarttest.TestHost(t, kerneltty.New(), uarttest.TTY{}) }},
 		{"access", checkAccess},
 		{"many ports", checkManyPorts},
-		{"line codings", checkMatrix},
-		{"killed", checkKill},
-		{"drain", checkDrain},
-		{"errors", checkErrors},
-		{"break", checkBreak},
-		{"lines", checkLines},
-		{"ser2net", checkSer2net},
-		{"bulk", checkBulk},
-		{"never reads", checkNeverReads},
-		{"alternations", checkAlternations},
-		{"canonical mode", checkCanonical},
-		{"hangup", checkHangup},
 		{"ratios to a pty", checkRatios},
 	} {
 		t.Run(check.name, check.run)
 	}
+	h := kerneltty.New()
+	hosttest.Run(t, hosttest.Host{
+		Telnetcpc: telnetcpc(),
+		Fidelity:  h.Fidelity(),
+		Start:     hosttest.Attach(h.Name()),
+		Path:      func(*testing.T) string { return "/dev/ttyV0" },
+		Listed:    true,
+		// qemu's 16550A: a UART with a driver that knows all of termios. At its line is the test outside, which sends
+		// back what it gets.
+		UART: "/dev/ttyS1",
+	})
+}
+
+// telnetcpc is the program under test: the host has built it beside this one.
+func telnetcpc() string {
+	self, _ := os.Executable()
+	return filepath.Join(filepath.Dir(self), "telnetcpc")
 }
 
 // checkModules: the machine comes up without them, and Check loads them.

@@ -7,6 +7,8 @@
 //	reads ttyS2                <-  says    every check is a subtest, run as root
 //	                                       ttyS1 is a 16550A for ser2net
 //
+// The checks are the kernel tty's own, here, and those that every host passes, in bridge/interop/hosttest.
+//
 // Inside is where the environment and the kernel's command line both say so: root alone is no sign, as many are root on
 // their own machine. Outside, what each check said becomes a subtest of the same name. Time inside means nothing; order,
 // content and ratios do.

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/interop/hosttest"
 )
 
 const (
@@ -37,6 +39,11 @@ const (
 func inside() bool {
 	line, err := os.ReadFile("/proc/cmdline")
 	return err == nil && os.Getenv(insideVariable) != "" && slices.Contains(strings.Fields(string(line)), insideWord)
+}
+
+func TestMain(m *testing.M) {
+	hosttest.Main()
+	os.Exit(m.Run())
 }
 
 // TestKernelTTY boots the kernel and runs the checks inside; inside it is the checks.

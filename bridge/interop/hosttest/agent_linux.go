@@ -1,0 +1,247 @@
+package hosttest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/rpc"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// patience is how long a check waits for what must come, on a machine that is busy or whose processor is emulated.
+const patience = 60 * time.Second
+
+// output collects what a process says.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// process is a program that a check has started; it is gone when the check ends.
+type process struct {
+	*exec.Cmd
+	out  output
+	done chan struct{} // closed when it has ended
+	err  error         // of Wait; read after done
+}
+
+// start starts a program. What it says is collected, where the caller has not taken that over.
+func (b *bench) start(cmd *exec.Cmd) *process {
+	b.Helper()
+	p := &process{Cmd: cmd, done: make(chan struct{})}
+	if p.Stdout == nil {
+		p.Stdout = &p.out
+	}
+	if p.Stderr == nil {
+		p.Stderr = &p.out
+	}
+	p.Env = append(p.Environ(), "GORACE=atexit_sleep_ms=0") // with the race detector a program's end takes a second
+	if err := p.Start(); err != nil {
+		b.Fatalf("start %s: %v", cmd, err)
+	}
+	go func() {
+		p.err = p.Wait()
+		close(p.done)
+	}()
+	b.Cleanup(func() {
+		p.end(unix.SIGTERM)
+		if strings.Contains(p.out.String(), "WARNING: DATA RACE") {
+			b.Errorf("%s has a data race", filepath.Base(cmd.Path))
+		}
+		if b.Failed() {
+			b.Logf("%s said:\n%s", cmd, p.out.String())
+		}
+	})
+	return p
+}
+
+// end sends a signal and waits for the end. Where it does not come, a Go program is made to say what it is at.
+func (p *process) end(s os.Signal) {
+	_ = p.Process.Signal(s)
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		_ = p.Process.Signal(unix.SIGQUIT)
+		<-p.done
+	}
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// eventually waits for a condition that nothing announces.
+func (b *bench) eventually(what string, ok func() bool) {
+	b.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			b.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
+
+// serve starts an access server of our own. The first one of a check takes a free port, the next ones the same.
+func (b *bench) serve(flags ...string) *process {
+	b.Helper()
+	listen := b.server
+	if listen == "" {
+		listen = "127.0.0.1:0"
+	}
+	p := b.start(exec.Command(b.host.Telnetcpc, append([]string{"serve", "-v", "--listen", listen}, flags...)...))
+	b.eventually("the access server listens", func() bool {
+		m := listening.FindStringSubmatch(p.out.String())
+		if m == nil && p.ended() {
+			b.Fatalf("the access server ended: %s", p.out.String())
+		}
+		if m != nil {
+			b.server = m[1]
+		}
+		return m != nil
+	})
+	return p
+}
+
+// says waits until a process has said a line with all of the words.
+func (b *bench) says(p *process, words ...string) {
+	b.Helper()
+	b.eventually(fmt.Sprintf("it says %q", words), func() bool {
+		for line := range strings.Lines(p.out.String()) {
+			all := true
+			for _, w := range words {
+				all = all && strings.Contains(line, w)
+			}
+			if all {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// started is an agent with the program under test beside it or, where it starts that itself, in front of it.
+type started struct {
+	agent  *process
+	puppet puppet
+	killed bool // the agent was killed: it ends not in order
+}
+
+// attach starts an agent of the access server, and the program under test.
+func (b *bench) attach(flags ...string) *process {
+	b.Helper()
+	return b.attachTo(b.server, flags...)
+}
+
+func (b *bench) attachTo(url string, flags ...string) *process {
+	b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	agent, program := b.host.Start(Agent{
+		Telnetcpc: b.host.Telnetcpc, Flags: flags, Path: b.path, URL: url, Program: []string{self, puppetWord},
+	})
+	front := program
+	if front == nil {
+		front = agent
+	}
+	in, err := front.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	// Not StdoutPipe: Wait would close it.
+	out, theirs, err := os.Pipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	front.Stdout = theirs
+	old, _ := filepath.EvalSymlinks(b.path) // a dead agent's
+	b.started = &started{agent: b.start(agent)}
+	if program != nil {
+		b.there(b.started.agent, old)
+		b.start(program)
+	}
+	_ = theirs.Close()
+	b.started.puppet = puppet{rpc.NewClient(struct {
+		io.Reader
+		io.WriteCloser
+	}{out, in})}
+	s := b.started
+	b.Cleanup(func() { // before those of start, which only end it
+		_ = s.puppet.Close() // which ends the program, and so an agent that started it
+		_ = out.Close()
+		if !s.killed {
+			b.ends(s.agent, program == nil)
+		}
+	})
+	return b.started.agent
+}
+
+// there waits until the port is, and is not the old one.
+func (b *bench) there(agent *process, old string) {
+	b.Helper()
+	b.eventually("the port is there", func() bool {
+		if agent.ended() {
+			b.Fatalf("the agent ended: %s", agent.out.String())
+		}
+		device, err := filepath.EvalSymlinks(b.path)
+		return err == nil && device != old
+	})
+}
+
+// ends ends an agent in order, and looks at what it leaves.
+func (b *bench) ends(agent *process, byItself bool) {
+	b.Helper()
+	if !byItself {
+		_ = agent.Process.Signal(unix.SIGTERM)
+	}
+	select {
+	case <-agent.done:
+	case <-time.After(patience):
+		b.Error("the agent does not end")
+		agent.end(unix.SIGQUIT)
+	}
+	if agent.err != nil {
+		b.Errorf("the agent ended with %v", agent.err)
+	}
+	if _, err := os.Lstat(b.path); !errors.Is(err, os.ErrNotExist) {
+		b.Errorf("the agent has left %s behind", b.path)
+	}
+}
+
+// dial reports whether somebody listens at an address.
+func dial(address string) bool {
+	c, err := net.Dial("tcp", address)
+	if err == nil {
+		_ = c.Close()
+	}
+	return err == nil
+}

@@ -1,0 +1,136 @@
+package hosttest
+
+import (
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart"
+)
+
+// checkKilled: when the agent is killed the program sees its port go, nothing but the link stays, and the next agent takes
+// the path.
+func checkKilled(b *bench) {
+	b.serve("--simulate", "loopback")
+	agent := b.attach()
+	device, err := filepath.EvalSymlinks(b.path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := b.open()
+	b.talks(p)
+	read := make(chan error, 1)
+	go func() {
+		_, err := p.Read(make([]byte, 1))
+		read <- err
+	}()
+	b.started.killed = true
+	agent.end(unix.SIGKILL)
+	if err := <-read; err == nil {
+		b.Error("the program's read got a byte")
+	}
+	b.eventually("the device is gone", func() bool {
+		_, err := os.Stat(device)
+		return err != nil
+	})
+	if _, err := p.Write([]byte("x")); err == nil {
+		b.Error("the program's write succeeded")
+	}
+	if text, err := os.Readlink(b.path); err != nil || !strings.HasSuffix(text, filepath.Base(device)) {
+		b.Errorf("the dead agent's link: %q, %v", text, err)
+	}
+	// The program still holds the old device: the new one has another number.
+	b.attach()
+	b.talks(b.open())
+}
+
+// lists prints the ports that python3-serial finds, a line each.
+const lists = `
+from serial.tools import list_ports
+for p in list_ports.comports():
+    print(p.device, p.product, p.serial_number)
+`
+
+// checkLists: python3-serial's list shows the port under the device's name, with our product name and the path's last
+// element as its serial number. A port that is none of the kernel's serial ports is in no list.
+func checkLists(b *bench) {
+	b.serve("--simulate", "loopback")
+	b.attach()
+	device, err := filepath.EvalSymlinks(b.path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	status, said := b.runs(lists, "/usr/bin/python3", "-")
+	want := device + " telnetcpc serial port " + filepath.Base(b.path) + "\n"
+	if status != 0 || strings.Contains("\n"+said, "\n"+want) != b.host.Listed {
+		b.Errorf("pyserial lists %q, want %q there: %v", said, want, b.host.Listed)
+	}
+}
+
+// checkOpenWait: an open waits for a session that comes late; where it is not carried, it does not.
+func checkOpenWait(b *bench) {
+	b.serve("--simulate", "loopback")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	release := make(chan struct{})
+	called := make(chan struct{})
+	go func() { // a relay that nothing passes before it is let
+		client, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		close(called)
+		<-release
+		server, err := net.Dial("tcp", b.server)
+		if err != nil {
+			return
+		}
+		defer server.Close()
+		go func() {
+			_, _ = io.Copy(server, client)
+			_ = server.Close()
+		}()
+		_, _ = io.Copy(client, server)
+	}()
+	b.attachTo(l.Addr().String(), "--open-wait", patience.String())
+	opened := make(chan *program, 1)
+	failed := make(chan error, 1)
+	go func() {
+		if p, err := b.opens(); err != nil {
+			failed <- err
+		} else {
+			opened <- p
+		}
+	}()
+	<-called
+	if b.carries(uart.CarriesOpenWait) {
+		select {
+		case <-opened:
+			b.Error("the open has not waited for the session")
+			opened <- nil
+		case <-time.After(300 * time.Millisecond): // an open that does not wait would have returned
+		}
+		close(release)
+	} else {
+		defer close(release)
+	}
+	select {
+	case err := <-failed:
+		b.Fatal(err)
+	case p := <-opened:
+		if b.carries(uart.CarriesOpenWait) && !b.Failed() {
+			b.talks(p)
+		}
+	case <-time.After(patience):
+		b.Fatal("the open does not return")
+	}
+}
