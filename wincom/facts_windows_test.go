@@ -1,0 +1,75 @@
+package wincom
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/windows"
+)
+
+// needStandIn skips where the pair is not this test's to do with as it likes.
+func needStandIn(t *testing.T) {
+	t.Helper()
+	if os.Getenv("TELNETCPC_C0SIM") == "" {
+		t.Skip("it needs the stand-in for com0com's driver (TELNETCPC_C0SIM, which only wincom/winetest sets)")
+	}
+}
+
+// The facts as Windows tells them, beside a driver that runs and has a pair.
+func TestFacts(t *testing.T) {
+	needStandIn(t)
+	if d := readDriver(); d.service != serviceRunning || len(d.problems) > 0 {
+		t.Errorf("the driver: got %+v, want it running without a problem", d)
+	}
+	if err := checkDriver(); err != nil {
+		t.Errorf("checkDriver: got %v", err)
+	}
+	if k := readKernel(); k.build == 0 || k.secureBoot || k.testSigning {
+		t.Errorf("Windows: got %+v, want a build, and nothing of Secure Boot and test signing", k)
+	}
+	if state, file := readService("no-such-driver"); state != serviceMissing || file != "" {
+		t.Errorf("a driver that is not there: got %s, %s", state, file)
+	}
+	facts, err := readPairs()
+	if err != nil || len(facts) != 1 {
+		t.Fatalf("pairs: got %+v, %v, want one", facts, err)
+	}
+	if f := facts[0]; !f.pair.Ours() || f.pair.Absent || f.pair.A.Name != "COM9" || f.pair.B.Name != "CNCB0" || !f.inDeviceMap || f.holderA != "" {
+		t.Errorf("got %+v, want our pair with COM9, in the device map, not open", f)
+	}
+}
+
+// Who has a port open is told, without opening it.
+func TestHolders(t *testing.T) {
+	needStandIn(t)
+	device := deviceOf("COM9")
+	if device == "" {
+		t.Fatal("there is no COM9")
+	}
+	if got := holdersOf([]string{device})[device]; got != "" {
+		t.Fatalf("it is open already, in %s", got)
+	}
+	name, err := windows.UTF16PtrFromString(`\\.\COM9`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := windows.CreateFile(name, windows.GENERIC_READ|windows.GENERIC_WRITE, 0, nil, windows.OPEN_EXISTING, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer windows.CloseHandle(h)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("%s, pid %d", filepath.Base(exe), os.Getpid())
+	if got := holdersOf([]string{"", device})[device]; !strings.EqualFold(got, want) {
+		t.Errorf("it is open in %q, want %q", got, want)
+	}
+	if got := holdersOf(nil); len(got) != 0 {
+		t.Errorf("of nothing: got %v", got)
+	}
+}
