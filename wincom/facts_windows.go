@@ -268,6 +268,9 @@ func readPairs() ([]pairFacts, error) {
 	return facts, nil
 }
 
+// checkDriver is why no port can be made on this machine, whatever pairs there are; nil: one can.
+func checkDriver() error { return readKernel().broken(readDriver()) }
+
 // processName names a process: putty.exe, pid 12.
 func processName(pid uint32) string {
 	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, pid)
