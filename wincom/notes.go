@@ -20,6 +20,32 @@ func (h Host) Notes() []string {
 	return nil
 }
 
+// facts are all that doctor wants to know of a machine.
+type facts struct {
+	kernel   kernel
+	driver   driver
+	setupc   bool // com0com's setupc.exe is there
+	pairs    []pairFacts
+	pairsErr error // why they are not known
+}
+
+func (f facts) notes() []string {
+	notes := f.kernel.notes(f.driver)
+	if !f.setupc {
+		notes = append(notes, "setupc.exe is not found: pair add and pair remove cannot work (install com0com with its own installer)")
+	}
+	switch {
+	case f.pairsErr != nil:
+		notes = append(notes, "the pairs are not known: "+f.pairsErr.Error())
+	case len(f.pairs) == 0:
+		notes = append(notes, "there is no pair yet (telnetcpc pair add COM9)")
+	}
+	for _, p := range f.pairs {
+		notes = append(notes, p.notes()...)
+	}
+	return notes
+}
+
 // kernel is what this Windows does about drivers.
 type kernel struct {
 	build       uint32 // of Windows

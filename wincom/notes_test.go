@@ -1,6 +1,7 @@
 package wincom
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -133,6 +134,39 @@ func TestPairNotes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) { wantLines(t, tt.facts.notes(), tt.want) })
 	}
 }
+
+// All that doctor says of a machine, in its order.
+func TestNotes(t *testing.T) {
+	d := driver{service: serviceRunning, version: "3.0.0.0"}
+	const about = "driver 3.0.0.0, running, with no signature of its own in the file"
+	const noSetupc = "setupc.exe is not found: pair add and pair remove cannot work (install com0com with its own installer)"
+	shown := pairFacts{pair: Pair{A: End{ID: "CNCA0", Name: "COM9", Parameters: ourParametersA}, B: End{ID: "CNCB0", Name: "CNCB0", Parameters: ourParametersB}},
+		inDeviceMap: true, inPortsClass: true, asInterface: true}
+	for _, tt := range []struct {
+		facts facts
+		want  []string
+	}{
+		{facts{driver: d, setupc: true}, []string{about, "there is no pair yet (telnetcpc pair add COM9)"}},
+		{facts{driver: d, pairs: []pairFacts{shown}}, []string{about, noSetupc, "COM9 <-> CNCB0: COM9 is in every list of ports"}},
+		{facts{driver: d, setupc: true, pairsErr: errors.New("registry: access is denied")}, []string{about, "the pairs are not known: registry: access is denied"}},
+	} {
+		wantLines(t, tt.facts.notes(), tt.want)
+		if got := On(patient{facts: tt.facts}).Notes(); len(got) != len(tt.want) {
+			t.Errorf("the host says %q", got)
+		}
+	}
+	if got := On(struct{ System }{}).Notes(); got != nil {
+		t.Errorf("of a system that knows no notes: got %q", got)
+	}
+}
+
+// patient is a System that is only looked at.
+type patient struct {
+	System
+	facts facts
+}
+
+func (p patient) Notes() []string { return p.facts.notes() }
 
 func TestImageFile(t *testing.T) {
 	for image, want := range map[string]string{
