@@ -21,9 +21,6 @@ import (
 // Where com0com keeps the parameters of its ports.
 const parametersKey = `SYSTEM\CurrentControlSet\Services\com0com\Parameters`
 
-// ErrNotInstalled says that com0com's setupc.exe is nowhere to be found.
-var ErrNotInstalled = errors.New("com0com is not installed")
-
 // setupcPatience bounds one run of setupc: the devices of a new pair are installed while it waits.
 const setupcPatience = 2 * time.Minute
 

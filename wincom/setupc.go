@@ -15,6 +15,8 @@ import (
 
 // Errors that callers branch on.
 var (
+	// ErrNotInstalled says that com0com's setupc.exe is nowhere to be found.
+	ErrNotInstalled = errors.New("com0com is not installed")
 	// ErrNoPair says that no pair has a port of that name.
 	ErrNoPair = errors.New("no com0com pair has it")
 	// ErrNameTaken says that something else on this machine has the name.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -71,4 +73,30 @@ func endText(e wincom.End) string {
 		return oneLine(e.Name)
 	}
 	return oneLine(e.Name + " (" + about + ")")
+}
+
+// printRemoved says which pair is gone.
+func printRemoved(w io.Writer, p wincom.Pair) error {
+	note := ""
+	if !p.Ours() {
+		note = " (it was not made by telnetcpc)"
+	}
+	_, err := fmt.Fprintf(w, "removed %s <-> %s%s\n", endText(p.A), endText(p.B), note)
+	return err
+}
+
+// pairError is how pair add or pair remove of a port failed, with the way out; nil for nil.
+func pairError(what, port string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, wincom.ErrNotInstalled):
+		return fmt.Errorf("pair %s: %w (its setup.exe is at https://sourceforge.net/projects/com0com)", what, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("pair %s: an administrator's rights are missing (in a command prompt opened by \"Run as administrator\": telnetcpc pair %s %s)",
+			what, what, port)
+	case errors.Is(err, wincom.ErrNoPair):
+		return fmt.Errorf("pair %s: %w (telnetcpc pair list)", what, err)
+	}
+	return fmt.Errorf("pair %s: %w", what, err)
 }

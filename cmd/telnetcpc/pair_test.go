@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -40,5 +43,37 @@ func TestPrintPairs(t *testing.T) {
 	}
 	if err := printPairs(failing{}, nil); err == nil {
 		t.Error("what could not be written was not told")
+	}
+}
+
+func TestPrintRemoved(t *testing.T) {
+	theirs := wincom.Pair{A: wincom.End{ID: "CNCA1", Name: "COM20"}, B: wincom.End{ID: "CNCB1", Name: "CNCB1"}}
+	var out strings.Builder
+	const want = "removed COM20 (CNCA1) <-> CNCB1 (it was not made by telnetcpc)\n"
+	if err := printRemoved(&out, theirs); err != nil || out.String() != want {
+		t.Errorf("got %v, %q, want %q", err, out.String(), want)
+	}
+}
+
+func TestPairError(t *testing.T) {
+	for _, tt := range []struct {
+		what string
+		err  error
+		want string
+	}{
+		{"add", wincom.ErrNotInstalled, "pair add: com0com is not installed (its setup.exe is at https://sourceforge.net/projects/com0com)"},
+		{"add", fmt.Errorf("setupc list: %w", fs.ErrPermission),
+			`pair add: an administrator's rights are missing (in a command prompt opened by "Run as administrator": telnetcpc pair add COM9)`},
+		{"remove", fs.ErrPermission,
+			`pair remove: an administrator's rights are missing (in a command prompt opened by "Run as administrator": telnetcpc pair remove COM9)`},
+		{"remove", fmt.Errorf("COM9: %w", wincom.ErrNoPair), "pair remove: COM9: no com0com pair has it (telnetcpc pair list)"},
+		{"add", errors.New("setupc install: exit status 1"), "pair add: setupc install: exit status 1"},
+	} {
+		if got := pairError(tt.what, "COM9", tt.err); got == nil || got.Error() != tt.want {
+			t.Errorf("%v: got %v, want %s", tt.err, got, tt.want)
+		}
+	}
+	if err := pairError("add", "COM9", nil); err != nil {
+		t.Errorf("of no error: got %v", err)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -38,18 +37,10 @@ func pairRemove(c *cli.Context, port string) error {
 		p, err = s.Remove(c.Context, port)
 		return err
 	})
-	if errors.Is(err, wincom.ErrNoPair) {
-		return fmt.Errorf("%w (telnetcpc pair list)", err)
-	}
 	if err != nil {
 		return err
 	}
-	note := ""
-	if !p.Ours() {
-		note = " (it was not made by telnetcpc)"
-	}
-	_, err = fmt.Fprintf(c.App.Writer, "removed %s <-> %s%s\n", endText(p.A), endText(p.B), note)
-	return err
+	return printRemoved(c.App.Writer, p)
 }
 
 func addPair(ctx context.Context, port string) (p wincom.Pair, err error) {
@@ -60,24 +51,17 @@ func addPair(ctx context.Context, port string) (p wincom.Pair, err error) {
 	return p, err
 }
 
-// withSetupc lets do speak with setupc.exe. Where it is missing, or the rights are, the error says what to do.
+// withSetupc lets do speak with setupc.exe, where this process has the rights for it.
 func withSetupc(what, port string, do func(wincom.Setupc) error) error {
 	s, err := wincom.FindSetupc()
-	if err != nil {
-		return fmt.Errorf("pair %s: %w (its setup.exe is at https://sourceforge.net/projects/com0com)", what, err)
+	switch {
+	case err != nil:
+	case !wincom.Elevated():
+		err = fs.ErrPermission // setupc.exe would ask for the rights in a window
+	default:
+		err = do(s)
 	}
-	denied := fmt.Errorf("pair %s: an administrator's rights are missing (in a command prompt opened by \"Run as administrator\": telnetcpc pair %s %s)", what, what, port)
-	if !wincom.Elevated() {
-		return denied
-	}
-	err = do(s)
-	if errors.Is(err, fs.ErrPermission) {
-		return denied
-	}
-	if err != nil {
-		return fmt.Errorf("pair %s: %w", what, err)
-	}
-	return nil
+	return pairError(what, port, err)
 }
 
 // preparePort makes the pair of a port that is not there yet, for attach. Where that needs rights that this process has

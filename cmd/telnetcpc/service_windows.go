@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/registry"
 	"golang.org/x/sys/windows/svc"
 	"golang.org/x/sys/windows/svc/eventlog"
 	"golang.org/x/sys/windows/svc/mgr"
@@ -118,7 +119,7 @@ func uninstallService(c *cli.Context, s attachService) error {
 			return err
 		}
 		if left = slices.DeleteFunc(left, func(name string) bool { return name == s.name() }); len(left) == 0 {
-			if err := eventlog.Remove(eventSource); err != nil {
+			if err := eventlog.Remove(eventSource); err != nil && !errors.Is(err, registry.ErrNotExist) {
 				return fmt.Errorf("event log: %w", err)
 			}
 		}
