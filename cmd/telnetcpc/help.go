@@ -6,6 +6,8 @@ const helpApp = `telnetcpc - a serial port here, a UART there
 
 Usage:
     telnetcpc attach [flags] PORT URL    make a serial port of a remote one
+    telnetcpc run [flags] URL -- PROGRAM ARGS...
+                                         run a program with a remote serial port
     telnetcpc serve [flags] DEVICE       let others have a serial port of this machine
     telnetcpc probe [flags] [URL]        say what a listener is and can do
     telnetcpc doctor [flags]             say what can make ports on this machine
@@ -72,6 +74,40 @@ Flags come first:
 
 Example:
     telnetcpc attach --line 7E1 /dev/ttyV0 10.0.0.5:4001
+`
+
+const helpRun = `telnetcpc run - run a program with a remote serial port
+
+Usage:
+    telnetcpc run [flags] URL -- PROGRAM ARGS...
+
+Linux, without root: PROGRAM, and all that it starts, find a serial port that
+carries everything a UART does: every line coding, DTR, RTS, CTS, DSR, DCD, RI,
+break, drain, purge, errors, exact order. Programs that are started elsewhere find
+an ordinary pseudo-terminal. The port's path is in PROGRAM's environment, as
+TELNETCPC_PORT. URL as for attach.
+
+The port lives as long as PROGRAM. Where PROGRAM leaves others behind that have it
+open, it lives as long as they have, or until a signal comes. Signals that telnetcpc
+gets are passed on to PROGRAM.
+
+Flags come first:
+    --port PATH     where the port appears (default: ttyV0 in a new directory)
+    --as PATH       PROGRAM finds the port at this path too, whatever is there:
+                    /dev/ttyS0, or a pattern such as '/dev/ttyUSB*'; repeatable.
+                    Only who lists /dev does not see it.
+    -v              show every byte, and more of what happens
+    --line, --baud, --flow, --connect, --linger, --open-wait, --on-loss, --hold-for,
+    --dcd, --mode, --owner, --group, --ack-timeout, --quirk, --tls-ca, --tls-name,
+    --tls-cert, --tls-key, --tls-insecure
+                    as for attach
+
+Exit status: PROGRAM's; 128 and the signal's number where a signal ended it; 125
+telnetcpc failed, 126 PROGRAM cannot be executed, 127 it was not found.
+
+Examples:
+    telnetcpc run 10.0.0.5:4001 -- python3 meter.py
+    telnetcpc run --as /dev/ttyS0 10.0.0.5:4001 -- stty -F /dev/ttyS0 19200 cs7 parenb
 `
 
 const helpServe = `telnetcpc serve - an access server

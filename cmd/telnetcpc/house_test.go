@@ -41,6 +41,7 @@ var importRules = []struct {
 	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/devpath", "ptyhost/kerneltty/..."}, "a port must not know that there is a network"},
 	{"ptyhost/kerneltty/ftdi", []string{"..."}, []string{"bridge/uart", "ptyhost/ordered", "ptyhost/kerneltty/usbip"}, "a chip does not know what it is plugged into"},
 	{"ptyhost/kerneltty/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
+	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost", "ptyhost/devpath", "ptyhost/ordered"}, "a port must not know that there is a network"},
 	{"ptyhost/ordered", []string{"..."}, []string{"bridge/uart"}, "a queue does not know who fills it"},
 	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
 	{"wincom", []string{"..."}, []string{"bridge/uart"}, "a port must not know that there is a network"},
@@ -76,7 +77,7 @@ func isTest(file string) bool {
 func runsPrograms(file string) bool {
 	return isTest(file) || file == "bridge/listening/listening_unix.go" ||
 		file == "ptyhost/kerneltty/system_linux.go" || file == "ptyhost/kerneltty/ready_linux.go" ||
-		file == "wincom/pair_windows.go"
+		file == "wincom/pair_windows.go" || file == "ptyhost/run/start_linux.go"
 }
 
 func under(dirs ...string) func(string) bool {

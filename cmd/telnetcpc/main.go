@@ -24,9 +24,12 @@ const (
 	exitUsage    = 2 // wrong use or configuration
 	exitPort     = 3 // the port could not be made
 	exitNoRemote = 4 // the remote was never reached, where the command gives up
+
+	exitRun = 125 // run: it failed itself; 126 and 127: the program could not be started; else the program's own
 )
 
 func main() {
+	becomeStage()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A second signal ends the process at once.
@@ -37,8 +40,12 @@ func main() {
 // run is main without the process around it.
 func run(ctx context.Context, args []string) int {
 	err := newApp().RunContext(ctx, args)
-	if err == nil {
+	var program programStatus
+	switch {
+	case err == nil:
 		return exitDone
+	case errors.As(err, &program):
+		return int(program)
 	}
 	fmt.Fprintf(os.Stderr, "telnetcpc: %s\n", oneLine(err.Error()))
 	return status(err)
@@ -52,7 +59,7 @@ func newApp() *cli.App {
 		HideHelpCommand:       true,
 		EnableBashCompletion:  true,
 		CustomAppHelpTemplate: helpApp,
-		Commands:              []*cli.Command{attachCommand(), serveCommand(), probeCommand(), doctorCommand(), demoCommand(), pairCommand(), serviceCommand(), completionCommand(), versionCommand()},
+		Commands:              []*cli.Command{attachCommand(), runCommand(), serveCommand(), probeCommand(), doctorCommand(), demoCommand(), pairCommand(), serviceCommand(), completionCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return usagef("unknown command %q (telnetcpc --help lists them)", c.Args().First())
@@ -115,6 +122,11 @@ type statusError struct {
 }
 
 func (e statusError) Unwrap() error { return e.error }
+
+// programStatus is the exit status of a program that this one has run, which is its own to explain.
+type programStatus int
+
+func (s programStatus) Error() string { return fmt.Sprintf("the program ended with status %d", int(s)) }
 
 func status(err error) int {
 	var own statusError

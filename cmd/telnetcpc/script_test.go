@@ -25,7 +25,10 @@ import (
 //
 // and $PORT, a TCP port that is free when the script begins.
 
-func TestMain(m *testing.M) { testscript.Main(testsOf(m), map[string]func(){"telnetcpc": main}) }
+func TestMain(m *testing.M) {
+	becomeStage()
+	testscript.Main(testsOf(m), map[string]func(){"telnetcpc": main})
+}
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{

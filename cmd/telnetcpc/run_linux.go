@@ -1,0 +1,140 @@
+//go:build amd64 || arm64
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"telnetcpc/bridge/agent"
+	runhost "telnetcpc/ptyhost/run"
+)
+
+// becomeStage must come first in main: this process may be one that run has started of its own binary.
+func becomeStage() { runhost.Main() }
+
+// runProgram runs a program with a port, and ends as the program does.
+func runProgram(c *cli.Context) error {
+	url, argv, err := runArguments(c)
+	if err != nil {
+		return err
+	}
+	level := slog.LevelWarn // the terminal is the program's
+	if c.Bool("v") {
+		level = slog.LevelDebug
+	}
+	log := newLogAt(stderr(), level)
+	host, err := runhost.New(c.StringSlice("as"), log)
+	if err != nil {
+		return usagef("--as: %w", err)
+	}
+	path := c.String("port")
+	if path == "" {
+		dir, err := os.MkdirTemp("", "telnetcpc-run-")
+		if err != nil {
+			return fmt.Errorf("run: no directory for the port: %w (--port PATH says where it may appear)", err)
+		}
+		defer os.RemoveAll(dir)
+		path = filepath.Join(dir, "ttyV0")
+	}
+	p, err := portOf(c, path, url)
+	if err != nil {
+		return err
+	}
+	p.Host = host
+	b, err := agent.NewBridge(p, log)
+	if err != nil {
+		return usageError{err}
+	}
+	if c.Bool("v") {
+		stop := show(b)
+		defer stop()
+	}
+	// Signals are the program's: this command ends with it.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context))
+	defer cancel()
+	lost := make(chan error, 1)
+	go func() { lost <- b.Run(ctx) }()
+	return runWith(host, argv, path, lost, cancel, log)
+}
+
+// runWith starts the program when the port is there, and waits for its end and for the last bytes. lost gets the bridge's
+// end, which cancel brings about.
+func runWith(host *runhost.Host, argv []string, path string, lost chan error, cancel func(), log *slog.Logger) error {
+	select {
+	case err := <-lost:
+		return err
+	case <-host.Ready():
+	}
+	abs, err := filepath.Abs(path)
+	if err == nil {
+		err = host.Adopt()
+	}
+	var program *runhost.Program
+	if err == nil {
+		program, err = host.Start(argv, runhost.Environment(abs))
+	}
+	if err != nil {
+		cancel()
+		<-lost
+		var start *runhost.StartError
+		if errors.As(err, &start) {
+			return statusError{fmt.Errorf("run: %w", err), start.Status}
+		}
+		return fmt.Errorf("run: %w", err)
+	}
+	defer program.Close()
+	enough := make(chan struct{}, 1) // a signal
+	stop := program.Forward(func(os.Signal) {
+		select {
+		case enough <- struct{}{}:
+		default:
+		}
+	})
+	defer stop()
+	select {
+	case <-program.Ended():
+	case err := <-lost:
+		log.Error("the program goes on without its port", "err", err)
+		<-program.Ended()
+		lost <- nil
+	}
+	select { // it is the program's, until here
+	case <-enough:
+	default:
+	}
+	awaitOthers(host, enough, log)
+	cancel()
+	<-lost
+	if status := program.Status(); status != exitDone {
+		return programStatus(status)
+	}
+	return nil
+}
+
+// runPatience is how long others may have the port after the program's end before it is said.
+const runPatience = 2 * time.Second
+
+// awaitOthers waits until nobody has the port open and what was written is on its way, or a signal comes.
+func awaitOthers(host *runhost.Host, enough <-chan struct{}, log *slog.Logger) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	say := time.NewTimer(runPatience)
+	defer say.Stop()
+	for host.Busy() {
+		select {
+		case <-tick.C:
+		case <-enough:
+			return
+		case <-say.C:
+			log.Warn("the program has ended; what it has started still has the port open, or its bytes wait for the remote (Ctrl-C ends it)")
+		}
+	}
+}

@@ -1,0 +1,29 @@
+package run
+
+import "golang.org/x/sys/unix"
+
+// abis are the sets of this machine: its own first, then that of 32-bit programs. x32 programs have the numbers of the
+// first with bit 30 set, which the filter and the tables ignore, but for ioctl.
+var abis = []abi{
+	{audit: unix.AUDIT_ARCH_X86_64, calls: common(map[uint32]entry{
+		unix.SYS_IOCTL: {kindIoctl, false}, x32Ioctl: {kindIoctl, false},
+		unix.SYS_OPEN: {kindOpen, false}, unix.SYS_OPENAT: {kindOpen, true}, unix.SYS_CREAT: {kindCreate, false},
+		unix.SYS_STAT: {kindStat, false}, unix.SYS_LSTAT: {kindStat, false}, unix.SYS_NEWFSTATAT: {kindStat, true},
+		unix.SYS_STATX:  {kindStatx, true},
+		unix.SYS_ACCESS: {kindAccess, false}, unix.SYS_FACCESSAT: {kindAccess, true},
+		unix.SYS_READLINK: {kindReadlink, false}, unix.SYS_READLINKAT: {kindReadlink, true},
+	})},
+	{audit: unix.AUDIT_ARCH_I386, narrow: true, stat64: packedStat64, calls: common(map[uint32]entry{
+		54: {kindIoctl, false},
+		5:  {kindOpen, false}, 295: {kindOpen, true}, 8: {kindCreate, false},
+		195: {kindStat64, false}, 196: {kindStat64, false}, 300: {kindStat64, true},
+		383: {kindStatx, true},
+		33:  {kindAccess, false}, 307: {kindAccess, true},
+		85: {kindReadlink, false}, 305: {kindReadlink, true},
+	})},
+}
+
+const (
+	x32Bit   = 0x40000000
+	x32Ioctl = 514
+)

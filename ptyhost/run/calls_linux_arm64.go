@@ -1,0 +1,28 @@
+package run
+
+import "golang.org/x/sys/unix"
+
+// abis are the sets of this machine: its own first, then that of 32-bit programs (EABI).
+var abis = []abi{
+	{audit: unix.AUDIT_ARCH_AARCH64, calls: common(map[uint32]entry{
+		unix.SYS_IOCTL:   {kindIoctl, false},
+		unix.SYS_OPENAT:  {kindOpen, true},
+		unix.SYS_FSTATAT: {kindStat, true}, unix.SYS_STATX: {kindStatx, true},
+		unix.SYS_FACCESSAT:  {kindAccess, true},
+		unix.SYS_READLINKAT: {kindReadlink, true},
+	})},
+	{audit: unix.AUDIT_ARCH_ARM, narrow: true, stat64: alignedStat64, calls: common(map[uint32]entry{
+		54: {kindIoctl, false},
+		5:  {kindOpen, false}, 322: {kindOpen, true}, 8: {kindCreate, false},
+		195: {kindStat64, false}, 196: {kindStat64, false}, 327: {kindStat64, true},
+		397: {kindStatx, true},
+		33:  {kindAccess, false}, 334: {kindAccess, true},
+		85: {kindReadlink, false}, 332: {kindReadlink, true},
+	})},
+}
+
+// No program here has numbers of two sets in one.
+const (
+	x32Bit   = 0
+	x32Ioctl = 0
+)

@@ -1,0 +1,197 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart"
+)
+
+// The way of a byte to the program: Write -> give -> the pty. What a UART's driver does to received bytes with errors, and
+// to bytes that look like a mark, is done on the way.
+
+// Write implements uart.Port.
+func (p *port) Write(b []byte) (n int, err error) {
+	p.given = given{p: b}
+	for {
+		err = p.term.Write()
+		n = p.given.n
+		switch {
+		case err == nil:
+			p.given.p = nil
+			if p.isEnded() && n < len(b) {
+				return n, uart.ErrClosed
+			}
+			return n, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			p.term.UnpokeWriter() // closed or purged: look again
+		case p.isEnded():
+			return n, uart.ErrClosed
+		default:
+			return n, fmt.Errorf("port %s: write to the pty: %w", p.claim.Path(), err)
+		}
+	}
+}
+
+// give writes as much as fits, and is done where all is written, or where what is left is for nobody: the last close and
+// a purge throw it away.
+func (p *port) give() (done bool) {
+	g := &p.given
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !g.begun {
+		g.begun, g.period, g.purges = true, p.period, p.purges
+	}
+	if !p.open || p.ended || g.period != p.period || g.purges != p.purges {
+		return true
+	}
+	if p.termios.Cflag&unix.CREAD == 0 { // the receiver is off
+		g.n, p.pending = len(g.p), nil
+	}
+	for len(p.pending) > 0 || g.n < len(g.p) {
+		if len(p.pending) == 0 && (p.errorNext != 0 || p.termios.Iflag&(unix.PARMRK|unix.ISTRIP) != 0) {
+			chunk := g.p[g.n:min(len(g.p), g.n+len(p.cooked)/3)]
+			p.pending = p.receive(p.cooked[:0], chunk)
+			g.n += len(chunk)
+			p.counts.rx += int32(len(chunk))
+			continue
+		}
+		if len(p.pending) > 0 {
+			m := writeMaster(p.term.Master(), p.pending)
+			if m == 0 {
+				return false
+			}
+			p.pending = p.pending[m:]
+			continue
+		}
+		m := writeMaster(p.term.Master(), g.p[g.n:])
+		if m == 0 {
+			return false
+		}
+		g.n += m
+		p.counts.rx += int32(m)
+	}
+	return true
+}
+
+// receive appends what the program reads of received bytes, as n_tty makes it of them behind a driver's flags; the first of
+// them has the errors of errorNext. The lock is held.
+func (p *port) receive(dst, b []byte) []byte {
+	flags := p.termios.Iflag
+	for _, c := range b {
+		bad := p.errorNext&(uart.LineParity|uart.LineFraming) != 0 && flags&unix.INPCK != 0
+		p.errorNext = 0
+		switch {
+		case bad && flags&unix.IGNPAR != 0:
+		case bad && flags&unix.PARMRK != 0:
+			dst = append(dst, 0xff, 0, c)
+		case bad:
+			dst = append(dst, 0)
+		case flags&unix.ISTRIP != 0:
+			dst = append(dst, c&0x7f)
+		case c == 0xff && flags&unix.PARMRK != 0:
+			dst = append(dst, 0xff, 0xff)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// ReportLine implements uart.Port. All of it is counted at once (TIOCGICOUNT). A break reaches the program in its place: as
+// a signal, a mark or a zero byte, which its termios says. It blocks as Write does.
+func (p *port) ReportLine(l uart.LineState) error {
+	p.mu.Lock()
+	if p.ended {
+		p.mu.Unlock()
+		return uart.ErrClosed
+	}
+	if p.open {
+		p.counts.errors(l)
+		p.errorNext |= l & (uart.LineParity | uart.LineFraming)
+		if l&uart.LineBreak != 0 {
+			p.errorNext = 0 // a break is a byte with a framing error itself
+			p.receiveBreak()
+		}
+		p.wakeUp()
+	}
+	p.mu.Unlock()
+	_, err := p.Write(nil)
+	return err
+}
+
+// receiveBreak does with a break what the termios says; the lock is held.
+func (p *port) receiveBreak() {
+	flags := p.termios.Iflag
+	switch {
+	case flags&unix.IGNBRK != 0:
+	case flags&unix.BRKINT != 0:
+		p.flushInput()
+		_ = unix.IoctlSetInt(p.term.Master(), unix.TIOCSIG, int(unix.SIGINT)) // to whom the slave is the controlling terminal
+	case flags&unix.PARMRK != 0:
+		p.pending = append(p.cooked[:0], 0xff, 0, 0)
+	default:
+		p.pending = append(p.cooked[:0], 0)
+	}
+}
+
+// flushInput throws away what the program has not read yet; the lock is held.
+func (p *port) flushInput() {
+	p.pending = nil
+	p.withSlave(func(fd int) { _ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH) })
+}
+
+// withSlave runs f with a slave of our own.
+func (p *port) withSlave(f func(fd int)) {
+	fd, err := p.term.OpenSlave(unix.O_RDWR | unix.O_NONBLOCK)
+	if err != nil {
+		p.log.Warn("the pty cannot be opened", "device", p.Name(), "err", err)
+		return
+	}
+	f(fd)
+	_ = unix.Close(fd)
+}
+
+// SetModem implements uart.Port.
+func (p *port) SetModem(m uart.ModemState) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return uart.ErrClosed
+	}
+	p.counts.modem(p.modem ^ m)
+	p.modem = m
+	p.wakeUp()
+	return nil
+}
+
+// counts is struct serial_icounter_struct: what TIOCGICOUNT tells.
+type counts struct {
+	cts, dsr, ri, dcd, rx, tx, frame, overrun, parity, brk, bufOverrun int32
+	_                                                                  [9]int32
+}
+
+// modem counts changes of lines: both edges of each.
+func (c *counts) modem(changed uart.ModemState) {
+	for line, n := range map[uart.ModemState]*int32{uart.CTS: &c.cts, uart.DSR: &c.dsr, uart.RI: &c.ri, uart.DCD: &c.dcd} {
+		if changed&line != 0 {
+			*n++
+		}
+	}
+}
+
+// errors counts what the far UART saw.
+func (c *counts) errors(l uart.LineState) {
+	for bit, n := range map[uart.LineState]*int32{
+		uart.LineFraming: &c.frame, uart.LineOverrun: &c.overrun, uart.LineParity: &c.parity, uart.LineBreak: &c.brk,
+	} {
+		if l&bit != 0 {
+			*n++
+		}
+	}
+}

@@ -1,0 +1,97 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A filter whose listener is gone makes every trapped call fail (ENOSYS), on other ttys and files of the program too. So a
+// second process holds the listener: it does nothing until this one is gone, however that happened, and then lets every
+// call go on, until no program is left. The port is hung up by then, as an adapter that was pulled out.
+//
+// It is in the program's process group, and so tells another thing: whether a signal was sent to the group, as a
+// terminal does it, or to this process alone.
+
+// guardian is this process's end of a guard.
+type guardian struct {
+	socket *os.File // closed: this process is gone
+}
+
+// startGuard starts a guard for a listener.
+func (h *Host) startGuard(l int) (*guardian, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socketpair: %w", err)
+	}
+	defer unix.Close(fds[1])
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		_ = unix.Close(fds[0])
+		return nil, err
+	}
+	defer null.Close()
+	n := null.Fd()
+	const at = 3
+	_, _, err = h.children.start([]string{guardName, strconv.Itoa(at)}, &syscall.ProcAttr{
+		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1])},
+	})
+	if err != nil {
+		_ = unix.Close(fds[0])
+		return nil, fmt.Errorf("start a guard: %w", err)
+	}
+	g := &guardian{socket: os.NewFile(uintptr(fds[0]), "guard")}
+	report(fds[0], stepListening, 0, l)
+	return g, nil
+}
+
+// release leaves what is left to the guard.
+func (g *guardian) release() {
+	_ = unix.Shutdown(int(g.socket.Fd()), unix.SHUT_RDWR) // a Close alone does not end a read
+	_ = g.socket.Close()
+}
+
+// guard is the guard's main function.
+func guard(args []string) {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, forwarded...)
+	signal.Ignore(syscall.SIGPIPE)
+	socket, err := strconv.Atoi(args[0])
+	if err != nil {
+		os.Exit(exitStage)
+	}
+	_, _, fd, ok := hear(socket)
+	if !ok || fd < 0 {
+		os.Exit(exitStage)
+	}
+	go func() {
+		for s := range signals {
+			report(socket, step(s.(syscall.Signal)), 0, -1)
+		}
+	}()
+	for ok {
+		_, _, _, ok = hear(socket) // until the other end is closed
+	}
+	l := newListener(fd)
+	never, _, err := os.Pipe()
+	if err != nil {
+		os.Exit(exitStage)
+	}
+	for {
+		n, err := l.receive(int(never.Fd()))
+		if errors.Is(err, errOver) {
+			os.Exit(0)
+		}
+		if err != nil {
+			os.Exit(exitStage)
+		}
+		(&call{l: l, n: n}).proceed()
+	}
+}

@@ -1,0 +1,230 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/devpath"
+)
+
+// hostName is this host's word in log and errors.
+const hostName = "run"
+
+// carried is what ports carry for the programs that were started here.
+const carried = uart.FullFidelity
+
+// Host makes the port of programs that it starts: one port at a time, made anew after a hangup. Any goroutine may use it.
+type Host struct {
+	as  []string
+	log *slog.Logger
+
+	children children
+	ready    chan struct{} // closed when the first port is there
+
+	mu        sync.Mutex       // over all below; taken under a port's lock, never the other way round
+	port      *port            // that paths lead to; nil: there is none now
+	ports     map[fileID]*port // by their slaves, until they are closed
+	bases     []string         // last elements of the paths that are the port's
+	waiting   map[uint32]chan struct{}
+	saidBlind bool
+}
+
+var _ uart.Host = (*Host)(nil)
+
+// New returns a host. as are absolute paths, or patterns of path.Match, that are the port for the programs, whether or not
+// something is there; the error names one that is wrong. log takes what a user should know; nil: slog.Default().
+func New(as []string, log *slog.Logger) (*Host, error) {
+	if err := checkPaths(as); err != nil {
+		return nil, err
+	}
+	if log == nil {
+		log = slog.Default()
+	}
+	h := &Host{as: as, log: log, ready: make(chan struct{}), ports: map[fileID]*port{}, waiting: map[uint32]chan struct{}{}}
+	return h, h.setPort(nil)
+}
+
+// Name implements uart.Host: "run".
+func (*Host) Name() string { return hostName }
+
+// Fidelity implements uart.Host.
+func (*Host) Fidelity() uart.Fidelity { return carried }
+
+// Open implements uart.Host. Owner, group, mode and path are those of a pty; see ptyhost.
+func (h *Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p, err := h.openPort(config)
+	if err != nil {
+		return nil, fmt.Errorf("port %s: %w", config.Path, err)
+	}
+	return p, nil
+}
+
+// openPort makes a port. The link comes last: who finds it finds everything in order.
+func (h *Host) openPort(config uart.PortConfig) (*port, error) {
+	who, err := devpath.LookUp(config.Owner, config.Group, config.Mode)
+	if err != nil {
+		return nil, err
+	}
+	where, err := absolute(config.Path)
+	if err != nil {
+		return nil, err
+	}
+	claim, err := devpath.Take(where)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPort(h, claim, who, config)
+	if err != nil {
+		_ = claim.Release()
+		return nil, err
+	}
+	if err := h.setPort(p); err != nil {
+		_ = p.Close()
+		return nil, err
+	}
+	if err := claim.Link(p.Name()); err != nil {
+		_ = p.Close()
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.ready:
+	default:
+		close(h.ready)
+	}
+	return p, nil
+}
+
+// Ready is closed when the first port is there.
+func (h *Host) Ready() <-chan struct{} { return h.ready }
+
+// Adopt makes this process the parent of everything that its programs leave behind. It must have no children but the
+// host's, and is called before Start.
+func (h *Host) Adopt() error { return h.children.adopt() }
+
+// Busy reports whether a program has the port open, or what programs wrote is not yet carried on.
+func (h *Host) Busy() bool {
+	h.mu.Lock()
+	p := h.port
+	h.mu.Unlock()
+	return p != nil && p.busy()
+}
+
+// setPort makes p the port of the programs.
+func (h *Host) setPort(p *port) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p != nil && h.port != nil {
+		return errors.New("these programs have a port already (run another telnetcpc)")
+	}
+	h.port, h.bases = p, nil
+	for _, pattern := range h.as {
+		h.bases = append(h.bases, path.Base(pattern))
+	}
+	if p != nil {
+		h.ports[p.id] = p
+		h.bases = append(h.bases, path.Base(p.claim.Path()), path.Base(p.Name()))
+	}
+	return nil
+}
+
+// retire takes the port away from paths; who has it open keeps it.
+func (h *Host) retire(p *port) {
+	h.mu.Lock()
+	known := h.port == p
+	h.mu.Unlock()
+	if known {
+		_ = h.setPort(nil)
+	}
+}
+
+// forget takes the port away from descriptors too.
+func (h *Host) forget(p *port) {
+	h.retire(p)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ports[p.id] == p {
+		delete(h.ports, p.id)
+	}
+}
+
+// has is the port whose slave a file is, or nil.
+func (h *Host) has(id fileID) *port {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ports[id]
+}
+
+// serve answers the calls of a listener, until no program is left or stop becomes readable. Nothing here waits: what a call
+// waits for is waited for in a goroutine of its own.
+func (h *Host) serve(l *listener, stop int) error {
+	for {
+		n, err := l.receive(stop)
+		if err != nil {
+			return err
+		}
+		h.interrupt(n.TID)
+		c := &call{host: h, l: l, abi: abiOf(n.Data.Arch), n: n}
+		switch e, known := c.entry(); {
+		case !known:
+			c.proceed()
+		case e.kind == kindIoctl:
+			h.ioctl(c)
+		default:
+			h.path(c, e)
+		}
+	}
+}
+
+// interrupt ends the wait of an earlier call of a thread that calls again.
+func (h *Host) interrupt(tid uint32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if gone := h.waiting[tid]; gone != nil {
+		delete(h.waiting, tid)
+		close(gone)
+	}
+}
+
+// ioctl performs an ioctl on the port, and lets the kernel perform all others.
+func (h *Host) ioctl(c *call) {
+	id, err := c.descriptor(int32(c.n.Data.Args[0]))
+	if err != nil {
+		h.unreadable(err)
+		c.proceed()
+		return
+	}
+	p := h.has(id)
+	if p == nil || !c.l.valid(c.n.ID) {
+		c.proceed()
+		return
+	}
+	p.ioctl(c)
+}
+
+// unreadable says once that a program cannot be looked into.
+func (h *Host) unreadable(err error) {
+	if !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
+		return
+	}
+	h.mu.Lock()
+	said := h.saidBlind
+	h.saidBlind = true
+	h.mu.Unlock()
+	if !said {
+		h.log.Warn("a program does not let itself be looked into: for it the port is an ordinary pseudo-terminal", "err", err)
+	}
+}

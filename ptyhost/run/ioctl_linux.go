@@ -1,0 +1,318 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart"
+)
+
+// What a program's ioctl on the port does. Each answers as a serial driver of the kernel: serial_core.c, tty_io.c,
+// tty_ioctl.c.
+
+// ioctl performs a call on the port.
+func (p *port) ioctl(c *call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		c.fail(unix.EIO)
+		return
+	}
+	request, arg := uint32(c.n.Data.Args[1]), c.n.Data.Args[2]
+	switch request {
+	case unix.TCGETS, unix.TCGETS2, unix.TCGETA:
+		p.getTermios(c, request, arg)
+	case unix.TCSETS, unix.TCSETS2, unix.TCSETA:
+		p.takeTermios(c, arg, formOf(request), false, false)
+	case unix.TCSETSW, unix.TCSETSW2, unix.TCSETAW:
+		p.takeTermios(c, arg, formOf(request), true, false)
+	case unix.TCSETSF, unix.TCSETSF2, unix.TCSETAF:
+		p.takeTermios(c, arg, formOf(request), true, true)
+	case unix.TIOCMGET:
+		c.give32(arg, p.lines())
+	case unix.TIOCMSET, unix.TIOCMBIS, unix.TIOCMBIC:
+		p.changeLines(c, request, arg)
+	case unix.TIOCMIWAIT:
+		p.waitForLines(c, arg)
+	case unix.TIOCGICOUNT:
+		c.give(arg, bytesOf(&p.counts))
+	case unix.TCSBRK:
+		if uint32(arg) != 0 {
+			p.drained(c, interrupted, func() { c.answer(0) })
+			return
+		}
+		p.breakFor(c, breakTime)
+	case unix.TCSBRKP:
+		d := breakTime
+		if n := uint32(arg); n != 0 {
+			d = time.Duration(n) * 100 * time.Millisecond
+		}
+		p.breakFor(c, d)
+	case unix.TIOCSBRK:
+		p.drained(c, interrupted, func() {
+			p.sendBreak(true)
+			c.answer(0)
+		})
+	case unix.TIOCCBRK:
+		p.sendBreak(false)
+		c.answer(0)
+	case unix.TCFLSH:
+		p.flush(c, uint32(arg))
+	case unix.TIOCOUTQ:
+		c.give32(arg, p.unsent())
+	default:
+		p.ioctlOfDriver(c, request, arg)
+	}
+}
+
+// ioctlOfDriver performs what only some drivers have.
+func (p *port) ioctlOfDriver(c *call, request uint32, arg uint64) {
+	switch request {
+	case unix.TIOCSERGETLSR:
+		state := uint32(0)
+		if p.unsent() == 0 {
+			state = unix.TIOCSER_TEMT
+		}
+		c.give32(arg, state)
+	case unix.TIOCGSERIAL:
+		p.getSerial(c, arg)
+	case unix.TIOCSSERIAL:
+		p.setSerial(c, arg)
+	case unix.TIOCGSOFTCAR:
+		c.give32(arg, (p.termios.Cflag&unix.CLOCAL)/unix.CLOCAL)
+	case unix.TIOCSSOFTCAR:
+		p.setSoftCarrier(c, arg)
+	case unix.TIOCEXCL, unix.TIOCNXCL:
+		p.exclusive = request == unix.TIOCEXCL
+		c.answer(0)
+	case unix.TIOCGEXCL:
+		n := uint32(0)
+		if p.exclusive {
+			n = 1
+		}
+		c.give32(arg, n)
+	default:
+		c.proceed() // the filter traps no other
+	}
+}
+
+// formOf is the size of what a request carries.
+func formOf(request uint32) int {
+	switch request {
+	case unix.TCGETS, unix.TCSETS, unix.TCSETSW, unix.TCSETSF:
+		return form1
+	case unix.TCGETS2, unix.TCSETS2, unix.TCSETSW2, unix.TCSETSF2:
+		return form2
+	}
+	return formOld
+}
+
+func (p *port) getTermios(c *call, request uint32, arg uint64) {
+	if form := formOf(request); form != formOld {
+		c.give(arg, bytesOf(&p.termios)[:form])
+		return
+	}
+	old := encodeOld(&p.termios)
+	c.give(arg, bytesOf(&old)[:formOld])
+}
+
+// takeTermios reads a termios and sets it, when the far UART is empty where that is asked for.
+func (p *port) takeTermios(c *call, arg uint64, form int, wait, flush bool) {
+	t := p.termios
+	var old termio
+	said := bytesOf(&t)[:min(form, form2)]
+	if form == formOld {
+		said = bytesOf(&old)[:formOld]
+	}
+	if !c.take(arg, said) {
+		return
+	}
+	set := func() {
+		now := t
+		if form == formOld {
+			now = p.termios
+			decodeOld(&now, old)
+		}
+		if flush {
+			p.flushInput()
+		}
+		p.setTermios(now)
+		c.answer(0)
+	}
+	if wait {
+		p.drained(c, restarts, set)
+		return
+	}
+	set()
+}
+
+// setTermios makes t the port's termios, and tells what of the line has changed; the lock is held.
+func (p *port) setTermios(t unix.Termios) {
+	setSpeeds(&t)
+	before := p.termios
+	p.termios = t
+	if now := onPty(t); now != onPty(before) {
+		p.takeIn()
+		if err := unix.IoctlSetTermios(p.term.Master(), unix.TCSETS2, &now); err != nil {
+			p.log.Warn("the pty's termios cannot be set", "device", p.Name(), "err", err)
+		}
+	}
+	p.tellLine()
+	if was, is := before.Cflag&unix.CBAUD == unix.B0, t.Cflag&unix.CBAUD == unix.B0; was != is {
+		p.drive(!is, !is)
+	}
+	p.remark(&t)
+}
+
+// tellLine tells line coding and flow control, where they are not what was told last; the lock is held.
+func (p *port) tellLine() {
+	now := line{codingOf(&p.termios), flowOf(&p.termios)}
+	if now.coding.Baud == 38400 {
+		now.coding.Baud = p.oddRate()
+	}
+	now.coding = now.coding.Over(uart.Coding{Baud: p.told.coding.Baud})
+	if now != p.told {
+		p.told = now
+		p.add(uart.Event{Kind: uart.KindSettings, Coding: now.coding, Flow: now.flow})
+	}
+}
+
+// remark says once what a port cannot do as it was asked to.
+func (p *port) remark(t *unix.Termios) {
+	if t.Ispeed != t.Ospeed && t.Ispeed != 0 && !p.saidSpeed {
+		p.saidSpeed = true
+		p.log.Warn("input and output speed differ; the output speed counts", "device", p.Name())
+	}
+	if t.Cflag&unix.CRTSCTS != 0 && t.Iflag&(unix.IXON|unix.IXOFF) != 0 && !p.saidFlow {
+		p.saidFlow = true
+		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.Name())
+	}
+}
+
+// drive sets DTR and RTS; the lock is held.
+func (p *port) drive(dtr, rts bool) {
+	var change uart.Control
+	if dtr != p.dtr {
+		change.DTR = uart.LevelOf(dtr)
+	}
+	if rts != p.rts {
+		change.RTS = uart.LevelOf(rts)
+	}
+	p.dtr, p.rts = dtr, rts
+	if change != (uart.Control{}) {
+		p.add(uart.Event{Kind: uart.KindSettings, Control: change})
+	}
+}
+
+// sendBreak begins or ends a break; the lock is held.
+func (p *port) sendBreak(on bool) {
+	if on == p.breaking {
+		return
+	}
+	p.breaking = on
+	p.add(uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOf(on)}})
+}
+
+// breakTime is how long tcsendbreak's break lasts.
+const breakTime = 250 * time.Millisecond
+
+// breakFor sends a break of that length, when the far UART is empty.
+func (p *port) breakFor(c *call, d time.Duration) {
+	p.drained(c, interrupted, func() {
+		p.sendBreak(true)
+		end := time.Now().Add(d)
+		p.later(c, interrupted, func() bool {
+			p.again = time.Until(end)
+			return p.ended || p.again <= 0
+		}, func(errno unix.Errno) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.ended {
+				c.fail(unix.EIO)
+				return
+			}
+			p.sendBreak(false)
+			c.conclude(errno)
+		})
+	})
+}
+
+// drainPause is how often a call that waits for the far UART asks again at most.
+const drainPause = 5 * time.Millisecond
+
+// drained calls then, under the lock, when everything that was written has left the far UART, as far as can be known.
+func (p *port) drained(c *call, end ending, then func()) {
+	answered := false
+	p.later(c, end, func() bool {
+		if p.ended {
+			return true
+		}
+		p.takeIn()
+		p.again = drainPause
+		if p.queue.Len() > 0 || p.lent > 0 {
+			return false
+		}
+		if left := p.config.Unsent(); left > 0 {
+			p.again = min(left, drainPause)
+			return false
+		}
+		answered = true
+		then()
+		return true
+	}, func(errno unix.Errno) {
+		switch {
+		case answered:
+		case errno != 0:
+			c.fail(errno)
+		default:
+			c.fail(unix.EIO) // the port has ended
+		}
+	})
+}
+
+// flush performs tcflush.
+func (p *port) flush(c *call, queue uint32) {
+	what, ok := map[uint32]uart.Purge{unix.TCIFLUSH: uart.PurgeRx, unix.TCOFLUSH: uart.PurgeTx, unix.TCIOFLUSH: uart.PurgeBoth}[queue]
+	if !ok {
+		c.fail(unix.EINVAL)
+		return
+	}
+	e := uart.Event{Kind: uart.KindPurge, Purge: what}
+	p.config.Urgent(e)
+	if what&uart.PurgeTx != 0 {
+		p.queue.Drop()
+		p.takeIn()
+		p.queue.Drop()
+	}
+	if what&uart.PurgeRx != 0 {
+		p.purges++
+		p.errorNext = 0
+		p.flushInput()
+		p.term.PokeWriter()
+	}
+	p.add(e)
+	c.answer(0)
+}
+
+// unsent is how many bytes have not left the far UART yet, as far as can be known; the lock is held.
+func (p *port) unsent() uint32 {
+	p.takeIn()
+	n := p.queue.Len() + p.lent
+	if left := p.config.Unsent(); left > 0 {
+		n += 1 + int(left/max(1, p.told.coding.LineTime(1)))
+	}
+	return uint32(n)
+}
+
+// errnoOf is the number of an error of a system call.
+func errnoOf(err error) unix.Errno {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return unix.EIO
+}

@@ -1,0 +1,230 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/ordered"
+)
+
+// Who has the port open. An open of a program that was started here is a call like others: this process opens the slave,
+// notes it, and gives the program the descriptor, so no moment is lost. The last close is told by the master, which hangs
+// up while nobody has the slave open; no slave is held here. Opens by others, and by paths that nobody here knows, are
+// told by inotify, a little late.
+
+// openNow notes the first open; the lock is held.
+func (p *port) openNow(ready func(error)) {
+	p.open = true
+	p.add(uart.Event{Kind: uart.KindOpened, Ready: ready})
+	if p.termios.Cflag&unix.CBAUD != unix.B0 {
+		p.drive(true, true)
+	}
+}
+
+// closeNow notes the last close, which may have been long ago; the lock is held. Nobody writes any more, so all of what
+// was written can be taken.
+func (p *port) closeNow() {
+	p.config.Urgent(uart.Event{Kind: uart.KindClosed})
+	p.takeAll()
+	p.open = false
+	p.period++
+	p.errorNext = 0
+	p.exclusive = false
+	if p.breaking {
+		p.sendBreak(false)
+	}
+	if p.termios.Cflag&unix.HUPCL != 0 {
+		p.drive(false, false)
+	}
+	if n := p.queue.Merged(); n > 0 {
+		p.log.Warn("control lines or opens went by too fast: only the last of them was sent", "lost", n)
+	}
+	p.overrun = false
+	p.add(uart.Event{Kind: uart.KindClosed})
+	p.clean()
+	p.term.PokeWriter() // who waits in Write has nobody to write to
+	p.wakeUp()
+}
+
+// clean gives the next program a pty without the last one's leavings: bytes that nobody read, an output that ^S or tcflow
+// has stopped.
+func (p *port) clean() {
+	p.pending = nil
+	p.withSlave(func(fd int) {
+		_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
+		_ = unix.IoctlSetInt(fd, unix.TCXONC, unix.TCOOFF) // TCOON alone undoes no ^S
+		_ = unix.IoctlSetInt(fd, unix.TCXONC, unix.TCOON)
+	})
+}
+
+// opening is a first open that waits for the session.
+type opening struct{ done bool }
+
+// openFor opens the port for a program: the answer to its call. Flags are those of open(2).
+func (p *port) openFor(c *call, flags int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.ended:
+		c.fail(unix.ENOENT) // as of an adapter that was pulled out
+		return
+	case p.open && p.term.NobodyHas():
+		p.closeNow()
+	case !p.open && p.queue.Len() > ordered.Limit:
+		// What earlier programs wrote has nowhere to go: an open waits, as that of a UART which still sends.
+		p.later(c, restarts, func() bool { return p.ended || p.open || p.queue.Len() <= ordered.Limit }, func(errno unix.Errno) {
+			if errno != 0 {
+				c.fail(errno)
+				return
+			}
+			p.openFor(c, flags)
+		})
+		return
+	}
+	if p.exclusive && !privileged(c.n.TID) {
+		c.fail(unix.EBUSY)
+		return
+	}
+	fd, err := p.term.OpenSlave(flags & (unix.O_ACCMODE | unix.O_NONBLOCK | unix.O_SYNC | unix.O_DSYNC))
+	if err != nil {
+		c.fail(errnoOf(err))
+		return
+	}
+	if !p.open {
+		p.opening = &opening{}
+		p.openNow(p.readier())
+	}
+	waits := p.opening
+	carrier := flags&unix.O_NONBLOCK != 0
+	ready := func() bool {
+		return p.ended || (waits == nil || waits.done) &&
+			(carrier || p.termios.Cflag&unix.CLOCAL != 0 || p.modem&uart.DCD != 0)
+	}
+	give := func(errno unix.Errno) {
+		if errno == 0 {
+			if err := c.inject(fd, flags&unix.O_CLOEXEC != 0); err != nil {
+				errno = errnoOf(err)
+			}
+		}
+		_ = unix.Close(fd) // first: a program that gets no descriptor has not opened
+		if errno != 0 {
+			c.fail(errno)
+		}
+	}
+	p.later(c, restarts, ready, give)
+}
+
+// readier returns what the session calls when it stands, and lets the open go on without it after OpenWait; the lock is
+// held.
+func (p *port) readier() func(error) {
+	o := p.opening
+	ready := func(error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		o.done = true
+		if p.opening == o {
+			p.opening = nil
+		}
+		p.wakeUp()
+	}
+	if p.config.OpenWait <= 0 {
+		o.done, p.opening = true, nil
+		return func(error) {}
+	}
+	timer := time.AfterFunc(p.config.OpenWait, func() { ready(nil) })
+	return func(err error) {
+		timer.Stop()
+		ready(err)
+	}
+}
+
+// watcher notices what no call tells: the last close while nobody calls Next, and opens by others.
+type watcher struct {
+	set     *os.File // an epoll set, itself in Go's netpoller: no thread waits for it
+	inotify int
+	ended   chan struct{}
+}
+
+// watch starts the watcher's goroutine, which ends by unwatch.
+func (p *port) watch() error {
+	w := &p.watcher
+	var err error
+	if w.inotify, err = unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC); err != nil {
+		return fmt.Errorf("inotify: %w (raise fs.inotify.max_user_instances)", err)
+	}
+	if _, err = unix.InotifyAddWatch(w.inotify, p.term.Name(), unix.IN_OPEN); err != nil {
+		_ = unix.Close(w.inotify)
+		return fmt.Errorf("inotify on %s: %w (raise fs.inotify.max_user_watches)", p.term.Name(), err)
+	}
+	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		err = unix.SetNonblock(set, true)
+		w.set = os.NewFile(uintptr(set), "watcher of a pty")
+	}
+	var raw syscall.RawConn
+	if err == nil {
+		raw, err = w.set.SyscallConn()
+	}
+	if err == nil {
+		err = unix.EpollCtl(set, unix.EPOLL_CTL_ADD, w.inotify, &unix.EpollEvent{Events: unix.EPOLLIN})
+	}
+	if err == nil { // no event is asked for: a hangup is always told, and only once
+		err = unix.EpollCtl(set, unix.EPOLL_CTL_ADD, p.term.Master(), &unix.EpollEvent{Events: unix.EPOLLET})
+	}
+	if err != nil {
+		_ = unix.Close(w.inotify)
+		if w.set != nil {
+			_ = w.set.Close()
+		}
+		return fmt.Errorf("epoll: %w", err)
+	}
+	w.ended = make(chan struct{})
+	go func() {
+		defer close(w.ended)
+		for raw.Read(func(uintptr) bool { return p.notice(set) }) == nil {
+		}
+	}()
+	return nil
+}
+
+func (p *port) unwatch() {
+	_ = p.watcher.set.Close()
+	<-p.watcher.ended
+	_ = unix.Close(p.watcher.inotify)
+}
+
+// notice deals with what the set tells, and reports whether there was something.
+func (p *port) notice(set int) bool {
+	var events [2]unix.EpollEvent
+	if n, _ := unix.EpollWait(set, events[:], 0); n <= 0 {
+		return false
+	}
+	var buf [1024]byte
+	opened, _ := unix.Read(p.watcher.inotify, buf[:])
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return true
+	}
+	nobody := p.term.NobodyHas()
+	if !p.open && opened > 0 && (!nobody || p.hasBytes()) {
+		p.openNow(func(error) {})
+	}
+	if p.open && nobody {
+		p.closeNow()
+	}
+	return true
+}
+
+// hasBytes reports whether bytes of a program wait in the pty.
+func (p *port) hasBytes() bool {
+	n, err := unix.IoctlGetInt(p.term.Master(), unix.TIOCINQ)
+	return err == nil && n > 0
+}

@@ -1,0 +1,340 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost"
+	"telnetcpc/ptyhost/devpath"
+	"telnetcpc/ptyhost/ordered"
+)
+
+const (
+	// readSize is what a pty's master gives in one read at most; readMore is how much one must give for another to follow.
+	readSize = 4096
+	readMore = readSize / 2
+	// drainMost bounds what one call takes out of the pty: more cannot have been in it before the call (22,048 measured).
+	drainMost = 32 << 10
+	// queueMost is how many bytes may wait in the queue for a call to put what is in the pty behind them. Beyond it the
+	// change is told before the bytes that are still in the pty: memory ends somewhere, and a call is never held.
+	queueMost = 256 << 10
+)
+
+// port is one pty and everything that a UART has and a pty has not. The ways of a byte are those of package ptyhost; what
+// a program's call changes is put into the queue behind the bytes that the program wrote before, which are taken out of the
+// pty for it: the program stands still in its call, so the order is exact.
+type port struct {
+	host   *Host
+	term   *ptyhost.Terminal
+	claim  *devpath.Claim
+	config uart.PortConfig
+	log    *slog.Logger
+	id     fileID // of the slave
+
+	found   found // what the last look found; only Next's
+	lending [3 * readSize]byte
+	given   given // the Write under way; only Write's
+
+	closing  sync.Once
+	closeErr error
+	watcher  watcher
+
+	mu    sync.Mutex // over all below; held over system calls that do not wait
+	queue ordered.Queue
+	lent  int // bytes that Next has returned and that have not come back
+	ended bool
+
+	open    bool // somebody has the slave open
+	opening *opening
+	period  uint64 // closes so far
+	purges  uint64 // of what was received
+	overrun bool   // that the order was given up for want of room was said
+
+	termios   unix.Termios
+	told      line
+	dtr, rts  bool
+	breaking  bool
+	exclusive bool
+	divisor   int32 // TIOCSSERIAL: custom_divisor
+	flags     int32 // and flags
+	modem     uart.ModemState
+	counts    counts
+
+	errorNext uart.LineState // belongs to the next byte written
+	pending   []byte         // bytes for the program that go before the next ones
+	cooked    [512]byte
+
+	wake     chan struct{} // closed when something has changed that a call may wait for
+	sleepers int           // calls that wait
+	again    time.Duration // what ready asks later for
+
+	saidSpeed, saidFlow bool
+}
+
+// line is what Next has told of the line.
+type line struct {
+	coding uart.Coding
+	flow   uart.Flow
+}
+
+type found struct {
+	data  []byte
+	event uart.Event
+}
+
+// given is one Write under way.
+type given struct {
+	p              []byte
+	n              int
+	begun          bool
+	period, purges uint64
+}
+
+var _ uart.Port = (*port)(nil)
+
+// newPort makes a port; its path is taken, and leads nowhere yet.
+func newPort(h *Host, claim *devpath.Claim, who devpath.Access, config uart.PortConfig) (*port, error) {
+	p := &port{
+		host: h, claim: claim, config: config, log: config.Log, wake: make(chan struct{}),
+		told: line{uart.DefaultCoding(), uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}},
+	}
+	if p.log == nil {
+		p.log = slog.Default()
+	}
+	if p.config.Urgent == nil {
+		p.config.Urgent = func(uart.Event) {}
+	}
+	if p.config.Unsent == nil {
+		p.config.Unsent = func() time.Duration { return 0 }
+	}
+	var err error
+	if p.term, err = ptyhost.NewTerminal(who, p.look, p.give); err != nil {
+		return nil, err
+	}
+	err = p.begin()
+	if err != nil {
+		p.term.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// begin takes what it needs to know of the pty, and watches it.
+func (p *port) begin() error {
+	var st unix.Stat_t
+	if err := unix.Stat(p.term.Name(), &st); err != nil {
+		return fmt.Errorf("%s: %w", p.term.Name(), err)
+	}
+	p.id = idOf(&st)
+	t, err := unix.IoctlGetTermios(p.term.Master(), unix.TCGETS2)
+	if err != nil {
+		return fmt.Errorf("termios of %s: %w", p.term.Name(), err)
+	}
+	p.termios = firstTermios(t.Cc)
+	return p.watch()
+}
+
+// Name implements uart.Port: the pty's slave.
+func (p *port) Name() string { return p.term.Name() }
+
+// Fidelity implements uart.Port. It is that of the programs that were started here.
+func (p *port) Fidelity() uart.Fidelity { return carried }
+
+// Retire implements uart.Port. Paths that were asked for by --as are gone too.
+func (p *port) Retire() error {
+	p.host.retire(p)
+	return p.claim.Release()
+}
+
+// Close implements uart.Port. The programs' reads return end of file, writes and waiting calls EIO, as on a USB adapter that
+// was pulled out. It must not be called from Urgent.
+func (p *port) Close() error {
+	p.closing.Do(func() {
+		p.host.forget(p)
+		p.closeErr = p.claim.Release()
+		p.mu.Lock()
+		p.ended = true
+		p.wakeUp()
+		p.mu.Unlock()
+		p.unwatch()
+		p.term.Close()
+	})
+	return p.closeErr
+}
+
+// wakeUp lets every call that waits look again; the lock is held.
+func (p *port) wakeUp() {
+	if p.sleepers > 0 {
+		close(p.wake)
+		p.wake = make(chan struct{})
+	}
+}
+
+// Next implements uart.Port.
+func (p *port) Next() ([]byte, uart.Event, error) {
+	for {
+		err := p.term.Read()
+		switch {
+		case err == nil:
+			return p.found.data, p.found.event, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			p.term.UnpokeReader() // whoever poked has filled the queue before
+		case p.isEnded():
+			return nil, uart.Event{}, uart.ErrClosed
+		default:
+			return nil, uart.Event{}, fmt.Errorf("port %s: read the pty: %w", p.claim.Path(), err)
+		}
+	}
+}
+
+func (p *port) busy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open && p.term.NobodyHas() {
+		p.closeNow()
+	}
+	return !p.ended && (p.open || p.lent > 0 || !p.queue.Empty())
+}
+
+func (p *port) isEnded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
+}
+
+// look puts the next thing that the programs did into p.found and reports whether there was one. It never waits. What is in
+// the queue comes before what is still in the pty.
+func (p *port) look() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lent > 0 {
+		p.lent = 0
+		p.wakeUp()
+	}
+	if p.ended {
+		return false
+	}
+	for {
+		if e, ok := p.queue.Event(); ok {
+			p.found = found{event: e}
+			return true
+		}
+		n := p.queue.Take(p.lending[:])
+		if n == 0 && p.open {
+			n = p.readBytes()
+		}
+		if n > 0 {
+			p.lent = n
+			p.found = found{data: p.lending[:n]}
+			return true
+		}
+		if p.queue.Empty() { // else the last close was seen
+			return false
+		}
+	}
+}
+
+// readBytes reads the pty into the buffer that Next lends, more than once where much comes; the lock is held.
+func (p *port) readBytes() (n int) {
+	for {
+		m, gone := readMaster(p.term.Master(), p.lending[n:])
+		n += m
+		p.counts.tx += int32(m)
+		if gone && n == 0 {
+			p.closeNow()
+			return 0
+		}
+		if m < readMore || len(p.lending)-n < readSize {
+			return n
+		}
+	}
+}
+
+// takeIn moves what is in the pty into the queue; the lock is held.
+func (p *port) takeIn() {
+	if p.queue.Len() > queueMost {
+		if !p.overrun {
+			p.overrun = true
+			p.log.Warn("changes of settings overtake bytes: too many of them wait for the remote", "device", p.Name())
+		}
+		return
+	}
+	p.takeAll()
+}
+
+// takeAll is takeIn whatever waits already.
+func (p *port) takeAll() {
+	var buf [readSize]byte
+	taken := 0
+	for taken < drainMost {
+		n, _ := readMaster(p.term.Master(), buf[:])
+		if n == 0 {
+			break
+		}
+		p.queue.Push(buf[:n])
+		p.counts.tx += int32(n)
+		taken += n
+	}
+	if taken > 0 {
+		p.term.PokeReader()
+	}
+}
+
+// add puts an event behind what the programs have done until now; the lock is held.
+func (p *port) add(e uart.Event) {
+	p.takeIn()
+	p.queue.Add(e)
+	p.term.PokeReader()
+}
+
+// readMaster returns how many bytes it has read; gone: there are none, and nobody has the slave open. It does not tell the
+// scheduler of the call, as package ptyhost does not: the descriptor never waits.
+func readMaster(fd int, b []byte) (n int, gone bool) {
+	for len(b) > 0 {
+		got, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		switch errno {
+		case 0:
+			return int(got), false
+		case syscall.EINTR:
+		default:
+			return 0, errno == syscall.EIO
+		}
+	}
+	return 0, false
+}
+
+// writeMaster returns how many bytes it has written; 0: there is no room.
+func writeMaster(fd int, b []byte) int {
+	for len(b) > 0 {
+		n, _, errno := syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		switch errno {
+		case 0:
+			return int(n)
+		case syscall.EINTR:
+		default:
+			return 0
+		}
+	}
+	return 0
+}
+
+// absolute is the path of a port, as everybody sees it.
+func absolute(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil || path == "" {
+		return "", errors.New("no path (say where the application finds the port, as in /dev/ttyV0)")
+	}
+	return abs, nil
+}

@@ -1,0 +1,84 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"fmt"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// children starts this package's processes and takes their ends.
+type children struct {
+	mu      sync.Mutex // over all below, and over "start, then note": no end is taken before its process is known
+	adopted bool       // the end of every child of this process is taken here
+	reaping bool
+	ends    map[int]chan unix.WaitStatus
+}
+
+// start starts a process of this binary. What it returns gets its end, once.
+func (c *children) start(argv []string, attr *syscall.ProcAttr) (pid int, end <-chan unix.WaitStatus, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pid, err = syscall.ForkExec("/proc/self/exe", argv, attr)
+	if err != nil {
+		return 0, nil, err
+	}
+	ended := make(chan unix.WaitStatus, 1)
+	if c.adopted {
+		if !c.reaping {
+			c.reaping = true
+			go c.reap()
+		}
+		c.ends[pid] = ended
+		return pid, ended, nil
+	}
+	go func() { ended <- waitFor(pid) }() // ends with the process
+	return pid, ended, nil
+}
+
+// adopt makes this process the parent of all that programs leave behind, and takes the end of every child from now on. Only
+// of its descendants may a process read the memory where Yama is set so (ptrace_scope 1).
+func (c *children) adopt() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become the parent of orphans: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.adopted, c.ends = true, map[int]chan unix.WaitStatus{}
+	return nil
+}
+
+// reap takes the ends of children as long as there are some. It is started by start, and ends when none is left.
+func (c *children) reap() {
+	for {
+		var ws unix.WaitStatus
+		pid, err := unix.Wait4(-1, &ws, 0, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil { // ECHILD: none is left
+			c.mu.Lock()
+			c.reaping = false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Lock()
+		ended := c.ends[pid]
+		delete(c.ends, pid)
+		c.mu.Unlock()
+		if ended != nil {
+			ended <- ws
+		}
+	}
+}
+
+func waitFor(pid int) (ws unix.WaitStatus) {
+	for {
+		if _, err := unix.Wait4(pid, &ws, 0, nil); err != unix.EINTR {
+			return ws
+		}
+	}
+}

@@ -1,0 +1,89 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// forwarded are the signals that are passed on to the program.
+var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
+
+// Forward passes the signals that this process gets on to the program, until stop is called; each once: what a terminal or
+// kill(1) has sent to the whole process group the program has got itself. From here on they do not end this process. got
+// is told of each, after it was passed on; it may be nil.
+func (p *Program) Forward(got func(os.Signal)) (stop func()) {
+	signals := make(chan os.Signal, 16)
+	for _, s := range forwarded {
+		if !signal.Ignored(s) { // nohup: the program ignores it as well
+			signal.Notify(signals, s)
+		}
+	}
+	group := make(chan syscall.Signal, 64)
+	go func() { // ends with the guard, or when it is released
+		for {
+			at, _, _, ok := hear(int(p.guard.socket.Fd()))
+			if !ok {
+				return
+			}
+			select {
+			case group <- syscall.Signal(at):
+			default:
+			}
+		}
+	}()
+	done := make(chan struct{})
+	go func() { // ends by stop
+		for {
+			select {
+			case s := <-signals:
+				number := s.(syscall.Signal)
+				if !toGroup(number, group) {
+					p.signal(number)
+				}
+				if got != nil {
+					got(s)
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// signal sends a signal to the program, if it has not ended.
+func (p *Program) signal(number syscall.Signal) {
+	select {
+	case <-p.exit: // its number may be another's
+	default:
+		_ = unix.Kill(p.pid, number)
+	}
+}
+
+// groupPatience is how long the guard may take to say that it got a signal too.
+const groupPatience = 100 * time.Millisecond
+
+// toGroup reports whether the guard has got the signal too.
+func toGroup(number syscall.Signal, group <-chan syscall.Signal) bool {
+	patience := time.NewTimer(groupPatience)
+	defer patience.Stop()
+	for {
+		select {
+		case g := <-group:
+			if g == number {
+				return true
+			}
+		case <-patience.C:
+			return false
+		}
+	}
+}

@@ -1,0 +1,242 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exit statuses of a program that could not be started, as env(1) has them.
+const (
+	StatusFailed    = 125 // what starts it has failed
+	StatusNoExec    = 126 // it is there and cannot be executed
+	StatusNotFound  = 127
+	statusSignalled = 128 // plus the signal's number
+)
+
+// StartError says that a program could not be started: one line, with the way out.
+type StartError struct {
+	Status int
+	Err    error
+}
+
+func (e *StartError) Error() string { return e.Err.Error() }
+func (e *StartError) Unwrap() error { return e.Err }
+
+// Program is a program that runs with the host's port, and all programs that it starts.
+type Program struct {
+	pid  int
+	host *Host
+
+	exit   chan struct{} // closed when it has ended
+	status int
+
+	over  chan struct{} // closed when no program has the filter any more, or Close was called
+	stop  *os.File      // closed by Close
+	stopR int
+	guard *guardian
+	close sync.Once
+}
+
+// Start starts a program: argv[0] is looked for as execvp(3) does it. It has this process's standard streams, its other
+// inherited descriptors, its directory and its process group; env is its environment. The error is a *StartError.
+func (h *Host) Start(argv, env []string) (*Program, error) {
+	if len(argv) == 0 {
+		return nil, &StartError{StatusFailed, errors.New("no program (want one behind --)")}
+	}
+	path, err := lookUp(argv[0])
+	if err != nil {
+		return nil, err
+	}
+	p := &Program{host: h, exit: make(chan struct{}), over: make(chan struct{})}
+	if err := p.start(path, argv, env); err != nil {
+		p.Close()
+		var start *StartError
+		if !errors.As(err, &start) {
+			err = &StartError{StatusFailed, err}
+		}
+		return nil, err
+	}
+	return p, nil
+}
+
+// lookUp finds the program.
+func lookUp(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	switch {
+	case err == nil, errors.Is(err, exec.ErrDot):
+		return path, nil
+	case errors.Is(err, fs.ErrPermission):
+		return "", &StartError{StatusNoExec, fmt.Errorf("%s: %w", name, fs.ErrPermission)}
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		return "", &StartError{StatusNotFound, fmt.Errorf("%s: no such program", name)}
+	}
+	var named *exec.Error
+	if errors.As(err, &named) {
+		err = named.Err
+	}
+	return "", &StartError{StatusNoExec, fmt.Errorf("%s: %w", name, err)}
+}
+
+// start starts the stage, takes the listener from it, and lets it become the program.
+func (p *Program) start(path string, argv, env []string) error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socketpair: %w", err)
+	}
+	defer unix.Close(fds[0])
+	paths := ""
+	if len(p.host.as) > 0 {
+		paths = "paths"
+	}
+	files, socket := inherited(fds[1])
+	args := append([]string{stageName, strconv.Itoa(socket), paths, path}, argv...)
+	pid, end, err := p.host.children.start(args, &syscall.ProcAttr{Env: env, Files: files})
+	_ = unix.Close(fds[1])
+	if err != nil {
+		return fmt.Errorf("start a stage: %w", err)
+	}
+	p.pid = pid
+	go p.wait(end)
+	at, errno, fd, ok := hear(fds[0])
+	switch {
+	case !ok:
+		return errors.New("the stage has ended (was it killed?)")
+	case at != stepListening:
+		return explainStage(at, errno)
+	case fd < 0:
+		return errors.New("the listener did not come (too many open files?)")
+	}
+	l := newListener(fd)
+	l.killable = errno != 0
+	if err := p.listen(l); err != nil {
+		_ = unix.Close(fd)
+		return err
+	}
+	if _, err := unix.Write(fds[0], []byte{1}); err != nil {
+		return fmt.Errorf("the stage: %w", err)
+	}
+	if at, errno, _, ok := hear(fds[0]); ok && at == stepExec {
+		return &StartError{StatusNoExec, fmt.Errorf("%s: %w", argv[0], errno)}
+	}
+	return nil
+}
+
+// listen starts the goroutine that answers the program's calls. It ends when no program is left, or by Close.
+func (p *Program) listen(l *listener) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("pipe: %w", err)
+	}
+	p.stop = w
+	if p.guard, err = p.host.startGuard(l.fd); err != nil {
+		_ = r.Close()
+		return err
+	}
+	go func() {
+		defer close(p.over)
+		defer r.Close()
+		defer unix.Close(l.fd)
+		if err := p.host.serve(l, int(r.Fd())); err != nil && !errors.Is(err, errOver) && !errors.Is(err, unix.ECANCELED) {
+			p.host.log.Error("the programs' calls are not answered any more", "err", err)
+		}
+	}()
+	return nil
+}
+
+// inherited lists the descriptors that a program gets: those that this process has got, at their places, and socket behind
+// them.
+func inherited(socket int) (files []uintptr, at int) {
+	open := map[int]bool{}
+	names, _ := os.ReadDir("/proc/self/fd")
+	last := 2
+	for _, name := range names {
+		fd, err := strconv.Atoi(name.Name())
+		if err != nil {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			open[fd] = true
+			last = max(last, fd)
+		}
+	}
+	for fd := 0; fd <= last; fd++ {
+		if open[fd] {
+			files = append(files, uintptr(fd))
+		} else {
+			files = append(files, ^uintptr(0)) // closed
+		}
+	}
+	return append(files, uintptr(socket)), last + 1
+}
+
+// wait takes the program's end. It is started by start.
+func (p *Program) wait(end <-chan unix.WaitStatus) {
+	ws := <-end
+	p.status = ws.ExitStatus()
+	if ws.Signaled() {
+		p.status = statusSignalled + int(ws.Signal())
+	}
+	close(p.exit)
+}
+
+// Ended is closed when the program itself has ended; others that it has started may go on.
+func (p *Program) Ended() <-chan struct{} { return p.exit }
+
+// Status is the program's exit status once it has ended; 128 and the signal's number where a signal has ended it.
+func (p *Program) Status() int {
+	<-p.exit
+	return p.status
+}
+
+// Left is closed when the program has ended and all that it has started too.
+func (p *Program) Left() <-chan struct{} { return p.over }
+
+// Close stops answering: programs that are left go on with an ordinary system. Idempotent.
+func (p *Program) Close() {
+	p.close.Do(func() {
+		if p.stop == nil {
+			return
+		}
+		_ = p.stop.Close()
+		<-p.over
+		p.guard.release()
+	})
+}
+
+// explainStage says why the stage could not set the filter.
+func explainStage(at step, errno syscall.Errno) error {
+	switch {
+	case at == stepPrivileges:
+		return fmt.Errorf("no_new_privs: %w (Linux 5.9 or newer is needed)", errno)
+	case errno == unix.EBUSY:
+		return errors.New("another program already listens to these processes' system calls: a container manager such as LXD, or another telnetcpc run (run it outside; or telnetcpc attach)")
+	case errno == unix.EINVAL:
+		return errors.New("this kernel has no seccomp user notification (Linux 5.9 or newer is needed; or telnetcpc attach)")
+	case errno == unix.EPERM, errno == unix.EACCES, errno == unix.ENOSYS:
+		return fmt.Errorf("seccomp is forbidden here: %w (a container's profile? allow seccomp in it, or use telnetcpc attach)", errno)
+	}
+	return fmt.Errorf("seccomp: %w (or use telnetcpc attach)", errno)
+}
+
+// Environment is the environment of this process with the port's path in it.
+func Environment(path string) []string {
+	const name = "TELNETCPC_PORT="
+	env := []string{name + path}
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, name) {
+			env = append(env, e)
+		}
+	}
+	return env
+}

@@ -1,0 +1,129 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// lookAtCaller is how often a waiting call is looked at for signals that want to interrupt it: under
+	// WAIT_KILLABLE_RECV the kernel keeps them from it. Without that, for whether it is still there.
+	lookAtCaller = 20 * time.Millisecond
+	// errnoRestart is ERESTARTSYS: the kernel begins the call anew behind the signal's handler, or makes EINTR of it, as
+	// the program has asked for by SA_RESTART.
+	errnoRestart = unix.Errno(512)
+)
+
+// ending says how a call that waits ends where a signal interrupts it, as the kernel's own does.
+type ending bool
+
+const (
+	restarts    ending = true  // ERESTARTSYS
+	interrupted ending = false // EINTR
+)
+
+// later answers a call when ready is true: then it calls do with 0. The port's lock is held for ready, and by the caller of
+// later; it is held for do only where ready is true at once. Where a signal wants to interrupt the call, do gets what to
+// answer; where the program does not wait any more, that too: answering then does nothing. ready is asked again whenever the
+// port has changed, and after the pause that it may have asked for by p.again.
+//
+// The goroutine that waits is started here, and ends with the call, or with the port.
+func (p *port) later(c *call, end ending, ready func() bool, do func(unix.Errno)) {
+	if p.again = 0; ready() {
+		do(0)
+		return
+	}
+	p.sleepers++
+	wake, again := p.wake, p.again
+	gone := c.waits()
+	go func() {
+		defer c.waitsNoMore(gone)
+		errno := unix.Errno(0)
+		look := time.NewTicker(lookAtCaller)
+		defer look.Stop()
+		for done := false; !done; {
+			timer := time.NewTimer(pauseOf(again))
+			select {
+			case <-wake:
+			case <-timer.C:
+			case <-gone:
+				errno, done = unix.EINTR, true
+			case <-look.C:
+				if errno = c.disturbed(end); errno != 0 {
+					done = true
+				}
+			}
+			timer.Stop()
+			p.mu.Lock()
+			if p.again = 0; !done {
+				done = ready()
+			}
+			wake, again = p.wake, p.again
+			if done {
+				p.sleepers--
+			}
+			p.mu.Unlock()
+		}
+		do(errno)
+	}()
+}
+
+// pauseOf is the pause that ready has asked for; 0: none.
+func pauseOf(again time.Duration) time.Duration {
+	if again <= 0 {
+		return time.Hour
+	}
+	return again
+}
+
+// disturbed reports how a call that waits is to end before its time; 0: it goes on.
+func (c *call) disturbed(end ending) unix.Errno {
+	if !c.l.valid(c.n.ID) {
+		return unix.EINTR
+	}
+	if !c.l.killable {
+		return 0 // the kernel interrupts it itself
+	}
+	s := statusOf(c.n.TID)
+	own := s.number("SigPnd:", 16) &^ s.number("SigBlk:", 16)
+	shared := s.number("ShdPnd:", 16) &^ s.number("SigBlk:", 16)
+	alone := s.number("Threads:", 10) == 1
+	switch {
+	case own == 0 && shared == 0:
+		return 0
+	case end == restarts && (own != 0 || alone):
+		return errnoRestart
+	}
+	// Signals of the process may be another thread's: then EINTR is said too much, which programs have to bear.
+	return unix.EINTR
+}
+
+// status is /proc/PID/status.
+type status []byte
+
+func statusOf(tid uint32) status {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	return text
+}
+
+func (s status) number(name string, base int) uint64 {
+	for line := range bytes.Lines(s) {
+		if value, ok := bytes.CutPrefix(line, []byte(name)); ok {
+			n, _ := strconv.ParseUint(string(bytes.TrimSpace(value)), base, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// privileged reports whether a program may open what another has for itself: CAP_SYS_ADMIN.
+func privileged(tid uint32) bool {
+	return statusOf(tid).number("CapEff:", 16)&(1<<unix.CAP_SYS_ADMIN) != 0
+}
