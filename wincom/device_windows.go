@@ -1,0 +1,215 @@
+package wincom
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/windows"
+)
+
+// handle is a Device on Windows: one overlapped handle, and an event for each kind of request. An os.File would not do:
+// for a character device it makes reads and writes wait for each other.
+type handle struct {
+	h       windows.Handle
+	ended   windows.Handle // event: Close was called
+	stopped windows.Handle // event: StopWrites holds
+
+	read, write, ioctl request
+
+	closed atomic.Bool
+	calls  sync.RWMutex // read-held by every call that uses the handles; Close takes them away
+	closes sync.Once
+}
+
+// request is what one kind of overlapped request needs. Its address stays, as Windows writes into it.
+type request struct {
+	mu         sync.Mutex // one at a time
+	overlapped windows.Overlapped
+	event      windows.Handle
+}
+
+var _ Device = (*handle)(nil)
+
+// openDevice opens a serial port by its name: COM9, CNCB0.
+func openDevice(name string) (Device, error) {
+	path, err := windows.UTF16PtrFromString(`\\.\` + name)
+	if err != nil {
+		return nil, err
+	}
+	d := &handle{}
+	d.h, err = windows.CreateFile(path, windows.GENERIC_READ|windows.GENERIC_WRITE, 0, nil, windows.OPEN_EXISTING,
+		windows.FILE_FLAG_OVERLAPPED, 0)
+	switch {
+	case errors.Is(err, windows.ERROR_ACCESS_DENIED), errors.Is(err, windows.ERROR_SHARING_VIOLATION):
+		return nil, ErrBusy
+	case errors.Is(err, windows.ERROR_FILE_NOT_FOUND), errors.Is(err, windows.ERROR_PATH_NOT_FOUND):
+		return nil, ErrNoDevice
+	case err != nil:
+		return nil, err
+	}
+	for _, event := range []*windows.Handle{&d.ended, &d.stopped, &d.read.event, &d.write.event, &d.ioctl.event} {
+		const manualReset, signalled = 1, 0
+		if *event, err = windows.CreateEvent(nil, manualReset, signalled, nil); err != nil {
+			d.release()
+			return nil, fmt.Errorf("create an event: %w", err)
+		}
+	}
+	return d, nil
+}
+
+// release closes what is open.
+func (d *handle) release() {
+	for _, h := range []windows.Handle{d.h, d.ended, d.stopped, d.read.event, d.write.event, d.ioctl.event} {
+		if h != 0 {
+			_ = windows.CloseHandle(h)
+		}
+	}
+}
+
+// Close implements Device. In this order: nobody new, those who wait are woken and take their requests back, then the
+// handles go.
+func (d *handle) Close() error {
+	d.closes.Do(func() {
+		d.closed.Store(true)
+		_ = windows.SetEvent(d.ended)
+		d.calls.Lock()
+		defer d.calls.Unlock()
+		d.release()
+	})
+	return nil
+}
+
+// enter begins a call that uses the handles; leave ends it.
+func (d *handle) enter() error {
+	d.calls.RLock()
+	if d.closed.Load() {
+		d.calls.RUnlock()
+		return ErrDeviceClosed
+	}
+	return nil
+}
+
+func (d *handle) leave() { d.calls.RUnlock() }
+
+// Read implements Device.
+func (d *handle) Read(p []byte, within time.Duration) (int, error) {
+	if err := d.enter(); err != nil || len(p) == 0 {
+		return 0, err
+	}
+	defer d.leave()
+	r := &d.read
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := windows.ReadFile(d.h, p, nil, r.begin())
+	n, woken, err := d.finish(r, err, []windows.Handle{r.event, d.ended}, milliseconds(within))
+	switch {
+	case n > 0:
+		return n, nil
+	case woken && d.closed.Load():
+		return 0, ErrDeviceClosed
+	case woken, errors.Is(err, syscall.Errno(windows.WAIT_TIMEOUT)): // Wine says so of a read that the driver ended
+		return 0, nil
+	}
+	return 0, err
+}
+
+// Write implements Device.
+func (d *handle) Write(p []byte) (int, error) {
+	if err := d.enter(); err != nil || len(p) == 0 {
+		return 0, err
+	}
+	defer d.leave()
+	if state, _ := windows.WaitForSingleObject(d.stopped, 0); state == windows.WAIT_OBJECT_0 {
+		return 0, ErrStopped
+	}
+	r := &d.write
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := windows.WriteFile(d.h, p, nil, r.begin())
+	n, woken, err := d.finish(r, err, []windows.Handle{r.event, d.ended, d.stopped}, windows.INFINITE)
+	switch {
+	case n == len(p) && err == nil:
+		return n, nil
+	case woken && d.closed.Load():
+		return n, ErrDeviceClosed
+	case woken:
+		return n, ErrStopped
+	case err == nil:
+		err = fmt.Errorf("%d of %d bytes were written", n, len(p))
+	}
+	return n, err
+}
+
+// StopWrites implements Device.
+func (d *handle) StopWrites(stop bool) {
+	if d.enter() != nil {
+		return
+	}
+	defer d.leave()
+	if stop {
+		_ = windows.SetEvent(d.stopped)
+	} else {
+		_ = windows.ResetEvent(d.stopped)
+	}
+}
+
+// Ioctl implements Device.
+func (d *handle) Ioctl(code Ioctl, in, out []byte) (int, error) {
+	if err := d.enter(); err != nil {
+		return 0, err
+	}
+	defer d.leave()
+	r := &d.ioctl
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := windows.DeviceIoControl(d.h, uint32(code), first(in), uint32(len(in)), first(out), uint32(len(out)), nil, r.begin())
+	n, woken, err := d.finish(r, err, []windows.Handle{r.event, d.ended}, windows.INFINITE)
+	if woken && err != nil {
+		return 0, ErrDeviceClosed
+	}
+	return n, err
+}
+
+// first is where a buffer begins.
+func first(p []byte) *byte {
+	if len(p) == 0 {
+		return nil
+	}
+	return &p[0]
+}
+
+// begin makes the request ready for another use.
+func (r *request) begin() *windows.Overlapped {
+	r.overlapped = windows.Overlapped{HEvent: r.event}
+	return &r.overlapped
+}
+
+// finish waits for a request that returned err, until it is done, another of the events is signalled, or the time is over;
+// in both of these cases it takes the request back, and woken is true. What was done until then counts.
+func (d *handle) finish(r *request, err error, events []windows.Handle, within uint32) (n int, woken bool, _ error) {
+	if err != nil && !errors.Is(err, windows.ERROR_IO_PENDING) {
+		return 0, false, err
+	}
+	if err != nil {
+		state, err := windows.WaitForMultipleObjects(events, false, within)
+		if woken = err != nil || state != windows.WAIT_OBJECT_0; woken {
+			_ = windows.CancelIoEx(d.h, &r.overlapped)
+		}
+	}
+	var done uint32
+	err = windows.GetOverlappedResult(d.h, &r.overlapped, &done, true)
+	return int(done), woken, err
+}
+
+// milliseconds is a time as Windows waits it; negative: for ever.
+func milliseconds(d time.Duration) uint32 {
+	if d < 0 {
+		return windows.INFINITE
+	}
+	return uint32(min((d + time.Millisecond - 1).Milliseconds(), math.MaxUint32-1))
+}
