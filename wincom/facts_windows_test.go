@@ -73,3 +73,18 @@ func TestHolders(t *testing.T) {
 		t.Errorf("of nothing: got %v", got)
 	}
 }
+
+// What a driver's file says of itself.
+func TestDriverFile(t *testing.T) {
+	for _, tt := range []struct{ name, version, signer string }{
+		{"signed.sys", "2.2.2.0", "Nobody Whom You Know"},
+		{"unsigned.sys", "2.2.2.0", ""},
+		{"README.md", "", ""},
+		{"missing.sys", "", ""},
+	} {
+		file := filepath.Join("testdata", tt.name)
+		if version, signer := fileVersion(file), fileSigner(file); version != tt.version || signer != tt.signer {
+			t.Errorf("%s: got version %q, signer %q, want %q, %q", tt.name, version, signer, tt.version, tt.signer)
+		}
+	}
+}

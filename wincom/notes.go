@@ -159,7 +159,7 @@ func (k kernel) notes(d driver) []string {
 	if d.signer != "" {
 		about += ", signed by " + d.signer
 	} else {
-		about += ", with no signature of its own in the file"
+		about += ", its file does not say who signed it (its catalog may)"
 	}
 	notes := []string{about}
 	if k.testSigning {
@@ -168,8 +168,12 @@ func (k kernel) notes(d driver) []string {
 	if d.microsoftSigned() {
 		return notes
 	}
+	whether := "Microsoft has not signed the driver: "
+	if d.signer == "" {
+		whether = "if Microsoft has not signed the driver: "
+	}
 	if k.build >= withdraws {
-		notes = append(notes, "Microsoft has not signed the driver: since April 2026 this version of Windows takes its trust from such "+
+		notes = append(notes, whether+"since April 2026 this version of Windows takes its trust from such "+
 			"drivers, after 100 hours and 3 restarts of watching (if it stops to load: a build that Microsoft signed, an App Control policy that allows it, or test signing)")
 	}
 	if k.secureBoot {

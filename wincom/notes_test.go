@@ -36,7 +36,9 @@ func TestDriver(t *testing.T) {
 		{"test signing", kernel{build: 26200, testSigning: true}, running, "", []string{about,
 			"test signing is on: Windows loads drivers that anybody has signed (when it is needed no more: bcdedit /set testsigning off)"}},
 		{"no signature, no version, no device", kernel{build: 19045}, driver{service: serviceStopped}, "",
-			[]string{"driver, stopped, with no signature of its own in the file"}},
+			[]string{"driver, stopped, its file does not say who signed it (its catalog may)"}},
+		{"signed in its catalog alone", kernel{build: 26100}, driver{service: serviceRunning}, "", []string{
+			"driver, running, its file does not say who signed it (its catalog may)", "if" + strings.Replace(withdrawn, "Microsoft", " Microsoft", 1)}},
 		{"not installed", kernel{build: 26200, secureBoot: true}, with(running, func(d *driver) { d.service = serviceMissing }),
 			"not installed (it is at example.org)", nil},
 		{"Code 52, Secure Boot", kernel{secureBoot: true}, refused,
@@ -138,7 +140,7 @@ func TestPairNotes(t *testing.T) {
 // All that doctor says of a machine, in its order.
 func TestNotes(t *testing.T) {
 	d := driver{service: serviceRunning, version: "3.0.0.0"}
-	const about = "driver 3.0.0.0, running, with no signature of its own in the file"
+	const about = "driver 3.0.0.0, running, its file does not say who signed it (its catalog may)"
 	const noSetupc = "setupc.exe is not found: pair add and pair remove cannot work (install com0com with its own installer)"
 	shown := pairFacts{pair: Pair{A: End{ID: "CNCA0", Name: "COM9", Parameters: ourParametersA}, B: End{ID: "CNCB0", Name: "CNCB0", Parameters: ourParametersB}},
 		inDeviceMap: true, inPortsClass: true, asInterface: true}
