@@ -1,0 +1,10 @@
+package wincom
+
+// Notes is what Host.Notes says of this machine.
+func (machine) Notes() []string {
+	f := facts{kernel: readKernel(), driver: readDriver()}
+	_, err := FindSetupc()
+	f.setupc = err == nil
+	f.pairs, f.pairsErr = readPairs()
+	return f.notes()
+}
