@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"errors"
 	"time"
 
 	"telnetcpc/bridge/uart"
@@ -20,7 +21,7 @@ const (
 // closed, so that up and a blocked down return; the far UART is given a short time; the session is closed.
 func (r *run) finish(orderly bool) {
 	if orderly {
-		if err := r.port.Retire(); err != nil {
+		if err := r.port.Retire(); err != nil && !errors.Is(err, uart.ErrNotCarried) {
 			r.log.Warn("the port's path could not be removed", "path", r.cfg.Path, "err", err)
 		}
 		r.awaitQuiet()
