@@ -23,7 +23,9 @@ func TestEndOfAPortThatStays(t *testing.T) {
 		var log strings.Builder
 		b := bridge.New(bridge.Config{
 			Name: "COM9", Path: "COM9", Remote: newFar(), Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
-			Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) { return lasting{uarttest.NewPort(c)}, nil },
+			Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
+				return lasting{uarttest.NewPort(c)}, nil
+			},
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
