@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"telnetcpc/bridge"
@@ -41,9 +42,12 @@ func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 	if p.Path == "" {
 		return nil, errors.New("port: it has no path (want one like /dev/ttyV0)")
 	}
-	path, err := filepath.Abs(p.Path)
-	if err != nil {
-		return nil, fmt.Errorf("port %q: %w", p.Path, err)
+	path := p.Path
+	if runtime.GOOS != "windows" { // where a port has no path but a name, COM9
+		var err error
+		if path, err = filepath.Abs(p.Path); err != nil {
+			return nil, fmt.Errorf("port %q: %w", p.Path, err)
+		}
 	}
 	log = log.With("port", p.Name())
 	r, err := remote.New(p.Remote, remote.Options{

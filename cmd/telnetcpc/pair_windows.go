@@ -85,3 +85,11 @@ func preparePort(ctx context.Context, p agent.Port, log *slog.Logger) error {
 	log.Info("com0com pair made; it stays until: telnetcpc pair remove "+port, "port", port, "pair", pair.Number)
 	return nil
 }
+
+// portPath is the name by which programs find the port that a user has named so: COM9, for \\.\com9 too.
+func portPath(path string) string {
+	if name, err := wincom.ParsePortName(path); err == nil {
+		return name
+	}
+	return path
+}

@@ -56,7 +56,7 @@ func tlsOf(c *cli.Context) remote.TLS {
 // portOf reads a port's flags, all but --host. Every error is wrong use, and names its flag.
 func portOf(c *cli.Context, path, url string) (agent.Port, error) {
 	p := agent.Port{
-		Path: path, Owner: c.String("owner"), Group: c.String("group"), TLS: tlsOf(c),
+		Path: portPath(path), Owner: c.String("owner"), Group: c.String("group"), TLS: tlsOf(c),
 	}
 	for _, f := range []func(*cli.Context, *agent.Port) error{readPolicy, readPinned, readMode, readTimes, readQuirks} {
 		if err := f(c, &p); err != nil {

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"telnetcpc/wincom/wincomtest"
+)
+
+func init() { wincomtest.RunSetupc() }
+
+// telnetcpc runs a command in this process and returns what it prints.
+func telnetcpc(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var out strings.Builder
+	app := newApp()
+	app.Writer = &out
+	err := app.RunContext(t.Context(), append([]string{"telnetcpc"}, args...))
+	return out.String(), err
+}
+
+// The pair commands, and attach's own making of a pair. The stand-in for setupc.exe makes no device, so that attach ends
+// there: what it would have opened is not there.
+func TestPairCommands(t *testing.T) {
+	if os.Getenv("TELNETCPC_C0SIM") == "" {
+		t.Skip("it writes com0com's parameters (TELNETCPC_C0SIM, which only wincom/winetest sets, says that it may)")
+	}
+	const row = "COM77 (CNCA1: dcd=rout1, ri=!rout2) <-> CNCB1 "
+	fails := func(want string, wantStatus int, args ...string) {
+		t.Helper()
+		out, err := telnetcpc(t, args...)
+		if err == nil || !strings.HasPrefix(err.Error(), want) || status(err) != wantStatus || out != "" {
+			t.Errorf("%v: got %v and %q, want %s and status %d", args, err, out, want, wantStatus)
+		}
+	}
+	prints := func(want string, args ...string) {
+		t.Helper()
+		if out, err := telnetcpc(t, args...); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%v: got %v and\n%swant\n%s", args, err, out, want)
+		}
+	}
+	fails("pair add: com0com is not installed", exitFailed, "pair", "add", "COM77")
+	fails("port COM77 is not there yet: pair add: com0com is not installed", exitPort, "attach", "COM77", "127.0.0.1:1")
+	wincomtest.InstallSetupc(t)
+	prints("COM9 (CNCA0: dcd=rout1, ri=!rout2) <-> CNCB0 (HiddenMode=yes, dcd=ropen)\n", "pair", "list")
+	fails("pair remove: COM77: no com0com pair has it (telnetcpc pair list)", exitFailed, "pair", "remove", "COM77")
+	fails("pair add: the name is taken: another device", exitFailed, "pair", "add", wincomtest.TakenName)
+	prints(row, "pair", "add", "com77")
+	prints(row, "pair", "list")
+	fails("pair add: the name is taken: COM77 is an end of com0com pair", exitFailed, "pair", "add", "COM77")
+	prints("removed "+row, "pair", "remove", `\\.\COM77`)
+	fails("port COM77: ", exitPort, "attach", "COM77", "127.0.0.1:1")
+	prints(row, "pair", "list")
+	prints("removed "+row, "pair", "remove", "COM77")
+	fails(`pair add: port "COM0": want COM1 to COM4096`, exitUsage, "pair", "add", "COM0")
+	fails("pair add: got 0 arguments, want PORT (telnetcpc pair add --help)", exitUsage, "pair", "add")
+	fails("pair list: got 1 arguments, want no argument", exitUsage, "pair", "list", "COM9")
+}
