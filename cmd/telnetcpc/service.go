@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -67,6 +68,16 @@ func (s attachService) name() string { return serviceName(s.port) }
 
 // serviceName is the name of the service of a port, or of the sign of all where port is empty.
 func serviceName(port string) string { return "telnetcpc-" + port }
+
+// isOurService tells our services from others by their names.
+func isOurService(name string) bool {
+	port, ok := strings.CutPrefix(name, serviceName(""))
+	if !ok {
+		return false
+	}
+	_, err := wincom.ParsePortName(port)
+	return err == nil
+}
 
 func serviceOf(c *cli.Context, whole bool) (s attachService, err error) {
 	names := []string{"PORT"}

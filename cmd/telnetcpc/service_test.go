@@ -59,6 +59,17 @@ func TestServiceArguments(t *testing.T) {
 	}
 }
 
+func TestServiceName(t *testing.T) {
+	if got := (attachService{port: "COM9"}).name(); got != "telnetcpc-COM9" || !isOurService(got) {
+		t.Errorf("got %q, ours: %v", got, isOurService(got))
+	}
+	for _, name := range []string{"telnetcpc", "telnetcpc-", "telnetcpc-update", "telnetcpc-COM0", "Telnet", "com0com", ""} {
+		if isOurService(name) {
+			t.Errorf("%q is not ours", name)
+		}
+	}
+}
+
 // parseService reads the arguments of service install.
 func parseService(words []string) (s attachService, err error) {
 	command := subcommand("service", "install", "", append(portFlags(), &cli.BoolFlag{Name: "v"}), func(c *cli.Context) (err error) {

@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sys/windows/svc/mgr"
 
 	"telnetcpc/bridge/agent"
-	"telnetcpc/wincom"
 )
 
 // eventSource is the name of all our services in the event log.
@@ -216,15 +215,6 @@ func ourServices(m *mgr.Mgr) ([]string, error) {
 	names := slices.DeleteFunc(all, func(name string) bool { return !isOurService(name) })
 	slices.Sort(names)
 	return names, nil
-}
-
-func isOurService(name string) bool {
-	port, ok := strings.CutPrefix(name, serviceName(""))
-	if !ok {
-		return false
-	}
-	_, err := wincom.ParsePortName(port)
-	return err == nil
 }
 
 // serviceStatus prints how a service stands, or all of ours. Everybody may ask.
