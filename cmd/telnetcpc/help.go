@@ -33,7 +33,8 @@ Usage:
     telnetcpc attach [flags] PORT URL
 
 PORT is where programs will find the serial port: /dev/ttyV0, or any other path
-that does not exist yet. It is there until telnetcpc ends (Ctrl-C).
+that does not exist yet. It is there until telnetcpc ends (Ctrl-C). On Windows it
+is COM9, an end of a com0com pair, which is made when it is missing and stays.
 
 URL is the access server:
     HOST, HOST:PORT, rfc2217://HOST[:3696]    RFC 2217: bytes, settings, lines
@@ -44,7 +45,8 @@ URL is the access server:
 Flags come first:
     -v                  show every byte, and more of what happens
     --host HOST         what makes the port: auto (default), the most faithful one
-                        that works here; kernel (Linux, root), a real tty; pty
+                        that works here; kernel (Linux, root), a real tty; pty;
+                        com0com (Windows)
     --line 7E1          use this line coding whatever the application asks for;
                         parts may be left out: 7E1, 19200, "19200 7E1"
     --baud N            use this baud rate whatever the application asks for
