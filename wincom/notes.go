@@ -25,6 +25,7 @@ type facts struct {
 	kernel   kernel
 	driver   driver
 	setupc   bool // com0com's setupc.exe is there
+	elevated bool // this process may look into all others
 	pairs    []pairFacts
 	pairsErr error // why they are not known
 }
@@ -42,6 +43,10 @@ func (f facts) notes() []string {
 	}
 	for _, p := range f.pairs {
 		notes = append(notes, p.notes()...)
+	}
+	if len(f.pairs) > 0 && !f.elevated {
+		notes = append(notes, "whether services and other users' programs have a port open is not known "+
+			"(in a command prompt opened by \"Run as administrator\" it is)")
 	}
 	return notes
 }

@@ -149,7 +149,9 @@ func TestNotes(t *testing.T) {
 		want  []string
 	}{
 		{facts{driver: d, setupc: true}, []string{about, "there is no pair yet (telnetcpc pair add COM9)"}},
-		{facts{driver: d, pairs: []pairFacts{shown}}, []string{about, noSetupc, "COM9 <-> CNCB0: COM9 is in every list of ports"}},
+		{facts{driver: d, elevated: true, pairs: []pairFacts{shown}}, []string{about, noSetupc, "COM9 <-> CNCB0: COM9 is in every list of ports"}},
+		{facts{driver: d, setupc: true, pairs: []pairFacts{shown}}, []string{about, "COM9 <-> CNCB0: COM9 is in every list of ports",
+			`whether services and other users' programs have a port open is not known (in a command prompt opened by "Run as administrator" it is)`}},
 		{facts{driver: d, setupc: true, pairsErr: errors.New("registry: access is denied")}, []string{about, "the pairs are not known: registry: access is denied"}},
 	} {
 		wantLines(t, tt.facts.notes(), tt.want)

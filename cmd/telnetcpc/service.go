@@ -138,3 +138,9 @@ func flagsGiven(c *cli.Context) ([]string, error) {
 	}
 	return given, nil
 }
+
+// openToOthers reports whether a program lies outside of the directory of installed programs: whoever may write it there
+// could do everything that a service may.
+func openToOthers(program, installed string) bool {
+	return !strings.HasPrefix(strings.ToLower(program), strings.ToLower(strings.TrimSuffix(installed, `\`)+`\`))
+}

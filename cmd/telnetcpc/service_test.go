@@ -70,6 +70,21 @@ func TestServiceName(t *testing.T) {
 	}
 }
 
+func TestOpenToOthers(t *testing.T) {
+	for program, want := range map[string]bool{
+		`C:\Program Files\telnetcpc\telnetcpc.exe`: false,
+		`c:\program files\TELNETCPC\telnetcpc.exe`: false,
+		`C:\Program Files.old\telnetcpc.exe`:       true,
+		`C:\Users\me\Downloads\telnetcpc.exe`:      true,
+		`\\server\Program Files\x\telnetcpc.exe`:   true,
+		`C:\Program Files (x86)\tel\telnetcpc.exe`: true,
+	} {
+		if got := openToOthers(program, `C:\Program Files`); got != want {
+			t.Errorf("%s: got %v", program, got)
+		}
+	}
+}
+
 // parseService reads the arguments of service install.
 func parseService(words []string) (s attachService, err error) {
 	command := subcommand("service", "install", "", append(portFlags(), &cli.BoolFlag{Name: "v"}), func(c *cli.Context) (err error) {

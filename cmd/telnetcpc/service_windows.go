@@ -51,12 +51,16 @@ func installService(c *cli.Context, s attachService) error {
 	}
 	p := s.config
 	p.Host = host
-	if err := preparePort(c.Context, p, newLog(stderr(), s.verbose)); err != nil {
+	log := newLog(stderr(), s.verbose)
+	if err := preparePort(c.Context, p, log); err != nil {
 		return err
 	}
 	exe, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("service install: %w", err)
+	}
+	if dir, err := windows.KnownFolderPath(windows.FOLDERID_ProgramFiles, 0); err == nil && openToOthers(exe, dir) {
+		log.Warn("the service runs with the system's rights, and others may be able to write its program", "program", exe, "hint", "scripts/install.ps1")
 	}
 	return withManager("install", s, func(m *mgr.Mgr) error {
 		made, err := m.CreateService(s.name(), exe, mgr.Config{
