@@ -218,9 +218,12 @@ func shownPorts(class *windows.GUID, flags windows.DIGCF) []string {
 	return names
 }
 
-// deviceMap are the names in HARDWARE\DEVICEMAP\SERIALCOMM, where most programs look.
+// deviceMapKey is where drivers tell the names of their ports, by device.
+const deviceMapKey = `HARDWARE\DEVICEMAP\SERIALCOMM`
+
+// deviceMap are the names in the device map, where most programs look.
 func deviceMap() []string {
-	k, err := registry.OpenKey(registry.LOCAL_MACHINE, `HARDWARE\DEVICEMAP\SERIALCOMM`, registry.QUERY_VALUE)
+	k, err := registry.OpenKey(registry.LOCAL_MACHINE, deviceMapKey, registry.QUERY_VALUE)
 	if err != nil {
 		return nil
 	}

@@ -118,9 +118,32 @@ func Pairs() ([]Pair, error) {
 	}
 	pairs := ParsePairs(text.String())
 	for i, p := range pairs {
+		for _, e := range []*End{&p.A, &p.B} {
+			e.Name = realName(*e)
+		}
+		pairs[i] = p
 		pairs[i].Absent = deviceOf(p.A.Name) == "" && deviceOf(p.B.Name) == ""
 	}
 	return pairs, nil
+}
+
+// classNames is the PortName of an end whose name the Ports class chooses.
+const classNames = "COM#"
+
+// realName is the name of an end that programs open. Where the Ports class has chosen it, and the parameters do not say
+// which, the driver has told the device map.
+func realName(e End) string {
+	if e.Name != classNames {
+		return e.Name
+	}
+	device, number := deviceA, strings.TrimPrefix(e.ID, "CNCA")
+	if strings.HasPrefix(e.ID, "CNCB") {
+		device, number = deviceB, strings.TrimPrefix(e.ID, "CNCB")
+	}
+	if name := registryString(deviceMapKey, device+number, 0); name != "" {
+		return name
+	}
+	return e.Name
 }
 
 // readParameters reads what the registry says of one end: the strings and the numbers.

@@ -8,17 +8,61 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/windows/registry"
+
 	"telnetcpc/wincom"
 	"telnetcpc/wincom/wincomtest"
 )
 
 func init() { wincomtest.RunSetupc() }
 
-// A pair is made, read from the registry and removed through a setupc.exe that is really run.
-func TestSetupcIsRun(t *testing.T) {
+// Where the Ports class has chosen a port's name, the parameters have only COM#.
+func TestPairInPortsClass(t *testing.T) {
+	needRegistry(t)
+	set := func(key, name, value string) {
+		t.Helper()
+		k, existed, err := registry.CreateKey(registry.LOCAL_MACHINE, key, registry.ALL_ACCESS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.SetStringValue(name, value); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			err := k.DeleteValue(name)
+			if !existed {
+				err = errors.Join(err, registry.DeleteKey(k, ""))
+			}
+			if err := errors.Join(err, k.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	const parameters = `SYSTEM\CurrentControlSet\Services\com0com\Parameters\`
+	set(parameters+"CNCA5", "PortName", "COM#")
+	set(parameters+"CNCB5", "PortName", "CNCB5")
+	set(`HARDWARE\DEVICEMAP\SERIALCOMM`, `\Device\com0com15`, "COM55")
+	pairs, err := wincom.Pairs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, ok := wincom.FindPair(pairs, "COM55")
+	if !ok || p.Number != 5 || p.B.Name != "CNCB5" {
+		t.Errorf("got %+v, want the pair of COM55 among them", pairs)
+	}
+}
+
+// needRegistry skips where com0com's parameters are not this test's to write.
+func needRegistry(t *testing.T) {
+	t.Helper()
 	if os.Getenv("TELNETCPC_C0SIM") == "" {
 		t.Skip("it writes com0com's parameters (TELNETCPC_C0SIM, which only wincom/winetest sets, says that it may)")
 	}
+}
+
+// A pair is made, read from the registry and removed through a setupc.exe that is really run.
+func TestSetupcIsRun(t *testing.T) {
+	needRegistry(t)
 	if _, err := wincom.FindSetupc(); !errors.Is(err, wincom.ErrNotInstalled) {
 		t.Fatalf("without com0com: got %v, want %v", err, wincom.ErrNotInstalled)
 	}

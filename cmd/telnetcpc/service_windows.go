@@ -47,7 +47,7 @@ func installService(c *cli.Context, s attachService) error {
 	}
 	host, _, err := chooseHost(hosts(), s.host)
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	p := s.config
 	p.Host = host
