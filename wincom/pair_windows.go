@@ -50,8 +50,9 @@ func setupcPlaces() []string {
 			dirs = append(dirs, filepath.Dir(name))
 		}
 	}
-	for _, variable := range []string{"ProgramFiles", "ProgramFiles(x86)", "ProgramW6432"} {
-		if dir := os.Getenv(variable); dir != "" {
+	// Not from the environment: its variables are the user's, and setupc.exe gets an administrator's rights.
+	for _, folder := range []*windows.KNOWNFOLDERID{windows.FOLDERID_ProgramFiles, windows.FOLDERID_ProgramFilesX86, windows.FOLDERID_ProgramFilesX64} {
+		if dir, err := windows.KnownFolderPath(folder, 0); err == nil {
 			dirs = append(dirs, filepath.Join(dir, "com0com"))
 		}
 	}
