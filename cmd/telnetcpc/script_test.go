@@ -21,7 +21,9 @@ import (
 //	exits STATUS COMMAND...   runs a command that must end with this status
 //	listens ADDRESS           waits until somebody listens there
 //	appears FILE              waits until the file exists
+//	tells FILE TEXT           waits until the file has the text
 //	[free:PORT]               nobody listens on that port of 127.0.0.1
+//	[standin]                 this Windows is Wine with a stand-in for com0com's driver, as wincom/winetest makes it
 //
 // and $PORT, a TCP port that is free when the script begins.
 
@@ -42,6 +44,9 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Condition: func(condition string) (bool, error) {
+			if condition == "standin" {
+				return os.Getenv("TELNETCPC_C0SIM") != "", nil
+			}
 			port, ok := strings.CutPrefix(condition, "free:")
 			if !ok {
 				return false, fmt.Errorf("unknown condition %q", condition)
@@ -53,7 +58,7 @@ func TestScripts(t *testing.T) {
 			return true, l.Close()
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "listens": listens, "appears": appears,
+			"exits": exits, "listens": listens, "appears": appears, "tells": tells,
 		},
 	})
 }
@@ -119,6 +124,19 @@ func appears(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	soon(ts, "there", func() error {
 		_, err := os.Stat(ts.MkAbs(args[0]))
+		return err
+	})
+}
+
+func tells(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: tells FILE TEXT")
+	}
+	soon(ts, "there: "+args[1], func() error {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && !strings.Contains(string(text), args[1]) {
+			err = fmt.Errorf("%s has only\n%s", args[0], text)
+		}
 		return err
 	})
 }
