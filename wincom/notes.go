@@ -139,7 +139,7 @@ func codeWayOut(code uint32) string {
 	case codeDisabled:
 		return "it is disabled: enable it in Device Manager"
 	case codeNoDriver:
-		return "its driver is not installed: install com0com anew"
+		return "its driver is not installed: install it anew"
 	case codeLoad:
 		return "its driver is missing or damaged: install it anew"
 	case codeBlocked:

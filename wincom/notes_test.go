@@ -59,7 +59,7 @@ func TestDriver(t *testing.T) {
 		{"disabled", kernel{}, troubled(codeDisabled),
 			`the device ROOT\COM0COM\0000 is not started by Windows: Code 22 (it is disabled: enable it in Device Manager)`, nil},
 		{"no driver", kernel{}, troubled(codeNoDriver),
-			`the device ROOT\COM0COM\0000 is not started by Windows: Code 28 (its driver is not installed: install com0com anew)`, nil},
+			`the device ROOT\COM0COM\0000 is not started by Windows: Code 28 (its driver is not installed: install it anew)`, nil},
 		{"damaged", kernel{}, troubled(codeLoad),
 			`the device ROOT\COM0COM\0000 is not started by Windows: Code 39 (its driver is missing or damaged: install it anew)`, nil},
 		{"blocked", kernel{}, troubled(codeBlocked),
