@@ -32,13 +32,12 @@ type bench struct {
 	port  uart.Port
 	lines bool // the test is about control lines
 
-	opened []Program // closed when the test ends
-
 	busy atomic.Bool  // Unsent says that the far UART is not empty
 	asks atomic.Int64 // how often Unsent was asked
 
-	mu     sync.Mutex // over urgent
+	mu     sync.Mutex // over what follows
 	urgent []uart.Event
+	opened []Program // closed when the test ends
 }
 
 // answer is one answer of Next, its bytes copied.
@@ -57,7 +56,12 @@ func (b *bench) start() {
 		b.Fatalf("open a port: %v", err)
 	}
 	b.port = port
-	over := time.AfterFunc(patience, func() { _ = port.Close() })
+	over := time.AfterFunc(patience, func() {
+		_ = port.Close()
+		if b.lasting() {
+			b.closePrograms()
+		}
+	})
 	b.Cleanup(func() {
 		if !over.Stop() {
 			b.Errorf("something did not come within %v", patience)
@@ -66,10 +70,25 @@ func (b *bench) start() {
 			b.Errorf("close: %v", err)
 		}
 		// After the port: a close may wait for a drain, and so for Next, which nobody calls any more.
-		for _, p := range b.opened {
-			_ = p.Close()
-		}
+		b.closePrograms()
 	})
+}
+
+// opens keeps a program, to be closed when the test ends.
+func (b *bench) opens(p Program) Program {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.opened = append(b.opened, p)
+	return p
+}
+
+func (b *bench) closePrograms() {
+	b.mu.Lock()
+	all := b.opened
+	b.mu.Unlock()
+	for _, p := range all {
+		_ = p.Close()
+	}
 }
 
 // open opens a port at the bench's path.
@@ -187,8 +206,7 @@ func (b *bench) first() Program {
 	if r.err != nil {
 		b.Fatalf("the program's open: %v", r.err)
 	}
-	b.opened = append(b.opened, r.p)
-	return r.p
+	return b.opens(r.p)
 }
 
 // another opens the port by a further program.
@@ -198,8 +216,7 @@ func (b *bench) another() Program {
 	if err != nil {
 		b.Fatalf("a further program's open: %v", err)
 	}
-	b.opened = append(b.opened, p)
-	return p
+	return b.opens(p)
 }
 
 // write is a program's write, in a goroutine that ends with the program or the port.
