@@ -43,6 +43,7 @@ var importRules = []struct {
 	{"ptyhost/kerneltty/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
 	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost", "ptyhost/devpath", "ptyhost/ordered"}, "a port must not know that there is a network"},
 	{"ptyhost/ordered", []string{"..."}, []string{"bridge/uart"}, "a queue does not know who fills it"},
+	{"ptyhost/kerneltty/logind", []string{"..."}, nil, "it hears of the machine's sleep and knows no port"},
 	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
 	{"wincom", []string{"..."}, []string{"bridge/uart"}, "a port must not know that there is a network"},
 	{"cmd/telnetcpc", []string{"bridge/telnet", "bridge/rfc2217"}, nil, "a command parses, wires, runs and prints; the protocol is not its business"},
@@ -60,6 +61,7 @@ var fileRules = []struct {
 	{"crypto/tls", under("bridge/remote", "bridge/accessserver"), "TLS ends where a connection is made, so that nobody else can weaken it"},
 	{"go.bug.st/serial", only("bridge/accessserver/serial.go"), "one file knows the library, so that it can be replaced"},
 	{"gopkg.in/natefinch/lumberjack.v2", only("cmd/telnetcpc/service_run_windows.go"), "only a service writes a file of its own; elsewhere the log belongs to who started the command"},
+	{"github.com/godbus/dbus", under("ptyhost/kerneltty/logind"), "one package speaks D-Bus"},
 	{"github.com/urfave/cli", under("cmd"), "the command line is cmd's business"},
 	{module + "/cmd", never, "nobody imports a command"},
 }

@@ -1,0 +1,192 @@
+package logindtest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	busName     = "org.freedesktop.login1"
+	objectPath  = "/org/freedesktop/login1"
+	managerName = "org.freedesktop.login1.Manager"
+)
+
+// daemonConfig is a bus of one's own. %s is its socket.
+const daemonConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path=%s</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+`
+
+// Bus is a dbus-daemon that is there for a test alone.
+type Bus struct {
+	Address string
+	cmd     *exec.Cmd
+	done    chan struct{}
+}
+
+// NewBus starts a bus, which ends with the test. A test on a machine without dbus-daemon skips, or fails under
+// TELNETCPC_NEED=all.
+func NewBus(t *testing.T) *Bus {
+	t.Helper()
+	program, err := exec.LookPath("dbus-daemon")
+	if err != nil {
+		why := fmt.Sprintf("%v (Debian's package: dbus-daemon; scripts/test installs it)", err)
+		if os.Getenv("TELNETCPC_NEED") == "all" {
+			t.Fatal(why)
+		}
+		t.Skip(why)
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config")
+	if err := os.WriteFile(config, fmt.Appendf(nil, daemonConfig, filepath.Join(dir, "bus")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := &Bus{cmd: exec.Command(program, "--config-file="+config, "--nofork", "--nopidfile", "--print-address"), done: make(chan struct{})}
+	out, theirs, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	var complaints strings.Builder
+	b.cmd.Stdout, b.cmd.Stderr = theirs, &complaints
+	err = b.cmd.Start()
+	_ = theirs.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = b.cmd.Wait()
+		close(b.done)
+	}()
+	t.Cleanup(b.End)
+	line, err := bufio.NewReader(out).ReadString('\n') // it listens then
+	if err != nil {
+		b.End()
+		t.Fatalf("dbus-daemon: %v: %s", err, complaints.String())
+	}
+	b.Address = strings.TrimSpace(line)
+	return b
+}
+
+// End ends the bus.
+func (b *Bus) End() {
+	_ = b.cmd.Process.Kill()
+	<-b.done
+}
+
+// Manager is logind on a bus.
+type Manager struct {
+	t   *testing.T
+	bus *dbus.Conn
+
+	mu    sync.Mutex
+	taken int
+	locks []inhibitor // not let go, as far as was looked
+}
+
+// inhibitor is a lock that somebody has: a pipe, which ends when the last copy of its other end is closed.
+type inhibitor struct {
+	ours, theirs int // theirs is our copy of what was sent; -1: closed
+}
+
+// NewManager puts logind on a bus, until the test ends.
+func NewManager(t *testing.T, b *Bus) *Manager {
+	t.Helper()
+	m := &Manager{t: t}
+	var err error
+	if m.bus, err = dbus.Connect(b.Address); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.bus.Close() })
+	if err := m.bus.Export(methods{m}, objectPath, managerName); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := m.bus.RequestName(busName, dbus.NameFlagDoNotQueue); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
+		t.Fatalf("request %s: %v, %v", busName, reply, err)
+	}
+	return m
+}
+
+// methods are what the bus may call.
+type methods struct{ m *Manager }
+
+// Inhibit is logind's method.
+func (c methods) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error) {
+	m := c.m
+	if what != "sleep" || who == "" || why == "" || mode != "delay" {
+		m.t.Errorf("Inhibit(%q, %q, %q, %q): want a delay of sleep", what, who, why, mode)
+	}
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return 0, dbus.MakeFailedError(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.taken++
+	m.locks = append(m.locks, inhibitor{ends[0], ends[1]})
+	return dbus.UnixFD(ends[1]), nil
+}
+
+// Taken is how often Inhibit was called.
+func (m *Manager) Taken() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.taken
+}
+
+// Held is how many locks are held. Our copies of them are closed first: it must be clear that the one who asked has them.
+func (m *Manager) Held() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var held []inhibitor
+	for _, l := range m.locks {
+		if l.theirs >= 0 {
+			_ = unix.Close(l.theirs)
+			l.theirs = -1
+		}
+		if _, err := unix.Read(l.ours, make([]byte, 1)); errors.Is(err, unix.EAGAIN) {
+			held = append(held, l)
+		} else {
+			_ = unix.Close(l.ours)
+		}
+	}
+	m.locks = held
+	return len(held)
+}
+
+// Prepare sends PrepareForSleep.
+func (m *Manager) Prepare(sleep bool) {
+	m.t.Helper()
+	if err := m.bus.Emit(objectPath, managerName+".PrepareForSleep", sleep); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// Eventually waits for a condition that nothing announces.
+func Eventually(t *testing.T, what string, patience time.Duration, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
