@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -45,13 +46,43 @@ type agent struct {
 	err  error         // of Wait; read after done
 }
 
-// start runs telnetcpc.exe until the test ends. It must not have ended by itself, and ends in order at Ctrl-Break.
+// wine is whether this Windows is Wine, which has a function that says its version.
+var wine = windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
+
+// ownConsole gives this process, and what it starts from now on, a console that nobody else is at, once.
+var ownConsole = sync.OnceFunc(func() {
+	kernel := windows.NewLazySystemDLL("kernel32.dll")
+	_, _, _ = kernel.NewProc("FreeConsole").Call() // in Wine it has half of one
+	_, _, _ = kernel.NewProc("AllocConsole").Call()
+	_ = windows.SetStdHandle(windows.STD_ERROR_HANDLE, windows.Handle(os.Stderr.Fd())) // for a panic
+})
+
+// interrupt ends the agent as a person at its console does: by Ctrl-Break, which goes to the agent's group alone. Wine
+// has no Ctrl-Break. There it is Ctrl-C, which goes to everybody at the console, and so to this process too.
+func (a *agent) interrupt() error {
+	if !wine {
+		return windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, uint32(a.cmd.Process.Pid))
+	}
+	ours := make(chan os.Signal, 1)
+	signal.Notify(ours, os.Interrupt)
+	defer signal.Stop(ours)
+	if err := windows.GenerateConsoleCtrlEvent(windows.CTRL_C_EVENT, 0); err != nil {
+		return err
+	}
+	<-ours
+	return nil
+}
+
+// start runs telnetcpc.exe until the test ends. It must not have ended by itself, and ends in order when it is interrupted.
 func start(t *testing.T, args ...string) *agent {
 	t.Helper()
 	a := &agent{cmd: exec.Command(os.Getenv(programVariable), args...), done: make(chan struct{})}
 	a.cmd.Stdout, a.cmd.Stderr = &a.out, &a.out
-	// A group of its own: Ctrl-Break goes to a group, and must not come to this process.
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
+	if wine {
+		ownConsole()
+	} else {
+		a.cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
+	}
 	if err := a.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -77,19 +108,20 @@ func (a *agent) ended() bool {
 	}
 }
 
-// stop presses Ctrl-Break and waits for the end. It may be called again.
+// stop interrupts the agent and waits for the end. It may be called again.
 func (a *agent) stop(t *testing.T) {
 	t.Helper()
 	early := a.ended()
 	if !early {
-		if err := windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, uint32(a.cmd.Process.Pid)); err != nil {
-			t.Errorf("Ctrl-Break: %v", err)
+		if err := a.interrupt(); err != nil {
+			t.Errorf("interrupt: %v", err)
+			_ = a.cmd.Process.Kill()
 		}
 	}
 	select {
 	case <-a.done:
 	case <-time.After(patience):
-		t.Error("telnetcpc does not end at Ctrl-Break")
+		t.Error("telnetcpc does not end when it is interrupted")
 		_ = a.cmd.Process.Kill()
 		<-a.done
 	}

@@ -59,14 +59,14 @@ func newBench(t *testing.T, flags ...string) *bench {
 // open opens the port as a program does and waits for its session.
 func (b *bench) open(via string) program {
 	b.Helper()
-	before := b.far.count(uart.KindOpened)
+	before := b.far.clients()
 	p, err := openProgram(via, b.port)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = p.Close() })
 	b.eventually("the far UART is opened", func() error {
-		if b.far.count(uart.KindOpened) <= before {
+		if b.far.clients() <= before {
 			return errors.New("nobody has come")
 		}
 		return nil
@@ -175,7 +175,7 @@ func (b *bench) carries(p program, want uart.Coding) {
 
 // checkControl: each line for itself, and the loop plug's answer.
 func checkControl(t *testing.T) {
-	b := newBench(t)
+	b := newBench(t, "--linger", "50ms")
 	for _, via := range []string{viaLibrary, viaWindows} {
 		p := b.open(via)
 		for _, c := range []uart.Control{
@@ -202,13 +202,7 @@ func checkControl(t *testing.T) {
 		if err := p.Close(); err != nil {
 			t.Error(err)
 		}
-		closed := b.far.count(uart.KindClosed)
-		b.eventually("the far UART is closed", func() error {
-			if b.far.count(uart.KindClosed) == closed && b.far.count(uart.KindClosed) < b.far.count(uart.KindOpened) {
-				return errors.New("it is open")
-			}
-			return nil
-		})
+		b.eventually("the far UART is closed", func() error { return same(b.far.count(uart.KindClosed), b.far.clients()) })
 	}
 }
 
@@ -248,6 +242,7 @@ func checkModem(t *testing.T) {
 func checkBreak(t *testing.T) {
 	b := newBench(t)
 	p := b.open(viaWindows).(*windowsProgram)
+	b.set(p, uart.Event{Coding: uart.DefaultCoding()})
 	if _, err := p.errs(); err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +259,8 @@ func checkBreak(t *testing.T) {
 	if bits, err := p.errs(); err != nil || bits&ceBreak == 0 {
 		t.Errorf("ClearCommError: got %#x, %v, want CE_BREAK among them", bits, err)
 	}
-	b.expect(p, []byte{0})
+	// One NUL is the driver's, another the far UART's, which received the break as one: from some servers it comes.
+	b.expect(p, []byte{0, 0})
 	b.write(p, []byte("behind the break"))
 	b.expect(p, []byte("behind the break"))
 }
@@ -350,7 +346,7 @@ func checkServerAway(t *testing.T) {
 	b.far.end()
 	b.eventually("the program sees that the device is gone", func() error {
 		got, err := p.Modem()
-		return errors.Join(err, same(got&(uart.DSR|uart.DCD), 0))
+		return errors.Join(err, same(got&(uart.CTS|uart.DSR), 0)) // DCD stays as the device had it: --dcd link has it fall
 	})
 	b.write(p, []byte("held"))
 	b.far.start()

@@ -26,18 +26,10 @@ func request(escape byte, options uint32) []byte {
 }
 
 func (p *windowsProgram) ioctl(code uint32, in []byte, size int) ([]byte, error) {
-	event, err := windows.CreateEvent(nil, 1, 0, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = windows.CloseHandle(event) }()
 	out := make([]byte, size)
-	var n uint32
-	o := windows.Overlapped{HEvent: event | 1} // as in waitEvent
-	err = windows.DeviceIoControl(p.handle, code, &in[0], uint32(len(in)), &out[0], uint32(len(out)), &n, &o)
-	if err == windows.ERROR_IO_PENDING {
-		err = windows.GetOverlappedResult(p.handle, &o, &n, true)
-	}
+	n, err := p.overlapped(func(o *windows.Overlapped) error {
+		return windows.DeviceIoControl(p.handle, code, &in[0], uint32(len(in)), &out[0], uint32(len(out)), nil, o)
+	})
 	return out[:n], err
 }
 
@@ -47,10 +39,11 @@ func (p *windowsProgram) tells(want string) error {
 	if err != nil {
 		return err
 	}
+	over := time.AfterFunc(patience, func() { _ = p.Close() })
+	defer over.Stop()
 	got := make([]byte, 0, len(wanted))
 	for len(got) < len(wanted) && bytes.HasPrefix(wanted, got) {
 		b := make([]byte, len(wanted)-len(got))
-		_ = p.SetReadDeadline(time.Now().Add(patience))
 		n, err := p.Read(b)
 		got = append(got, b[:n]...)
 		if err != nil {

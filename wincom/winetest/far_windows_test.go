@@ -27,7 +27,8 @@ type far struct {
 
 	mu      sync.Mutex // over what follows
 	records []accessserver.Record
-	device  *pulled // the present client's
+	device  *pulled // the present client's, or the last one's
+	opened  int     // how many clients had one
 }
 
 func newFar(t *testing.T) *far {
@@ -63,6 +64,7 @@ func (f *far) start() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.device = p
+			f.opened++
 			return p, nil
 		},
 	})
@@ -102,6 +104,13 @@ func (f *far) count(k uart.Kind) (n int) {
 		}
 	}
 	return n
+}
+
+// clients is how many have had the UART so far.
+func (f *far) clients() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.opened
 }
 
 // inForce is what the UART was last told.

@@ -89,10 +89,11 @@ func (p *libraryProgram) Modem() (uart.ModemState, error) {
 	return m, nil
 }
 
-// windowsProgram uses a port through the system's own calls. Its methods may be called from several goroutines.
+// windowsProgram uses a port through the system's own calls. Its methods may be called from several goroutines. It is no
+// os.File: of those a write waits for a read to end.
 type windowsProgram struct {
-	*os.File // overlapped: deadlines work, and Close ends a read
-	handle   windows.Handle
+	handle windows.Handle
+	closed sync.Once
 }
 
 func openWindows(name string) (*windowsProgram, error) {
@@ -111,7 +112,64 @@ func openWindows(name string) (*windowsProgram, error) {
 		_ = windows.CloseHandle(h)
 		return nil, fmt.Errorf("SetCommTimeouts of %s: %w", name, err)
 	}
-	return &windowsProgram{os.NewFile(uintptr(h), name), h}, nil
+	p := &windowsProgram{handle: h}
+	// The driver keeps what the last program chose. This one has DTR and RTS raised.
+	if err := p.change(func(dcb *windows.DCB) {
+		const dtrControl, rtsControl = 0x30, 0x3000 // DCB's fDtrControl and fRtsControl
+		dcb.Flags = dcb.Flags&^(dtrControl|rtsControl) | windows.DTR_CONTROL_ENABLE | windows.RTS_CONTROL_ENABLE
+	}); err != nil {
+		_ = p.Close()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return p, nil
+}
+
+// change changes the DCB by one call.
+func (p *windowsProgram) change(f func(dcb *windows.DCB)) error {
+	var dcb windows.DCB
+	if err := windows.GetCommState(p.handle, &dcb); err != nil {
+		return fmt.Errorf("GetCommState: %w", err)
+	}
+	f(&dcb)
+	if err := windows.SetCommState(p.handle, &dcb); err != nil {
+		return fmt.Errorf("SetCommState: %w", err)
+	}
+	return nil
+}
+
+// overlapped makes a call that may be answered later, and waits for the answer.
+func (p *windowsProgram) overlapped(call func(o *windows.Overlapped) error) (n uint32, err error) {
+	event, err := windows.CreateEvent(nil, 1, 0, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = windows.CloseHandle(event) }()
+	o := windows.Overlapped{HEvent: event}
+	if err := call(&o); err != nil && !errors.Is(err, windows.ERROR_IO_PENDING) {
+		return 0, err
+	}
+	// The event first: Wine's serial ports leave an error in o while the driver is still at it.
+	if _, err := windows.WaitForSingleObject(event, windows.INFINITE); err != nil {
+		return 0, err
+	}
+	err = windows.GetOverlappedResult(p.handle, &o, &n, true)
+	return n, err
+}
+
+func (p *windowsProgram) Read(b []byte) (int, error) {
+	n, err := p.overlapped(func(o *windows.Overlapped) error { return windows.ReadFile(p.handle, b, nil, o) })
+	return int(n), err
+}
+
+func (p *windowsProgram) Write(b []byte) (int, error) {
+	n, err := p.overlapped(func(o *windows.Overlapped) error { return windows.WriteFile(p.handle, b, nil, o) })
+	return int(n), err
+}
+
+// Close implements program: the driver cancels what waits. A second one does nothing.
+func (p *windowsProgram) Close() (err error) {
+	p.closed.Do(func() { err = windows.CloseHandle(p.handle) })
+	return err
 }
 
 var windowsParity = map[uart.Parity]uint8{
@@ -125,24 +183,21 @@ var windowsStop = map[uart.StopBits]uint8{
 
 func (p *windowsProgram) Set(e uart.Event) error {
 	if c := e.Coding; c != (uart.Coding{}) {
-		var dcb windows.DCB
-		if err := windows.GetCommState(p.handle, &dcb); err != nil {
-			return fmt.Errorf("GetCommState: %w", err)
-		}
-		if c.Baud != 0 {
-			dcb.BaudRate = c.Baud
-		}
-		if c.DataBits != 0 {
-			dcb.ByteSize = c.DataBits
-		}
-		if c.Parity != 0 {
-			dcb.Parity = windowsParity[c.Parity]
-		}
-		if c.StopBits != 0 {
-			dcb.StopBits = windowsStop[c.StopBits]
-		}
-		if err := windows.SetCommState(p.handle, &dcb); err != nil {
-			return fmt.Errorf("SetCommState to %v: %w", c, err)
+		if err := p.change(func(dcb *windows.DCB) {
+			if c.Baud != 0 {
+				dcb.BaudRate = c.Baud
+			}
+			if c.DataBits != 0 {
+				dcb.ByteSize = c.DataBits
+			}
+			if c.Parity != 0 {
+				dcb.Parity = windowsParity[c.Parity]
+			}
+			if c.StopBits != 0 {
+				dcb.StopBits = windowsStop[c.StopBits]
+			}
+		}); err != nil {
+			return fmt.Errorf("%v: %w", c, err)
 		}
 	}
 	for _, line := range []struct {
@@ -196,24 +251,14 @@ func (p *windowsProgram) waitEvent(mask uint32, within time.Duration, began func
 	if err := windows.SetCommMask(p.handle, mask); err != nil {
 		return 0, fmt.Errorf("SetCommMask: %w", err)
 	}
-	event, err := windows.CreateEvent(nil, 1, 0, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = windows.CloseHandle(event) }()
-	// The low bit keeps the answer away from the completion port on which Go's runtime waits for the file.
-	o := windows.Overlapped{HEvent: event | 1}
 	var got uint32
-	err = windows.WaitCommEvent(p.handle, &got, &o)
-	began()
-	if errors.Is(err, windows.ERROR_IO_PENDING) {
-		s, werr := windows.WaitForSingleObject(event, uint32(within.Milliseconds()))
-		if werr == nil && s == uint32(windows.WAIT_TIMEOUT) {
-			_ = windows.CancelIoEx(p.handle, &o)
-		}
-		var n uint32
-		err = windows.GetOverlappedResult(p.handle, &o, &n, true)
-	}
+	over := time.AfterFunc(within, func() { _ = windows.SetCommMask(p.handle, mask) }) // which ends the wait with no event
+	defer over.Stop()
+	_, err := p.overlapped(func(o *windows.Overlapped) error {
+		err := windows.WaitCommEvent(p.handle, &got, o)
+		began()
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("WaitCommEvent: %w", err)
 	}
