@@ -114,7 +114,9 @@ func (b *Bridge) open(ctx context.Context) (*run, error) {
 		dialed: make(chan dialResult, 1),
 		failed: make(chan error, 2),
 	}
-	port, err := b.cfg.Open(ctx, uart.PortConfig{Unsent: b.Unsent, Urgent: r.urgent, OpenWait: r.policy.OpenWait, Log: b.log})
+	port, err := b.cfg.Open(ctx, uart.PortConfig{
+		Unsent: b.Unsent, Urgent: r.urgent, OpenWait: r.policy.OpenWait, Pinned: r.policy.Coding, Log: b.log,
+	})
 	if err != nil {
 		return nil, err
 	}

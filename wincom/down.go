@@ -64,14 +64,21 @@ func (p *port) SetModem(m uart.ModemState) error {
 	drive, missing := p.ends.ApplicationPins.Drive(m)
 	p.modemMu.Lock()
 	defer p.modemMu.Unlock()
-	var request [12]byte
-	if _, err := p.dev.Ioctl(SetModemControl, AppendModemControl(request[:0], drive, outAll), nil); err != nil {
+	if err := p.drive(drive); err != nil {
 		return p.failed("set the lines of", err)
 	}
 	if missing != 0 {
 		return uart.NotCarried(hostName, "show "+missing.String())
 	}
 	return nil
+}
+
+func (p *port) drive(o Output) error {
+	if p.plain {
+		return p.driveLines(o)
+	}
+	_, err := p.dev.Ioctl(SetModemControl, AppendModemControl(nil, o, outAll), nil)
+	return err
 }
 
 // ReportLine implements uart.Port: the application receives a break. A framing error alone, parity and overrun cannot be

@@ -100,15 +100,18 @@ func (h Host) open(name string, config uart.PortConfig) (uart.Port, error) {
 		return nil, errors.New("no name of a serial port (say which one the application opens, as in COM9)")
 	}
 	ends, err := h.system.Find(name)
+	if foreign := new(NotPairError); errors.As(err, &foreign) && config.Pinned.DataBits != 0 {
+		ends, err = Ends{Application: name, Agent: name}, nil // the port says more
+	}
 	if err != nil {
 		return nil, err
 	}
 	dev, err := h.system.Open(ends.Agent)
 	switch {
 	case errors.Is(err, ErrBusy):
-		return nil, fmt.Errorf("%s, its other end, is %w (another agent, or hub4com? it must be closed there first)", ends.Agent, err)
+		return nil, fmt.Errorf("%s is %w (another agent, or hub4com? it must be closed there first)", ends.Agent, err)
 	case err != nil:
-		return nil, fmt.Errorf("open %s, its other end: %w", ends.Agent, err)
+		return nil, fmt.Errorf("open %s: %w", ends.Agent, err)
 	}
 	p := newPort(dev, ends, config)
 	if err := p.start(); err != nil {

@@ -24,13 +24,19 @@ const (
 	GetCommStatus   Ioctl = 0x1B006C // out, SERIAL_STATUS: errors, hold reasons, bytes in, bytes out (4 each), EOF, immediate (1 each)
 	LsrMstInsert    Ioctl = 0x1B007C // see request.go
 	SetModemControl Ioctl = 0x1B0098 // see request.go
+
+	// Of plain ports alone.
+	SetDTR   Ioctl = 0x1B0024
+	ClearDTR Ioctl = 0x1B0028
+	SetRTS   Ioctl = 0x1B0030
+	ClearRTS Ioctl = 0x1B0034
 )
 
 var ioctlNames = map[Ioctl]string{
 	SetBaudRate: "SET_BAUD_RATE", SetQueueSize: "SET_QUEUE_SIZE", SetLineControl: "SET_LINE_CONTROL",
 	SetBreakOn: "SET_BREAK_ON", SetBreakOff: "SET_BREAK_OFF", SetTimeouts: "SET_TIMEOUTS", Purge: "PURGE",
 	SetChars: "SET_CHARS", SetHandFlow: "SET_HANDFLOW", GetModemStatus: "GET_MODEMSTATUS",
-	GetCommStatus: "GET_COMMSTATUS", LsrMstInsert: "LSRMST_INSERT", SetModemControl: "SET_MODEM_CONTROL",
+	SetDTR: "SET_DTR", ClearDTR: "CLR_DTR", SetRTS: "SET_RTS", ClearRTS: "CLR_RTS", GetCommStatus: "GET_COMMSTATUS", LsrMstInsert: "LSRMST_INSERT", SetModemControl: "SET_MODEM_CONTROL",
 }
 
 // String returns the request's name in ntddser.h, without IOCTL_SERIAL_.

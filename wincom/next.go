@@ -85,7 +85,7 @@ func (p *port) takeRaw() {
 
 // read waits for more of the stream.
 func (p *port) read() error {
-	if p.ask {
+	if p.ask && !p.plain {
 		if err := p.resync(); err != nil {
 			return p.failed("ask", err)
 		}
@@ -97,7 +97,7 @@ func (p *port) read() error {
 	switch {
 	case p.queue.n > 0:
 		within = settle
-	case p.unsure:
+	case p.unsure && !p.plain:
 		within = idle
 	}
 	p.waiting.Store(true)

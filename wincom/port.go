@@ -24,6 +24,9 @@ type port struct {
 
 	dtr, rts, open reading // how the agent's pins tell them
 
+	plain  bool        // the device is another driver's; see plain.go
+	pinned uart.Coding // counts there
+
 	up    // next.go
 	life  // life.go
 	modem // down.go
@@ -36,14 +39,20 @@ type port struct {
 var _ uart.Port = (*port)(nil)
 
 func newPort(dev Device, ends Ends, config uart.PortConfig) *port {
-	p := &port{dev: dev, ends: ends, urgent: config.Urgent, log: config.Log}
+	p := &port{dev: dev, ends: ends, urgent: config.Urgent, log: config.Log, pinned: config.Pinned}
 	if p.urgent == nil {
 		p.urgent = func(uart.Event) {}
 	}
-	p.dtr, p.rts, p.open = ends.AgentPins.reads(PinRDTR), ends.AgentPins.reads(PinRRTS), ends.AgentPins.reads(PinROPEN)
+	p.readPins()
 	p.told = uart.DefaultCoding()
 	p.lifeInit()
 	return p
+}
+
+// readPins looks where the agent's end can read what the application drives.
+func (p *port) readPins() {
+	pins := p.ends.AgentPins
+	p.dtr, p.rts, p.open = pins.reads(PinRDTR), pins.reads(PinRRTS), pins.reads(PinROPEN)
 }
 
 // Fidelity implements uart.Port.

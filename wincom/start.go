@@ -15,7 +15,11 @@ const queueSize = 64 << 10
 // start takes the device into use, in the order that com0com wants. The coding, characters and handshakes of an end
 // outlive who opened it, its queue does not: so everything is said at every open.
 func (p *port) start() error {
-	if err := p.examine(); err != nil {
+	err := p.examine()
+	if foreign := new(NotPairError); errors.As(err, &foreign) && p.pinned.DataBits != 0 {
+		return p.startPlain(err)
+	}
+	if err != nil {
 		return err
 	}
 	if err := p.setUp(); err != nil {
@@ -64,11 +68,19 @@ func (p *port) setUp() error {
 		waitOne   = math.MaxUint32 // as read interval and multiplier: a read returns when it has one byte
 		longest   = math.MaxUint32 - 1
 	)
+	line := [3]byte{0, 0, 8}
+	if p.plain {
+		var baud uint32
+		baud, line = plainCoding(p.pinned)
+		if err := p.ioctl(SetBaudRate, appendWords(nil, baud)); err != nil {
+			return err
+		}
+	}
 	for _, r := range []struct {
 		code Ioctl
 		in   []byte
 	}{
-		{SetLineControl, []byte{0, 0, 8}},
+		{SetLineControl, line[:]},
 		{SetChars, []byte{0, 0, 0, 0, xon, xoff}},
 		{SetHandFlow, appendWords(nil, 0, 0, 0, 0)},
 		{SetQueueSize, appendWords(nil, queueSize, 4096)},

@@ -53,6 +53,7 @@ type Port interface {
 	Name() string
 
 	// Retire takes the port's path away, so that nobody new can open it; who has it open keeps it. Idempotent.
+	// ErrNotCarried where the path is the system's own.
 	Retire() error
 
 	// Close ends the port: the path goes, the application's calls fail as its host's unplugged ports do, every
@@ -80,6 +81,10 @@ type PortConfig struct {
 	// OpenWait is how long an application's open may wait for the session at most, where the host can make it wait
 	// (Event.Ready); then it goes on without one. 0: it does not wait.
 	OpenWait time.Duration
+
+	// Pinned overrides the coding that the application asks for, whatever it is; a host that cannot learn that needs it.
+	// Fields that are not said are the application's.
+	Pinned Coding
 
 	// Log takes what a user should know and no caller can act on. nil: slog.Default().
 	Log *slog.Logger

@@ -109,6 +109,7 @@ func (e *end) set(code wincom.Ioctl, in []byte) error {
 	sizes := map[wincom.Ioctl]int{
 		wincom.SetBaudRate: 4, wincom.SetQueueSize: 8, wincom.SetLineControl: 3, wincom.SetTimeouts: 20, wincom.Purge: 4,
 		wincom.SetChars: 6, wincom.SetHandFlow: 16, wincom.SetModemControl: 4, wincom.SetBreakOn: 0, wincom.SetBreakOff: 0,
+		wincom.SetDTR: 0, wincom.ClearDTR: 0, wincom.SetRTS: 0, wincom.ClearRTS: 0,
 	}
 	size, known := sizes[code]
 	switch {
@@ -132,6 +133,10 @@ func (e *end) set(code wincom.Ioctl, in []byte) error {
 		e.modemControl(in)
 	case wincom.SetBreakOn, wincom.SetBreakOff:
 		e.setBreak(code == wincom.SetBreakOn)
+	case wincom.SetDTR, wincom.ClearDTR:
+		e.setOutputs(all(code == wincom.SetDTR), wincom.OutDTR)
+	case wincom.SetRTS, wincom.ClearRTS:
+		e.setOutputs(all(code == wincom.SetRTS), wincom.OutRTS)
 	case wincom.Purge:
 		what := binary.LittleEndian.Uint32(in)
 		if what&wincom.PurgeRxClear != 0 {
@@ -143,6 +148,14 @@ func (e *end) set(code wincom.Ioctl, in []byte) error {
 	}
 	e.pair.changed.Broadcast()
 	return nil
+}
+
+// all is every output, or none.
+func all(on bool) wincom.Output {
+	if on {
+		return 0xFF
+	}
+	return 0
 }
 
 // handFlow takes SERIAL_DTR_CONTROL and SERIAL_RTS_CONTROL: the lines follow at once, and at every open.

@@ -42,6 +42,7 @@ type Pair struct {
 	Refuses    bool   // a driver that does not know the extension refuses the request, as Wine's ports do
 	EmuOverrun bool   // the agent's end drops what does not fit
 	Broken     error  // what Check returns
+	Foreign    bool   // Find says that the application's end is another driver's; Open opens the agent's by its name
 
 	Most int // what one read of the agent's end returns at most; 0: as much as fits
 
@@ -77,6 +78,9 @@ func (p *Pair) Find(name string) (wincom.Ends, error) {
 	if !strings.EqualFold(name, p.Ends.Application) {
 		return wincom.Ends{}, fmt.Errorf("%s: %w", name, wincom.ErrNoPair)
 	}
+	if p.Foreign {
+		return wincom.Ends{}, &wincom.NotPairError{Name: name, Device: `\Device\Serial0`}
+	}
 	return p.Ends, nil
 }
 
@@ -85,7 +89,7 @@ func (p *Pair) Open(name string) (wincom.Device, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case name != p.Ends.Agent:
+	case name != p.Ends.Agent && !(p.Foreign && name == p.Ends.Application):
 		return nil, wincom.ErrNoDevice
 	case p.agent.open:
 		return nil, wincom.ErrBusy
