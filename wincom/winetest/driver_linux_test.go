@@ -3,37 +3,60 @@ package winetest
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// The pair that the tests use: the application's end and ours.
+// The pairs: the application's ends. Each test has its own, so that they can run at the same time. Our ends are CNCB0,
+// CNCB1 and so on.
 const (
-	applicationEnd = "COM9"
-	agentEnd       = "CNCB0"
+	pairOfUnits   = "COM9"
+	pairOfVerify  = "COM10"
+	pairOfSer2net = "COM11"
+	pairOfService = "COM12"
 )
 
-// parameters is where com0com keeps what its ports are told.
-const parameters = `HKLM\SYSTEM\CurrentControlSet\Services\com0com\Parameters`
+var pairs = []string{pairOfUnits, pairOfVerify, pairOfSer2net, pairOfService}
 
-// pins is what setupc writes for the pair that `telnetcpc pair add COM9` makes, as the driver reads it:
+// agentEnd is the other end of a pair.
+func agentEnd(pair string) string { return fmt.Sprintf("CNCB%d", slices.Index(pairs, pair)) }
+
+// parameters is where com0com keeps what its ports are told.
+const parameters = `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\com0com\Parameters`
+
+// writePairs writes into the registry what setupc writes for pairs that `telnetcpc pair add` makes, as the driver reads
+// it:
 //
 //	PortName=COM9,dcd=rout1,ri=!rout2 PortName=CNCB0,dcd=ropen,HiddenMode=yes
-var pins = []struct{ port, name, kind, value string }{
-	{"CNCA0", "PortName", "REG_SZ", applicationEnd},
-	{"CNCA0", "dcd", "REG_DWORD", "0x4"},       // ROUT1
-	{"CNCA0", "ri", "REG_DWORD", "0x80000008"}, // not ROUT2
-	{"CNCB0", "PortName", "REG_SZ", agentEnd},
-	{"CNCB0", "dcd", "REG_DWORD", "0x80"}, // ROPEN
-	{"CNCB0", "HiddenMode", "REG_DWORD", "0xffffffff"},
+func (w *wine) writePairs(ctx context.Context) error {
+	var file strings.Builder
+	file.WriteString("REGEDIT4\r\n")
+	for i, name := range pairs {
+		fmt.Fprintf(&file, "\r\n[%s\\CNCA%d]\r\n\"PortName\"=\"%s\"\r\n", parameters, i, name)
+		fmt.Fprintf(&file, "\"dcd\"=dword:%08x\r\n\"ri\"=dword:%08x\r\n", pinROUT1, uint32(pinNot|pinROUT2))
+		fmt.Fprintf(&file, "\r\n[%s\\CNCB%d]\r\n\"PortName\"=\"%s\"\r\n", parameters, i, agentEnd(name))
+		fmt.Fprintf(&file, "\"dcd\"=dword:%08x\r\n\"HiddenMode\"=dword:ffffffff\r\n", pinROPEN)
+	}
+	path := filepath.Join(w.dir, "drive_c", "pairs.reg")
+	if err := os.WriteFile(path, []byte(file.String()), 0o600); err != nil {
+		return err
+	}
+	_, err := w.run(ctx, "regedit.exe", "/S", `C:\pairs.reg`)
+	return err
 }
 
-// startDriver writes the pins and starts the stand-in under com0com's name.
+// Pins, as the driver's parameters have them.
+const (
+	pinROUT1 = 4
+	pinROUT2 = 8
+	pinROPEN = 0x80
+	pinNot   = 0x80000000
+)
+
+// startDriver starts the stand-in under com0com's name.
 func (w *wine) startDriver(ctx context.Context) error {
-	for _, p := range pins {
-		if _, err := w.run(ctx, "reg.exe", "add", parameters+`\`+p.port, "/v", p.name, "/t", p.kind, "/d", p.value, "/f"); err != nil {
-			return err
-		}
-	}
 	if _, err := w.run(ctx, "sc.exe", "create", "com0com", "type=", "kernel", "binPath=", `C:\windows\system32\drivers\c0sim.sys`); err != nil {
 		return err
 	}

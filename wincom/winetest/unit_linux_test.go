@@ -20,6 +20,7 @@ const variableC0Sim = "TELNETCPC_C0SIM=1"
 // TestUnits runs the tests that each package has for Windows.
 func TestUnits(t *testing.T) {
 	w := needWine(t)
+	t.Parallel()
 	packages := windowsPackages(t)
 	// -p 1: the tests of two packages may both want the pair.
 	results := w.goTest(t, []string{variableC0Sim}, append([]string{"-p", "1"}, packages...)...)

@@ -13,7 +13,11 @@ import (
 // TestVerify runs what a user runs on a real Windows.
 func TestVerify(t *testing.T) {
 	w := needWine(t)
-	results := w.goTest(t, []string{"TELNETCPC_PAIR=" + applicationEnd, "TELNETCPC_PROGRAM=" + windowsPath(telnetcpc(t))},
+	t.Parallel()
+	env := []string{
+		"TELNETCPC_PAIR=" + pairOfVerify, "TELNETCPC_OTHER_END=" + agentEnd(pairOfVerify), "TELNETCPC_PROGRAM=" + windowsPath(telnetcpc(t)),
+	}
+	results := w.goTest(t, env,
 		"-run", "^TestCOM9$", "telnetcpc/wincom/winetest")
 	if len(results.all) < 2 {
 		t.Errorf("got %d points\n%s", len(results.all), results.complaints)

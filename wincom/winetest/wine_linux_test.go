@@ -110,7 +110,7 @@ func makeWine() (*wine, error) {
 	made = w
 	ctx, cancel := context.WithTimeout(context.Background(), bootPatience)
 	defer cancel()
-	for _, step := range []func(context.Context) error{w.boot, w.compile, w.warmUp, w.startDriver} {
+	for _, step := range []func(context.Context) error{w.boot, w.compile, w.warmUp, w.writePairs, w.startDriver} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

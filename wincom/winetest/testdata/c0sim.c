@@ -861,10 +861,21 @@ static WCHAR *append_digit(WCHAR *to, int n)
 	return to;
 }
 
+/* read_value fills a ULONG or a UNICODE_STRING; one that the key does not have stays as it is. */
+static void read_value(const WCHAR *path, const WCHAR *name, PVOID into)
+{
+	RTL_QUERY_REGISTRY_TABLE table[2];
+
+	RtlZeroMemory(table, sizeof table);
+	table[0].Flags = RTL_QUERY_REGISTRY_DIRECT;
+	table[0].Name = (WCHAR *)name;
+	table[0].EntryContext = into;
+	RtlQueryRegistryValues(RTL_REGISTRY_ABSOLUTE, path, table, NULL, NULL);
+}
+
 /* read_parameters fills a port's name, pins and HiddenMode from its key, and returns whether it has a name. */
 static BOOLEAN read_parameters(port *p, PUNICODE_STRING service, const WCHAR *id, int n)
 {
-	RTL_QUERY_REGISTRY_TABLE table[LINES + 3];
 	UNICODE_STRING name = { 0, sizeof p->name, p->name };
 	WCHAR path[256], *w = path;
 	int i;
@@ -874,19 +885,10 @@ static BOOLEAN read_parameters(port *p, PUNICODE_STRING service, const WCHAR *id
 	for (i = 0; i < service->Length / sizeof(WCHAR); i++)
 		*w++ = service->Buffer[i];
 	append_digit(append(append(w, L"\\Parameters\\"), id), n);
-	RtlZeroMemory(table, sizeof table);
-	for (i = 0; i < LINES; i++) {
-		table[i].Name = (WCHAR *)pin_name[i];
-		table[i].EntryContext = &p->pin[i];
-	}
-	table[LINES].Name = (WCHAR *)L"HiddenMode";
-	table[LINES].EntryContext = &p->hidden;
-	table[LINES + 1].Name = (WCHAR *)L"PortName";
-	table[LINES + 1].EntryContext = &name;
-	for (i = 0; i < LINES + 2; i++)
-		table[i].Flags = RTL_QUERY_REGISTRY_DIRECT;
-	p->name[0] = 0;
-	RtlQueryRegistryValues(RTL_REGISTRY_ABSOLUTE, path, table, NULL, NULL);
+	for (i = 0; i < LINES; i++)
+		read_value(path, pin_name[i], &p->pin[i]);
+	read_value(path, L"HiddenMode", &p->hidden);
+	read_value(path, L"PortName", &name);
 	p->name[NAME - 1] = 0;
 	return p->name[0] != 0;
 }
