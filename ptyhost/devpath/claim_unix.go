@@ -210,10 +210,14 @@ func (c *Claim) clean() error {
 	return nil
 }
 
-// Link makes the path lead to the device, whose name begins with /dev/. What came there meanwhile is not replaced.
+// Link makes the path lead to the device, whose name begins with /dev/. What came there meanwhile is not replaced. After
+// Release it does nothing.
 func (c *Claim) Link(device string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.over {
+		return nil
+	}
 	text := mark(device)
 	if err := os.Symlink(text, c.path); err != nil {
 		if errors.Is(err, fs.ErrExist) {
@@ -231,6 +235,25 @@ func (c *Claim) Link(device string) error {
 	return nil
 }
 
+// Unlink removes the link, if it still is the one that was made, and keeps the path for another Link.
+func (c *Claim) Unlink() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unlink()
+}
+
+// unlink is Unlink; the lock is held.
+func (c *Claim) unlink() error {
+	text, err := os.Readlink(c.path)
+	if c.text == "" || err != nil || text != c.text {
+		return nil
+	}
+	if err := os.Remove(c.path); err != nil {
+		return fmt.Errorf("port %s: its link cannot be removed: %w", c.path, Cause(err))
+	}
+	return nil
+}
+
 // Path is the path that was taken.
 func (c *Claim) Path() string { return c.path }
 
@@ -242,12 +265,7 @@ func (c *Claim) Release() error {
 		return nil
 	}
 	c.over = true
-	var err error
-	if text, readErr := os.Readlink(c.path); c.text != "" && readErr == nil && text == c.text {
-		if err = os.Remove(c.path); err != nil {
-			err = fmt.Errorf("port %s: its link cannot be removed: %w", c.path, Cause(err))
-		}
-	}
+	err := c.unlink()
 	// By name while the lock is held: whoever locks the file after us sees that it is no longer the one of its name.
 	_ = os.Remove(c.lock.Name())
 	_ = c.lock.Close()

@@ -8,9 +8,12 @@
 // name in /sys/class/tty. Not carried are 6 data bits, which the driver confuses, and tcflush, which it does not pass on.
 // It needs root and the two modules; Check says what is missing. When the agent dies the kernel unplugs the device.
 //
+// vhci_hcd lets no machine sleep that has a device of it. So the adapter is unplugged before the sleep, when logind tells
+// of it, and plugged in again after.
+//
 // A process that makes such a port must not open its tty itself: if it were killed meanwhile, it would wait in the kernel
 // for its own answer and stay for ever.
 //
-// This package knows vhci, sysfs and udev. The chip and the USB/IP device side, in packages of their own below, know none
-// of them. None knows that there is a network.
+// This package knows vhci, sysfs and udev. The chip, the USB/IP device side and logind, in packages of their own below,
+// know none of them. None knows that there is a network.
 package kerneltty

@@ -49,7 +49,7 @@ func (h Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, erro
 	return p, nil
 }
 
-// open makes a port. The link comes last: who finds it finds everything in order.
+// open makes a port.
 func (h Host) open(ctx context.Context, config uart.PortConfig) (_ *port, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -72,14 +72,11 @@ func (h Host) open(ctx context.Context, config uart.PortConfig) (_ *port, err er
 	if config.Log == nil {
 		config.Log = slog.Default()
 	}
-	p := newPort(h.system, claim, config)
-	if err := p.start(ctx, who); err != nil {
+	p := newPort(h.system, claim, who, config)
+	if err := p.plugIn(ctx); err != nil {
 		_ = p.Close()
 		return nil, err
 	}
-	if err := claim.Link("/dev/" + p.name); err != nil {
-		_ = p.Close()
-		return nil, err
-	}
+	h.system.sleep.Add(p, config.Log)
 	return p, nil
 }

@@ -1,6 +1,8 @@
 package kerneltty
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -20,7 +22,16 @@ func (h Host) Notes() []string {
 		notes = append(notes, "ModemManager runs here and may write AT commands to a new port (install scripts/"+rules+" in /etc/udev/rules.d)")
 	}
 	if states := strings.Fields(s.read("sys/power/state")); slices.Contains(states, "mem") || slices.Contains(states, "freeze") {
-		notes = append(notes, "this machine does not go to sleep while a kernel tty is attached: vhci_hcd refuses (end telnetcpc before, or use --host pty)")
+		notes = append(notes, s.sleepNote())
 	}
 	return notes
+}
+
+// sleepNote says what becomes of a kernel tty when the machine sleeps.
+func (s system) sleepNote() string {
+	if err := s.sleep.Check(context.Background()); err != nil {
+		return fmt.Sprintf("this machine does not go to sleep while a kernel tty is attached: vhci_hcd refuses, and nobody says when to unplug it: %v "+
+			"(systemd-logind would; end telnetcpc before, or use --host pty)", err)
+	}
+	return "before this machine goes to sleep a kernel tty is unplugged, and plugged in again after: to programs the port hangs up and comes back"
 }

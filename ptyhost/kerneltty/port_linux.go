@@ -17,6 +17,7 @@ import (
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/devpath"
 	"telnetcpc/ptyhost/kerneltty/ftdi"
+	"telnetcpc/ptyhost/kerneltty/logind"
 )
 
 // port is one emulated adapter, plugged in, and the tty that the kernel makes of it. What passes is the chip's business.
@@ -24,38 +25,45 @@ type port struct {
 	*ftdi.Chip
 	system system
 	claim  *devpath.Claim // on the path
+	who    devpath.Access // of the device
 	log    *slog.Logger
 
-	name   string // of the tty: ttyUSB1
-	device string // the device's directory in sysfs; empty: never plugged in
+	running context.Context // ended by Close
+	end     context.CancelFunc
 
-	live atomic.Bool   // Open has returned: what the chip calls out is the application's doing
-	gone chan struct{} // closed when Serve has returned: the device is unplugged, by us or by somebody else
-	wire sync.WaitGroup
+	plugging sync.Mutex                 // makes plugging in and unplugging one after the other
+	asleep   bool                       // unplugged by Sleep; plugging is held
+	now      atomic.Pointer[attachment] // the last one; nil: none was begun
+	failed   atomic.Pointer[error]      // why Wake could not plug it in again
 
 	closing  sync.Once
 	closed   atomic.Bool
 	closeErr error // of the claim's release
 }
 
-var _ uart.Port = (*port)(nil)
+// attachment is one stay of the adapter at the kernel, from being plugged in to being unplugged.
+type attachment struct {
+	name    string // of the tty: ttyUSB1
+	device  string // the device's directory in sysfs; empty: it never came so far
+	gone    chan struct{}
+	leaving atomic.Bool // we unplug it, and may plug it in again
+}
 
-// newPort makes a port that is not plugged in yet. What the chip calls out before that is our own doing.
-func newPort(s system, claim *devpath.Claim, config uart.PortConfig) *port {
-	p := &port{system: s, claim: claim, log: config.Log, gone: make(chan struct{})}
-	if urgent := config.Urgent; urgent != nil {
-		config.Urgent = func(e uart.Event) {
-			if p.live.Load() {
-				urgent(e)
-			}
-		}
-	}
-	p.Chip = ftdi.New(config, filepath.Base(claim.Path()), config.Log)
+var (
+	_ uart.Port      = (*port)(nil)
+	_ logind.Sleeper = (*port)(nil)
+)
+
+// newPort makes a port that is not plugged in yet.
+func newPort(s system, claim *devpath.Claim, who devpath.Access, config uart.PortConfig) *port {
+	p := &port{system: s, claim: claim, who: who, log: config.Log, Chip: ftdi.New(config, filepath.Base(claim.Path()), config.Log)}
+	p.running, p.end = context.WithCancel(context.Background())
 	return p
 }
 
-// start plugs the chip in and makes its tty ready to be used by others. What it has made when it fails Close takes away.
-func (p *port) start(ctx context.Context, who devpath.Access) error {
+// plugIn plugs the chip in and makes its tty ready to be used by others. The link comes last: who finds it finds
+// everything in order. What has been made when it fails Close takes away.
+func (p *port) plugIn(ctx context.Context) error {
 	vhci, err := p.system.ready(ctx)
 	if err != nil {
 		return err
@@ -63,40 +71,97 @@ func (p *port) start(ctx context.Context, who devpath.Access) error {
 	if err := p.system.teach(ftdi.VendorID, ftdi.ProductID); err != nil {
 		return err
 	}
-	if err := p.plug(ctx, vhci); err != nil {
+	quiet := p.Quiet() // what happens until the tty is ready is our own doing
+	a, err := p.attach(ctx, vhci)
+	if err != nil {
 		return fmt.Errorf("plug in the device: %w", err)
 	}
-	if err := p.prepare(ctx); err != nil {
+	if err := p.prepare(ctx, a, quiet); err != nil {
 		return err
 	}
-	return p.system.give(ctx, p.name, who, p.log)
+	if err := p.system.give(ctx, a.name, p.who, p.log); err != nil {
+		return err
+	}
+	return p.claim.Link("/dev/" + a.name)
 }
 
-// plug makes the wire, gives the kernel its end, and waits for the tty.
-func (p *port) plug(ctx context.Context, vhci string) error {
+// attach makes the wire, gives the kernel its end, and waits for the tty.
+func (p *port) attach(ctx context.Context, vhci string) (*attachment, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p.wire.Go(func() { p.serve(ours) })
+	a := &attachment{gone: make(chan struct{})}
+	go p.serve(a, ours)
 	slot, err := p.system.plug(ctx, vhci, theirs)
 	_ = unix.Close(theirs)
-	if err != nil {
-		return err
+	if err == nil {
+		a.device = p.system.device(vhci, slot)
+		a.name, err = p.system.tty(ctx, vhci, slot, a.gone)
 	}
-	p.device = p.system.device(vhci, slot)
-	p.name, err = p.system.tty(ctx, vhci, slot, p.gone)
-	return err
+	p.now.Store(a)
+	return a, err
 }
 
-// serve plays the device. It is started by plug and ends when the device is unplugged. If that was not Close, the port is
-// lost for good, and Next says so.
-func (p *port) serve(wire io.ReadWriteCloser) {
-	defer close(p.gone)
+// serve plays the device. It is started by attach and ends when the device is unplugged. If that was not our doing, the
+// port is lost for good, and Next says so.
+func (p *port) serve(a *attachment, wire io.ReadWriteCloser) {
+	defer close(a.gone)
 	if err := p.Serve(wire); err != nil && !errors.Is(err, uart.ErrClosed) {
-		p.log.Error("the USB device's wire failed", "device", p.name, "err", err)
+		p.log.Error("the USB device's wire failed", "err", err)
 	}
-	_ = p.Chip.Close()
+	if !a.leaving.Load() {
+		_ = p.Chip.Close()
+	}
+}
+
+// unplug takes the adapter out, and waits until the kernel has taken its device away; plugging is held.
+func (p *port) unplug() {
+	a := p.now.Load()
+	if a == nil {
+		return
+	}
+	a.leaving.Store(true)
+	p.Unplug()
+	<-a.gone
+	if a.device == "" {
+		return
+	}
+	if err := poll(context.Background(), func() (bool, error) { return !exists(a.device), nil }); err != nil {
+		p.log.Warn("the kernel has not taken the USB device away", "device", a.name, "waited", plugPatience)
+	}
+}
+
+// Sleep implements logind.Sleeper: vhci_hcd lets no machine sleep that has one of its devices. To the application it is a
+// pulled plug.
+func (p *port) Sleep() {
+	p.plugging.Lock()
+	defer p.plugging.Unlock()
+	if p.closed.Load() || p.asleep {
+		return
+	}
+	p.asleep = true
+	p.log.Info("unplugged: the machine goes to sleep", "device", p.Name())
+	if err := p.claim.Unlink(); err != nil {
+		p.log.Warn("the path leads nowhere meanwhile", "err", err)
+	}
+	p.unplug()
+}
+
+// Wake implements logind.Sleeper. A port that cannot be plugged in again is lost for good, and Next says why.
+func (p *port) Wake() {
+	p.plugging.Lock()
+	defer p.plugging.Unlock()
+	if p.closed.Load() || !p.asleep {
+		return
+	}
+	p.asleep = false
+	if err := p.plugIn(p.running); err != nil {
+		p.failed.Store(&err)
+		_ = p.Chip.Close()
+		return
+	}
+	p.log.Info("plugged in again: the machine has woken", "device", p.Name())
 }
 
 // socketPair returns the two ends of a stream: one for Go's poller, one as a descriptor to be given away and closed.
@@ -118,14 +183,24 @@ func socketPair() (ours io.ReadWriteCloser, theirs int, err error) {
 // Next implements uart.Port.
 func (p *port) Next() ([]byte, uart.Event, error) {
 	b, e, err := p.Chip.Next()
-	if errors.Is(err, uart.ErrClosed) && !p.closed.Load() {
-		err = fmt.Errorf("port %s: the kernel has let go of the device %s (unplugged by usbip detach? dmesg says why)", p.claim.Path(), p.name)
+	if !errors.Is(err, uart.ErrClosed) || p.closed.Load() {
+		return b, e, err
 	}
-	return b, e, err
+	if why := p.failed.Load(); why != nil {
+		return nil, e, fmt.Errorf("port %s: not plugged in again after the machine's sleep: %w", p.claim.Path(), *why)
+	}
+	return nil, e, fmt.Errorf("port %s: the kernel has let go of the device %s (unplugged by usbip detach? dmesg says why)", p.claim.Path(), p.Name())
 }
 
-// Name implements uart.Port: the tty's device, which is also its name in /sys/class/tty.
-func (p *port) Name() string { return "/dev/" + p.name }
+// Name implements uart.Port: the tty's device, which is also its name in /sys/class/tty. After the machine's sleep it may
+// be another one, where a program has the old one open still.
+func (p *port) Name() string {
+	a := p.now.Load()
+	if a == nil {
+		return ""
+	}
+	return "/dev/" + a.name
+}
 
 // Retire implements uart.Port.
 func (p *port) Retire() error { return p.claim.Release() }
@@ -136,15 +211,13 @@ func (p *port) Retire() error { return p.claim.Release() }
 func (p *port) Close() error {
 	p.closing.Do(func() {
 		p.closed.Store(true)
-		p.closeErr = p.claim.Release()
+		p.end()
 		_ = p.Chip.Close()
-		p.wire.Wait()
-		if p.device == "" {
-			return
-		}
-		if err := poll(context.Background(), func() (bool, error) { return !exists(p.device), nil }); err != nil {
-			p.log.Warn("the kernel has not taken the USB device away", "device", p.name, "waited", plugPatience)
-		}
+		p.system.sleep.Remove(p) // waits for a Sleep or Wake under way
+		p.plugging.Lock()
+		defer p.plugging.Unlock()
+		p.closeErr = p.claim.Release()
+		p.unplug()
 	})
 	return p.closeErr
 }

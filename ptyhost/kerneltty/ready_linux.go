@@ -2,7 +2,6 @@ package kerneltty
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/devpath"
 )
 
@@ -20,44 +18,29 @@ import (
 const openPatience = 30 * time.Second
 
 // prepare makes a new tty raw: a kernel's has echo, which would send back to the device what it says. The driver keeps
-// the termios from one open to the next. The open that this takes is our own, and nobody is told of it.
-func (p *port) prepare(ctx context.Context) error {
+// the termios from one open to the next. The open that this takes is our own; it is over when quiet is closed.
+func (p *port) prepare(ctx context.Context, a *attachment, quiet <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, openPatience)
 	defer cancel()
-	// Whatever goes wrong, Next must not wait for ever: an end of the chip ends it.
-	stop := context.AfterFunc(ctx, func() { _ = p.Chip.Close() })
-	defer stop()
-	done := make(chan error, 1)
-	go func() {
-		err := makeRaw(ctx, p.Name())
-		done <- err
-		if err != nil {
-			_ = p.Chip.Close() // it may never have opened the tty: no close would come
-		}
-	}()
-	for {
-		_, e, err := p.Chip.Next()
-		if err != nil {
-			_ = p.Chip.Close() // what makeRaw waits for fails
-			said := <-done
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				said = fmt.Errorf("%s could not be prepared in %v: another program has it open (ModemManager? see scripts/README.md on its udev rule)",
-					p.Name(), openPatience)
-			}
-			return cmp.Or(said, err)
-		}
-		if e.Ready != nil {
-			e.Ready(nil)
-		}
-		if e.Kind == uart.KindClosed {
-			break
+	err := makeRaw(ctx, "/dev/"+a.name)
+	if err == nil {
+		select {
+		case <-quiet:
+			return nil
+		case <-a.gone:
+			return errGone
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
 	}
-	if !stop() {
-		return ctx.Err()
+	switch {
+	case ctx.Err() == nil:
+		return err
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("/dev/%s could not be prepared in %v: another program has it open (ModemManager? see scripts/README.md on its udev rule)",
+			a.name, openPatience)
 	}
-	p.live.Store(true)
-	return <-done
+	return ctx.Err()
 }
 
 // makeRaw sets a tty to 9600 8N1, raw, no flow control. Another process does it, for this one must never have its own

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/ptyhost/kerneltty/logind"
 )
 
 // modules are the kernel's, in the order in which they are needed.
@@ -23,11 +25,12 @@ type system struct {
 	euid     func() int
 	release  func() string // of the kernel, as uname -r says it
 	modprobe func(ctx context.Context, module string) error
+	sleep    *logind.Watch
 }
 
 // machine is the system that this process runs on.
 func machine() system {
-	return system{euid: os.Geteuid, release: kernelRelease, modprobe: modprobe}
+	return system{euid: os.Geteuid, release: kernelRelease, modprobe: modprobe, sleep: logind.New("")}
 }
 
 func kernelRelease() string {

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"telnetcpc/ptyhost/kerneltty/logind"
+	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
 )
 
 // fake is a machine made of files: what sysfs and others show.
@@ -23,6 +26,7 @@ func newFake(t *testing.T) *fake {
 		root:    t.TempDir(),
 		euid:    func() int { return 0 },
 		release: func() string { return "6.1.0-56-amd64" },
+		sleep:   logind.New("unix:path=/nonexistent/bus"),
 	}
 	f.modprobe = func(_ context.Context, module string) error {
 		f.load(module)
@@ -230,7 +234,10 @@ func TestNotes(t *testing.T) {
 			}
 		}
 	}
-	const modem, sleep = "ModemManager runs here and may write AT commands to a new port (", "this machine does not go to sleep while a kernel tty is attached: "
+	const (
+		modem = "ModemManager runs here and may write AT commands to a new port ("
+		sleep = "this machine does not go to sleep while a kernel tty is attached: vhci_hcd refuses, and nobody says when to unplug it: no D-Bus: "
+	)
 	notes()
 	f.file("proc/self/comm", "telnetcpc\n")
 	f.file("proc/812/comm", "ModemManager\n")
@@ -239,4 +246,8 @@ func TestNotes(t *testing.T) {
 	notes(modem, sleep)
 	f.file("etc/udev/rules.d/60-telnetcpc.rules", "")
 	notes(sleep)
+	bus := logindtest.NewBus(t)
+	logindtest.NewManager(t, bus)
+	f.sleep = logind.New(bus.Address)
+	notes("before this machine goes to sleep a kernel tty is unplugged, and plugged in again after: ")
 }

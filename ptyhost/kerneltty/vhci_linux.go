@@ -168,6 +168,9 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 	}
 }
 
+// errGone says that a device has left while it was made ready.
+var errGone = errors.New("the kernel has let go of the device (dmesg says why)")
+
 // tty waits for the tty that the driver makes of the device in a slot, and returns its name: ttyUSB1. gone is closed when
 // the device has left meanwhile.
 func (s system) tty(ctx context.Context, vhci string, p slot, gone <-chan struct{}) (name string, err error) {
@@ -175,7 +178,7 @@ func (s system) tty(ctx context.Context, vhci string, p slot, gone <-chan struct
 	err = poll(ctx, func() (bool, error) {
 		select {
 		case <-gone:
-			return false, errors.New("the kernel has let go of the device (dmesg says why)")
+			return false, errGone
 		default:
 		}
 		device = s.device(vhci, p)

@@ -35,6 +35,7 @@ type Chip struct {
 	downRoom sync.Cond  // down has room, nobody has the port open any more, or the chip is closed
 
 	closed  bool          // Close was called
+	quiet   chan struct{} // until the next close, which closes it, nobody is told of anything; nil: told as ever
 	stream  *usbip.Stream // where it is plugged in; nil: nowhere
 	state   state
 	period  uint64          // counts the closes, from 1
@@ -73,12 +74,35 @@ func New(config uart.PortConfig, serial string, log *slog.Logger) *Chip {
 			coding: uart.DefaultCoding(), flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}, latency: defaultLatency,
 		},
 	}
+	c.said.toldCoding, c.said.toldFlow = c.said.coding, c.said.flow
 	c.upReady.L, c.downRoom.L = &c.mu, &c.mu
 	return c
 }
 
 // Fidelity is what the chip carries: constant.
 func (c *Chip) Fidelity() uart.Fidelity { return fidelity }
+
+// Quiet has Next tell nothing of what the driver does until the next close of the port, and closes the channel then: who
+// plugs the adapter in prepares its tty. All that is written meanwhile is dropped; nothing waits. What was said meanwhile
+// and stays counts from the next open on, when the driver says it again. It is called while the adapter is unplugged.
+func (c *Chip) Quiet() (over <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quiet == nil {
+		c.quiet = make(chan struct{})
+	}
+	return c.quiet
+}
+
+// Unplug ends Serve as a host does that lets the adapter go. It does not wait for it.
+func (c *Chip) Unplug() {
+	c.mu.Lock()
+	s := c.stream
+	c.mu.Unlock()
+	if s != nil {
+		_ = s.Close()
+	}
+}
 
 // Serve plays the adapter on a usbip stream until the stream ends, which is the adapter being unplugged (nil), Close
 // (uart.ErrClosed), or an error of the connection or the peer. It closes conn. Who has the port open when the stream

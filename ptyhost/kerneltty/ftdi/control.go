@@ -89,12 +89,15 @@ func (c *Chip) ask(t *usbip.Transfer) bool {
 
 // said is what the driver has said so far. It has no lock: the stream's calls alone use it.
 type said struct {
-	coding  uart.Coding
-	flow    uart.Flow
-	sending bool   // a break
-	latency uint8  // milliseconds; nothing waits for it
-	channel uint16 // what the driver calls this port in wIndex: 0 or 1
-	last    [2]usbip.Setup
+	coding uart.Coding
+	flow   uart.Flow
+	// What of it Next has told or will: a quiet time lies between.
+	toldCoding uart.Coding
+	toldFlow   uart.Flow
+	sending    bool   // a break, as told
+	latency    uint8  // milliseconds; nothing waits for it
+	channel    uint16 // what the driver calls this port in wIndex: 0 or 1
+	last       [2]usbip.Setup
 }
 
 // remember keeps the last two requests, the latest first, and how the driver calls the port. SET_BAUD_RATE does not
@@ -127,8 +130,7 @@ func (c *Chip) lines(s usbip.Setup) {
 	closing := s.Value == ctrlAllDown && before.Request == reqFlowCtrl && before.Index>>8 == flowNone && first.Request != reqData
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.up.Add(uart.Event{Kind: uart.KindSettings, Control: control})
-	c.upReady.Signal()
+	c.tell(uart.Event{Kind: uart.KindSettings, Control: control})
 	if closing && c.state == stateOpen {
 		c.state, c.fell = stateClosing, time.Now()
 		c.uncertain()
@@ -138,16 +140,17 @@ func (c *Chip) lines(s usbip.Setup) {
 // settings performs what changes line coding or flow control. The driver says all of them whenever one changes: what
 // stays as it is makes no event.
 func (c *Chip) settings(coding uart.Coding, flow uart.Flow) {
-	if coding == c.said.coding && flow == c.said.flow {
+	c.said.coding, c.said.flow = coding, flow
+	if coding == c.said.toldCoding && flow == c.said.toldFlow || c.isQuiet() {
 		return
 	}
-	c.said.coding, c.said.flow = coding, flow
+	c.said.toldCoding, c.said.toldFlow = coding, flow
 	c.push(uart.Event{Kind: uart.KindSettings, Coding: coding, Flow: flow})
 }
 
 // sendBreak performs the break bit of SET_DATA, which comes with every change of the data bits too.
 func (c *Chip) sendBreak(on bool) {
-	if on == c.said.sending {
+	if on == c.said.sending || c.isQuiet() {
 		return
 	}
 	c.said.sending = on
@@ -165,6 +168,9 @@ func (c *Chip) purge(value uint16) bool {
 	default:
 		return false
 	}
+	if c.isQuiet() {
+		return true
+	}
 	c.urgent(e)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,7 +182,6 @@ func (c *Chip) purge(value uint16) bool {
 		c.up.Drop()
 		c.release()
 	}
-	c.up.Add(e)
-	c.upReady.Signal()
+	c.tell(e)
 	return true
 }

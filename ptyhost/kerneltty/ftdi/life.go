@@ -57,7 +57,7 @@ func (c *Chip) openPort(t *usbip.Transfer) {
 	c.unsettle()
 	switch {
 	case t == nil:
-	case c.config.OpenWait <= 0 || c.closed:
+	case c.config.OpenWait <= 0 || c.closed || c.quiet != nil:
 		t.Answer(nil)
 	default:
 		c.opening = t
@@ -65,8 +65,7 @@ func (c *Chip) openPort(t *usbip.Transfer) {
 		// The driver takes no answer for a failed open: it goes on all the same.
 		e.Ready = func(error) { c.ready(t) }
 	}
-	c.up.Add(e)
-	c.upReady.Signal()
+	c.tell(e)
 }
 
 // ready lets an open go on, if it still waits.
@@ -104,6 +103,12 @@ func (c *Chip) closePort() {
 	c.down.clear()
 	c.error = 0
 	c.downRoom.Broadcast()
+	if c.quiet != nil {
+		close(c.quiet)
+		c.quiet = nil
+		c.mu.Unlock()
+		return
+	}
 	merged := c.up.Merged()
 	c.mu.Unlock()
 

@@ -269,3 +269,57 @@ func (d *driver) drainWrites() error {
 	}
 	return nil
 }
+
+// TestQuiet: of what the driver does until the first close nobody is told, and nothing of it waits, not even for a far UART
+// that is busy. What it has changed meanwhile is told at the next open.
+func TestQuiet(t *testing.T) {
+	b := plugIn(t, uart.PortConfig{OpenWait: time.Hour, Unsent: func() time.Duration { return time.Hour }})
+	go func() { // the session stands at once
+		_ = b.driver.open()
+		b.driver.set(uart.Event{Coding: uart.Coding{Baud: 19200}})
+	}()
+	_, e := b.next()
+	e.Ready(nil)
+	b.wants("settings DTR on RTS on")
+	b.wants("settings 19200 8N1 none")
+	b.chip.Unplug()
+	if err := <-b.served; err != nil {
+		t.Fatal(err)
+	}
+	b.driver.end()
+	b.wants("closed")
+
+	over := b.chip.Quiet()
+	b.attach()
+	if err := b.driver.open(); err != nil {
+		t.Fatal(err)
+	}
+	b.driver.set(uart.Event{Coding: uart.Coding{Baud: 300}, Control: uart.Control{DTR: uart.LevelOff, RTS: uart.LevelOff, Break: uart.LevelOn}})
+	if _, err := b.driver.write([]byte("to nobody")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.driver.drain(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-over:
+		t.Error("the quiet time was over before the close")
+	default:
+	}
+	b.driver.set(uart.Event{Coding: uart.Coding{Baud: 9600}, Control: uart.Control{Break: uart.LevelOff}})
+	called := b.calledOut(uart.KindClosed)
+	b.driver.closes()
+	<-over
+	if got := b.calledOut(uart.KindClosed); got != called {
+		t.Errorf("%d closes were called out in the quiet time", got-called)
+	}
+
+	go func() { _ = b.driver.open() }()
+	_, e = b.next()
+	if e.Kind != uart.KindOpened {
+		t.Fatalf("got %v, want the open", e)
+	}
+	e.Ready(nil)
+	b.wants("settings 9600 8N1 none")
+	b.wants("settings DTR on RTS on")
+}

@@ -22,6 +22,10 @@ func (c *Chip) takeOut(t *usbip.Transfer) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.quiet != nil {
+		t.Answer(nil)
+		return
+	}
 	if c.up.Len()+t.Length > upMost {
 		t.Stall() // a host that takes back what was held, and goes on
 		return
@@ -68,12 +72,26 @@ func (c *Chip) Next() ([]byte, uart.Event, error) {
 	return c.lending[:n], uart.Event{}, nil
 }
 
-// push puts an event at its place; the lock is not held.
+// push is tell where the lock is not held.
 func (c *Chip) push(e uart.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.up.Add(e)
-	c.upReady.Signal()
+	c.tell(e)
+}
+
+// tell puts an event at its place; the lock is held.
+func (c *Chip) tell(e uart.Event) {
+	if c.quiet == nil {
+		c.up.Add(e)
+		c.upReady.Signal()
+	}
+}
+
+// isQuiet reports whether nobody is told; the lock is not held. It changes to true only while nothing is plugged in.
+func (c *Chip) isQuiet() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.quiet != nil
 }
 
 // urgent calls out what Next will say later; the lock is not held.
@@ -89,7 +107,7 @@ func (c *Chip) busy() bool { return c.config.Unsent != nil && c.config.Unsent() 
 // lineStatus is the second status byte: the transmitter is empty when nothing waits here, nothing is lent, and the far
 // UART was not busy; the lock is held.
 func (c *Chip) lineStatus(busy bool) byte {
-	if busy || c.lent || c.up.Len() > 0 {
+	if c.quiet == nil && (busy || c.lent || c.up.Len() > 0) {
 		return 0
 	}
 	return statusEmpty

@@ -3,7 +3,9 @@ package vmtest
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,7 +16,9 @@ var bootModules = []string{"virtio_pci", "9pnet_virtio", "9p", "overlay"}
 
 // initScript is the guest's first process. The machine's files are read-only, what is written over them stays in the
 // guest's memory. ser2net wants a place for locks, and finds no address, not even a loopback one, on a machine that has
-// no other. %[1]s are the modules in order, %[2]s is the kernel's package, %[3]s the command, %[4]s the variable.
+// no other. Behind that run comes one in the initramfs alone: of what it does the machine's files would not come back, as
+// 9p's device has no driver that sleeps. %[1]s are the modules in order, %[2]s is the kernel's package, %[3]s the command,
+// %[4]s the variable.
 const initScript = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -40,18 +44,24 @@ ip addr add 192.0.2.1/32 dev lo
 hostname vmtest
 chroot /new /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp LC_ALL=C.UTF-8 %[4]s=1 %[3]s >/dev/ttyS2 2>&1
 echo "ended $?" >/dev/ttyS2
-sync
+mount -t proc proc /alone/proc
+mount -t sysfs sys /alone/sys
+mount -t devtmpfs dev /alone/dev
+chroot /alone /usr/bin/env -i PATH=/bin TMPDIR=/tmp %[4]s=alone /bin/%[5]s >/dev/ttyS2 2>&1
+echo "ended $?" >/dev/ttyS2
 poweroff -f
 `
 
-// pack writes the initramfs whose first process has the command run.
+// pack writes the initramfs whose first process has the command run, and then again in a directory of its own where
+// nothing but what it carries is there.
 func (k kernel) pack(file string, command []string) error {
 	modules, err := k.order(bootModules)
 	if err != nil {
 		return err
 	}
 	var a archive
-	for _, dir := range []string{"bin", "dev", "proc", "sys", "host", "memory", "new", "modules"} {
+	for _, dir := range []string{"bin", "dev", "proc", "sys", "host", "memory", "new", "modules",
+		"alone", "alone/bin", "alone/dev", "alone/proc", "alone/sys", "alone/tmp", "alone/usr", "alone/usr/bin"} {
 		a.add(dir, 0o040755, nil)
 	}
 	var names []string
@@ -68,13 +78,61 @@ func (k kernel) pack(file string, command []string) error {
 		return err
 	}
 	a.add("bin/busybox", 0o100755, busybox)
+	if err := a.carry(busybox, command[0]); err != nil {
+		return err
+	}
+	alone := strings.Join(append([]string{filepath.Base(command[0])}, command[1:]...), " ")
 	root, err := filepath.EvalSymlinks(k.root)
 	if err != nil {
 		return err
 	}
-	a.add("init", 0o100755, fmt.Appendf(nil, initScript, strings.Join(names, " "), root, strings.Join(command, " "), insideVariable))
+	a.add("init", 0o100755, fmt.Appendf(nil, initScript, strings.Join(names, " "), root, strings.Join(command, " "), insideVariable, alone))
 	a.add("TRAILER!!!", 0, nil)
 	return os.WriteFile(file, a.Bytes(), 0o600)
+}
+
+// carry adds what the run alone needs: the test, stty, env, and dbus-daemon with its libraries.
+func (a *archive) carry(busybox []byte, test string) error {
+	text, err := os.ReadFile(test)
+	if err != nil {
+		return err
+	}
+	a.add("alone/bin/"+filepath.Base(test), 0o100755, text)
+	for _, name := range []string{"bin/stty", "usr/bin/env"} {
+		a.add("alone/"+name, 0o100755, busybox)
+	}
+	daemon, err := exec.LookPath("dbus-daemon")
+	if err != nil {
+		return fmt.Errorf("%w (Debian's package: dbus-daemon; scripts/test installs it)", err)
+	}
+	libraries, err := exec.Command("ldd", daemon).Output()
+	if err != nil {
+		return fmt.Errorf("ldd %s: %w", daemon, err)
+	}
+	a.add("alone/etc", 0o040755, nil)
+	a.add("alone/etc/passwd", 0o100644, []byte("root:x:0:0:root:/:/bin/sh\n")) // dbus-daemon looks its users up
+	files := map[string]string{"bin/dbus-daemon": daemon}
+	for _, word := range strings.Fields(string(libraries)) {
+		if strings.HasPrefix(word, "/") {
+			files[strings.TrimPrefix(word, "/")] = word
+		}
+	}
+	made := map[string]bool{"bin": true}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		text, err := os.ReadFile(files[name])
+		if err != nil {
+			return err
+		}
+		dir := ""
+		for part := range strings.SplitSeq(filepath.Dir(name), "/") {
+			if dir = filepath.Join(dir, part); !made[dir] {
+				a.add("alone/"+dir, 0o040755, nil)
+				made[dir] = true
+			}
+		}
+		a.add("alone/"+name, 0o100755, text)
+	}
+	return nil
 }
 
 // order returns the files of the modules, from the version's directory, those that others need first.
