@@ -27,3 +27,6 @@ const (
 	x32Bit   = 0x40000000
 	x32Ioctl = 514
 )
+
+// packedStat64 is that of i386, which puts 64-bit numbers at any place.
+func packedStat64(st *unix.Stat_t) []byte { return writeStat64(st, 44, 52, 56, 64, 88, 96) }

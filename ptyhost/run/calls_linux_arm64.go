@@ -26,3 +26,6 @@ const (
 	x32Bit   = 0
 	x32Ioctl = 0
 )
+
+// alignedStat64 is that of ARM, which aligns 64-bit numbers.
+func alignedStat64(st *unix.Stat_t) []byte { return writeStat64(st, 48, 56, 64, 72, 96, 104) }

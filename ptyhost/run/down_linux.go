@@ -172,8 +172,8 @@ func (p *port) SetModem(m uart.ModemState) error {
 
 // counts is struct serial_icounter_struct: what TIOCGICOUNT tells.
 type counts struct {
-	cts, dsr, ri, dcd, rx, tx, frame, overrun, parity, brk, bufOverrun int32
-	_                                                                  [9]int32
+	cts, dsr, ri, dcd, rx, tx, frame, overrun, parity, brk int32
+	_                                                      [10]int32 // buf_overrun, reserved
 }
 
 // modem counts changes of lines: both edges of each.

@@ -183,10 +183,7 @@ func (p *port) lookAt(c *call, k kind, args []uint64) {
 // stat64Layout writes a struct stat64 of a 32-bit system.
 type stat64Layout func(*unix.Stat_t) []byte
 
-// packedStat64 is that of systems which put 64-bit numbers at any place: i386. alignedStat64 aligns them: ARM.
-func packedStat64(st *unix.Stat_t) []byte  { return writeStat64(st, 44, 52, 56, 64, 88, 96) }
-func alignedStat64(st *unix.Stat_t) []byte { return writeStat64(st, 48, 56, 64, 72, 96, 104) }
-
+// writeStat64 writes a struct stat64, whose later members stand at these places.
 func writeStat64(st *unix.Stat_t, size, blockSize, blocks, times, inode, whole int) []byte {
 	b := make([]byte, whole)
 	e := binary.NativeEndian

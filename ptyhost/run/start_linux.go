@@ -43,7 +43,6 @@ type Program struct {
 
 	over  chan struct{} // closed when no program has the filter any more, or Close was called
 	stop  *os.File      // closed by Close
-	stopR int
 	guard *guardian
 	close sync.Once
 }
