@@ -91,7 +91,7 @@ func (p *port) watches() {
 			return
 		case <-p.wake:
 		case <-tick.C:
-			if err := p.look(); errors.Is(err, ErrDeviceClosed) {
+			if err := p.lookAhead(); errors.Is(err, ErrDeviceClosed) {
 				return
 			}
 		}
@@ -113,8 +113,8 @@ func (p *port) known() bool {
 	return p.present || p.ahead
 }
 
-// look sees a close before Next does, and an open behind it.
-func (p *port) look() error {
+// lookAhead sees a close before Next does, and an open behind it.
+func (p *port) lookAhead() error {
 	if p.waiting.Load() {
 		return nil
 	}

@@ -42,6 +42,7 @@ type up struct {
 
 	unsure   bool   // something was read since the driver was last asked what is so now
 	ask      bool   // the driver is to be asked: its queue may have been full, or it is time
+	lost     bool   // since the driver was last asked a record was
 	question []byte // the request of resync
 	said     map[byte]bool
 	one      [1]byte
@@ -232,8 +233,7 @@ func fallen(r reading, before uart.ModemState) uart.Level {
 // that is full. What comes between the two looks at the queue would belong behind the answer, so then it waits for the next
 // time.
 func (p *port) resync() error {
-	before, err := p.commStatus()
-	if err != nil || before.waiting > 0 {
+	if waiting, err := p.look(); waiting || err != nil {
 		return err
 	}
 	var answer [stateSize]byte
@@ -241,16 +241,22 @@ func (p *port) resync() error {
 	if err != nil {
 		return err
 	}
-	after, err := p.commStatus()
-	if err != nil || after.waiting > 0 {
+	if waiting, err := p.look(); waiting || err != nil {
 		return err
 	}
-	p.ask, p.unsure = false, false
-	if (before.errors|after.errors)&errorLost != 0 {
+	if p.lost {
 		p.log.Warn("the driver's queue was full: changes that the application made meanwhile may have been lost, but for the last", "port", p.ends.Application)
 	}
+	p.ask, p.unsure, p.lost = false, false, false
 	p.takeState(answer[:n])
 	return nil
+}
+
+// look reports whether the driver has something to be read, and keeps whether it has lost something.
+func (p *port) look() (waiting bool, err error) {
+	s, err := p.commStatus()
+	p.lost = p.lost || s.errors&errorLost != 0
+	return s.waiting > 0, err
 }
 
 // eventQueue holds the events that come next, in order. There are never more than one call can make.

@@ -35,7 +35,7 @@ func (p *port) startPlain(why error) error {
 	if err != nil {
 		return fmt.Errorf("%v of %s: %w", GetModemStatus, p.ends.Agent, err)
 	}
-	p.lines = m
+	p.lines, p.coding = m, p.told // what is told of the coding is nothing
 	p.opens()
 	p.log.Warn("the settings of the application cannot be known here; the pinned ones count", "port", p.ends.Application, "why", why.Error())
 	return nil
