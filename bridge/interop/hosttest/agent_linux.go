@@ -57,7 +57,7 @@ func (b *bench) start(cmd *exec.Cmd) *process {
 	if p.Stderr == nil {
 		p.Stderr = &p.out
 	}
-	p.WaitDelay = time.Second // a killed agent's program may hold the ends of these pipes for longer
+	p.WaitDelay = time.Second                               // a killed agent's program may hold the ends of these pipes for longer
 	p.Env = append(p.Environ(), "GORACE=atexit_sleep_ms=0") // with the race detector a program's end takes a second
 	if err := p.Start(); err != nil {
 		b.Fatalf("start %s: %v", cmd, err)
