@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -17,14 +18,14 @@ func doctorCommand() *cli.Command {
 		if _, err := arguments(c); err != nil {
 			return err
 		}
-		return doctor(c.App.Writer, hosts(), c.Bool("json"))
+		return doctor(c.App.Writer, hosts(), c.Bool("json"), besides()...)
 	})
 }
 
 // diagnosis is what doctor finds. The names in JSON are for programs and stay.
 type diagnosis struct {
 	Auto  string        `json:"auto"`  // the host that --host auto takes; empty: none works
-	Hosts []hostFinding `json:"hosts"` // the most faithful first
+	Hosts []hostFinding `json:"hosts"` // the most faithful first, then run
 }
 
 // hostFinding is what doctor finds of one port host.
@@ -37,10 +38,11 @@ type hostFinding struct {
 	Notes   []string `json:"notes"` // what else to know of it on this machine
 }
 
-// doctor says which of the hosts work here, what each carries, and how to get the better one. The error says that none
-// works.
-func doctor(w io.Writer, list []uart.Host, asJSON bool) error {
+// doctor says which of the hosts work here, what each carries, and how to get the better one; besides are hosts that
+// --host auto does not choose from. The error says that none works.
+func doctor(w io.Writer, list []uart.Host, asJSON bool, besides ...uart.Host) error {
 	d := diagnose(list)
+	d.Hosts = append(d.Hosts, diagnose(besides).Hosts...)
 	var err error
 	if asJSON {
 		err = printJSON(w, d)
@@ -50,7 +52,7 @@ func doctor(w io.Writer, list []uart.Host, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	if d.Auto == "" {
+	if !slices.ContainsFunc(d.Hosts, func(f hostFinding) bool { return f.Works }) {
 		return statusError{errors.New("doctor: no port can be made on this machine"), exitFailed}
 	}
 	return nil

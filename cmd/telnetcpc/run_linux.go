@@ -14,11 +14,21 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"telnetcpc/bridge/agent"
+	"telnetcpc/bridge/uart"
 	runhost "telnetcpc/ptyhost/run"
 )
 
 // becomeStage must come first in main: this process may be one that run has started of its own binary.
 func becomeStage() { runhost.Main() }
+
+// besides are the port hosts that make no port for everybody.
+func besides() []uart.Host {
+	host, err := runhost.New(nil, nil)
+	if err != nil {
+		return nil // no path was asked for: none can be wrong
+	}
+	return []uart.Host{host}
+}
 
 // runProgram runs a program with a port, and ends as the program does.
 func runProgram(c *cli.Context) error {

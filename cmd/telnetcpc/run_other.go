@@ -2,9 +2,17 @@
 
 package main
 
-import "github.com/urfave/cli/v2"
+import (
+	"github.com/urfave/cli/v2"
 
+	"telnetcpc/bridge/uart"
+)
+
+// becomeStage has nothing to do: run starts no process of its own here.
 func becomeStage() {}
+
+// besides are the port hosts that make no port for everybody: none here.
+func besides() []uart.Host { return nil }
 
 // runProgram says what to use instead.
 func runProgram(*cli.Context) error {

@@ -87,48 +87,91 @@ func lookUp(name string) (string, error) {
 	return "", &StartError{StatusNoExec, fmt.Errorf("%s: %w", name, err)}
 }
 
-// start starts the stage, takes the listener from it, and lets it become the program.
-func (p *Program) start(path string, argv, env []string) error {
+// stageProcess is a stage as this process sees it.
+type stageProcess struct {
+	pid    int
+	end    <-chan unix.WaitStatus // gets its end, once
+	socket int                    // -1: there is none
+	l      *listener              // nil: it does not listen
+}
+
+// startStage starts a stage, which will become a program by proceed. What it finds it tells as facts.
+func (h *Host) startStage(path string, argv, env []string) (s stageProcess, f facts) {
+	s.socket = -1
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("socketpair: %w", err)
+		return s, facts{started: fmt.Errorf("socketpair: %w", err)}
 	}
-	defer unix.Close(fds[0])
+	s.socket = fds[0]
 	paths := ""
-	if len(p.host.as) > 0 {
+	if len(h.as) > 0 {
 		paths = "paths"
 	}
 	files, socket := inherited(fds[1])
 	args := append([]string{stageName, strconv.Itoa(socket), paths, path}, argv...)
-	pid, end, err := p.host.children.start(args, &syscall.ProcAttr{Env: env, Files: files})
+	s.pid, s.end, err = h.children.start(args, &syscall.ProcAttr{Env: env, Files: files})
 	_ = unix.Close(fds[1])
 	if err != nil {
-		return fmt.Errorf("start a stage: %w", err)
+		return s, facts{started: err}
 	}
-	p.pid = pid
-	go p.wait(end)
-	at, errno, fd, ok := hear(fds[0])
+	at, word, fd, ok := hear(s.socket)
+	f = facts{at: at, errno: word, ended: !ok}
+	if !ok || at != stepListening {
+		return s, f
+	}
+	if fd < 0 {
+		return s, facts{started: errors.New("its listener did not come (too many open files?)")}
+	}
+	s.l = newListener(fd)
+	f.errno, f.killable = 0, word != 0
+	s.l.killable = f.killable
+	f.inspect(s.pid, s.l)
+	return s, f
+}
+
+// proceed lets a stage become its program.
+func (s stageProcess) proceed(name string) error {
+	if _, err := unix.Write(s.socket, []byte{1}); err != nil {
+		return fmt.Errorf("the stage has ended: %w", err)
+	}
+	at, errno, _, ok := hear(s.socket) // no word: the program has closed the socket
 	switch {
 	case !ok:
-		return errors.New("the stage has ended (was it killed?)")
-	case at != stepListening:
-		return explainStage(at, errno)
-	case fd < 0:
-		return errors.New("the listener did not come (too many open files?)")
+		return nil
+	case at == stepExec && errors.Is(errno, fs.ErrNotExist): // since it was looked for, or its interpreter
+		return &StartError{StatusNotFound, fmt.Errorf("%s: %w", name, errno)}
 	}
-	l := newListener(fd)
-	l.killable = errno != 0
-	if err := p.listen(l); err != nil {
-		_ = unix.Close(fd)
+	return &StartError{StatusNoExec, fmt.Errorf("%s: %w", name, errno)}
+}
+
+// abandon ends a stage that becomes no program.
+func (s stageProcess) abandon() {
+	if s.socket >= 0 {
+		_ = unix.Close(s.socket)
+	}
+	if s.l != nil {
+		_ = unix.Close(s.l.fd)
+	}
+	if s.end != nil {
+		<-s.end
+	}
+}
+
+// start starts the stage, answers its calls, and lets it become the program.
+func (p *Program) start(path string, argv, env []string) error {
+	s, f := p.host.startStage(path, argv, env)
+	if err := f.explain(); err != nil {
+		s.abandon()
 		return err
 	}
-	if _, err := unix.Write(fds[0], []byte{1}); err != nil {
-		return fmt.Errorf("the stage: %w", err)
+	p.pid = s.pid
+	if err := p.listen(s.l); err != nil {
+		s.abandon()
+		return err
 	}
-	if at, errno, _, ok := hear(fds[0]); ok && at == stepExec {
-		return &StartError{StatusNoExec, fmt.Errorf("%s: %w", argv[0], errno)}
-	}
-	return nil
+	go p.wait(s.end)
+	defer unix.Close(s.socket)
+	return s.proceed(argv[0])
 }
 
 // listen starts the goroutine that answers the program's calls. It ends when no program is left, or by Close.
@@ -137,11 +180,12 @@ func (p *Program) listen(l *listener) error {
 	if err != nil {
 		return fmt.Errorf("pipe: %w", err)
 	}
-	p.stop = w
 	if p.guard, err = p.host.startGuard(l.fd); err != nil {
 		_ = r.Close()
+		_ = w.Close()
 		return err
 	}
+	p.stop = w
 	go func() {
 		defer close(p.over)
 		defer r.Close()
@@ -211,21 +255,6 @@ func (p *Program) Close() {
 		<-p.over
 		p.guard.release()
 	})
-}
-
-// explainStage says why the stage could not set the filter.
-func explainStage(at step, errno syscall.Errno) error {
-	switch {
-	case at == stepPrivileges:
-		return fmt.Errorf("no_new_privs: %w (Linux 5.9 or newer is needed)", errno)
-	case errno == unix.EBUSY:
-		return errors.New("another program already listens to these processes' system calls: a container manager such as LXD, or another telnetcpc run (run it outside; or telnetcpc attach)")
-	case errno == unix.EINVAL:
-		return errors.New("this kernel has no seccomp user notification (Linux 5.9 or newer is needed; or telnetcpc attach)")
-	case errno == unix.EPERM, errno == unix.EACCES, errno == unix.ENOSYS:
-		return fmt.Errorf("seccomp is forbidden here: %w (a container's profile? allow seccomp in it, or use telnetcpc attach)", errno)
-	}
-	return fmt.Errorf("seccomp: %w (or use telnetcpc attach)", errno)
 }
 
 // Environment is the environment of this process with the port's path in it.
