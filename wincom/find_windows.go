@@ -27,6 +27,11 @@ func (machine) Find(name string) (Ends, error) {
 			return endsOf(end, peer)
 		}
 	}
+	return findByDevice(name)
+}
+
+// findByDevice finds the other end by the names that com0com gives its devices. Of the pins nothing is known then.
+func findByDevice(name string) (Ends, error) {
 	device, err := dosTarget(name)
 	if err != nil {
 		return Ends{}, fmt.Errorf("there is no %s on this machine (telnetcpc pair list shows the pairs, telnetcpc pair add makes one)", name)
