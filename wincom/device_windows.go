@@ -31,6 +31,7 @@ type request struct {
 	mu         sync.Mutex // one at a time
 	overlapped windows.Overlapped
 	event      windows.Handle
+	done       uint32 // how much of it was done
 }
 
 var _ Device = (*handle)(nil)
@@ -105,7 +106,7 @@ func (d *handle) Read(p []byte, within time.Duration) (int, error) {
 	r := &d.read
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := windows.ReadFile(d.h, p, nil, r.begin())
+	err := windows.ReadFile(d.h, p, &r.done, r.begin())
 	n, woken, err := d.finish(r, err, []windows.Handle{r.event, d.ended}, milliseconds(within))
 	switch {
 	case n > 0:
@@ -130,7 +131,7 @@ func (d *handle) Write(p []byte) (int, error) {
 	r := &d.write
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := windows.WriteFile(d.h, p, nil, r.begin())
+	err := windows.WriteFile(d.h, p, &r.done, r.begin())
 	n, woken, err := d.finish(r, err, []windows.Handle{r.event, d.ended, d.stopped}, windows.INFINITE)
 	switch {
 	case n == len(p) && err == nil:
@@ -167,7 +168,7 @@ func (d *handle) Ioctl(code Ioctl, in, out []byte) (int, error) {
 	r := &d.ioctl
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := windows.DeviceIoControl(d.h, uint32(code), first(in), uint32(len(in)), first(out), uint32(len(out)), nil, r.begin())
+	err := windows.DeviceIoControl(d.h, uint32(code), first(in), uint32(len(in)), first(out), uint32(len(out)), &r.done, r.begin())
 	n, woken, err := d.finish(r, err, []windows.Handle{r.event, d.ended}, windows.INFINITE)
 	if woken && err != nil {
 		return 0, ErrDeviceClosed
@@ -185,7 +186,7 @@ func first(p []byte) *byte {
 
 // begin makes the request ready for another use.
 func (r *request) begin() *windows.Overlapped {
-	r.overlapped = windows.Overlapped{HEvent: r.event}
+	r.overlapped, r.done = windows.Overlapped{HEvent: r.event}, 0
 	return &r.overlapped
 }
 
@@ -201,9 +202,8 @@ func (d *handle) finish(r *request, err error, events []windows.Handle, within u
 			_ = windows.CancelIoEx(d.h, &r.overlapped)
 		}
 	}
-	var done uint32
-	err = windows.GetOverlappedResult(d.h, &r.overlapped, &done, true)
-	return int(done), woken, err
+	err = windows.GetOverlappedResult(d.h, &r.overlapped, &r.done, true)
+	return int(r.done), woken, err
 }
 
 // milliseconds is a time as Windows waits it; negative: for ever.
