@@ -77,8 +77,8 @@ func (h Host) Check() error {
 // Fidelity implements uart.Host: of a pair that telnetcpc made. Other pins may carry less; the port says so.
 func (Host) Fidelity() uart.Fidelity { return carried }
 
-// Open implements uart.Host. The path is the name of the application's end: COM9, or \\.\COM9. Owner, group and mode mean
-// nothing here. The pair is there before and after: Close leaves the application's end as it is when no agent runs. The
+// Open implements uart.Host. The path is the name of the application's end: COM9, or \\.\COM9. An owner, a group or a
+// mode is refused. The pair is there before and after: Close leaves the application's end as it is when no agent runs. The
 // error is one line that names the port and the way out.
 func (h Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
 	if err := ctx.Err(); err != nil {
@@ -98,6 +98,9 @@ func (h Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, erro
 func (h Host) open(name string, config uart.PortConfig) (uart.Port, error) {
 	if name == "" || strings.ContainsAny(name, `\/`) {
 		return nil, errors.New("no name of a serial port (say which one the application opens, as in COM9)")
+	}
+	if config.Owner != "" || config.Group != "" || config.Mode != 0 {
+		return nil, errors.New("a port of Windows has no owner, group and mode (leave them out)")
 	}
 	ends, err := h.system.Find(name)
 	if foreign := new(NotPairError); errors.As(err, &foreign) && config.Pinned.DataBits != 0 {

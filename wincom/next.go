@@ -46,6 +46,8 @@ type up struct {
 	question []byte // the request of resync
 	said     map[byte]bool
 	one      [1]byte
+	answer   [stateSize]byte // of the driver
+	commBuf  [serialStatusSize]byte
 }
 
 // Next implements uart.Port.
@@ -236,8 +238,7 @@ func (p *port) resync() error {
 	if waiting, err := p.look(); waiting || err != nil {
 		return err
 	}
-	var answer [stateSize]byte
-	n, err := p.dev.Ioctl(LsrMstInsert, p.question, answer[:])
+	n, err := p.dev.Ioctl(LsrMstInsert, p.question, p.answer[:])
 	if err != nil {
 		return err
 	}
@@ -248,7 +249,7 @@ func (p *port) resync() error {
 		p.log.Warn("the driver's queue was full: changes that the application made meanwhile may have been lost, but for the last", "port", p.ends.Application)
 	}
 	p.ask, p.unsure, p.lost = false, false, false
-	p.takeState(answer[:n])
+	p.takeState(p.answer[:n])
 	return nil
 }
 

@@ -299,6 +299,9 @@ func TestPaths(t *testing.T) {
 			t.Errorf("%s: got %v, want an error of one line", path, err)
 		}
 	}
+	if _, err := newBench(t).open(uart.PortConfig{Mode: 0o660}); err == nil || !strings.Contains(err.Error(), "mode") {
+		t.Errorf("with a mode: got %v, want a refusal", err)
+	}
 }
 
 // An end that is held, one that is not there, and a machine without pairs.

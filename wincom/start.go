@@ -111,12 +111,11 @@ func (p *port) begin() error {
 	if err != nil {
 		return err
 	}
-	var answer [stateSize]byte
-	n, err := p.dev.Ioctl(LsrMstInsert, p.question, answer[:])
+	n, err := p.dev.Ioctl(LsrMstInsert, p.question, p.answer[:])
 	if err != nil {
 		return fmt.Errorf("%v of %s: %w", LsrMstInsert, p.ends.Agent, err)
 	}
-	p.takeState(answer[:n])
+	p.takeState(p.answer[:n])
 	p.mirror(p.coding.Baud)
 	if !p.open.known() {
 		p.opens()
@@ -156,15 +155,15 @@ type commStatus struct {
 }
 
 func (p *port) commStatus() (commStatus, error) {
-	var s [serialStatusSize]byte
-	n, err := p.dev.Ioctl(GetCommStatus, nil, s[:])
+	s := p.commBuf[:]
+	n, err := p.dev.Ioctl(GetCommStatus, nil, s)
 	if err == nil && n < 12 {
 		err = fmt.Errorf("an answer of %d bytes", n)
 	}
 	if err != nil {
 		return commStatus{}, fmt.Errorf("%v of %s: %w", GetCommStatus, p.ends.Agent, err)
 	}
-	return commStatus{binary.LittleEndian.Uint32(s[:]), binary.LittleEndian.Uint32(s[8:])}, nil
+	return commStatus{binary.LittleEndian.Uint32(s), binary.LittleEndian.Uint32(s[8:])}, nil
 }
 
 // carries is what this driver and these pins carry.
