@@ -40,7 +40,7 @@ func (p Port) Name() string { return filepath.Base(p.Path) }
 // NewBridge returns the bridge of a port, not yet running. The error names the key that is wrong.
 func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 	if p.Path == "" {
-		return nil, errors.New("port: it has no path (want one like /dev/ttyV0)")
+		return nil, errors.New("port: it has no path (want one like /dev/ttyV0, on Windows COM9)")
 	}
 	path := p.Path
 	if runtime.GOOS != "windows" { // where a port has no path but a name, COM9
