@@ -2,7 +2,6 @@ package wincom
 
 import (
 	"errors"
-	"sync"
 
 	"telnetcpc/bridge/uart"
 )
@@ -18,11 +17,6 @@ import (
 // as large as the queue of an application that has not asked for another.
 const writeSize = 4 << 10
 
-// modem is what SetModem keeps.
-type modem struct {
-	modemMu sync.Mutex // keeps states in the order of their calls
-}
-
 // Write implements uart.Port.
 func (p *port) Write(b []byte) (n int, err error) {
 	if p.closed.Load() {
@@ -32,27 +26,16 @@ func (p *port) Write(b []byte) (n int, err error) {
 		k, err := p.dev.Write(b[n:min(len(b), n+writeSize)])
 		n += k
 		switch {
-		case err == nil:
 		case errors.Is(err, ErrStopped):
-			if p.absent() {
-				return n, nil
-			}
-		default:
+			// The rest was for the program that has gone, also where another has come meanwhile; and so was what the
+			// driver may have kept for it.
+			_, _ = p.dev.Ioctl(Purge, clearTx, nil)
+			return n, nil
+		case err != nil:
 			return n, p.failed("write", err)
 		}
 	}
 	return n, nil
-}
-
-// absent reports whether nobody has the port open, and then throws away what the driver has taken and nobody got.
-func (p *port) absent() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.present {
-		return false // opened again meanwhile
-	}
-	_, _ = p.dev.Ioctl(Purge, clearTx, nil) // as well as the driver can
-	return true
 }
 
 // clearTx is what Purge takes.
@@ -123,6 +106,6 @@ func (p *port) mirror(baud uint32) {
 		return
 	}
 	if err := p.ioctl(SetBaudRate, appendWords(nil, baud)); err != nil && !errors.Is(err, ErrDeviceClosed) {
-		p.log.Warn("the driver's pace cannot be set", "port", p.ends.Application, "err", err)
+		p.log.Warn("the driver's pace cannot be set", "err", err)
 	}
 }

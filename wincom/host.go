@@ -109,6 +109,9 @@ func (h Host) open(name string, config uart.PortConfig) (uart.Port, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ends.ApplicationPins.reads(PinROPEN).known() && !ends.AgentPins.reads(PinROPEN).known() {
+		return nil, fmt.Errorf("it is the agent's end of a pair, by its pins; programs open the other one (attach %s)", ends.Agent)
+	}
 	dev, err := h.system.Open(ends.Agent)
 	switch {
 	case errors.Is(err, ErrBusy):

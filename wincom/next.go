@@ -146,7 +146,7 @@ func (p *port) record(r Record) {
 				p.said = map[byte]bool{}
 			}
 			p.said[r.Code] = true
-			p.log.Warn("the driver inserts records of a kind that is not known; they are passed over", "port", p.ends.Application, "code", r.Code)
+			p.log.Warn("the driver inserts records of a kind that is not known; they are passed over", "code", r.Code)
 		}
 	}
 }
@@ -246,7 +246,7 @@ func (p *port) resync() error {
 		return err
 	}
 	if p.lost {
-		p.log.Warn("the driver's queue was full: changes that the application made meanwhile may have been lost, but for the last", "port", p.ends.Application)
+		p.log.Warn("the driver's queue was full: changes that the application made meanwhile may have been lost, but for the last")
 	}
 	p.ask, p.unsure, p.lost = false, false, false
 	p.takeState(p.answer[:n])

@@ -14,8 +14,8 @@ import (
 // plainPins are a null modem's.
 func plainPins() Pins { return DefaultPins() }
 
-// startPlain takes the device into use. why is why it is no end of a pair.
-func (p *port) startPlain(why error) error {
+// startPlain takes the device into use. what is what it is, as far as is known.
+func (p *port) startPlain(what string) error {
 	p.plain = true
 	p.ends.AgentPins, p.ends.ApplicationPins = plainPins(), plainPins()
 	p.readPins()
@@ -37,7 +37,7 @@ func (p *port) startPlain(why error) error {
 	}
 	p.lines, p.coding = m, p.told // what is told of the coding is nothing
 	p.opens()
-	p.log.Warn("the settings of the application cannot be known here; the pinned ones count", "port", p.ends.Application, "why", why.Error())
+	p.log.Warn("the settings of the application cannot be known here; the pinned ones count", "device", p.ends.Agent, "it_is", what)
 	return nil
 }
 

@@ -27,9 +27,10 @@ type port struct {
 	plain  bool        // the device is another driver's; see plain.go
 	pinned uart.Coding // counts there
 
-	up    // next.go
-	life  // life.go
-	modem // down.go
+	up   // next.go
+	life // life.go
+
+	modemMu sync.Mutex // keeps modem states in the order of their calls
 
 	closing sync.Once
 	closed  atomic.Bool

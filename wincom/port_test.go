@@ -285,6 +285,15 @@ func TestEmuBR(t *testing.T) {
 	}
 }
 
+// Who takes the ends the wrong way round is told.
+func TestWrongEnd(t *testing.T) {
+	b := newBench(t)
+	b.pair.Ends.AgentPins, b.pair.Ends.ApplicationPins = wincom.ApplicationPins(), wincom.AgentPins()
+	if _, err := b.open(uart.PortConfig{}); err == nil || !strings.Contains(err.Error(), "attach CNCB0") {
+		t.Errorf("got %v, want the name of the other end", err)
+	}
+}
+
 // A path of Windows names the port too; what is none is refused.
 func TestPaths(t *testing.T) {
 	for _, path := range []string{"COM9", "com9", `\\.\COM9`, "//./COM9"} {

@@ -17,7 +17,7 @@ const queueSize = 64 << 10
 func (p *port) start() error {
 	err := p.examine()
 	if foreign := new(NotPairError); errors.As(err, &foreign) && p.pinned.DataBits != 0 {
-		return p.startPlain(err)
+		return p.startPlain(foreign.Device)
 	}
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (p *port) begin() error {
 	}
 	p.raw = int(status.waiting)
 	if p.rawDropped = !p.opened && p.raw > 0; p.rawDropped {
-		p.log.Info("bytes of a program that has gone before there was an agent are dropped", "port", p.ends.Application, "bytes", p.raw)
+		p.log.Info("bytes of a program that has gone before there was an agent are dropped", "bytes", p.raw)
 	}
 	return nil
 }
@@ -188,21 +188,19 @@ func (p *port) tellsBreak() bool { return p.options&InsertBreakOff != 0 }
 func (p *port) remark() {
 	e := p.ends
 	if e.Assumed {
-		p.log.Warn("the pair's parameters cannot be read; its pins count as com0com's defaults", "port", e.Application, "other_end", e.Agent)
+		p.log.Warn("the pair's parameters cannot be read; its pins count as com0com's defaults", "other_end", e.Agent)
 	}
 	if !p.open.known() {
-		p.log.Warn("the pair's pins do not tell whether a program has the port open: it counts as always open",
-			"port", e.Application, "other_end", e.Agent, "hint", "setupc change "+e.AgentID+" dcd=ropen")
+		p.log.Warn("the pair's pins do not tell whether a program has the port open: it counts as always open", "other_end", e.Agent, "hint", "setupc change "+e.AgentID+" dcd=ropen")
 	}
 	if hidden := (uart.CTS | uart.DSR | uart.DCD | uart.RI) &^ e.ApplicationPins.shown(); hidden != 0 {
-		p.log.Info("the pair's pins cannot show every line to the application", "port", e.Application, "hidden", hidden.String(),
+		p.log.Info("the pair's pins cannot show every line to the application", "hidden", hidden.String(),
 			"hint", "setupc change "+e.ApplicationID+" dcd=rout1,ri=!rout2")
 	}
 	if e.EmuOverrun {
-		p.log.Warn("EmuOverrun is on: the driver drops what a program writes faster than it can go out",
-			"port", e.Application, "other_end", e.Agent, "hint", "setupc change "+e.AgentID+" EmuOverrun=-")
+		p.log.Warn("EmuOverrun is on: the driver drops what a program writes faster than it can go out", "other_end", e.Agent, "hint", "setupc change "+e.AgentID+" EmuOverrun=-")
 	}
 	if !p.tellsBreak() {
-		p.log.Info("this com0com does not tell when a break ends, so breaks are not carried; 2.2 and newer do", "port", e.Application)
+		p.log.Info("this com0com does not tell when a break ends, so breaks are not carried; 2.2 and newer do")
 	}
 }
