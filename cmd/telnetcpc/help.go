@@ -90,7 +90,8 @@ an ordinary pseudo-terminal. The port's path is in PROGRAM's environment, as
 TELNETCPC_PORT. URL as for attach.
 
 The port lives as long as PROGRAM. Where PROGRAM leaves others behind that have it
-open, it lives as long as they have, or until a signal comes. Signals that telnetcpc
+open, or open it within a second, as daemons do, it lives as long as they have, or
+until a signal comes. Signals that telnetcpc
 gets are passed on to PROGRAM.
 
 Flags come first:

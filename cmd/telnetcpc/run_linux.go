@@ -120,7 +120,7 @@ func runWith(host *runhost.Host, argv []string, path string, lost chan error, ca
 	case <-enough:
 	default:
 	}
-	awaitOthers(host, enough, log)
+	awaitOthers(host, program, enough, log)
 	cancel()
 	<-lost
 	if status := program.Status(); status != exitDone {
@@ -129,17 +129,26 @@ func runWith(host *runhost.Host, argv []string, path string, lost chan error, ca
 	return nil
 }
 
-// runPatience is how long others may have the port after the program's end before it is said.
-const runPatience = 2 * time.Second
+const (
+	// runGrace is how long what the program has left behind may take to open the port: a daemon forks first.
+	runGrace = time.Second
+	// runPatience is how long others may have the port after the program's end before it is said.
+	runPatience = 2 * time.Second
+)
 
 // awaitOthers waits until nobody has the port open and what was written is on its way, or a signal comes.
-func awaitOthers(host *runhost.Host, enough <-chan struct{}, log *slog.Logger) {
+func awaitOthers(host *runhost.Host, program *runhost.Program, enough <-chan struct{}, log *slog.Logger) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	say := time.NewTimer(runPatience)
 	defer say.Stop()
-	for host.Busy() {
+	left, grace := program.Left(), time.After(runGrace)
+	for coming := true; coming || host.Busy(); {
 		select {
+		case <-left:
+			left, coming = nil, false
+		case <-grace:
+			coming = false
 		case <-tick.C:
 		case <-enough:
 			return

@@ -8,15 +8,17 @@ import "golang.org/x/sys/unix"
 type kind uint8
 
 const (
-	kindIoctl    kind = iota + 1
-	kindOpen          // path, flags, mode
-	kindOpen2         // path, struct open_how, its size
-	kindCreate        // path, mode
-	kindStat          // path, struct stat
-	kindStat64        // path, struct stat64 of a 32-bit system
-	kindStatx         // path, flags, mask, struct statx
-	kindAccess        // path, mode
-	kindReadlink      // path, buffer, its size
+	kindIoctl     kind = iota + 1
+	kindOpen           // path, flags, mode
+	kindOpen2          // path, struct open_how, its size
+	kindCreate         // path, mode
+	kindStat           // path, struct stat
+	kindStat64         // path, struct stat64 of a 32-bit system
+	kindStatx          // path, flags, mask, struct statx
+	kindAccess         // path, mode
+	kindReadlink       // path, buffer, its size
+	kindGetXattr       // path, name, buffer, its size
+	kindListXattr      // path, buffer, its size
 )
 
 // entry is a trapped system call: its kind, and whether a directory's descriptor stands before the path.
@@ -59,4 +61,5 @@ var serialRequests = []uint32{
 	unix.TCSBRK, unix.TCSBRKP, unix.TIOCSBRK, unix.TIOCCBRK,
 	unix.TCFLSH, unix.TIOCOUTQ, unix.TIOCGSERIAL, unix.TIOCSSERIAL, unix.TIOCSERGETLSR,
 	unix.TIOCGSOFTCAR, unix.TIOCSSOFTCAR,
+	unix.TIOCEXCL, unix.TIOCNXCL, unix.TIOCGEXCL,
 }

@@ -12,6 +12,8 @@ var abis = []abi{
 		unix.SYS_STATX:  {kindStatx, true},
 		unix.SYS_ACCESS: {kindAccess, false}, unix.SYS_FACCESSAT: {kindAccess, true},
 		unix.SYS_READLINK: {kindReadlink, false}, unix.SYS_READLINKAT: {kindReadlink, true},
+		unix.SYS_GETXATTR: {kindGetXattr, false}, unix.SYS_LGETXATTR: {kindGetXattr, false},
+		unix.SYS_LISTXATTR: {kindListXattr, false}, unix.SYS_LLISTXATTR: {kindListXattr, false},
 	})},
 	{audit: unix.AUDIT_ARCH_I386, narrow: true, stat64: packedStat64, calls: common(map[uint32]entry{
 		54: {kindIoctl, false},
@@ -20,6 +22,7 @@ var abis = []abi{
 		383: {kindStatx, true},
 		33:  {kindAccess, false}, 307: {kindAccess, true},
 		85: {kindReadlink, false}, 305: {kindReadlink, true},
+		229: {kindGetXattr, false}, 230: {kindGetXattr, false}, 232: {kindListXattr, false}, 233: {kindListXattr, false},
 	})},
 }
 

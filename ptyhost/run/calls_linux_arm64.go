@@ -10,6 +10,8 @@ var abis = []abi{
 		unix.SYS_FSTATAT: {kindStat, true}, unix.SYS_STATX: {kindStatx, true},
 		unix.SYS_FACCESSAT:  {kindAccess, true},
 		unix.SYS_READLINKAT: {kindReadlink, true},
+		unix.SYS_GETXATTR:   {kindGetXattr, false}, unix.SYS_LGETXATTR: {kindGetXattr, false},
+		unix.SYS_LISTXATTR: {kindListXattr, false}, unix.SYS_LLISTXATTR: {kindListXattr, false},
 	})},
 	{audit: unix.AUDIT_ARCH_ARM, narrow: true, stat64: alignedStat64, calls: common(map[uint32]entry{
 		54: {kindIoctl, false},
@@ -18,6 +20,7 @@ var abis = []abi{
 		397: {kindStatx, true},
 		33:  {kindAccess, false}, 334: {kindAccess, true},
 		85: {kindReadlink, false}, 332: {kindReadlink, true},
+		229: {kindGetXattr, false}, 230: {kindGetXattr, false}, 232: {kindListXattr, false}, 233: {kindListXattr, false},
 	})},
 }
 

@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync/atomic"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,8 +27,8 @@ type guardian struct {
 	socket *os.File // closed: this process is gone
 }
 
-// startGuard starts a guard for a listener.
-func (h *Host) startGuard(l int) (*guardian, error) {
+// startGuard starts a guard for a listener, which from then on keeps its ledger.
+func (h *Host) startGuard(l *listener) (*guardian, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
@@ -39,16 +41,26 @@ func (h *Host) startGuard(l int) (*guardian, error) {
 	}
 	defer null.Close()
 	n := null.Fd()
+	memory, err := unix.MemfdCreate("telnetcpc calls", unix.MFD_CLOEXEC)
+	if err != nil {
+		_ = unix.Close(fds[0])
+		return nil, fmt.Errorf("memfd: %w", err)
+	}
+	defer unix.Close(memory)
+	if l.ledger, err = mapLedger(memory); err != nil {
+		_ = unix.Close(fds[0])
+		return nil, err
+	}
 	const at = 3
 	_, _, err = h.children.start([]string{guardName, strconv.Itoa(at)}, &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1])},
+		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1]), uintptr(memory)},
 	})
 	if err != nil {
 		_ = unix.Close(fds[0])
 		return nil, fmt.Errorf("start a guard: %w", err)
 	}
 	g := &guardian{socket: os.NewFile(uintptr(fds[0]), "guard")}
-	report(fds[0], stepListening, 0, l)
+	report(fds[0], stepListening, 0, l.fd)
 	return g, nil
 }
 
@@ -80,6 +92,13 @@ func guard(args []string) {
 		_, _, _, ok = hear(socket) // until the other end is closed
 	}
 	l := newListener(fd)
+	if ledger, err := mapLedger(socket + 1); err == nil {
+		for i := range ledger {
+			if id := ledger[i].Load(); id != 0 { // received by the one that is gone
+				(&call{l: l, n: notification{ID: id}}).proceed()
+			}
+		}
+	}
 	never, _, err := os.Pipe()
 	if err != nil {
 		os.Exit(exitStage)
@@ -93,5 +112,38 @@ func guard(args []string) {
 			os.Exit(exitStage)
 		}
 		(&call{l: l, n: n}).proceed()
+	}
+}
+
+// ledger has the calls that were received and not answered, in memory that the guard shares: nobody can receive them again.
+// It has room for more than programs are likely to have waiting at once.
+type ledger [512]atomic.Uint64
+
+// mapLedger maps a ledger from a file in memory, for the life of the process.
+func mapLedger(fd int) (*ledger, error) {
+	const size = int(unsafe.Sizeof(ledger{}))
+	if err := unix.Ftruncate(fd, int64(size)); err != nil {
+		return nil, fmt.Errorf("memfd: %w", err)
+	}
+	memory, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mmap: %w", err)
+	}
+	return (*ledger)(unsafe.Pointer(&memory[0])), nil
+}
+
+// enter notes a call; strike takes it out.
+func (l *ledger) enter(id uint64) { l.swap(0, id) }
+
+func (l *ledger) strike(id uint64) { l.swap(id, 0) }
+
+func (l *ledger) swap(from, to uint64) {
+	if l == nil {
+		return
+	}
+	for i := range l {
+		if l[i].CompareAndSwap(from, to) {
+			return
+		}
 	}
 }

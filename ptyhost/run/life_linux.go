@@ -101,24 +101,34 @@ func (p *port) openFor(c *call, flags int) {
 		p.opening = &opening{}
 		p.openNow(p.readier())
 	}
-	waits := p.opening
-	carrier := flags&unix.O_NONBLOCK != 0
-	ready := func() bool {
-		return p.ended || (waits == nil || waits.done) &&
-			(carrier || p.termios.Cflag&unix.CLOCAL != 0 || p.modem&uart.DCD != 0)
-	}
-	give := func(errno unix.Errno) {
-		if errno == 0 {
-			if err := c.inject(fd, flags&unix.O_CLOEXEC != 0); err != nil {
-				errno = errnoOf(err)
-			}
+	p.handOver(c, fd, flags)
+}
+
+// handOver gives a program the slave that was opened for it, when the session stands, and as a terminal's driver has it,
+// the carrier. All of it is done under the lock: whatever the program does next finds our own copy closed.
+func (p *port) handOver(c *call, fd, flags int) {
+	waits, given := p.opening, false
+	p.later(c, restarts, func() bool {
+		carrier := flags&unix.O_NONBLOCK != 0 || p.termios.Cflag&unix.CLOCAL != 0 || p.modem&uart.DCD != 0
+		if !p.ended && (waits != nil && !waits.done || !carrier) {
+			return false
 		}
+		given = true
+		err := c.inject(fd, flags&unix.O_CLOEXEC != 0)
+		_ = unix.Close(fd)
+		if err != nil {
+			c.fail(errnoOf(err))
+		}
+		return true
+	}, func(errno unix.Errno) {
+		if given {
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		_ = unix.Close(fd) // first: a program that gets no descriptor has not opened
-		if errno != 0 {
-			c.fail(errno)
-		}
-	}
-	p.later(c, restarts, ready, give)
+		c.fail(errno)
+	})
 }
 
 // readier returns what the session calls when it stands, and lets the open go on without it after OpenWait; the lock is

@@ -46,6 +46,7 @@ type listener struct {
 	fd       int
 	killable bool     // a call that was received is interrupted by fatal signals only
 	room     []uint64 // for the kernel's struct seccomp_notif, which may be larger than ours
+	ledger   *ledger  // of the calls that were received and not answered; nil: nobody asks
 }
 
 func newListener(fd int) *listener {
@@ -74,7 +75,9 @@ func (l *listener) receive(stop int) (n notification, err error) {
 			clear(l.room) // the kernel wants zeroes
 			_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&l.room[0])))
 			if errno == 0 {
-				return *(*notification)(unsafe.Pointer(&l.room[0])), nil
+				n = *(*notification)(unsafe.Pointer(&l.room[0]))
+				l.ledger.enter(n.ID)
+				return n, nil
 			}
 			if errno != unix.ENOENT && errno != unix.EINTR { // ENOENT: killed or interrupted meanwhile
 				return n, errno
@@ -96,6 +99,7 @@ func (l *listener) send(r response) {
 	for {
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&r)))
 		if errno != unix.EINTR {
+			l.ledger.strike(r.ID)
 			return
 		}
 	}
@@ -119,6 +123,7 @@ func (l *listener) inject(id uint64, fd int, closeOnExec bool) error {
 	if errno != 0 && errno != unix.ENOENT {
 		return errno
 	}
+	l.ledger.strike(id)
 	return nil
 }
 

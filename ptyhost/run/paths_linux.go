@@ -80,14 +80,7 @@ func (h *Host) open(c *call, p *port, where place, flags int) {
 	case flags&unix.O_CREAT != 0 && flags&unix.O_EXCL != 0:
 		c.fail(unix.EEXIST)
 	case flags&unix.O_PATH != 0:
-		fd, err := unix.Open(p.Name(), unix.O_PATH|unix.O_CLOEXEC, 0)
-		if err == nil {
-			err = c.inject(fd, flags&unix.O_CLOEXEC != 0)
-			_ = unix.Close(fd)
-		}
-		if err != nil {
-			c.fail(errnoOf(err))
-		}
+		c.fail(unix.EOPNOTSUPP) // the kernel injects no such descriptor
 	default:
 		p.openFor(c, flags)
 	}
@@ -177,6 +170,10 @@ func (p *port) lookAt(c *call, k kind, args []uint64) {
 		c.answer(0)
 	case kindReadlink:
 		c.fail(unix.EINVAL) // it is none
+	case kindGetXattr:
+		c.fail(unix.ENODATA)
+	case kindListXattr:
+		c.answer(0)
 	}
 }
 

@@ -180,7 +180,7 @@ func (p *Program) listen(l *listener) error {
 	if err != nil {
 		return fmt.Errorf("pipe: %w", err)
 	}
-	if p.guard, err = p.host.startGuard(l.fd); err != nil {
+	if p.guard, err = p.host.startGuard(l); err != nil {
 		_ = r.Close()
 		_ = w.Close()
 		return err

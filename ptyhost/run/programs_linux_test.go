@@ -1,0 +1,206 @@
+//go:build amd64 || arm64
+
+package run_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 60 * time.Second
+
+// output collects what a process says.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
+
+// serve starts an access server with a simulated UART, and returns its address and what it says.
+func serve(t *testing.T, simulate string) (address string, said *output) {
+	t.Helper()
+	said = &output{}
+	cmd := exec.Command(telnetcpc, "serve", "-v", "--listen", "127.0.0.1:0", "--simulate", simulate)
+	cmd.Stderr = said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("the access server said:\n%s", said)
+		}
+	})
+	eventually(t, "the access server listens", func() bool {
+		m := listening.FindStringSubmatch(said.String())
+		if m != nil {
+			address = m[1]
+		}
+		return m != nil
+	})
+	return address, said
+}
+
+// runs runs telnetcpc run as nobody, and returns what it and its program said and how they ended.
+func runs(t *testing.T, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	var out, errs output
+	cmd := unprivileged(exec.Command(telnetcpc, append([]string{"run"}, args...)...))
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errs, time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	over := time.AfterFunc(patience, func() { _ = cmd.Process.Signal(syscall.SIGQUIT); _ = cmd.Process.Kill() })
+	err := cmd.Wait()
+	if !over.Stop() {
+		t.Errorf("%v has not ended in %v: %s", cmd, patience, errs.String())
+	}
+	if status = cmd.ProcessState.ExitCode(); status < 0 {
+		t.Errorf("%v: %v", cmd, err)
+	}
+	if strings.Contains(errs.String(), "DATA RACE") {
+		t.Errorf("data race: %s", errs.String())
+	}
+	return out.String(), errs.String(), status
+}
+
+// compile makes a program of nobody's directory.
+func compile(t *testing.T, compiler string, args ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath(compiler); err != nil {
+		skip(t, compiler+" is not here (scripts/test installs it on Debian)")
+	}
+	file := filepath.Join(own(t), "program")
+	if out, err := exec.Command(compiler, append(args, "-o", file)...).CombinedOutput(); err != nil {
+		skip(t, compiler+" "+strings.Join(args, " ")+": "+string(out))
+	}
+	return file
+}
+
+// TestC runs programs in C that use their port in every way: the C library of most systems, another one without a dynamic
+// loader, and one with 32 bits.
+func TestC(t *testing.T) {
+	for _, library := range []struct {
+		name, compiler string
+		args           []string
+	}{
+		{"glibc", "gcc", nil},
+		// musl-gcc hides the system's headers, those of the kernel too.
+		{"musl", "musl-gcc", []string{"-static", "-idirafter", "/usr/include", "-idirafter", "/usr/include/" + multiarch()}},
+		{"32 bits", "gcc", []string{"-m32"}},
+	} {
+		t.Run(library.name, func(t *testing.T) {
+			if library.name == "32 bits" && runtime.GOARCH != "amd64" {
+				t.Skip("no compiler for 32 bits")
+			}
+			program := compile(t, library.compiler, append(library.args, "-Wall", "-Wextra", "-Werror", "-pthread", "testdata/port.c")...)
+			for _, check := range []string{"settings", "exclusive", "threads", "signals", "storm", "orphan", "looks"} {
+				t.Run(check, func(t *testing.T) {
+					address, _ := serve(t, "loopback")
+					out, errs, status := runs(t, "-v", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", check)
+					if status != 0 || !strings.HasSuffix(out, "ok\n") {
+						t.Errorf("status %d: %s\n%s", status, out, errs)
+					}
+					if falls := strings.Count(errs, "up   settings RTS off\n"); check == "storm" && falls != 100 {
+						t.Errorf("RTS fell %d times, want 100", falls)
+					}
+					if check == "orphan" && !strings.Contains(out, "the orphan says ok\n") {
+						t.Errorf("the orphan said nothing: %s\n%s", out, errs)
+					}
+					if check == "settings" && !strings.Contains(errs, "31250") {
+						t.Errorf("the odd rate was not told:\n%s", errs)
+					}
+				})
+			}
+		})
+	}
+}
+
+// multiarch is Debian's word for this machine's kind of programs.
+func multiarch() string {
+	if runtime.GOARCH == "arm64" {
+		return "aarch64-linux-gnu"
+	}
+	return "x86_64-linux-gnu"
+}
+
+func TestGoWithoutC(t *testing.T) {
+	program := filepath.Join(own(t), "static")
+	build := exec.Command("go", "build", "-o", program, "./testdata/static")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	address, _ := serve(t, "loopback")
+	out, errs, status := runs(t, "--as", "/dev/ttyAMA*", address, "--", program, "/dev/ttyAMA3")
+	if status != 0 || out != "ok\n" {
+		t.Errorf("status %d: %s\n%s", status, out, errs)
+	}
+}
+
+// TestPicocom talks through picocom, whose own terminal is none.
+func TestPicocom(t *testing.T) {
+	if _, err := exec.LookPath("picocom"); err != nil {
+		skip(t, "picocom is not here (scripts/test installs it on Debian)")
+	}
+	address, server := serve(t, "loopback")
+	out, errs, status := runs(t, address, "--", "sh", "-c",
+		`printf hello | picocom -q -b 19200 -y e -d 7 -x 500 --omap "" "$TELNETCPC_PORT"`)
+	if status != 0 || !strings.Contains(out, "hello") {
+		t.Errorf("status %d: %q\n%s", status, out, errs)
+	}
+	if !strings.Contains(server.String(), `coding="19200 7E1"`) {
+		t.Error("7E1 did not arrive")
+	}
+}
+
+// TestScript runs a script of several programs, each of which opens the port anew.
+func TestScript(t *testing.T) {
+	address, server := serve(t, "reporter")
+	out, errs, status := runs(t, "--port", filepath.Join(own(t), "ttyV0"), "--as", "/dev/modem", address, "--", "sh", "-ec", `
+		exec 3<>/dev/modem
+		stty -F /dev/modem 4800 cs6 parenb parodd cstopb
+		stty -F "$TELNETCPC_PORT" | head -n 1
+		test -c /dev/modem -a -w /dev/modem
+		printf 'a\r\n' >&3
+		head -n 1 <&3
+		(echo b; exec >/dev/null) >&3
+		ls -l /dev/modem | cut -c 1
+		exit 7`)
+	if status != 7 || !strings.Contains(out, "speed 4800 baud") || !strings.Contains(out, "4800 6O2") || !strings.HasSuffix(out, "\nc\n") {
+		t.Errorf("status %d: %q\n%s\n%s", status, out, errs, server)
+	}
+}
