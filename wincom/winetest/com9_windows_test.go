@@ -2,12 +2,9 @@ package winetest
 
 import (
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"testing"
-	"time"
 
 	"go.bug.st/serial"
 
@@ -105,27 +102,6 @@ func (b *bench) expect(p program, want []byte) {
 	if err := expect(p, want); err != nil {
 		b.Fatal(err)
 	}
-}
-
-// expect reads until all of want has come, and fails at the first byte that differs.
-func expect(p program, want []byte) error {
-	over := time.AfterFunc(patience, func() { _ = p.Close() })
-	defer over.Stop()
-	buf := make([]byte, 16<<10)
-	for done := 0; done < len(want); {
-		n, err := p.Read(buf[:min(len(buf), len(want)-done)])
-		for i, got := range buf[:n] {
-			if got != want[done+i] {
-				return fmt.Errorf("byte %d of %d: got %#02x, want %#02x", done+i, len(want), got, want[done+i])
-			}
-		}
-		done += n
-		if err != nil {
-			return fmt.Errorf("read after %d of %d bytes: %w", done, len(want), err)
-		}
-		over.Reset(patience)
-	}
-	return nil
 }
 
 func checkListed(t *testing.T) {
@@ -298,13 +274,6 @@ func checkOrder(t *testing.T) {
 			t.Errorf("byte %d: the far UART sent %#02x at %v, want %#02x at %v", i, got[i].value, got[i].coding, want[i].value, want[i].coding)
 		}
 	}
-}
-
-// noise is n bytes that do not repeat, and that every run makes alike.
-func noise(seed byte, n int) []byte {
-	p := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p)
-	return p
 }
 
 func checkBulk(t *testing.T) {

@@ -2,20 +2,15 @@ package winetest
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/uart"
 )
-
-// patience is how long a point waits for what must come, never part of what is tested.
-const patience = 60 * time.Second
 
 // far is an access server in this process in front of a simulated UART with a loop plug: it knows all that its UART did.
 // It can be ended and started again at the same address.
@@ -127,12 +122,6 @@ func (f *far) inForce() (e uart.Event) {
 	return e
 }
 
-// sentByte is a byte that left the UART, and the line coding at which it did.
-type sentByte struct {
-	value  byte
-	coding uart.Coding
-}
-
 // sent is every byte that left the UART.
 func (f *far) sent() (all []sentByte) {
 	for _, r := range f.seen() {
@@ -238,26 +227,4 @@ func (p *pulled) setModem(m uart.ModemState) {
 func (p *pulled) Close() error {
 	p.once.Do(func() { close(p.done) })
 	return p.Device.Close()
-}
-
-// eventually waits until f has no error any more.
-func eventually(t *testing.T, what string, f func() error) {
-	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("in %v it has not come to be: %s: %v", patience, what, err)
-		}
-	}
-}
-
-// same is nil where two values are equal.
-func same[T comparable](got, want T) error {
-	if got != want {
-		return fmt.Errorf("got %v, want %v", got, want)
-	}
-	return nil
 }

@@ -8,17 +8,6 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// program is a Windows program that has a serial port open, knowing nothing of telnetcpc. Close ends a blocked Read and
-// Write.
-type program interface {
-	io.ReadWriteCloser
-
-	// Set sets what e says of Coding and Control: the line coding by one call of the system, each line by another.
-	Set(e uart.Event) error
-	// Modem asks for the modem state.
-	Modem() (uart.ModemState, error)
-}
-
 // The ways in which a program may use a port.
 const (
 	viaLibrary = "library" // go.bug.st/serial, as programs in Go do

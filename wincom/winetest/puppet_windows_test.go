@@ -86,15 +86,17 @@ func (p *Puppet) Modem(o Order, r *Result) (err error) {
 // Close closes a port.
 func (p *Puppet) Close(o Order, r *Result) error { return r.fail(p.port(o).Close()) }
 
-// Wait waits for one of the events of Size, a mask, and answers the modem state behind it.
+// Wait waits for one of the events of Size, a mask, and answers which came, and the modem state behind it.
 func (p *Puppet) Wait(o Order, r *Result) error {
 	port, ok := p.port(o).(*windowsProgram)
 	if !ok {
 		return r.fail(errors.New("the library knows no events"))
 	}
-	if _, err := port.waitEvent(uint32(o.Size), o.Within, func() {}); err != nil {
+	events, err := port.waitEvent(uint32(o.Size), o.Within, func() {})
+	if err != nil {
 		return r.fail(err)
 	}
+	r.Size = int(events)
 	return p.Modem(o, r)
 }
 

@@ -16,9 +16,6 @@ import (
 )
 
 const (
-	// patience is how long a test waits for what must come: long enough for a machine that is busy with everything
-	// else, never part of what is tested.
-	patience = 60 * time.Second
 	// bootPatience is how long a fresh prefix may take.
 	bootPatience = 4 * time.Minute
 	// lingers is how long, in seconds, Wine stays after its last program, where nobody ends it: the drivers live in it.
