@@ -21,6 +21,12 @@ type handle struct {
 
 	read, write, ioctl request
 
+	// A read that found nothing in time stays with the driver, for the following Read: taken back, it might take a byte
+	// with it. So it has a buffer of its own. All three under read.mu.
+	buf     [readSize]byte
+	pending bool
+	unread  []byte // what was read and did not fit
+
 	closed atomic.Bool
 	calls  sync.RWMutex // read-held by every call that uses the handles; Close takes them away
 	closes sync.Once
@@ -80,6 +86,10 @@ func (d *handle) Close() error {
 		_ = windows.SetEvent(d.ended)
 		d.calls.Lock()
 		defer d.calls.Unlock()
+		if d.pending { // Windows writes into the buffer until it is taken back
+			_ = windows.CancelIoEx(d.h, &d.read.overlapped)
+			_ = windows.GetOverlappedResult(d.h, &d.read.overlapped, &d.read.done, true)
+		}
 		d.release()
 	})
 	return nil
@@ -103,20 +113,49 @@ func (d *handle) Read(p []byte, within time.Duration) (int, error) {
 		return 0, err
 	}
 	defer d.leave()
-	r := &d.read
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	err := windows.ReadFile(d.h, p, &r.done, r.begin())
-	n, woken, err := d.finish(r, err, []windows.Handle{r.event, d.ended}, milliseconds(within))
-	switch {
-	case n > 0:
-		return n, nil
-	case woken && d.closed.Load():
-		return 0, ErrDeviceClosed
-	case woken, errors.Is(err, syscall.Errno(windows.WAIT_TIMEOUT)): // Wine says so of a read that the driver ended
-		return 0, nil
+	d.read.mu.Lock()
+	defer d.read.mu.Unlock()
+	if len(d.unread) == 0 {
+		if err := d.receive(within); err != nil {
+			return 0, err
+		}
 	}
-	return 0, err
+	n := copy(p, d.unread)
+	d.unread = d.unread[n:]
+	return n, nil
+}
+
+// receive fills unread, where something comes in time.
+func (d *handle) receive(within time.Duration) error {
+	r := &d.read
+	if !d.pending {
+		err := windows.ReadFile(d.h, d.buf[:], &r.done, r.begin())
+		if err != nil && !errors.Is(err, windows.ERROR_IO_PENDING) {
+			return err
+		}
+		d.pending = true
+	}
+	state, err := windows.WaitForMultipleObjects([]windows.Handle{r.event, d.ended}, false, milliseconds(within))
+	switch {
+	case err != nil:
+		return err
+	case state == uint32(windows.WAIT_TIMEOUT):
+		return nil
+	case state != windows.WAIT_OBJECT_0:
+		_ = windows.CancelIoEx(d.h, &r.overlapped)
+	}
+	d.pending = false
+	err = windows.GetOverlappedResult(d.h, &r.overlapped, &r.done, true)
+	switch {
+	case d.closed.Load():
+		return ErrDeviceClosed
+	case errors.Is(err, syscall.Errno(windows.WAIT_TIMEOUT)): // Wine says so of a read that the driver ended
+		return nil
+	case err != nil:
+		return err
+	}
+	d.unread = d.buf[:r.done]
+	return nil
 }
 
 // Write implements Device.
@@ -132,7 +171,7 @@ func (d *handle) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := windows.WriteFile(d.h, p, &r.done, r.begin())
-	n, woken, err := d.finish(r, err, []windows.Handle{r.event, d.ended, d.stopped}, windows.INFINITE)
+	n, woken, err := d.finish(r, err, r.event, d.ended, d.stopped)
 	switch {
 	case n == len(p) && err == nil:
 		return n, nil
@@ -169,7 +208,7 @@ func (d *handle) Ioctl(code Ioctl, in, out []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := windows.DeviceIoControl(d.h, uint32(code), first(in), uint32(len(in)), first(out), uint32(len(out)), &r.done, r.begin())
-	n, woken, err := d.finish(r, err, []windows.Handle{r.event, d.ended}, windows.INFINITE)
+	n, woken, err := d.finish(r, err, r.event, d.ended)
 	if woken && err != nil {
 		return 0, ErrDeviceClosed
 	}
@@ -190,14 +229,14 @@ func (r *request) begin() *windows.Overlapped {
 	return &r.overlapped
 }
 
-// finish waits for a request that returned err, until it is done, another of the events is signalled, or the time is over;
-// in both of these cases it takes the request back, and woken is true. What was done until then counts.
-func (d *handle) finish(r *request, err error, events []windows.Handle, within uint32) (n int, woken bool, _ error) {
+// finish waits for a request that returned err, until it is done or another of the events is signalled: then it takes the
+// request back, and woken is true. What was done until then counts.
+func (d *handle) finish(r *request, err error, events ...windows.Handle) (n int, woken bool, _ error) {
 	if err != nil && !errors.Is(err, windows.ERROR_IO_PENDING) {
 		return 0, false, err
 	}
 	if err != nil {
-		state, err := windows.WaitForMultipleObjects(events, false, within)
+		state, err := windows.WaitForMultipleObjects(events, false, windows.INFINITE)
 		if woken = err != nil || state != windows.WAIT_OBJECT_0; woken {
 			_ = windows.CancelIoEx(d.h, &r.overlapped)
 		}

@@ -41,7 +41,7 @@ func TestDeviceRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := b.Read(buf, -1); err != nil || string(buf[:n]) != "after" {
-		t.Errorf("after a read that was taken back: got %q, %v", buf[:n], err)
+		t.Errorf("after a read that gave up: got %q, %v", buf[:n], err)
 	}
 	// A read that waits holds nobody else up: not a write, not a request.
 	read := make(chan error, 1)
@@ -64,8 +64,8 @@ func TestDeviceRead(t *testing.T) {
 	}
 }
 
-// Nothing is lost or doubled where reads are taken back while bytes come.
-func TestDeviceReadTakenBack(t *testing.T) {
+// Nothing is lost or doubled where reads give up while bytes come.
+func TestDeviceReadGivesUp(t *testing.T) {
 	a, b := bothEnds(t)
 	const rounds = 500
 	sent := make(chan error, 1)
