@@ -650,6 +650,22 @@ func TestPortThatCannotBeMade(t *testing.T) {
 	}
 }
 
+// A host is told the pinned coding: some cannot learn the application's.
+func TestHostIsToldThePinnedCoding(t *testing.T) {
+	want := uart.Coding{DataBits: 7, Parity: uart.ParityEven, StopBits: uart.Stop1}
+	var got uart.Coding
+	b := bridge.New(bridge.Config{
+		Remote: newFar(), Policy: bridge.Policy{Coding: want},
+		Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
+			got = c.Pinned
+			return nil, errors.New("no more is wanted of it")
+		},
+	})
+	if err := b.Run(t.Context()); err == nil || got != want {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+}
+
 // An end that comes while the port is made is an end in order: a port that hung up is made again at any time.
 func TestEndWhileThePortIsMade(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
