@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,10 +35,11 @@ func TestFacts(t *testing.T) {
 		t.Errorf("a driver that is not there: got %s, %s", state, file)
 	}
 	facts, err := readPairs()
-	if err != nil || len(facts) != 1 {
-		t.Fatalf("pairs: got %+v, %v, want one", facts, err)
+	mine := slices.IndexFunc(facts, func(f pairFacts) bool { return f.pair.A.Name == "COM9" })
+	if err != nil || mine < 0 {
+		t.Fatalf("pairs: got %+v, %v, want COM9 among them", facts, err)
 	}
-	if f := facts[0]; !f.pair.Ours() || f.pair.Absent || f.pair.A.Name != "COM9" || f.pair.B.Name != "CNCB0" || !f.inDeviceMap || f.holderA != "" {
+	if f := facts[mine]; !f.pair.Ours() || f.pair.Absent || f.pair.B.Name != "CNCB0" || !f.inDeviceMap || f.holderA != "" {
 		t.Errorf("got %+v, want our pair with COM9, in the device map, not open", f)
 	}
 }
