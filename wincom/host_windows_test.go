@@ -15,7 +15,7 @@ import (
 // needPair returns the name of the application's end of a pair that is this test's to do with as it likes: that of the
 // stand-in driver inside Wine (TELNETCPC_C0SIM, which only wincom/winetest sets), or the real one that its owner names
 // (TELNETCPC_COM0COM=COM9). Without either it skips: no test touches a pair unasked.
-func needPair(t *testing.T) string {
+func needPair(t testing.TB) string {
 	t.Helper()
 	if name := os.Getenv("TELNETCPC_COM0COM"); name != "" {
 		return name
@@ -186,4 +186,40 @@ func (p *realProgram) LineErrors() (l uart.LineState, err error) {
 		}
 	}
 	return l, err
+}
+
+// BenchmarkPairRoundTrip is a byte of a program to the port and back.
+func BenchmarkPairRoundTrip(b *testing.B) {
+	name := needPair(b)
+	programs := &realPrograms{name: name}
+	port, err := wincom.New().Open(b.Context(), uart.PortConfig{Path: name})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer port.Close()
+	p, err := programs.Open(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	go func() { // ends with the port
+		for {
+			data, _, err := port.Next()
+			if err == nil && len(data) > 0 {
+				_, err = port.Write(data)
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	one := make([]byte, 1)
+	for b.Loop() {
+		if _, err := p.Write(one); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := p.Read(one); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
