@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -66,6 +67,7 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 
 // release leaves what is left to the guard.
 func (g *guardian) release() {
+	report(int(g.socket.Fd()), stepReleased, 0, -1)
 	_ = unix.Shutdown(int(g.socket.Fd()), unix.SHUT_RDWR) // a Close alone does not end a read
 	_ = g.socket.Close()
 }
@@ -88,8 +90,12 @@ func guard(args []string) {
 			report(socket, step(s.(syscall.Signal)), 0, -1)
 		}
 	}()
-	for ok {
-		_, _, _, ok = hear(socket) // until the other end is closed
+	parent := os.Getppid()
+	if at, _, _, ok := hear(socket); !ok || at != stepReleased {
+		// It dies. A call that went on before its descriptors are closed would find the port still there.
+		for os.Getppid() == parent {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	l := newListener(fd)
 	if ledger, err := mapLedger(socket + 1); err == nil {

@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 	run.Main()
 	hosttest.Main()
 	puppetMain()
+	denyMain()
 	flag.Parse()
 	os.Exit(runTests(m))
 }

@@ -5,6 +5,7 @@ package run
 import (
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,17 +25,14 @@ func (p *Program) Forward(got func(os.Signal)) (stop func()) {
 			signal.Notify(signals, s)
 		}
 	}
-	group := make(chan syscall.Signal, 64)
+	group := heard{at: map[syscall.Signal]time.Time{}, news: make(chan struct{}, 1)}
 	go func() { // ends with the guard, or when it is released
 		for {
 			at, _, _, ok := hear(int(p.guard.socket.Fd()))
 			if !ok {
 				return
 			}
-			select {
-			case group <- syscall.Signal(at):
-			default:
-			}
+			group.add(syscall.Signal(at))
 		}
 	}()
 	done := make(chan struct{})
@@ -43,7 +41,7 @@ func (p *Program) Forward(got func(os.Signal)) (stop func()) {
 			select {
 			case s := <-signals:
 				number := s.(syscall.Signal)
-				if !toGroup(number, group) {
+				if !group.take(number) {
 					p.signal(number)
 				}
 				if got != nil {
@@ -72,16 +70,40 @@ func (p *Program) signal(number syscall.Signal) {
 // groupPatience is how long the guard may take to say that it got a signal too.
 const groupPatience = 100 * time.Millisecond
 
-// toGroup reports whether the guard has got the signal too.
-func toGroup(number syscall.Signal, group <-chan syscall.Signal) bool {
+// groupAge is how old what the guard has told may be to be of the same sending.
+const groupAge = time.Second
+
+// heard are the signals that the guard has told of, which come in any order.
+type heard struct {
+	mu   sync.Mutex // over at
+	at   map[syscall.Signal]time.Time
+	news chan struct{} // one slot
+}
+
+func (h *heard) add(number syscall.Signal) {
+	h.mu.Lock()
+	h.at[number] = time.Now()
+	h.mu.Unlock()
+	select {
+	case h.news <- struct{}{}:
+	default:
+	}
+}
+
+// take reports whether the guard has got the signal too, now or soon.
+func (h *heard) take(number syscall.Signal) bool {
 	patience := time.NewTimer(groupPatience)
 	defer patience.Stop()
 	for {
+		h.mu.Lock()
+		at, told := h.at[number]
+		delete(h.at, number)
+		h.mu.Unlock()
+		if told && time.Since(at) < groupAge {
+			return true
+		}
 		select {
-		case g := <-group:
-			if g == number {
-				return true
-			}
+		case <-h.news:
 		case <-patience.C:
 			return false
 		}

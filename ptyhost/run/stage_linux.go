@@ -44,6 +44,7 @@ const (
 	stepPrivileges
 	stepFilter
 	stepExec
+	stepReleased // to a guard: what is left is its
 )
 
 // stage sets the filter on this thread, sends its listener, waits for the word to go on and becomes the program. The filter

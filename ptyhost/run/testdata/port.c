@@ -256,6 +256,38 @@ static void orphan(const char *path)
 	WANT(waitpid(child, NULL, 0) == child);
 }
 
+static int ended;
+
+static void *waits_for_end(void *unused)
+{
+	(void)unused;
+	WANT(ioctl(shared, TIOCMIWAIT, TIOCM_CTS) == -1 && errno == EIO);
+	ended = 1;
+	return NULL;
+}
+
+/* survives: telnetcpc is killed when this says "ready". The port hangs up; calls on other files go on as ever. */
+static void survives(const char *path)
+{
+	pthread_t t;
+	char c;
+	int other;
+	struct termios tio;
+	shared = opened(path);
+	line(shared, TIOCM_CTS, 1);
+	WANT(pthread_create(&t, NULL, waits_for_end, NULL) == 0);
+	pause_ms(200); /* so that it waits; too early only makes this test see less */
+	printf("ready\n");
+	fflush(stdout);
+	WANT(read(shared, &c, 1) <= 0);
+	WANT(pthread_join(t, NULL) == 0 && ended);
+	WANT(write(shared, "x", 1) == -1 && errno == EIO);
+	WANT(tcgetattr(shared, &tio) == -1 && errno == EIO);
+	WANT((other = open("/dev/null", O_RDWR)) >= 0);
+	WANT(tcgetattr(other, &tio) == -1 && errno == ENOTTY);
+	WANT(open(path, O_RDWR) == -1 && errno == ENOENT);
+}
+
 /* looks: a path that stands for a port is found by every way of looking. */
 static void looks(const char *path)
 {
@@ -294,6 +326,7 @@ int main(int argc, char **argv)
 	} checks[] = {
 		{"settings", settings}, {"exclusive", exclusive}, {"threads", threads}, {"signals", signals},
 		{"storm", storm}, {"orphan", orphan}, {"looks", looks},
+		{"survives", survives},
 	};
 	size_t i;
 	if (argc != 3)
