@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
 // The pairs: the application's ends. Each test has its own, so that they can run at the same time. Our ends are CNCB0,
-// CNCB1 and so on.
+// CNCB2 and so on: number 1 is free, for tests of how a pair is made.
 const (
 	pairOfUnits   = "COM9"
 	pairOfVerify  = "COM10"
@@ -18,10 +17,10 @@ const (
 	pairOfService = "COM12"
 )
 
-var pairs = []string{pairOfUnits, pairOfVerify, pairOfSer2net, pairOfService}
+var pairs = map[string]int{pairOfUnits: 0, pairOfVerify: 2, pairOfSer2net: 3, pairOfService: 4}
 
 // agentEnd is the other end of a pair.
-func agentEnd(pair string) string { return fmt.Sprintf("CNCB%d", slices.Index(pairs, pair)) }
+func agentEnd(pair string) string { return fmt.Sprintf("CNCB%d", pairs[pair]) }
 
 // parameters is where com0com keeps what its ports are told.
 const parameters = `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\com0com\Parameters`
@@ -33,7 +32,7 @@ const parameters = `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\com0com
 func (w *wine) writePairs(ctx context.Context) error {
 	var file strings.Builder
 	file.WriteString("REGEDIT4\r\n")
-	for i, name := range pairs {
+	for name, i := range pairs {
 		fmt.Fprintf(&file, "\r\n[%s\\CNCA%d]\r\n\"PortName\"=\"%s\"\r\n", parameters, i, name)
 		fmt.Fprintf(&file, "\"dcd\"=dword:%08x\r\n\"ri\"=dword:%08x\r\n", pinROUT1, uint32(pinNot|pinROUT2))
 		fmt.Fprintf(&file, "\r\n[%s\\CNCB%d]\r\n\"PortName\"=\"%s\"\r\n", parameters, i, agentEnd(name))

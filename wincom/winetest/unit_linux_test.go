@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -22,30 +24,45 @@ func TestUnits(t *testing.T) {
 	w := needWine(t)
 	t.Parallel()
 	packages := windowsPackages(t)
-	// -p 1: the tests of two packages may both want the pair.
-	results := w.goTest(t, []string{variableC0Sim}, append([]string{"-p", "1"}, packages...)...)
+	// Those that use the pair, or write com0com's parameters, run one after the other. The others mostly wait.
+	var own, other []string
 	for _, name := range packages {
-		if !results.tried[name] {
-			t.Errorf("%s did not run\n%s", name, results.complaints)
+		if strings.Contains(name, "/wincom") || strings.Contains(name, "/cmd/") {
+			own = append(own, name)
+		} else {
+			other = append(other, name)
 		}
 	}
-	for _, r := range results.all {
+	var all, more results
+	var both sync.WaitGroup
+	both.Go(func() { all = w.goTest(t, []string{variableC0Sim}, append([]string{"-p", "1"}, own...)...) })
+	both.Go(func() { more = w.goTest(t, nil, append([]string{"-p", "3"}, other...)...) })
+	both.Wait()
+	all.add(more)
+	for _, name := range packages {
+		if !all.tried[name] {
+			t.Errorf("%s did not run\n%s", name, all.complaints)
+		}
+	}
+	for _, r := range all.all {
 		t.Run(r.name, r.retell)
 	}
 }
 
 // goTest runs tests inside Wine, with more in their environment, and reads what they say.
 func (w *wine) goTest(t *testing.T, env []string, args ...string) results {
-	t.Helper()
 	cmd := exec.Command("go", append([]string{"test", "-json", "-count=1", "-timeout", "5m", "-exec", w.loader}, args...)...)
 	cmd.Env = w.env(append(env, forWindows...)...)
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	out, err := cmd.Output()
 	if ended := new(exec.ExitError); err != nil && !errors.As(err, &ended) {
-		t.Fatalf("go test: %v", err)
+		t.Errorf("go test: %v", err)
 	}
-	r := readResults(t, bytes.NewReader(out))
+	r, err := readResults(bytes.NewReader(out))
+	if err != nil {
+		t.Errorf("what go test said: %v", err)
+	}
 	r.complaints = complaints.String()
 	return r
 }
@@ -79,6 +96,12 @@ type results struct {
 	complaints string // of the go command itself
 }
 
+func (r *results) add(more results) {
+	r.all = append(r.all, more.all...)
+	maps.Copy(r.tried, more.tried)
+	r.complaints += more.complaints
+}
+
 // result is the end of one test, or of a package that failed outside of any.
 type result struct{ name, verdict, output string }
 
@@ -104,8 +127,7 @@ func lastReason(text string) string {
 }
 
 // readResults keeps the tests that stand for no others: one with subtests is told by them, unless it failed itself.
-func readResults(t *testing.T, in io.Reader) results {
-	t.Helper()
+func readResults(in io.Reader) (results, error) {
 	r := results{tried: map[string]bool{}}
 	said := map[string]string{}
 	parents := map[string]bool{}
@@ -114,7 +136,7 @@ func readResults(t *testing.T, in io.Reader) results {
 	for lines.Scan() {
 		var e struct{ Action, Package, Test, Output string }
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			t.Fatalf("go test said %q: %v", lines.Text(), err)
+			return r, fmt.Errorf("%q: %w", lines.Text(), err)
 		}
 		name := strings.TrimPrefix(e.Package, "telnetcpc/")
 		if e.Test != "" {
@@ -134,8 +156,5 @@ func readResults(t *testing.T, in io.Reader) results {
 			r.all = append(r.all, result{name, e.Action, said[name]})
 		}
 	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(fmt.Errorf("what go test said: %w", err))
-	}
-	return r
+	return r, lines.Err()
 }

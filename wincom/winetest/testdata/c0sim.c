@@ -15,6 +15,7 @@
 #include <ntddser.h>
 
 #define PAIRS 4         /* at most */
+#define NUMBERS 10      /* of pairs: 0 to 9 */
 #define QUEUE 4096      /* of a port that was just opened */
 #define MEMORY (1 << 19) /* the most that SetupComm can ask for, and a little */
 #define NAME 16         /* of a port, with its NUL */
@@ -923,7 +924,7 @@ static void find_pairs(PUNICODE_STRING service)
 {
 	int n;
 
-	for (n = 0; n < PAIRS; n++) {
+	for (n = 0; n < NUMBERS && port_count < 2 * PAIRS; n++) {
 		port *a = &ports[port_count], *b = a + 1;
 
 		init_port(a, port_count);
