@@ -36,12 +36,12 @@ func runArguments(c *cli.Context) (url string, argv []string, err error) {
 		url, argv = args[0], args[2:]
 	} else if len(args) > 0 {
 		// A flag behind the URL is the likelier mistake, and has its own words.
-		if _, err := arguments(c, "URL", "--", "program"); err != nil && len(args) > 1 && args[1] != "" && args[1][0] == '-' {
+		if _, err := arguments(c, "URL", "--", "PROGRAM", "ARGS..."); err != nil && len(args) > 1 && args[1] != "" && args[1][0] == '-' {
 			return "", nil, err
 		}
 	}
 	if len(argv) == 0 || argv[0] == "" {
-		return "", nil, usagef("run: want URL -- program args... (telnetcpc run --help)")
+		return "", nil, usagef("run: want URL -- PROGRAM ARGS... (telnetcpc run --help)")
 	}
 	return url, argv, nil
 }
