@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 )
 
@@ -128,6 +129,11 @@ func (s *Stream) serve() error {
 		}
 		if err != nil {
 			return err
+		}
+		if c.code == cmdSubmit && !c.in && c.endpoint != 0 {
+			// Whoever was woken by these bytes comes first: they are sooner where they should be, and what is answered
+			// to them goes out by the same write as the answer to this transfer.
+			runtime.Gosched()
 		}
 		s.Flush()
 	}

@@ -24,7 +24,6 @@ func runChecks(t *testing.T) {
 		{"suite of hosts", func(t *testing.T) { uarttest.TestHost(t, kerneltty.New(), uarttest.TTY{}) }},
 		{"access", checkAccess},
 		{"many ports", checkManyPorts},
-		{"ratios to a pty", checkRatios},
 	} {
 		t.Run(check.name, check.run)
 	}

@@ -14,11 +14,9 @@ import (
 // bootModules are what the guest needs to reach this machine's files; the rest it loads from there, as a machine does.
 var bootModules = []string{"virtio_pci", "9pnet_virtio", "9p", "overlay"}
 
-// initScript is the guest's first process. The machine's files are read-only, what is written over them stays in the
-// guest's memory. ser2net wants a place for locks, and finds no address, not even a loopback one, on a machine that has
-// no other. Behind that run comes one in the initramfs alone: of what it does the machine's files would not come back, as
-// 9p's device has no driver that sleeps. %[1]s are the modules in order, %[2]s is the kernel's package, %[3]s the command,
-// %[4]s the variable.
+// initScript is the guest's first process, up to the runs. The machine's files are read-only, what is written over them
+// stays in the guest's memory. ser2net wants a place for locks, and finds no address, not even a loopback one, on a
+// machine that has no other. %[1]s are the modules in order, %[2]s is the kernel's package.
 const initScript = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -42,26 +40,37 @@ mkdir /new/run/lock
 ip link set lo up
 ip addr add 192.0.2.1/32 dev lo
 hostname vmtest
-chroot /new /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp LC_ALL=C.UTF-8 %[4]s=1 %[3]s >/dev/ttyS2 2>&1
+`
+
+// A run among the machine's files. %[1]s is the variable with its value, %[2]s the command.
+const runScript = `
+chroot /new /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp LC_ALL=C.UTF-8 %[1]s %[2]s >/dev/ttyS2 2>&1
 echo "ended $?" >/dev/ttyS2
+`
+
+// A run with what the initramfs carries alone, and the last one: it sends the devices to sleep, and 9p's has no driver
+// that comes back.
+const aloneScript = `
 mount -t proc proc /alone/proc
 mount -t sysfs sys /alone/sys
 mount -t devtmpfs dev /alone/dev
-chroot /alone /usr/bin/env -i PATH=/bin TMPDIR=/tmp %[4]s=alone /bin/%[5]s >/dev/ttyS2 2>&1
+chroot /alone /bin/env -i PATH=/bin TMPDIR=/tmp %[1]s %[2]s >/dev/ttyS2 2>&1
 echo "ended $?" >/dev/ttyS2
+`
+
+const endScript = `
+sync
 poweroff -f
 `
 
-// pack writes the initramfs whose first process has the command run, and then again in a directory of its own where
-// nothing but what it carries is there.
-func (k kernel) pack(file string, command []string) error {
+// pack writes the initramfs whose first process has the command run, once with each value of the variable.
+func (k kernel) pack(file string, runs, command []string) error {
 	modules, err := k.order(bootModules)
 	if err != nil {
 		return err
 	}
 	var a archive
-	for _, dir := range []string{"bin", "dev", "proc", "sys", "host", "memory", "new", "modules",
-		"alone", "alone/bin", "alone/dev", "alone/proc", "alone/sys", "alone/tmp", "alone/usr", "alone/usr/bin"} {
+	for _, dir := range []string{"bin", "dev", "proc", "sys", "host", "memory", "new", "modules"} {
 		a.add(dir, 0o040755, nil)
 	}
 	var names []string
@@ -78,15 +87,22 @@ func (k kernel) pack(file string, command []string) error {
 		return err
 	}
 	a.add("bin/busybox", 0o100755, busybox)
-	if err := a.carry(busybox, command[0]); err != nil {
-		return err
-	}
-	alone := strings.Join(append([]string{filepath.Base(command[0])}, command[1:]...), " ")
 	root, err := filepath.EvalSymlinks(k.root)
 	if err != nil {
 		return err
 	}
-	a.add("init", 0o100755, fmt.Appendf(nil, initScript, strings.Join(names, " "), root, strings.Join(command, " "), insideVariable, alone))
+	script := fmt.Appendf(nil, initScript, strings.Join(names, " "), root)
+	for _, value := range runs {
+		text, program := runScript, command[0]
+		if value == insideAlone {
+			if err := a.carry(busybox, command[0]); err != nil {
+				return err
+			}
+			text, program = aloneScript, "/bin/"+filepath.Base(command[0])
+		}
+		script = fmt.Appendf(script, text, insideVariable+"="+value, strings.Join(append([]string{program}, command[1:]...), " "))
+	}
+	a.add("init", 0o100755, append(script, endScript...))
 	a.add("TRAILER!!!", 0, nil)
 	return os.WriteFile(file, a.Bytes(), 0o600)
 }
@@ -97,10 +113,6 @@ func (a *archive) carry(busybox []byte, test string) error {
 	if err != nil {
 		return err
 	}
-	a.add("alone/bin/"+filepath.Base(test), 0o100755, text)
-	for _, name := range []string{"bin/stty", "usr/bin/env"} {
-		a.add("alone/"+name, 0o100755, busybox)
-	}
 	daemon, err := exec.LookPath("dbus-daemon")
 	if err != nil {
 		return fmt.Errorf("%w (Debian's package: dbus-daemon; scripts/test installs it)", err)
@@ -109,28 +121,36 @@ func (a *archive) carry(busybox []byte, test string) error {
 	if err != nil {
 		return fmt.Errorf("ldd %s: %w", daemon, err)
 	}
-	a.add("alone/etc", 0o040755, nil)
-	a.add("alone/etc/passwd", 0o100644, []byte("root:x:0:0:root:/:/bin/sh\n")) // dbus-daemon looks its users up
-	files := map[string]string{"bin/dbus-daemon": daemon}
+	files := map[string][]byte{
+		"bin/" + filepath.Base(test): text, "bin/stty": busybox, "bin/env": busybox, "bin/dbus-daemon": nil,
+		"etc/passwd": []byte("root:x:0:0:root:/:/bin/sh\n"), // where dbus-daemon looks its users up
+	}
+	if files["bin/dbus-daemon"], err = os.ReadFile(daemon); err != nil {
+		return err
+	}
 	for _, word := range strings.Fields(string(libraries)) {
 		if strings.HasPrefix(word, "/") {
-			files[strings.TrimPrefix(word, "/")] = word
+			if files[strings.TrimPrefix(word, "/")], err = os.ReadFile(word); err != nil {
+				return err
+			}
 		}
 	}
-	made := map[string]bool{"bin": true}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		text, err := os.ReadFile(files[name])
-		if err != nil {
-			return err
-		}
-		dir := ""
-		for part := range strings.SplitSeq(filepath.Dir(name), "/") {
+	made := map[string]bool{}
+	directory := func(name string) {
+		dir := "alone"
+		for part := range strings.SplitSeq("./"+name, "/") {
 			if dir = filepath.Join(dir, part); !made[dir] {
-				a.add("alone/"+dir, 0o040755, nil)
+				a.add(dir, 0o040755, nil)
 				made[dir] = true
 			}
 		}
-		a.add("alone/"+name, 0o100755, text)
+	}
+	for _, name := range []string{"dev", "proc", "sys", "tmp"} {
+		directory(name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		directory(filepath.Dir(name))
+		a.add("alone/"+name, 0o100755, files[name])
 	}
 	return nil
 }
