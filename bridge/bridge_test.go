@@ -484,6 +484,41 @@ func TestRecodeWaitsForUnsentBytes(t *testing.T) {
 	}
 }
 
+// RS-485 software lets RTS fall when its frame is out. Where the host cannot drain, it does so too early.
+func TestFallWaitsForUnsentBytes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lacks uart.Fidelity
+		lines string
+		want  time.Duration
+	}{
+		"RTS falls":                        {uart.Fidelity(uart.CarriesDrain), "RTS off", 200 * time.Millisecond},
+		"DTR falls":                        {uart.Fidelity(uart.CarriesDrain), "DTR off", 200 * time.Millisecond},
+		"RTS rises":                        {uart.Fidelity(uart.CarriesDrain), "RTS on", 0},
+		"RTS falls, on a host that drains": {0, "RTS off", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFar()
+				f.noMarks = true
+				b := start(t, bridge.Policy{}, f, tc.lacks)
+				p := b.port()
+				p.AppOpen()
+				p.AppSet(coding("300 7E1"))
+				s := f.session(0)
+				synctest.Wait()
+				before := time.Now()
+				b.write("frame!") // 6 bytes of 10 bits
+				p.AppSet(lines(tc.lines))
+				s.applied("settings " + tc.lines)
+				if got := time.Since(before).Round(10 * time.Millisecond); got != tc.want {
+					t.Errorf("%s went out after %v, want %v", tc.lines, got, tc.want)
+				}
+				b.end()
+			})
+		})
+	}
+}
+
 // TestRecodeAfterMuchAtAnotherSpeed: bytes that have gone out at one line coding are not reckoned at a later one, whose
 // every byte may take a thousand times as long.
 func TestRecodeAfterMuchAtAnotherSpeed(t *testing.T) {

@@ -15,7 +15,8 @@ import (
 // this loop. Back pressure is a Session.Write that blocks, or a link that is awaited: then Next is not called, and the
 // application's write waits in the kernel. Nothing is queued here but the bytes in hand.
 
-// recodeWait bounds how long a change of line coding waits for the bytes before it, on hosts that cannot drain.
+// recodeWait bounds how long a change of line coding, or a line that falls, waits for the bytes before it on hosts that
+// cannot drain.
 const recodeWait = time.Second
 
 // markEvery is how many bytes may pass before the next mark is asked for.
@@ -150,9 +151,11 @@ func (r *run) portOpened(e uart.Event) {
 }
 
 // settings sends what the event changes. Where the host cannot make the application wait for its bytes, a change of
-// line coding waits here for them: a smart meter's ACK at 300 baud must not go out at 9600.
+// line coding waits here for them: a smart meter's ACK at 300 baud must not go out at 9600. So does a fall of DTR or RTS:
+// an application that has drained its port lets RTS fall behind the last byte, and would cut off an RS-485 frame.
 func (r *run) settings(e uart.Event) {
-	if !r.port.Fidelity().Carries(uart.CarriesDrain) && r.link.recodes(e) {
+	falls := e.Control.DTR == uart.LevelOff || e.Control.RTS == uart.LevelOff
+	if !r.port.Fidelity().Carries(uart.CarriesDrain) && (falls || r.link.recodes(e)) {
 		r.waitEmpty(recodeWait)
 	}
 	now, sent, died, err := r.link.change(e)
