@@ -7,8 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -47,6 +45,7 @@ func demoCommand() *cli.Command {
 type demonstration struct {
 	out  io.Writer
 	host string // the port host's name
+	flow bool   // it carries the choice of flow control
 	path string // where the port appears
 
 	device chan string // one slot: the device that the path leads to, once it is there
@@ -61,19 +60,18 @@ func demo(ctx context.Context, out io.Writer, path string, once bool) error {
 		return statusError{fmt.Errorf("demo: %w", err), exitPort}
 	}
 	if path == "" {
-		dir, err := os.MkdirTemp("", "telnetcpc-demo-")
-		if err != nil {
-			return statusError{fmt.Errorf("demo: no directory for the port: %w (--port PATH says where it may appear)", err), exitPort}
+		var remove func()
+		if path, remove, err = demoPort(); err != nil {
+			return statusError{fmt.Errorf("demo: %w", err), exitPort}
 		}
-		defer os.RemoveAll(dir)
-		path = filepath.Join(dir, "ttyV0")
+		defer remove()
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("demo: access server: %w", err)
 	}
 	d := &demonstration{
-		out: out, host: host.Name(), path: path,
+		out: out, host: host.Name(), flow: host.Fidelity().Carries(uart.CarriesFlow), path: path,
 		device: make(chan string, 1), far: sights{wake: make(chan struct{}, 1)},
 	}
 	return d.run(ctx, l, host, once)
@@ -235,12 +233,12 @@ func (d *demonstration) show(ctx context.Context, once bool) error {
 	fmt.Fprintf(d.out, `
 Now try it yourself, in another terminal:
 
-    picocom -b 19200 %s
+    %s
 
 What your program does to the far UART is shown here; what it writes comes back
 to it. Ctrl-C ends this.
 
-`, d.path)
+`, fmt.Sprintf(demoTry, d.path))
 	d.watch(ctx)
 	return nil
 }

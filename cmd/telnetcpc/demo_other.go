@@ -1,4 +1,4 @@
-//go:build !linux && !darwin && !freebsd
+//go:build !linux && !darwin && !freebsd && !windows
 
 package main
 
@@ -9,6 +9,14 @@ import (
 
 	"telnetcpc/bridge/uart"
 )
+
+// demoTry is what a user may try with the port.
+const demoTry = "%s"
+
+// demoPort fails: no port host, no port.
+func demoPort() (path string, remove func(), err error) {
+	return "", nil, fmt.Errorf("no port host for %s/%s yet", runtime.GOOS, runtime.GOARCH)
+}
 
 // tty is a serial port as an application has it open.
 type tty struct{ *os.File }

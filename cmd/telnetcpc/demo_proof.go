@@ -17,6 +17,23 @@ type proof struct {
 	app *tty
 }
 
+// proofStep is one thing that the application does.
+type proofStep struct {
+	did string
+	do  func() error
+	saw func(sight) string // what to print; empty: not yet
+}
+
+// sets is a change of line coding and, where the host carries it, of flow control.
+func (p *proof) sets(coding uart.Coding, flow uart.FlowMethod) proofStep {
+	if !p.flow {
+		return proofStep{"set " + coding.String(), func() error { return p.app.set(coding, uart.FlowNone) }, coded(coding, 0)}
+	}
+	return proofStep{
+		"set " + coding.String() + " " + flow.String(), func() error { return p.app.set(coding, flow) }, coded(coding, flow),
+	}
+}
+
 // prove opens the device that the port's path leads to, and goes through the steps. The error names the step that
 // failed, and what the far UART saw instead.
 func (d *demonstration) prove(ctx context.Context, device string) error {
@@ -32,17 +49,13 @@ func (d *demonstration) prove(ctx context.Context, device string) error {
 	first := uart.DefaultCoding() // at the end too: who comes next finds the port as it was
 	slow := uart.Coding{Baud: 19200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop2}
 	fast := uart.Coding{Baud: 115200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}
-	for _, step := range []struct {
-		did string
-		do  func() error
-		saw func(sight) string // what to print; empty: not yet
-	}{
+	for _, step := range []proofStep{
 		{"opened the port", func() (err error) { p.app, err = openTTY(device); return err }, coded(first, 0)},
 		{"set " + slow.String(), func() error { return p.app.set(slow, uart.FlowNone) }, coded(slow, 0)},
 		{"wrote " + quote([]byte(text)), func() error { return p.write(text) }, received(text, slow)},
 		{"read  " + quote([]byte(text)), func() error { return p.read(text) }, nil},
-		{"set " + fast.String() + " rtscts", func() error { return p.app.set(fast, uart.FlowRTSCTS) }, coded(fast, uart.FlowRTSCTS)},
-		{"set " + first.String() + " none", func() error { return p.app.set(first, uart.FlowNone) }, coded(first, uart.FlowNone)},
+		p.sets(fast, uart.FlowRTSCTS),
+		p.sets(first, uart.FlowNone),
 		{"closed the port", func() error { return p.app.Close() }, left},
 	} {
 		if err := step.do(); err != nil {

@@ -3,10 +3,24 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
+
+// demoTry is what a user may try with the port.
+const demoTry = "picocom -b 19200 %s"
+
+// demoPort is where the demonstration's port appears: in a new directory, until remove is called.
+func demoPort() (path string, remove func(), err error) {
+	dir, err := os.MkdirTemp("", "telnetcpc-demo-")
+	if err != nil {
+		return "", nil, fmt.Errorf("no directory for the port: %w (--port PATH says where it may appear)", err)
+	}
+	return filepath.Join(dir, "ttyV0"), func() { _ = os.RemoveAll(dir) }, nil
+}
 
 // tty is a serial port as an application has it open.
 type tty struct {

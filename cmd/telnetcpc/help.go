@@ -95,7 +95,8 @@ until a signal comes. Signals that telnetcpc
 gets are passed on to PROGRAM.
 
 Flags come first:
-    --port PATH     where the port appears (default: ttyV0 in a new directory)
+    --port PATH     where the port appears (default: ttyV0 in a new directory; on
+                    Windows the first pair that telnetcpc has made)
     --as PATH       PROGRAM finds the port at this path too, whatever is there:
                     /dev/ttyS0, or a pattern such as '/dev/ttyUSB*'; repeatable.
                     Only who lists /dev does not see it.
@@ -210,7 +211,8 @@ a line coding, writes a line, and what arrived at the far UART is shown beside
 it. Then the port is yours to try.
 
 Flags:
-    --port PATH     where the port appears (default: ttyV0 in a new directory)
+    --port PATH     where the port appears (default: ttyV0 in a new directory; on
+                    Windows the first pair that telnetcpc has made)
     --once          end after the proof; the exit status tells how it went
 
 Example:
