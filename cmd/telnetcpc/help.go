@@ -95,8 +95,7 @@ until a signal comes. Signals that telnetcpc
 gets are passed on to PROGRAM.
 
 Flags come first:
-    --port PATH     where the port appears (default: ttyV0 in a new directory; on
-                    Windows the first pair that telnetcpc has made)
+    --port PATH     where the port appears (default: ttyV0 in a new directory)
     --as PATH       PROGRAM finds the port at this path too, whatever is there:
                     /dev/ttyS0, or a pattern such as '/dev/ttyUSB*'; repeatable.
                     Only who lists /dev does not see it.
