@@ -25,7 +25,9 @@ import (
 
 // guardian is this process's end of a guard.
 type guardian struct {
-	socket *os.File // closed: this process is gone
+	socket int // closed: this process is gone
+	heard  heard
+	done   chan struct{} // closed when nothing is read from the socket any more
 }
 
 // startGuard starts a guard for a listener, which from then on keeps its ledger.
@@ -60,16 +62,31 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 		_ = unix.Close(fds[0])
 		return nil, fmt.Errorf("start a guard: %w", err)
 	}
-	g := &guardian{socket: os.NewFile(uintptr(fds[0]), "guard")}
-	report(fds[0], stepListening, 0, l.fd)
+	g := &guardian{socket: fds[0], done: make(chan struct{})}
+	g.heard.init()
+	report(g.socket, stepListening, 0, l.fd)
+	go g.listen()
 	return g, nil
+}
+
+// listen takes what the guard tells of signals. It is started by startGuard, and ends with the guard or by release.
+func (g *guardian) listen() {
+	defer close(g.done)
+	for {
+		number, _, _, ok := hear(g.socket)
+		if !ok {
+			return
+		}
+		g.heard.add(syscall.Signal(number))
+	}
 }
 
 // release leaves what is left to the guard.
 func (g *guardian) release() {
-	report(int(g.socket.Fd()), stepReleased, 0, -1)
-	_ = unix.Shutdown(int(g.socket.Fd()), unix.SHUT_RDWR) // a Close alone does not end a read
-	_ = g.socket.Close()
+	report(g.socket, stepReleased, 0, -1)
+	_ = unix.Shutdown(g.socket, unix.SHUT_RDWR) // a close alone does not end a read
+	<-g.done
+	_ = unix.Close(g.socket)
 }
 
 // guard is the guard's main function.

@@ -25,23 +25,13 @@ func (p *Program) Forward(got func(os.Signal)) (stop func()) {
 			signal.Notify(signals, s)
 		}
 	}
-	group := heard{at: map[syscall.Signal]time.Time{}, news: make(chan struct{}, 1)}
-	go func() { // ends with the guard, or when it is released
-		for {
-			at, _, _, ok := hear(int(p.guard.socket.Fd()))
-			if !ok {
-				return
-			}
-			group.add(syscall.Signal(at))
-		}
-	}()
 	done := make(chan struct{})
 	go func() { // ends by stop
 		for {
 			select {
 			case s := <-signals:
 				number := s.(syscall.Signal)
-				if !group.take(number) {
+				if !p.guard.heard.take(number) {
 					p.signal(number)
 				}
 				if got != nil {
@@ -78,6 +68,10 @@ type heard struct {
 	mu   sync.Mutex // over at
 	at   map[syscall.Signal]time.Time
 	news chan struct{} // one slot
+}
+
+func (h *heard) init() {
+	h.at, h.news = map[syscall.Signal]time.Time{}, make(chan struct{}, 1)
 }
 
 func (h *heard) add(number syscall.Signal) {
