@@ -38,6 +38,8 @@ func runChecks(t *testing.T) {
 		// back what it gets.
 		UART: "/dev/ttyS1",
 	})
+	// Last, as it changes what new devices meet.
+	t.Run("udev", checkUdev)
 }
 
 // telnetcpc is the program under test: the host has built it beside this one.

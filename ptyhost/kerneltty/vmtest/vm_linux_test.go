@@ -75,6 +75,7 @@ func TestKernelTTY(t *testing.T) {
 	guest := filepath.Join(dir, "vmtest.test")
 	build(t, "build", "-o", program, "telnetcpc/cmd/telnetcpc")
 	build(t, "test", "-c", "-o", guest, "telnetcpc/ptyhost/kerneltty/vmtest")
+	copyFile(t, filepath.Join("..", "..", "..", "scripts", rules), filepath.Join(dir, rules))
 	command := []string{guest, "-test.run='" + chosen() + "'", "-test.v", "-test.timeout=" + guestPatience.String()}
 	var out string
 	for _, b := range boots {
@@ -123,6 +124,17 @@ func chosen() string {
 	return "^TestKernelTTY$"
 }
 
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	text, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // build runs the go command. What runs inside has no race detector: it takes the emulated processor too long.
 func build(t *testing.T, args ...string) {
 	t.Helper()
@@ -162,6 +174,9 @@ func findKernel() (k kernel, err error) {
 	}
 	if k.busybox, err = exec.LookPath("busybox"); err != nil {
 		return k, fmt.Errorf("%w (Debian's package: busybox-static; scripts/test installs it)", err)
+	}
+	if _, err := exec.LookPath("udevadm"); err != nil {
+		return k, fmt.Errorf("%w (Debian's package: udev; scripts/test installs it)", err)
 	}
 	if k.root = os.Getenv("TELNETCPC_KERNEL"); k.root == "" {
 		cache, err := os.UserCacheDir()
