@@ -67,8 +67,13 @@ func (p *port) clean() {
 // opening is a first open that waits for the session.
 type opening struct{ done bool }
 
-// openFor opens the port for a program: the answer to its call. Flags are those of open(2).
-func (p *port) openFor(c *call, flags int) {
+// openGrace is how long the kernel may take with an open that it performs itself.
+const openGrace = time.Second
+
+// openFor opens the port for a program: the answer to its call. Flags are those of open(2). real says that the path leads
+// to the slave, so that the kernel can perform the open: a descriptor that is given does not become the controlling terminal
+// of a session that has none.
+func (p *port) openFor(c *call, flags int, real bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -84,7 +89,7 @@ func (p *port) openFor(c *call, flags int) {
 				c.fail(errno)
 				return
 			}
-			p.openFor(c, flags)
+			p.openFor(c, flags, real)
 		})
 		return
 	}
@@ -101,12 +106,25 @@ func (p *port) openFor(c *call, flags int) {
 		p.opening = &opening{}
 		p.openNow(p.readier())
 	}
-	p.handOver(c, fd, flags)
+	if real && flags&unix.O_NOCTTY == 0 && wantsTerminal(c.n.TID) {
+		p.handOver(c, fd, flags, func() {
+			c.proceed()
+			time.AfterFunc(openGrace, func() { _ = unix.Close(fd) }) // until then the port does not look closed
+		})
+		return
+	}
+	p.handOver(c, fd, flags, func() {
+		err := c.inject(fd, flags&unix.O_CLOEXEC != 0)
+		_ = unix.Close(fd)
+		if err != nil {
+			c.fail(errnoOf(err))
+		}
+	})
 }
 
 // handOver gives a program the slave that was opened for it, when the session stands, and as a terminal's driver has it,
-// the carrier. All of it is done under the lock: whatever the program does next finds our own copy closed.
-func (p *port) handOver(c *call, fd, flags int) {
+// the carrier. hand is called under the lock: whatever the program does next finds our own copy closed.
+func (p *port) handOver(c *call, fd, flags int, hand func()) {
 	waits, given := p.opening, false
 	p.later(c, restarts, func() bool {
 		carrier := flags&unix.O_NONBLOCK != 0 || p.termios.Cflag&unix.CLOCAL != 0 || p.modem&uart.DCD != 0
@@ -114,11 +132,7 @@ func (p *port) handOver(c *call, fd, flags int) {
 			return false
 		}
 		given = true
-		err := c.inject(fd, flags&unix.O_CLOEXEC != 0)
-		_ = unix.Close(fd)
-		if err != nil {
-			c.fail(errnoOf(err))
-		}
+		hand()
 		return true
 	}, func(errno unix.Errno) {
 		if given {

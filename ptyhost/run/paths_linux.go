@@ -82,7 +82,7 @@ func (h *Host) open(c *call, p *port, where place, flags int) {
 	case flags&unix.O_PATH != 0:
 		c.fail(unix.EOPNOTSUPP) // the kernel injects no such descriptor
 	default:
-		p.openFor(c, flags)
+		p.openFor(c, flags, where == here)
 	}
 }
 

@@ -199,13 +199,17 @@ func (p *port) Next() ([]byte, uart.Event, error) {
 	}
 }
 
+// busy reports whether somebody has the port open, or something of it is not carried on.
 func (p *port) busy() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.ended {
+		return false
+	}
 	if p.open && p.term.NobodyHas() {
 		p.closeNow()
 	}
-	return !p.ended && (p.open || p.lent > 0 || !p.queue.Empty())
+	return p.open || p.lent > 0 || !p.queue.Empty()
 }
 
 func (p *port) isEnded() bool {

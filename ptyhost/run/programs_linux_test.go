@@ -127,7 +127,7 @@ func TestC(t *testing.T) {
 				t.Skip("no compiler for 32 bits")
 			}
 			program := compile(t, library.compiler, append(library.args, "-Wall", "-Wextra", "-Werror", "-pthread", "testdata/port.c")...)
-			for _, check := range []string{"settings", "exclusive", "threads", "signals", "storm", "orphan", "looks"} {
+			for _, check := range []string{"settings", "exclusive", "threads", "signals", "storm", "orphan", "looks", "terminal"} {
 				t.Run(check, func(t *testing.T) {
 					address, _ := serve(t, "loopback")
 					out, errs, status := runs(t, "-v", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", check)

@@ -127,3 +127,12 @@ func (s status) number(name string, base int) uint64 {
 func privileged(tid uint32) bool {
 	return statusOf(tid).number("CapEff:", 16)&(1<<unix.CAP_SYS_ADMIN) != 0
 }
+
+// wantsTerminal reports whether a tty that this thread opens becomes its controlling terminal: it leads a session that has
+// none.
+func wantsTerminal(tid uint32) bool {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tid))
+	_, behind, _ := bytes.Cut(text[max(0, bytes.LastIndexByte(text, ')')):], []byte(" "))
+	fields := bytes.Fields(behind) // state, parent, group, session, terminal
+	return len(fields) > 4 && string(fields[3]) == strconv.Itoa(int(statusOf(tid).number("Tgid:", 10))) && string(fields[4]) == "0"
+}

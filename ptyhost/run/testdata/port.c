@@ -288,6 +288,38 @@ static void survives(const char *path)
 	WANT(open(path, O_RDWR) == -1 && errno == ENOENT);
 }
 
+/* terminal: the port becomes the controlling terminal of a session that opens it without O_NOCTTY, and a break that comes
+ * from the device interrupts the session where BRKINT asks for it. */
+static void terminal(const char *unused)
+{
+	const char *path = getenv("TELNETCPC_PORT");
+	struct termios t;
+	struct sigaction a = {.sa_handler = nothing};
+	int fd, i;
+	pid_t child = fork();
+	(void)unused;
+	WANT(child >= 0);
+	if (child != 0) {
+		WANT(waitpid(child, &i, 0) == child && i == 0);
+		return;
+	}
+	WANT(setsid() > 0);
+	WANT(open("/dev/tty", O_RDWR) == -1);
+	WANT((fd = open(path, O_RDWR | O_NOCTTY)) >= 0 && close(fd) == 0);
+	WANT(open("/dev/tty", O_RDWR) == -1);
+	WANT((fd = open(path, O_RDWR)) >= 0);
+	WANT(open("/dev/tty", O_RDWR) >= 0);
+	WANT(tcgetattr(fd, &t) == 0);
+	t.c_iflag |= BRKINT;
+	WANT(tcsetattr(fd, TCSANOW, &t) == 0);
+	WANT(sigaction(SIGINT, &a, NULL) == 0);
+	WANT(tcsendbreak(fd, 0) == 0 || errno == EINTR);
+	for (i = 0; i < 2000 && !rang; i++)
+		pause_ms(5);
+	WANT(rang);
+	exit(0);
+}
+
 /* looks: a path that stands for a port is found by every way of looking. */
 static void looks(const char *path)
 {
@@ -326,7 +358,7 @@ int main(int argc, char **argv)
 	} checks[] = {
 		{"settings", settings}, {"exclusive", exclusive}, {"threads", threads}, {"signals", signals},
 		{"storm", storm}, {"orphan", orphan}, {"looks", looks},
-		{"survives", survives},
+		{"survives", survives}, {"terminal", terminal},
 	};
 	size_t i;
 	if (argc != 3)
