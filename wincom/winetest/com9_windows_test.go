@@ -3,10 +3,13 @@ package winetest
 import (
 	"errors"
 	"os"
+	"os/exec"
+	"regexp"
 	"slices"
 	"testing"
 
 	"go.bug.st/serial"
+	"golang.org/x/sys/windows"
 
 	"telnetcpc/bridge/uart"
 )
@@ -33,6 +36,7 @@ func TestCOM9(t *testing.T) {
 		{"closed and opened again", checkReopened},
 		{"the server goes and comes", checkServerAway},
 		{"Ctrl-Break", checkCtrlBreak},
+		{"a service that is killed", checkService},
 	} {
 		t.Run(point.name, point.run)
 	}
@@ -74,7 +78,7 @@ func (b *bench) open(via string) program {
 func (b *bench) eventually(what string, f func() error) {
 	b.Helper()
 	eventually(b.T, what, func() error {
-		if b.agent.ended() {
+		if b.agent != nil && b.agent.ended() {
 			b.Fatalf("telnetcpc has ended: %v", b.agent.err)
 		}
 		return f()
@@ -339,4 +343,50 @@ func checkCtrlBreak(t *testing.T) {
 	if got, err := p.Modem(); err != nil || got&(uart.CTS|uart.DSR|uart.DCD) != 0 {
 		t.Errorf("the program sees %v, %v, want CTS, DSR and DCD off", got, err)
 	}
+}
+
+// checkService: an attach as a service; killed, it comes back. In Wine it is only stopped and started.
+func checkService(t *testing.T) {
+	if !windows.GetCurrentProcessToken().IsElevated() {
+		t.Skip("a service can be made by an administrator only: start PowerShell by \"Run as administrator\"")
+	}
+	b := &bench{T: t, far: newFar(t), port: os.Getenv(pairVariable)}
+	service := func(command string, args ...string) string {
+		t.Helper()
+		out, err := exec.Command(os.Getenv(programVariable), append([]string{"service", command}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("telnetcpc service %s: %v\n%s", command, err, out)
+		}
+		return string(out)
+	}
+	service("install", "--linger", "50ms", b.port, b.far.address)
+	t.Cleanup(func() { service("uninstall", b.port) })
+	works := func() {
+		t.Helper()
+		p := b.open(viaWindows)
+		b.carries(p, uart.DefaultCoding())
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	works()
+	running := regexp.MustCompile(`running, pid (\d+)`)
+	before := running.FindStringSubmatch(service("status", b.port))
+	if before == nil {
+		t.Fatal("the service does not run")
+	}
+	if wine { // whose service manager does not notice that a service has died
+		service("stop", b.port)
+		service("start", b.port)
+	} else if out, err := exec.Command("taskkill.exe", "/F", "/PID", before[1]).CombinedOutput(); err != nil {
+		t.Fatalf("taskkill: %v\n%s", err, out)
+	}
+	b.eventually("the service is back", func() error {
+		out := service("status", b.port)
+		if now := running.FindStringSubmatch(out); now == nil || now[1] == before[1] {
+			return errors.New(out)
+		}
+		return nil
+	})
+	works()
 }

@@ -14,10 +14,11 @@ const (
 	pairOfUnits   = "COM9"
 	pairOfVerify  = "COM10"
 	pairOfSer2net = "COM11"
-	pairOfService = "COM12"
+	pairOfInject  = "COM12"
+	pairOfService = "COM13"
 )
 
-var pairs = map[string]int{pairOfUnits: 0, pairOfVerify: 2, pairOfSer2net: 3, pairOfService: 4}
+var pairs = map[string]int{pairOfUnits: 0, pairOfVerify: 2, pairOfSer2net: 3, pairOfInject: 4, pairOfService: 5}
 
 // agentEnd is the other end of a pair.
 func agentEnd(pair string) string { return fmt.Sprintf("CNCB%d", pairs[pair]) }

@@ -79,6 +79,20 @@ func (p *process) ended() bool {
 	}
 }
 
+// says waits until the process has said something.
+func (p *process) says(t *testing.T, text string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s says %q", filepath.Base(p.cmd.Path), text), func() error {
+		switch {
+		case strings.Contains(p.out.String(), text):
+			return nil
+		case p.ended():
+			t.Fatalf("it ended:\n%s", p.out.String())
+		}
+		return fmt.Errorf("it said:\n%s", p.out.String())
+	})
+}
+
 // device is what hangs at an access server's serial port: the master of a pty.
 type device struct {
 	*os.File

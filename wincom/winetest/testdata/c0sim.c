@@ -14,7 +14,7 @@
 #include <ntddk.h>
 #include <ntddser.h>
 
-#define PAIRS 4         /* at most */
+#define PAIRS 6         /* at most */
 #define NUMBERS 10      /* of pairs: 0 to 9 */
 #define QUEUE 4096      /* of a port that was just opened */
 #define MEMORY (1 << 19) /* the most that SetupComm can ask for, and a little */

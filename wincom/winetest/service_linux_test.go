@@ -1,0 +1,51 @@
+package winetest
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"telnetcpc/bridge/uart"
+)
+
+// TestService: an attach as a Windows service, before a real ser2net. TestVerify has a service that is killed: on a real
+// Windows it comes back by itself. Wine cannot show that, nor the start at boot.
+func TestService(t *testing.T) {
+	w := needWine(t)
+	t.Parallel()
+	s := startSer2net(t)
+	b := &bench{server: s, device: s.device}
+	says := func(want string, args ...string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		out, err := w.run(ctx, append([]string{windowsPath(telnetcpc(t)), "service"}, args...)...)
+		if err != nil || !strings.Contains(out, want) {
+			t.Fatalf("telnetcpc service %s: %v\n%swant %s", strings.Join(args, " "), err, out, want)
+		}
+	}
+	puppet := startPuppet(t, w)
+	works := func(coding uart.Coding) {
+		t.Helper()
+		p := puppet.open(t, viaLibrary, pairOfService)
+		set(t, p, uart.Event{Coding: coding})
+		b.up(t, p, []byte("to the device"))
+		if got := b.device.termios(t).Ospeed; got != coding.Baud {
+			t.Errorf("the device has %d baud, want %v", got, coding)
+		}
+		b.down(t, p, []byte("from the device"))
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says("telnetcpc-"+pairOfService+" is installed and runs", "install", "--linger", "50ms", pairOfService, s.address)
+	says("running", "status", pairOfService)
+	works(uart.Coding{Baud: 19200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1})
+
+	says("", "stop", pairOfService)
+	says("stopped", "status", pairOfService)
+	says("", "start", pairOfService)
+	works(uart.Coding{Baud: 4800, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1})
+	says("uninstalled", "uninstall", pairOfService)
+	says("no service", "status")
+}
