@@ -24,6 +24,7 @@ func runChecks(t *testing.T) {
 		{"suite of hosts", func(t *testing.T) { uarttest.TestHost(t, kerneltty.New(), uarttest.TTY{}) }},
 		{"access", checkAccess},
 		{"many ports", checkManyPorts},
+		{"run under Yama", checkYama},
 	} {
 		t.Run(check.name, check.run)
 	}
