@@ -14,12 +14,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// What TestCOM9 is told by its environment; scripts/verify-windows.ps1 sets it.
-const (
-	pairVariable    = "TELNETCPC_PAIR"    // the application's end: COM9
-	programVariable = "TELNETCPC_PROGRAM" // telnetcpc.exe
-)
-
 // syncBuffer is a buffer for the output of a process.
 type syncBuffer struct {
 	mu  sync.Mutex

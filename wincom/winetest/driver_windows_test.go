@@ -12,10 +12,8 @@ import (
 	"golang.org/x/sys/windows"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/wincom"
 )
-
-// otherVariable names our end of the pair, CNCB0, where it is not called that.
-const otherVariable = "TELNETCPC_OTHER_END"
 
 // insert is IOCTL_SERIAL_LSRMST_INSERT (ntddser.h), which com0com extends.
 const insert = 0x1B007C
@@ -59,13 +57,22 @@ func (p *windowsProgram) tells(want string) error {
 // checkDriver: the pair answers as com0com 3.0.0.0 was measured to answer, with the pins of `telnetcpc pair add`. It uses
 // both ends itself: no agent may run.
 func checkDriver(t *testing.T) {
-	other := os.Getenv(otherVariable)
-	if other == "" {
-		other = "CNCB0"
-	}
-	ours, err := openWindows(other)
+	name := os.Getenv(pairVariable)
+	pairs, err := wincom.Pairs()
 	if err != nil {
-		t.Fatalf("open %s: %v (does an agent run?)", other, err)
+		t.Fatal(err)
+	}
+	pair, _ := wincom.FindPair(pairs, name)
+	_, other, ok := pair.Of(name)
+	if !ok {
+		t.Fatalf("%s is no end of a com0com pair (telnetcpc pair list)", name)
+	}
+	if !pair.Ours() {
+		t.Fatalf("%s is an end of a pair with other pins than telnetcpc pair add gives: what follows counts on those", name)
+	}
+	ours, err := openWindows(other.Name)
+	if err != nil {
+		t.Fatalf("%v (does an agent have it open?)", err)
 	}
 	defer ours.Close()
 	quiet := uart.Event{
@@ -75,7 +82,7 @@ func checkDriver(t *testing.T) {
 	if err := ours.Set(quiet); err != nil {
 		t.Fatal(err)
 	}
-	program, err := openWindows(os.Getenv(pairVariable))
+	program, err := openWindows(name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,12 @@ const (
 // standard input and output are the connection.
 const puppetVariable = "TELNETCPC_PUPPET"
 
+// What TestCOM9 is told by its environment; scripts/verify-windows.ps1 sets it.
+const (
+	pairVariable    = "TELNETCPC_PAIR"    // the application's end: COM9
+	programVariable = "TELNETCPC_PROGRAM" // telnetcpc.exe
+)
+
 // Order is what a Puppet is told; each method uses some of it. It is exported for package rpc alone.
 type Order struct {
 	ID     int // of an open port

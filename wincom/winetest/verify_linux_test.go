@@ -8,15 +8,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode"
 )
 
 // TestVerify runs what a user runs on a real Windows.
 func TestVerify(t *testing.T) {
 	w := needWine(t)
 	t.Parallel()
-	env := []string{
-		"TELNETCPC_PAIR=" + pairOfVerify, "TELNETCPC_OTHER_END=" + agentEnd(pairOfVerify), "TELNETCPC_PROGRAM=" + windowsPath(telnetcpc(t)),
-	}
+	env := []string{pairVariable + "=" + pairOfVerify, programVariable + "=" + windowsPath(telnetcpc(t))}
 	results := w.goTest(t, env,
 		"-run", "^TestCOM9$", "telnetcpc/wincom/winetest")
 	if len(results.all) < 2 {
@@ -24,6 +23,23 @@ func TestVerify(t *testing.T) {
 	}
 	for _, r := range results.all {
 		t.Run(strings.TrimPrefix(r.name, "wincom/winetest/TestCOM9/"), r.retell)
+	}
+}
+
+// TestVerifyScript: no PowerShell is here to run it, but it must say what TestCOM9 listens to, and nothing that Windows'
+// own PowerShell reads in another character set.
+func TestVerifyScript(t *testing.T) {
+	text, err := os.ReadFile("../../scripts/verify-windows.ps1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"$env:" + pairVariable + " =", "$env:" + programVariable + " =", "-test.run=^TestCOM9$", "TestCOM9/"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("it lacks %q", want)
+		}
+	}
+	if i := strings.IndexFunc(string(text), func(r rune) bool { return r > unicode.MaxASCII }); i >= 0 {
+		t.Errorf("byte %d is not ASCII", i)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +19,7 @@ import (
 const (
 	// bootPatience is how long a fresh prefix may take.
 	bootPatience = 4 * time.Minute
-	// lingers is how long, in seconds, Wine stays after its last program, where nobody ends it: the drivers live in it.
+	// lingers is how long, in seconds, Wine stays after its last program: the drivers live in it.
 	lingers = "300"
 )
 
@@ -27,6 +28,9 @@ type wine struct {
 	loader, server string
 	compiler       string
 	dir            string // WINEPREFIX
+
+	janitor *exec.Cmd
+	alive   io.Closer // while it is open the janitor waits
 }
 
 // theWine is made once, by the first test that needs it, and ended by TestMain.
@@ -102,6 +106,9 @@ func makeWine() (*wine, error) {
 		return nil, err
 	}
 	if w.dir, err = os.MkdirTemp("", "telnetcpc-wine"); err != nil {
+		return nil, err
+	}
+	if err := w.watch(); err != nil {
 		return nil, err
 	}
 	made = w
@@ -181,10 +188,23 @@ func (w *wine) run(ctx context.Context, args ...string) (string, error) {
 	return string(out), err
 }
 
+// watch starts the janitor, which waits for the end of this process, whatever that is: a test that ran out of time
+// would leave 700 MB and a Wine that nobody ends.
+func (w *wine) watch() (err error) {
+	w.janitor = exec.Command("sh", "-c", `cat; "$0" -k; "$0" -w; rm -rf "$WINEPREFIX"`, w.server)
+	w.janitor.Env = w.env()
+	w.janitor.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it
+	if w.alive, err = w.janitor.StdinPipe(); err != nil {
+		return err
+	}
+	return w.janitor.Start()
+}
+
 // end ends every program in this Wine and removes its files.
 func (w *wine) end() error {
-	ctx, cancel := context.WithTimeout(context.Background(), bootPatience)
-	defer cancel()
-	err := errors.Join(w.quietly(ctx, w.server, "-k"), w.quietly(ctx, w.server, "-w"))
-	return errors.Join(err, os.RemoveAll(w.dir))
+	err := errors.Join(w.alive.Close(), w.janitor.Wait())
+	if _, serr := os.Stat(w.dir); serr == nil {
+		err = errors.Join(err, fmt.Errorf("%s was not removed", w.dir))
+	}
+	return err
 }
