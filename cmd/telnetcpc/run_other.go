@@ -15,6 +15,9 @@ func becomeStage() {}
 func besides() []uart.Host { return nil }
 
 // runProgram says what to use instead.
-func runProgram(*cli.Context) error {
+func runProgram(c *cli.Context) error {
+	if _, _, err := runArguments(c); err != nil {
+		return err
+	}
 	return usagef("run: needs Linux on amd64 or arm64 (telnetcpc attach makes a port for every program)")
 }
