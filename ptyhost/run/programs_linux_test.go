@@ -129,6 +129,7 @@ func TestC(t *testing.T) {
 			program := compile(t, library.compiler, append(library.args, "-Wall", "-Wextra", "-Werror", "-pthread", "testdata/port.c")...)
 			for _, check := range []string{"settings", "exclusive", "threads", "signals", "storm", "orphan", "looks", "terminal"} {
 				t.Run(check, func(t *testing.T) {
+					t.Parallel()
 					address, _ := serve(t, "loopback")
 					out, errs, status := runs(t, "-v", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", check)
 					if status != 0 || !strings.HasSuffix(out, "ok\n") {
