@@ -9,7 +9,7 @@ import (
 )
 
 // The pairs: the application's ends. Each test has its own, so that they can run at the same time. Our ends are CNCB0,
-// CNCB2 and so on: number 1 is free, for tests of how a pair is made.
+// CNCB2 and so on: numbers 1 and 5 are free, for tests of how a pair is made and found.
 const (
 	pairOfUnits   = "COM9"
 	pairOfVerify  = "COM10"
@@ -18,7 +18,7 @@ const (
 	pairOfService = "COM13"
 )
 
-var pairs = map[string]int{pairOfUnits: 0, pairOfVerify: 2, pairOfSer2net: 3, pairOfInject: 4, pairOfService: 5}
+var pairs = map[string]int{pairOfUnits: 0, pairOfVerify: 2, pairOfSer2net: 3, pairOfInject: 4, pairOfService: 6}
 
 // agentEnd is the other end of a pair.
 func agentEnd(pair string) string { return fmt.Sprintf("CNCB%d", pairs[pair]) }
