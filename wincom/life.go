@@ -81,6 +81,13 @@ func (p *port) sawClose() {
 	}
 }
 
+// calledAhead reports whether a close was called out that Next has not come to.
+func (p *port) calledAhead() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ahead
+}
+
 // watches looks at the modem status while Next cannot.
 func (p *port) watches() {
 	tick := time.NewTicker(lookEvery)

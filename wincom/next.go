@@ -162,11 +162,7 @@ func (p *port) modemStatus(m uart.ModemState) {
 			p.opens()
 			return
 		case !open && p.opened:
-			p.setBreak(false)
-			p.tellControl(uart.Control{DTR: fallen(p.dtr, before), RTS: fallen(p.rts, before)})
-			p.opened = false
-			p.queue.push(uart.Event{Kind: uart.KindClosed})
-			p.sawClose()
+			p.closes(before)
 			return
 		}
 	}
@@ -182,6 +178,15 @@ func (p *port) opens() {
 	p.queue.push(uart.Event{Kind: uart.KindOpened})
 	p.tellControl(uart.Control{DTR: level(p.dtr, p.lines), RTS: level(p.rts, p.lines)})
 	p.tellCoding()
+}
+
+// closes tells of a close, and of what falls with it; the lines were as before says.
+func (p *port) closes(before uart.ModemState) {
+	p.setBreak(false)
+	p.tellControl(uart.Control{DTR: fallen(p.dtr, before), RTS: fallen(p.rts, before)})
+	p.opened = false
+	p.queue.push(uart.Event{Kind: uart.KindClosed})
+	p.sawClose()
 }
 
 func (p *port) tellControl(c uart.Control) {
@@ -233,8 +238,9 @@ func fallen(r reading, before uart.ModemState) uart.Level {
 
 // resync asks the driver what is so now, once everything that it has queued was read: a record finds no room in a queue
 // that is full. What comes between the two looks at the queue would belong behind the answer, so then it waits for the next
-// time.
+// time. A close that was called out before, and has not come in all that was read, found no room either: it is told first.
 func (p *port) resync() error {
+	closed := p.calledAhead()
 	if waiting, err := p.look(); waiting || err != nil {
 		return err
 	}
@@ -249,6 +255,9 @@ func (p *port) resync() error {
 		p.log.Warn("the driver's queue was full: changes that the application made meanwhile may have been lost, but for the last")
 	}
 	p.ask, p.unsure, p.lost = false, false, false
+	if closed && p.opened {
+		p.closes(p.lines)
+	}
 	p.takeState(p.answer[:n])
 	return nil
 }

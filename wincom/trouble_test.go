@@ -261,3 +261,35 @@ func TestDeviceFails(t *testing.T) {
 		t.Errorf("next: got %v, want the device's error with the names", err)
 	}
 }
+
+// A program that is stuck at a full queue is ended, and another one comes, and neither record found room: the close that
+// was called out comes from Next all the same, before the other one's open, and the next close is called out again.
+func TestLostCloseIsTold(t *testing.T) {
+	b := newBench(t).start()
+	a := b.program()
+	b.wants("opened", "settings DTR on RTS on")
+	room := strings.Repeat("x", 64<<10)
+	b.write(a, room)
+	_ = a.Close()
+	b.eventually("the close is called out", func() bool { return b.calledOut() == 1 })
+	a = b.program()
+	b.eventually("the other program is seen", func() bool {
+		n, err := b.port.Write([]byte("x"))
+		return n == 1 && err == nil
+	})
+	for got := 0; got < len(room); {
+		p, e, err := b.port.Next()
+		if err != nil || e.Kind != uart.KindData {
+			t.Fatalf("next after %d bytes: %v, %v", got, e, err)
+		}
+		got += len(p)
+	}
+	b.wants("settings DTR off RTS off", "closed", "opened", "settings DTR on RTS on")
+	b.write(a, "of the other")
+	b.wants(`"of the other"`)
+	_ = a.Close()
+	b.wants("settings DTR off RTS off", "closed")
+	if n := b.calledOut(); n != 2 {
+		t.Errorf("closes called out: got %d, want 2", n)
+	}
+}
