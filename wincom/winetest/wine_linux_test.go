@@ -27,10 +27,14 @@ const (
 type wine struct {
 	loader, server string
 	compiler       string
+	base           string // a directory for all of it
 	dir            string // WINEPREFIX
 
 	janitor *exec.Cmd
 	alive   io.Closer // while it is open the janitor waits
+
+	running *exec.Cmd // Wine's server
+	said    output    // by it
 }
 
 // theWine is made once, by the first test that needs it, and ended by TestMain.
@@ -105,7 +109,11 @@ func makeWine() (*wine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.dir, err = os.MkdirTemp("", "telnetcpc-wine"); err != nil {
+	if w.base, err = os.MkdirTemp("", "telnetcpc-wine"); err != nil {
+		return nil, err
+	}
+	w.dir = filepath.Join(w.base, "prefix")
+	if err := os.Mkdir(w.dir, 0o700); err != nil { // Wine's server leaves a directory there
 		return nil, err
 	}
 	if err := w.watch(); err != nil {
@@ -149,8 +157,13 @@ func (w *wine) compile(ctx context.Context) error {
 // warmUp starts the services and drivers that Wine's first program starts. They inherit its output: were it go test's,
 // go test would wait for them.
 func (w *wine) warmUp(ctx context.Context) error {
-	if err := w.quietly(ctx, w.server, "-p"+lingers); err != nil {
-		return fmt.Errorf("wineserver: %w", err)
+	// In the foreground, so that its end is noticed: what comes after it finds a Wine without the driver.
+	w.running = exec.Command(w.server, "-f", "-p"+lingers)
+	w.running.Env = w.env()
+	w.running.Stdout, w.running.Stderr = &w.said, &w.said
+	w.running.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it: the janitor ends it
+	if err := w.running.Start(); err != nil {
+		return err
 	}
 	return w.quietly(ctx, w.loader, "cmd.exe", "/c", "exit")
 }
@@ -164,7 +177,7 @@ func (w *wine) quietly(ctx context.Context, args ...string) error {
 
 // env is what Wine is told: no display, no complaints, no installers that want a window.
 func (w *wine) env(more ...string) []string {
-	env := append(os.Environ(), "WINEPREFIX="+w.dir, "WINEDEBUG=-all", "DISPLAY=",
+	env := append(os.Environ(), "WINEPREFIX="+w.dir, "TMPDIR="+w.base, "WINEDEBUG=-all", "DISPLAY=",
 		"WINEDLLOVERRIDES=mscoree,mshtml=;winemenubuilder.exe=d")
 	return append(env, more...)
 }
@@ -191,7 +204,7 @@ func (w *wine) run(ctx context.Context, args ...string) (string, error) {
 // watch starts the janitor, which waits for the end of this process, whatever that is: a test that ran out of time
 // would leave 700 MB and a Wine that nobody ends.
 func (w *wine) watch() (err error) {
-	w.janitor = exec.Command("sh", "-c", `cat; "$0" -k; "$0" -w; rm -rf "$WINEPREFIX"`, w.server)
+	w.janitor = exec.Command("sh", "-c", `cat; "$0" -k; "$0" -w; rm -rf "$1"`, w.server, w.base)
 	w.janitor.Env = w.env()
 	w.janitor.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it
 	if w.alive, err = w.janitor.StdinPipe(); err != nil {
@@ -203,8 +216,14 @@ func (w *wine) watch() (err error) {
 // end ends every program in this Wine and removes its files.
 func (w *wine) end() error {
 	err := errors.Join(w.alive.Close(), w.janitor.Wait())
-	if _, serr := os.Stat(w.dir); serr == nil {
-		err = errors.Join(err, fmt.Errorf("%s was not removed", w.dir))
+	if w.running != nil {
+		// The janitor asks it to end; any other end was not meant.
+		if rerr := w.running.Wait(); rerr != nil {
+			err = errors.Join(err, fmt.Errorf("wineserver: %w\n%s", rerr, w.said.String()))
+		}
+	}
+	if _, serr := os.Stat(w.base); serr == nil {
+		err = errors.Join(err, fmt.Errorf("%s was not removed", w.base))
 	}
 	return err
 }
