@@ -254,6 +254,21 @@ func (c *Claim) unlink() error {
 	return nil
 }
 
+// Relink makes the path lead to another device. Where the link is not the one that was made it is left alone, which is an
+// error, as after Release.
+func (c *Claim) Relink(device string) error {
+	c.mu.Lock()
+	over := c.over
+	if text, err := os.Readlink(c.path); !over && err == nil && text == c.text {
+		_ = os.Remove(c.path)
+	}
+	c.mu.Unlock()
+	if over {
+		return fs.ErrClosed
+	}
+	return c.Link(device)
+}
+
 // Path is the path that was taken.
 func (c *Claim) Path() string { return c.path }
 

@@ -19,7 +19,8 @@ import (
 func (p *port) Write(b []byte) (n int, err error) {
 	p.given = given{p: b}
 	for {
-		err = p.term.Write()
+		term := p.terminal()
+		err = term.Write()
 		n = p.given.n
 		switch {
 		case err == nil:
@@ -29,9 +30,10 @@ func (p *port) Write(b []byte) (n int, err error) {
 			}
 			return n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			p.term.UnpokeWriter() // closed or purged: look again
+			term.UnpokeWriter() // closed or purged: look again
 		case p.isEnded():
 			return n, uart.ErrClosed
+		case term != p.terminal(): // hung up
 		default:
 			return n, fmt.Errorf("port %s: write to the pty: %w", p.claim.Path(), err)
 		}
@@ -150,23 +152,27 @@ func (p *port) flushInput() {
 func (p *port) withSlave(f func(fd int)) {
 	fd, err := p.term.OpenSlave(unix.O_RDWR | unix.O_NONBLOCK)
 	if err != nil {
-		p.log.Warn("the pty cannot be opened", "device", p.Name(), "err", err)
+		p.log.Warn("the pty cannot be opened", "device", p.term.Name(), "err", err)
 		return
 	}
 	f(fd)
 	_ = unix.Close(fd)
 }
 
-// SetModem implements uart.Port.
+// SetModem implements uart.Port. Where DCD falls and the termios has no CLOCAL, the port hangs up.
 func (p *port) SetModem(m uart.ModemState) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
 		return uart.ErrClosed
 	}
+	fell := p.modem&^m&uart.DCD != 0
 	p.counts.modem(p.modem ^ m)
 	p.modem = m
 	p.wakeUp()
+	if fell && p.open && p.termios.Cflag&unix.CLOCAL == 0 {
+		p.hangUp()
+	}
 	return nil
 }
 

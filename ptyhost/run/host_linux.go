@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +35,7 @@ type Host struct {
 	mu        sync.Mutex       // over all below; taken under a port's lock, never the other way round
 	port      *port            // that paths lead to; nil: there is none now
 	ports     map[fileID]*port // by their slaves, until they are closed
+	name      string           // of its slave
 	bases     []string         // last elements of the paths that are the port's
 	waiting   map[uint32]chan struct{}
 	saidBlind bool
@@ -130,13 +133,14 @@ func (h *Host) setPort(p *port) error {
 	if p != nil && h.port != nil {
 		return errors.New("these programs have a port already (run another telnetcpc)")
 	}
-	h.port, h.bases = p, nil
+	h.port, h.name, h.bases = p, "", nil
 	for _, pattern := range h.as {
 		h.bases = append(h.bases, path.Base(pattern))
 	}
 	if p != nil {
 		h.ports[p.id] = p
-		h.bases = append(h.bases, path.Base(p.claim.Path()), path.Base(p.Name()))
+		h.name = p.term.Name() // nobody else has p yet
+		h.bases = append(h.bases, path.Base(p.claim.Path()), path.Base(h.name))
 	}
 	return nil
 }
@@ -156,8 +160,18 @@ func (h *Host) forget(p *port) {
 	h.retire(p)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.ports[p.id] == p {
-		delete(h.ports, p.id)
+	maps.DeleteFunc(h.ports, func(_ fileID, known *port) bool { return known == p })
+}
+
+// replace makes the port's present slave known, at its name, in the place of another.
+func (h *Host) replace(p *port, last fileID, name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.ports, last)
+	h.ports[p.id] = p
+	if h.port == p {
+		h.bases = append(slices.Clone(h.bases), path.Base(name))
+		h.name = name
 	}
 }
 

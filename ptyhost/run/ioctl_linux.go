@@ -158,7 +158,7 @@ func (p *port) setTermios(t unix.Termios) {
 	if now := onPty(t); now != onPty(before) {
 		p.takeIn()
 		if err := unix.IoctlSetTermios(p.term.Master(), unix.TCSETS2, &now); err != nil {
-			p.log.Warn("the pty's termios cannot be set", "device", p.Name(), "err", err)
+			p.log.Warn("the pty's termios cannot be set", "device", p.term.Name(), "err", err)
 		}
 	}
 	p.tellLine()
@@ -185,11 +185,11 @@ func (p *port) tellLine() {
 func (p *port) remark(t *unix.Termios) {
 	if t.Ispeed != t.Ospeed && t.Ispeed != 0 && !p.saidSpeed {
 		p.saidSpeed = true
-		p.log.Warn("input and output speed differ; the output speed counts", "device", p.Name())
+		p.log.Warn("input and output speed differ; the output speed counts", "device", p.term.Name())
 	}
 	if t.Cflag&unix.CRTSCTS != 0 && t.Iflag&(unix.IXON|unix.IXOFF) != 0 && !p.saidFlow {
 		p.saidFlow = true
-		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.Name())
+		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.term.Name())
 	}
 }
 

@@ -3,7 +3,9 @@
 package run
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -64,6 +66,29 @@ func (p *port) clean() {
 	})
 }
 
+// hangUp is the kernel's hangup of a tty: the carrier is gone. Programs that have the port open read end of file, and whose
+// controlling terminal it is get SIGHUP; only opens from now on are good. A pty is hung up by the end of its master, so the
+// port goes on with another pty. The lock is held.
+func (p *port) hangUp() {
+	next, err := p.newPTY()
+	if err != nil {
+		p.log.Warn("DCD has fallen and the port cannot hang up", "device", p.term.Name(), "err", err)
+		return
+	}
+	now := onPty(p.termios)
+	_ = unix.IoctlSetTermios(next.term.Master(), unix.TCSETS2, &now)
+	p.closeNow()
+	last := p.pty
+	p.pty = next
+	p.hangups++
+	p.wakeUp()
+	p.host.replace(p, last.id, p.term.Name())
+	if err := p.claim.Relink(p.term.Name()); err != nil && !errors.Is(err, fs.ErrClosed) {
+		p.log.Warn("the port's path does not lead to it any more", "err", err)
+	}
+	p.hanging.Go(last.close) // its wait ends only when this lock is free
+}
+
 // opening is a first open that waits for the session.
 type opening struct{ done bool }
 
@@ -106,14 +131,15 @@ func (p *port) openFor(c *call, flags int, real bool) {
 		p.opening = &opening{}
 		p.openNow(p.readier())
 	}
+	again := func() { p.openFor(c, flags, real) }
 	if real && flags&unix.O_NOCTTY == 0 && wantsTerminal(c.n.TID) {
-		p.handOver(c, fd, flags, func() {
+		p.handOver(c, fd, flags, again, func() {
 			c.proceed()
 			time.AfterFunc(openGrace, func() { _ = unix.Close(fd) }) // until then the port does not look closed
 		})
 		return
 	}
-	p.handOver(c, fd, flags, func() {
+	p.handOver(c, fd, flags, again, func() {
 		err := c.inject(fd, flags&unix.O_CLOEXEC != 0)
 		_ = unix.Close(fd)
 		if err != nil {
@@ -123,8 +149,9 @@ func (p *port) openFor(c *call, flags int, real bool) {
 }
 
 // handOver gives a program the slave that was opened for it, when the session stands, and as a terminal's driver has it,
-// the carrier. hand is called under the lock: whatever the program does next finds our own copy closed.
-func (p *port) handOver(c *call, fd, flags int, hand func()) {
+// the carrier. hand is called under the lock: whatever the program does next finds our own copy closed. again is called,
+// without the lock, where the port is hung up meanwhile: then the open begins anew.
+func (p *port) handOver(c *call, fd, flags int, again, hand func()) {
 	waits, given := p.opening, false
 	p.later(c, restarts, func() bool {
 		carrier := flags&unix.O_NONBLOCK != 0 || p.termios.Cflag&unix.CLOCAL != 0 || p.modem&uart.DCD != 0
@@ -139,8 +166,12 @@ func (p *port) handOver(c *call, fd, flags int, hand func()) {
 			return
 		}
 		p.mu.Lock()
-		defer p.mu.Unlock()
 		_ = unix.Close(fd) // first: a program that gets no descriptor has not opened
+		p.mu.Unlock()
+		if errno == unix.EIO {
+			again()
+			return
+		}
 		c.fail(errno)
 	})
 }
@@ -177,15 +208,15 @@ type watcher struct {
 }
 
 // watch starts the watcher's goroutine, which ends by unwatch.
-func (p *port) watch() error {
-	w := &p.watcher
+func (p *port) watch(t *pty) error {
+	w := &t.watcher
 	var err error
 	if w.inotify, err = unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC); err != nil {
 		return fmt.Errorf("inotify: %w (raise fs.inotify.max_user_instances)", err)
 	}
-	if _, err = unix.InotifyAddWatch(w.inotify, p.term.Name(), unix.IN_OPEN); err != nil {
+	if _, err = unix.InotifyAddWatch(w.inotify, t.term.Name(), unix.IN_OPEN); err != nil {
 		_ = unix.Close(w.inotify)
-		return fmt.Errorf("inotify on %s: %w (raise fs.inotify.max_user_watches)", p.term.Name(), err)
+		return fmt.Errorf("inotify on %s: %w (raise fs.inotify.max_user_watches)", t.term.Name(), err)
 	}
 	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err == nil {
@@ -200,7 +231,7 @@ func (p *port) watch() error {
 		err = unix.EpollCtl(set, unix.EPOLL_CTL_ADD, w.inotify, &unix.EpollEvent{Events: unix.EPOLLIN})
 	}
 	if err == nil { // no event is asked for: a hangup is always told, and only once
-		err = unix.EpollCtl(set, unix.EPOLL_CTL_ADD, p.term.Master(), &unix.EpollEvent{Events: unix.EPOLLET})
+		err = unix.EpollCtl(set, unix.EPOLL_CTL_ADD, t.term.Master(), &unix.EpollEvent{Events: unix.EPOLLET})
 	}
 	if err != nil {
 		_ = unix.Close(w.inotify)
@@ -212,32 +243,32 @@ func (p *port) watch() error {
 	w.ended = make(chan struct{})
 	go func() {
 		defer close(w.ended)
-		for raw.Read(func(uintptr) bool { return p.notice(set) }) == nil {
+		for raw.Read(func(uintptr) bool { return p.notice(t, set) }) == nil {
 		}
 	}()
 	return nil
 }
 
-func (p *port) unwatch() {
-	_ = p.watcher.set.Close()
-	<-p.watcher.ended
-	_ = unix.Close(p.watcher.inotify)
+func (t *pty) unwatch() {
+	_ = t.watcher.set.Close()
+	<-t.watcher.ended
+	_ = unix.Close(t.watcher.inotify)
 }
 
 // notice deals with what the set tells, and reports whether there was something.
-func (p *port) notice(set int) bool {
+func (p *port) notice(t *pty, set int) bool {
 	var events [2]unix.EpollEvent
 	if n, _ := unix.EpollWait(set, events[:], 0); n <= 0 {
 		return false
 	}
 	var buf [1024]byte
-	opened, _ := unix.Read(p.watcher.inotify, buf[:])
+	opened, _ := unix.Read(t.watcher.inotify, buf[:])
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended {
+	if p.ended || t != p.pty {
 		return true
 	}
-	nobody := p.term.NobodyHas()
+	nobody := t.term.NobodyHas()
 	if !p.open && opened > 0 && (!nobody || p.hasBytes()) {
 		p.openNow(func(error) {})
 	}

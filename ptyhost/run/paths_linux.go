@@ -92,7 +92,7 @@ func (h *Host) find(c *call, dir int32, text string) (p *port, where place) {
 		return nil, elsewhere
 	}
 	h.mu.Lock()
-	p, bases := h.port, h.bases
+	p, name, bases := h.port, h.name, h.bases
 	h.mu.Unlock()
 	base := path.Base(text)
 	if !slices.ContainsFunc(bases, func(pattern string) bool { return matches(pattern, base) }) {
@@ -109,7 +109,7 @@ func (h *Host) find(c *call, dir int32, text string) (p *port, where place) {
 	switch {
 	case slices.ContainsFunc(h.as, func(pattern string) bool { return matches(pattern, text) }):
 		return p, mapped
-	case p != nil && (text == p.claim.Path() || text == p.Name()):
+	case p != nil && (text == p.claim.Path() || text == name):
 		return p, here
 	}
 	return nil, elsewhere

@@ -37,11 +37,10 @@ const (
 // pty for it: the program stands still in its call, so the order is exact.
 type port struct {
 	host   *Host
-	term   *ptyhost.Terminal
 	claim  *devpath.Claim
+	who    devpath.Access
 	config uart.PortConfig
 	log    *slog.Logger
-	id     fileID // of the slave
 
 	found   found // what the last look found; only Next's
 	lending [3 * readSize]byte
@@ -49,12 +48,14 @@ type port struct {
 
 	closing  sync.Once
 	closeErr error
-	watcher  watcher
+	hanging  sync.WaitGroup // terminals that were hung up and are being closed
 
-	mu    sync.Mutex // over all below; held over system calls that do not wait
-	queue ordered.Queue
-	lent  int // bytes that Next has returned and that have not come back
-	ended bool
+	mu sync.Mutex // over all below; held over system calls that do not wait
+	*pty
+	hangups uint64 // so far: each has brought another pty
+	queue   ordered.Queue
+	lent    int // bytes that Next has returned and that have not come back
+	ended   bool
 
 	open    bool // somebody has the slave open
 	opening *opening
@@ -83,6 +84,13 @@ type port struct {
 	saidSpeed, saidFlow bool
 }
 
+// pty is a terminal, and what belongs to it.
+type pty struct {
+	term    *ptyhost.Terminal
+	id      fileID // of the slave
+	watcher watcher
+}
+
 // line is what Next has told of the line.
 type line struct {
 	coding uart.Coding
@@ -107,7 +115,7 @@ var _ uart.Port = (*port)(nil)
 // newPort makes a port; its path is taken, and leads nowhere yet.
 func newPort(h *Host, claim *devpath.Claim, who devpath.Access, config uart.PortConfig) (*port, error) {
 	p := &port{
-		host: h, claim: claim, config: config, log: config.Log, wake: make(chan struct{}),
+		host: h, claim: claim, who: who, config: config, log: config.Log, wake: make(chan struct{}),
 		told: line{uart.DefaultCoding(), uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}},
 	}
 	if p.log == nil {
@@ -119,35 +127,57 @@ func newPort(h *Host, claim *devpath.Claim, who devpath.Access, config uart.Port
 	if p.config.Unsent == nil {
 		p.config.Unsent = func() time.Duration { return 0 }
 	}
-	var err error
-	if p.term, err = ptyhost.NewTerminal(who, p.look, p.give); err != nil {
-		return nil, err
-	}
-	err = p.begin()
+	first, err := p.newPTY()
 	if err != nil {
-		p.term.Close()
 		return nil, err
 	}
+	p.mu.Lock() // its watcher looks already
+	defer p.mu.Unlock()
+	p.pty = first
+	t, err := unix.IoctlGetTermios(p.term.Master(), unix.TCGETS2)
+	if err != nil {
+		p.ended = true
+		p.hanging.Go(first.close)
+		return nil, fmt.Errorf("termios of %s: %w", p.term.Name(), err)
+	}
+	p.termios = firstTermios(t.Cc)
 	return p, nil
 }
 
-// begin takes what it needs to know of the pty, and watches it.
-func (p *port) begin() error {
-	var st unix.Stat_t
-	if err := unix.Stat(p.term.Name(), &st); err != nil {
-		return fmt.Errorf("%s: %w", p.term.Name(), err)
-	}
-	p.id = idOf(&st)
-	t, err := unix.IoctlGetTermios(p.term.Master(), unix.TCGETS2)
+// newPTY makes a pty for the port, and watches it.
+func (p *port) newPTY() (*pty, error) {
+	term, err := ptyhost.NewTerminal(p.who, p.look, p.give)
 	if err != nil {
-		return fmt.Errorf("termios of %s: %w", p.term.Name(), err)
+		return nil, err
 	}
-	p.termios = firstTermios(t.Cc)
-	return p.watch()
+	t := &pty{term: term}
+	var st unix.Stat_t
+	if err = unix.Stat(term.Name(), &st); err == nil {
+		t.id = idOf(&st)
+		err = p.watch(t)
+	}
+	if err != nil {
+		term.Close()
+		return nil, fmt.Errorf("%s: %w", term.Name(), err)
+	}
+	return t, nil
 }
 
-// Name implements uart.Port: the pty's slave.
-func (p *port) Name() string { return p.term.Name() }
+// close hangs the pty up. Nobody may hold the port's lock.
+func (t *pty) close() {
+	t.unwatch()
+	t.term.Close()
+}
+
+// Name implements uart.Port: the pty's slave. It is another one after a hangup by DCD.
+func (p *port) Name() string { return p.terminal().Name() }
+
+// terminal is the present one; the lock is not held.
+func (p *port) terminal() *ptyhost.Terminal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.term
+}
 
 // Fidelity implements uart.Port. It is that of the programs that were started here.
 func (p *port) Fidelity() uart.Fidelity { return carried }
@@ -167,9 +197,10 @@ func (p *port) Close() error {
 		p.mu.Lock()
 		p.ended = true
 		p.wakeUp()
+		last := p.pty
 		p.mu.Unlock()
-		p.unwatch()
-		p.term.Close()
+		last.close()
+		p.hanging.Wait()
 	})
 	return p.closeErr
 }
@@ -185,14 +216,16 @@ func (p *port) wakeUp() {
 // Next implements uart.Port.
 func (p *port) Next() ([]byte, uart.Event, error) {
 	for {
-		err := p.term.Read()
+		term := p.terminal()
+		err := term.Read()
 		switch {
 		case err == nil:
 			return p.found.data, p.found.event, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			p.term.UnpokeReader() // whoever poked has filled the queue before
+			term.UnpokeReader() // whoever poked has filled the queue before
 		case p.isEnded():
 			return nil, uart.Event{}, uart.ErrClosed
+		case term != p.terminal(): // hung up
 		default:
 			return nil, uart.Event{}, fmt.Errorf("port %s: read the pty: %w", p.claim.Path(), err)
 		}
@@ -271,7 +304,7 @@ func (p *port) takeIn() {
 	if p.queue.Len() > queueMost {
 		if !p.overrun {
 			p.overrun = true
-			p.log.Warn("changes of settings overtake bytes: too many of them wait for the remote", "device", p.Name())
+			p.log.Warn("changes of settings overtake bytes: too many of them wait for the remote", "device", p.term.Name())
 		}
 		return
 	}

@@ -127,7 +127,7 @@ func TestC(t *testing.T) {
 				t.Skip("no compiler for 32 bits")
 			}
 			program := compile(t, library.compiler, append(library.args, "-Wall", "-Wextra", "-Werror", "-pthread", "testdata/port.c")...)
-			for _, check := range []string{"settings", "exclusive", "threads", "signals", "storm", "orphan", "looks", "terminal"} {
+			for _, check := range []string{"settings", "exclusive", "threads", "signals", "storm", "orphan", "looks", "terminal", "carrier"} {
 				t.Run(check, func(t *testing.T) {
 					t.Parallel()
 					address, _ := serve(t, "loopback")

@@ -107,7 +107,8 @@ func (h *Host) startStage(path string, argv, env []string) (s stageProcess, f fa
 	if len(h.as) > 0 {
 		paths = "paths"
 	}
-	files, socket := inherited(fds[1])
+	files, socket, release := inherited(fds[1])
+	defer release()
 	args := append([]string{stageName, strconv.Itoa(socket), paths, path}, argv...)
 	s.pid, s.end, err = h.children.start(args, &syscall.ProcAttr{Env: env, Files: files})
 	_ = unix.Close(fds[1])
@@ -198,9 +199,10 @@ func (p *Program) listen(l *listener) error {
 }
 
 // inherited lists the descriptors that a program gets: those that this process has got, at their places, and socket behind
-// them.
-func inherited(socket int) (files []uintptr, at int) {
-	open := map[int]bool{}
+// them, at. They are copies, which release closes: what looks as if it was inherited may be another thread's for a moment
+// (the race detector has such), and its number that of the pipe by which fork and exec are waited for in the next.
+func inherited(socket int) (files []uintptr, at int, release func()) {
+	copies := map[int]int{}
 	names, _ := os.ReadDir("/proc/self/fd")
 	last := 2
 	for _, name := range names {
@@ -208,19 +210,26 @@ func inherited(socket int) (files []uintptr, at int) {
 		if err != nil {
 			continue
 		}
-		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
-			open[fd] = true
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
+			continue
+		}
+		if twin, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			copies[fd] = twin
 			last = max(last, fd)
 		}
 	}
 	for fd := 0; fd <= last; fd++ {
-		if open[fd] {
-			files = append(files, uintptr(fd))
+		if twin, ok := copies[fd]; ok {
+			files = append(files, uintptr(twin))
 		} else {
 			files = append(files, ^uintptr(0)) // closed
 		}
 	}
-	return append(files, uintptr(socket)), last + 1
+	return append(files, uintptr(socket)), last + 1, func() {
+		for _, twin := range copies {
+			_ = unix.Close(twin)
+		}
+	}
 }
 
 // wait takes the program's end. It is started by start.

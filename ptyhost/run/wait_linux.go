@@ -41,7 +41,7 @@ func (p *port) later(c *call, end ending, ready func() bool, do func(unix.Errno)
 		return
 	}
 	p.sleepers++
-	wake, again := p.wake, p.again
+	wake, again, hangups := p.wake, p.again, p.hangups
 	gone := c.waits()
 	go func() {
 		defer c.waitsNoMore(gone)
@@ -62,7 +62,12 @@ func (p *port) later(c *call, end ending, ready func() bool, do func(unix.Errno)
 			}
 			timer.Stop()
 			p.mu.Lock()
-			if p.again = 0; !done {
+			p.again = 0
+			switch {
+			case done:
+			case p.hangups != hangups: // the descriptor of the call is of no port any more
+				errno, done = unix.EIO, true
+			default:
 				done = ready()
 			}
 			wake, again = p.wake, p.again

@@ -320,6 +320,32 @@ static void terminal(const char *unused)
 	exit(0);
 }
 
+/* carrier: a fall of DCD hangs a port up that has no CLOCAL; opened again, it is good. */
+static void carrier(const char *path)
+{
+	struct termios t;
+	int fd = opened(path), bits = TIOCM_DTR;
+	char c;
+	line(fd, TIOCM_CAR, 1);
+	WANT(tcgetattr(fd, &t) == 0);
+	t.c_cflag &= ~CLOCAL;
+	cfsetspeed(&t, B4800);
+	WANT(tcsetattr(fd, TCSANOW, &t) == 0);
+	loop(fd, "before");
+	WANT(ioctl(fd, TIOCMBIC, &bits) == 0);
+	WANT(read(fd, &c, 1) <= 0);
+	WANT(write(fd, "x", 1) == -1 && errno == EIO);
+	WANT(tcgetattr(fd, &t) == -1 && errno == EIO);
+	fd = open(path, O_RDWR | O_NOCTTY); /* waits for the carrier, which DTR brings back */
+	WANT(fd >= 0);
+	WANT(tcgetattr(fd, &t) == 0 && cfgetospeed(&t) == B4800 && !(t.c_cflag & CLOCAL));
+	loop(fd, "behind");
+	WANT(close(fd) == 0);
+	pause_ms(300); /* until DCD has fallen behind DTR: else it would hang up the next open, as it should */
+	WANT((fd = open(getenv("TELNETCPC_PORT"), O_RDWR | O_NOCTTY)) >= 0);
+	WANT(tcgetattr(fd, &t) == 0 && cfgetospeed(&t) == B4800);
+}
+
 /* looks: a path that stands for a port is found by every way of looking. */
 static void looks(const char *path)
 {
@@ -358,7 +384,7 @@ int main(int argc, char **argv)
 	} checks[] = {
 		{"settings", settings}, {"exclusive", exclusive}, {"threads", threads}, {"signals", signals},
 		{"storm", storm}, {"orphan", orphan}, {"looks", looks},
-		{"survives", survives}, {"terminal", terminal},
+		{"survives", survives}, {"terminal", terminal}, {"carrier", carrier},
 	};
 	size_t i;
 	if (argc != 3)
