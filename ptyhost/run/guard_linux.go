@@ -55,7 +55,7 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 		return nil, err
 	}
 	const at = 3
-	_, _, err = h.children.start([]string{guardName, strconv.Itoa(at)}, &syscall.ProcAttr{
+	_, _, err = h.children.start([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1]), uintptr(memory)},
 	})
 	if err != nil {
@@ -65,6 +65,11 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 	g := &guardian{socket: fds[0], done: make(chan struct{})}
 	g.heard.init()
 	report(g.socket, stepListening, 0, l.fd)
+	if at, _, _, ok := hear(g.socket); !ok || at != stepListening {
+		// Before it says that it listens to signals too, one of them can end it.
+		_ = unix.Close(g.socket)
+		return nil, errors.New("the guard has ended at its start (by a signal?)")
+	}
 	go g.listen()
 	return g, nil
 }
@@ -95,19 +100,20 @@ func guard(args []string) {
 	signal.Notify(signals, forwarded...)
 	signal.Ignore(syscall.SIGPIPE)
 	socket, err := strconv.Atoi(args[0])
-	if err != nil {
+	parent, err2 := strconv.Atoi(args[1])
+	if err != nil || err2 != nil {
 		os.Exit(exitStage)
 	}
 	_, _, fd, ok := hear(socket)
 	if !ok || fd < 0 {
 		os.Exit(exitStage)
 	}
+	report(socket, stepListening, 0, -1)
 	go func() {
 		for s := range signals {
 			report(socket, step(s.(syscall.Signal)), 0, -1)
 		}
 	}()
-	parent := os.Getppid()
 	if at, _, _, ok := hear(socket); !ok || at != stepReleased {
 		// It dies. A call that went on before its descriptors are closed would find the port still there.
 		for os.Getppid() == parent {

@@ -70,10 +70,10 @@ func gone(path string) bool {
 const counts = `
 import os, signal, sys
 def got(number, frame):
-    print("got", number, flush=True)
+    os.write(1, b"got %d\n" % number)
 for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
     signal.signal(s, got)
-print("ready", flush=True)
+os.write(1, b"ready\n")
 sys.stdin.readline()
 `
 
@@ -90,7 +90,7 @@ func TestSignals(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := startsWith(t, r, "ready", address, "--", "/usr/bin/python3", "-c", counts)
+			s := startsWith(t, r, "ready\n", address, "--", "/usr/bin/python3", "-c", counts)
 			_ = r.Close()
 			want := ""
 			for _, sent := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1} {
