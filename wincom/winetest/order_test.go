@@ -1,8 +1,6 @@
 package winetest
 
 import (
-	"errors"
-	"io"
 	"time"
 
 	"telnetcpc/bridge/uart"
@@ -43,14 +41,4 @@ type Result struct {
 	Modem uart.ModemState
 	Names []string
 	Error string // empty: it went well
-}
-
-func (r Result) err() error {
-	switch r.Error {
-	case "":
-		return nil
-	case io.EOF.Error():
-		return io.EOF
-	}
-	return errors.New(r.Error)
 }

@@ -81,6 +81,17 @@ func (p puppet) tell(what string, o Order) (Result, error) {
 	}
 }
 
+// err is what went wrong with the port.
+func (r Result) err() error {
+	switch r.Error {
+	case "":
+		return nil
+	case io.EOF.Error():
+		return io.EOF
+	}
+	return errors.New(r.Error)
+}
+
 // open opens a port.
 func (p puppet) open(t *testing.T, via, name string) *opened {
 	t.Helper()
