@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -109,10 +110,13 @@ func (d *handle) leave() { d.calls.RUnlock() }
 
 // Read implements Device.
 func (d *handle) Read(p []byte, within time.Duration) (int, error) {
-	if err := d.enter(); err != nil || len(p) == 0 {
+	if err := d.enter(); err != nil {
 		return 0, err
 	}
 	defer d.leave()
+	if len(p) == 0 {
+		return 0, nil
+	}
 	d.read.mu.Lock()
 	defer d.read.mu.Unlock()
 	if len(d.unread) == 0 {
@@ -160,10 +164,13 @@ func (d *handle) receive(within time.Duration) error {
 
 // Write implements Device.
 func (d *handle) Write(p []byte) (int, error) {
-	if err := d.enter(); err != nil || len(p) == 0 {
+	if err := d.enter(); err != nil {
 		return 0, err
 	}
 	defer d.leave()
+	if len(p) == 0 {
+		return 0, nil
+	}
 	if state, _ := windows.WaitForSingleObject(d.stopped, 0); state == windows.WAIT_OBJECT_0 {
 		return 0, ErrStopped
 	}
@@ -172,6 +179,7 @@ func (d *handle) Write(p []byte) (int, error) {
 	defer r.mu.Unlock()
 	err := windows.WriteFile(d.h, p, &r.done, r.begin())
 	n, woken, err := d.finish(r, err, r.event, d.ended, d.stopped)
+	runtime.KeepAlive(first(p))
 	switch {
 	case n == len(p) && err == nil:
 		return n, nil
@@ -209,6 +217,8 @@ func (d *handle) Ioctl(code Ioctl, in, out []byte) (int, error) {
 	defer r.mu.Unlock()
 	err := windows.DeviceIoControl(d.h, uint32(code), first(in), uint32(len(in)), first(out), uint32(len(out)), &r.done, r.begin())
 	n, woken, err := d.finish(r, err, r.event, d.ended)
+	runtime.KeepAlive(first(in))
+	runtime.KeepAlive(first(out))
 	if woken && err != nil {
 		return 0, ErrDeviceClosed
 	}

@@ -56,6 +56,12 @@ func TestDeviceRead(t *testing.T) {
 	if n, err := b.Ioctl(GetModemStatus, nil, status[:]); n != 4 || err != nil {
 		t.Errorf("a request beside a read: got %d, %v", n, err)
 	}
+	if n, err := b.Read(nil, -1); n != 0 || err != nil {
+		t.Errorf("a read of nothing: got %d, %v", n, err)
+	}
+	if n, err := b.Write(nil); n != 0 || err != nil {
+		t.Errorf("a write of nothing: got %d, %v", n, err)
+	}
 	if err := b.Close(); err != nil {
 		t.Error(err)
 	}
