@@ -27,6 +27,7 @@ type up struct {
 
 	raw        int  // bytes still to be read that the driver has queued before it inserted records
 	rawDropped bool // nobody has use for them
+	bare       bool // the driver inserts nothing: all that is read is bytes
 
 	// What was read, in this order: queue, data, record, unread.
 	queue  eventQueue
@@ -64,6 +65,8 @@ func (p *port) Next() ([]byte, uart.Event, error) {
 			r := p.insert
 			p.insert = Record{}
 			p.record(r)
+		case p.bare && len(p.unread) > 0:
+			p.data, p.unread = p.unread, nil
 		case p.raw > 0 && len(p.unread) > 0:
 			p.takeRaw()
 		case len(p.unread) > 0:

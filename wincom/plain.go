@@ -2,7 +2,6 @@ package wincom
 
 import (
 	"fmt"
-	"math"
 
 	"telnetcpc/bridge/uart"
 )
@@ -27,7 +26,7 @@ func (p *port) startPlain(what string) error {
 	}
 	p.fidelity = uart.Fidelity(uart.CarriesDTR | uart.CarriesRTS | uart.CarriesBreakIn | uart.CarriesOrder)
 	if _, err := p.dev.Ioctl(LsrMstInsert, []byte{Escape}, nil); err != nil {
-		p.raw = math.MaxInt // no records: the lines that the application drives are not known either
+		p.bare = true // no records: the lines that the application drives are not known either
 		p.fidelity = uart.Fidelity(uart.CarriesBreakIn)
 		p.dtr, p.rts = reading{}, reading{}
 	}
