@@ -116,8 +116,10 @@ func (h Host) open(name string, config uart.PortConfig) (uart.Port, error) {
 	switch {
 	case errors.Is(err, ErrBusy):
 		return nil, fmt.Errorf("%s is %w (another agent, or hub4com? it must be closed there first)", ends.Agent, err)
+	case errors.Is(err, ErrNoDevice):
+		return nil, fmt.Errorf("open %s, its other end: %w (telnetcpc doctor says how the driver stands)", ends.Agent, err)
 	case err != nil:
-		return nil, fmt.Errorf("open %s: %w", ends.Agent, err)
+		return nil, fmt.Errorf("open %s, its other end: %w", ends.Agent, err)
 	}
 	p := newPort(dev, ends, config)
 	if err := p.start(); err != nil {

@@ -320,8 +320,8 @@ func TestNoEnd(t *testing.T) {
 	if !errors.Is(err, wincom.ErrBusy) || !strings.Contains(err.Error(), "port COM9: CNCB0 is held by another program (") {
 		t.Errorf("a second agent: got %v, want ErrBusy with the names", err)
 	}
-	if _, err := wincom.On(noEnd{b.pair}).Open(t.Context(), uart.PortConfig{Path: "COM9"}); !errors.Is(err, wincom.ErrNoDevice) {
-		t.Errorf("no other end: got %v, want ErrNoDevice", err)
+	if _, err := wincom.On(noEnd{b.pair}).Open(t.Context(), uart.PortConfig{Path: "COM9"}); !errors.Is(err, wincom.ErrNoDevice) || !strings.Contains(err.Error(), "doctor") {
+		t.Errorf("no other end: got %v, want ErrNoDevice and the way out", err)
 	}
 	b.pair.Broken = errors.New("no pair (make one)")
 	if err := wincom.On(b.pair).Check(); err == nil || err.Error() != "com0com: no pair (make one)" {
