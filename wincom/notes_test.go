@@ -194,10 +194,10 @@ func TestEndWords(t *testing.T) {
 		want    string
 	}{
 		{map[string]string{"PortName": "COM9"}, map[string]uint32{"dcd": 4, "ri": 0x80000008}, "PortName=COM9,dcd=rout1,ri=!rout2"},
-		{map[string]string{"PortName": "CNCB0"}, map[string]uint32{"dcd": 0x80, "HiddenMode": 0xFFFFFFFF}, "HiddenMode=yes,PortName=CNCB0,dcd=ropen"},
+		{map[string]string{"PortName": "CNCB0"}, map[string]uint32{"dcd": 0x80, "HiddenMode": 0xFFFFFFFF}, "PortName=CNCB0,dcd=ropen,HiddenMode=yes"},
 		{map[string]string{"PortName": "COM#", "RealPortName": "COM3", "Other": "x"}, map[string]uint32{"EmuBR": 1, "EmuOverrun": 0, "HiddenMode": 5, "AddRTTO": 100},
-			"AddRTTO=100,EmuBR=yes,HiddenMode=5,PortName=COM#,RealPortName=COM3"},
-		{nil, nil, ""},
+			"PortName=COM#,AddRTTO=100,EmuBR=yes,HiddenMode=5,RealPortName=COM3"},
+		{nil, nil, "PortName=-"},
 	} {
 		if got := endWords(tt.texts, tt.numbers); got != tt.want {
 			t.Errorf("%v, %v: got %s, want %s", tt.texts, tt.numbers, got, tt.want)

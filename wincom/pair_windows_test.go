@@ -52,6 +52,29 @@ func TestPairInPortsClass(t *testing.T) {
 	}
 }
 
+// A pair for whose ends nothing was said has com0com's own names.
+func TestPairOfDefaults(t *testing.T) {
+	needRegistry(t)
+	for _, id := range []string{"CNCA5", "CNCB5"} {
+		k, _, err := registry.CreateKey(registry.LOCAL_MACHINE, `SYSTEM\CurrentControlSet\Services\com0com\Parameters\`+id, registry.ALL_ACCESS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := errors.Join(registry.DeleteKey(k, ""), k.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	pairs, err := wincom.Pairs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, ok := wincom.FindPair(pairs, "CNCA5"); !ok || p.B.Name != "CNCB5" {
+		t.Errorf("got %+v, want the pair of CNCA5 among them", pairs)
+	}
+}
+
 // needRegistry skips where com0com's parameters are not this test's to write.
 func needRegistry(t *testing.T) {
 	t.Helper()

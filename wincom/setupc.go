@@ -163,9 +163,12 @@ func parseEnd(id, parameters string) End {
 
 // endWords writes the registry's parameters of one end as setupc's list has them: what is 0 is the default and not said.
 func endWords(texts map[string]string, numbers map[string]uint32) string {
-	var words []string
+	words := []string{"PortName=-"}
 	for key, text := range texts {
-		if strings.EqualFold(key, "PortName") || strings.EqualFold(key, "RealPortName") {
+		switch {
+		case strings.EqualFold(key, "PortName"):
+			words[0] = key + "=" + text
+		case strings.EqualFold(key, "RealPortName"):
 			words = append(words, key+"="+text)
 		}
 	}
@@ -174,7 +177,7 @@ func endWords(texts map[string]string, numbers map[string]uint32) string {
 			words = append(words, key+"="+word)
 		}
 	}
-	slices.Sort(words)
+	slices.SortFunc(words[1:], func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
 	return strings.Join(words, ",")
 }
 

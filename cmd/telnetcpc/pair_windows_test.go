@@ -44,7 +44,7 @@ func TestPairCommands(t *testing.T) {
 	fails("pair add: com0com is not installed", exitFailed, "pair", "add", "COM77")
 	fails("port COM77 is not there yet: pair add: com0com is not installed", exitPort, "attach", "COM77", "127.0.0.1:1")
 	wincomtest.InstallSetupc(t)
-	prints(`(?m)^COM9 \(CNCA0: dcd=rout1, ri=!rout2\) <-> CNCB0 \(HiddenMode=yes, dcd=ropen\)$`, "pair", "list")
+	prints(`(?m)^COM9 \(CNCA0: dcd=rout1, ri=!rout2\) <-> CNCB0 \(dcd=ropen, HiddenMode=yes\)$`, "pair", "list")
 	fails("pair remove: COM77: no com0com pair has it (telnetcpc pair list)", exitFailed, "pair", "remove", "COM77")
 	fails("pair add: the name is taken: another device", exitFailed, "pair", "add", wincomtest.TakenName)
 	prints(row, "pair", "add", "com77")
