@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/windows/svc"
@@ -115,5 +116,16 @@ func TestServiceSleeps(t *testing.T) {
 	}
 	if want := []string{"sleep", "wake", "sleep", "wake"}; !slices.Equal(got, want) {
 		t.Errorf("the bridge heard %v, want %v", got, want)
+	}
+}
+
+// Why a service is stopped: 1066 of Windows only says that the service's own status tells.
+func TestStoppedText(t *testing.T) {
+	own := stoppedText(svc.Status{State: svc.Stopped, Win32ExitCode: 1066, ServiceSpecificExitCode: exitPort})
+	if own != "it ended with status 3" {
+		t.Errorf("its own status: got %q", own)
+	}
+	if killed := stoppedText(svc.Status{State: svc.Stopped, Win32ExitCode: 1067}); !strings.HasSuffix(killed, " (1067)") || strings.Contains(killed, "status") {
+		t.Errorf("Windows' word: got %q", killed)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -69,10 +70,12 @@ func installService(c *cli.Context, s attachService) error {
 			DisplayName:  "telnetcpc " + s.port,
 			Description:  fmt.Sprintf("Serial port %s from %s", s.port, s.config.Remote),
 		}, append([]string{"service", "run"}, s.arguments...)...)
-		if errors.Is(err, windows.ERROR_SERVICE_EXISTS) {
+		switch {
+		case errors.Is(err, windows.ERROR_SERVICE_EXISTS):
 			return fmt.Errorf("%s is there already (telnetcpc service uninstall %s)", s.name(), s.port)
-		}
-		if err != nil {
+		case errors.Is(err, windows.ERROR_SERVICE_MARKED_FOR_DELETE):
+			return fmt.Errorf("the %s of before is not gone yet (close the window Services, then try again)", s.name())
+		case err != nil:
 			return err
 		}
 		defer made.Close()
@@ -177,9 +180,14 @@ func startAndWait(ctx context.Context, s *mgr.Service) error {
 }
 
 func stopAndWait(ctx context.Context, s *mgr.Service) error {
-	if _, err := s.Control(svc.Stop); errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) {
+	now, err := s.Query()
+	if err == nil && now.State != svc.StopPending { // one that stops already would refuse
+		_, err = s.Control(svc.Stop)
+	}
+	if errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) {
 		return nil
-	} else if err != nil {
+	}
+	if err != nil {
 		return err
 	}
 	return awaitState(ctx, s, svc.Stopped)
@@ -200,7 +208,7 @@ func awaitState(ctx context.Context, s *mgr.Service, want svc.State) error {
 			return nil
 		}
 		if now.State == svc.Stopped {
-			return fmt.Errorf("it ended at once, with status %d", max(now.Win32ExitCode, now.ServiceSpecificExitCode))
+			return fmt.Errorf("it ended at once: %s", stoppedText(now))
 		}
 		select {
 		case <-ctx.Done():
@@ -274,7 +282,7 @@ func printService(w io.Writer, m *mgr.Mgr, name string) error {
 		say += fmt.Sprintf(", pid %d", now.ProcessId)
 	}
 	if now.State == svc.Stopped && now.Win32ExitCode != 0 {
-		say += fmt.Sprintf(", it ended with status %d", max(now.Win32ExitCode, now.ServiceSpecificExitCode))
+		say += ": " + stoppedText(now)
 	}
 	_, err = fmt.Fprintf(w, "%s\n    %s\n    log in %s\n", say, oneLine(line), logFile(strings.TrimPrefix(name, serviceName(""))))
 	return err
@@ -291,6 +299,15 @@ func commandLine(service windows.Handle) (string, error) {
 		return "", err
 	}
 	return windows.UTF16PtrToString(buffer.config.BinaryPathName), nil
+}
+
+// stoppedText is why a service is stopped: its own exit status, or what Windows knows, as that it was killed, or never
+// started since Windows was.
+func stoppedText(s svc.Status) string {
+	if code := syscall.Errno(s.Win32ExitCode); code != windows.ERROR_SERVICE_SPECIFIC_ERROR {
+		return fmt.Sprintf("%v (%d)", code, s.Win32ExitCode)
+	}
+	return fmt.Sprintf("it ended with status %d", s.ServiceSpecificExitCode)
 }
 
 func stateText(s svc.State) string {
