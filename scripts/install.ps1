@@ -2,8 +2,8 @@
 # administrators may write, and on the path. With -Port and -Url it also makes a service, which gives COM9 from the start
 # of Windows on. In a PowerShell opened by "Run as administrator":
 #
-#   .\install.ps1
-#   .\install.ps1 -Port COM9 -Url 10.0.0.5:4001
+#   powershell -ExecutionPolicy Bypass -File .\install.ps1
+#   powershell -ExecutionPolicy Bypass -File .\install.ps1 -Port COM9 -Url 10.0.0.5:4001
 #
 # uninstall.ps1 takes it all away again. com0com is not installed by this; where it is missing, it is said where it is had.
 #Requires -RunAsAdministrator
