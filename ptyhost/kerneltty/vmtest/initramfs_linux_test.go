@@ -63,8 +63,8 @@ sync
 poweroff -f
 `
 
-// pack writes the initramfs whose first process has the command run, once with each value of the variable.
-func (k kernel) pack(file string, runs, command []string) error {
+// pack writes the initramfs whose first process runs the command for each value of the variable.
+func (k kernel) pack(file string, runs []string, command func(value string) []string) error {
 	modules, err := k.order(bootModules)
 	if err != nil {
 		return err
@@ -93,14 +93,14 @@ func (k kernel) pack(file string, runs, command []string) error {
 	}
 	script := fmt.Appendf(nil, initScript, strings.Join(names, " "), root)
 	for _, value := range runs {
-		text, program := runScript, command[0]
+		text, words := runScript, command(value)
 		if value == insideAlone {
-			if err := a.carry(busybox, command[0]); err != nil {
+			if err := a.carry(busybox, words[0]); err != nil {
 				return err
 			}
-			text, program = aloneScript, "/bin/"+filepath.Base(command[0])
+			text, words[0] = aloneScript, "/bin/"+filepath.Base(words[0])
 		}
-		script = fmt.Appendf(script, text, insideVariable+"="+value, strings.Join(append([]string{program}, command[1:]...), " "))
+		script = fmt.Appendf(script, text, insideVariable+"="+value, strings.Join(words, " "))
 	}
 	a.add("init", 0o100755, append(script, endScript...))
 	a.add("TRAILER!!!", 0, nil)

@@ -23,8 +23,8 @@ import (
 
 // The kernel tty beside a pty in the same machine. Its round trip is one through the whole USB stack; its throughput is
 // what the driver's transfers allow, of 256 to 512 bytes each and one or two under way. Both are far above any UART.
-// Time is counted in instructions, see boots. Measured, median and quartiles: round trip 1.99 [1.99 1.99], up 0.139
-// [0.131 0.142], down 0.174 [0.152 0.191].
+// Time is counted in instructions, see boots. Measured, median and quartiles: round trip 1.97 [1.96 1.97], up 0.133
+// [0.132 0.141], down 0.162 [0.149 0.180].
 const (
 	mostRoundTrip   = 2.5
 	leastThroughput = 0.07

@@ -27,6 +27,7 @@ const (
 	insideWord     = "telnetcpc.vmtest"
 
 	// The variable's values: which checks are to run.
+	insideSuite   = "suite"   // those that make a port or two in their own process
 	insideWhole   = "whole"   // most of them
 	insideAlone   = "alone"   // those that run without this machine's files
 	insideCounted = "counted" // those that measure, where time is counted
@@ -56,10 +57,11 @@ func TestMain(m *testing.M) {
 func TestKernelTTY(t *testing.T) {
 	if inside() {
 		switch os.Getenv(insideVariable) {
+		case insideSuite:
+			runSuite(t)
 		case insideAlone:
 			t.Run("sleep", checkSleep)
 		case insideCounted:
-			t.Run("modules are loaded, counted", checkModules)
 			t.Run(ratios, checkRatios)
 		default:
 			runChecks(t)
@@ -73,10 +75,21 @@ func TestKernelTTY(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "telnetcpc")
 	guest := filepath.Join(dir, "vmtest.test")
-	build(t, "build", "-o", program, "telnetcpc/cmd/telnetcpc")
-	build(t, "test", "-c", "-o", guest, "telnetcpc/ptyhost/kerneltty/vmtest")
+	build(t, "CGO_ENABLED=0", "build", "-o", program, "telnetcpc/cmd/telnetcpc")
+	build(t, "CGO_ENABLED=0", "test", "-c", "-o", guest, "telnetcpc/ptyhost/kerneltty/vmtest")
+	suite := guest
+	if raceEnabled {
+		suite = filepath.Join(dir, "vmtest-race.test")
+		build(t, "CGO_ENABLED=1", "test", "-race", "-c", "-o", suite, "telnetcpc/ptyhost/kerneltty/vmtest")
+	}
 	copyFile(t, filepath.Join("..", "..", "..", "scripts", rules), filepath.Join(dir, rules))
-	command := []string{guest, "-test.run='" + chosen() + "'", "-test.v", "-test.timeout=" + guestPatience.String()}
+	command := func(value string) []string {
+		test := guest
+		if value == insideSuite {
+			test = suite
+		}
+		return []string{test, "-test.run='" + chosen() + "'", "-test.v", "-test.timeout=" + guestPatience.String()}
+	}
 	var out string
 	for _, b := range boots {
 		if !b.holds(chosen()) {
@@ -84,7 +97,7 @@ func TestKernelTTY(t *testing.T) {
 		}
 		began := time.Now()
 		out += k.run(t, dir, b, command)
-		t.Logf("kernel %s, %s: the run took %v", k.version, strings.Join(b.runs, " and "), time.Since(began).Round(time.Second))
+		t.Logf("kernel %s, %s: the run took %v", k.version, strings.Join(b.runs, ", "), time.Since(began).Round(time.Second))
 	}
 	retell(t, out)
 }
@@ -101,7 +114,7 @@ type boot struct {
 // boots are two. What is measured is measured on a processor whose clock counts instructions, two nanoseconds each: it
 // stands still while qemu waits for its turn on a busy machine, so that the ratio of two times is the same each time.
 var boots = []boot{
-	{[]string{insideWhole, insideAlone}, []string{"-smp", "2"}},
+	{[]string{insideSuite, insideWhole, insideAlone}, []string{"-smp", "2"}},
 	{[]string{insideCounted}, []string{"-smp", "1", "-icount", "shift=1"}},
 }
 
@@ -135,11 +148,12 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// build runs the go command. What runs inside has no race detector: it takes the emulated processor too long.
-func build(t *testing.T, args ...string) {
+// build runs the go command. Where this test has the race detector, so has the suite inside; the other checks have not, as
+// it takes the emulated processor too long.
+func build(t *testing.T, cgo string, args ...string) {
 	t.Helper()
 	cmd := exec.Command("go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -194,7 +208,7 @@ func findKernel() (k kernel, err error) {
 }
 
 // run boots the kernel, has it run the command for each run of the boot, and returns what that said.
-func (k kernel) run(t *testing.T, dir string, b boot, command []string) string {
+func (k kernel) run(t *testing.T, dir string, b boot, command func(value string) []string) string {
 	t.Helper()
 	initramfs := filepath.Join(dir, "initramfs")
 	if err := k.pack(initramfs, b.runs, command); err != nil {
