@@ -26,13 +26,14 @@ type unsent struct {
 	marked uint64    // of those, the ones before the last answered mark
 	out    uint64    // of those, the ones that had left the far UART, as far as known, when left last said 0
 	empty  time.Time // when the far UART has sent what it got, if nothing holds it back
+	line   time.Time // when the line can have carried all that was given, at the earliest
 }
 
 // start begins a session with this line coding: nothing is under way.
 func (u *unsent) start(c uart.Coding) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.coding, u.given, u.marked, u.out, u.empty = c, 0, 0, 0, time.Time{}
+	u.coding, u.given, u.marked, u.out, u.empty, u.line = c, 0, 0, 0, time.Time{}, time.Time{}
 }
 
 // recode says the line coding that later bytes go out with.
@@ -51,7 +52,10 @@ func (u *unsent) gave(n int) {
 	if u.empty.Before(now) {
 		u.empty = now
 	}
-	u.empty = u.empty.Add(u.coding.LineTime(n))
+	if u.line.Before(now) {
+		u.line = now
+	}
+	u.empty, u.line = u.empty.Add(u.coding.LineTime(n)), u.line.Add(u.coding.LineTime(n))
 }
 
 // answered takes a mark's answer: the server has taken the first n bytes from TCP. Of those at most serverBuffer are
@@ -73,11 +77,14 @@ func (u *unsent) answered(n uint64) {
 	}
 }
 
-// transmitterEmpty takes the server's TEMT: where nothing was given since the last answered mark, the line is quiet.
+// transmitterEmpty takes the server's TEMT: where nothing was given since the last answered mark, the line is quiet. A
+// server that looks at its UART beside its connection may say so of the bytes before, behind the answer to the mark: one
+// that comes sooner than the line can have carried the bytes is not of them.
 func (u *unsent) transmitterEmpty() {
+	now := time.Now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.given == u.marked {
+	if u.given == u.marked && !now.Before(u.line) {
 		u.empty = time.Time{}
 	}
 }
