@@ -43,7 +43,7 @@ func attachThrough(t *testing.T, race bool, wrap func(*exec.Cmd) *exec.Cmd, url 
 	t.Cleanup(func() { a.stop(t) }) // before start's own, which only kills
 	eventually(t, "the port exists", func() bool {
 		if a.ended() {
-			t.Fatalf("telnetcpc %s ended: %v\n%s", strings.Join(args, " "), a.err, a.out.tail())
+			t.Fatalf("telnetcpc %s ended: %v\n%s", strings.Join(args, " "), a.err, lastOf(a.out))
 		}
 		_, err := os.Stat(a.path)
 		return err == nil

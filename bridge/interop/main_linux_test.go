@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/uart/uarttest"
 )
 
 // patience is how long a test waits for what must come, counted from the last progress: long enough for a machine that
@@ -131,27 +132,9 @@ func ask(command []string) (string, error) {
 	return "", err
 }
 
-// output collects what a process says, for messages and for questions.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// tail is the end of it: what a person wants to see of a failure.
-func (o *output) tail() string {
-	s := o.String()
+// lastOf is the end of it: what a person wants to see of a failure.
+func lastOf(said *uarttest.Output) string {
+	s := said.String()
 	const enough = 6000
 	if len(s) > enough {
 		return "...\n" + s[len(s)-enough:]
@@ -162,7 +145,7 @@ func (o *output) tail() string {
 // process is a program that the test has started; it is gone when the test ends.
 type process struct {
 	cmd  *exec.Cmd
-	out  *output
+	out  *uarttest.Output
 	done chan struct{} // closed when it has ended
 	err  error         // of Wait; read after done
 }
@@ -170,7 +153,7 @@ type process struct {
 // start runs cmd with its output collected, where the caller has not taken that over.
 func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{cmd: cmd, out: new(output), done: make(chan struct{})}
+	p := &process{cmd: cmd, out: new(uarttest.Output), done: make(chan struct{})}
 	if cmd.Stdout == nil {
 		cmd.Stdout = p.out
 	}
@@ -191,7 +174,7 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(cmd.Path), p.out.tail())
+			t.Logf("%s said:\n%s", filepath.Base(cmd.Path), lastOf(p.out))
 		}
 	})
 	return p
@@ -231,7 +214,7 @@ func (p *process) wait(t *testing.T) {
 		t.Fatalf("%s does not end", p.cmd)
 	}
 	if p.err != nil {
-		t.Fatalf("%s: %v\n%s", p.cmd, p.err, p.out.tail())
+		t.Fatalf("%s: %v\n%s", p.cmd, p.err, lastOf(p.out))
 	}
 }
 

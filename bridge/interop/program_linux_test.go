@@ -226,7 +226,7 @@ func (p *puppet) says(t *testing.T, want string) {
 		t.Fatalf("want %q: %v", want, err)
 	}
 	if strings.TrimSuffix(got, "\n") != want {
-		t.Fatalf("the program says %q, want %q\n%s", got, want, p.out.tail())
+		t.Fatalf("the program says %q, want %q\n%s", got, want, lastOf(p.out))
 	}
 }
 

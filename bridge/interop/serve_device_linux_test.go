@@ -82,7 +82,7 @@ func TestServeDeviceRawBytes(t *testing.T) {
 	a := attach(t, s.url())
 	exchange(t, openPort(t, a), d.line, []byte("first"))
 	if said := strings.Count(s.out.String(), "refused"); said != 1 {
-		t.Errorf("lines about the raw client: got %d, want 1\n%s", said, s.out.tail())
+		t.Errorf("lines about the raw client: got %d, want 1\n%s", said, lastOf(s.out))
 	}
 }
 

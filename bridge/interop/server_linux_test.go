@@ -162,7 +162,7 @@ func (s *server) start() {
 	s.process = start(s.t, s.command())
 	eventually(s.t, "the server listens", func() bool {
 		if s.ended() {
-			s.t.Fatalf("%s ended: %v\n%s", s.cmd, s.err, s.out.tail())
+			s.t.Fatalf("%s ended: %v\n%s", s.cmd, s.err, lastOf(s.out))
 		}
 		return len(s.sockets(listening)) > 0
 	})

@@ -13,12 +13,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/uart/uarttest"
 )
 
 // started is a telnetcpc run that a test has to do with while it runs.
 type started struct {
 	*exec.Cmd
-	out, errs output
+	out, errs uarttest.Output
 }
 
 // starts starts telnetcpc run as nobody, in a process group of its own, and waits for what its program says.

@@ -3,39 +3,21 @@
 package run_test
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/uart/uarttest"
 )
 
 // patience is how long a test waits for what must come.
 const patience = 60 * time.Second
-
-// output collects what a process says.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -49,9 +31,9 @@ func eventually(t *testing.T, what string, ok func() bool) {
 var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
 
 // serve starts an access server with a simulated UART, and returns its address and what it says.
-func serve(t *testing.T, simulate string) (address string, said *output) {
+func serve(t *testing.T, simulate string) (address string, said *uarttest.Output) {
 	t.Helper()
-	said = &output{}
+	said = &uarttest.Output{}
 	cmd := exec.Command(telnetcpc, "serve", "-v", "--listen", "127.0.0.1:0", "--simulate", simulate)
 	cmd.Stderr = said
 	if err := cmd.Start(); err != nil {
@@ -77,7 +59,7 @@ func serve(t *testing.T, simulate string) (address string, said *output) {
 // runs runs telnetcpc run as nobody, and returns what it and its program said and how they ended.
 func runs(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
-	var out, errs output
+	var out, errs uarttest.Output
 	cmd := unprivileged(exec.Command(telnetcpc, append([]string{"run"}, args...)...))
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errs, time.Second
 	if err := cmd.Start(); err != nil {

@@ -1,7 +1,6 @@
 package winetest
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -12,30 +11,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/windows"
+
+	"telnetcpc/bridge/uart/uarttest"
 )
-
-// syncBuffer is a buffer for the output of a process.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
 
 // agent is a running telnetcpc.exe.
 type agent struct {
 	cmd  *exec.Cmd
-	out  syncBuffer
+	out  uarttest.Output
 	done chan struct{} // closed when it has ended
 	err  error         // of Wait; read after done
 }

@@ -10,6 +10,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/uart/uarttest"
 )
 
 // far is an access server in this process in front of a simulated UART with a loop plug: it knows all that its UART did.
@@ -17,7 +18,7 @@ import (
 type far struct {
 	t       *testing.T
 	address string
-	log     syncBuffer
+	log     uarttest.Output
 	end     func() // ends the server and waits for it; may be called again
 
 	mu      sync.Mutex // over what follows

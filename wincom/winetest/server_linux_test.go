@@ -1,7 +1,6 @@
 package winetest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,35 +9,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart/uarttest"
 )
-
-// output collects what a process says.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
 
 // process is a program that the test has started; it is gone when the test ends.
 type process struct {
 	cmd  *exec.Cmd
-	out  output
+	out  uarttest.Output
 	done chan struct{} // closed when it has ended
 }
 

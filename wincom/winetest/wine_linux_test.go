@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/uart/uarttest"
 )
 
 const (
@@ -33,8 +35,8 @@ type wine struct {
 	janitor *exec.Cmd
 	alive   io.Closer // while it is open the janitor waits
 
-	running *exec.Cmd // Wine's server
-	said    output    // by it
+	running *exec.Cmd       // Wine's server
+	said    uarttest.Output // by it
 }
 
 // theWine is made once, by the first test that needs it, and ended by TestMain.

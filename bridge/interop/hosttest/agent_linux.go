@@ -1,7 +1,6 @@
 package hosttest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,37 +11,20 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart/uarttest"
 )
 
 // patience is how long a check waits for what must come, on a machine that is busy or whose processor is emulated.
 const patience = 60 * time.Second
 
-// output collects what a process says.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
 // process is a program that a check has started; it is gone when the check ends.
 type process struct {
 	*exec.Cmd
-	out  output
+	out  uarttest.Output
 	done chan struct{} // closed when it has ended
 	err  error         // of Wait; read after done
 }
