@@ -192,7 +192,7 @@ func (p *port) readBytes() (n int) {
 		p.buf = bufs.Get().(*[bufSize]byte)
 	}
 	for {
-		m := readMaster(p.master, p.buf[n:])
+		m, _ := readMaster(p.master, p.buf[n:])
 		n += m
 		if m < readMore || len(p.buf)-n < readSize {
 			return n

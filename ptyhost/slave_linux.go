@@ -29,16 +29,25 @@ func (o own) held() bool { return o.fd >= 0 }
 // EBUSY where an application has the slave for itself (TIOCEXCL) and this process is not privileged.
 func openOwn(master int) (own, error) {
 	const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_NONBLOCK | unix.O_CLOEXEC
-	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, flags)
-	if errno != 0 {
-		return noOwn(), fmt.Errorf("open the slave: %w", errno)
-	}
-	twin, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := openPeer(master, flags)
 	if err != nil {
-		_ = unix.Close(int(fd))
 		return noOwn(), fmt.Errorf("open the slave: %w", err)
 	}
-	return own{int(fd), twin}, nil
+	twin, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		_ = unix.Close(fd)
+		return noOwn(), fmt.Errorf("open the slave: %w", err)
+	}
+	return own{fd, twin}, nil
+}
+
+// openPeer opens the slave of a master, with the flags of open(2).
+func openPeer(master, flags int) (fd int, err error) {
+	got, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, uintptr(flags))
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(got), nil
 }
 
 // close closes both descriptors.
@@ -142,7 +151,8 @@ func (p *port) shut(slave *os.File, who devpath.Access) error {
 // drop throws away what somebody wrote who came and went before the door was shut.
 func (p *port) drop() {
 	var dropped [readSize]byte
-	for readMaster(p.master, dropped[:]) > 0 {
+	for n := 1; n > 0; {
+		n, _ = readMaster(p.master, dropped[:])
 	}
 	_ = unix.IoctlSetInt(p.slave.fd, unix.TCFLSH, unix.TCIOFLUSH)
 }

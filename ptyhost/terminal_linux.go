@@ -61,6 +61,13 @@ func (t *Terminal) Name() string { return t.name }
 // Master is the descriptor of the pty's master. It never blocks, and is valid until Close.
 func (t *Terminal) Master() int { return t.master }
 
+// ReadMaster reads what the programs have written, without waiting, and returns how much; 0: there is nothing. gone: and
+// nobody has the slave open.
+func (t *Terminal) ReadMaster(p []byte) (n int, gone bool) { return readMaster(t.master, p) }
+
+// WriteMaster gives the programs bytes, without waiting, and returns how many; 0: there is no room.
+func (t *Terminal) WriteMaster(p []byte) int { return writeMaster(t.master, p) }
+
 // Read calls look until it is done. It has one caller. The error says that the wait was poked (os.ErrDeadlineExceeded) or
 // is over.
 func (t *Terminal) Read() error { return t.read() }
@@ -84,11 +91,7 @@ func (t *Terminal) UnpokeWriter() { t.unpokeWriter() }
 // OpenSlave opens the slave with the flags of open(2), never as the controlling terminal. It needs neither the path nor a
 // right to it. It fails with EBUSY where a program has the slave for itself (TIOCEXCL) and this process is not privileged.
 func (t *Terminal) OpenSlave(flags int) (fd int, err error) {
-	got, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(t.master), unix.TIOCGPTPEER, uintptr(flags|unix.O_NOCTTY|unix.O_CLOEXEC))
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(got), nil
+	return openPeer(t.master, flags|unix.O_NOCTTY|unix.O_CLOEXEC)
 }
 
 // NobodyHas reports whether no process has the slave open.

@@ -136,24 +136,27 @@ func epollWait(set int, events []unix.EpollEvent) int {
 	return int(n)
 }
 
-// readMaster returns how many bytes it has read; 0: there are none (EAGAIN), and maybe nobody has the slave open (EIO).
-func readMaster(fd int, p []byte) int { return call(unix.SYS_READ, fd, p) }
+// readMaster returns how many bytes it has read; 0: there are none. gone: and nobody has the slave open (EIO).
+func readMaster(fd int, p []byte) (n int, gone bool) { return call(unix.SYS_READ, fd, p) }
 
 // writeMaster returns how many bytes it has written; 0: there is no room.
-func writeMaster(fd int, p []byte) int { return call(unix.SYS_WRITE, fd, p) }
+func writeMaster(fd int, p []byte) int {
+	n, _ := call(unix.SYS_WRITE, fd, p)
+	return n
+}
 
-func call(number uintptr, fd int, p []byte) int {
+func call(number uintptr, fd int, p []byte) (n int, eio bool) {
 	for len(p) > 0 {
 		n, _, errno := syscall.RawSyscall(number, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 		switch errno {
 		case 0:
-			return int(n)
+			return int(n), false
 		case syscall.EINTR:
 		default:
-			return 0
+			return 0, errno == syscall.EIO
 		}
 	}
-	return 0
+	return 0, false
 }
 
 // readTermios is getTermios for the hot path.

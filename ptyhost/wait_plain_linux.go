@@ -53,14 +53,18 @@ func epollWait(set int, events []unix.EpollEvent) int {
 	return n
 }
 
-func readMaster(fd int, p []byte) int  { return call(unix.Read, fd, p) }
-func writeMaster(fd int, p []byte) int { return call(unix.Write, fd, p) }
+func readMaster(fd int, p []byte) (n int, gone bool) { return call(unix.Read, fd, p) }
 
-func call(f func(int, []byte) (int, error), fd int, p []byte) int {
+func writeMaster(fd int, p []byte) int {
+	n, _ := call(unix.Write, fd, p)
+	return n
+}
+
+func call(f func(int, []byte) (int, error), fd int, p []byte) (n int, eio bool) {
 	for {
 		n, err := f(fd, p)
 		if err != unix.EINTR {
-			return max(n, 0)
+			return max(n, 0), err == unix.EIO
 		}
 	}
 }

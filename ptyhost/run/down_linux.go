@@ -64,14 +64,14 @@ func (p *port) give() (done bool) {
 			continue
 		}
 		if len(p.pending) > 0 {
-			m := writeMaster(p.term.Master(), p.pending)
+			m := p.term.WriteMaster(p.pending)
 			if m == 0 {
 				return false
 			}
 			p.pending = p.pending[m:]
 			continue
 		}
-		m := writeMaster(p.term.Master(), g.p[g.n:])
+		m := p.term.WriteMaster(g.p[g.n:])
 		if m == 0 {
 			return false
 		}

@@ -9,9 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -286,7 +284,7 @@ func (p *port) look() bool {
 // readBytes reads the pty into the buffer that Next lends, more than once where much comes; the lock is held.
 func (p *port) readBytes() (n int) {
 	for {
-		m, gone := readMaster(p.term.Master(), p.lending[n:])
+		m, gone := p.term.ReadMaster(p.lending[n:])
 		n += m
 		p.counts.tx += int32(m)
 		if gone && n == 0 {
@@ -316,7 +314,7 @@ func (p *port) takeAll() {
 	var buf [readSize]byte
 	taken := 0
 	for taken < drainMost {
-		n, _ := readMaster(p.term.Master(), buf[:])
+		n, _ := p.term.ReadMaster(buf[:])
 		if n == 0 {
 			break
 		}
@@ -334,37 +332,6 @@ func (p *port) add(e uart.Event) {
 	p.takeIn()
 	p.queue.Add(e)
 	p.term.PokeReader()
-}
-
-// readMaster returns how many bytes it has read; gone: there are none, and nobody has the slave open. It does not tell the
-// scheduler of the call, as package ptyhost does not: the descriptor never waits.
-func readMaster(fd int, b []byte) (n int, gone bool) {
-	for len(b) > 0 {
-		got, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-		switch errno {
-		case 0:
-			return int(got), false
-		case syscall.EINTR:
-		default:
-			return 0, errno == syscall.EIO
-		}
-	}
-	return 0, false
-}
-
-// writeMaster returns how many bytes it has written; 0: there is no room.
-func writeMaster(fd int, b []byte) int {
-	for len(b) > 0 {
-		n, _, errno := syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-		switch errno {
-		case 0:
-			return int(n)
-		case syscall.EINTR:
-		default:
-			return 0
-		}
-	}
-	return 0
 }
 
 // absolute is the path of a port, as everybody sees it.
