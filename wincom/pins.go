@@ -127,6 +127,17 @@ func (p Pins) String() string {
 	return strings.Join(words, ",")
 }
 
+// parameters are the ones of a pair's end that has these pins: those that are not the default.
+func (p Pins) parameters() (words []string) {
+	usual := DefaultPins()
+	for i, in := range p.inputs() {
+		if *in.pin != *usual.inputs()[i].pin {
+			words = append(words, in.name+"="+in.pin.String())
+		}
+	}
+	return words
+}
+
 // ParsePins reads what String writes.
 func ParsePins(s string) (Pins, error) { return PinsOf(strings.Split(s, ",")) }
 

@@ -84,13 +84,11 @@ func FindPair(pairs []Pair, name string) (Pair, bool) {
 	return Pair{}, false
 }
 
-// What telnetcpc says of a pair that it makes. The application's DCD comes from the agent's OUT1, which falls when the
-// agent dies, and its RI from OUT2 inverted, for OUT2 is on while the agent is not there. The agent sees by its DCD
-// whether the application has the port open, and programs do not see the agent's end in their lists. Valid for com0com
-// 2.2 and newer.
+// What telnetcpc says of a pair that it makes: the pins, and that programs do not see the agent's end in their lists.
+// Valid for com0com 2.2 and newer.
 var (
-	ourParametersA = []string{"dcd=rout1", "ri=!rout2"}
-	ourParametersB = []string{"dcd=ropen", "HiddenMode=yes"}
+	ourParametersA = ApplicationPins().parameters()
+	ourParametersB = append(AgentPins().parameters(), "HiddenMode=yes")
 )
 
 // has reports whether the end has all these parameters. Words are compared as setupc does: without regard to case.
