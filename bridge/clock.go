@@ -139,9 +139,7 @@ func (r *run) lingerAndClose(s *session, wanted bool, now time.Time) time.Time {
 	st.backoff.Reset()
 	st.dialAt = time.Time{}
 	r.board.link(LinkIdle)
-	r.modemMu.Lock()
-	r.showModem(false)
-	r.modemMu.Unlock()
+	r.linesFall()
 	r.log.Info("session closed", "remote", r.cfg.Remote.String())
 	return now
 }

@@ -240,10 +240,7 @@ func (r *run) stand(s *session, now time.Time) {
 // lose takes a session that has failed out of the link and says what may be lost with it. down reads it to its end.
 func (r *run) lose(s *session, now time.Time) error {
 	st := &r.state
-	cause, unacked := s.lost.Load().cause, s.lost.Load().unacked
-	// What is inside a write that has not returned counts as given: the number must not be too small.
-	since := r.unsent.sinceMark() + r.writing.Load()
-	loss := Loss{Time: now, Cause: cause.Error(), Unacked: unacked, SinceMark: since, AtMost: since + r.unsent.held()}
+	cause, loss := s.lost.Load().cause, r.loss(s, now)
 	if errors.Is(cause, io.EOF) {
 		loss.Cause = "closed by the access server"
 	}
@@ -252,9 +249,7 @@ func (r *run) lose(s *session, now time.Time) error {
 	r.board.set(func(b *Snapshot) { b.LastLoss, b.Error = loss, loss.Cause })
 	r.board.link(LinkConnecting)
 	r.logLoss(loss, errors.Is(cause, io.EOF))
-	r.modemMu.Lock()
-	r.showModem(false)
-	r.modemMu.Unlock()
+	r.linesFall()
 	if now.Sub(st.stands) >= stoodWell {
 		st.backoff.Reset()
 	}
@@ -270,6 +265,21 @@ func (r *run) lose(s *session, now time.Time) error {
 		st.holdUntil = now.Add(r.policy.HoldFor)
 	}
 	return nil
+}
+
+// loss reckons what the end of a failed session may have cost.
+func (r *run) loss(s *session, now time.Time) Loss {
+	lost := s.lost.Load()
+	// What is inside a write that has not returned counts as given: the number must not be too small.
+	since := r.unsent.sinceMark() + r.writing.Load()
+	return Loss{Time: now, Cause: lost.cause.Error(), Unacked: lost.unacked, SinceMark: since, AtMost: since + r.unsent.held()}
+}
+
+// linesFall shows the application that the session is gone.
+func (r *run) linesFall() {
+	r.modemMu.Lock()
+	defer r.modemMu.Unlock()
+	r.showModem(false)
 }
 
 // logLoss says that a session is lost. Many access servers end one that is idle, some each 10 seconds: where nothing was

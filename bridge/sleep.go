@@ -1,6 +1,9 @@
 package bridge
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // The machine sleeps: a session would be dead when it wakes, and the access server would keep the device for it meanwhile.
 
@@ -35,15 +38,13 @@ func (r *run) rest() {
 		return
 	}
 	s.fail(errAsleep)
-	unacked, since := s.lost.Load().unacked, r.unsent.sinceMark()+r.writing.Load()
+	loss := r.loss(s, time.Now())
 	s.Close() // up may stand in its Write: it holds the rest
 	r.link.clear()
 	if r.policy.OnLoss == OnLossDiscard {
 		r.discard()
 	}
-	r.modemMu.Lock()
-	r.showModem(false)
-	r.modemMu.Unlock()
+	r.linesFall()
 	r.log.Info("session closed: the machine goes to sleep", "remote", r.cfg.Remote.String(),
-		"unacked", unacked, "since_mark", since, "lost_at_most", since+r.unsent.held())
+		"unacked", loss.Unacked, "since_mark", loss.SinceMark, "lost_at_most", loss.AtMost)
 }
