@@ -71,6 +71,7 @@ func (s *nullSession) Mark() bool                        { return false }
 func (s *nullSession) Unacked() int                      { return 0 }
 func (s *nullSession) Alive() remote.Peer                { return remote.Peer{} }
 func (s *nullSession) Fidelity() uart.Fidelity           { return uart.FullFidelity }
+func (s *nullSession) CloseWrite() error                 { s.down.stop(); return nil }
 func (s *nullSession) Close() error                      { s.down.stop(); return nil }
 func (s *nullSession) String() string                    { return "null" }
 

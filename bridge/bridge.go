@@ -4,8 +4,9 @@
 // session speaks: it is handed a uart.Port and something that dials.
 //
 // Three goroutines a port: Run changes the state, dials and owns every timer; up carries the application's bytes and
-// changes to the session; down carries the session's bytes and events to the port. See up.go and down.go for the way
-// of a byte.
+// changes to the session; down carries the session's bytes and events to the port. A fourth, resend, is there only
+// while a new session gets what was held for it. See up.go and down.go for the way of a byte, phase.go for a bridge's
+// life.
 package bridge
 
 import (
@@ -13,9 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
@@ -41,27 +43,32 @@ type Config struct {
 	Open   OpenPort
 	Remote Remote
 	Policy Policy
-	Log    *slog.Logger // nil: slog.Default()
+
+	// Log must not block: bytes and the end of the bridge would wait for whoever reads it. nil: slog.Default().
+	Log *slog.Logger
 }
 
 // Bridge is one port joined to one remote.
 type Bridge struct {
 	cfg    Config
-	policy Policy
+	policy Policy // with its defaults
+	hupcl  bool   // no linger was given: a program that leaves HUPCL off and DTR up keeps the session
 	log    *slog.Logger
 
-	link   link
-	unsent unsent
-	count  counters
-	board  board
-	tap    tap
+	count counters
+	board board
+	tap   tap
 
-	asleep atomic.Bool // Sleep was called, and Wake was not
+	present atomic.Pointer[run] // the port of now, for Status
+	asleep  atomic.Bool         // Sleep was called, and Wake was not
+
+	sleeps atomic.Uint64 // how often Sleep was called: a Wake right behind it does not undo it
 
 	// kick tells Run that something it decides on has changed. One slot: whoever kicks never waits.
 	kick chan struct{}
 
-	said map[string]bool // warnings that were given; only down's
+	redial redial          // only Run's
+	said   map[string]bool // warnings that were given; only down's
 }
 
 // New returns a bridge that does nothing until Run.
@@ -69,10 +76,12 @@ func New(cfg Config) *Bridge {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	b := &Bridge{cfg: cfg, policy: cfg.Policy.withDefaults(), log: cfg.Log, kick: make(chan struct{}, 1), said: map[string]bool{}}
-	b.link.init(b.policy)
+	b := &Bridge{
+		cfg: cfg, policy: cfg.Policy.withDefaults(), hupcl: cfg.Policy.Linger == nil, log: cfg.Log,
+		kick: make(chan struct{}, 1), redial: newRedial(), said: map[string]bool{},
+	}
 	b.board.set(func(s *Snapshot) {
-		s.Name, s.Path, s.Remote, s.Link, s.Since = cfg.Name, cfg.Path, cfg.Remote.String(), LinkIdle, time.Now()
+		s.Name, s.Path, s.Remote, s.Link, s.Since = cfg.Name, cfg.Path, cfg.Remote.String(), LinkNoPort, time.Now()
 	})
 	return b
 }
@@ -86,181 +95,81 @@ type PortError struct {
 func (e *PortError) Error() string { return e.Err.Error() }
 func (e *PortError) Unwrap() error { return e.Err }
 
-// Run makes the port and joins it to its remote until the context ends (nil), the port cannot be made (*PortError), or
-// it is lost for good. It is called once.
+// Run makes the port and joins it to its remote until the context ends (nil), the port cannot be made at the start
+// (*PortError), or it is lost for good. When the context ends, what the application wrote may go out for as long as
+// endMost, and what that cost is said. It is called once.
 func (b *Bridge) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		r, err := b.open(ctx)
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			return nil // the end came while the port was made again
-		default:
-			return &PortError{Port: b.cfg.Name, Err: err}
+	r, err := b.open(ctx)
+	if err != nil && ctx.Err() == nil {
+		return &PortError{Port: b.cfg.Name, Err: err}
+	}
+	for err == nil && r != nil {
+		if err := r.serve(ctx); !errors.Is(err, errHangup) {
+			if err != nil {
+				err = fmt.Errorf("port %s is lost: %w", b.cfg.Name, err)
+			}
+			return err
 		}
-		if err := r.serve(ctx); err != nil {
-			return fmt.Errorf("port %s is lost: %w", b.cfg.Name, err)
-		}
+		r = b.reopen(ctx)
 	}
 	return nil
 }
 
-// open makes the port, and what belongs to it.
-func (b *Bridge) open(ctx context.Context) (*run, error) {
-	r := &run{
-		Bridge: b,
-		done:   make(chan struct{}),
-		next:   make(chan *session, 1),
-		dialed: make(chan dialResult, 1),
-		failed: make(chan error, 2),
+// Bounds of the time between two tries to make a port again.
+const (
+	reopenFirst = time.Second
+	reopenMost  = 30 * time.Second
+)
+
+// reopen makes the port again after a hangup, not before the remote may be dialed again, and tries until it succeeds.
+// It returns nil when the context ends.
+func (b *Bridge) reopen(ctx context.Context) *run {
+	b.board.link(LinkNoPort)
+	wait := time.Until(b.redial.at)
+	again := &backoff.ExponentialBackOff{
+		InitialInterval: reopenFirst, Multiplier: 2, MaxInterval: reopenMost, RandomizationFactor: 0.2,
 	}
-	port, err := b.cfg.Open(ctx, uart.PortConfig{
-		Unsent: b.Unsent, Urgent: r.urgent, OpenWait: r.policy.OpenWait, Pinned: r.policy.Coding, Log: b.log,
-	})
-	if err != nil {
-		return nil, err
+	again.Reset()
+	for said := ""; ; wait = again.NextBackOff() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		r, err := b.open(ctx)
+		if err == nil {
+			return r
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		b.board.set(func(s *Snapshot) { s.Error = err.Error() })
+		if text := err.Error(); text != said {
+			said = text
+			b.log.Warn("the port cannot be made again; trying", "path", b.cfg.Path, "err", text)
+		}
 	}
-	r.port = port
-	b.link.forget()
-	return r, nil
 }
 
-// Unsent says how long the far UART still needs at least: uart.PortConfig.Unsent of this bridge's port.
-func (b *Bridge) Unsent() time.Duration {
-	s := b.link.current()
-	if s == nil {
-		return 0
-	}
-	left := b.unsent.left(s.Unacked())
-	if b.unsent.sinceMark() > 0 && s.mark() {
-		// The answer may say that it is sooner than computed, or that it is not yet.
-		return markPoll
-	}
-	return left
+// Sleep ends the session, and lets none be made until Wake: it would be dead when the machine wakes, and the access
+// server would keep the device for it meanwhile. The access server hears the end, the application's modem state falls,
+// DCD too; the port stays, and what the application wrote and TCP had not taken is held. It does not wait.
+// Sleep and Wake may be called by anyone at any time, twice too, and before Run.
+func (b *Bridge) Sleep() {
+	b.asleep.Store(true)
+	b.sleeps.Add(1)
+	b.kickRun()
+}
+
+// Wake ends what Sleep began: where a session is wanted it is dialed at once, and told the whole state of the port.
+func (b *Bridge) Wake() {
+	b.asleep.Store(false)
+	b.kickRun()
 }
 
 func (b *Bridge) kickRun() {
 	select {
 	case b.kick <- struct{}{}:
 	default:
-	}
-}
-
-// run is the life of one opened port: from Open to Close, again after a hangup.
-type run struct {
-	*Bridge
-	port uart.Port
-	done chan struct{} // closed when the port is: ends every wait of up and down
-
-	next   chan *session   // to down: the session to read after the present one
-	dialed chan dialResult // from the dial under way
-	failed chan error      // from up and down: the port is lost
-
-	reading atomic.Pointer[session] // the session that down took last; for the end alone
-
-	opened  atomic.Bool   // up has seen the port opened and not closed again
-	visited atomic.Bool   // up has seen it opened; Run takes it back: a program that came and went wants a session too
-	holding atomic.Bool   // up waits for a link with bytes in hand
-	writing atomic.Uint64 // bytes inside Session.Write, given or not; for the upper bound of a loss
-	place   atomic.Uint64 // odd while up stands in Port.Next, and changed by every Next; for the close alone
-
-	// Called out by Urgent, and come from Next: up drops bytes in hand while more purges were called out than came,
-	// and while closes up to abandon did not come.
-	purgesCalled, purgesSeen atomic.Uint64
-	closesCalled, closesSeen atomic.Uint64
-	abandon                  atomic.Uint64
-
-	readyMu sync.Mutex // over ready
-	ready   []func(error)
-
-	modemMu sync.Mutex // makes "which state, then SetModem" one step for Run and down
-	device  uart.ModemState
-
-	state machine // only Run's
-}
-
-// serve runs up and down until the context ends (nil), the policy hangs up (nil), or the port is lost.
-func (r *run) serve(ctx context.Context) error {
-	r.announce()
-	var ways sync.WaitGroup
-	ways.Go(func() { r.up() })   // ends when the port is closed
-	ways.Go(func() { r.down() }) // ends when the port is closed
-	err := r.loop(ctx)
-	r.opened.Store(false)
-	r.finish(err == nil && ctx.Err() != nil)
-	ways.Wait()
-	r.collect()
-	r.board.set(func(s *Snapshot) { s.Opened = false })
-	r.board.link(LinkIdle)
-	if errors.Is(err, errHangup) {
-		return nil
-	}
-	return err
-}
-
-// announce says what the port is, and what it and its remote together cannot carry.
-func (r *run) announce() {
-	both := r.port.Fidelity() & r.cfg.Remote.Fidelity()
-	r.board.set(func(s *Snapshot) { s.Device, s.Missing = r.port.Name(), both.Missing() })
-	r.log.Info("port ready", "path", r.cfg.Path, "device", r.port.Name(), "remote", r.cfg.Remote.String())
-	var pinned uart.Feature
-	if r.policy.Coding.DataBits != 0 {
-		pinned = uart.CarriesDataBits | uart.CarriesSixBits | uart.CarriesParity
-	}
-	if missing := both.Missing().Without(pinned); missing != 0 {
-		args := []any{"missing", missing.String()}
-		if missing&uart.Fidelity(uart.CarriesDataBits) != 0 && r.cfg.Remote.Fidelity().Carries(uart.CarriesDataBits) {
-			args = append(args, "hint", "a device that wants 7E1: --line 7E1 here, 8N1 in the application")
-		}
-		r.log.Info("not carried here", args...)
-	}
-}
-
-// urgent is uart.PortConfig.Urgent: a purge or a close was seen before its place in the stream.
-func (r *run) urgent(e uart.Event) {
-	switch {
-	case e.Kind == uart.KindClosed:
-		r.closesCalled.Add(1)
-	case e.Kind == uart.KindPurge && e.Purge&uart.PurgeTx != 0:
-		r.purgesCalled.Add(1)
-		r.link.wakeUp()
-	}
-	r.kickRun()
-}
-
-// dropping reports whether the bytes that up holds lie before something that throws them away.
-func (r *run) dropping() bool {
-	return r.purgesCalled.Load() > r.purgesSeen.Load() || r.abandon.Load() > r.closesSeen.Load()
-}
-
-// answerOpens tells every open() that waits how it went.
-func (r *run) answerOpens(err error) {
-	r.readyMu.Lock()
-	waiting := r.ready
-	r.ready = nil
-	r.readyMu.Unlock()
-	for _, ready := range waiting {
-		ready(err)
-	}
-}
-
-// showModem shows the device's lines to the application as the link and the policy let them appear.
-func (r *run) showModem(stands bool) {
-	m := r.device
-	if r.asleep.Load() {
-		m = 0
-	}
-	if !stands {
-		m &= uart.DCD
-	}
-	if r.policy.DCD == DCDLink {
-		m &^= uart.DCD
-		if stands {
-			m |= uart.DCD
-		}
-	}
-	r.board.set(func(s *Snapshot) { s.Modem = m })
-	if err := r.port.SetModem(m); err != nil && !errors.Is(err, uart.ErrNotCarried) && !errors.Is(err, uart.ErrClosed) {
-		r.log.Warn("modem state not shown", "err", err)
 	}
 }

@@ -184,7 +184,7 @@ func (d deviation) run(t *testing.T) {
 	}
 	ports := make(chan *uarttest.Port, 1)
 	b := bridge.New(bridge.Config{
-		Name: "ttyV0", Path: "/dev/ttyV0", Remote: r, Log: logger, Policy: bridge.Policy{Linger: time.Millisecond},
+		Name: "ttyV0", Path: "/dev/ttyV0", Remote: r, Log: logger, Policy: bridge.Policy{Linger: new(time.Millisecond)},
 		Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
 			p := uarttest.NewPort(c)
 			ports <- p

@@ -27,8 +27,10 @@ func (r *run) down() {
 
 // read carries one session to its end, and closes it: nothing that came before the loss is left unread.
 func (r *run) read(s *session) {
-	r.reading.Store(s)
 	defer s.Close()
+	if r.reading.Store(s); r.unread.Load() {
+		return // the end has come and did not see this one
+	}
 	for {
 		p, e, err := s.Next()
 		switch {
@@ -60,29 +62,94 @@ func (r *run) fromDevice(s *session, e uart.Event) {
 	r.tap.event(Down, e)
 	switch e.Kind {
 	case uart.KindModem:
-		r.modemMu.Lock()
-		r.device = e.Modem
-		r.showModem(!s.failed())
-		r.modemMu.Unlock()
-		r.log.Debug("modem state", "lines", e.Modem.String())
+		r.modem(s, e.Modem)
 	case uart.KindLine:
-		r.lineState(e.Line)
+		r.lineState(s, e.Line)
 	case uart.KindSuspended, uart.KindResumed:
-		s.suspended.Store(e.Kind == uart.KindSuspended)
-		r.link.wakeUp()
-		r.log.Debug("access server " + e.Kind.String() + " data")
+		r.suspended(s, e.Kind == uart.KindSuspended)
 	case uart.KindMarked:
-		r.unsent.answered(e.Bytes)
-		r.link.wakeUp()
+		s.marked(e.Bytes)
 		r.kickRun()
 	case uart.KindRefused:
 		r.refused(e)
+	case uart.KindChanged:
+		r.changed(s, e)
 	}
 }
 
-func (r *run) lineState(l uart.LineState) {
+// modem shows the device's lines. What is read late of a session that is lost or left is of yesterday: only DCD is kept of
+// it, as of its end itself.
+func (r *run) modem(s *session, m uart.ModemState) {
+	r.log.Debug("modem state", "lines", m.String())
+	r.modemMu.Lock()
+	defer r.modemMu.Unlock()
+	if now := r.link.cur.Load(); now != nil && now != s {
+		return
+	} else if now == nil {
+		m &= uart.DCD
+	}
+	r.device = m
+	r.showModem()
+}
+
+// showLink shows the application that a session stands, or does not. A new session's device has said nothing yet: of the
+// old one's lines only DCD is kept.
+func (r *run) showLink(stands bool) {
+	r.modemMu.Lock()
+	defer r.modemMu.Unlock()
+	r.shows = stands
+	r.device &= uart.DCD
+	r.showModem()
+}
+
+// showModem shows the device's lines to the application as the link and the policy let them appear. The caller holds
+// modemMu.
+func (r *run) showModem() {
+	m := r.device
+	if !r.shows {
+		m &= uart.DCD
+	}
+	switch {
+	case r.asleep.Load():
+		m = 0
+	case r.policy.DCD == DCDLink:
+		m &^= uart.DCD
+		if r.shows {
+			m |= uart.DCD
+		}
+	}
+	r.board.set(func(s *Snapshot) { s.Modem = m })
+	if err := r.port.SetModem(m); err != nil && !errors.Is(err, uart.ErrNotCarried) && !errors.Is(err, uart.ErrClosed) {
+		r.log.Warn("modem state not shown", "err", err)
+	}
+}
+
+// suspended takes the access server's word that it takes no data, or does again.
+func (r *run) suspended(s *session, on bool) {
+	s.suspend(on)
+	if r.link.cur.Load() == s {
+		since := s.suspendedSince()
+		r.board.set(func(b *Snapshot) { b.SuspendedSince = since })
+	}
+	r.link.wake()
+	r.kickRun()
+	r.log.Debug("access server's data", "suspended", on)
+}
+
+// changed says once what somebody has changed at the access server. It is in force until the application asks again.
+func (r *run) changed(s *session, e uart.Event) {
+	s.changed(e.Coding)
+	what := e.String()
+	r.board.set(func(b *Snapshot) { b.Changed = e })
+	if r.unsaid(what) {
+		r.log.Warn("the access server's line coding was changed, and not from here", "coding", e.Coding.String())
+	}
+}
+
+func (r *run) lineState(s *session, l uart.LineState) {
 	if l&uart.LineTEMT != 0 {
-		r.unsent.transmitterEmpty()
+		s.unsent.transmitterEmpty()
+		s.look()
 	}
 	if l &= uart.LineErrors; l == 0 {
 		return
@@ -96,13 +163,21 @@ func (r *run) lineState(l uart.LineState) {
 // saidMost bounds how many different warnings are remembered, and given.
 const saidMost = 64
 
+// unsaid reports whether what was not said before, and can be remembered to be said.
+func (r *run) unsaid(what string) bool {
+	if r.said[what] || len(r.said) >= saidMost {
+		return false
+	}
+	r.said[what] = true
+	return true
+}
+
 // refused says once what the access server did not accept. It never ends a session.
 func (r *run) refused(e uart.Event) {
 	what := e.String()
-	if r.said[what] || len(r.said) >= saidMost {
+	if !r.unsaid(what) {
 		return
 	}
-	r.said[what] = true
 	r.board.set(func(s *Snapshot) { s.Refused = append(s.Refused, what) })
 	asked := settings{e.Coding, e.Flow, e.Control}
 	if e.Answer == "" { // some servers never answer, some do not where nothing changes: it is probably in force

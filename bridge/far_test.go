@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
+	"testing/synctest"
+	"time"
 
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
@@ -19,7 +22,12 @@ type far struct {
 	sessions []*farSession
 	dials    int
 	refuse   error
-	dead     bool // new sessions take no byte
+	takes    time.Duration        // a dial
+	looks    time.Duration        // how long a look at a session takes
+	tells    time.Duration        // how long a session takes for the first thing that it is told
+	paced    bool                 // sessions have a line behind them
+	delay    func() time.Duration // how long what is sent to a session is on its way; nil: no time
+	dead     bool                 // new sessions take no byte
 	noMarks  bool
 	lacks    uart.Fidelity
 }
@@ -34,14 +42,22 @@ func (f *far) String() string          { return "far" }
 func (f *far) Fidelity() uart.Fidelity { return uart.FullFidelity &^ f.lacks }
 
 func (f *far) Dial(ctx context.Context, _ uart.LineState) (remote.Session, error) {
+	f.set(func() { f.dials++ })
+	select {
+	case <-time.After(f.takes):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.dials++
 	f.change.Broadcast()
 	if f.refuse != nil {
 		return nil, f.refuse
 	}
 	s := &farSession{far: f, window: -1}
+	if f.paced {
+		s.line = &line{coding: uart.DefaultCoding()}
+	}
 	if f.dead {
 		s.window = 0
 	}
@@ -65,6 +81,16 @@ func (f *far) count() (sessions, dials int) {
 	return len(f.sessions), f.dials
 }
 
+// all is the data of all sessions.
+func (f *far) all() (data []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.sessions {
+		data = append(data, s.data...)
+	}
+	return data
+}
+
 func (f *far) set(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -81,10 +107,16 @@ type farSession struct {
 	in       []any
 	err      error // ends Next and Write
 	closed   bool
+	fin      bool // the bridge has ended its half
+	stays    bool // and this side does not answer that with its own
 	marking  bool
 	unacked  int
 	peer     remote.Peer
-	muteMark bool // marks are taken and not answered
+	silent   time.Time // since when the peer leaves what it is sent without an answer; zero: it does not
+	muteMark bool      // marks are taken and not answered
+	line     *line     // nil: bytes need no time
+	last     time.Time // when the last thing sent to it arrives
+	lost     int       // bytes that the line had not sent when the bridge ended the session
 }
 
 var errReset = errors.New("connection reset")
@@ -116,7 +148,7 @@ func (s *farSession) Write(p []byte) (n int, err error) {
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	for n < len(p) {
-		if s.closed {
+		if s.closed || s.fin {
 			return n, io.ErrClosedPipe
 		}
 		if s.err != nil {
@@ -132,6 +164,9 @@ func (s *farSession) Write(p []byte) (n int, err error) {
 			continue
 		}
 		s.data = append(s.data, p[n:n+take]...)
+		if s.line != nil {
+			s.line.take(s.arrives(), take)
+		}
 		s.words = append(s.words, "data "+string(p[n:n+take]))
 		n += take
 		s.far.change.Broadcast()
@@ -142,10 +177,18 @@ func (s *farSession) Write(p []byte) (n int, err error) {
 func (s *farSession) Apply(e uart.Event) error {
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
+	if len(s.words) == 0 && s.far.tells > 0 {
+		s.far.mu.Unlock()
+		time.Sleep(s.far.tells)
+		s.far.mu.Lock()
+	}
 	if s.err != nil || s.closed {
 		return io.ErrClosedPipe
 	}
 	s.words = append(s.words, e.String())
+	if s.line != nil {
+		s.line.recode(s.arrives(), e.Coding)
+	}
 	s.far.change.Broadcast()
 	return nil
 }
@@ -159,18 +202,91 @@ func (s *farSession) Mark() bool {
 	if !s.marking {
 		s.marking = true
 		s.words = append(s.words, "mark")
-		if !s.muteMark {
+		place := uint64(len(s.data))
+		switch {
+		case s.muteMark:
+		case s.line != nil:
+			time.AfterFunc(time.Until(s.arrives()), func() { s.far.set(func() { s.answer(place) }) })
+		default:
 			s.answerMark()
 		}
 	}
 	return true
 }
 
-// answerMark answers the mark under way. The caller holds the lock.
-func (s *farSession) answerMark() {
+// answerMark answers the mark under way, as if it stood behind all bytes. The caller holds the lock.
+func (s *farSession) answerMark() { s.answer(uint64(len(s.data))) }
+
+func (s *farSession) answer(place uint64) {
 	s.marking = false
-	s.in = append(s.in, uart.Event{Kind: uart.KindMarked, Bytes: uint64(len(s.data))})
+	s.in = append(s.in, uart.Event{Kind: uart.KindMarked, Bytes: place})
 	s.far.change.Broadcast()
+}
+
+// arrives is when what is sent now comes to the server: in order, however long each piece is on its way.
+func (s *farSession) arrives() time.Time {
+	at := time.Now()
+	if s.far.delay != nil {
+		at = at.Add(s.far.delay())
+	}
+	if at.Before(s.last) {
+		at = s.last
+	}
+	s.last = at
+	return at
+}
+
+// line is a UART's transmitter behind a server that reads as fast as it can, takes any number of bytes, and sends them
+// at line time. A change of its coding is in force at once, as that of a tty's is.
+type line struct {
+	coding uart.Coding
+	sent   []span
+	wrong  int // bytes that were waiting when the coding changed
+}
+
+// span is bytes that leave the line from begin on, at even distances.
+type span struct {
+	begin time.Time
+	bytes int
+	each  time.Duration
+}
+
+func (s span) end() time.Time { return s.begin.Add(time.Duration(s.bytes) * s.each) }
+
+// empty is when the line has sent all that it got.
+func (l *line) empty() time.Time {
+	if len(l.sent) == 0 {
+		return time.Time{}
+	}
+	return l.sent[len(l.sent)-1].end()
+}
+
+func (l *line) take(at time.Time, n int) {
+	if end := l.empty(); at.Before(end) {
+		at = end
+	}
+	l.sent = append(l.sent, span{at, n, l.coding.LineTime(1)})
+}
+
+func (l *line) recode(at time.Time, c uart.Coding) {
+	if next := c.Over(l.coding); next != l.coding {
+		l.wrong += l.waiting(at)
+		l.coding = next
+	}
+}
+
+// waiting is how many bytes have not left the line at a time.
+func (l *line) waiting(at time.Time) (n int) {
+	for _, s := range l.sent {
+		switch {
+		case !at.Before(s.end()):
+		case at.Before(s.begin):
+			n += s.bytes
+		default:
+			n += s.bytes - int(at.Sub(s.begin)/s.each)
+		}
+	}
+	return n
 }
 
 func (s *farSession) Unacked() int {
@@ -184,18 +300,55 @@ func (s *farSession) Unacked() int {
 
 func (s *farSession) Alive() remote.Peer {
 	s.far.mu.Lock()
+	looks := s.far.looks
+	s.far.mu.Unlock()
+	if looks > 0 {
+		time.Sleep(looks)
+	}
+	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
-	return s.peer
+	p := s.peer
+	if !s.silent.IsZero() {
+		p.Known, p.Waiting = true, time.Since(s.silent)
+	}
+	p.Acked = uint64(max(0, len(s.data)-s.unacked))
+	return p
 }
 
 func (s *farSession) Fidelity() uart.Fidelity { return s.far.Fidelity() }
+
+func (s *farSession) CloseWrite() error {
+	s.far.mu.Lock()
+	defer s.far.mu.Unlock()
+	if !s.fin && !s.closed {
+		s.fin = true
+		s.cut()
+		s.words = append(s.words, "FIN")
+		if s.err == nil && !s.stays {
+			s.err = io.EOF
+		}
+		s.far.change.Broadcast()
+	}
+	return nil
+}
+
+// cut notes what the line had not sent when the bridge ended the session: most servers drop that. The caller holds the
+// lock.
+func (s *farSession) cut() {
+	if s.line != nil {
+		s.lost = s.line.waiting(s.arrives())
+	}
+}
 
 func (s *farSession) Close() error {
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	if !s.closed {
 		s.closed = true
-		s.words = append(s.words, "FIN")
+		if !s.fin {
+			s.cut()
+			s.words = append(s.words, "FIN")
+		}
 		s.far.change.Broadcast()
 	}
 	return nil
@@ -252,13 +405,34 @@ func (s *farSession) said() []string {
 	return words
 }
 
-// ended waits until the bridge has closed the session.
+// ended waits until the bridge has closed the session, and has done what else belongs to its end.
 func (s *farSession) ended() {
 	s.far.mu.Lock()
-	defer s.far.mu.Unlock()
 	for !s.closed {
 		s.far.change.Wait()
 	}
+	s.far.mu.Unlock()
+	synctest.Wait()
 }
 
 func (s *farSession) String() string { return fmt.Sprint(s.said()) }
+
+// testLog is where the bridges of the tests log: nowhere, or standard error where TELNETCPC_TESTLOG is set.
+func testLog() io.Writer {
+	if os.Getenv("TELNETCPC_TESTLOG") != "" {
+		return os.Stderr
+	}
+	return io.Discard
+}
+
+// waiting is how many bytes have not left the line.
+func (s *farSession) waiting() (n int) {
+	s.far.set(func() { n = s.line.waiting(time.Now()) })
+	return n
+}
+
+// out is when the line has sent all that it got.
+func (s *farSession) out() (at time.Time) {
+	s.far.set(func() { at = s.line.empty() })
+	return at
+}

@@ -1,164 +1,283 @@
 package bridge
 
 import (
-	"strings"
+	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
 
-// session is the present session with what up, down and Run share of it.
-type session struct {
-	remote.Session
-	suspended atomic.Bool         // the access server asked for no more data
-	lost      atomic.Pointer[end] // the first word counts; nil: it stands
-	marks     atomic.Bool         // marks are still believed in: none stayed unanswered for markPatience
-}
-
-// end is why a session is lost, and what TCP knew of it then: a closed socket knows nothing.
-type end struct {
-	cause   error
-	unacked int // as Session.Unacked
-}
-
-// fail says that the session is lost. It comes before anybody closes the session because of that.
-func (s *session) fail(err error) { s.lost.CompareAndSwap(nil, &end{err, s.Unacked()}) }
-
-func (s *session) failed() bool { return s.lost.Load() != nil }
-
-// mark asks for a mark, where this peer answers marks.
-func (s *session) mark() bool { return s.marks.Load() && s.Mark() }
-
-// settings are what is to be in force at the far UART. Break is not among them: it is a moment, not a state.
-type settings struct {
-	Coding  uart.Coding
-	Flow    uart.Flow
-	Control uart.Control
-}
-
-func (s settings) event() uart.Event {
-	return uart.Event{Kind: uart.KindSettings, Coding: s.Coding, Flow: s.Flow, Control: s.Control}
-}
-
-// String writes what is said, as the log shows it.
-func (s settings) String() string {
-	return strings.TrimPrefix(s.event().String(), "settings ")
-}
-
-// merge returns s with what the event says.
-func (s settings) merge(e uart.Event) settings {
-	control := e.Control
-	control.Break = 0
-	return settings{e.Coding.Over(s.Coding), e.Flow.Over(s.Flow), control.Over(s.Control)}
-}
-
-// minus returns what differs from base, the rest not said. A change of flow control says both directions.
-func (s settings) minus(base settings) settings {
-	s.Coding = s.Coding.Minus(base.Coding)
-	if s.Flow == base.Flow {
-		s.Flow = uart.Flow{}
-	}
-	if s.Control.DTR == base.Control.DTR {
-		s.Control.DTR = 0
-	}
-	if s.Control.RTS == base.Control.RTS {
-		s.Control.RTS = 0
-	}
-	return s
-}
-
-// link is the present session, or the wait for it, and the settings to be in force.
+// link is the present session, or the wait for it; what is held for it; and the settings to be in force.
+//
+// One goroutine at a time sends. While direct is set that is up. When a session comes and something is held, resend
+// sends, up puts what comes behind that, and direct is set when nothing is left. Both changes happen under mu: nothing
+// is lost between, nothing is sent twice, and no data byte precedes the state.
 type link struct {
 	pinned settings // constant
 
-	// mu makes two things one step each: "merge a change and send what differs" (up), and "send everything and set the
-	// session" (Run). So nothing is lost between them, nothing is sent twice, and no data byte precedes the state. It
-	// is held over Session.Apply and no other I/O. Run takes it only while there is no session, Status and Urgent never.
-	mu     sync.Mutex
-	wanted settings // the application's; written by up alone
-	sent   settings // what the present session was told
+	direct atomic.Pointer[session] // the session that up gives to; nil: it holds. Set under mu
+	cur    atomic.Pointer[session] // the session that stands; nil: no link. Set by Run alone, under mu
 
-	cur        atomic.Pointer[session] // nil: no link. Set by Run alone
-	discarding atomic.Bool             // without a link: up drops what it holds
-	wake       chan struct{}           // one slot: what up waits for may have come
+	mu      sync.Mutex // over all below, and the changes of the two above; held over no I/O
+	changed sync.Cond  // anything that up or resend waits for: a session, room, the end of a suspension
+	held    held
+	wanted  settings  // the application's, behind all that is held
+	said    settings  // what the log was told last
+	sending bool      // resend runs
+	since   time.Time // of no link: since when there is none, or since it was opened
+	over    bool      // the port is closed: nobody waits any more
+
+	// An open has had no dial to its end yet: its bytes are not old, and wait for one, freshMost from its beginning.
+	fresh   bool
+	first   uint64 // that open, or the first of several, as held.open counts
+	dialing bool
+	freshBy time.Time // zero: no dial has begun
 }
+
+// freshMost bounds how long the bytes of an open wait for its first dial, once that has begun.
+const freshMost = 10 * time.Second
 
 func (l *link) init(p Policy) {
 	l.pinned = settings{Coding: p.Coding, Flow: p.Flow}
-	l.wake = make(chan struct{}, 1)
-}
-
-// forget starts anew: a port that was just made has said nothing but its line coding.
-func (l *link) forget() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.wanted = settings{Coding: uart.DefaultCoding()}
-	l.discarding.Store(false)
-}
-
-func (l *link) current() *session { return l.cur.Load() }
-
-func (l *link) wakeUp() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
+	l.changed.L = &l.mu
+	l.wanted = settings{Coding: uart.DefaultCoding()} // a port that was just made has said nothing but its line coding
+	l.held.state = l.wanted
+	if p.OnLoss == OnLossHold {
+		l.held.keep = *p.HoldFor
 	}
+	l.since = time.Now()
 }
 
-// over returns the settings with the pinned ones over them.
-func (l *link) over(s settings) settings {
+// giver is the session that up gives to itself, and which has not failed; nil: up has what comes held.
+func (l *link) giver() *session {
+	if s := l.direct.Load(); s != nil && !s.failed() {
+		return s
+	}
+	return nil
+}
+
+// inForce returns the settings with the pinned ones over them.
+func (l *link) inForce(s settings) settings {
 	s.Coding = l.pinned.Coding.Over(s.Coding)
 	s.Flow = l.pinned.Flow.Over(s.Flow)
 	return s
 }
 
-// set tells the session the whole known state, and makes it the present one. begin runs between the two.
-func (l *link) set(s *session, begin func(settings)) error {
+// state is what a new session is to be told: the settings ahead of what is held.
+func (l *link) state() settings {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sent = l.over(l.wanted)
-	if err := s.Apply(l.sent.event()); err != nil {
-		return err
+	return l.inForce(l.held.state)
+}
+
+// after is what is to be in force behind an event that the present session is told next.
+func (l *link) after(e uart.Event) settings {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inForce(l.held.state.merge(e))
+}
+
+// merge takes into the state an event that the session is told now, and returns what is to be in force. ok is false, and
+// nothing is done, where up asks and does not give to this session any more. What resend tells is in the state already.
+func (l *link) merge(s *session, e uart.Event, up bool) (next settings, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if up {
+		if l.direct.Load() != s {
+			return next, false
+		}
+		l.held.state = l.held.state.merge(e)
 	}
-	begin(l.sent)
+	return l.inForce(l.held.state), true
+}
+
+// wake lets up and resend look again.
+func (l *link) wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed.Broadcast()
+}
+
+// end lets nobody wait any more, and returns how many bytes were held: nobody will get them.
+func (l *link) end() (dropped int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	l.changed.Broadcast()
+	return l.held.dropBytes()
+}
+
+// stand makes s, which was told the state, the present session. It reports whether resend is to be started.
+func (l *link) stand(s *session) (resend bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.cur.Store(s)
-	l.discarding.Store(false)
-	l.wakeUp()
-	return nil
+	l.fresh, l.dialing = false, false
+	l.changed.Broadcast()
+	if l.sending || l.settled(s) {
+		return false
+	}
+	l.sending = true
+	return true
 }
 
-// clear takes the present session out.
-func (l *link) clear() { l.cur.Store(nil) }
-
-// recodes reports whether the event changes the line coding that the present session was told. Only for up, which
-// alone writes wanted.
-func (l *link) recodes(e uart.Event) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cur.Load() != nil && l.over(l.wanted.merge(e)).Coding != l.sent.Coding
+// settled sets direct where s has got all that is held, and reports whether it has. The caller holds mu.
+func (l *link) settled(s *session) bool {
+	if !l.held.empty() || s.told != l.inForce(l.held.state) {
+		return false
+	}
+	l.held.items = nil // closes
+	l.direct.Store(s)
+	return true
 }
 
-// change merges the application's event and sends what differs. It returns what is in force now, whether anything was
-// sent, and a session that died of it.
-func (l *link) change(e uart.Event) (now settings, sent bool, died *session, err error) {
+// clear takes the present session out. It returns how many breaks were held: they make no sense later.
+func (l *link) clear(now time.Time) (breaks int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.wanted = l.wanted.merge(e)
-	now = l.over(l.wanted)
-	s := l.cur.Load()
-	if s == nil {
-		return now, false, nil, nil
+	if l.cur.Load() != nil {
+		l.since = now
 	}
-	diff := now.minus(l.sent)
-	diff.Control.Break = e.Control.Break
-	l.sent = now
-	if diff == (settings{}) {
-		return now, false, nil, nil
+	l.cur.Store(nil)
+	l.direct.Store(nil)
+	l.changed.Broadcast()
+	return l.held.unlink()
+}
+
+// opened notes that the application has opened the port: its bytes wait for the first dial.
+func (l *link) opened(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held.open++
+	if l.cur.Load() != nil || l.fresh {
+		return
 	}
-	if err := s.Apply(diff.event()); err != nil {
-		return now, false, s, err
+	l.fresh, l.first, l.since, l.freshBy = true, l.held.open, now, time.Time{}
+	if l.dialing {
+		l.freshBy = now.Add(freshMost)
 	}
-	return now, true, nil, nil
+}
+
+// dialBegins notes that a dial has begun.
+func (l *link) dialBegins(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dialing = true; l.fresh && l.freshBy.IsZero() {
+		l.freshBy = now.Add(freshMost)
+	}
+}
+
+// dialFailed notes that a dial has led to nothing: from now on held bytes age. It returns how many were too old already.
+func (l *link) dialFailed() (dropped int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fresh, l.dialing = false, false
+	l.changed.Broadcast()
+	return l.dropOld()
+}
+
+// awaitsDial reports whether the bytes of an open wait for its first dial.
+func (l *link) awaitsDial() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fresh
+}
+
+// age drops what is too old where there is no session, and returns how much that was.
+func (l *link) age() (dropped int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropOld()
+}
+
+// dropOld is age. The caller holds mu.
+func (l *link) dropOld() int {
+	if l.cur.Load() != nil {
+		return 0
+	}
+	if l.held.keep == 0 && !l.fresh {
+		return l.held.drop(len(l.held.items))
+	}
+	if newest, ok := l.held.newest(); ok {
+		return l.held.drop(l.held.tooOld(newest, l.freshFrom()))
+	}
+	return 0
+}
+
+// freshFrom is the first of the opens whose bytes do not age yet. The caller holds mu.
+func (l *link) freshFrom() uint64 {
+	if l.fresh {
+		return l.first
+	}
+	return math.MaxUint64
+}
+
+// expire drops the bytes of closed ports that have waited long enough, and where an open has waited for its dial long
+// enough those that are old. It returns how many of each, and when to look again; zero: when something changes.
+func (l *link) expire(now time.Time) (closed, old int, due time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cur.Load() != nil {
+		return 0, 0, due
+	}
+	if l.fresh && !l.freshBy.IsZero() && !now.Before(l.freshBy) {
+		l.fresh = false
+		old = l.dropOld()
+	}
+	n, due := l.held.expired(now, l.freshFrom())
+	if l.fresh && (due.IsZero() || !l.freshBy.IsZero() && l.freshBy.Before(due)) {
+		due = l.freshBy
+	}
+	if closed = l.held.drop(n); closed+old > 0 {
+		l.changed.Broadcast()
+	}
+	return closed, old, due
+}
+
+// holdsClosed reports whether bytes are held of an open that is closed.
+func (l *link) holdsClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held.beforeClose() > 0
+}
+
+// dropClosed drops the bytes of opens that are closed, and returns how many they were.
+func (l *link) dropClosed() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held.drop(l.held.beforeClose())
+}
+
+// holds is how many bytes wait for a session.
+func (l *link) holds() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held.bytes
+}
+
+// left is uart.PortConfig.Unsent while up does not give to a session itself: what is held counts too. Without a link it
+// is negative when HoldFor is over, as at a cut cable.
+func (l *link) left(now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	outage := l.held.keep
+	switch s := l.cur.Load(); {
+	case s != nil && s.failed():
+		return markPoll // Run is about to say that there is no link, and since when
+	case s != nil:
+		return s.left() + max(l.held.lineTime(l.inForce), markPoll)
+	case l.fresh && l.freshBy.IsZero():
+		outage = Forever
+	case l.fresh:
+		outage = max(outage, l.freshBy.Sub(l.since))
+	}
+	switch {
+	case outage != Forever && !now.Before(l.since.Add(outage)):
+		return -1
+	case l.held.bytes > 0:
+		return markPoll
+	}
+	return 0
 }

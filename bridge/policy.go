@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -61,17 +62,23 @@ func oneOf[T ~string](what, s string, values ...T) (T, error) {
 	return "", fmt.Errorf("%s %q: want %s", what, s, strings.Join(words, ", "))
 }
 
-// Policy is how one port behaves. The zero value of each field means its default.
+// Policy is how one port behaves. An empty word and a nil time mean the default; a time of zero is a value.
 type Policy struct {
 	Connect Connect
-	Linger  time.Duration // how long a session outlives the last close under on-open; default 2 s
 	OnLoss  OnLoss
-	HoldFor time.Duration // under hold: how long before it becomes discard; 0: never
 	DCD     DCD
 
+	// Linger is how long a session outlives the last close under on-open; 0: it ends with it. nil: DefaultLinger, and
+	// as long as the last program has left DTR up (HUPCL off): the end of a session lets DTR fall.
+	Linger *time.Duration
+
+	// HoldFor is, under hold, how old held bytes may be, counted back from the newest one, when a session comes; also
+	// how long the bytes of a closed port wait for one. 0: nothing is held. nil: DefaultHoldFor. Forever: no bound.
+	HoldFor *time.Duration
+
 	// OpenWait is how long an application's open waits for the session at most, on hosts that can make it wait; 0: it
-	// does not wait.
-	OpenWait time.Duration
+	// does not wait. nil: DefaultOpenWait.
+	OpenWait *time.Duration
 
 	// Coding and Flow override what the application asks for, field by field; what is not said is the
 	// application's.
@@ -87,6 +94,13 @@ const DefaultLinger = 2 * time.Second
 // opens a port in the thread of its window.
 const DefaultOpenWait = 2 * time.Second
 
+// DefaultHoldFor is short enough for no command to come when its sender has long given it up, long enough for the last
+// question of a program that polls to survive.
+const DefaultHoldFor = time.Second
+
+// Forever as HoldFor keeps what was written, however old.
+const Forever = time.Duration(math.MaxInt64)
+
 func (p Policy) withDefaults() Policy {
 	if p.Connect == "" {
 		p.Connect = ConnectOnOpen
@@ -97,8 +111,13 @@ func (p Policy) withDefaults() Policy {
 	if p.DCD == "" {
 		p.DCD = DCDDevice
 	}
-	if p.Linger == 0 {
-		p.Linger = DefaultLinger
+	for _, d := range []struct {
+		at   **time.Duration
+		when time.Duration
+	}{{&p.Linger, DefaultLinger}, {&p.HoldFor, DefaultHoldFor}, {&p.OpenWait, DefaultOpenWait}} {
+		if *d.at == nil {
+			*d.at = &d.when
+		}
 	}
 	return p
 }

@@ -39,6 +39,8 @@ func TestSleepAndWake(t *testing.T) {
 		s = f.session(1)
 		synctest.Wait()
 		b.want(s, "settings 9600 8N1 DTR on RTS on", "data held")
+		p.AppModem(uart.DCD) // what the device said yesterday is not what it says now
+		s.send(uart.Event{Kind: uart.KindModem, Modem: all})
 		p.AppModem(all)
 		if p.Closed() || len(b.ports) != 1 {
 			t.Error("the port did not stay")
@@ -62,7 +64,7 @@ func TestSleepWhileDialing(t *testing.T) {
 		if _, after := f.count(); after != before {
 			t.Errorf("%d dials while asleep", after-before)
 		}
-		if got := b.bridge.Status().Link; got != bridge.LinkIdle {
+		if got := b.status().Link; got != bridge.LinkIdle {
 			t.Errorf("asleep: the link is %s, want idle", got)
 		}
 		f.set(func() { f.refuse = nil })
@@ -75,25 +77,40 @@ func TestSleepWhileDialing(t *testing.T) {
 	})
 }
 
-// Last bytes that do not leave are dropped 30 s after the last close; the time asleep does not count.
-func TestSleepStopsTheClocks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFar()
-		f.set(func() { f.dead = true })
-		b := start(t, bridge.Policy{}, f, 0)
-		p := b.port()
-		p.AppOpen()
-		f.session(0)
-		b.write("last words")
-		p.AppClose()
-		time.Sleep(20 * time.Second)
-		b.bridge.Sleep()
-		time.Sleep(time.Hour)
-		f.set(func() { f.dead = false })
-		b.bridge.Wake()
-		s := f.session(1)
-		synctest.Wait()
-		b.want(s, "settings 9600 8N1", "data last words")
-		b.end()
-	})
+// The last bytes of a closed port that do not leave are never sent late, unless they are to be held for ever.
+func TestSleepAndLastBytes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		hold *time.Duration
+		want []string
+		lost uint64
+	}{
+		"old commands are never sent": {nil, []string{"settings 9600 8N1"}, 10},
+		"held for ever":               {new(bridge.Forever), []string{"settings 9600 8N1", "data last words"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFar()
+				f.set(func() { f.dead = true })
+				b := start(t, bridge.Policy{HoldFor: tc.hold}, f, 0)
+				p := b.port()
+				p.AppOpen()
+				f.session(0)
+				b.write("last words")
+				p.AppClose()
+				time.Sleep(20 * time.Second)
+				b.bridge.Sleep()
+				time.Sleep(time.Hour)
+				f.set(func() { f.dead = false })
+				b.bridge.Wake()
+				time.Sleep(time.Second)
+				p.AppOpen()
+				s := f.session(1)
+				b.want(s, tc.want...)
+				if got := b.status().UpDropped; got != tc.lost {
+					t.Errorf("dropped: got %d, want %d", got, tc.lost)
+				}
+				b.end()
+			})
+		})
+	}
 }

@@ -12,6 +12,7 @@ import (
 type LinkState string
 
 const (
+	LinkNoPort     LinkState = "no port"    // it is made, or made again after a hangup
 	LinkIdle       LinkState = "idle"       // nobody wants a session
 	LinkConnecting LinkState = "connecting" // dialing, or waiting to dial again
 	LinkUp         LinkState = "up"
@@ -25,6 +26,7 @@ type Loss struct {
 	Unacked   int    // bytes that TCP had been given and the peer had not acknowledged; -1: not known here
 	SinceMark uint64 // bytes given since the last answered mark
 	AtMost    uint64 // upper bound of the bytes lost: SinceMark, and what the server may have held before the mark
+	Unread    int    // bytes that had come and the application had not read; they are dropped
 }
 
 // Snapshot is a copy of what a bridge knows of itself, safe to keep.
@@ -39,6 +41,11 @@ type Snapshot struct {
 	Modem   uart.ModemState
 	Error   string // why there is no session, where one is wanted
 
+	ChangeWaits    time.Time  // since when a change of settings waits for the bytes before it, where that is long; zero: none does
+	SuspendedSince time.Time  // since when the access server takes no data; zero: it does
+	Changed        uart.Event // KindChanged: the line coding that somebody else has set at the access server, the last time
+
+	Held                   int    // bytes that wait for a session
 	UpBytes, DownBytes     uint64 // given to TCP; taken by the application's port
 	UpDropped, DownDropped uint64 // bytes
 	BreaksDropped          uint64
@@ -49,7 +56,7 @@ type Snapshot struct {
 
 // counters are written on the hot path: atomics, each for display only.
 type counters struct {
-	up, down, upDropped, downDropped, breaksDropped, sessions, losses atomic.Uint64
+	up, down, upDropped, downDropped, breaksDropped atomic.Uint64
 }
 
 // board is what Status copies from. Its lock is held over no I/O and no other lock.
@@ -78,10 +85,12 @@ func (b *Bridge) Status() Snapshot {
 	s := b.board.snap
 	s.Refused = append([]string(nil), s.Refused...)
 	b.board.mu.Unlock()
+	if r := b.present.Load(); r != nil {
+		s.Held = r.link.holds()
+	}
 	c := &b.count
 	s.UpBytes, s.DownBytes = c.up.Load(), c.down.Load()
 	s.UpDropped, s.DownDropped, s.BreaksDropped = c.upDropped.Load(), c.downDropped.Load(), c.breaksDropped.Load()
-	s.Sessions, s.Losses = c.sessions.Load(), c.losses.Load()
 	return s
 }
 

@@ -8,73 +8,159 @@ import (
 )
 
 const (
-	// serverBuffer is how many bytes an access server is assumed to hold between TCP and its UART: a FIN right behind
-	// an answered mark lost up to so many at a real one.
+	// serverBuffer is how many bytes an access server is assumed to hold behind its line's time: a FIN right behind an
+	// answered mark lost up to so many at a real one.
 	serverBuffer = 4 << 10
 	// markPoll is how soon to ask again while a mark is under way.
 	markPoll = 5 * time.Millisecond
-	// markPatience is how long an answer to a mark is waited for before drain rests on computation alone.
+	// markPatience is how long an answer to a mark is waited for before drain rests on computation, until one is answered.
 	markPatience = 30 * time.Second
+	// markEvery and markBytes are how long, and how many bytes, may pass before the next mark is asked for. So a loss is
+	// stated closely, and the line's end is known closely at a drain, for 6 bytes each way and tick.
+	markEvery = 250 * time.Millisecond
+	markBytes = 64 << 10
 )
 
 // unsent reckons how long the far UART still needs, from what was written, what TCP says was acknowledged, and which
-// marks came back. It does no I/O; every method may be called by anyone.
+// marks came back. Two clocks bound the truth: the line cannot have carried the bytes sooner than line; and if nothing
+// but its speed holds it back, they are out by end. A server may take any number of bytes ahead of its line, so an
+// answered mark says when bytes have come to it and never that they have left it. It does no I/O; every method may be
+// called by anyone.
 type unsent struct {
 	mu     sync.Mutex // over all fields
 	coding uart.Coding
-	given  uint64    // data bytes of this session given to TCP
-	marked uint64    // of those, the ones before the last answered mark
-	out    uint64    // of those, the ones that had left the far UART, as far as known, when left last said 0
-	empty  time.Time // when the far UART has sent what it got, if nothing holds it back
-	line   time.Time // when the line can have carried all that was given, at the earliest
+	given  uint64 // data bytes of this session given to TCP
+	marked uint64 // of those, the ones before the last answered mark
+	taken  uint64 // what that mark's answer said: a write may not have returned yet
+	asked  uint64 // given when the last mark was due for the number of bytes
+	out    uint64 // of those, the ones that are known to have left the far UART
+
+	line time.Time // when the line can have carried all that was given, at the earliest
+	came time.Time // when the line has carried all that is marked, at the latest
+	end  time.Time // when the line has carried all that was given, as far as known; never before line
+
+	codings []recoded // of the bytes behind out, oldest first
 }
 
-// start begins a session with this line coding: nothing is under way.
-func (u *unsent) start(c uart.Coding) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.coding, u.given, u.marked, u.out, u.empty, u.line = c, 0, 0, 0, time.Time{}, time.Time{}
+// recoded is a line coding, and the first byte that goes out with it.
+type recoded struct {
+	from   uint64
+	coding uart.Coding
 }
+
+// recodedMost bounds how many line codings are remembered for bytes that are not out; then the oldest two count as one,
+// the slower.
+const recodedMost = 32
+
+// start begins a session with this line coding: nothing is under way. It comes before every other call.
+func (u *unsent) start(c uart.Coding) { u.coding, u.codings = c, []recoded{{0, c}} }
 
 // recode says the line coding that later bytes go out with.
 func (u *unsent) recode(c uart.Coding) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.change(c)
+}
+
+// recodeSome is recode, for the fields that are said.
+func (u *unsent) recodeSome(c uart.Coding) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.change(c.Over(u.coding))
+}
+
+// change is recode. The caller holds the lock.
+func (u *unsent) change(c uart.Coding) {
+	if c == u.coding {
+		return
+	}
 	u.coding = c
+	u.allOut(time.Now())
+	if n := len(u.codings); u.codings[n-1].from == u.given {
+		u.codings[n-1].coding = c
+		return
+	}
+	if len(u.codings) == recodedMost {
+		if first := u.codings[0].coding; first.LineTime(1) > u.codings[1].coding.LineTime(1) {
+			u.codings[1].coding = first
+		}
+		u.codings = append(u.codings[:0], u.codings[1:]...)
+	}
+	u.codings = append(u.codings, recoded{u.given, c})
 }
 
-// gave counts n bytes given to TCP.
-func (u *unsent) gave(n int) {
+// allOut notes that all bytes are out, where that is known: what comes later has its own line time, perhaps at another
+// coding. The caller holds the lock.
+func (u *unsent) allOut(now time.Time) {
+	if u.marked == u.given && !now.Before(u.end) {
+		u.out = u.given
+		for len(u.codings) > 1 && u.codings[1].from <= u.out {
+			u.codings = u.codings[1:]
+		}
+	}
+}
+
+// lineTime is how long the line needs for the bytes from position a up to b, each at its coding. The caller holds the
+// lock.
+func (u *unsent) lineTime(a, b uint64) (d time.Duration) {
+	for i, c := range u.codings {
+		from, to := max(a, c.from), b
+		if i == 0 {
+			from = a
+		}
+		if i+1 < len(u.codings) {
+			to = min(b, u.codings[i+1].from)
+		}
+		if from < to {
+			d += c.coding.LineTime(int(to - from))
+		}
+	}
+	return d
+}
+
+// gave counts n bytes given to TCP. first: they are the first behind an answered mark; many: a mark is due for their
+// number.
+func (u *unsent) gave(n int) (first, many bool) {
+	if n == 0 {
+		return false, false
+	}
 	now := time.Now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.allOut(now)
+	first = u.given == u.marked
 	u.given += uint64(n)
-	if u.empty.Before(now) {
-		u.empty = now
+	took := u.coding.LineTime(n)
+	u.line = later(u.line, now).Add(took)
+	u.end = later(u.end, now).Add(took)
+	if u.taken > u.marked { // the mark behind them was answered before the write of them returned
+		u.take(now)
 	}
-	if u.line.Before(now) {
-		u.line = now
+	if many = u.given-max(u.marked, u.asked) >= markBytes; many {
+		u.asked = u.given
 	}
-	u.empty, u.line = u.empty.Add(u.coding.LineTime(n)), u.line.Add(u.coding.LineTime(n))
+	return first, many
 }
 
-// answered takes a mark's answer: the server has taken the first n bytes from TCP. Of those at most serverBuffer are
-// still in it; and when the answer came later than the line needed by computation, the server is slower than its
-// line (flow control), and may hold that many.
-func (u *unsent) answered(n uint64) {
-	now := time.Now()
+// answered takes a mark's answer: the server has taken the first n bytes from TCP, the last of them perhaps just now.
+// It reports whether more was given since.
+func (u *unsent) answered(n uint64) (more bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.taken = max(u.taken, n)
+	u.take(time.Now())
+	return u.given > u.marked
+}
+
+// take moves the mark up to what the server has taken of the bytes given. The caller holds the lock.
+func (u *unsent) take(now time.Time) {
+	n := min(u.taken, u.given)
 	if n <= u.marked {
 		return
 	}
-	held := int(min(n-min(n, max(u.marked, u.out)), serverBuffer))
-	behind := int(u.given - n)
+	u.came = later(u.came, now).Add(u.lineTime(max(u.marked, min(u.out, n)), n))
 	u.marked = n
-	bound := now.Add(u.coding.LineTime(held + behind))
-	if u.empty.Before(now) || u.empty.After(bound) {
-		u.empty = bound
-	}
+	u.end = later(u.line, u.came.Add(u.lineTime(n, u.given)))
 }
 
 // transmitterEmpty takes the server's TEMT: where nothing was given since the last answered mark, the line is quiet. A
@@ -85,28 +171,24 @@ func (u *unsent) transmitterEmpty() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.given == u.marked && !now.Before(u.line) {
-		u.empty = time.Time{}
+		u.came, u.end = now, now
 	}
 }
 
-// left is how long the far UART still needs at least, when TCP has unacked bytes (negative: not known) on the way.
-func (u *unsent) left(unacked int) time.Duration {
+// left is how long the far UART still needs, when TCP has unacked bytes (negative: not known) on the way: surely, and as
+// far as can be known. Both are 0 when it is empty.
+func (u *unsent) left(unacked int) (sure, likely time.Duration) {
 	now := time.Now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if unacked > 0 {
+	if unacked > 0 && u.given > u.marked {
 		// Bytes that have not arrived have not begun; the count is of escaped bytes, so it is never too small.
-		if atLeast := now.Add(u.coding.LineTime(min(unacked, int(u.given-u.marked)))); u.empty.Before(atLeast) {
-			u.empty = atLeast
-		}
+		few := min(uint64(unacked), u.given-u.marked)
+		u.end = later(u.end, now.Add(u.lineTime(u.given-few, u.given)))
 	}
-	if u.empty.After(now) {
-		return u.empty.Sub(now)
-	}
-	if u.marked == u.given {
-		u.out = u.given // what comes later has its own line time, perhaps at another coding
-	}
-	return 0
+	sure, likely = max(0, u.line.Sub(now)), max(0, u.end.Sub(now))
+	u.allOut(now)
+	return sure, likely
 }
 
 // sinceMark is how many bytes were given since the last answered mark.
@@ -116,9 +198,52 @@ func (u *unsent) sinceMark() uint64 {
 	return u.given - u.marked
 }
 
-// held is how many of the bytes before the last answered mark the server may not have given to its UART yet.
-func (u *unsent) held() uint64 {
+// progress tells how far the bytes are: how many were given, how many marked, and when the line can have carried them.
+func (u *unsent) progress() (given, marked uint64, line time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return min(u.marked, serverBuffer)
+	return u.given, u.marked, u.line
+}
+
+// atRisk is an upper bound of the bytes that are lost when the session has ended at that time: those behind the last answered mark, and
+// of those before it as many as the line may not have carried, or the server's buffer may hold. It knows nothing of a
+// server whose line is held back by flow control.
+func (u *unsent) atRisk(at time.Time) uint64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.given - u.marked + min(u.marked, max(u.queued(u.came.Sub(at)), serverBuffer))
+}
+
+// queued is how many bytes, the marked ones counted from the last, the line carries in this time. The caller holds the
+// lock.
+func (u *unsent) queued(left time.Duration) (n uint64) {
+	to := u.marked
+	for i := len(u.codings) - 1; i >= 0 && left > 0; i-- {
+		from, each := u.codings[i].from, max(u.codings[i].coding.LineTime(1), 1)
+		if i == 0 {
+			from = 0
+		}
+		if from >= to {
+			continue
+		}
+		some := min(to-from, uint64(left/each)+1)
+		n += some
+		left -= time.Duration(some) * each
+		to = from
+	}
+	return n
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+func minTime(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

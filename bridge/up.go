@@ -9,18 +9,12 @@ import (
 
 // The way of a byte to the device, all of it in one goroutine:
 //
-//	application's write -> kernel -> Port.Next -> up -> send -> Session.Write -> conn.Write
+//	application's write -> kernel -> Port.Next -> up -> send -> give -> Session.Write -> conn.Write
 //
-// A change of settings walks the same road (up -> settings -> Session.Apply), so the order on the wire is the order of
-// this loop. Back pressure is a Session.Write that blocks, or a link that is awaited: then Next is not called, and the
-// application's write waits in the kernel. Nothing is queued here but the bytes in hand.
-
-// recodeWait bounds how long a change of line coding, or a line that falls, waits for the bytes before it on hosts that
-// cannot drain.
-const recodeWait = time.Second
-
-// markEvery is how many bytes may pass before the next mark is asked for.
-const markEvery = 64 << 10
+// A change of settings walks the same road (up -> settings -> change -> Session.Apply), so the order on the wire is the
+// order of this loop. Back pressure is a Session.Write that blocks: then Next is not called, and the application's write
+// waits in the kernel. Without a session up reads on into link.held, and waits when that is full. When a session comes,
+// resend walks the rest of the road with what is held, and up puts what follows behind it, until nothing is left.
 
 // up is started by serve and ends when the port is closed or lost.
 func (r *run) up() {
@@ -42,12 +36,8 @@ func (r *run) up() {
 
 // portLost tells Run that a call on the port failed, unless that is because Run closed it.
 func (r *run) portLost(err error) {
-	if errors.Is(err, uart.ErrClosed) {
-		select {
-		case <-r.done:
-			return
-		default:
-		}
+	if errors.Is(err, uart.ErrClosed) && r.isDone() {
+		return
 	}
 	select {
 	case r.failed <- err:
@@ -55,64 +45,100 @@ func (r *run) portLost(err error) {
 	}
 }
 
-// send gives p to the present session, or to the next one, until all of it is given, or it is to be dropped.
+// send gives p to the session, or has it held for the next one, or drops it.
 func (r *run) send(p []byte) {
-	var last *session
 	for len(p) > 0 {
-		s := r.await(last)
-		if s == nil {
-			r.count.upDropped.Add(uint64(len(p)))
-			return
-		}
-		r.writing.Store(uint64(len(p)))
-		n, err := s.Write(p)
-		r.unsent.gave(n)
-		r.writing.Store(0)
-		r.count.up.Add(uint64(n))
-		r.tap.data(Up, p[:n])
-		p = p[n:]
-		if err != nil {
-			s.fail(err)
-			r.kickRun()
-			last = s
+		s := r.link.giver()
+		if s == nil || s.suspended.Load() != 0 || r.dropping() {
+			p = r.hold(p)
 			continue
 		}
-		if r.unsent.sinceMark() >= markEvery {
-			s.mark()
-		}
+		p = p[r.give(s, p):]
 	}
 }
 
-// await returns a session that takes data, other than last, or nil where the bytes in hand are to be dropped.
-func (r *run) await(last *session) *session {
-	waited := false
-	for {
-		if r.dropping() {
+// pieceMost bounds what is given to a session in one call: what is inside a call that does not return counts as lost.
+const pieceMost = 16 << 10
+
+// give writes a piece of p to the session and returns how much it took. Only the one who sends calls it.
+func (r *run) give(s *session, p []byte) int {
+	p = p[:min(len(p), pieceMost)]
+	s.writing.Store(uint64(len(p)))
+	if r.link.cur.Load() != s { // Run has left it meanwhile, and its loss is reckoned: it looks at writing behind that
+		s.writing.Store(0)
+		return 0
+	}
+	n, err := s.Write(p)
+	s.gave(n)
+	s.writing.Store(0)
+	r.count.up.Add(uint64(n))
+	r.tap.data(Up, p[:n])
+	if err != nil {
+		r.sendFailed(s, err)
+	}
+	return n
+}
+
+// sendFailed tells Run that the session is lost, unless Run has left it.
+func (r *run) sendFailed(s *session, err error) {
+	if r.link.cur.Load() == s {
+		s.fail(err)
+	}
+	r.kickRun()
+}
+
+// hold takes p out of up's hands as long as up has nobody to give it to: it is held or dropped, and up waits while there
+// is no room. It returns what up is to send after all.
+func (r *run) hold(p []byte) []byte {
+	l, at := &r.link, time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(p) > 0 {
+		if l.over || r.dropping() {
+			r.dropNow(l.held.dropBytes() + len(p))
 			return nil
 		}
-		s := r.link.current()
-		if s != nil && s != last && !s.suspended.Load() {
-			if waited {
-				r.holding.Store(false)
+		if s := l.giver(); s != nil {
+			if s.suspended.Load() == 0 {
+				return p
 			}
-			return s
+			r.awaitResume(s) // it stands: what is in hand waits, and nothing is read ahead
+			continue
 		}
-		if s == nil && r.link.discarding.Load() {
-			r.holding.Store(false)
-			return nil
+		if l.cur.Load() == nil {
+			if l.held.keep == 0 && !l.fresh {
+				r.outage(l.held.drop(len(l.held.items)) + len(p))
+				return nil
+			}
+			r.outage(l.held.drop(l.held.tooOld(at, l.freshFrom())))
 		}
-		if !waited {
-			waited = true
-			r.holding.Store(true)
-			r.kickRun()
+		n := l.held.push(p, at)
+		p = p[n:]
+		if n > 0 {
+			r.kickRun() // somebody wants a session
 		}
-		select {
-		case <-r.link.wake:
-		case <-r.done:
-			r.holding.Store(false)
-			return nil
+		if len(p) > 0 {
+			l.changed.Wait()
 		}
 	}
+	return nil
+}
+
+// dropNow counts bytes that dropping has dropped: those of a purge are nobody's loss.
+func (r *run) dropNow(n int) {
+	if r.purgesCalled.Load() > r.purgesSeen.Load() {
+		r.dropped(n)
+	} else {
+		r.outage(n)
+	}
+}
+
+// awaitResume waits until something changes while the access server takes no data. The caller holds the link's mu.
+func (r *run) awaitResume(s *session) {
+	if !s.waiting.Swap(true) {
+		r.kickRun() // a suspension without end is said
+	}
+	r.link.changed.Wait()
 }
 
 // event does what an event of the application means.
@@ -122,11 +148,7 @@ func (r *run) event(e uart.Event) {
 	case uart.KindOpened:
 		r.portOpened(e)
 	case uart.KindClosed:
-		r.opened.Store(false)
-		r.closesSeen.Add(1)
-		r.board.set(func(s *Snapshot) { s.Opened = false })
-		r.log.Info("port closed", "up", r.count.up.Load(), "down", r.count.down.Load())
-		r.kickRun()
+		r.portClosed()
 	case uart.KindSettings:
 		r.settings(e)
 	case uart.KindPurge:
@@ -139,86 +161,34 @@ func (r *run) portOpened(e uart.Event) {
 		r.readyMu.Lock()
 		r.ready = append(r.ready, e.Ready)
 		r.readyMu.Unlock()
-		if r.link.current() != nil {
+		if r.link.cur.Load() != nil {
 			r.answerOpens(nil)
 		}
 	}
-	r.visited.Store(true)
+	r.link.opened(time.Now())
+	r.dtrUp.Store(false)
+	r.visits.Add(1)
 	r.opened.Store(true)
 	r.board.set(func(s *Snapshot) { s.Opened = true })
 	r.log.Info("port opened")
 	r.kickRun()
 }
 
-// settings sends what the event changes. Where the host cannot make the application wait for its bytes, a change of
-// line coding waits here for them: a smart meter's ACK at 300 baud must not go out at 9600. So does a fall of DTR or RTS:
-// an application that has drained its port lets RTS fall behind the last byte, and would cut off an RS-485 frame.
-func (r *run) settings(e uart.Event) {
-	falls := e.Control.DTR == uart.LevelOff || e.Control.RTS == uart.LevelOff
-	if !r.port.Fidelity().Carries(uart.CarriesDrain) && (falls || r.link.recodes(e)) {
-		r.waitEmpty(recodeWait)
+func (r *run) portClosed() {
+	l := &r.link
+	l.mu.Lock()
+	l.held.closed(time.Now())
+	dtr := l.wanted.Control.DTR
+	l.mu.Unlock()
+	r.dtrUp.Store(dtr == uart.LevelOn && r.port.Fidelity().Carries(uart.CarriesDTR))
+	r.opened.Store(false)
+	r.closesSeen.Add(1)
+	r.board.set(func(s *Snapshot) { s.Opened = false })
+	args := []any{"up", r.count.up.Load(), "down", r.count.down.Load()}
+	if n := r.untold.Swap(0); n > 0 {
+		r.log.Warn("port closed", append(args, "dropped", n)...)
+	} else {
+		r.log.Info("port closed", args...)
 	}
-	now, sent, died, err := r.link.change(e)
-	r.board.set(func(s *Snapshot) { s.Wanted = now.event() })
-	if died != nil {
-		died.fail(err)
-		r.kickRun()
-		return
-	}
-	r.unsent.recode(now.Coding)
-	if e.Control.Break != 0 && r.link.current() == nil {
-		r.count.breaksDropped.Add(1)
-	}
-	switch {
-	case e.Coding != (uart.Coding{}) || e.Flow != (uart.Flow{}):
-		r.log.Info("settings", "coding", now.Coding.String(), "flow", now.Flow.String(), "sent", sent)
-	default:
-		r.log.Debug("control lines", "lines", e.Control.String(), "sent", sent)
-	}
-}
-
-// waitEmpty waits until the far UART should be empty, the session is lost, the port is closed, or limit is over. Where
-// it is known that limit does not suffice it does not begin: the bytes would go out wrongly all the same, and late.
-func (r *run) waitEmpty(limit time.Duration) {
-	if r.Unsent() > limit {
-		return
-	}
-	over := time.NewTimer(limit)
-	defer over.Stop()
-	// At a high rate the line time is nothing beside the 40 ms after which TCP acknowledges: a look each 10 microseconds
-	// would use the processor up. So the pauses grow.
-	for pause := 50 * time.Microsecond; ; pause = min(2*pause, markPoll) {
-		left := r.Unsent()
-		if left == 0 {
-			return
-		}
-		again := time.NewTimer(max(left, pause))
-		select {
-		case <-again.C:
-		case <-r.link.wake: // a mark was answered
-			again.Stop()
-		case <-over.C:
-			again.Stop()
-			return
-		case <-r.done:
-			again.Stop()
-			return
-		}
-	}
-}
-
-// purge forwards a purge. Without a link there is nothing to purge: what was held has been dropped.
-func (r *run) purge(e uart.Event) {
-	if e.Purge&uart.PurgeTx != 0 {
-		r.purgesSeen.Add(1)
-	}
-	r.log.Debug("purge", "buffers", e.Purge.String())
-	s := r.link.current()
-	if s == nil {
-		return
-	}
-	if err := s.Apply(e); err != nil {
-		s.fail(err)
-		r.kickRun()
-	}
+	r.kickRun()
 }

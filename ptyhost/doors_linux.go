@@ -18,8 +18,8 @@ import (
 // The master has POLLHUP while nobody at all has the slave open: exact, but our own slave is somebody. So the port drops
 // it for a moment, looks, and opens it again: a probe, some 10 microseconds.
 //
-// How the two are joined: every event that is read before the look is covered by the look. Our own close is always
-// among those, and our own open is taken out right after it. So an open or close that is found anywhere else is the
+// How the two are joined: every event that is read before the look is covered by the look, and where that finds nobody, every
+// close that was told before it. Our own close is always among those, and our own open is taken out right after it. So an open or close that is found anywhere else is the
 // application's, with one exception: an open between the look and the taking out merges with our own. Therefore a probe
 // is followed by further ones, at growing gaps; they also find the close that the tty counted late.
 const (
@@ -53,20 +53,24 @@ func (w *watcher) look(p *port, now time.Time) (closed bool) {
 		if !p.open && seen != 0 {
 			p.opened()
 		}
-		if seen&unix.IN_CLOSE != 0 {
+		if seen&unix.IN_CLOSE != 0 || p.asked.Load() {
 			p.gap, p.again = firstGap, now
 		}
 		if p.again.IsZero() || now.Before(p.again) {
 			return false
 		}
 		nobody := w.probe(p)
+		if !p.open && !nobody {
+			nobody = w.probe(p) // an epoll set that asked our slave just then held it open
+		}
+		p.answer()
 		p.again = now.Add(p.gap)
 		p.gap = min(p.gap*gapGrowth, lastGap)
 		if !p.slave.held() {
 			p.gap = min(p.gap, bareGap)
 		}
 		switch {
-		case !p.open && (!nobody || hasBytes(p.master)):
+		case !p.open && (!nobody || p.toldCloses == p.closes && hasBytes(p.master)):
 			p.opened() // with bytes: and closed again, by somebody whom inotify has lost
 			if nobody {
 				p.again = now
@@ -80,11 +84,21 @@ func (w *watcher) look(p *port, now time.Time) (closed bool) {
 	return false
 }
 
+// answer lets a Write that has asked go on, now that it is known who has the port; the lock is held. Where the probe has
+// found somebody it is noted before the lock is given back.
+func (p *port) answer() {
+	p.doubt = false
+	if p.asked.Swap(false) {
+		p.wait.pokeWriter()
+	}
+}
+
 // opened notes the first open; the lock is held.
 func (p *port) opened() {
 	p.open = true
 	p.opens++
 	p.again = time.Time{}
+	p.answer()
 	p.poke()
 }
 
@@ -97,6 +111,15 @@ func (w *watcher) probe(p *port) (nobody bool) {
 	early := p.pending // all of it is covered by the look that follows
 	p.pending = 0
 	nobody = nobodyHas(p.master)
+	came := uint32(0) // an open after the look, or one that the read before it has missed
+	if nobody {
+		// inotify tells of a close before the tty counts it: what it has told of those that count is here now. Read later it
+		// would be taken for a visit.
+		w.drain()
+		if came = p.pending & unix.IN_OPEN; came == 0 {
+			p.pending = 0
+		}
+	}
 	if nobody && p.hungUp {
 		p.hungUp = makeRaw(p.master) != nil
 	}
@@ -111,7 +134,7 @@ func (w *watcher) probe(p *port) (nobody bool) {
 		p.kept = marks.order() // without a mark: it came while there was no slave to tell of it, before what is told from here on
 	}
 	w.drain()
-	p.pending &^= unix.IN_OPEN // our own, and whoever came with it
+	p.pending = p.pending&^unix.IN_OPEN | came // not our own, and whoever came with it
 	if !p.open && early&unix.IN_OPEN != 0 {
 		p.opened() // and has closed again, if nobody has it now
 	}
@@ -166,8 +189,11 @@ func (p *port) clear() {
 		return
 	}
 	_ = unix.IoctlSetInt(p.slave.fd, unix.TCFLSH, unix.TCIFLUSH)
-	// TCOON alone undoes no ^S.
-	_ = unix.IoctlSetInt(p.slave.fd, unix.TCXONC, unix.TCOOFF)
+	// TCOON alone undoes no ^S, and only IXON lets a ^S stop anything. The output is not stopped without need: the next
+	// program may be writing already, and a write that does not wait would fail with EAGAIN.
+	if t, err := getTermios(p.slave.fd); err != nil || t.Iflag&unix.IXON != 0 {
+		_ = unix.IoctlSetInt(p.slave.fd, unix.TCXONC, unix.TCOOFF)
+	}
 	_ = unix.IoctlSetInt(p.slave.fd, unix.TCXONC, unix.TCOON)
 	_ = p.latch.look() // both have left marks there that are not the next application's
 }

@@ -29,11 +29,18 @@ func often(n int) int {
 // slave opens the port as a program that makes its system calls itself: nothing of Go's is between.
 func slave(t *testing.T, path string) int {
 	t.Helper()
+	fd := opened(t, path)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return fd
+}
+
+// opened is slave for a caller that closes it itself.
+func opened(t *testing.T, path string) int {
+	t.Helper()
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
 	return fd
 }
 
@@ -203,6 +210,26 @@ func TestNoDrainingChangeIsLost(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d were found by the sweep, or late", late, often(5000))
+}
+
+// A change right before the last close is told before it, whatever has woken Next.
+func TestNoChangeBeforeACloseIsLost(t *testing.T) {
+	b := listening(t)
+	for i := range uint32(often(3000)) {
+		fd := opened(t, b.path)
+		b.want(uart.KindOpened)
+		tcsetattr(t, fd, unix.TCSETS2, 1000+i)
+		if err := unix.Close(fd); err != nil {
+			t.Fatal(err)
+		}
+		told := uart.Event{}
+		for e := b.take().event; e.Kind != uart.KindClosed; e = b.take().event {
+			told = e
+		}
+		if told.Coding.Baud != 1000+i {
+			t.Fatalf("round %d: %v came before the close, want %d baud", i, told, 1000+i)
+		}
+	}
 }
 
 // A full pty announces no change: it is found when the bytes are read.

@@ -42,14 +42,14 @@ type device struct {
 	latch  latch
 
 	// Only Next's.
-	buf                   *[bufSize]byte // lent, or nil
-	held                  []byte         // of buf: bytes that were read and not told, for a change came before them
-	late                  bool           // a change of termios waits for the bytes before it
-	marks                 bool           // the latch may have a mark of bytes that were told
-	poked                 bool           // a change of termios may have come without bytes
-	lateLeft              int            // for so many more bytes at most
-	toldOpens, toldCloses uint64
-	found                 found // what the last look found
+	buf       *[bufSize]byte // lent, or nil
+	held      []byte         // of buf: bytes that were read and not told, for a change came before them
+	late      bool           // a change of termios waits for the bytes before it
+	marks     bool           // the latch may have a mark of bytes that were told
+	poked     bool           // a change of termios may have come without bytes
+	lateLeft  int            // for so many more bytes at most
+	toldOpens uint64
+	found     found // what the last look found
 
 	given given // only Write's
 
@@ -59,12 +59,17 @@ type device struct {
 	open   bool   // somebody has the port open
 	opens  uint64
 	closes uint64
-	told   settings // what Next returned last; Next alone writes it
-	stalls uint64   // how often Write has found no room
-	full   bool     // and it waits for some
-	ended  bool
+	// How many closes Next has told; it alone writes it. Until it has told all, bytes are the last program's.
+	toldCloses uint64
+	told       settings // what Next returned last; Next alone writes it
+	stalls     uint64   // how often Write has found no room
+	full       bool     // and it waits for some
+	ended      bool
+	// Bytes were read while nobody had the port open: the last program's, or those of one whose open is not noticed yet.
+	// Then Write asks the watcher to look who has it before it says that nobody does.
+	doubt bool
 
-	watched // only the watcher's
+	watched // only the watcher's, but for what is an atomic
 }
 
 // found is what one look found.
@@ -75,8 +80,9 @@ type found struct {
 
 // given is one Write under way.
 type given struct {
-	p []byte
-	n int
+	p     []byte
+	n     int
+	opens uint64 // which open it has begun to write for; 0: none yet
 }
 
 // Next implements uart.Port.
@@ -130,7 +136,8 @@ func (p *port) look() bool {
 	if n := p.readBytes(); n > 0 {
 		return p.gotBytes(n)
 	}
-	if p.late || p.poked {
+	// The hangup of a last close can wake Next before the watcher pokes it; a change just before the close is told first.
+	if p.late || p.poked || closes > p.toldCloses {
 		if found, done := p.changeAlone(); done {
 			return found
 		}
@@ -138,7 +145,9 @@ func (p *port) look() bool {
 	p.forgetMarks()
 	p.release()
 	if closes > p.toldCloses {
+		p.mu.Lock()
 		p.toldCloses++
+		p.mu.Unlock()
 		p.found = found{event: uart.Event{Kind: uart.KindClosed}}
 		return true
 	}
@@ -210,7 +219,10 @@ func (p *port) release() {
 
 // gotBytes decides whether the n bytes that were read are told now, or a change before them.
 func (p *port) gotBytes(n int) bool {
-	m := p.lookAtLatch() // which also forgets the mark that our own read has left there
+	p.mu.Lock()
+	m := p.takeMarks() // which also forgets the mark that our own read has left there
+	p.doubt = p.doubt || !p.open
+	p.mu.Unlock()
 	p.found = found{data: p.buf[:n]}
 	p.lateLeft -= n
 	p.marks = true
@@ -243,6 +255,11 @@ func (p *port) bytesFirst(m marks) bool {
 func (p *port) lookAtLatch() marks {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.takeMarks()
+}
+
+// takeMarks is lookAtLatch; the lock is held.
+func (p *port) takeMarks() marks {
 	m := p.latch.look()
 	if p.kept != 0 {
 		m.first, m.changed = p.kept, true
@@ -286,7 +303,7 @@ func (p *port) Write(b []byte) (n int, err error) {
 			}
 			return n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			p.wait.unpokeWriter() // the last close: look again who has it open
+			p.wait.unpokeWriter() // look again who has it open
 		case p.isEnded():
 			return n, uart.ErrClosed
 		default:
@@ -301,9 +318,16 @@ func (p *port) give() (done bool) {
 	g := &p.given
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.open || p.ended {
+	rest := g.opens != 0 && (!p.open || g.opens != p.opens) // of a Write for one who has closed: not the next one's
+	if p.ended || rest || !p.open && !p.doubt {
+		p.full = false
 		return true
 	}
+	if !p.open {
+		p.watcher.ask(p)
+		return false // until the watcher pokes
+	}
+	g.opens = p.opens
 	for g.n < len(g.p) {
 		m := writeMaster(p.master, g.p[g.n:])
 		if m == 0 {

@@ -122,13 +122,17 @@ func (p *port) look() (b []byte, e uart.Event, ok bool, err error) {
 
 // nobody tells the last close, or waits a tick.
 func (p *port) nobody() (uart.Event, bool) {
-	if !p.opened.Swap(false) {
+	if !p.opened.Load() {
 		select {
 		case <-p.done:
 		case <-time.After(tick):
 		}
 		return uart.Event{}, false
 	}
+	if e, ok := p.changed(); ok { // right before the close
+		return e, true
+	}
+	p.opened.Store(false)
 	e := uart.Event{Kind: uart.KindClosed}
 	p.urgent(e)
 	return e, true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -46,10 +47,12 @@ type watcher struct {
 
 // watched is what the watcher keeps of a port.
 type watched struct {
-	joined  bool   // join counts it
-	id      int32  // in the epoll set
-	watch   int32  // of inotify
-	pending uint32 // inotify events that were read and not yet dealt with
+	watcher *watcher    // it never changes
+	asked   atomic.Bool // Write wants to know who has the port open; see ask
+	joined  bool        // join counts it
+	id      int32       // in the epoll set
+	watch   int32       // of inotify
+	pending uint32      // inotify events that were read and not yet dealt with
 	again   time.Time
 	gap     time.Duration // see tend
 	swept   uint64        // stalls at the last sweep
@@ -139,9 +142,21 @@ func (w *watcher) add(p *port) error {
 	w.byWatch[p.watch], w.byID[p.id] = p, p
 	// Somebody may have opened it before the watch stood.
 	p.gap, p.again = firstGap, time.Now()
-	_ = w.set.SetReadDeadline(time.Unix(1, 0)) // run takes the new port into its deadline
+	p.watcher = w
+	w.wake() // run takes the new port into its deadline
 	return w.watchSlave(p)
 }
+
+// ask has run find out who has p open, and then poke its writer.
+func (w *watcher) ask(p *port) {
+	p.asked.Store(true)
+	w.mu.Lock() // or setDeadline, which has not seen it yet, would undo the wake
+	defer w.mu.Unlock()
+	w.wake()
+}
+
+// wake makes run tend all ports now; the lock is held.
+func (w *watcher) wake() { _ = w.set.SetReadDeadline(time.Unix(1, 0)) }
 
 // watchSlave puts p's own slave into the epoll set. It leaves the set when it is closed.
 func (w *watcher) watchSlave(p *port) error {
@@ -209,6 +224,9 @@ func (w *watcher) setDeadline() {
 	}
 	for _, p := range w.byID {
 		sooner(p.again)
+		if p.asked.Load() {
+			sooner(time.Unix(1, 0))
+		}
 		if p.open { // only this goroutine changes it
 			sooner(w.sweepAt)
 		}
@@ -227,7 +245,7 @@ func (w *watcher) notice(e unix.EpollEvent) {
 	if e.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		// vhangup took our own slave too, with everybody else's, which count until they are closed.
 		p.hungUp = true
-		p.pending |= unix.IN_CLOSE_WRITE
+		p.gap, p.again = firstGap, time.Now() // a probe, not an event of inotify, which would count as a visit
 		return
 	}
 	p.compare()

@@ -120,8 +120,9 @@ func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Co
 		defer hangUp(nil)
 		if s.claim(ctx, &owner{conn, hangUp}) {
 			<-s.visitors
-			defer s.release()
-			s.serve(ctx, conn)
+			if session := s.own(ctx, conn); session != nil {
+				session.part() // the device is the next one's already
+			}
 			return
 		}
 		defer func() { <-s.visitors }()
@@ -202,13 +203,15 @@ func dismiss(ctx context.Context, conn net.Conn, line string) {
 	}
 }
 
-// serve is the life of one client that owns the device, from the negotiation to the close.
-func (s *Server) serve(ctx context.Context, conn net.Conn) {
+// own is the life of one client that owns the device, from the negotiation to the end of its session, which it returns: the
+// connection is still to be ended then. nil: there was none.
+func (s *Server) own(ctx context.Context, conn net.Conn) *session {
+	defer s.release()
 	log := s.log.With("client", conn.RemoteAddr().String())
 	if s.cfg.Present != nil {
 		if err := s.cfg.Present(); err != nil {
 			s.notOpened(ctx, log, conn, err)
-			return
+			return nil
 		}
 	}
 	client, err := rfc2217.Accept(ctx, conn, rfc2217.ServerConfig{Signature: s.cfg.Signature})
@@ -216,18 +219,20 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 		if ctx.Err() == nil {
 			s.notAccepted(log, conn, err)
 		}
-		return
+		return nil
 	}
 	device, err := s.cfg.Open(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.notOpened(ctx, log, conn, err)
 		}
-		return
+		return nil
 	}
 	s.refused = ""
 	log.Info("client connected")
-	newSession(conn, client, device, &s.gallery, log).run(ctx)
+	session := newSession(conn, client, device, &s.gallery, log)
+	session.run(ctx)
+	return session
 }
 
 // notOpened sends a client away because the UART is not there. The log has it once: clients come again and again.

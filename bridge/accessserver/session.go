@@ -32,6 +32,8 @@ const (
 	lastPatience = 30 * time.Second
 	// farewell is how long a client that has closed its half may take for the last bytes from the line.
 	farewell = 5 * time.Second
+	// dropMost bounds what is dropped of a client that goes on sending when its session has ended.
+	dropMost = 1 << 20
 	// lookAtClient is how often to look whether the client is still there, which a blocked device hides from who reads.
 	lookAtClient = time.Second
 	// lookAgain bounds how long a wait for the transmitter goes without looking: a purge ends it early.
@@ -63,12 +65,20 @@ func newSession(conn net.Conn, client *rfc2217.Server, device Device, watch *gal
 	return &session{conn: conn, client: client, device: device, watch: watch, log: log, gone: make(chan struct{})}
 }
 
-// run is the session from the agreement to its end. It closes the client and the device.
+// run is the session from the agreement to its end. It closes the device; what is left of the connection is part's.
 func (s *session) run(ctx context.Context) {
 	s.ended, s.fail = context.WithCancelCause(ctx)
 	defer s.fail(nil)
-	stop := context.AfterFunc(s.ended, s.close)
-	defer stop()
+	hung := make(chan struct{})
+	stop := context.AfterFunc(s.ended, func() {
+		defer close(hung)
+		s.hangUp()
+	})
+	defer func() {
+		if !stop() {
+			<-hung // part must come after it
+		}
+	}()
 
 	var ways errgroup.Group
 	ways.Go(s.carryUp)   // ends with the client's last byte, or when the device or the connection is closed
@@ -80,8 +90,36 @@ func (s *session) run(ctx context.Context) {
 	hurry := time.AfterFunc(farewell, s.close)
 	defer hurry.Stop()
 	err := ways.Wait()
-	s.close()
 	s.report(ctx, err)
+}
+
+// hangUp ends the session at once, whatever waits. Unless the client is dead, or does not keep to the protocol, it gets
+// what down is about to send it, and FIN; part does the rest.
+func (s *session) hangUp() {
+	_ = s.device.Close()
+	cause := context.Cause(s.ended)
+	if errors.Is(cause, errReplaced) || errors.Is(cause, rfc2217.ErrProtocol) {
+		s.close()
+		return
+	}
+	_ = s.client.CloseWrite()
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // up waits for the client no more
+	time.AfterFunc(lastWords, s.close)          // nor does down
+}
+
+// part ends the connection when the session is over: it sends FIN, then reads what the client still sends until its own,
+// and dropped, within lastWords. A close over unread bytes is a reset: it would throw away what is still on its way to the
+// client. One that goes on sending is cut off.
+func (s *session) part() {
+	_ = s.client.CloseWrite()
+	_ = s.conn.SetReadDeadline(time.Now().Add(lastWords))
+	dropped := 0
+	for err := error(nil); err == nil && dropped < dropMost; {
+		var p []byte
+		p, _, err = s.client.Next()
+		dropped += len(p)
+	}
+	s.close()
 }
 
 func (s *session) close() {
@@ -133,7 +171,10 @@ func (s *session) carryUp() error {
 			s.fail(err)
 			return nil
 		}
-		if err != nil {
+		switch {
+		case err != nil && s.ended.Err() != nil:
+			return nil // hangUp has ended the wait
+		case err != nil:
 			s.leave()
 			return err
 		}

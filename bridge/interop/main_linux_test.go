@@ -35,8 +35,8 @@ func run(m *testing.M) int {
 		return m.Run()
 	}
 	// These tests wait more than they compute.
-	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() < "4" && len(f.Value.String()) == 1 {
-		_ = flag.Set("test.parallel", "4")
+	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() < "8" && len(f.Value.String()) == 1 {
+		_ = flag.Set("test.parallel", "8")
 	}
 	var err error
 	if scratch, err = os.MkdirTemp("", "telnetcpc-interop"); err != nil {

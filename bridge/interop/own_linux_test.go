@@ -41,6 +41,19 @@ func TestOwnServer(t *testing.T) {
 	}
 }
 
+// A script opens the port again for each exchange: the program that has asked gets every answer, also when it sets another
+// rate each time.
+func TestReopensForEachExchange(t *testing.T) {
+	t.Parallel()
+	a := startOwn(t, "loopback").attach(t)
+	for round := range 500 {
+		app := openPort(t, a)
+		app.set(t, termios{baud: 20_000_000 + uint32(round), stop: 1})
+		exchange(t, app, app, fmt.Appendf(nil, "poll %d", round))
+		_ = app.Close()
+	}
+}
+
 // The reporter says with which settings a line came: those that the application asked for last, in each session.
 func TestOwnServerRestart(t *testing.T) {
 	t.Parallel()

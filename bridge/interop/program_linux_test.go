@@ -153,7 +153,8 @@ func TestSocat(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	socat := start(t, exec.Command("socat", "-u", "OPEN:"+from+",rdonly", "OPEN:"+a.path+",noctty,rawer,b57600"))
+	// A change of rate waits for a megabyte before it as long as a line of the first rate needs for it.
+	socat := start(t, exec.Command("socat", "-u", "OPEN:"+from+",rdonly", "OPEN:"+a.path+",noctty,rawer,b4000000"))
 	if err := d.expect(want); err != nil {
 		t.Fatal(err)
 	}

@@ -101,19 +101,21 @@ func TestServeDeviceReopens(t *testing.T) {
 	s.says("client left")
 }
 
-// zmodem moves a file from a program at our port to one at the server's, and back.
+// zmodem moves a file from a program at our port to one at the server's, and from there to one at our port. Each way has
+// a line of its own: rz says its last frame up to three times, and the next rz on the line would take one of these for
+// the end of its own session.
 func TestServeDeviceZmodem(t *testing.T) {
 	t.Parallel()
 	need(t, "lrzsz")
-	d := newDevice(t)
-	s := startServeDevice(t, d)
-	app := openPort(t, attach(t, s.url()))
-	app.set(t, termios{baud: 115200, stop: 1})
-	for _, tt := range []struct {
-		name     string
-		from, to *line
-	}{{"up", app, d.line}, {"down", d.line, app}} {
-		t.Run(tt.name, func(t *testing.T) {
+	for _, way := range []string{"up", "down"} {
+		t.Run(way, func(t *testing.T) {
+			d := newDevice(t)
+			app := openPort(t, attach(t, startServeDevice(t, d).url()))
+			app.set(t, termios{baud: 4_000_000, stop: 1}) // the agent's end waits as long as a line needs for the file
+			from, to := app, d.line
+			if way == "down" {
+				from, to = to, from
+			}
 			want := append(awkward(), noise('z', 300_000)...)
 			file := filepath.Join(t.TempDir(), "file")
 			if err := os.WriteFile(file, want, 0o600); err != nil {
@@ -122,8 +124,8 @@ func TestServeDeviceZmodem(t *testing.T) {
 			dir := t.TempDir()
 			receive := exec.Command("rz", "--binary", "--overwrite")
 			receive.Dir = dir
-			rz := modem(t, receive, tt.to)
-			modem(t, exec.Command("sz", "--binary", "--escape", file), tt.from).wait(t)
+			rz := modem(t, receive, to)
+			modem(t, exec.Command("sz", "--binary", "--escape", file), from).wait(t)
 			rz.wait(t)
 			got, err := os.ReadFile(filepath.Join(dir, "file"))
 			if err != nil || string(got) != string(want) {
@@ -154,11 +156,13 @@ func modem(t *testing.T, cmd *exec.Cmd, l *line) *process {
 		defer close(fed)
 		_, _ = io.Copy(in, l)
 	}()
-	go func() { // ends with the program
+	go func() { // ends with the program, or by the deadline below
 		defer close(drained)
 		_, _ = io.Copy(l, out)
 	}()
 	t.Cleanup(func() {
+		p.kill()
+		_ = l.SetWriteDeadline(time.Now())
 		<-drained
 		_ = l.SetReadDeadline(time.Now())
 		<-fed

@@ -162,7 +162,11 @@ func saysOnce(t *testing.T, s *server, flags []string, want string) {
 	p := newProxy(t, s)
 	a := attach(t, s.scheme+"://"+p.Addr().String(), slices.Concat(s.flags, flags, []string{"--connect", "always"})...)
 	eventually(t, "the third dial", func() bool { return p.accepted.Load() > 2 })
-	said := a.out.String()
+	said := ""
+	eventually(t, "the agent says why", func() bool {
+		said = a.out.String()
+		return strings.Contains(said, "no session")
+	})
 	want = fmt.Sprintf(`msg="no session; trying again" port=ttyV0 err="%s: %s`, p.Addr(), want)
 	if !strings.Contains(said, want) || strings.Count(said, "no session") != 1 {
 		t.Errorf("the agent says\n%swant one line with\n%s", said, want)

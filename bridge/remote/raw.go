@@ -2,6 +2,8 @@ package remote
 
 import (
 	"net"
+	"sync"
+	"time"
 
 	"telnetcpc/bridge/uart"
 )
@@ -32,6 +34,10 @@ type raw struct {
 	lender lender // of conn, or nil
 	pacer  pacer  // of conn, or nil
 	buf    []byte // without a lender
+
+	mu      sync.Mutex // over both below; held over no I/O
+	writing bool       // a writer stands in the socket
+	fin     bool       // FIN is sent, or is the writer's to send: nothing is written any more
 }
 
 var _ Session = (*raw)(nil)
@@ -60,11 +66,29 @@ func (r *raw) Next() (p []byte, e uart.Event, err error) {
 }
 
 func (r *raw) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	if r.fin {
+		r.mu.Unlock()
+		return 0, net.ErrClosed
+	}
+	r.writing = true
+	r.mu.Unlock()
+	defer r.written()
 	piece := min(len(p), slowPiece)
 	if r.pacer != nil {
 		piece = r.pacer.Piece(len(p))
 	}
 	return r.conn.Write(p[:piece])
+}
+
+// written sends the FIN that was asked for meanwhile.
+func (r *raw) written() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.writing = false
+	if r.fin {
+		_ = halfClose(r.conn)
+	}
 }
 
 // Apply carries nothing: a raw server knows no settings, which Fidelity says.
@@ -75,4 +99,30 @@ func (r *raw) Mark() bool { return false }
 
 func (r *raw) Fidelity() uart.Fidelity { return 0 }
 
-func (r *raw) Close() error { return r.conn.Close() }
+// CloseWrite sends FIN behind what was given to TCP.
+func (r *raw) CloseWrite() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fin {
+		return nil
+	}
+	r.fin = true
+	if r.writing { // cut short where it stands, it sends FIN
+		return r.conn.SetWriteDeadline(time.Unix(1, 0))
+	}
+	return halfClose(r.conn)
+}
+
+// Close sends FIN before it closes: with bytes unread, close alone would be a reset.
+func (r *raw) Close() error {
+	_ = halfClose(r.conn)
+	return r.conn.Close()
+}
+
+// halfClose sends FIN, where a connection has half an end. It never blocks.
+func halfClose(conn net.Conn) error {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}

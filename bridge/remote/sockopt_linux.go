@@ -26,9 +26,8 @@ const (
 type socket struct {
 	conn *net.TCPConn
 
-	mu    sync.Mutex // over the two fields below: what the last look at the peer found
-	acked uint64     // bytes acknowledged by then
-	since time.Time  // since when data has been in flight without an acknowledgement; zero: none was
+	mu   sync.Mutex // over wait: a look goes on from the one before
+	wait wait
 }
 
 func newSocket(conn *net.TCPConn) *socket {
@@ -60,32 +59,61 @@ func (s *socket) Unacked() int {
 	return n
 }
 
-// Alive looks at TCP_INFO. Data counts as waiting only while segments are in flight: a peer that has closed its
-// window has none in flight. As long as it answers when TCP asks about the window it is alive and holds us back; the
-// kernel counts the questions without an answer, and keepalive rests meanwhile.
+// Alive looks at TCP_INFO, and at SIOCINQ: bytes received and not read (tcp(7)).
 func (s *socket) Alive() Peer {
 	var info *unix.TCPInfo
+	var p Peer
 	s.control(func(fd int) {
-		if got, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			info = got
+		got, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			return
+		}
+		info = got
+		if n, err := unix.IoctlGetInt(fd, unix.SIOCINQ); err == nil {
+			p.Unread = n
 		}
 	})
 	if info == nil {
 		return Peer{}
 	}
-	p := Peer{Known: true, Ended: info.State != unix.BPF_TCP_ESTABLISHED}
+	p.Known, p.Acked = true, info.Bytes_acked
+	switch info.State {
+	case unix.BPF_TCP_ESTABLISHED, unix.BPF_TCP_FIN_WAIT1, unix.BPF_TCP_FIN_WAIT2: // the two are behind our own FIN
+	default:
+		p.Ended = true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if info.Unacked == 0 {
-		s.since = time.Time{}
-		if info.Probes >= probesLost {
-			p.Waiting = time.Duration(info.Last_ack_recv) * time.Millisecond
-		}
-		return p
-	}
-	if s.since.IsZero() || s.acked != info.Bytes_acked {
-		s.since, s.acked = time.Now(), info.Bytes_acked
-	}
-	p.Waiting = time.Since(s.since)
+	p.Waiting = s.wait.look(info, time.Now())
 	return p
+}
+
+// wait is what is known of a peer that does not answer. The zero value is a peer of which nothing is wanted.
+type wait struct {
+	since time.Time // when that was sent which has no answer; zero: none is wanted
+}
+
+// look says how long the peer has left without any acknowledgement what it was sent.
+//
+// Whoever answers is alive, even if he takes nothing: a receiver that has no room for a segment may drop it and
+// acknowledge each try anew. So it counts when the kernel has sent something last, new or again, and when the last
+// acknowledgement of anything has come. The tries may lie minutes apart, so the time runs from a try, and not from the
+// acknowledgement of the one before.
+//
+// A peer that has closed its window has nothing in flight. As long as it answers when TCP asks about the window it is
+// alive and holds us back; the kernel counts the questions without an answer, and keepalive rests meanwhile.
+func (w *wait) look(info *unix.TCPInfo, now time.Time) time.Duration {
+	ago := func(ms uint32) time.Time { return now.Add(-time.Duration(ms) * time.Millisecond) }
+	heard, sent := ago(info.Last_ack_recv), ago(info.Last_data_sent)
+	switch {
+	case info.Unacked == 0 && info.Probes >= probesLost:
+		w.since = time.Time{}
+		return now.Sub(heard)
+	case info.Unacked == 0, !heard.Before(sent):
+		w.since = time.Time{}
+		return 0
+	case w.since.IsZero() || heard.After(w.since):
+		w.since = sent
+	}
+	return now.Sub(w.since)
 }

@@ -11,9 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// streamPair is a stream as connect makes it, and the server's end. Both are closed with the test, which fails where
-// something does not come in time.
+// streamPair is a stream as connect makes it, and the server's end, as tcpPair's.
 func streamPair(t *testing.T) (near net.Conn, far *net.TCPConn) {
+	t.Helper()
+	conn, far := tcpPair(t)
+	near, err := newStream(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return near, far
+}
+
+// tcpPair is both ends of a connection. They are closed with the test, which fails where something does not come in time.
+func tcpPair(t *testing.T) (near, far *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,10 +38,7 @@ func streamPair(t *testing.T) (near net.Conn, far *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	far = accepted.(*net.TCPConn)
-	if near, err = newStream(conn.(*net.TCPConn)); err != nil {
-		t.Fatal(err)
-	}
+	near, far = conn.(*net.TCPConn), accepted.(*net.TCPConn)
 	over := time.AfterFunc(time.Minute, func() { _ = near.Close(); _ = far.Close() })
 	t.Cleanup(func() {
 		if !over.Stop() {

@@ -92,11 +92,19 @@ type ack struct {
 	due     time.Time // when it is
 	answer  uint32    // the latest since asked; 0: none
 	unheard bool      // it was once said that this field is not answered
+
+	told  uint32    // what was asked for last, waited for or not; 0: nothing ever
+	shown uint32    // what the server was last reported to have in force instead; 0: nothing, or what was told
+	quiet time.Time // until then an answer may be one to a question: late, or given again
 }
 
 // acks know which settings a server has confirmed. Answers cannot be matched by value, count or order: servers answer
 // late, once for several, or in another order. So of each field it keeps what is asked for and the latest answer; it is
 // settled when they agree, or reported when the time is up.
+//
+// An answer that nobody waits for is news when it says something else: somebody has changed the port at the server. That
+// holds for line coding alone. What servers say of flow control and lines is no answer even when they are asked: sredird
+// answers DTR and RTS with its flow control, ser2net the end of a break with its beginning.
 type acks struct {
 	timeout time.Duration
 	wake    func(time.Time) error // sets when the reader must call expire; zero: never. It does not block
@@ -120,7 +128,9 @@ func (a *acks) ask(e uart.Event, now time.Time) error {
 			a.fields[f].asked = 0
 		}
 		if v != 0 {
-			a.fields[f].asked, a.fields[f].answer, a.fields[f].due = v, 0, now.Add(a.timeout)
+			k := &a.fields[f]
+			k.asked, k.answer, k.due = v, 0, now.Add(a.timeout)
+			k.told, k.shown = v, 0
 		}
 	}
 	return a.wake(a.next())
@@ -136,21 +146,41 @@ func (a *acks) next() (first time.Time) {
 	return first
 }
 
-// answer takes what the server says is in force.
-func (a *acks) answer(c Command) {
+// answer takes what the server says is in force. It returns what is news about that: a coding that nobody asked for, or
+// the one that was asked for, in force again.
+func (a *acks) answer(c Command, now time.Time) (news uart.Coding) {
 	e := c.Setting()
+	changed := uart.Event{Kind: uart.KindChanged}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for f := range numFields {
 		k := &a.fields[f]
-		switch v := f.get(e); {
-		case v == 0 || k.asked == 0:
+		v := f.get(e)
+		switch {
+		case v == 0:
 		case v == k.asked:
-			k.asked = 0
-		default:
+			k.asked, k.quiet = 0, now.Add(a.timeout)
+		case k.asked != 0:
 			k.answer = v
+		case f <= stopBits && k.unasked(v, now):
+			f.put(&changed, v)
 		}
 	}
+	return changed.Coding
+}
+
+// unasked takes an answer that no question waits for, and reports whether it is news.
+func (k *ack) unasked(v uint32, now time.Time) bool {
+	switch {
+	case v == k.told:
+		back := k.shown != 0
+		k.shown = 0
+		return back
+	case k.told == 0, v == k.shown, now.Before(k.quiet):
+		return false
+	}
+	k.shown = v
+	return true
 }
 
 // expire returns a refused event for each field whose time is up: one of its own for a field that was answered with
@@ -174,7 +204,7 @@ func (a *acks) expire(now time.Time) (events []uart.Event, err error) {
 			k.unheard, any = true, true
 			a.put(&silent, f, k.asked)
 		}
-		k.asked = 0
+		k.asked, k.shown, k.quiet = 0, k.answer, now.Add(a.timeout)
 	}
 	if any {
 		events = append(events, silent)

@@ -64,3 +64,79 @@ func BenchmarkClientNext(b *testing.B) {
 		})
 	}
 }
+
+// answerer is a connection to a server that takes everything and answers each mark.
+type answerer struct {
+	net.Conn
+	agreed  bool
+	marks   chan struct{}
+	written int
+	inWrite func() // called while a write is under way
+}
+
+func (a *answerer) Read(p []byte) (int, error) {
+	if !a.agreed {
+		a.agreed = true
+		return copy(p, "\xff\xfb\x03\xff\xfd\x2c\xff\xfc\x06"), nil
+	}
+	<-a.marks
+	return copy(p, "\xff\xfc\x06"), nil
+}
+
+func (a *answerer) Write(p []byte) (int, error) {
+	if a.inWrite != nil && len(p) > 3 {
+		a.inWrite()
+	}
+	a.written += len(p)
+	if bytes.HasSuffix(p, []byte("\xff\xfd\x06")) {
+		a.marks <- struct{}{}
+	}
+	return len(p), nil
+}
+
+func (a *answerer) SetDeadline(time.Time) error     { return nil }
+func (a *answerer) SetReadDeadline(time.Time) error { return nil }
+
+// BenchmarkClientMark is what a mark costs beside a write of 4 KiB: asked for and answered once a write, in each of the
+// ways in which it can be sent. The socket costs nothing here: behind a write that was under way a mark costs one call of
+// it more, with a write that comes it costs none.
+func BenchmarkClientMark(b *testing.B) {
+	p := bytes.Repeat([]byte("0123456789abcdef"), 256)
+	for _, how := range []string{"none", "alone", "ahead of a write", "inside a write"} {
+		b.Run(how, func(b *testing.B) {
+			conn := &answerer{marks: make(chan struct{}, 2)}
+			c, err := rfc2217.Open(b.Context(), conn, rfc2217.Config{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			<-conn.marks // the opening's
+			mark := func() {
+				if !c.Mark() {
+					b.Fatal("no mark under way")
+				}
+			}
+			if how == "inside a write" {
+				conn.inWrite = mark
+			}
+			before := conn.written
+			b.ReportAllocs()
+			for b.Loop() {
+				if how == "ahead of a write" {
+					mark()
+				}
+				if _, err := c.Write(p); err != nil {
+					b.Fatal(err)
+				}
+				if how == "alone" {
+					mark()
+				}
+				if how != "none" {
+					if _, _, err := c.Next(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(conn.written-before)/float64(b.N)-float64(len(p)), "bytes/mark")
+		})
+	}
+}

@@ -3,10 +3,11 @@ package rfc2217
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"telnetcpc/bridge/telnet"
@@ -24,10 +25,13 @@ const (
 	patience = 3 * time.Second
 	// askAgain is how long a Telnet server may leave our WILL unanswered before DO is tried, once.
 	askAgain = time.Second
-	// fencePatience is how long the mark at the end of the opening is waited for. Every recorded server answers it.
+	// fencePatience is how long the mark at the end of the opening is waited for, and believed in without an answer. Every
+	// recorded server answers it.
 	fencePatience = time.Second
 	// bannerLimit bounds the data that may come before COM-PORT-OPTION is agreed.
 	bannerLimit = 16 << 10
+	// openingMost bounds the whole opening, with the writes in it: a peer may go on talking, or take nothing.
+	openingMost = 10 * time.Second
 )
 
 // What a peer can turn out to be during the opening.
@@ -40,6 +44,8 @@ var (
 	ErrEcho = errors.New("it echoes what it gets")
 	// ErrInUse: it is an access server, and its port is another client's.
 	ErrInUse = errors.New("port already in use")
+	// ErrEndless: it goes on negotiating, or does not take what we say.
+	ErrEndless = fmt.Errorf("not done within %v", openingMost)
 )
 
 // inUse is what ser2net says, behind a whole negotiation, to a client that comes second, and what our own access server
@@ -84,14 +90,10 @@ type Client struct {
 	known   bool // modem is what the server said last
 	heard   bool // data has come from the device
 	said255 bool // the warning about a 255 that is not doubled was given
-	fence   bool // the opening's own mark is under way
 
-	// speaks: the server has itself spoken of options other than 44, so it understands DO, DONT and marks.
-	speaksMu sync.Mutex // over speaks and marking, for Mark
-	speaks   bool
-	marking  bool // a mark is wanted, or under way
-	markOut  bool // it is under way: it stands behind markAt bytes
-	markAt   uint64
+	// The reader's; Mark, which anyone may call, looks at them.
+	speaks atomic.Bool               // the server has itself spoken of options other than 44, so it understands DO, DONT and marks
+	fence  atomic.Pointer[time.Time] // the first mark, our own, is under way: when it has stayed without an answer for too long; nil: it is not
 
 	acks acks
 
@@ -129,15 +131,17 @@ func (c *Client) binary() {
 }
 
 // Open negotiates on a new connection, in the caller's goroutine, until COM-PORT-OPTION is agreed. The session does not
-// depend on ctx. When it fails the connection is the caller's to close; the error is ErrSilent, ErrRefused, ErrEcho,
-// ErrInUse, a *NotTelnetError, ErrProtocol, or the connection's.
+// depend on ctx. It takes 10 s at most. When it fails the connection is the caller's to close; the error is ErrSilent,
+// ErrRefused, ErrEcho, ErrInUse, ErrEndless, a *NotTelnetError, ErrProtocol, or the connection's.
 func Open(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	c := newClient(conn, cfg)
 	c.options.AllowUs, c.options.AllowPeer = wanted, wanted
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	err := c.open(ctx)
+	within, cancel := context.WithTimeoutCause(ctx, openingMost, ErrEndless)
+	defer cancel()
+	stop := context.AfterFunc(within, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	err := c.open(within)
 	if !stop() { // the deadline has been or is being set: the connection is of no use
-		return nil, ctx.Err()
+		return nil, context.Cause(within)
 	}
 	if err != nil {
 		return nil, err
@@ -169,6 +173,12 @@ func (c *Client) Fidelity() uart.Fidelity {
 		return 0
 	}
 	return Fidelity
+}
+
+// CloseWrite has FIN sent behind what is being written and what is owed; Next goes on. It never blocks.
+func (c *Client) CloseWrite() error {
+	c.closeWrite()
+	return nil
 }
 
 // Close ends the connection: FIN behind what was written. Every blocked call returns. Idempotent.

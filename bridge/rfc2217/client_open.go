@@ -76,13 +76,12 @@ func (c *Client) say(o *opening, verbs []byte) {
 // ser2net says only behind a whole negotiation that its port is another client's, and bytes that the application gave
 // to such a session would be lost.
 func (c *Client) served(ctx context.Context, o *opening) error {
-	if c.speaks {
-		c.fence = true
-		c.say(o, telnet.AppendVerb(nil, telnet.DO, telnet.TimingMark))
+	if c.speaks.Load() {
+		c.say(o, c.firstMark(nil))
 	}
 	from := len(c.early)
 	until := time.Now().Add(fencePatience)
-	for c.fence {
+	for c.fence.Load() != nil {
 		if err := c.conn.SetReadDeadline(until); err != nil {
 			return err
 		}
@@ -112,6 +111,13 @@ func (c *Client) served(ctx context.Context, o *opening) error {
 		}
 	}
 	return c.notInUse()
+}
+
+// firstMark appends our own mark: its answer says that there will be others.
+func (c *Client) firstMark(verbs []byte) []byte {
+	overdue := time.Now().Add(fencePatience)
+	c.fence.Store(&overdue)
+	return telnet.AppendVerb(verbs, telnet.DO, telnet.TimingMark)
 }
 
 // notInUse looks at the data that came with the agreement, before a session is made of it: bytes that the application
@@ -209,12 +215,10 @@ func (c *Client) greet(o *opening, m telnet.Message) error {
 
 // learn notes that the server has spoken of an option, and appends what that lets us ask for.
 func (c *Client) learn(verbs []byte, opt telnet.Option) []byte {
-	if opt == telnet.ComPort || opt == telnet.TimingMark || c.speaks {
+	if opt == telnet.ComPort || opt == telnet.TimingMark || c.speaks.Load() {
 		return verbs
 	}
-	c.speaksMu.Lock()
-	c.speaks = true
-	c.speaksMu.Unlock()
+	c.speaks.Store(true)
 	for _, opt := range []telnet.Option{telnet.Binary, telnet.SGA} {
 		verbs = c.options.AskUs(verbs, opt, true)
 		verbs = c.options.AskPeer(verbs, opt, true)

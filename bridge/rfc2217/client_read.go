@@ -52,6 +52,16 @@ func (c *Client) found(e uart.Event) {
 	c.events = append(c.events, placed{e, len(c.early)})
 }
 
+// changed keeps the news of a coding that nobody asked for. However many come in one subnegotiation, they are one event.
+func (c *Client) changed(news uart.Coding) {
+	if n := len(c.events); n > 0 && c.events[n-1].Kind == uart.KindChanged {
+		last := &c.events[n-1]
+		last.Coding = news.Over(last.Coding)
+		return
+	}
+	c.found(uart.Event{Kind: uart.KindChanged, Coding: news})
+}
+
 // nextEarly returns the bytes of the opening up to the next event.
 func (c *Client) nextEarly() []byte {
 	until := len(c.early)
@@ -91,11 +101,12 @@ func (c *Client) handle(m telnet.Message) error {
 
 func (c *Client) verb(m telnet.Message) error {
 	if m.Option == telnet.TimingMark && (m.Command == telnet.WILL || m.Command == telnet.WONT) {
-		if c.fence { // it comes before the answer to any other
-			c.fence = false
-			return nil
+		if c.fence.Swap(nil) != nil {
+			return nil // it comes before the answer to any other
 		}
-		c.marked()
+		if at, was := c.marked(); was { // either verb counts
+			c.found(uart.Event{Kind: uart.KindMarked, Bytes: at})
+		}
 		return nil
 	}
 	if err := c.negotiate(m); err != nil {
@@ -106,17 +117,12 @@ func (c *Client) verb(m telnet.Message) error {
 	} else if !c.options.Us(telnet.ComPort) && !c.options.Peer(telnet.ComPort) {
 		return fmt.Errorf("%w: it gave up COM-PORT-OPTION", ErrProtocol)
 	}
-	return c.owe(c.learn(nil, m.Option))
-}
-
-// marked takes the answer to a mark: either verb counts.
-func (c *Client) marked() {
-	c.speaksMu.Lock()
-	defer c.speaksMu.Unlock()
-	if c.markOut {
-		c.marking, c.markOut = false, false
-		c.found(uart.Event{Kind: uart.KindMarked, Bytes: c.markAt})
+	spoke := c.speaks.Load()
+	verbs := c.learn(nil, m.Option)
+	if !spoke && c.speaks.Load() { // the opening could not ask for the first mark
+		verbs = c.firstMark(verbs)
 	}
+	return c.owe(verbs)
 }
 
 // commands takes a subnegotiation: mostly one command, from some servers several.
@@ -142,7 +148,9 @@ func (c *Client) command(cmd Command) error {
 			return c.owe(AppendCommand(nil, Command{Code: Signature, Text: []byte("telnetcpc")}))
 		}
 	case SetBaudRate + FromServer, SetDataSize + FromServer, SetParity + FromServer, SetStopSize + FromServer, SetControl + FromServer:
-		c.acks.answer(cmd)
+		if news := c.acks.answer(cmd, time.Now()); news != (uart.Coding{}) {
+			c.changed(news)
+		}
 	case NotifyLineState + FromServer:
 		c.found(uart.Event{Kind: uart.KindLine, Line: uart.LineState(cmd.Value)})
 	case NotifyModemState + FromServer:

@@ -33,25 +33,12 @@ func (c *Client) Apply(e uart.Event) error {
 	return c.writeCommands(p)
 }
 
-// Mark asks for a mark behind everything written so far (RFC 860). It reports whether one is under way; false: this
-// server has shown nothing but COM-PORT-OPTION, and would perhaps give the request to its UART.
+// Mark asks for a mark behind everything written so far (RFC 860). It reports whether one is under way that may be
+// answered; false: this server has shown nothing but COM-PORT-OPTION, and would perhaps give the request to its UART, or
+// it has left our own first mark without an answer so far, or our half is closed.
 func (c *Client) Mark() bool {
-	c.speaksMu.Lock()
-	defer c.speaksMu.Unlock()
-	if !c.speaks || c.marking {
-		return c.marking
+	if overdue := c.fence.Load(); overdue != nil && !time.Now().Before(*overdue) {
+		return false
 	}
-	c.marking = true
-	c.owedMu.Lock()
-	defer c.owedMu.Unlock()
-	c.mark = c.markSent
-	c.startFlush()
-	return true
-}
-
-// markSent notes the place of the mark that is being sent.
-func (c *Client) markSent(at uint64) {
-	c.speaksMu.Lock()
-	defer c.speaksMu.Unlock()
-	c.markOut, c.markAt = true, at
+	return c.speaks.Load() && c.askMark()
 }

@@ -34,6 +34,8 @@ type lane struct {
 	closed  bool
 	until   time.Time // read deadline
 	alarm   *time.Timer
+	wuntil  time.Time // write deadline
+	walarm  *time.Timer
 	full    int // 0: no bound
 }
 
@@ -80,6 +82,9 @@ func (e *end) Write(p []byte) (n int, err error) {
 		if l.full > 0 {
 			take = min(take, l.full-len(l.buf))
 		}
+		if !l.wuntil.IsZero() && !time.Now().Before(l.wuntil) {
+			return n, os.ErrDeadlineExceeded
+		}
 		if take <= 0 {
 			l.changed.Wait()
 			continue
@@ -91,13 +96,34 @@ func (e *end) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// CloseWrite ends what this end writes: the other reads what was written, then EOF.
+func (e *end) CloseWrite() error {
+	l := e.out
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.changed.Broadcast()
+	return nil
+}
+
+// room bounds how much waits for this end to read; 0: no bound.
+func (e *end) room(n int) {
+	l := e.in
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.full = n
+	l.changed.Broadcast()
+}
+
 func (e *end) Close() error {
 	for _, l := range []*lane{e.in, e.out} {
 		l.mu.Lock()
 		l.closed = true
 		l.changed.Broadcast()
-		if l.alarm != nil {
-			l.alarm.Stop()
+		for _, alarm := range []*time.Timer{l.alarm, l.walarm} {
+			if alarm != nil {
+				alarm.Stop()
+			}
 		}
 		l.mu.Unlock()
 	}
@@ -105,28 +131,39 @@ func (e *end) Close() error {
 }
 
 func (e *end) SetReadDeadline(t time.Time) error {
-	l := e.in
+	e.in.deadline(&e.in.until, &e.in.alarm, t)
+	return nil
+}
+
+func (e *end) SetWriteDeadline(t time.Time) error {
+	e.out.deadline(&e.out.wuntil, &e.out.walarm, t)
+	return nil
+}
+
+func (l *lane) deadline(until *time.Time, alarm **time.Timer, t time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.until = t
-	if l.alarm != nil {
-		l.alarm.Stop()
+	*until = t
+	if *alarm != nil {
+		(*alarm).Stop()
 	}
 	if !t.IsZero() {
-		l.alarm = time.AfterFunc(max(0, time.Until(t)), func() {
+		*alarm = time.AfterFunc(max(0, time.Until(t)), func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.changed.Broadcast()
 		})
 	}
 	l.changed.Broadcast()
-	return nil
 }
 
-func (e *end) SetDeadline(t time.Time) error    { return e.SetReadDeadline(t) }
-func (e *end) SetWriteDeadline(time.Time) error { return nil }
-func (e *end) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (e *end) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (e *end) SetDeadline(t time.Time) error {
+	_ = e.SetWriteDeadline(t)
+	return e.SetReadDeadline(t)
+}
+
+func (e *end) LocalAddr() net.Addr  { return &net.TCPAddr{} }
+func (e *end) RemoteAddr() net.Addr { return &net.TCPAddr{} }
 
 // taken returns what was written to this end and nobody has read, and takes it.
 func (e *end) taken() []byte {

@@ -106,11 +106,23 @@ func (s *Server) Line(l uart.LineState) error {
 	return s.writeCommands(AppendCommand(nil, Command{Code: NotifyLineState + FromServer, Value: byte(l)}))
 }
 
+// CloseWrite has FIN sent behind what is being written and what is owed; Next goes on. It never blocks.
+func (s *Server) CloseWrite() error {
+	s.finish()
+	s.closeWrite()
+	return nil
+}
+
 // Close ends the session: FIN behind what was written. Every blocked call returns. Idempotent.
 func (s *Server) Close() error {
+	s.finish()
+	return s.close()
+}
+
+// finish ends the wait of a Write that the client has asked to pause.
+func (s *Server) finish() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.over = true
 	s.change.Broadcast()
-	s.mu.Unlock()
-	return s.close()
 }

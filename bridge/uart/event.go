@@ -25,12 +25,13 @@ const (
 	KindResumed                    // and takes data again (FLOWCONTROL-RESUME)
 	KindMarked                     // Bytes: the access server has taken that many data bytes of this session from TCP
 	KindRefused                    // Coding, Flow or Control: the one setting asked for; Answer: what was said instead
+	KindChanged                    // Coding: what the access server says is in force now, though nobody here asked for it
 )
 
 var kindNames = map[Kind]string{
 	KindData: "data", KindOpened: "opened", KindClosed: "closed", KindSettings: "settings", KindPurge: "purge",
 	KindModem: "modem", KindLine: "line", KindSuspended: "suspended", KindResumed: "resumed", KindMarked: "marked",
-	KindRefused: "refused",
+	KindRefused: "refused", KindChanged: "changed",
 }
 
 // String returns the kind's word.
@@ -71,7 +72,7 @@ func (e Event) String() string {
 		}
 	}
 	switch e.Kind {
-	case KindSettings, KindRefused:
+	case KindSettings, KindRefused, KindChanged:
 		add(e.Coding.String())
 		add(e.Flow.String())
 		add(e.Control.String())

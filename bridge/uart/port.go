@@ -71,7 +71,9 @@ type PortConfig struct {
 	// Unsent says how long the far UART will still need at least; 0: it is empty as far as is known. From any
 	// goroutine, never blocks; ask again after that time. nil counts as always 0. A host that can drain says
 	// "empty" only when this is 0, its own queue is empty and the bytes that it lent have come back (the following
-	// Next).
+	// Next). Negative: there is no session, and there has been none for so long that no byte is waited for: then
+	// the host says "empty" whatever its queue holds, as a UART does behind a cut cable. The bytes stay. So a host in
+	// whose queue bytes are waited for asks too, again and again, a few times a second at least.
 	Unsent func() time.Duration
 
 	// Urgent is called as soon as a purge or the last close is known, before its place in the stream is reached;

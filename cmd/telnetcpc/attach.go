@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -26,7 +25,7 @@ func attachCommand() *cli.Command {
 		if err != nil {
 			return err
 		}
-		log := newLog(stderr(), c.Bool("v"))
+		log := newLog(errOut, c.Bool("v"))
 		host, passedOver, err := chooseHost(hosts(), c.String("host"))
 		if err != nil {
 			return usageError{err}
@@ -58,19 +57,19 @@ func attach(ctx context.Context, p agent.Port, verbose bool, log *slog.Logger) e
 	return b.Run(ctx)
 }
 
-// show prints what passes the bridge until the returned function is called.
+// show prints what passes the bridge until the returned function is called, which waits for no terminal.
 func show(b *bridge.Bridge) (stop func()) {
 	o := bridge.NewObserver(recordsKept)
 	unwatch := b.Watch(o)
 	done := make(chan struct{})
 	var printing sync.WaitGroup
-	printing.Go(func() { showRecords(os.Stderr, o, done) })
+	printing.Go(func() { showRecords(errOut, o.Records(), done) })
 	return func() {
 		unwatch()
 		close(done)
 		printing.Wait()
 		if n := o.Lost(); n > 0 {
-			fmt.Fprintf(os.Stderr, "telnetcpc: %d records were not shown: the terminal was too slow\n", n)
+			fmt.Fprintf(errOut, "telnetcpc: %d records were not shown: the terminal was too slow\n", n)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/agent"
+	"telnetcpc/bridge/asynclog"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
@@ -43,7 +44,7 @@ func demoCommand() *cli.Command {
 
 // demonstration is an access server with a simulated UART, a port joined to it, and somebody who watches both.
 type demonstration struct {
-	out  io.Writer
+	out  *asynclog.Writer
 	host string // the port host's name
 	flow bool   // it carries the choice of flow control
 	path string // where the port appears
@@ -70,8 +71,10 @@ func demo(ctx context.Context, out io.Writer, path string, once bool) error {
 	if err != nil {
 		return fmt.Errorf("demo: access server: %w", err)
 	}
+	shown := asynclog.New(out, func(n uint64, _ error) []byte { return fmt.Appendf(nil, tooSlow, n) })
+	defer shown.Close(sayPatience)
 	d := &demonstration{
-		out: out, host: host.Name(), flow: host.Fidelity().Carries(uart.CarriesFlow), path: path,
+		out: shown, host: host.Name(), flow: host.Fidelity().Carries(uart.CarriesFlow), path: path,
 		device: make(chan string, 1), far: sights{wake: make(chan struct{}, 1)},
 	}
 	return d.run(ctx, l, host, once)
@@ -85,7 +88,7 @@ func demoHosts() []uart.Host {
 
 // run starts server, port and spectator, and ends when the first of them does.
 func (d *demonstration) run(ctx context.Context, l net.Listener, host uart.Host, once bool) error {
-	log := slog.New(slog.NewTextHandler(stderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	device := &accessserver.Loopback{}
 	device.Observe(d.far.observe)
 	url, err := remote.Parse("rfc2217://" + l.Addr().String())
@@ -93,7 +96,7 @@ func (d *demonstration) run(ctx context.Context, l net.Listener, host uart.Host,
 		return fmt.Errorf("demo: %w", err)
 	}
 	p := agent.Port{Path: d.path, Remote: url, Host: noting{host, d.device}}
-	p.Policy.Linger = demoLinger
+	p.Policy.Linger = new(demoLinger)
 	b, err := agent.NewBridge(p, log)
 	if err != nil {
 		return usageError{err}
@@ -243,15 +246,18 @@ to it. Ctrl-C ends this.
 	return nil
 }
 
+// tooSlow is printed where something is not shown.
+const tooSlow = "%d events were not shown: the terminal was too slow\n"
+
 // watch prints a line for each thing that the far UART does, until ctx ends.
 func (d *demonstration) watch(ctx context.Context) {
-	for {
+	for d.out.WaitRoom(ctx.Done()) {
 		s, lost, ok := d.far.next(ctx)
 		if !ok {
 			return
 		}
 		if lost > 0 {
-			fmt.Fprintf(d.out, "%d events were not shown: the terminal was too slow\n", lost)
+			fmt.Fprintf(d.out, tooSlow, lost)
 		}
 		fmt.Fprintf(d.out, "%s  %s\n", s.at.Format("15:04:05.000"), oneLine(s.String()))
 	}

@@ -53,13 +53,17 @@ Flags come first:
     --flow FLOW         use this flow control: none, xonxoff, rtscts
     --connect WHEN      on-open (default): while the port is open; always
     --linger D          under on-open: how long to stay connected after the last
-                        close (default 2s)
+                        close (default 2s, longer while the last program has left
+                        HUPCL off and DTR up: then DTR stays up)
     --open-wait D       how long a program's open waits for the connection at most,
                         where the host can make it wait (kernel; default 2s)
-    --on-loss WHAT      when the connection is lost: hold (default; writes wait),
-                        discard (writes succeed, bytes are counted and gone),
-                        hangup (the port goes as an unplugged adapter does)
-    --hold-for D        hold no longer than this, then discard (default: for ever)
+    --on-loss WHAT      when the connection is lost: hold (default; what was just
+                        written waits for the next connection), discard (writes
+                        succeed, bytes are counted and gone), hangup (the port goes
+                        as an unplugged adapter does)
+    --hold-for D        under hold: when the connection comes back the device gets
+                        what was written within D before the newest byte; what is
+                        older is dropped and counted (default 1s; forever)
     --dcd FROM          device (default): the device's line; link: connected or not
     --mode MODE         permission bits of the port (default 660)
     --owner USER, --group GROUP

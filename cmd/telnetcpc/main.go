@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -39,6 +40,8 @@ func main() {
 
 // run is main without the process around it.
 func run(ctx context.Context, args []string) int {
+	defer errOut.Close(sayPatience)
+	slog.SetDefault(newLog(errOut, false)) // for what is not given a log: it must not wait for a terminal either
 	err := newApp().RunContext(ctx, args)
 	var program programStatus
 	switch {
@@ -47,7 +50,7 @@ func run(ctx context.Context, args []string) int {
 	case errors.As(err, &program):
 		return int(program)
 	}
-	fmt.Fprintf(os.Stderr, "telnetcpc: %s\n", oneLine(err.Error()))
+	sayLast(errOut, err)
 	return status(err)
 }
 

@@ -19,10 +19,10 @@ func portFlags() []cli.Flag {
 	return append(tlsFlags(),
 		&cli.StringFlag{Name: "host", Value: "auto"},
 		&cli.StringFlag{Name: "connect"},
-		&cli.DurationFlag{Name: "linger", Value: bridge.DefaultLinger},
-		&cli.DurationFlag{Name: "open-wait", Value: bridge.DefaultOpenWait},
+		&cli.DurationFlag{Name: "linger"},
+		&cli.DurationFlag{Name: "open-wait"},
 		&cli.StringFlag{Name: "on-loss"},
-		&cli.DurationFlag{Name: "hold-for"},
+		&cli.StringFlag{Name: "hold-for"},
 		&cli.StringFlag{Name: "line"},
 		&cli.StringFlag{Name: "baud"},
 		&cli.StringFlag{Name: "flow"},
@@ -123,13 +123,37 @@ func readMode(c *cli.Context, p *agent.Port) error {
 }
 
 func readTimes(c *cli.Context, p *agent.Port) error {
-	for name, to := range map[string]*time.Duration{
-		"linger": &p.Policy.Linger, "open-wait": &p.Policy.OpenWait, "hold-for": &p.Policy.HoldFor, "ack-timeout": &p.AckTimeout,
-	} {
-		if *to = c.Duration(name); *to < 0 {
-			return fmt.Errorf("--%s %v: want a time from 0, as in 500ms or 2s", name, *to)
+	for name, to := range map[string]**time.Duration{"linger": &p.Policy.Linger, "open-wait": &p.Policy.OpenWait} {
+		if !c.IsSet(name) {
+			continue
 		}
+		d := c.Duration(name)
+		if d < 0 {
+			return fmt.Errorf("--%s %v: want a time from 0, as in 500ms or 2s", name, d)
+		}
+		*to = &d
 	}
+	if p.AckTimeout = c.Duration("ack-timeout"); p.AckTimeout < 0 || p.AckTimeout == 0 && c.IsSet("ack-timeout") {
+		return fmt.Errorf("--ack-timeout %v: want a time above 0, as in 500ms or 2s", p.AckTimeout)
+	}
+	return readHoldFor(c, p)
+}
+
+// readHoldFor reads a time, or the word forever.
+func readHoldFor(c *cli.Context, p *agent.Port) error {
+	s := c.String("hold-for")
+	switch s {
+	case "":
+		return nil
+	case "forever":
+		p.Policy.HoldFor = new(bridge.Forever)
+		return nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return fmt.Errorf("--hold-for %q: want a time from 0, as in 500ms or 2s, or forever", s)
+	}
+	p.Policy.HoldFor = &d
 	return nil
 }
 

@@ -40,7 +40,7 @@ func runProgram(c *cli.Context) error {
 	if c.Bool("v") {
 		level = slog.LevelDebug
 	}
-	log := newLogAt(stderr(), level)
+	log := newLogAt(errOut, level)
 	host, err := runhost.New(c.StringSlice("as"), log)
 	if err != nil {
 		return usagef("--as: %w", err)

@@ -112,7 +112,7 @@ func readInject(name string) ([]accessserver.Injection, error) {
 }
 
 func serve(ctx context.Context, listen string, what served, verbose bool) error {
-	log := newLog(stderr(), verbose)
+	log := newLog(errOut, verbose)
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", listen)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+
+	"telnetcpc/bridge/asynclog"
 )
 
 // eventID numbers what a service says in the system's event log. The numbers are for people who filter by them and for
@@ -37,6 +39,61 @@ type eventWriter interface {
 	Info(id uint32, text string) error
 	Warning(id uint32, text string) error
 	Error(id uint32, text string) error
+}
+
+// eventQueue is an event log that nobody waits for: what it is given goes to events by way of asynclog, a line each.
+type eventQueue struct{ lines *asynclog.Writer }
+
+func (q eventQueue) Info(id uint32, text string) error    { return q.add("info", id, text) }
+func (q eventQueue) Warning(id uint32, text string) error { return q.add("warning", id, text) }
+func (q eventQueue) Error(id uint32, text string) error   { return q.add("error", id, text) }
+
+func (q eventQueue) add(level string, id uint32, text string) error {
+	_, err := q.lines.Write(eventLine(level, id, text))
+	return err
+}
+
+func eventLine(level string, id uint32, text string) []byte {
+	return fmt.Appendf(nil, "%s %d %s\n", level, id, oneLine(text))
+}
+
+// newEventQueue returns a queue in front of to. The Writer is to be closed.
+func newEventQueue(to eventWriter) (eventQueue, *asynclog.Writer) {
+	lines := asynclog.New(eventLines{to}, func(n uint64, err error) []byte {
+		text := fmt.Sprintf("%d events were not written: the event log did not take them", n)
+		if err != nil {
+			text += fmt.Sprintf(" err=%v", err)
+		}
+		return eventLine("warning", uint32(eventWarning), text)
+	})
+	return eventQueue{lines}, lines
+}
+
+// eventLines gives the lines of an eventQueue to the event log.
+type eventLines struct{ to eventWriter }
+
+func (l eventLines) Write(p []byte) (int, error) {
+	done := 0
+	for line := range strings.Lines(string(p)) {
+		var level string
+		var id uint32
+		if _, err := fmt.Sscan(line, &level, &id); err != nil {
+			return done, fmt.Errorf("event %q: %w", line, err)
+		}
+		text := strings.TrimSuffix(strings.SplitN(line, " ", 3)[2], "\n")
+		say := l.to.Info
+		switch level {
+		case "warning":
+			say = l.to.Warning
+		case "error":
+			say = l.to.Error
+		}
+		if err := say(id, text); err != nil {
+			return done, err
+		}
+		done += len(line)
+	}
+	return done, nil
 }
 
 // eventHandler is a log that writes the few main things to the event log. What is not worth a number is for the file.

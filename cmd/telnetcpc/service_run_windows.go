@@ -15,6 +15,7 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"telnetcpc/bridge/agent"
+	"telnetcpc/bridge/asynclog"
 )
 
 // What Windows tells of power, from WinUser.h.
@@ -162,32 +163,42 @@ func (s attachService) attach(ctx context.Context, log *slog.Logger, ready chan<
 func logFile(port string) string { return filepath.Join(logDir(), serviceName(port)+".log") }
 
 // openLog opens the service's file, which is begun anew when it is large, and the event log. A log that cannot be
-// opened does not keep a service from its work.
+// opened does not keep a service from its work, and neither does one that stands still.
 func (s attachService) openLog() (log *slog.Logger, closeLog func()) {
 	level := slog.LevelInfo
 	if s.verbose {
 		level = slog.LevelDebug
 	}
+	options := &slog.HandlerOptions{Level: level}
 	var handlers []slog.Handler
-	var closers []io.Closer
+	var closers []func()
+	behind := func(lines *asynclog.Writer, file io.Closer) func() {
+		return func() {
+			if lines.Close(sayPatience) { // else it is in use, and its Close would wait too
+				_ = file.Close()
+			}
+		}
+	}
 	dirErr := makeLogDir()
 	if dirErr == nil {
 		file := &lumberjack.Logger{Filename: logFile(s.port), MaxSize: logMegabytes, MaxBackups: logFiles}
-		handlers = append(handlers, slog.NewTextHandler(file, &slog.HandlerOptions{Level: level}))
-		closers = append(closers, file)
+		lines := asynclog.New(file, missingIn(func(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, options)) }))
+		handlers = append(handlers, slog.NewTextHandler(lines, options))
+		closers = append(closers, behind(lines, file))
 	}
 	events, eventErr := eventlog.Open(eventSource)
 	if eventErr == nil {
-		handlers = append(handlers, newEventHandler(events))
-		closers = append(closers, events)
+		queue, lines := newEventQueue(events)
+		handlers = append(handlers, newEventHandler(queue))
+		closers = append(closers, behind(lines, events))
 	}
 	log = slog.New(slog.NewMultiHandler(handlers...))
 	if err := errors.Join(dirErr, eventErr); err != nil {
 		log.Warn("a log is missing", "port", s.port, "err", err)
 	}
 	return log, func() {
-		for _, c := range closers {
-			_ = c.Close()
+		for _, closeOne := range closers {
+			closeOne()
 		}
 	}
 }

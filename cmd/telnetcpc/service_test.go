@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/urfave/cli/v2"
 )
@@ -24,7 +25,9 @@ func TestServiceArguments(t *testing.T) {
 		{"com9|moxa", "COM9|moxa"},
 		{"--line|19200 7E1|-v|COM9|moxa", "--line=19200 7E1|--v=true|COM9|moxa"},
 		{"-v=false|--tls-insecure|COM9|rfc2217+tls://moxa", "--tls-insecure=true|--v=false|COM9|rfc2217+tls://moxa"},
-		{"--linger|90s|--hold-for=1m|COM9|moxa", "--linger=1m30s|--hold-for=1m0s|COM9|moxa"},
+		{"--linger|90s|--hold-for=1m|COM9|moxa", "--linger=1m30s|--hold-for=1m|COM9|moxa"},
+		{"--linger|0|--open-wait=0s|--hold-for|0s|COM9|moxa", "--linger=0s|--open-wait=0s|--hold-for=0s|COM9|moxa"},
+		{"--hold-for|forever|COM9|moxa", "--hold-for=forever|COM9|moxa"},
 		{"--quirk|suspend-ignore|--quirk|single-ff|COM9|moxa", "--quirk=suspend-ignore|--quirk=single-ff|COM9|moxa"},
 		{"--tls-ca|ca \"1\".pem|COM9|rfc2217+tls://moxa", "--tls-ca=HERE/ca \"1\".pem|COM9|rfc2217+tls://moxa"},
 		{"--tls-name|a%20b|--baud|9600|--dcd|link|COM10|rfc2217+tls://[::1]:7", "--tls-name=a%20b|--baud=9600|--dcd=link|COM10|rfc2217+tls://[::1]:7"},
@@ -157,14 +160,72 @@ func TestEventLog(t *testing.T) {
 	}
 }
 
+// Nobody waits for the event log. What it does not take is counted, and what it takes is as it was given.
+func TestEventQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := stuckEvents{free: make(chan struct{})}
+		queue, lines := newEventQueue(&e)
+		log := slog.New(newEventHandler(queue))
+		log.Info(saysStarted)
+		synctest.Wait()
+		const most = 10_000
+		for i := range most {
+			log.Warn("a long word about what has happened", "i", i, "err", errors.New("two  spaces\nand a line"))
+		}
+		if lines.Close(sayPatience) {
+			t.Error("everything is said to be written")
+		}
+		close(e.free)
+		if !lines.Close(sayPatience) {
+			t.Error("not everything is written")
+		}
+		kept := len(e.said) - 2
+		if kept < 1000 || kept == most {
+			t.Fatalf("%d events of %d were kept", kept, most)
+		}
+		got := []string{e.said[0], e.said[1], e.said[kept], e.said[kept+1]}
+		want := []string{
+			"info 1 service started",
+			`warning 20 a long word about what has happened i=0 err=two  spaces\nand a line`,
+			fmt.Sprintf(`warning 20 a long word about what has happened i=%d err=two  spaces\nand a line`, kept-1),
+			fmt.Sprintf("warning 20 %d events were not written: the event log did not take them", most-kept),
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+// stuckEvents is an event log that takes nothing until it is freed.
+type stuckEvents struct {
+	events
+	free chan struct{}
+}
+
+func (e *stuckEvents) Info(id uint32, text string) error {
+	<-e.free
+	return e.events.Info(id, text)
+}
+
 // The event log knows some of the bridge's messages by their words.
 func TestBridgeStillSays(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "bridge", "machine.go"))
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob(filepath.Join("..", "..", "bridge", "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no source of the bridge", err)
+	}
+	var text strings.Builder
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(source)
 	}
 	for _, message := range []string{saysConnected, saysLost, saysNoSession} {
-		if !strings.Contains(string(text), `"`+message+`"`) {
+		if !strings.Contains(text.String(), `"`+message+`"`) {
 			t.Errorf("the bridge does not log %q any more: the event log has lost an event", message)
 		}
 	}

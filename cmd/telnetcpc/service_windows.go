@@ -52,7 +52,7 @@ func installService(c *cli.Context, s attachService) error {
 	}
 	p := s.config
 	p.Host = host
-	log := newLog(stderr(), s.verbose)
+	log := newLog(errOut, s.verbose)
 	if err := preparePort(c.Context, p, log); err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func withService(what string, s attachService, do func(*mgr.Mgr, *mgr.Service) e
 	return withManager(what, s, func(m *mgr.Mgr) error {
 		it, err := m.OpenService(s.name())
 		if errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST) {
-			return fmt.Errorf("there is no service %s (telnetcpc service status shows all)", s.name())
+			return noServiceError(s.name())
 		}
 		if err != nil {
 			return err
@@ -237,22 +237,46 @@ func serviceStatus(w io.Writer, port string) error {
 	}
 	m := &mgr.Mgr{Handle: h}
 	defer m.Disconnect()
-	names := []string{serviceName(port)}
-	if port == "" {
-		if names, err = ourServices(m); err != nil {
-			return fmt.Errorf("service status: %w", err)
-		}
-		if len(names) == 0 {
-			_, err := io.WriteString(w, "no service (telnetcpc service install COM9 URL)\n")
-			return err
+	show := func(name string) error { return printService(w, m, name) }
+	if port != "" {
+		err = show(serviceName(port))
+	} else {
+		var names []string
+		if names, err = ourServices(m); err == nil {
+			err = printServices(w, names, show)
 		}
 	}
-	for _, name := range names {
-		if err := printService(w, m, name); err != nil {
-			return fmt.Errorf("service status: %w", err)
-		}
+	if err != nil {
+		return fmt.Errorf("service status: %w", err)
 	}
 	return nil
+}
+
+// printServices shows the services of the names. One that has been uninstalled since they were listed is none.
+func printServices(w io.Writer, names []string, show func(name string) error) error {
+	shown := 0
+	for _, name := range names {
+		err := show(name)
+		if errors.As(err, new(noServiceError)) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		shown++
+	}
+	if shown > 0 {
+		return nil
+	}
+	_, err := io.WriteString(w, "no service (telnetcpc service install COM9 URL)\n")
+	return err
+}
+
+// noServiceError is the name of a service that is not there.
+type noServiceError string
+
+func (e noServiceError) Error() string {
+	return fmt.Sprintf("there is no service %s (telnetcpc service status shows all)", string(e))
 }
 
 func printService(w io.Writer, m *mgr.Mgr, name string) error {
@@ -262,7 +286,7 @@ func printService(w io.Writer, m *mgr.Mgr, name string) error {
 	}
 	h, err := windows.OpenService(m.Handle, p, windows.SERVICE_QUERY_STATUS|windows.SERVICE_QUERY_CONFIG)
 	if errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST) {
-		return fmt.Errorf("there is no service %s (telnetcpc service status shows all)", name)
+		return noServiceError(name)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)

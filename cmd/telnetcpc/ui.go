@@ -1,15 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"telnetcpc/bridge"
+	"telnetcpc/bridge/asynclog"
 )
 
 // The rules for everything that is printed:
@@ -18,7 +21,36 @@ import (
 //   - an error is one line: what happened, to which thing, the way out in parentheses; lower case, no full stop, the
 //     program's name in front;
 //   - a log line is one event, its fields are port, remote, coding, up, down, err and their like;
-//   - nothing from the network is printed unescaped.
+//   - nothing from the network is printed unescaped;
+//   - what goes on while ports run is printed through asynclog: a terminal may stand still, a port may not. What a
+//     command was asked for, and then ends, is printed straight.
+
+// errOut is standard error, for all that this program says there: one Writer keeps the order.
+var errOut = asynclog.New(os.Stderr, missingIn(func(w io.Writer) *slog.Logger { return newLog(w, false) }))
+
+// sayPatience is how long the end of the program waits for a terminal or a log that takes nothing.
+const sayPatience = time.Second
+
+// missingIn returns what asynclog writes in the place of lines that are missing, in the form of a log.
+func missingIn(form func(io.Writer) *slog.Logger) asynclog.Notice {
+	return func(lines uint64, err error) []byte {
+		var text bytes.Buffer
+		if err != nil {
+			form(&text).Warn("log lines were not written", "lines", lines, "err", err)
+		} else {
+			form(&text).Warn("log lines were not written: nobody read this log", "lines", lines)
+		}
+		return text.Bytes()
+	}
+}
+
+// sayLast prints the error that ends the program, behind all that was said before. Where nobody reads, it gives up soon.
+func sayLast(w *asynclog.Writer, err error) {
+	enough := make(chan struct{})
+	defer time.AfterFunc(sayPatience, func() { close(enough) }).Stop()
+	w.WaitRoom(enough)
+	fmt.Fprintf(w, "telnetcpc: %s\n", oneLine(err.Error()))
+}
 
 // newLog returns the log of the commands that run in the foreground: times without the date, one line an event.
 func newLog(w io.Writer, verbose bool) *slog.Logger {
@@ -56,15 +88,20 @@ func oneLine(s string) string {
 	return b.String()
 }
 
-// showRecords prints what passes a bridge until done is closed: bytes in both ways, quoted, and events.
-func showRecords(w io.Writer, o *bridge.Observer, done <-chan struct{}) {
-	for {
+// showRecords prints what passes a bridge until done is closed: bytes in both ways, quoted, and events. It leaves room
+// for the log.
+func showRecords(w *asynclog.Writer, records <-chan bridge.Record, done <-chan struct{}) {
+	for going := true; going; {
 		select {
-		case r := <-o.Records():
+		case r := <-records:
 			fmt.Fprintln(w, recordLine(r))
+			going = w.WaitRoom(done)
 		case <-done:
-			return
+			going = false
 		}
+	}
+	for range len(records) { // nobody watches any more
+		fmt.Fprintln(w, recordLine(<-records))
 	}
 }
 
@@ -86,5 +123,3 @@ func quote(p []byte) string {
 	}
 	return strconv.QuoteToASCII(string(p))
 }
-
-func stderr() io.Writer { return os.Stderr }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -72,7 +73,7 @@ func (p *port) plugIn(ctx context.Context) error {
 		return err
 	}
 	quiet := p.Quiet() // what happens until the tty is ready is our own doing
-	a, err := p.attach(ctx, vhci)
+	a, err := p.attachAgain(ctx, func() (*attachment, error) { return p.attach(ctx, vhci) })
 	if err != nil {
 		return fmt.Errorf("plug in the device: %w", err)
 	}
@@ -85,6 +86,24 @@ func (p *port) plugIn(ctx context.Context) error {
 	return p.claim.Link("/dev/" + a.name)
 }
 
+// plugTries is how often a device is plugged in of which the kernel makes nothing. It gives one up, for good, that has not
+// answered a few times within 5 s, which on a machine that is busy enough says nothing of the device.
+const plugTries = 2
+
+// attachAgain attaches, and plugs the device in once more where the kernel has given it up.
+func (p *port) attachAgain(ctx context.Context, attach func() (*attachment, error)) (a *attachment, err error) {
+	for try := range plugTries {
+		if try > 0 {
+			p.log.Warn("the device is plugged in again", "why", err)
+			p.unplug(ctx)
+		}
+		if a, err = attach(); !errors.Is(err, errStill) {
+			break
+		}
+	}
+	return a, err
+}
+
 // attach makes the wire, gives the kernel its end, and waits for the tty.
 func (p *port) attach(ctx context.Context, vhci string) (*attachment, error) {
 	ours, theirs, err := socketPair()
@@ -93,11 +112,10 @@ func (p *port) attach(ctx context.Context, vhci string) (*attachment, error) {
 	}
 	a := &attachment{gone: make(chan struct{})}
 	go p.serve(a, ours)
-	slot, err := p.system.plug(ctx, vhci, theirs)
+	a.device, err = p.system.plug(ctx, vhci, theirs)
 	_ = unix.Close(theirs)
 	if err == nil {
-		a.device = p.system.device(vhci, slot)
-		a.name, err = p.system.tty(ctx, vhci, slot, a.gone)
+		a.name, err = p.system.tty(ctx, a.device, a.gone, p.Requests)
 	}
 	p.now.Store(a)
 	return a, err
@@ -115,8 +133,12 @@ func (p *port) serve(a *attachment, wire io.ReadWriteCloser) {
 	}
 }
 
-// unplug takes the adapter out, and waits until the kernel has taken its device away; plugging is held.
-func (p *port) unplug() {
+// closePatience is how long Close waits for the kernel: who closes a port has no more use for its name.
+const closePatience = 10 * time.Second
+
+// unplug takes the adapter out, and waits until the kernel has taken its device away, as long as it takes any, or ctx ends;
+// plugging is held.
+func (p *port) unplug(ctx context.Context) {
 	a := p.now.Load()
 	if a == nil {
 		return
@@ -127,13 +149,17 @@ func (p *port) unplug() {
 	if a.device == "" {
 		return
 	}
-	if err := poll(context.Background(), func() (bool, error) { return !exists(a.device), nil }); err != nil {
-		p.log.Warn("the kernel has not taken the USB device away", "device", a.name, "waited", plugPatience)
+	began := time.Now()
+	ctx, cancel := p.system.whileMoving(ctx, plugPatience, nil, usbShown)
+	defer cancel()
+	err := poll(ctx, func() (bool, error) { return !exists(a.device), nil })
+	if errors.Is(err, errStill) || errors.Is(err, context.DeadlineExceeded) {
+		p.log.Warn("the kernel has not taken the USB device away", "device", a.name, "waited", time.Since(began).Round(time.Second))
 	}
 }
 
 // Sleep implements logind.Sleeper: vhci_hcd lets no machine sleep that has one of its devices. To the application it is a
-// pulled plug.
+// pulled plug. Close ends its wait.
 func (p *port) Sleep() {
 	p.plugging.Lock()
 	defer p.plugging.Unlock()
@@ -145,7 +171,7 @@ func (p *port) Sleep() {
 	if err := p.claim.Unlink(); err != nil {
 		p.log.Warn("the path leads nowhere meanwhile", "err", err)
 	}
-	p.unplug()
+	p.unplug(p.running)
 }
 
 // Wake implements logind.Sleeper. A port that cannot be plugged in again is lost for good, and Next says why.
@@ -207,7 +233,7 @@ func (p *port) Retire() error { return p.claim.Release() }
 
 // Close implements uart.Port. The application's reads return end of file and its writes EIO, as on a USB adapter that
 // was pulled out: that is what it is. It returns when the kernel has taken the device away, so that the next one gets the
-// same name where no application holds it. It must not be called from Urgent.
+// same name where no application holds it; where the kernel does not, after 10 s. It must not be called from Urgent.
 func (p *port) Close() error {
 	p.closing.Do(func() {
 		p.closed.Store(true)
@@ -217,7 +243,9 @@ func (p *port) Close() error {
 		p.plugging.Lock()
 		defer p.plugging.Unlock()
 		p.closeErr = p.claim.Release()
-		p.unplug()
+		ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+		defer cancel()
+		p.unplug(ctx)
 	})
 	return p.closeErr
 }

@@ -9,47 +9,47 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"time"
 
 	"telnetcpc/ptyhost/devpath"
 )
 
-// openPatience is how long our own first open of a tty may last.
-const openPatience = 30 * time.Second
-
 // prepare makes a new tty raw: a kernel's has echo, which would send back to the device what it says. The driver keeps
 // the termios from one open to the next. The open that this takes is our own; it is over when quiet is closed.
 func (p *port) prepare(ctx context.Context, a *attachment, quiet <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, openPatience)
-	defer cancel()
-	err := makeRaw(ctx, "/dev/"+a.name)
-	if err == nil {
-		select {
-		case <-quiet:
-			return nil
-		case <-a.gone:
-			return errGone
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-	}
-	switch {
-	case ctx.Err() == nil:
+	if err := p.makeRaw(ctx, "/dev/"+a.name); err != nil {
 		return err
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("/dev/%s could not be prepared in %v: another program has it open (ModemManager? see scripts/README.md on its udev rule)",
-			a.name, openPatience)
 	}
-	return ctx.Err()
+	// What the driver asks of the device says nothing now: it may be another program that asks, as long as it likes.
+	ctx, cancel := p.system.whileMoving(ctx, openPatience, nil, usbShown)
+	defer cancel()
+	select {
+	case <-quiet:
+		steps.Add(1)
+		return nil
+	case <-a.gone:
+		return errGone
+	case <-ctx.Done():
+	}
+	if err := context.Cause(ctx); !errors.Is(err, errStill) {
+		return err
+	}
+	return fmt.Errorf("/dev/%s could not be prepared: for %v another program has had it open (ModemManager? see scripts/README.md on its udev rule)",
+		a.name, openPatience)
 }
 
 // makeRaw sets a tty to 9600 8N1, raw, no flow control. Another process does it, for this one must never have its own
 // tty open: if it died so, its last close would wait for an answer of the device, which is itself, and the process
 // would stay for ever, unkillable.
-func makeRaw(ctx context.Context, name string) error {
+func (p *port) makeRaw(ctx context.Context, name string) error {
+	ctx, cancel := p.system.whileMoving(ctx, openPatience, p.Requests, usbShown)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, "stty", "-F", name, "9600", "raw", "-echo", "cs8", "-parenb", "-cstopb", "-crtscts", "hupcl", "clocal")
 	out, err := cmd.CombinedOutput()
 	switch {
+	case ctx.Err() != nil && errors.Is(context.Cause(ctx), errStill):
+		return fmt.Errorf("prepare %s: stty has done nothing for %v (dmesg says why)", name, openPatience)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	case errors.Is(err, exec.ErrNotFound):
 		return fmt.Errorf("prepare %s: %w (install coreutils)", name, err)
 	case err != nil:
@@ -80,22 +80,20 @@ func (s system) give(ctx context.Context, name string, who devpath.Access, log *
 	return nil
 }
 
-// udevPatience is how long udev may take with a device. Where it takes longer, it may set the owner after us.
-const udevPatience = 10 * time.Second
-
-// udev waits until udev, where it runs, is done with a tty, and returns what it has written down of it.
+// udev waits until udev, where it runs, is done with a tty, and returns what it has written down of it. Where udev stands
+// still it may set the owner after us.
 func (s system) udev(ctx context.Context, name string) (properties string, err error) {
 	if !s.exists("run/udev/control") {
 		return "", nil
 	}
 	record := "c" + s.read("sys/class/tty", name, "dev")
-	ctx, cancel := context.WithTimeout(ctx, udevPatience)
+	ctx, cancel := s.whileMoving(ctx, udevPatience, nil, udevShown)
 	defer cancel()
 	err = poll(ctx, func() (bool, error) {
 		properties = s.read("run/udev/data", record)
 		return properties != "", nil
 	})
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, errStill) {
 		err = nil
 	}
 	return "\n" + properties + "\n", err

@@ -215,11 +215,11 @@ func TestNoTTY(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	says("the kernel has not found the device in 1m0s (dmesg says why)")
+	says("the kernel has not found the device, and nothing has moved for 1m0s (dmesg says why)")
 	f.file("sys/devices/faux/vhci_hcd.0/usb5/5-2/authorized", "0\n")
 	says("this machine authorizes no new USB device")
 	f.file("sys/devices/faux/vhci_hcd.0/usb5/5-2/authorized", "1\n")
-	says("the driver ftdi_sio has not made a tty of the device in 1m0s")
+	says("the driver ftdi_sio has not made a tty of the device, and nothing has moved for 1m0s (dmesg says why)")
 }
 
 // Each thing that a user should know has its line.

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,11 +19,6 @@ const (
 	statusFree = 4 // VDEV_ST_NULL of the kernel's drivers/usb/usbip/usbip_common.h
 	highSpeed  = 3 // USB_SPEED_HIGH of linux/usb/ch9.h
 	hubSpeed   = "480"
-
-	// plugPatience is how long the kernel may take to make a tty of a device, or to take one away. It takes some 0.2 s;
-	// with a hundred at once, emulated, 10 s.
-	plugPatience = 60 * time.Second
-	lookAgain    = 5 * time.Millisecond
 )
 
 // vhci is the directory of vhci's first controller, which has the files of all; empty where there is none. It lies in
@@ -109,12 +103,13 @@ func (s system) teach(vendor, product uint16) error {
 	return nil
 }
 
-// plug gives vhci one end of a stream socket for the wire of a new device, and returns the slot that it is plugged into.
-// The kernel keeps a reference of its own. A slot whose last device is still on its way out is passed over while there
-// is another.
-func (s system) plug(ctx context.Context, vhci string, wire int) (slot, error) {
-	var plugged slot
-	err := poll(ctx, func() (bool, error) {
+// plug gives vhci one end of a stream socket for the wire of a new device, and returns the directory where the device will
+// be. The kernel keeps a reference of its own. A slot whose last device is still on its way out is passed over while there
+// is another, and so is one whose hub is not there yet: another process may be loading the module.
+func (s system) plug(ctx context.Context, vhci string, wire int) (device string, err error) {
+	ctx, cancel := s.whileMoving(ctx, plugPatience, nil, usbShown)
+	defer cancel()
+	err = poll(ctx, func() (bool, error) {
 		slots, err := s.slots(vhci)
 		if err != nil {
 			return false, err
@@ -124,7 +119,8 @@ func (s system) plug(ctx context.Context, vhci string, wire int) (slot, error) {
 			if !p.free {
 				continue
 			}
-			if d := s.device(vhci, p); d != "" && exists(d) {
+			d := s.device(vhci, p)
+			if d == "" || exists(d) {
 				leaving = true
 				continue
 			}
@@ -134,7 +130,7 @@ func (s system) plug(ctx context.Context, vhci string, wire int) (slot, error) {
 				leaving = true
 				continue
 			}
-			plugged = p
+			device = d
 			return true, err
 		}
 		if !leaving {
@@ -142,7 +138,10 @@ func (s system) plug(ctx context.Context, vhci string, wire int) (slot, error) {
 		}
 		return false, nil
 	})
-	return plugged, err
+	if errors.Is(err, errStill) {
+		err = fmt.Errorf("the kernel has taken no device out of its port for %v (dmesg says why)", plugPatience)
+	}
+	return device, err
 }
 
 func exists(name string) bool {
@@ -150,46 +149,29 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// poll looks again and again until done or an error; sysfs announces nothing that could be waited for.
-func poll(ctx context.Context, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, plugPatience)
-	defer cancel()
-	tick := time.NewTicker(lookAgain)
-	defer tick.Stop()
-	for {
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
-}
-
 // errGone says that a device has left while it was made ready.
 var errGone = errors.New("the kernel has let go of the device (dmesg says why)")
 
-// tty waits for the tty that the driver makes of the device in a slot, and returns its name: ttyUSB1. gone is closed when
-// the device has left meanwhile.
-func (s system) tty(ctx context.Context, vhci string, p slot, gone <-chan struct{}) (name string, err error) {
-	device := ""
+// tty waits for the tty that the driver makes of the device of this directory, and returns its name: ttyUSB1. gone is closed when
+// the device has left meanwhile; requests counts those that it has got.
+func (s system) tty(ctx context.Context, device string, gone <-chan struct{}, requests func() uint64) (name string, err error) {
+	ctx, cancel := s.whileMoving(ctx, plugPatience, requests, usbShown)
+	defer cancel()
+	ttys := filepath.Join(device, filepath.Base(device)+":1.0", "ttyUSB*", "tty", "ttyUSB*")
 	err = poll(ctx, func() (bool, error) {
 		select {
 		case <-gone:
 			return false, errGone
 		default:
 		}
-		device = s.device(vhci, p)
-		found, _ := filepath.Glob(filepath.Join(device, filepath.Base(device)+":1.0", "ttyUSB*", "tty", "ttyUSB*"))
-		if device == "" || len(found) != 1 {
+		found, _ := filepath.Glob(ttys)
+		if len(found) != 1 {
 			return false, nil
 		}
 		name = filepath.Base(found[0])
 		return exists(s.path("dev", name)), nil
 	})
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, errStill) {
 		return "", s.explainNoTTY(device)
 	}
 	return name, err
@@ -199,10 +181,10 @@ func (s system) tty(ctx context.Context, vhci string, p slot, gone <-chan struct
 func (s system) explainNoTTY(device string) error {
 	authorized, err := os.ReadFile(filepath.Join(device, "authorized"))
 	switch {
-	case device == "" || err != nil:
-		return fmt.Errorf("the kernel has not found the device in %v (dmesg says why)", plugPatience)
+	case err != nil:
+		return fmt.Errorf("the kernel has not found the device, and %w for %v (dmesg says why)", errStill, plugPatience)
 	case strings.TrimSpace(string(authorized)) == "0":
 		return errors.New("this machine authorizes no new USB device (allow product telnetcpc in usbguard, or use --host pty)")
 	}
-	return fmt.Errorf("the driver ftdi_sio has not made a tty of the device in %v (dmesg says why)", plugPatience)
+	return fmt.Errorf("the driver ftdi_sio has not made a tty of the device, and %w for %v (dmesg says why)", errStill, plugPatience)
 }

@@ -168,17 +168,16 @@ func (p *port) setTermios(t unix.Termios) {
 	p.remark(&t)
 }
 
-// tellLine tells line coding and flow control, where they are not what was told last; the lock is held.
+// tellLine tells line coding and flow control, also where they are what was told last: somebody may have changed them at
+// the far end, and who asks again wants them back. The lock is held.
 func (p *port) tellLine() {
 	now := line{codingOf(&p.termios), flowOf(&p.termios)}
 	if now.coding.Baud == 38400 {
 		now.coding.Baud = p.oddRate()
 	}
 	now.coding = now.coding.Over(uart.Coding{Baud: p.told.coding.Baud})
-	if now != p.told {
-		p.told = now
-		p.add(uart.Event{Kind: uart.KindSettings, Coding: now.coding, Flow: now.flow})
-	}
+	p.told = now
+	p.add(uart.Event{Kind: uart.KindSettings, Coding: now.coding, Flow: now.flow})
 }
 
 // remark says once what a port cannot do as it was asked to.
@@ -244,7 +243,8 @@ func (p *port) breakFor(c *call, d time.Duration) {
 // drainPause is how often a call that waits for the far UART asks again at most.
 const drainPause = 5 * time.Millisecond
 
-// drained calls then, under the lock, when everything that was written has left the far UART, as far as can be known.
+// drained calls then, under the lock, when everything that was written has left the far UART, as far as can be known; or
+// when no byte is waited for.
 func (p *port) drained(c *call, end ending, then func()) {
 	answered := false
 	p.later(c, end, func() bool {
@@ -252,11 +252,12 @@ func (p *port) drained(c *call, end ending, then func()) {
 			return true
 		}
 		p.takeIn()
-		p.again = drainPause
-		if p.queue.Len() > 0 || p.lent > 0 {
+		left := p.config.Unsent()
+		if left >= 0 && p.queue.Len()+p.lent > 0 {
+			p.again = drainPause
 			return false
 		}
-		if left := p.config.Unsent(); left > 0 {
+		if left > 0 {
 			p.again = min(left, drainPause)
 			return false
 		}
@@ -298,11 +299,16 @@ func (p *port) flush(c *call, queue uint32) {
 	c.answer(0)
 }
 
-// unsent is how many bytes have not left the far UART yet, as far as can be known; the lock is held.
+// unsent is how many bytes have not left the far UART yet, as far as can be known; 0 where no byte is waited for. The lock
+// is held.
 func (p *port) unsent() uint32 {
 	p.takeIn()
+	left := p.config.Unsent()
+	if left < 0 {
+		return 0
+	}
 	n := p.queue.Len() + p.lent
-	if left := p.config.Unsent(); left > 0 {
+	if left > 0 {
 		n += 1 + int(left/max(1, p.told.coding.LineTime(1)))
 	}
 	return uint32(n)

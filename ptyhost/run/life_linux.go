@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/ordered"
 )
 
 // Who has the port open. An open of a program that was started here is a call like others: this process opens the slave,

@@ -13,10 +13,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost"
 	"telnetcpc/ptyhost/devpath"
-	"telnetcpc/ptyhost/ordered"
 )
 
 const (

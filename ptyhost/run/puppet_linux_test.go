@@ -58,6 +58,7 @@ type Order struct {
 	Size  int
 	Event uart.Event
 	Purge uart.Purge
+	On    bool
 }
 
 type Result struct {
@@ -135,6 +136,11 @@ func (p *Puppet) Close(o Order, r *Result) error { r.says(p.program(o.ID).Close(
 func (p *Puppet) Set(o Order, r *Result) error   { r.says(p.program(o.ID).Set(o.Event)); return nil }
 func (p *Puppet) Purge(o Order, r *Result) error { r.says(p.program(o.ID).Purge(o.Purge)); return nil }
 func (p *Puppet) Drain(o Order, r *Result) error { r.says(p.program(o.ID).Drain()); return nil }
+
+func (p *Puppet) HangUp(o Order, r *Result) error {
+	r.says(p.program(o.ID).HangUpOnClose(o.On))
+	return nil
+}
 
 func (p *Puppet) Modem(o Order, r *Result) (err error) {
 	r.Modem, err = p.program(o.ID).Modem()
@@ -232,6 +238,11 @@ func (p program) Purge(what uart.Purge) error {
 
 func (p program) Drain() error {
 	_, err := p.tell("Drain", Order{ID: p.id})
+	return err
+}
+
+func (p program) HangUpOnClose(on bool) error {
+	_, err := p.tell("HangUp", Order{ID: p.id, On: on})
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	counts := flag.String("counts", "", "write `file`: passed failed skipped")
+	counts := flag.String("counts", "", "write `file`: passed failed skipped, then a line for each that failed")
 	need := flag.Bool("need", false, "a skip that is not allowed is a failure")
 	allowed := map[string]string{}
 	flag.Func("allow", "`name|reason` of a test that may skip", func(s string) error {
@@ -31,8 +31,11 @@ func main() {
 	err := r.read(os.Stdin)
 	r.end()
 	if *counts != "" {
-		line := fmt.Sprintln(r.passed, r.failed, r.skipped)
-		if werr := os.WriteFile(*counts, []byte(line), 0o666); werr != nil && err == nil {
+		text := fmt.Sprintln(r.passed, len(r.failed), r.skipped)
+		for _, name := range r.failed {
+			text += name + "\n"
+		}
+		if werr := os.WriteFile(*counts, []byte(text), 0o666); werr != nil && err == nil {
 			err = werr
 		}
 	}
@@ -40,7 +43,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "summary:", err)
 		os.Exit(1)
 	}
-	if r.failed > 0 {
+	if len(r.failed) > 0 {
 		os.Exit(1)
 	}
 }
@@ -67,10 +70,13 @@ type report struct {
 	need    bool
 	allowed map[string]string
 
-	tests, packages         map[string]*record
-	passed, failed, skipped int
-	skips                   []string
+	tests, packages map[string]*record
+	passed, skipped int
+	skips           []string
+	failed          []string // the names, for the end: what is printed at once may be far above it
 }
+
+func (r *report) fail(name string) { r.failed = append(r.failed, name) }
 
 func newReport(out io.Writer, need bool, allowed map[string]string) *report {
 	return &report{out: out, need: need, allowed: allowed, tests: map[string]*record{}, packages: map[string]*record{}}
@@ -120,8 +126,8 @@ func (r *report) take(e event) {
 		delete(r.tests, key)
 	case "fail":
 		pkg.failed++
-		r.failed++
-		fmt.Fprintf(r.out, "FAIL    %s %s\n%s", e.Package, e.Test, indent(test.output))
+		r.fail(key)
+		fmt.Fprintf(r.out, "FAIL    %s\n%s", key, indent(test.output))
 		delete(r.tests, key)
 	case "skip":
 		r.takeSkip(e, pkg, test)
@@ -134,7 +140,7 @@ func (r *report) takeSkip(e event, pkg, test *record) {
 	allowed, ok := r.allowed[e.Test]
 	if !ok && r.need {
 		pkg.failed++
-		r.failed++
+		r.fail(e.Package + " " + e.Test + ": skipped")
 		r.skips = append(r.skips, fmt.Sprintf("FAIL    %s %s: skipped, and nothing may be missing here: %s", e.Package, e.Test, why))
 		return
 	}
@@ -159,7 +165,7 @@ func (r *report) takePackage(e event, pkg *record) {
 	case "fail":
 		pkg.ended = true
 		if pkg.failed == 0 { // it did not build, or ended outside any test
-			r.failed++
+			r.fail(e.Package)
 			pkg.failed++
 		}
 		fmt.Fprintf(r.out, "FAIL    %s: %d passed, %d failed, %d skipped, %.1f s\n%s",
@@ -171,13 +177,13 @@ func (r *report) takePackage(e event, pkg *record) {
 func (r *report) end() {
 	for _, name := range keys(r.packages) {
 		if !r.packages[name].ended {
-			r.failed++
+			r.fail(name + ": did not end")
 			fmt.Fprintf(r.out, "FAIL    %s: did not end\n", name)
 		}
 	}
 	for _, name := range keys(r.tests) {
 		fmt.Fprintf(r.out, "FAIL    %s: did not end\n%s", name, indent(r.tests[name].output))
-		r.failed++
+		r.fail(name + ": did not end")
 	}
 	for _, s := range r.skips {
 		fmt.Fprintln(r.out, s)

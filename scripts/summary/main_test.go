@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -46,8 +47,11 @@ func TestReport(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.end()
-			if got := [3]int{r.passed, r.failed, r.skipped}; got != tt.counts {
+			if got := [3]int{r.passed, len(r.failed), r.skipped}; got != tt.counts {
 				t.Errorf("passed, failed, skipped: got %v, want %v", got, tt.counts)
+			}
+			if !slices.Contains(r.failed, "m/a TestBad") {
+				t.Errorf("failed: got %q, want m/a TestBad among them", r.failed)
 			}
 			for _, want := range tt.says {
 				if !strings.Contains(out.String(), want) {

@@ -1,6 +1,7 @@
 package winetest
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -46,8 +47,12 @@ func (a *agent) interrupt() error {
 	if err := windows.GenerateConsoleCtrlEvent(windows.CTRL_C_EVENT, 0); err != nil {
 		return err
 	}
-	<-ours
-	return nil
+	select {
+	case <-ours:
+		return nil
+	case <-time.After(patience):
+		return errors.New("Ctrl-C does not come")
+	}
 }
 
 // start runs telnetcpc.exe until the test ends. It must not have ended by itself, and ends in order when it is interrupted.

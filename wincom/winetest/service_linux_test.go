@@ -15,11 +15,15 @@ func TestService(t *testing.T) {
 	t.Parallel()
 	s := startSer2net(t)
 	b := &bench{server: s, device: s.device}
-	says := func(want string, args ...string) {
+	service := func(args ...string) (string, error) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		out, err := w.run(ctx, append([]string{windowsPath(telnetcpc(t)), "service"}, args...)...)
+		return w.run(ctx, append([]string{windowsPath(telnetcpc(t)), "service"}, args...)...)
+	}
+	says := func(want string, args ...string) {
+		t.Helper()
+		out, err := service(args...)
 		if err != nil || !strings.Contains(out, want) {
 			t.Fatalf("telnetcpc service %s: %v\n%swant %s", strings.Join(args, " "), err, out, want)
 		}
@@ -47,5 +51,10 @@ func TestService(t *testing.T) {
 	says("", "start", pairOfService)
 	works(uart.Coding{Baud: 4800, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1})
 	says("uninstalled", "uninstall", pairOfService)
-	says("no service", "status")
+
+	// Of this one alone: TestUnits has services too, at the same time.
+	out, err := service("status", pairOfService)
+	if want := "there is no service telnetcpc-" + pairOfService; err == nil || !strings.Contains(out, want) {
+		t.Errorf("telnetcpc service status %s: %v\n%swant %s", pairOfService, err, out, want)
+	}
 }

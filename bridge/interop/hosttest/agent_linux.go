@@ -134,6 +134,7 @@ func (b *bench) says(p *process, words ...string) {
 type started struct {
 	agent  *process
 	puppet puppet
+	within bool // the agent has started the program, and ends with it
 	killed bool // the agent was killed: it ends not in order
 }
 
@@ -167,7 +168,7 @@ func (b *bench) attachTo(url string, flags ...string) *process {
 	}
 	front.Stdout = theirs
 	old, _ := filepath.EvalSymlinks(b.path) // a dead agent's
-	b.started = &started{agent: b.start(agent)}
+	b.started = &started{agent: b.start(agent), within: program == nil}
 	b.there(b.started.agent, old)
 	if program != nil {
 		b.start(program)
@@ -182,7 +183,7 @@ func (b *bench) attachTo(url string, flags ...string) *process {
 		_ = s.puppet.Close() // which ends the program, and so an agent that started it
 		_ = out.Close()
 		if !s.killed {
-			b.ends(s.agent, program == nil)
+			b.ends(s.agent, s.within)
 		}
 	})
 	return b.started.agent

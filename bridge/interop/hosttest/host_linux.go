@@ -58,6 +58,7 @@ func Run(t *testing.T, h Host) {
 		{"errors", checkErrors},
 		{"break", checkBreak},
 		{"lines", checkLines},
+		{"hupcl", checkHUPCL},
 		{"wait for a line", checkWaitForLine},
 		{"open waits", checkOpenWait},
 		{"bulk", checkBulk},
@@ -66,6 +67,7 @@ func Run(t *testing.T, h Host) {
 		{"canonical mode", checkCanonical},
 		{"hangup", checkHangup},
 		{"killed", checkKilled},
+		{"stopped", checkStopped},
 		{"port lists", checkLists},
 	} {
 		t.Run(check.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,6 +48,48 @@ func checkKilled(b *bench) {
 	// The program still holds the old device: the new one has another number.
 	b.attach()
 	b.talks(b.open())
+}
+
+// checkStopped: a program that is stopped, in calls that it has made on the port, holds up nobody's end but its own. Of an
+// agent that has started it nothing is asked: it waits for it, as a shell does.
+func checkStopped(b *bench) {
+	b.serve("--simulate", "loopback")
+	agent := b.attach()
+	p, second := b.open(), b.open()
+	if b.started.within {
+		b.talks(p)
+		return
+	}
+	calls := make(chan error, 2)
+	go func() {
+		_, err := p.Write(make([]byte, 1<<20)) // which nobody reads when it comes back
+		calls <- err
+	}()
+	if _, err := p.Read(make([]byte, 1)); err != nil { // now the write is under way
+		b.Fatal(err)
+	}
+	go func() { calls <- second.drain() }()
+	_, said := b.runs("", "/bin/sh", "-c", "echo $PPID")
+	program, err := strconv.Atoi(strings.TrimSpace(said))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := unix.Kill(program, unix.SIGSTOP); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = unix.Kill(program, unix.SIGCONT) })
+	began := time.Now()
+	_ = agent.Process.Signal(unix.SIGTERM)
+	select {
+	case <-agent.done:
+	case <-time.After(patience):
+		b.Fatal("the agent does not end while a program that holds its port is stopped")
+	}
+	b.Logf("the agent ended %v after SIGTERM", time.Since(began))
+	_ = unix.Kill(program, unix.SIGCONT)
+	for range cap(calls) {
+		<-calls
+	}
 }
 
 // lists prints the ports that python3-serial finds, a line each.

@@ -193,6 +193,18 @@ func (b *bench) expect(p *program, want string) {
 	}
 }
 
+// begins reads what has come of a text, a byte at least, and returns how much it was.
+func (b *bench) begins(p *program, text string) int {
+	b.Helper()
+	defer time.AfterFunc(patience, func() { _ = p.Close() }).Stop()
+	buf := make([]byte, len(text))
+	n, err := p.Read(buf)
+	if err != nil || n == 0 || !strings.HasPrefix(text, string(buf[:n])) {
+		b.Fatalf("read %q, %v: want the begin of %q", buf[:n], err, text)
+	}
+	return n
+}
+
 // until reads up to a text, and returns what came before it. What comes behind it is read next.
 func (b *bench) until(p *program, end string) string {
 	b.Helper()

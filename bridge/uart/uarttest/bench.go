@@ -33,6 +33,7 @@ type bench struct {
 	lines bool // the test is about control lines
 
 	busy atomic.Bool  // Unsent says that the far UART is not empty
+	away atomic.Bool  // Unsent says that there is no far UART, and that no byte is waited for
 	asks atomic.Int64 // how often Unsent was asked
 
 	mu     sync.Mutex // over what follows
@@ -50,7 +51,13 @@ type answer struct {
 // blocked call returns and the test fails instead of hanging.
 func (b *bench) start() {
 	b.Helper()
-	b.path = b.programs.Path(b.T)
+	b.startAt(b.programs.Path(b.T))
+}
+
+// startAt is start at a path.
+func (b *bench) startAt(path string) {
+	b.Helper()
+	b.path = path
 	port, err := b.open()
 	if err != nil {
 		b.Fatalf("open a port: %v", err)
@@ -97,7 +104,10 @@ func (b *bench) open() (uart.Port, error) {
 		Path: b.path, OpenWait: patience,
 		Unsent: func() time.Duration {
 			b.asks.Add(1)
-			if b.busy.Load() {
+			switch {
+			case b.away.Load():
+				return -1
+			case b.busy.Load():
 				return time.Millisecond
 			}
 			return 0

@@ -63,6 +63,7 @@ func (p *fakeProgram) Close() error                { p.close.Do(p.port.AppClose)
 func (p *fakeProgram) Set(e uart.Event) error      { p.port.AppSet(e); return nil }
 func (p *fakeProgram) Purge(what uart.Purge) error { p.port.AppPurge(what); return nil }
 func (p *fakeProgram) Drain() error                { return p.port.AppDrain() }
+func (p *fakeProgram) HangUpOnClose(on bool) error { p.port.AppHUPCL(on); return nil }
 
 func (p *fakeProgram) Modem() (uart.ModemState, error) {
 	all := p.port.Modems()

@@ -1,9 +1,7 @@
 package uarttest
 
 import (
-	"io"
 	"sync"
-	"time"
 
 	"telnetcpc/bridge/uart"
 )
@@ -34,15 +32,17 @@ type Port struct {
 	changed sync.Cond  // anything below changed
 
 	fidelity uart.Fidelity
-	up       []item // what the application did, oldest first
-	upBytes  int    // data bytes in up
-	events   int    // events in up
-	lent     []byte // what the last Next returned
-	holders  int    // how many times the application has it open
-	down     []byte // written by the device, not read by the application
-	written  uint64 // bytes given to the application in all
-	dropped  uint64 // bytes that Write dropped
-	merged   int    // settings that merged into the event before
+	up       []item       // what the application did, oldest first
+	upBytes  int          // data bytes in up
+	events   int          // events in up
+	lent     []byte       // what the last Next returned
+	holders  int          // how many times the application has it open
+	down     []byte       // written by the device, not read by the application
+	written  uint64       // bytes given to the application in all
+	dropped  uint64       // bytes that Write dropped
+	merged   int          // settings that merged into the event before
+	driven   uart.Control // as last told
+	keeps    bool         // HUPCL is off
 	modem    uart.ModemState
 	modems   []uart.ModemState
 	reports  []LineReport
@@ -205,177 +205,6 @@ func (p *Port) Fail(err error) {
 		p.err = err
 	}
 	p.changed.Broadcast()
-}
-
-// AppOpen opens the port once more. The channel gets what the event's Ready is called with, where this open is the
-// first and the port carries CarriesOpenWait; else nil at once. On a port that is retired or closed it gets
-// io.ErrClosedPipe and nothing is opened.
-func (p *Port) AppOpen() <-chan error {
-	ready := make(chan error, 1)
-	p.opening.Lock()
-	defer p.opening.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.retired || p.err != nil {
-		ready <- io.ErrClosedPipe
-		return ready
-	}
-	p.holders++
-	p.changed.Broadcast()
-	if p.holders > 1 {
-		ready <- nil
-		return ready
-	}
-	opened := uart.Event{Kind: uart.KindOpened}
-	if p.fidelity.Carries(uart.CarriesOpenWait) {
-		opened.Ready = func(err error) { ready <- err }
-	} else {
-		ready <- nil
-	}
-	p.push(opened)
-	return ready
-}
-
-// AppClose closes the port once. The last close is called out by Urgent, then takes its place in the stream; what
-// the application has not read is gone.
-func (p *Port) AppClose() {
-	p.opening.Lock()
-	defer p.opening.Unlock()
-	p.mu.Lock()
-	if p.holders == 0 || p.err != nil {
-		p.mu.Unlock()
-		return
-	}
-	p.holders--
-	if p.holders > 0 {
-		p.mu.Unlock()
-		return
-	}
-	p.down = nil
-	closed := uart.Event{Kind: uart.KindClosed}
-	p.changed.Broadcast()
-	p.mu.Unlock()
-
-	p.urgent(closed)
-
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.push(closed)
-}
-
-// AppWrite writes bytes as an application does: it blocks while 64 KiB wait for Next, and fails with
-// io.ErrClosedPipe on a port that is over or not open.
-func (p *Port) AppWrite(b []byte) (n int, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for n < len(b) {
-		for p.usable() && p.upBytes >= upLimit {
-			p.changed.Wait()
-		}
-		if !p.usable() {
-			return n, io.ErrClosedPipe
-		}
-		m := min(len(b)-n, upLimit-p.upBytes)
-		p.pushData(b[n : n+m])
-		n += m
-	}
-	return n, nil
-}
-
-// AppRead reads what the device sent: at least one byte, waiting for it; io.EOF when the port is over or not open.
-func (p *Port) AppRead(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for p.usable() && len(p.down) == 0 {
-		p.changed.Wait()
-	}
-	if !p.usable() {
-		return 0, io.EOF
-	}
-	n := copy(b, p.down)
-	p.down = p.down[n:]
-	p.changed.Broadcast()
-	return n, nil
-}
-
-// AppSet changes settings in one call. e.Kind need not be set. What the port's fidelity lacks is taken out; where
-// nothing is left, nothing happens. Beyond 256 waiting events the change merges into the last event, counted by
-// Merged, if that is a change of settings too.
-func (p *Port) AppSet(e uart.Event) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e = carried(p.fidelity, uart.Event{Kind: uart.KindSettings, Coding: e.Coding, Flow: e.Flow, Control: e.Control})
-	if e.Coding == (uart.Coding{}) && e.Flow == (uart.Flow{}) && e.Control == (uart.Control{}) {
-		return
-	}
-	if n := len(p.up); p.events >= eventLimit && p.up[n-1].event.Kind == uart.KindSettings {
-		last := &p.up[n-1].event
-		last.Coding, last.Flow = e.Coding.Over(last.Coding), e.Flow.Over(last.Flow)
-		last.Control = e.Control.Over(last.Control)
-		p.merged++
-		return
-	}
-	p.push(e)
-}
-
-// AppPurge discards what the device sent and nobody read (rx), what was written and Next has not returned (tx), or
-// both. Where the port carries purges, Urgent is told, then the event takes its place in the stream.
-func (p *Port) AppPurge(what uart.Purge) {
-	e := uart.Event{Kind: uart.KindPurge, Purge: what}
-	p.mu.Lock()
-	if what&uart.PurgeRx != 0 {
-		p.down = nil
-	}
-	if !p.fidelity.Carries(uart.CarriesPurge) {
-		p.changed.Broadcast()
-		p.mu.Unlock()
-		return
-	}
-	p.mu.Unlock()
-
-	p.urgent(e)
-
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if what&uart.PurgeTx != 0 {
-		p.dropUp()
-	}
-	p.push(e)
-}
-
-// AppDrain waits, as tcdrain does, until Next has returned everything, what it lent has come back and Unsent says
-// that the far UART is empty. It fails with io.ErrClosedPipe when the port is over. Where the port does not carry
-// drains it returns at once.
-func (p *Port) AppDrain() error {
-	for {
-		p.mu.Lock()
-		for p.err == nil && p.fidelity.Carries(uart.CarriesDrain) && (len(p.up) > 0 || p.lent != nil) {
-			p.changed.Wait()
-		}
-		over, carries := p.err != nil, p.fidelity.Carries(uart.CarriesDrain)
-		p.mu.Unlock()
-		if over {
-			return io.ErrClosedPipe
-		}
-		if !carries || p.config.Unsent == nil {
-			return nil
-		}
-		wait := p.config.Unsent()
-		if wait <= 0 {
-			return nil
-		}
-		time.Sleep(wait)
-	}
-}
-
-// AppModem waits until the device's modem state is want, and returns at once where it is; false: the port is over.
-func (p *Port) AppModem(want uart.ModemState) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for p.err == nil && p.modem != want {
-		p.changed.Wait()
-	}
-	return p.modem == want
 }
 
 // Modems returns every state that SetModem was given, oldest first.

@@ -104,6 +104,33 @@ func TestPortDrain(t *testing.T) {
 	})
 }
 
+// TestPortDrainWithoutSession: a drain that waits for Next ends when Unsent says that no byte is waited for, and soon; the
+// bytes stay.
+func TestPortDrainWithoutSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end := time.Now().Add(time.Minute)
+		p := uarttest.NewPort(uart.PortConfig{Unsent: func() time.Duration {
+			if time.Now().Before(end) {
+				return time.Hour
+			}
+			return -1
+		}})
+		p.AppOpen()
+		mustWrite(t, p, "A")
+		if err := p.AppDrain(); err != nil || time.Since(end) < 0 || time.Since(end) > time.Second {
+			t.Errorf("drained %v after there was no session (%v)", time.Since(end), err)
+		}
+		p.Next()
+		if b, _, err := p.Next(); string(b) != "A" || err != nil {
+			t.Errorf("next: got %q, %v; want the byte", b, err)
+		}
+		if err := p.AppDrain(); err != nil { // lent
+			t.Error(err)
+		}
+		p.Close()
+	})
+}
+
 // TestPortMerge: beyond 256 events settings merge, and the last value of each stays.
 func TestPortMerge(t *testing.T) {
 	p := uarttest.NewPort(uart.PortConfig{})

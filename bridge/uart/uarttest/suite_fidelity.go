@@ -182,39 +182,6 @@ func testPurge(b *bench) {
 	}
 }
 
-// testDrain: a drain waits while Unsent says that the far UART is not empty, where that is claimed; else it waits for
-// nothing.
-func testDrain(b *bench) {
-	b.start()
-	p := b.first()
-	b.busy.Store(true)
-	b.does("write", <-b.write(p, []byte("x")))
-	b.none(b.data([]byte("x")))
-	// The bytes that Next lent come back by the following Next.
-	following := make(chan error, 1)
-	go func() {
-		_, _, err := b.port.Next()
-		following <- err
-	}()
-	done := make(chan error, 1)
-	go func() { done <- p.Drain() }()
-	if b.host.Fidelity().Carries(uart.CarriesDrain) {
-		b.eventually("the host asks Unsent", func() bool { return b.asks.Load() >= 3 })
-		select {
-		case err := <-done:
-			b.Errorf("the drain returned (%v) while the far UART is not empty", err)
-			done <- nil
-		default:
-		}
-		b.busy.Store(false)
-	}
-	b.does("drain", <-done)
-	b.closes()
-	if err := <-following; !errors.Is(err, uart.ErrClosed) {
-		b.Errorf("next after the drain: got %v, want nothing but the close", err)
-	}
-}
-
 // testModem: the device's lines show at the program.
 func testModem(b *bench) {
 	b.start()

@@ -39,7 +39,11 @@ type TTYProgram struct {
 func OpenTTY(path string) (*TTYProgram, error) {
 	// Without O_NONBLOCK an open may wait, as a program's does. The descriptor changes afterwards, so that deadlines
 	// and Close end a read.
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	var fd int
+	err := uninterrupted(func() (err error) {
+		fd, err = unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		return err
+	})
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -57,6 +61,16 @@ func OpenTTY(path string) (*TTYProgram, error) {
 		return nil
 	})
 	return p, nil
+}
+
+// uninterrupted repeats a call that a signal has ended. Go's runtime sends its own threads SIGURG at any time, which a
+// program in C never gets, and the kernel does not restart some calls on a tty: TCSBRK (tty_io.c), TIOCMIWAIT.
+func uninterrupted(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // control runs f with the descriptor.
@@ -180,6 +194,16 @@ func setControl(fd int, c uart.Control) error {
 	return nil
 }
 
+// HangUpOnClose implements HangUpper.
+func (p *TTYProgram) HangUpOnClose(on bool) error {
+	return p.Termios(func(t *unix.Termios) {
+		t.Cflag &^= unix.HUPCL
+		if on {
+			t.Cflag |= unix.HUPCL
+		}
+	})
+}
+
 // Purge implements Program: tcflush.
 func (p *TTYProgram) Purge(what uart.Purge) error {
 	queue := map[uart.Purge]int{uart.PurgeRx: unix.TCIFLUSH, uart.PurgeTx: unix.TCOFLUSH, uart.PurgeBoth: unix.TCIOFLUSH}[what]
@@ -194,7 +218,7 @@ func (p *TTYProgram) Drain() error {
 // Wait is Control for a call that may wait for something: other calls go on meanwhile.
 func (p *TTYProgram) Wait(f func(fd int) error) error {
 	var inner error
-	err := p.raw.Control(func(fd uintptr) { inner = f(int(fd)) })
+	err := p.raw.Control(func(fd uintptr) { inner = uninterrupted(func() error { return f(int(fd)) }) })
 	return errors.Join(err, inner)
 }
 

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/kerneltty/usbip"
-	"telnetcpc/ptyhost/ordered"
 )
 
 // fidelity is everything but 6 data bits, for which Linux's driver has no word; purge: tcflush(TCOFLUSH) is not announced
@@ -44,16 +44,17 @@ type Chip struct {
 	opening *usbip.Transfer // the request by which an open waits for the session; nil: none does
 	openBy  *time.Timer     // ends that wait
 
-	up      ordered.Queue
-	lent    bool              // Next has lent bytes that have not come back
-	lending [lendLimit]byte   // what it lends; Next's caller alone, between two calls
-	held    []*usbip.Transfer // OUT transfers whose bytes are in up, above ordered.Limit
-	in      []*usbip.Transfer // IN transfers that wait, oldest first
-	down    downQueue
-	error   byte                       // what the next byte is marked with
-	modem   uart.ModemState            // the device's
-	shown   uart.ModemState            // what the last packet said of it
-	scratch [maxPacket * maxBatch]byte // where packets are made
+	up        ordered.Queue
+	lent      bool              // Next has lent bytes that have not come back
+	lending   [lendLimit]byte   // what it lends; Next's caller alone, between two calls
+	held      []*usbip.Transfer // OUT transfers whose bytes are in up, above ordered.Limit
+	in        []*usbip.Transfer // IN transfers that wait, oldest first
+	releasing *time.Timer       // for releaseAbsent; nil: nothing is held, or nobody can say
+	down      downQueue
+	error     byte                       // what the next byte is marked with
+	modem     uart.ModemState            // the device's
+	shown     uart.ModemState            // what the last packet said of it
+	scratch   [maxPacket * maxBatch]byte // where packets are made
 }
 
 const (
@@ -104,6 +105,17 @@ func (c *Chip) Unplug() {
 	}
 }
 
+// Requests is how many control requests the adapter has got since it was plugged in, 0 while it is not. Who waits for the
+// host to make something of it sees by them that the host goes on.
+func (c *Chip) Requests() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stream == nil {
+		return 0
+	}
+	return c.stream.Requests()
+}
+
 // Serve plays the adapter on a usbip stream until the stream ends, which is the adapter being unplugged (nil), Close
 // (uart.ErrClosed), or an error of the connection or the peer. It closes conn. Who has the port open when the stream
 // ends has closed it: Next says so. One stream at a time.
@@ -144,8 +156,13 @@ func (c *Chip) unplug() (closed bool) {
 	defer c.life.Unlock()
 	c.mu.Lock()
 	c.stream, c.in, c.held = nil, nil, nil
+	c.stopReleasing()
 	c.unsettle()
 	c.stopOpening()
+	if c.state != stateClosed {
+		// Whatever HUPCL says: an adapter without power drives nothing.
+		c.tell(uart.Event{Kind: uart.KindSettings, Control: uart.Control{DTR: uart.LevelOff, RTS: uart.LevelOff}})
+	}
 	closed = c.closed
 	c.mu.Unlock()
 	if !closed {
@@ -160,6 +177,7 @@ func (c *Chip) Close() error {
 	c.mu.Lock()
 	s := c.stream
 	c.closed = true
+	c.stopReleasing()
 	c.unsettle()
 	c.stopOpening()
 	c.upReady.Broadcast()

@@ -62,7 +62,10 @@ func (b *bed) attach() {
 	dev, wire := net.Pipe()
 	b.served = make(chan error, 1)
 	served := b.served
-	go func() { served <- b.chip.Serve(dev) }()
+	go func() {
+		served <- b.chip.Serve(dev)
+		close(served) // a test that has taken it fails, and does not hang, when it fails
+	}()
 	b.driver = newDriver(wire)
 	b.host = b.driver.host
 	if err := b.driver.probe(); err != nil {

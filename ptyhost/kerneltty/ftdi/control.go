@@ -3,6 +3,7 @@ package ftdi
 import (
 	"time"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/kerneltty/usbip"
 )
@@ -75,10 +76,10 @@ func (c *Chip) ask(t *usbip.Transfer) bool {
 	switch t.Setup.Request {
 	case reqModemStatus:
 		// The driver asks by this whether the transmitter is empty, for tcdrain.
-		busy := c.busy()
+		far := c.transmitter()
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		t.Answer([]byte{byte(c.modem) | statusReserved, c.lineStatus(busy)})
+		t.Answer([]byte{byte(c.modem) | statusReserved, c.lineStatus(far)})
 	case reqGetLatency:
 		t.Answer([]byte{c.said.latency})
 	default:
@@ -180,7 +181,7 @@ func (c *Chip) purge(value uint16) bool {
 		c.downRoom.Signal()
 	} else {
 		c.up.Drop()
-		c.release()
+		c.release(ordered.Limit)
 	}
 	c.tell(e)
 	return true

@@ -11,7 +11,7 @@ import (
 
 // takeIn takes an IN transfer, and answers it where there is something to say.
 func (c *Chip) takeIn(t *usbip.Transfer) {
-	busy := c.busy()
+	far := c.transmitter()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.in = append(c.in, t)
@@ -23,18 +23,18 @@ func (c *Chip) takeIn(t *usbip.Transfer) {
 		c.state = stateOpen // a driver that closes would not ask any more
 		c.unsettle()
 	}
-	c.answerIn(busy)
+	c.answerIn(far)
 }
 
 // answerIn answers IN transfers as long as there are some and there is something to say; the lock is held.
-func (c *Chip) answerIn(busy bool) {
+func (c *Chip) answerIn(far transmitter) {
 	if c.state == stateClosed {
 		return
 	}
 	for len(c.in) > 0 && (c.down.len() > 0 || c.modem != c.shown) {
 		t := c.in[0]
 		c.in = c.in[1:]
-		p, n := c.down.packets(c.scratch[:0], min(t.Length, len(c.scratch)), byte(c.modem)|statusReserved, c.lineStatus(busy))
+		p, n := c.down.packets(c.scratch[:0], min(t.Length, len(c.scratch)), byte(c.modem)|statusReserved, c.lineStatus(far))
 		if !t.Answer(p) {
 			continue // taken back: its bytes are the next one's
 		}
@@ -72,7 +72,7 @@ func (c *Chip) give(p []byte, line byte, period *uint64) (n int, err error) {
 // queue is give without the writing; the stream is the one to flush. period says since which close the caller writes:
 // what began before the last one is not for who opened the port then. 0: it begins now.
 func (c *Chip) queue(p []byte, line byte, period *uint64) (n int, s *usbip.Stream, err error) {
-	busy := c.busy()
+	far := c.transmitter()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if *period == 0 {
@@ -90,7 +90,7 @@ func (c *Chip) queue(p []byte, line byte, period *uint64) (n int, s *usbip.Strea
 	n = min(len(p), downLimit-c.down.len())
 	c.down.push(p[:n], line|c.error)
 	c.error = 0
-	c.answerIn(busy)
+	c.answerIn(far)
 	return n, c.stream, nil
 }
 
@@ -119,14 +119,14 @@ func (c *Chip) ReportLine(l uart.LineState) error {
 
 // SetModem implements uart.Port. A change shows in the next packet, which carries no data where none waits.
 func (c *Chip) SetModem(m uart.ModemState) error {
-	busy := c.busy()
+	far := c.transmitter()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return uart.ErrClosed
 	}
 	c.modem = m & (uart.CTS | uart.DSR | uart.RI | uart.DCD)
-	c.answerIn(busy)
+	c.answerIn(far)
 	if c.stream != nil {
 		c.stream.FlushSoon()
 	}

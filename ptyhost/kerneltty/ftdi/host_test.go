@@ -117,6 +117,7 @@ func (p *program) Close() error                { p.close.Do(p.driver.closes); re
 func (p *program) Set(e uart.Event) error      { p.driver.set(e); return nil }
 func (p *program) Purge(uart.Purge) error      { return nil } // the driver is not told
 func (p *program) Drain() error                { return p.driver.drain() }
+func (p *program) HangUpOnClose(on bool) error { p.driver.hupcl = on; return nil }
 
 func (p *program) Modem() (uart.ModemState, error) {
 	status, err := p.driver.modemStatus()

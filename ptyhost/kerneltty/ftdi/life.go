@@ -159,7 +159,7 @@ func (c *Chip) unsettle() {
 
 // settle decides what the driver meant: it has had the time to go on.
 func (c *Chip) settle() {
-	busy := c.busy()
+	far := c.transmitter()
 	c.life.Lock()
 	defer c.life.Unlock()
 	c.mu.Lock()
@@ -181,7 +181,7 @@ func (c *Chip) settle() {
 		c.openPort(nil)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.answerIn(busy)
+		c.answerIn(far)
 		if c.stream != nil {
 			c.stream.FlushSoon()
 		}

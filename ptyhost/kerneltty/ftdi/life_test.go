@@ -220,7 +220,7 @@ func TestOpenUnseen(t *testing.T) {
 	})
 }
 
-// TestReplug: unplugging closes the port; plugged in again, the chip is as before, and nothing is stale.
+// TestReplug: unplugging closes the port, and nothing drives its lines any more; plugged in again, the chip is as before, and nothing is stale.
 func TestReplug(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{OpenWait: time.Hour})
 	b.opens()
@@ -235,7 +235,7 @@ func TestReplug(t *testing.T) {
 	if err := <-b.served; err != nil {
 		t.Errorf("serve: %v", err)
 	}
-	b.wants("data last", "closed")
+	b.wants("data last", "settings DTR off RTS off", "closed")
 	if n := <-written; n < 1 || n >= 100_000 {
 		t.Errorf("the write that blocked: got %d", n)
 	}
@@ -270,6 +270,39 @@ func (d *driver) drainWrites() error {
 	return nil
 }
 
+// TestRequestsCounted: each control request counts, and nothing else; plugged in anew it counts from 0.
+func TestRequestsCounted(t *testing.T) {
+	b := plugIn(t, uart.PortConfig{})
+	probing := b.chip.Requests()
+	if probing != 6 {
+		t.Errorf("when it has been found: got %d, want 6", probing)
+	}
+	b.opens()
+	opened := b.chip.Requests()
+	if opened <= probing {
+		t.Errorf("when it has been opened: got %d, want more than %d", opened, probing)
+	}
+	if _, err := b.driver.write([]byte("bytes")); err != nil {
+		t.Fatal(err)
+	}
+	b.wants("data bytes")
+	if got := b.chip.Requests(); got != opened {
+		t.Errorf("behind bytes: got %d, want %d", got, opened)
+	}
+	b.chip.Unplug()
+	if err := <-b.served; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+	b.driver.end()
+	if got := b.chip.Requests(); got != 0 {
+		t.Errorf("unplugged: got %d, want 0", got)
+	}
+	b.attach()
+	if got := b.chip.Requests(); got != probing {
+		t.Errorf("found again: got %d, want %d", got, probing)
+	}
+}
+
 // TestQuiet: of what the driver does until the first close nobody is told, and nothing of it waits, not even for a far UART
 // that is busy. What it has changed meanwhile is told at the next open.
 func TestQuiet(t *testing.T) {
@@ -287,7 +320,7 @@ func TestQuiet(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.driver.end()
-	b.wants("closed")
+	b.wants("settings DTR off RTS off", "closed")
 
 	over := b.chip.Quiet()
 	b.attach()

@@ -1,6 +1,6 @@
 package ftdi
 
-import "telnetcpc/ptyhost/ordered"
+import "telnetcpc/bridge/ordered"
 
 // mark says that one byte came with an error, or is a break's: line state bits, FTDI_RS_OE, PE, FE, BI.
 type mark struct {

@@ -84,11 +84,15 @@ func TestPurge(t *testing.T) {
 	written := b.resting()
 	b.asks(0, 1, 0)
 	b.wants("settings DTR off", "purge tx", "purge rx")
-	for total := 0; total == 0 || len(written) == 0; {
-		n, err := b.driver.read(make([]byte, 10_000))
-		if total += n; err != nil {
-			t.Fatal(err)
+	go func() { // ends with the driver
+		for buf := make([]byte, 10_000); ; {
+			if _, err := b.driver.read(buf); err != nil {
+				return
+			}
 		}
+	}()
+	if n := <-written; n != 100_000 {
+		t.Errorf("the write behind which a purge came: got %d", n)
 	}
 	if _, err := b.driver.write([]byte("after")); err != nil {
 		t.Fatal(err)

@@ -1,9 +1,9 @@
 package ftdi
 
 import (
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/kerneltty/usbip"
-	"telnetcpc/ptyhost/ordered"
 )
 
 // The way of a byte from the application: the driver's OUT transfer -> takeOut -> ordered.Queue -> Next. Requests put their
@@ -32,22 +32,8 @@ func (c *Chip) takeOut(t *usbip.Transfer) {
 	}
 	c.up.Push(t.Data)
 	c.held = append(c.held, t)
-	c.release()
+	c.release(ordered.Limit)
 	c.upReady.Signal()
-}
-
-// release answers the OUT transfers that are held, as long as there is room. It reports whether there were any; the
-// lock is held.
-func (c *Chip) release() (some bool) {
-	for len(c.held) > 0 && c.up.Len() <= ordered.Limit {
-		c.held[0].Answer(nil)
-		c.held = c.held[1:]
-		some = true
-	}
-	if len(c.held) == 0 {
-		c.held = nil
-	}
-	return some
 }
 
 // Next implements uart.Port. It lends at most 4096 bytes.
@@ -66,7 +52,7 @@ func (c *Chip) Next() ([]byte, uart.Event, error) {
 	}
 	n := c.up.Take(c.lending[:])
 	c.lent = true
-	if c.release() && c.stream != nil {
+	if c.release(ordered.Limit) && c.stream != nil {
 		c.stream.FlushSoon() // Next waits for the application alone
 	}
 	return c.lending[:n], uart.Event{}, nil
@@ -99,16 +85,4 @@ func (c *Chip) urgent(e uart.Event) {
 	if c.config.Urgent != nil {
 		c.config.Urgent(e)
 	}
-}
-
-// busy asks the configuration whether the far UART still sends. It is called without the lock, before it is taken.
-func (c *Chip) busy() bool { return c.config.Unsent != nil && c.config.Unsent() > 0 }
-
-// lineStatus is the second status byte: the transmitter is empty when nothing waits here, nothing is lent, and the far
-// UART was not busy; the lock is held.
-func (c *Chip) lineStatus(busy bool) byte {
-	if c.quiet == nil && (busy || c.lent || c.up.Len() > 0) {
-		return 0
-	}
-	return statusEmpty
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -35,20 +36,26 @@ type Sleeper interface {
 type Watch struct {
 	address string
 
-	mu       sync.Mutex // over what follows, and over every Sleep and Wake
-	sleepers map[Sleeper]struct{}
-	asleep   bool // Sleep was called, and Wake not yet
+	mu       sync.Mutex // over what follows
+	sleepers map[Sleeper]*told
+	asleep   bool // Sleep is called, or was, and Wake not yet
 
-	life   sync.Mutex // makes Add and Remove one after the other; taken before mu
+	life   sync.Mutex // makes the beginnings and ends of listen one after the other; held over no Sleep and no Wake
 	users  int
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when listen has returned
 }
 
+// told is what one sleeper is told by.
+type told struct {
+	mu   sync.Mutex // over every Sleep and Wake of this one: who comes or goes does not wait for another's
+	over bool       // Remove was called
+}
+
 // New returns a watch at the bus of this address, as D-Bus writes them; empty: the system's bus. Nothing happens before
 // Add.
 func New(address string) *Watch {
-	return &Watch{address: address, sleepers: make(map[Sleeper]struct{})}
+	return &Watch{address: address, sleepers: make(map[Sleeper]*told)}
 }
 
 // Check is nil where logind answers, else the reason in one line.
@@ -67,14 +74,19 @@ func (w *Watch) Check(ctx context.Context) error {
 // Add has s told of sleep until Remove. It does not wait for the bus; that nothing can be heard goes to the log of the
 // first who is added. Where the machine is on its way to sleep Sleep is called at once.
 func (w *Watch) Add(s Sleeper, log *slog.Logger) {
-	w.life.Lock()
-	defer w.life.Unlock()
+	t := &told{}
+	t.mu.Lock() // what comes meanwhile comes behind this Sleep
 	w.mu.Lock()
-	w.sleepers[s] = struct{}{}
-	if w.asleep {
+	w.sleepers[s] = t
+	asleep := w.asleep
+	w.mu.Unlock()
+	if asleep {
 		s.Sleep()
 	}
-	w.mu.Unlock()
+	t.mu.Unlock()
+
+	w.life.Lock()
+	defer w.life.Unlock()
 	if w.users++; w.users > 1 {
 		return
 	}
@@ -89,17 +101,22 @@ func (w *Watch) Add(s Sleeper, log *slog.Logger) {
 	}(w.ended)
 }
 
-// Remove ends what Add began. When it has returned s is not called any more. It must not be called from Sleep or Wake.
+// Remove ends what Add began. When it has returned s is not called any more: it waits for a Sleep or Wake of s that is under
+// way, and for nobody else's. It must not be called from Sleep or Wake.
 func (w *Watch) Remove(s Sleeper) {
-	w.life.Lock()
-	defer w.life.Unlock()
 	w.mu.Lock()
-	_, known := w.sleepers[s]
+	t := w.sleepers[s]
 	delete(w.sleepers, s)
 	w.mu.Unlock()
-	if !known {
+	if t == nil {
 		return
 	}
+	t.mu.Lock()
+	t.over = true
+	t.mu.Unlock()
+
+	w.life.Lock()
+	defer w.life.Unlock()
 	if w.users--; w.users == 0 {
 		w.cancel()
 		<-w.ended
@@ -153,7 +170,7 @@ func (w *Watch) listen(ctx context.Context) error {
 	}
 	defer func() { lock.release() }()
 	for s := range signals {
-		asleep, ok := w.told(ctx, bus, s)
+		asleep, ok := w.heard(ctx, bus, s)
 		if !ok {
 			continue
 		}
@@ -174,8 +191,8 @@ func (w *Watch) listen(ctx context.Context) error {
 	return errors.New("the bus has ended")
 }
 
-// told reads a signal. ok: it is PrepareForSleep, and logind's own: anybody may send one to a connection.
-func (w *Watch) told(ctx context.Context, bus *dbus.Conn, s *dbus.Signal) (asleep, ok bool) {
+// heard reads a signal. ok: it is PrepareForSleep, and logind's own: anybody may send one to a connection.
+func (w *Watch) heard(ctx context.Context, bus *dbus.Conn, s *dbus.Signal) (asleep, ok bool) {
 	if s.Name != managerName+"."+prepare || s.Path != objectPath || dbus.Store(s.Body, &asleep) != nil {
 		return false, false
 	}
@@ -186,20 +203,31 @@ func (w *Watch) told(ctx context.Context, bus *dbus.Conn, s *dbus.Signal) (aslee
 // all calls Sleep or Wake of everyone, at the same time, and waits for them.
 func (w *Watch) all(asleep bool) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.asleep == asleep {
-		return
-	}
+	changed := w.asleep != asleep
 	w.asleep = asleep
+	var everyone map[Sleeper]*told
+	if changed {
+		everyone = maps.Clone(w.sleepers)
+	}
+	w.mu.Unlock()
 	var calls sync.WaitGroup
-	for s := range w.sleepers {
-		if asleep {
-			calls.Go(s.Sleep)
-		} else {
-			calls.Go(s.Wake)
-		}
+	for s, t := range everyone {
+		calls.Go(func() { t.tell(s, asleep) })
 	}
 	calls.Wait()
+}
+
+// tell calls Sleep or Wake, unless the sleeper was removed.
+func (t *told) tell(s Sleeper, asleep bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.over:
+	case asleep:
+		s.Sleep()
+	default:
+		s.Wake()
+	}
 }
 
 // lock holds the sleep up while it is open.

@@ -74,6 +74,37 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	logindtest.Eventually(t, what, patience, ok)
 }
 
+// Who has no more to do with it waits for nobody else: not who goes, not who comes.
+func TestOthersAreNotWaitedFor(t *testing.T) {
+	bus := logindtest.NewBus(t)
+	m := logindtest.NewManager(t, bus)
+	w := logind.New(bus.Address)
+	slow, quick, late := newSleeper(), newSleeper(), newSleeper()
+	slow.hold = make(chan struct{})
+	defer w.Remove(slow)
+	defer close(slow.hold)
+	var said notes
+	w.Add(slow, said.log())
+	w.Add(quick, said.log())
+	eventually(t, "the lock is taken", func() bool { return m.Taken() == 1 })
+	m.Prepare(true)
+	slow.hears(t, "sleep")
+	quick.hears(t, "sleep")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.Remove(quick)
+		w.Add(late, said.log())
+		w.Remove(late)
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("one sleeper waits for another one's Sleep")
+	}
+	late.hears(t, "sleep")
+}
+
 // The machine sleeps when everyone has done what it must, and not before; when it has woken, the next sleep waits too.
 func TestSleepWaits(t *testing.T) {
 	bus := logindtest.NewBus(t)

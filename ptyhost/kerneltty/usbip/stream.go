@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // Device is what a Stream plays, behind the standard requests. Its methods are called by Serve, one at a time, in the
@@ -33,6 +34,9 @@ const (
 	// late. A host cannot have more of them in flight than it had pending.
 	rememberedAnswers = 32
 	readBuffer        = 8 << 10
+	// keepMost is how large a buffer for answers may be to be used again: larger ones go when they are written, as most
+	// ports are idle most of the time.
+	keepMost = 16 << 10
 )
 
 // Errors that a transfer's status says, as Linux numbers them: the protocol has its numbers.
@@ -41,12 +45,14 @@ const (
 	statusConnReset = -104 // ECONNRESET: unlinked
 )
 
-// Stream is one device plugged in, on one connection. Flush, FlushSoon, Close and the methods of its transfers may be
-// called by any goroutine.
+// Stream is one device plugged in, on one connection. Flush, FlushSoon, Requests, Close and the methods of its transfers
+// may be called by any goroutine.
 type Stream struct {
 	conn     io.ReadWriteCloser
 	device   Device
 	standard standard // Serve's alone
+
+	requests atomic.Uint64 // see Requests
 
 	mu       sync.Mutex // over everything below; never held over I/O or a call of the device
 	pending  map[uint32]*Transfer
@@ -171,8 +177,12 @@ func (s *Stream) submit(c command, data []byte) error {
 	return nil
 }
 
+// Requests is how many transfers of endpoint 0 the host has begun: how far it has come with the device.
+func (s *Stream) Requests() uint64 { return s.requests.Load() }
+
 // control performs a transfer of endpoint 0.
 func (s *Stream) control(t *Transfer) {
+	s.requests.Add(1)
 	if t.Setup.In() != t.In {
 		t.Stall()
 		return
@@ -289,7 +299,9 @@ func (s *Stream) write() {
 		s.mu.Unlock()
 		_, err := s.conn.Write(p)
 		s.mu.Lock()
-		s.spare = p
+		if s.spare = p; cap(p) > keepMost {
+			s.spare = nil
+		}
 		if err != nil && !s.over {
 			s.failed = err
 			_ = s.conn.Close() // ends Serve's read

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -344,3 +345,26 @@ type deaf struct {
 }
 
 func (d *deaf) Write([]byte) (int, error) { return 0, d.err }
+
+// TestIdleStreamIsSmall: a stream that once had much to answer keeps little of the memory for it: there may be a thousand
+// idle ones.
+func TestIdleStreamIsSmall(t *testing.T) {
+	d := &loop{}
+	h := plugIn(t, d)
+	large, answer := out(strings.Repeat("x", 64<<10)), in(64<<10)
+	h.Submit(large)
+	h.Submit(answer)
+	answer.Wait()
+	large.Wait()
+	u := in(1)
+	h.Submit(u)
+	h.Control(usbip.Setup{Type: 0xc0, Request: 7, Length: 100}, nil) // the transfer before has arrived, and all is written
+	d.mu.Lock()
+	s := d.in[0].Stream()
+	d.mu.Unlock()
+	for end := time.Now().Add(patience); s.Kept() > 32<<10; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("an idle stream keeps %d bytes", s.Kept())
+		}
+	}
+}

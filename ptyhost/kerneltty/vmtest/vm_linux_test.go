@@ -32,11 +32,10 @@ const (
 	insideAlone   = "alone"   // those that run without this machine's files
 	insideCounted = "counted" // those that measure, where time is counted
 
-	// bootPatience is how long a whole run may take before it is given up; most of it is for machines that are busy
-	// with everything else.
-	bootPatience = 6 * time.Minute
-	// guestPatience is the guest's own: it ends first, and says where it hung.
-	guestPatience = 5 * time.Minute
+	// How long a whole run takes depends on what else the machine does: the only bound is that of the test outside, see
+	// go help testflag, -timeout. The guest ends so much before it, and says where it hung, and then qemu.
+	guestEarlier = 45 * time.Second
+	qemuEarlier  = 15 * time.Second
 
 	memory = "1024" // MiB
 )
@@ -88,7 +87,7 @@ func TestKernelTTY(t *testing.T) {
 		if value == insideSuite {
 			test = suite
 		}
-		return []string{test, "-test.run='" + chosen() + "'", "-test.v", "-test.timeout=" + guestPatience.String()}
+		return []string{test, "-test.run='" + chosen() + "'", "-test.v", "-test.timeout=" + guestTimeout(t)}
 	}
 	var out string
 	for _, b := range boots {
@@ -100,6 +99,15 @@ func TestKernelTTY(t *testing.T) {
 		t.Logf("kernel %s, %s: the run took %v", k.version, strings.Join(b.runs, ", "), time.Since(began).Round(time.Second))
 	}
 	retell(t, out)
+}
+
+// guestTimeout is the -timeout of a test inside, as a word of the guest's shell: what is left outside when that test begins.
+func guestTimeout(t *testing.T) string {
+	deadline, ok := t.Deadline()
+	if !ok {
+		return "0"
+	}
+	return fmt.Sprintf("$((%d - $(date +%%s)))s", deadline.Add(-guestEarlier).Unix())
 }
 
 // ratios is the name of the check that measures.
@@ -215,8 +223,12 @@ func (k kernel) run(t *testing.T, dir string, b boot, command func(value string)
 		t.Fatal(err)
 	}
 	said, console := filepath.Join(dir, "said"), filepath.Join(dir, "console")
-	ctx, cancel := context.WithTimeout(context.Background(), bootPatience)
-	defer cancel()
+	ctx := t.Context()
+	if deadline, ok := t.Deadline(); ok {
+		early, cancel := context.WithDeadline(ctx, deadline.Add(-qemuEarlier))
+		defer cancel()
+		ctx = early
+	}
 	// The command line's last word is for us; -1 boots at once after a panic, which -no-reboot makes the end.
 	args := append([]string{"-accel", "tcg", "-cpu", "max", "-m", memory}, b.machine...)
 	cmd := exec.CommandContext(ctx, k.qemu, append(args, "-nodefaults", "-display", "none", "-no-reboot",

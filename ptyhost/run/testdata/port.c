@@ -334,7 +334,9 @@ static void carrier(const char *path)
 	loop(fd, "before");
 	WANT(ioctl(fd, TIOCMBIC, &bits) == 0);
 	WANT(read(fd, &c, 1) <= 0);
-	WANT(write(fd, "x", 1) == -1 && errno == EIO);
+	while (write(fd, "x", 1) == 1) /* pty_close wakes readers a moment before it hangs the slave up */
+		pause_ms(1);
+	WANT(errno == EIO);
 	WANT(tcgetattr(fd, &t) == -1 && errno == EIO);
 	fd = open(path, O_RDWR | O_NOCTTY); /* waits for the carrier, which DTR brings back */
 	WANT(fd >= 0);

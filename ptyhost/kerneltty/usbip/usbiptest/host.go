@@ -243,18 +243,28 @@ func (h *Host) submitted(seq uint32, status, actual int) error {
 	if u == nil {
 		return fmt.Errorf("answer to transfer %d, which is not pending", seq)
 	}
-	if u.In {
-		if actual > u.Room {
-			return fmt.Errorf("answer of %d bytes to a transfer with room for %d", actual, u.Room)
-		}
-		u.Data = make([]byte, actual)
-		if _, err := io.ReadFull(h.conn, u.Data); err != nil {
-			return err
-		}
-	} else if status == 0 && actual != len(u.Data) {
-		return fmt.Errorf("%d of %d bytes taken", actual, len(u.Data))
+	err := h.readData(u, status, actual)
+	if err != nil { // end does not know of it any more
+		status = StatusUnplugged
 	}
 	u.finish(status)
+	return err
+}
+
+// readData reads what comes with the answer to a transfer.
+func (h *Host) readData(u *URB, status, actual int) error {
+	switch {
+	case u.In && actual > u.Room:
+		return fmt.Errorf("answer of %d bytes to a transfer with room for %d", actual, u.Room)
+	case u.In:
+		data := make([]byte, actual)
+		if _, err := io.ReadFull(h.conn, data); err != nil {
+			return err
+		}
+		u.Data = data
+	case status == 0 && actual != len(u.Data):
+		return fmt.Errorf("%d of %d bytes taken", actual, len(u.Data))
+	}
 	return nil
 }
 

@@ -43,5 +43,9 @@ func use(path string) error {
 	if _, err := io.ReadFull(f, got); err != nil || string(got) != "hello" {
 		return fmt.Errorf("read %q, %v", got, err)
 	}
-	return unix.IoctlSetInt(fd, unix.TCSBRK, 1)
+	for { // tcdrain; Go's runtime may end it by a signal of its own
+		if err := unix.IoctlSetInt(fd, unix.TCSBRK, 1); err != unix.EINTR {
+			return err
+		}
+	}
 }

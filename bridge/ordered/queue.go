@@ -1,5 +1,5 @@
-// Package ordered is what port hosts share that answer an application's calls at once: the queue of what the application
-// did and nobody has taken yet, by the contract of uart.Port. It knows bytes and events, and not where they come from.
+// Package ordered is a queue of bytes with events between them: what the application did and nobody has taken yet, by the
+// contract of uart.Port. It calls nobody and waits for nobody, and knows neither who fills it nor who takes from it.
 package ordered
 
 import "telnetcpc/bridge/uart"
@@ -16,8 +16,8 @@ type placed struct {
 	event uart.Event
 }
 
-// Queue is what the application did and Next has not returned: bytes, and events at their places between them. The
-// zero value is empty. It has no lock.
+// Queue is what the application did and nobody has taken: bytes, and events at their places between them. A position is a
+// count of all bytes ever pushed; what is taken or dropped keeps its number. The zero value is empty. It has no lock.
 type Queue struct {
 	bytes  FIFO
 	end    uint64 // position behind the last byte
@@ -30,6 +30,9 @@ func (q *Queue) Empty() bool { return q.bytes.Len() == 0 && len(q.events) == 0 }
 
 // Len is the number of bytes.
 func (q *Queue) Len() int { return q.bytes.Len() }
+
+// start is the position of the first byte that is in the queue, or would be.
+func (q *Queue) start() uint64 { return q.end - uint64(q.bytes.Len()) }
 
 // Push appends bytes, which it copies.
 func (q *Queue) Push(p []byte) {
@@ -51,7 +54,7 @@ func (q *Queue) Event() (uart.Event, bool) {
 	return e, true
 }
 
-// Take moves bytes that come before the next event into p.
+// Take moves bytes that come before the next event into p and returns how many.
 func (q *Queue) Take(p []byte) int {
 	n := q.bytes.Len()
 	if len(q.events) > 0 {
@@ -75,9 +78,6 @@ func (q *Queue) Merged() uint64 {
 	q.merged = 0
 	return n
 }
-
-// start is the position of the first byte.
-func (q *Queue) start() uint64 { return q.end - uint64(q.bytes.Len()) }
 
 // Add appends an event. It merges into the one before, as long as no byte lies between, where it takes nothing from
 // what is told: line coding and flow control into line coding and flow control. Beyond eventLimit it merges DTR, RTS
@@ -115,42 +115,3 @@ func (q *Queue) merge(last *uart.Event, e uart.Event, full bool) bool {
 	q.merged++
 	return true
 }
-
-// FIFO is bytes in a row. The zero value is empty. It grows to what is pushed, and is kept small by its owner.
-type FIFO struct {
-	buf  []byte
-	head int // of what is not taken
-}
-
-// Len is the number of bytes.
-func (f *FIFO) Len() int { return len(f.buf) - f.head }
-
-// Push appends bytes, which it copies.
-func (f *FIFO) Push(p []byte) {
-	if f.head > 0 && len(f.buf)+len(p) > cap(f.buf) {
-		f.buf = f.buf[:copy(f.buf, f.buf[f.head:])]
-		f.head = 0
-	}
-	f.buf = append(f.buf, p...)
-}
-
-// Peek is what Take would take.
-func (f *FIFO) Peek() []byte { return f.buf[f.head:] }
-
-// Skip takes n bytes out, which are there.
-func (f *FIFO) Skip(n int) {
-	f.head += n
-	if f.head == len(f.buf) {
-		f.buf, f.head = f.buf[:0], 0
-	}
-}
-
-// Take moves bytes into p and returns how many.
-func (f *FIFO) Take(p []byte) int {
-	n := copy(p, f.Peek())
-	f.Skip(n)
-	return n
-}
-
-// Clear throws the bytes away.
-func (f *FIFO) Clear() { f.buf, f.head = f.buf[:0], 0 }

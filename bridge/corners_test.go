@@ -1,0 +1,975 @@
+package bridge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telnetcpc/bridge"
+	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/uart/uarttest"
+)
+
+func warnLog() (*logLines, *slog.Logger) {
+	l := &logLines{}
+	return l, slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// T1: what resend had in hand when the session was lost has no age.
+func TestCornerHandHasNoAge(t *testing.T) {
+	for name, p := range map[string]bridge.Policy{"hold": {}, "discard": {OnLoss: bridge.OnLossDiscard}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFar()
+				f.dead, f.takes = true, time.Second
+				b := start(t, p, f, 0)
+				b.port().AppOpen()
+				b.write("OPEN VALVE\n") // fresh: held for the first dial
+				s := f.session(0)
+				synctest.Wait() // resend stands in Write
+				over := outage(f, s)
+				time.Sleep(100 * time.Second)
+				b.write("status?\n")
+				time.Sleep(100 * time.Millisecond)
+				f.set(func() { f.dead = false })
+				over()
+				next := f.session(1)
+				time.Sleep(time.Second)
+				if got := next.take(0); strings.Contains(got, "VALVE") {
+					t.Errorf("100 s late the device got %q", got)
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+// T2: a server that answers marks, and stalls. Its TCP acknowledges, its program takes nothing. The last close.
+func TestCornerDoubtedIsDrained(t *testing.T) {
+	for name, before := range map[string]time.Duration{"stalls at the close": 0, "has stalled for long": 100 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, logger := warnLog()
+				f := newFar()
+				b, p, s := opened(t, bridge.Policy{}, f, 0, logger)
+				b.write("answered")
+				time.Sleep(time.Second)
+				f.set(func() { s.muteMark, s.stays = true, true })
+				b.write("x")
+				time.Sleep(before)
+				b.write(strings.Repeat("x", 5000))
+				p.AppClose()
+				s.ended()
+				if got := b.status(); log.all() == "" || got.LastLoss.AtMost < 5000 {
+					t.Errorf("5000 bytes behind an unanswered mark: %+v, log %q", got.LastLoss, log.all())
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+// T2b
+func TestCornerChangeBehindAMarkWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		f := newFar()
+		b, p, s := opened(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain), logger)
+		b.write("answered")
+		time.Sleep(time.Second)
+		f.set(func() { s.muteMark = true })
+		b.write("x")
+		time.Sleep(time.Second)
+		p.AppSet(coding("19200"))
+		s.applied("settings 19200")
+		synctest.Wait()
+		if log.all() == "" {
+			t.Errorf("the change went before bytes that nobody has taken, without a word")
+		}
+		b.end()
+	})
+}
+
+// T3
+func TestCornerEndBreaksAWaitingChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.paced = true
+		b := start(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain))
+		p := b.port()
+		p.AppOpen()
+		p.AppSet(coding("2400 8N1"))
+		s := f.session(0)
+		synctest.Wait()
+		b.write(strings.Repeat("x", 5000)) // 20.8 s
+		p.AppSet(coding("9600"))
+		time.Sleep(time.Second)
+		b.end()
+		if s.line.wrong > 0 {
+			t.Errorf("%d bytes were still to leave when the change went out", s.line.wrong)
+		}
+	})
+}
+
+// hooked is a remote whose sessions call alive from Run's looks.
+type hooked struct {
+	*far
+	alive func()
+}
+
+type hookedSession struct {
+	remote.Session
+	h *hooked
+}
+
+func (h *hooked) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
+	s, err := h.far.Dial(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return &hookedSession{s, h}, nil
+}
+
+func (s *hookedSession) Alive() remote.Peer {
+	if h := s.h.alive; h != nil {
+		h()
+	}
+	return s.Session.Alive()
+}
+
+// Somebody opens and writes between Run's look (nobody wants it, all is out) and FIN.
+func TestCornerWrittenAtFIN(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		h := &hooked{far: newFar()}
+		h.paced = true
+		var port *uarttest.Port
+		var bb *bridge.Bridge
+		b := bridge.New(bridge.Config{
+			Remote: h, Log: logger, Policy: bridge.Policy{Linger: new(time.Duration(0))},
+			Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
+				port = uarttest.NewPort(c)
+				return port, nil
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		bb = b
+		go func() { ended <- b.Run(ctx) }()
+		synctest.Wait()
+		port.AppOpen()
+		s := h.session(0)
+		synctest.Wait()
+		first := true
+		h.alive = func() {
+			if first && bb.Status().Link == bridge.LinkClosing {
+				first = false
+				port.AppOpen()
+				_, _ = port.AppWrite(make([]byte, 960))
+				s.take(960)
+			}
+		}
+		port.AppClose()
+		time.Sleep(10 * time.Second)
+		if got := b.Status(); s.lost > 0 && got.LastLoss.AtMost < uint64(s.lost) {
+			t.Errorf("%d bytes cut by our FIN; the loss: %+v, log %q", s.lost, got.LastLoss, log.all())
+		}
+		cancel()
+		<-ended
+	})
+}
+
+// T5
+func TestCornerModemWhileLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b, p, s := opened(t, bridge.Policy{Linger: new(time.Duration(0))}, f, 0)
+		f.set(func() { s.stays = true })
+		p.AppClose()
+		synctest.Wait()
+		s.send(uart.Event{Kind: uart.KindModem, Modem: uart.CTS | uart.DSR})
+		time.Sleep(time.Minute)
+		if got := b.status(); got.Link != bridge.LinkIdle || got.Modem != 0 {
+			t.Errorf("no session (%s), and the port shows %v", got.Link, got.Modem)
+		}
+		b.end()
+	})
+}
+
+// T6
+func TestCornerSleepInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		s := f.session(0)
+		s.send(uart.Event{Kind: uart.KindModem, Modem: uart.CTS | uart.DCD})
+		p.AppModem(uart.CTS | uart.DCD)
+		outage(f, s)
+		p.AppModem(uart.DCD)
+		b.bridge.Sleep()
+		time.Sleep(time.Minute)
+		if got := b.status().Modem; got != 0 {
+			t.Errorf("asleep, and the port shows %v", got)
+		}
+		b.end()
+	})
+}
+
+// T7: opens that come again and again keep all bytes fresh.
+func TestCornerFreshForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.takes = 49 * time.Second
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		for range 100 {
+			p.AppOpen()
+			b.write("p")
+			p.AppClose()
+			time.Sleep(500 * time.Millisecond)
+		}
+		s := f.session(0)
+		time.Sleep(time.Second)
+		if got := len(s.take(0)); got > 21 {
+			t.Errorf("%d commands of the last %d s came at once, want those of 10 s at most", got, got/2)
+		}
+		b.end()
+	})
+}
+
+// T8: a first open whose dial has to wait for its turn, and more bytes than are held.
+func TestCornerCloseBeforeTheDialsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.refuse = errors.New("away")
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		time.Sleep(30 * time.Second) // delays of 2 s
+		p.AppClose()
+		_, dials := f.count()
+		for { // right behind a dial in vain
+			if _, n := f.count(); n != dials || b.bridge.Status().Link == bridge.LinkIdle {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		f.set(func() { f.refuse = nil })
+		p.AppOpen()
+		b.write(strings.Repeat("x", 100_000))
+		p.AppClose()
+		time.Sleep(time.Minute)
+		if got := b.status().UpDropped; got > 0 {
+			sessions, n := f.count()
+			t.Errorf("%d of 100000 bytes were dropped; %d sessions, %d dials for that open", got, sessions, n-dials)
+		}
+		b.end()
+	})
+}
+
+// T8b: the same behind a session that is left for long.
+func TestCornerOpenWhileLeft(t *testing.T) {
+	for name, size := range map[string]int{"small": 2, "big": 100_000} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFar()
+				b, p, s := opened(t, bridge.Policy{Linger: new(time.Duration(0))}, f, 0)
+				f.set(func() { s.stays, f.noMarks = true, true })
+				b.write("x") // never marked: FIN is waited for 10 s
+				time.Sleep(time.Second)
+				p.AppClose()
+				synctest.Wait()
+				if got := s.said(); got[len(got)-1] != "FIN" {
+					t.Fatal(got)
+				}
+				p.AppOpen()
+				b.write(strings.Repeat("y", size))
+				p.AppClose()
+				time.Sleep(time.Minute)
+				if got := b.status().UpDropped; got > 0 {
+					n, dials := f.count()
+					t.Errorf("%d bytes of %d dropped; %d sessions, %d dials", got, size, n, dials)
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+// T9: closes again and again behind a server that takes nothing.
+func TestCornerClosesKeepTheClockYoung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.dead = true
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		for range 60 {
+			p.AppOpen()
+			b.write("p")
+			p.AppClose()
+			time.Sleep(10 * time.Second)
+		}
+		f.set(func() { f.dead = false; f.sessions[len(f.sessions)-1].window = -1 })
+		time.Sleep(time.Minute)
+		if got := len(f.all()); got > 4 {
+			t.Errorf("%d commands of the last %d s came at once", got, 10*got)
+		}
+		b.end()
+	})
+}
+
+// T10: events without a session.
+func TestCornerManyEventsWithoutALink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		outage(f, f.session(0))
+		b.write("x")
+		for i := range 300 {
+			p.AppSet(lines([]string{"RTS on", "RTS off"}[i%2]))
+			synctest.Wait()
+		}
+		p.AppSet(coding("300"))
+		time.Sleep(time.Minute)
+		if got := b.status().Wanted; got.Coding.Baud != 300 {
+			t.Errorf("the bridge has not taken the last setting: %v", got)
+		}
+		b.end()
+	})
+}
+
+// T11: a purge without a session.
+func TestCornerPurgeWithoutALink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		p.AppSet(lines("DTR on"))
+		over := outage(f, f.session(0))
+		b.write("x")
+		p.AppSet(lines("DTR off"))
+		p.AppSet(lines("DTR on"))
+		p.AppPurge(uart.PurgeTx)
+		time.Sleep(time.Minute)
+		over()
+		s := f.session(1)
+		time.Sleep(time.Second)
+		b.want(s, "settings 9600 8N1 DTR on")
+		b.end()
+	})
+}
+
+// T12
+func TestCornerDropsToldTwice(t *testing.T) {
+	t.Run("purge", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			log, logger := warnLog()
+			f := newFar()
+			b, p, s := opened(t, bridge.Policy{}, f, 0, logger)
+			s.send(uart.Event{Kind: uart.KindSuspended})
+			synctest.Wait()
+			b.write("purged")
+			synctest.Wait()
+			p.AppPurge(uart.PurgeTx)
+			s.send(uart.Event{Kind: uart.KindResumed})
+			synctest.Wait()
+			s.lose(io.EOF)
+			f.session(1)
+			synctest.Wait()
+			if strings.Contains(log.all(), "while there was no session") {
+				t.Error(log.all())
+			}
+			b.end()
+		})
+	})
+	t.Run("hangup", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			log, logger := warnLog()
+			f := newFar()
+			b, _, s := opened(t, bridge.Policy{OnLoss: bridge.OnLossHangup}, f, 0, logger)
+			f.set(func() { s.window = 0 })
+			b.write("lost once")
+			s.lose(errReset)
+			time.Sleep(10 * time.Second)
+			before := log.all()
+			b.port().AppOpen()
+			f.session(1)
+			synctest.Wait()
+			if more := strings.TrimPrefix(log.all(), before); more != "" {
+				t.Errorf("said before:\n%s\nand again:\n%s", before, more)
+			}
+			b.end()
+		})
+	})
+	t.Run("closed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			log, logger := warnLog()
+			f := newFar()
+			f.refuse = errors.New("away")
+			b := start(t, bridge.Policy{}, f, 0, logger)
+			p := b.port()
+			p.AppOpen()
+			b.write("told")
+			p.AppClose()
+			time.Sleep(time.Minute)
+			f.set(func() { f.refuse = nil })
+			p.AppOpen()
+			f.session(0)
+			synctest.Wait()
+			if n := strings.Count(log.all(), "dropped=4"); n != 1 {
+				t.Errorf("told %d times:\n%s", n, log.all())
+			}
+			b.end()
+		})
+	})
+}
+
+// T13: on a host that drains nobody asks left: a fast coding of long ago is still reckoned with.
+func TestCornerFastCodingOfLongAgo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.paced = true
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		p.AppSet(coding("115200"))
+		s := f.session(0)
+		synctest.Wait()
+		b.write(strings.Repeat("x", 100_000))
+		time.Sleep(time.Minute)
+		p.AppSet(coding("300"))
+		b.write(strings.Repeat("x", 600))
+		time.Sleep(time.Second)
+		truth := s.waiting()
+		s.lose(errReset)
+		f.session(1)
+		if got := b.status().LastLoss; got.AtMost > uint64(truth)+4096+30 {
+			t.Errorf("lost_at_most is %d, the truth %d", got.AtMost, truth)
+		}
+		b.end()
+	})
+}
+
+// T16
+func TestCornerErrorStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.refuse = errors.New("away")
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		time.Sleep(time.Second)
+		p.AppClose()
+		time.Sleep(time.Minute)
+		if got := b.status(); got.Link == bridge.LinkIdle && got.Error != "" {
+			t.Errorf("idle, nobody wants a session, and the error is %q", got.Error)
+		}
+		b.end()
+	})
+}
+
+// T17
+func TestCornerUnreadAtTheEndIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		f := newFar()
+		b, _, s := opened(t, bridge.Policy{}, f, 0, logger)
+		s.send(make([]byte, 64<<10))
+		f.set(func() { f.refuse, s.peer.Known, s.peer.Ended, s.peer.Unread = errors.New("away"), true, true, 5000 })
+		time.Sleep(time.Minute)
+		b.end()
+		if !strings.Contains(log.all(), "unread=5000") {
+			t.Errorf("5000 bytes unread are gone, counted %d, and the log says\n%s", b.status().DownDropped, log.all())
+		}
+	})
+}
+
+// slow lets an event of the port take its time on the way to up, as a goroutine that is not scheduled.
+type slow struct {
+	*uarttest.Port
+	kind uart.Kind
+	by   time.Duration
+}
+
+func (s *slow) Next() ([]byte, uart.Event, error) {
+	p, e, err := s.Port.Next()
+	if err == nil && e.Kind == s.kind {
+		time.Sleep(s.by)
+	}
+	return p, e, err
+}
+
+// T18
+func TestCornerOpenAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		var port *slow
+		b := bridge.New(bridge.Config{
+			Remote: f, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
+				port = &slow{uarttest.NewPort(c), uart.KindOpened, time.Second}
+				return port, nil
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- b.Run(ctx) }()
+		synctest.Wait()
+		ready := port.AppOpen()
+		cancel()
+		<-ended
+		if len(ready) != 1 {
+			t.Error("an open that waits was never answered")
+		}
+	})
+}
+
+// T22
+func TestCornerDrainAtAChangedCoding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.paced = true
+		b, p, s := opened(t, bridge.Policy{}, f, 0)
+		f.set(func() { s.line.coding.Baud = 300 })
+		s.send(uart.Event{Kind: uart.KindChanged, Coding: uart.Coding{Baud: 300}})
+		synctest.Wait()
+		b.write(strings.Repeat("x", 300))
+		if err := p.AppDrain(); err != nil {
+			t.Fatal(err)
+		}
+		if early := time.Until(s.out()); early > 0 {
+			t.Errorf("the drain ended %v early", early)
+		}
+		b.end()
+	})
+}
+
+// T23
+func TestCornerPortLostWithBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0, logger)
+		p := b.port()
+		p.AppOpen()
+		outage(f, f.session(0))
+		b.write("held")
+		synctest.Wait()
+		before := log.all()
+		p.Fail(errors.New("pulled"))
+		<-b.result
+		if more := strings.TrimPrefix(log.all(), before); !strings.Contains(more, "dropped=4") {
+			t.Errorf("dropped %d, and the log says %q", b.status().UpDropped, more)
+		}
+	})
+}
+
+// T24
+func TestCornerDiscardAsleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.dead, f.takes = true, time.Second
+		b := start(t, bridge.Policy{OnLoss: bridge.OnLossDiscard}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		b.write("one")
+		p.AppSet(lines("RTS on"))
+		b.write("two")
+		f.session(0)
+		synctest.Wait()
+		b.bridge.Sleep()
+		time.Sleep(time.Hour)
+		f.set(func() { f.dead = false })
+		b.bridge.Wake()
+		s := f.session(1)
+		time.Sleep(5 * time.Second)
+		if got := s.take(0); got != "" {
+			t.Errorf("an hour late under discard: %q", got)
+		}
+		b.end()
+	})
+}
+
+// T47: closed, more than is held, asleep.
+func TestCornerAsleepWithAnUnseenClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		f.session(0)
+		synctest.Wait()
+		b.bridge.Sleep()
+		synctest.Wait()
+		b.write(strings.Repeat("x", 100_000))
+		p.AppClose()
+		time.Sleep(time.Hour)
+		b.bridge.Wake()
+		time.Sleep(time.Minute)
+		if got := len(f.all()); got > 0 {
+			t.Errorf("%d bytes of a port that was closed an hour ago", got)
+		}
+		b.end()
+	})
+}
+
+// T14: as the real sessions: CloseWrite sends FIN behind the Write under way and does not end that.
+func TestCornerUpStaysInALostSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b, _, s := opened(t, bridge.Policy{}, f, 0)
+		s.send(make([]byte, 64<<10)) // the application does not read: down stands in Port.Write
+		f.set(func() { s.window = 10 })
+		s.stays = true
+		b.write("first words of many")
+		f.set(func() { s.peer.Known, s.peer.Ended = true, true }) // FIN; its window stays closed
+		next := f.session(1)
+		time.Sleep(10 * time.Minute)
+		if got := next.take(0); got == "" {
+			t.Errorf("the new session has got nothing for 10 min, link %s", b.status().Link)
+		}
+		b.end()
+	})
+}
+
+// T58
+func TestCornerUnreadNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		f := newFar()
+		b, _, s := opened(t, bridge.Policy{}, f, 0, logger)
+		s.send(make([]byte, 64<<10))
+		f.set(func() { s.peer.Known, s.peer.Ended = true, true })
+		for i := 1; i < 3; i++ {
+			next := f.session(i)
+			f.set(func() { next.peer.Known, next.peer.Ended = true, true })
+		}
+		f.session(3)
+		synctest.Wait()
+		if strings.Contains(log.all(), "unread=0") {
+			t.Error(log.all())
+		}
+		b.end()
+	})
+}
+
+// SIGTERM in closing.
+func TestCornerEndWhileClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.paced = true
+		b := start(t, bridge.Policy{Linger: new(time.Duration(0))}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		f.session(0)
+		synctest.Wait()
+		b.write(strings.Repeat("x", 9600))
+		p.AppClose()
+		time.Sleep(time.Second)
+		if got := b.status().Link; got != bridge.LinkClosing {
+			t.Fatal(got)
+		}
+		b.cancel()
+		time.Sleep(100 * time.Millisecond)
+		if got := b.status().Link; got != bridge.LinkClosing {
+			t.Errorf("closing, and then %s", got)
+		}
+		b.end()
+	})
+}
+
+// The end in every phase; what was written is given or counted.
+func TestCornerEndInEveryPhase(t *testing.T) {
+	const size = 60_000
+	for name, tc := range map[string]struct {
+		policy bridge.Policy
+		to     func(b *bench, f *far)
+	}{
+		"asleep": {bridge.Policy{}, func(b *bench, f *far) {
+			b.port().AppOpen()
+			f.session(0)
+			b.bridge.Sleep()
+			synctest.Wait()
+		}},
+		"waits for the next dial": {bridge.Policy{}, func(b *bench, f *far) {
+			f.set(func() { f.refuse = errors.New("away") })
+			b.port().AppOpen()
+			time.Sleep(30 * time.Second)
+		}},
+		"dials": {bridge.Policy{}, func(b *bench, f *far) {
+			f.set(func() { f.takes = time.Hour })
+			b.port().AppOpen()
+		}},
+		"left": {bridge.Policy{Linger: new(time.Duration(0))}, func(b *bench, f *far) {
+			b.port().AppOpen()
+			s := f.session(0)
+			synctest.Wait()
+			f.set(func() { s.stays = true })
+			b.port().AppClose()
+			synctest.Wait()
+			b.port().AppOpen()
+		}},
+		"closing": {bridge.Policy{Linger: new(time.Duration(0))}, func(b *bench, f *far) {
+			b.port().AppOpen()
+			s := f.session(0)
+			synctest.Wait()
+			f.set(func() { s.unacked, s.muteMark = 5, true })
+			b.write("x")
+			b.port().AppClose()
+			synctest.Wait()
+			b.port().AppOpen()
+			f.set(func() { s.window = 0 })
+		}},
+		"resend is stuck": {bridge.Policy{}, func(b *bench, f *far) {
+			f.set(func() { f.dead, f.takes = true, time.Second })
+			b.port().AppOpen()
+			b.write("x")
+			f.session(0)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, logger := warnLog()
+				f := newFar()
+				b := start(t, tc.policy, f, uart.Fidelity(uart.CarriesDrain), logger)
+				tc.to(b, f)
+				before := len(f.all())
+				was := b.status().UpDropped
+				b.write(strings.Repeat("x", size))
+				synctest.Wait()
+				began := time.Now()
+				b.end()
+				if took := time.Since(began); took > 20*time.Second {
+					t.Errorf("took %v", took)
+				}
+				got := b.status()
+				if n := len(f.all()) - before + int(got.UpDropped-was); n < size || n > size+1 {
+					t.Errorf("%d of %d given or counted; log\n%s", n, size, log.all())
+				}
+			})
+		})
+	}
+}
+
+func TestCornerSleepAndWakeAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := start(t, bridge.Policy{}, f, 0)
+		b.port().AppOpen()
+		f.session(0)
+		synctest.Wait()
+		b.bridge.Sleep()
+		b.bridge.Wake()
+		time.Sleep(time.Minute)
+		if n, _ := f.count(); n != 2 {
+			t.Errorf("%d sessions: the one from before the sleep goes on", n)
+		}
+		b.end()
+	})
+}
+
+func TestCornerLooks(t *testing.T) {
+	for name, change := range map[string]bool{"closing": false, "change": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := &hooked{far: newFar()}
+				looks := 0
+				b := start(t, bridge.Policy{Linger: new(time.Duration(0))}, h, uart.Fidelity(uart.CarriesDrain))
+				port := b.port()
+				port.AppOpen()
+				s := h.session(0)
+				synctest.Wait()
+				h.set(func() { s.muteMark = true })
+				b.write("x")
+				synctest.Wait()
+				h.alive = func() { h.set(func() { looks++ }) }
+				if change {
+					port.AppSet(coding("300"))
+				} else {
+					port.AppClose()
+				}
+				time.Sleep(25 * time.Second)
+				n := 0
+				h.set(func() { n = looks })
+				if n > 500 {
+					t.Errorf("%d looks at the socket in 25 s in which nothing happened", n)
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+// A program's bytes are dropped with words of another's.
+func TestCornerWordsOfExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		f := newFar()
+		f.takes = time.Hour
+		b := start(t, bridge.Policy{}, f, 0, logger)
+		b.port().AppOpen()
+		for range 8 {
+			b.write("x")
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Minute)
+		if strings.Contains(log.all(), "closed port") {
+			t.Errorf("the port is open: %s", log.all())
+		}
+		b.end()
+	})
+}
+
+func TestCornerStorm(t *testing.T) {
+	for seed := range uint64(100) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rnd := rand.New(rand.NewPCG(seed, 7))
+				f := newFar()
+				f.takes = time.Duration(rnd.IntN(3)) * time.Second
+				pol := bridge.Policy{OnLoss: []bridge.OnLoss{bridge.OnLossHold, bridge.OnLossHold, bridge.OnLossDiscard}[rnd.IntN(3)]}
+				if rnd.IntN(3) == 0 {
+					pol.HoldFor = new([]time.Duration{0, bridge.Forever, 10 * time.Second}[rnd.IntN(3)])
+				}
+				if rnd.IntN(3) == 0 {
+					pol.Linger = new(time.Duration(0))
+				}
+				lacks := uart.Fidelity(0)
+				if rnd.IntN(2) == 0 {
+					lacks = uart.Fidelity(uart.CarriesDrain)
+				}
+				b := start(t, pol, f, lacks)
+				p := b.port()
+				open := false
+				written, word := 0, 0
+				for range 150 {
+					var s *farSession
+					f.set(func() {
+						if n := len(f.sessions); n > 0 {
+							s = f.sessions[n-1]
+						}
+					})
+					switch rnd.IntN(16) {
+					case 0, 1:
+						if !open {
+							p.AppOpen()
+							open = true
+						}
+					case 2:
+						if open {
+							p.AppClose()
+							open = false
+						}
+					case 3, 4, 5, 6, 7:
+						if open && p.Waiting() < 40_000 {
+							n := 1 + rnd.IntN(300)
+							if rnd.IntN(5) == 0 {
+								n = 2000
+							}
+							var w strings.Builder
+							for range n {
+								fmt.Fprintf(&w, "%07d;", word)
+								word++
+							}
+							m, _ := p.AppWrite([]byte(w.String()))
+							written += m
+						}
+					case 8:
+						if open {
+							p.AppSet(uart.Event{Coding: uart.Coding{Baud: []uint32{9600, 115200, 19200}[rnd.IntN(3)]}})
+						}
+					case 9:
+						if open {
+							p.AppSet(lines([]string{"RTS on", "RTS off", "break on", "break off"}[rnd.IntN(4)]))
+						}
+					case 10:
+						if s != nil {
+							if rnd.IntN(2) == 0 {
+								s.lose(errReset)
+							} else {
+								s.lose(io.EOF)
+							}
+						}
+					case 11:
+						if s != nil {
+							f.set(func() { s.window = []int{0, 10, 5000, -1, -1}[rnd.IntN(5)] })
+						}
+					case 12:
+						f.set(func() {
+							f.refuse = nil
+							if rnd.IntN(2) == 0 {
+								f.refuse = errors.New("away")
+							}
+						})
+					case 13:
+						if s != nil {
+							s.send(uart.Event{Kind: []uart.Kind{uart.KindSuspended, uart.KindResumed, uart.KindResumed}[rnd.IntN(3)]})
+						}
+					case 14:
+						if s != nil {
+							f.set(func() { s.muteMark, s.stays, s.unacked = rnd.IntN(2) == 0, rnd.IntN(2) == 0, rnd.IntN(2)*rnd.IntN(100) })
+						}
+					case 15:
+						if rnd.IntN(3) == 0 {
+							b.bridge.Sleep()
+						} else {
+							b.bridge.Wake()
+						}
+					}
+					time.Sleep(time.Duration(rnd.IntN(4)*rnd.IntN(4)*rnd.IntN(400)) * time.Millisecond)
+				}
+				began := time.Now()
+				b.end()
+				if took := time.Since(began); took > 20*time.Second {
+					t.Errorf("took %v", took)
+				}
+				got := b.status()
+				data := f.all()
+				if len(data)+int(got.UpDropped) != written || got.UpBytes != uint64(len(data)) {
+					t.Errorf("written %d, given %d, counted up %d, dropped %d", written, len(data), got.UpBytes, got.UpDropped)
+				}
+				last := -1
+				for _, s := range f.sessions {
+					for _, w := range strings.Split(string(s.data), ";") {
+						if n, err := strconv.Atoi(w); len(w) == 7 && err == nil {
+							if n <= last {
+								t.Fatalf("%d behind %d", n, last)
+							}
+							last = n
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// The end, while up stands in a Write that our FIN does not end: what is in the port is counted too.
+func TestCornerEndCountsThePort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		f := newFar()
+		b, _, s := opened(t, bridge.Policy{}, f, 0, logger)
+		f.set(func() { s.window, s.unacked, s.stays = 10, 5, true })
+		b.write(strings.Repeat("x", 30_000))
+		time.Sleep(time.Second)
+		b.end()
+		if n := len(f.all()) + int(b.status().UpDropped); n != 30_000 {
+			t.Errorf("%d of 30000 bytes given or counted:\n%s", n, log.all())
+		}
+	})
+}

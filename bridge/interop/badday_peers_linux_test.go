@@ -1,0 +1,148 @@
+package interop
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a server says that agrees to COM-PORT-OPTION: DO COM-PORT. One that has spoken of BINARY is asked for marks.
+const (
+	agrees = "\xff\xfd\x2c"
+	speaks = "\xff\xfb\x00\xff\xfd\x2c"
+	asks   = "\xff\xfd\x06" // DO TIMING-MARK
+)
+
+// silent is the life of a client at a server that says this, and reads nothing, ever.
+func silent(says string) life {
+	return func(f *far, c *net.TCPConn) {
+		_, _ = c.Write([]byte(says))
+		<-f.over
+	}
+}
+
+// pushes sends until nothing is taken any more, says so, and goes on.
+func pushes(c *net.TCPConn, full chan<- struct{}) {
+	for p, said := make([]byte, 64<<10), false; ; {
+		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+		_, err := c.Write(p)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && !said:
+			said = true
+			close(full)
+		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		}
+	}
+}
+
+// owing is an agent whose session was agreed when its way to the server was full: of answers that the server has asked for
+// and does not read. Whoever writes anything to it waits.
+func owing(t *testing.T, fin bool) *trouble {
+	t.Helper()
+	full := make(chan struct{}, 1)
+	f := newFar(t, func(f *far, c *net.TCPConn) {
+		_, _ = c.Write([]byte(speaks))
+		step := []byte(strings.Repeat(asks, 300))
+		for under := 0; ; { // more than what waits at the client for a writer would break the protocol
+			if _, err := c.Write(step); err != nil {
+				return
+			}
+			before := under
+			if !within(50*time.Millisecond, func() bool { under = queued(t, f.port); return under >= before+len(step) }) {
+				break
+			}
+		}
+		_, _ = c.Write([]byte("\xff\xfb\x06")) // WILL TIMING-MARK: the opening is over
+		if fin {
+			_ = c.CloseWrite()
+		}
+		select {
+		case full <- struct{}{}:
+		default:
+		}
+		<-f.over
+	})
+	f.narrow = true
+	f.up()
+	x := launch(t, f.url())
+	x.lose(t, 100)
+	select {
+	case <-full:
+	case <-time.After(patience):
+		t.Fatal("the way to the server does not fill")
+	}
+	return x
+}
+
+// queued is how many bytes are on their way to a server of this machine: in its clients' kernel and in its own.
+func queued(t *testing.T, port int) (n int) {
+	text, err := os.ReadFile("/proc/thread-self/net/tcp")
+	if err != nil {
+		t.Error(err)
+	}
+	server := fmt.Sprintf("0100007F:%04X", port)
+	for row := range strings.Lines(string(text)) {
+		f := strings.Fields(row)
+		if len(f) < 5 || f[1] != server && f[2] != server || f[3] == listening {
+			continue
+		}
+		var tx, rx int
+		if _, err := fmt.Sscanf(f[4], "%x:%x", &tx, &rx); err != nil {
+			t.Error(err)
+		}
+		if f[1] == server {
+			n += rx
+		} else {
+			n += tx
+		}
+	}
+	return n
+}
+
+// fullBacklog returns a TCP port at which connections are neither accepted nor refused: its backlog is full.
+func fullBacklog(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	port := farPort(t)
+	at := &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}
+	if err := errors.Join(unix.Bind(fd, at), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Close(c) })
+		if err := unix.Connect(c, at); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+			t.Fatal(err)
+		}
+	}
+	return port
+}
+
+// syns is how many connections to a port of this machine are begun by programs and not answered: TCP_SYN_SENT.
+func syns(t *testing.T, port int) (n int) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/thread-self/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for row := range strings.Lines(string(text)) {
+		if f := strings.Fields(row); len(f) > 3 && f[2] == fmt.Sprintf("0100007F:%04X", port) && f[3] == "02" {
+			n++
+		}
+	}
+	return n
+}

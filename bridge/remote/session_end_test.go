@@ -1,0 +1,231 @@
+package remote
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/uart"
+)
+
+// speaker is an access server that a test plays over real TCP: data goes through it, and verbs are the test's.
+type speaker struct {
+	t    *testing.T
+	conn net.Conn // TLS where the scheme has it
+	tcp  *net.TCPConn
+}
+
+// call dials a server that a test plays, once for each way to speak, and has both ends do what they do at once. Behind it
+// no goroutine is left.
+func call(t *testing.T, play func(s speaker), use func(t *testing.T, s Session)) {
+	for _, scheme := range []Scheme{SchemeTCP, SchemeTelnet, SchemeRFC2217, SchemeRFC2217TLS} {
+		t.Run(string(scheme), func(t *testing.T) {
+			var config *tls.Config
+			if scheme == SchemeRFC2217TLS {
+				config = serverTLS(t)
+			}
+			alone := goleak.IgnoreCurrent()
+			played := make(chan struct{})
+			u := serve(t, func(conn net.Conn) {
+				defer close(played)
+				s := speaker{t: t, conn: conn, tcp: conn.(*net.TCPConn)}
+				_ = s.tcp.SetReadBuffer(8 << 10)
+				_ = s.tcp.SetDeadline(time.Now().Add(enough))
+				if config != nil {
+					s.conn = tls.Server(conn, config)
+				}
+				if scheme == SchemeRFC2217 || scheme == SchemeRFC2217TLS {
+					if _, err := io.ReadFull(s.conn, make([]byte, 3)); err != nil { // WILL COM-PORT
+						t.Error(err)
+					}
+					s.say("\xff\xfd\x2c")
+				}
+				play(s)
+			})
+			u.Scheme = scheme
+			o := Options{Log: slog.New(slog.DiscardHandler)}
+			if config != nil {
+				o.TLS.Insecure = true
+			}
+			r, err := New(u, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := r.Dial(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			over := time.AfterFunc(enough, func() { _ = s.Close() })
+			use(t, s)
+			_ = s.Close()
+			if !over.Stop() {
+				t.Errorf("something did not come within %v", enough)
+			}
+			<-played
+			if err := goleak.Find(alone); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func (s speaker) say(text string) {
+	if _, err := s.conn.Write([]byte(text)); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// given is how many bytes TestEverythingArrives gives.
+const given = 100_000
+
+// takeSlowly sends all the time, takes no more than it sends, and wants so many bytes and then the end.
+func (s speaker) takeSlowly(want int) {
+	sent, over := make(chan struct{}), make(chan struct{})
+	ended := make(chan struct{})
+	go func() { // ends with over
+		defer close(ended)
+		for {
+			if _, err := s.conn.Write(bytes.Repeat([]byte("s"), 100)); err != nil {
+				s.t.Errorf("the server's write: %v", err)
+				return
+			}
+			select {
+			case sent <- struct{}{}:
+			case <-over:
+				return
+			}
+		}
+	}()
+	got, buf := 0, make([]byte, 500)
+	for {
+		<-sent // it takes no more than it sends
+		n, err := s.conn.Read(buf)
+		got += bytes.Count(buf[:n], []byte("g"))
+		if err != nil {
+			if err != io.EOF {
+				s.t.Errorf("the server's read: %v", err)
+			}
+			break
+		}
+	}
+	if got != want {
+		s.t.Errorf("%d bytes arrived of %d", got, want)
+	}
+	if n, err := s.tcp.Read(buf); n != 0 || err != io.EOF { // where close_notify was the end, FIN comes behind it
+		s.t.Errorf("behind the end: %d bytes, %v; want FIN", n, err)
+	}
+	close(over)
+	<-ended
+	s.say("last")
+	_ = s.conn.Close()
+}
+
+// TestEverythingArrives: behind the end of our half a session is read on until the peer's, and then closed. So all that
+// was given arrives, though the peer sends all the time, and takes it slowly: a close over unread bytes would be a reset,
+// and throw away what is still under way.
+func TestEverythingArrives(t *testing.T) {
+	call(t, func(s speaker) { s.takeSlowly(given) }, func(t *testing.T, s Session) {
+		read := make(chan []byte, 1)
+		go func() { // ends with the peer's FIN
+			var all []byte
+			for {
+				p, _, err := s.Next()
+				all = append(all, p...)
+				if err != nil {
+					if err != io.EOF {
+						t.Errorf("the session ended with %v, want %v", err, io.EOF)
+					}
+					read <- all[max(0, len(all)-4):]
+					return
+				}
+			}
+		}()
+		for p := bytes.Repeat([]byte("g"), given); len(p) > 0; {
+			n, err := s.Write(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p = p[n:]
+		}
+		if err := s.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if last := <-read; string(last) != "last" {
+			t.Errorf("the last that came is %q, want what the server said behind our FIN", last)
+		}
+	})
+}
+
+// TestCloseEndsWrite: who writes to a peer that takes nothing ends with Close, which waits for nobody.
+func TestCloseEndsWrite(t *testing.T) {
+	for name, write := range map[string]func(s Session) error{
+		"Write": func(s Session) error { _, err := s.Write(make([]byte, 1<<20)); return err },
+		"Apply": func(s Session) error {
+			return s.Apply(uart.Event{Kind: uart.KindSettings, Coding: uart.DefaultCoding()})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			done := make(chan struct{})
+			call(t, func(s speaker) { <-done }, func(t *testing.T, s Session) {
+				defer func() { done <- struct{}{} }()
+				if name == "Apply" && s.Fidelity() == 0 {
+					return // it sends nothing
+				}
+				ended := make(chan error, 1)
+				go func() {
+					var err error
+					for err == nil {
+						err = write(s)
+					}
+					ended <- err
+				}()
+				for last, same := -2, 0; same < 20; { // until what is under way grows no more: it stands
+					if n := s.Unacked(); n != last {
+						last, same = n, 0
+					} else {
+						same++
+					}
+					time.Sleep(time.Millisecond)
+				}
+				if err := s.CloseWrite(); err != nil {
+					t.Error(err)
+				}
+				_ = s.Close()
+				if err := <-ended; err == nil {
+					t.Error("a write to nobody succeeds for ever")
+				}
+			})
+		})
+	}
+}
+
+// TestFloodOfQuestions: a peer that asks and does not read is hung up, and nobody is left behind.
+func TestFloodOfQuestions(t *testing.T) {
+	call(t, func(s speaker) {
+		for asks := bytes.Repeat([]byte("\xff\xfd\x06"), 1000); ; {
+			if _, err := s.conn.Write(asks); err != nil {
+				return
+			}
+		}
+	}, func(t *testing.T, s Session) {
+		if _, is := s.(*raw); is {
+			return // it answers nothing
+		}
+		for {
+			if _, _, err := s.Next(); err != nil {
+				if !errors.Is(err, rfc2217.ErrProtocol) {
+					t.Errorf("got %v, want %v", err, rfc2217.ErrProtocol)
+				}
+				return
+			}
+		}
+	})
+}

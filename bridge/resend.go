@@ -1,0 +1,83 @@
+package bridge
+
+import "telnetcpc/bridge/uart"
+
+// resend gives a new session what is held, in its order, until nothing is: then up gives what comes itself. It is started
+// by stand, once at a time; it ends then, when there is no session any more, and when the port is closed.
+func (r *run) resend() {
+	for {
+		s, p, e := r.nextHeld()
+		switch {
+		case s == nil:
+			return
+		case len(p) == 0:
+			if !r.forward(s, e) {
+				r.endResend()
+				return
+			}
+			continue
+		}
+		n := r.give(s, p)
+		r.link.mu.Lock()
+		r.dropNow(r.link.held.gave(n))
+		r.link.changed.Broadcast() // there may be room
+		r.link.mu.Unlock()
+	}
+}
+
+// nextHeld waits for what the session is to get next: bytes, which stay in hand and are in use, or a change. No session:
+// resend's work is over.
+func (r *run) nextHeld() (*session, []byte, uart.Event) {
+	l := &r.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		s := l.cur.Load()
+		if l.over || s == nil || s.failed() {
+			break
+		}
+		if r.dropping() {
+			r.dropNow(l.held.dropBytes())
+		}
+		if l.settled(s) {
+			break
+		}
+		if s.told != l.inForce(l.held.state) { // it has changed while the session was told, or by what was dropped
+			return s, nil, uart.Event{Kind: uart.KindSettings}
+		}
+		p, e, ok := l.held.next()
+		switch {
+		case !ok: // there were closes alone
+			continue
+		case len(p) == 0:
+			return s, nil, e
+		case s.suspended.Load() == 0:
+			l.held.inUse = true
+			return s, p, e
+		}
+		r.awaitResume(s)
+	}
+	l.sending = false
+	l.changed.Broadcast()
+	return nil, nil, uart.Event{}
+}
+
+// endResend notes that resend has ended in the middle: the end has come.
+func (r *run) endResend() {
+	r.link.mu.Lock()
+	defer r.link.mu.Unlock()
+	r.link.sending = false
+	r.link.changed.Broadcast()
+}
+
+// forward does what a change that was held, or a purge, means to the session. Only the one who sends calls it. It reports
+// false where the end has come and a change is not told any more.
+func (r *run) forward(s *session, e uart.Event) bool {
+	if e.Kind == uart.KindPurge {
+		if err := s.Apply(e); err != nil {
+			r.sendFailed(s, err)
+		}
+		return true
+	}
+	return r.change(s, e, false)
+}

@@ -1,0 +1,171 @@
+package rfc2217_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/uart"
+)
+
+// TestCloseWrite: FIN stands behind what was given to TCP and what is owed, and whoever asks for it waits for nobody: who
+// stands in the socket is cut short there, and what he has not given never goes out. What the peer says is read on.
+func TestCloseWrite(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		written string // by a writer that stands in the socket; none where empty
+		want    string
+	}{
+		{"while nobody writes", "", "DO TIMING-MARK"},
+		{"while somebody writes", "12345678", `"1234"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, far := session(t, rfc2217.Config{}, willSGA+do44)
+				written := make(chan int, 1)
+				if tt.written == "" {
+					written <- 0
+				} else {
+					far.room(4)
+					go func() {
+						n, _ := c.Write([]byte(tt.written))
+						written <- n
+					}()
+					synctest.Wait()
+					far.send(t, "fffd0661")
+					if got := next(t, c); got != "data a" {
+						t.Errorf("got %q, want the data", got)
+					}
+				}
+				if !c.Mark() {
+					t.Fatal("no mark under way")
+				}
+				began := time.Now()
+				for range 2 {
+					if err := c.CloseWrite(); err != nil || time.Since(began) != 0 {
+						t.Fatalf("CloseWrite: %v after %v", err, time.Since(began))
+					}
+				}
+				takesNothing(t, c)
+				if n := <-written; n != len(tt.written)/2 {
+					t.Errorf("the write ahead of it took %d bytes, want the 4 that there was room for", n)
+				}
+				far.room(0)
+				all, err := io.ReadAll(far)
+				if got := verbs(all); err != nil || got != tt.want {
+					t.Errorf("the peer got %q, %v; want %q", got, err, tt.want)
+				}
+				want := []string{"marked 0", "data b", "error EOF"}
+				if tt.written == "" {
+					far.send(t, markWont)
+				} else {
+					want = want[1:] // the mark has not gone out
+				}
+				far.send(t, "62")
+				_ = far.CloseWrite()
+				for _, want := range want {
+					if got := next(t, c); got != want {
+						t.Errorf("behind FIN: got %q, want %q", got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// takesNothing wants a session to refuse what cannot go behind FIN.
+func takesNothing(t *testing.T, c *rfc2217.Client) {
+	t.Helper()
+	if n, err := c.Write([]byte("more")); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a write behind the end: %d, %v", n, err)
+	}
+	if err := c.Apply(uart.Event{Kind: uart.KindPurge, Purge: uart.PurgeTx}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a purge behind the end: %v", err)
+	}
+}
+
+// TestCloseEndsEverything: whatever stands in the socket or waits for it, Close waits for nobody, and every call returns.
+func TestCloseEndsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := session(t, rfc2217.Config{}, willSGA+do44)
+		far.room(1)
+		results := make(chan error, 3)
+		go func() {
+			_, _, err := c.Next()
+			results <- err
+		}()
+		if !c.Mark() {
+			t.Fatal("no mark under way")
+		}
+		synctest.Wait() // who sends the mark stands in the socket
+		go func() {
+			_, err := c.Write([]byte("data"))
+			results <- err
+		}()
+		synctest.Wait()
+		if err := c.CloseWrite(); err != nil { // ends the writer that waits
+			t.Fatal(err)
+		}
+		if err := <-results; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a write that waited for its turn: %v", err)
+		}
+		began := time.Now()
+		for range 2 {
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-results; err == nil {
+			t.Error("a read of a closed session succeeds")
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("Close took %v", took)
+		}
+	})
+}
+
+// TestApplyEndsWithClose: who tells a new session its whole state, and is not heard, gives up by Close.
+func TestApplyEndsWithClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := session(t, rfc2217.Config{}, do44)
+		far.room(1)
+		time.AfterFunc(10*time.Second, func() { _ = c.Close() })
+		began := time.Now()
+		if err := c.Apply(wholeState()); err == nil {
+			t.Error("a state that nobody took was applied")
+		}
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("it gave up after %v, want 10s", took)
+		}
+	})
+}
+
+// TestOwesLittle: a peer that asks, and does not read, is hung up; the reader, and whoever closes, wait for no writer, and
+// none is left.
+func TestOwesLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := session(t, rfc2217.Config{}, willSGA+do44)
+		far.room(27 << 10)
+		go func() {
+			for {
+				if _, err := far.Write(unhex(t, "fffd06")); err != nil {
+					return
+				}
+			}
+		}()
+		began := time.Now()
+		if _, _, err := c.Next(); !errors.Is(err, rfc2217.ErrProtocol) {
+			t.Errorf("got %v, want ErrProtocol", err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+	})
+}

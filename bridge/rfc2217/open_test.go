@@ -1,0 +1,184 @@
+package rfc2217_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telnetcpc/bridge/rfc2217"
+)
+
+// TestOpen: what the opening says to each kind of peer, and what it makes of it.
+func TestOpen(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		first string        // what the peer sends before it has read anything
+		after []string      // what it sends then, each when what we say has come to rest
+		wait  time.Duration // before each of after
+		eof   bool
+		deaf  bool // it has closed both ways: what we write fails
+		said  string
+		err   string // "": it stands
+	}{
+		{name: "ser2net", first: willSGA + "fffd03" + "fffb01fffe01" + "fffd00fffb00" + do44,
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DONT ECHO, DO TIMING-MARK"},
+		{name: "DO 44 and nothing else", after: []string{do44}, said: "WILL COM-PORT"},
+		{name: "WILL 44 alone is agreement too", after: []string{willSGA + will44},
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT, DO TIMING-MARK"},
+		{name: "banner first", first: "68656c6c6f0d0a", after: []string{do44}, said: "WILL COM-PORT"},
+		{name: "leaves our WILL unanswered: DO is tried once", first: willSGA, after: []string{will44}, wait: 1100 * time.Millisecond,
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT, DO TIMING-MARK"},
+		{name: "refused", first: willSGA, after: []string{dont44}, said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA",
+			err: "COM-PORT-OPTION refused"},
+		{name: "Telnet, and no word of 44", first: willSGA, said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT",
+			err: "COM-PORT-OPTION refused"},
+		{name: "silent", said: "WILL COM-PORT", err: "silent"},
+		{name: "raw port that talks", first: "30302e30206b670d0a", said: "WILL COM-PORT", err: `not Telnet: "00.0 kg\r\n"`},
+		{name: "raw port that never stops", first: strings.Repeat("31", 20000), said: "WILL COM-PORT", err: `not Telnet: "` + strings.Repeat("1", 64) + `"`},
+		{name: "plug that echoes", after: []string{will44, do44}, said: "WILL COM-PORT, DO COM-PORT", err: "it echoes what it gets"},
+		{name: "in use, without a negotiation", first: "506f727420616c726561647920696e2075736520627920310d0a", eof: true, said: "WILL COM-PORT",
+			err: "port already in use"},
+		{name: "in use, behind one", first: willSGA + do44 + "506f727420616c726561647920696e207573650d0a", eof: true,
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
+		{name: "in use, said in pieces", first: willSGA + do44, after: []string{"506f727420616c", "726561647920696e2075736520"},
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
+		{name: "in use, and closed: nothing can be said", first: willSGA + do44 + "506f727420616c726561647920696e207573650d0a", eof: true, deaf: true,
+			err: "port already in use"},
+		{name: "closed as soon as it has agreed", first: willSGA + do44, eof: true,
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK",
+			err:  "closed by the peer as soon as COM-PORT-OPTION was agreed: EOF"},
+		{name: "web server that is half-closed", first: "485454502f312e31", eof: true, said: "WILL COM-PORT", err: `not Telnet: "HTTP/1.1"`},
+		{name: "closed at once", eof: true, said: "WILL COM-PORT", err: "closed by the peer before COM-PORT-OPTION was agreed: EOF"},
+		{name: "subnegotiation without an end", first: "fffa2c" + strings.Repeat("00", 3000), said: "WILL COM-PORT",
+			err: "protocol broken by the peer: a subnegotiation of more than 1024 bytes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, far := wirePair()
+				far.send(t, tt.first)
+				if tt.eof {
+					far.out.mu.Lock()
+					far.out.closed = true
+					far.out.mu.Unlock()
+				}
+				if tt.deaf {
+					far.in.mu.Lock()
+					far.in.closed = true
+					far.in.mu.Unlock()
+				}
+				go func() {
+					for _, s := range tt.after {
+						time.Sleep(max(tt.wait, time.Millisecond))
+						_, _ = far.Write(unhex(t, s))
+					}
+				}()
+				c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{Log: slog.New(slog.DiscardHandler)})
+				if got := text(err); got != tt.err {
+					t.Errorf("error: got %q, want %q", got, tt.err)
+				}
+				synctest.Wait()
+				if got := verbs(far.taken()); got != tt.said {
+					t.Errorf("said %q, want %q", got, tt.said)
+				}
+				if err == nil {
+					_ = c.Close()
+				}
+				_ = conn.Close()
+			})
+		})
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// TestOpenCancelled: the end of the context ends the opening at once.
+func TestOpenCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, _ := wirePair()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		_, err := rfc2217.Open(ctx, conn, rfc2217.Config{})
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 100*time.Millisecond {
+			t.Errorf("got %v after %v, want the context's error after 100ms", err, time.Since(began))
+		}
+		_ = conn.Close()
+	})
+}
+
+// talk has the peer say this each second until done is closed.
+func talk(t *testing.T, far *end, says string, done chan struct{}) {
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C:
+			_, _ = far.Write(unhex(t, says))
+		case <-done:
+			return
+		}
+	}
+}
+
+// TestOpenEnds: an opening ends with its context, and within 10 s, whatever the peer does: also one that takes nothing, and
+// one that negotiates for ever. Behind one that succeeds no deadline is left.
+func TestOpenEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		first string
+		room  int           // what the peer takes
+		again string        // what it says each second
+		after time.Duration // when the context ends; 0: never
+		want  error
+		takes time.Duration
+	}{
+		{"takes nothing", "", 1, "", 0, rfc2217.ErrEndless, 10 * time.Second},
+		{"takes nothing, and the context ends", "", 1, "", 3 * time.Second, context.DeadlineExceeded, 3 * time.Second},
+		{"takes the beginning, and says much", willSGA, 4, "ff", 0, rfc2217.ErrEndless, 10 * time.Second},
+		{"talks, and does not agree", willSGA, 0, "78", 0, rfc2217.ErrEndless, 10 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, far := wirePair()
+				far.room(tt.room)
+				far.send(t, tt.first)
+				done := make(chan struct{})
+				go talk(t, far, tt.again, done)
+				ctx := t.Context()
+				if tt.after > 0 {
+					limited, cancel := context.WithTimeout(ctx, tt.after)
+					defer cancel()
+					ctx = limited
+				}
+				began := time.Now()
+				_, err := rfc2217.Open(ctx, conn, rfc2217.Config{Log: slog.New(slog.DiscardHandler)})
+				if took := time.Since(began); !errors.Is(err, tt.want) || took != tt.takes {
+					t.Errorf("got %v after %v, want %v after %v", err, took, tt.want, tt.takes)
+				}
+				_ = conn.Close()
+				close(done)
+			})
+		})
+	}
+	t.Run("and leaves no deadline", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c, far := session(t, rfc2217.Config{}, do44)
+			time.AfterFunc(time.Hour, func() { far.send(t, "78") })
+			if got := next(t, c); got != "data x" {
+				t.Errorf("got %q, want the data", got)
+			}
+			if _, err := c.Write([]byte("y")); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}

@@ -1,0 +1,258 @@
+package bridge
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/uart"
+)
+
+// session is one session with all that belongs to it: what was given and marked, what it was told, what it said of the
+// device, and Run's clocks over it. It dies with them: whatever is read late of it is booked here, and not on the next.
+type session struct {
+	remote.Session
+	unsent unsent
+
+	told    settings      // what it was told. The one who sends alone: the dial's goroutine, then resend or up
+	writing atomic.Uint64 // bytes inside Write, given or not; for the upper bound of a loss
+
+	lost      atomic.Pointer[end] // the first word counts; nil: it stands
+	suspended atomic.Int64        // since when the access server takes no data, in Unix nanoseconds; 0: it does
+	waiting   atomic.Bool         // bytes have waited since then
+	doubted   atomic.Bool         // a mark has been unanswered for markPatience: nobody waits for marks until one is
+	fell      chan struct{}       // one slot: the one who waits for unsent bytes should look again
+
+	markTimer *time.Timer // asks for the mark behind the last bytes; set before the session is anybody's
+	armed     atomic.Bool // it will
+
+	mu    sync.Mutex  // over stale
+	stale uart.Coding // what the access server has changed by itself, until it is asked for again
+
+	clocks // only Run's
+}
+
+// clocks are what Run watches a session by.
+type clocks struct {
+	stands   time.Time     // since when it stands
+	unwanted time.Time     // since when nobody wants it; zero: somebody does
+	lookAt   time.Time     // the next look at the peer
+	looked   uint64        // bytes given to sessions by the last look
+	ended    bool          // at the last look the peer had ended the connection and nobody had read that
+	marks    watch         // the answer to the mark under way
+	leaves   watch         // the last bytes, while the session is closing or left
+	finSent  bool          // our FIN is sent, after all that was to be
+	leftAt   time.Time     // when it was
+	silent   time.Duration // for how long a peer that was given up had said nothing
+	drained  bool          // the last bytes are out, as far as can be known
+	warned   bool          // of a suspension without end
+	kept     bool          // it was said that HUPCL keeps it
+}
+
+// end is why a session is lost, and what TCP knew of it then: a closed socket knows nothing.
+type end struct {
+	cause   error
+	unacked int // as Session.Unacked
+}
+
+func newSession(s remote.Session) *session {
+	n := &session{Session: s, fell: make(chan struct{}, 1)}
+	n.markTimer = time.AfterFunc(markEvery, func() { // ends by itself; stopped at the session's end
+		n.armed.Store(false)
+		n.mark()
+	})
+	n.markTimer.Stop()
+	return n
+}
+
+// fail says that the session is lost. It comes before anybody closes the session because of that.
+func (s *session) fail(err error) {
+	if s.lost.CompareAndSwap(nil, &end{err, s.Unacked()}) {
+		s.markTimer.Stop()
+		s.look()
+	}
+}
+
+func (s *session) failed() bool { return s.lost.Load() != nil }
+
+// look lets the one who waits for unsent bytes look again.
+func (s *session) look() {
+	select {
+	case s.fell <- struct{}{}:
+	default:
+	}
+}
+
+// gave counts bytes given to TCP. The first ones after an answered mark start the clock of the next.
+func (s *session) gave(n int) {
+	first, many := s.unsent.gave(n)
+	if first {
+		s.arm()
+	}
+	if many {
+		s.mark()
+	}
+}
+
+// arm has the next mark asked for in markEvery.
+func (s *session) arm() {
+	if s.armed.CompareAndSwap(false, true) {
+		s.markTimer.Reset(markEvery)
+	}
+}
+
+// mark asks for a mark behind what was given, and reports whether one is under way: false where this peer answers none.
+func (s *session) mark() bool {
+	return s.unsent.sinceMark() > 0 && !s.failed() && s.Mark()
+}
+
+// marked takes the answer to a mark.
+func (s *session) marked(n uint64) {
+	s.doubted.Store(false)
+	if s.unsent.answered(n) {
+		s.arm() // more was given meanwhile
+	}
+	s.look()
+}
+
+// left is how long the far UART still needs at least, 0 when it is empty as far as can be known.
+func (s *session) left() time.Duration {
+	left, marking := s.needs()
+	if left == 0 && marking {
+		return markPoll
+	}
+	return left
+}
+
+// needs is how long the far UART needs by computation, and whether a mark that may say otherwise is waited for: its answer
+// makes itself heard.
+func (s *session) needs() (left time.Duration, marking bool) {
+	marking = s.mark() && !s.doubted.Load() // at once: its answer dates the last bytes
+	sure, likely := s.unsent.left(s.Unacked())
+	if sure > 0 {
+		return sure, marking
+	}
+	return likely, marking
+}
+
+// sure reports whether the peer has said that it has taken all bytes, or is one that says nothing of the kind.
+func (s *session) sure() bool { return s.unsent.sinceMark() == 0 || !s.Mark() }
+
+// cut notes that the session is reset before the peer has ended it. Neither our FIN nor TCP's acknowledgement says that the
+// peer has read all: only an answered mark does.
+func (s *session) cut() { s.drained = s.drained && s.unsent.sinceMark() == 0 }
+
+// suspend notes that the access server takes no data from now on, or does again.
+func (s *session) suspend(on bool) {
+	if !on {
+		s.suspended.Store(0)
+		s.waiting.Store(false)
+	} else {
+		s.suspended.CompareAndSwap(0, time.Now().UnixNano())
+	}
+}
+
+// suspendedSince is when the access server began to take no data; zero: it takes data.
+func (s *session) suspendedSince() (t time.Time) {
+	if at := s.suspended.Load(); at != 0 {
+		t = time.Unix(0, at)
+	}
+	return t
+}
+
+// changed notes what the access server says of settings that nobody here has asked for.
+func (s *session) changed(c uart.Coding) {
+	s.unsent.recodeSome(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stale = c.Over(s.stale)
+}
+
+// again returns the fields of next to be sent once more: those that e asks for and the access server has changed by
+// itself. It forgets them.
+func (s *session) again(e uart.Event, next uart.Coding) (c uart.Coding) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stale == (uart.Coding{}) {
+		return c
+	}
+	if s.stale.Baud != 0 && e.Coding.Baud != 0 {
+		c.Baud, s.stale.Baud = next.Baud, 0
+	}
+	if s.stale.DataBits != 0 && e.Coding.DataBits != 0 {
+		c.DataBits, s.stale.DataBits = next.DataBits, 0
+	}
+	if s.stale.Parity != 0 && e.Coding.Parity != 0 {
+		c.Parity, s.stale.Parity = next.Parity, 0
+	}
+	if s.stale.StopBits != 0 && e.Coding.StopBits != 0 {
+		c.StopBits, s.stale.StopBits = next.StopBits, 0
+	}
+	return c
+}
+
+// watch tells whether something makes progress: any change of what is looked at is.
+type watch struct {
+	at    progress
+	since time.Time // of the last change; zero: nothing is watched
+}
+
+// progress is how far the application's bytes have come.
+type progress struct {
+	given, marked, acked uint64
+	unacked              int
+}
+
+// stuck returns since when there has been no progress. Bytes that the line cannot have carried yet are on their way.
+func (w *watch) stuck(s *session, now time.Time) time.Time {
+	given, marked, line := s.unsent.progress()
+	// Inside a write that blocks TCP may be given as much as is acknowledged: both counts then stand still together.
+	at := progress{given, marked, s.Alive().Acked, s.Unacked()}
+	if w.since.IsZero() || at != w.at {
+		w.at, w.since = at, now
+	}
+	if line.After(w.since) {
+		return minTime(line, now)
+	}
+	return w.since
+}
+
+// settings are what is to be in force at the far UART. Break is not among them: it is a moment, not a state.
+type settings struct {
+	Coding  uart.Coding
+	Flow    uart.Flow
+	Control uart.Control
+}
+
+func (s settings) event() uart.Event {
+	return uart.Event{Kind: uart.KindSettings, Coding: s.Coding, Flow: s.Flow, Control: s.Control}
+}
+
+// String writes what is said, as the log shows it.
+func (s settings) String() string {
+	return strings.TrimPrefix(s.event().String(), "settings ")
+}
+
+// merge returns s with what the event says.
+func (s settings) merge(e uart.Event) settings {
+	control := e.Control
+	control.Break = 0
+	return settings{e.Coding.Over(s.Coding), e.Flow.Over(s.Flow), control.Over(s.Control)}
+}
+
+// minus returns what differs from base, the rest not said. A change of flow control says both directions.
+func (s settings) minus(base settings) settings {
+	s.Coding = s.Coding.Minus(base.Coding)
+	if s.Flow == base.Flow {
+		s.Flow = uart.Flow{}
+	}
+	if s.Control.DTR == base.Control.DTR {
+		s.Control.DTR = 0
+	}
+	if s.Control.RTS == base.Control.RTS {
+		s.Control.RTS = 0
+	}
+	return s
+}

@@ -1,0 +1,58 @@
+package uarttest
+
+import "time"
+
+// testCloseUnderCalls: a port closes whatever its programs are at: a write that nobody takes, a read, a drain for a far UART
+// that sends. All of their calls return then, where the programs do not outlive the port.
+func testCloseUnderCalls(b *bench) {
+	b.start()
+	p := b.first()
+	b.busy.Store(true)
+	calls := []<-chan error{b.write(p, noise('c', 2*mostWaiting)), drain(p)}
+	read := make(chan error, 1)
+	go func() {
+		_, err := p.Read(make([]byte, 1))
+		read <- err
+	}()
+	calls = append(calls, read)
+	b.next() // the write is under way
+	b.closesInTime()
+	if b.lasting() {
+		b.does("close", p.Close())
+	}
+	for _, call := range calls {
+		<-call
+	}
+}
+
+// testCloseUnderClose: a port closes while its last program's close waits for the far UART, as those of drivers do.
+func testCloseUnderClose(b *bench) {
+	b.start()
+	p := b.first()
+	b.busy.Store(true)
+	b.does("write", <-b.write(p, noise('d', 1000)))
+	closed := make(chan error, 1)
+	go func() { closed <- p.Close() }()
+	select {
+	case <-closed: // the host's closes do not wait
+		closed <- nil
+	case <-time.After(quiet):
+	}
+	b.closesInTime()
+	<-closed
+}
+
+// closesInTime closes the port, which must not wait for anybody.
+func (b *bench) closesInTime() {
+	b.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.closes()
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		b.Fatalf("the port's close has not returned in %v", patience)
+	}
+}

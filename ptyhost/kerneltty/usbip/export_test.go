@@ -1,0 +1,8 @@
+package usbip
+
+// Kept is how much memory the stream keeps for its answers.
+func (s *Stream) Kept() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cap(s.out) + cap(s.spare)
+}
