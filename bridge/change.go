@@ -131,23 +131,23 @@ func (r *run) awaitEmpty(s *session) bool {
 	// At a high rate the line time is nothing beside the 40 ms after which TCP acknowledges: a look each 10 microseconds
 	// would use the processor up. So the pauses grow.
 	for pause := 50 * time.Microsecond; ; pause = min(2*pause, markPoll) {
-		left, marking := s.needs()
+		n := s.needs()
 		switch {
 		case r.dropAll.Load() || r.isDone():
 			return false
 		case s.failed() || r.dropping():
 			return true
-		case left == 0 && !marking:
-			if !s.sure() {
+		case n.left == 0 && !n.marking:
+			if !n.sure {
 				r.log.Warn("a change of settings goes out behind bytes of which the access server does not say that it has taken them")
 			}
 			return true
-		case !r.lookAtEmpty(s, &w, began, left):
+		case !r.lookAtEmpty(s, &w, began, n.left):
 			return true
-		case left == 0: // the mark's answer is heard
+		case n.left == 0: // the mark's answer is heard
 			pause = waitLong
 		}
-		again := time.NewTimer(min(max(left, pause), waitLong))
+		again := time.NewTimer(min(max(n.left, pause), waitLong))
 		select {
 		case <-again.C:
 		case <-s.fell: // a mark was answered, or the session is lost

@@ -120,10 +120,10 @@ func TestCornerEndBreaksAWaitingChange(t *testing.T) {
 	})
 }
 
-// hooked is a remote whose sessions call alive from Run's looks.
+// hooked is a remote whose sessions call alive and unacked before they answer these questions.
 type hooked struct {
 	*far
-	alive func()
+	alive, unacked func()
 }
 
 type hookedSession struct {
@@ -144,6 +144,13 @@ func (s *hookedSession) Alive() remote.Peer {
 		h()
 	}
 	return s.Session.Alive()
+}
+
+func (s *hookedSession) Unacked() int {
+	if h := s.h.unacked; h != nil {
+		h()
+	}
+	return s.Session.Unacked()
 }
 
 // Somebody opens and writes between Run's look (nobody wants it, all is out) and FIN.
@@ -185,6 +192,42 @@ func TestCornerWrittenAtFIN(t *testing.T) {
 		}
 		cancel()
 		<-ended
+	})
+}
+
+// The connection is reset, and down has closed it, between Run's look (it has not failed) and its question what is left: a
+// closed socket knows of no byte and asks for no mark. The bytes are lost, and not "out".
+func TestCornerResetAtTheLastLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		h := &hooked{far: newFar()}
+		b := start(t, bridge.Policy{Linger: new(time.Duration(0))}, h, 0, logger)
+		p := b.port()
+		p.AppOpen()
+		s := h.session(0)
+		synctest.Wait()
+		h.set(func() { s.unacked, s.muteMark = 20, true })
+		b.write(strings.Repeat("x", 20))
+		time.Sleep(time.Second) // the line would have had the time
+		synctest.Wait()
+		first := true
+		h.unacked = func() {
+			if first && b.bridge.Status().Link == bridge.LinkClosing {
+				first = false
+				s.lose(errReset)
+				h.set(func() {
+					for !s.closed {
+						h.change.Wait()
+					}
+				})
+			}
+		}
+		p.AppClose()
+		time.Sleep(time.Minute)
+		if got := b.status(); got.Losses != 1 || got.LastLoss.AtMost != 20 || got.LastLoss.Unacked != 20 {
+			t.Errorf("20 bytes are lost; told: %d losses, the last %+v, log %q", got.Losses, got.LastLoss, log.all())
+		}
+		b.end()
 	})
 }
 

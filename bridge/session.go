@@ -119,26 +119,31 @@ func (s *session) marked(n uint64) {
 
 // left is how long the far UART still needs at least, 0 when it is empty as far as can be known.
 func (s *session) left() time.Duration {
-	left, marking := s.needs()
-	if left == 0 && marking {
+	n := s.needs()
+	if n.left == 0 && n.marking {
 		return markPoll
 	}
-	return left
+	return n.left
 }
 
-// needs is how long the far UART needs by computation, and whether a mark that may say otherwise is waited for: its answer
-// makes itself heard.
-func (s *session) needs() (left time.Duration, marking bool) {
-	marking = s.mark() && !s.doubted.Load() // at once: its answer dates the last bytes
-	sure, likely := s.unsent.left(s.Unacked())
-	if sure > 0 {
-		return sure, marking
+// needs is what is known of bytes that may not be out.
+type needs struct {
+	left    time.Duration // the far UART needs by computation; 0: nothing
+	marking bool          // a mark that may say otherwise is waited for: its answer makes itself heard
+	sure    bool          // the peer has said that it has taken all bytes, or is one that says nothing of the kind
+}
+
+func (s *session) needs() needs {
+	asked := s.mark() // at once: its answer dates the last bytes
+	left, likely := s.unsent.left(s.Unacked())
+	if left == 0 {
+		left = likely
 	}
-	return likely, marking
+	if s.failed() { // looked at last: a closed socket knows of no byte. Run is about to take the session
+		return needs{left: markPoll}
+	}
+	return needs{left, asked && !s.doubted.Load(), !asked}
 }
-
-// sure reports whether the peer has said that it has taken all bytes, or is one that says nothing of the kind.
-func (s *session) sure() bool { return s.unsent.sinceMark() == 0 || !s.Mark() }
 
 // cut notes that the session is reset before the peer has ended it. Neither our FIN nor TCP's acknowledgement says that the
 // peer has read all: only an answered mark does.

@@ -178,17 +178,17 @@ func (r *run) leave(again *alarm, now time.Time) {
 		r.enter(phaseClosing, now)
 	}
 	given, _, _ := s.unsent.progress()
-	left, marking := s.needs()
+	n := s.needs()
 	stuck := s.leaves.stuck(s, now)
 	switch {
-	case left == 0 && !marking && s.sure():
+	case n.left == 0 && !n.marking && n.sure:
 		r.leaveEmpty(given, now)
 	case now.Sub(stuck) >= patience:
 		r.end(errStuck, true, phaseIdle, now)
-	case left == 0: // the mark's answer kicks
+	case n.left == 0: // the mark's answer kicks
 		again.at(minTime(now.Add(progressLook), stuck.Add(patience)))
 	default:
-		again.at(now.Add(min(max(left, 2*markPoll), progressLook)))
+		again.at(now.Add(min(max(n.left, 2*markPoll), progressLook)))
 	}
 }
 
