@@ -261,13 +261,22 @@ func (l *link) holds() int {
 // is negative when HoldFor is over, as at a cut cable.
 func (l *link) left(now time.Time) time.Duration {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	outage := l.held.keep
-	switch s := l.cur.Load(); {
-	case s != nil && s.failed():
+	s, behind := l.cur.Load(), max(l.held.lineTime(l.inForce), markPoll)
+	if s == nil {
+		defer l.mu.Unlock()
+		return l.leftAlone(now)
+	}
+	l.mu.Unlock()
+	if s.failed() {
 		return markPoll // Run is about to say that there is no link, and since when
-	case s != nil:
-		return s.left() + max(l.held.lineTime(l.inForce), markPoll)
+	}
+	return s.left() + behind
+}
+
+// leftAlone is left without a link. The caller holds mu.
+func (l *link) leftAlone(now time.Time) time.Duration {
+	outage := l.held.keep
+	switch {
 	case l.fresh && l.freshBy.IsZero():
 		outage = Forever
 	case l.fresh:

@@ -19,6 +19,7 @@ type session struct {
 	told    settings      // what it was told. The one who sends alone: the dial's goroutine, then resend or up
 	writing atomic.Uint64 // bytes inside Write, given or not; for the upper bound of a loss
 
+	leaving   atomic.Bool         // FIN is due, or sent: nobody gives it bytes any more
 	lost      atomic.Pointer[end] // the first word counts; nil: it stands
 	suspended atomic.Int64        // since when the access server takes no data, in Unix nanoseconds; 0: it does
 	waiting   atomic.Bool         // bytes have waited since then

@@ -182,7 +182,7 @@ func (r *run) leave(again *alarm, now time.Time) {
 	stuck := s.leaves.stuck(s, now)
 	switch {
 	case n.left == 0 && !n.marking && n.sure:
-		r.leaveEmpty(given, now)
+		r.leaveEmpty(again, given, now)
 	case now.Sub(stuck) >= patience:
 		r.end(errStuck, true, phaseIdle, now)
 	case n.left == 0: // the mark's answer kicks
@@ -193,16 +193,14 @@ func (r *run) leave(again *alarm, now time.Time) {
 }
 
 // leaveEmpty sends FIN, unless somebody has just come and written: bytes behind the given ones were not waited for.
-func (r *run) leaveEmpty(given uint64, now time.Time) {
+func (r *run) leaveEmpty(again *alarm, given uint64, now time.Time) {
 	s := r.session
-	breaks := r.link.clear(now)
-	if now, _, _ := s.unsent.progress(); now != given || s.writing.Load() > 0 {
-		if r.link.stand(s) {
-			r.ways.Go(r.resend)
-		}
+	s.leaving.Store(true) // give says that it writes, and then looks at this: one of the two sees the other
+	if n, _, _ := s.unsent.progress(); n != given || s.writing.Load() > 0 || r.link.holds() > 0 {
+		s.leaving.Store(false)
+		again.at(now.Add(2 * markPoll))
 		return
 	}
-	r.breaksDropped(breaks)
 	s.drained = true
 	r.enter(phaseLeft, now)
 }

@@ -64,7 +64,8 @@ const pieceMost = 16 << 10
 func (r *run) give(s *session, p []byte) int {
 	p = p[:min(len(p), pieceMost)]
 	s.writing.Store(uint64(len(p)))
-	if r.link.cur.Load() != s { // Run has left it meanwhile, and its loss is reckoned: it looks at writing behind that
+	// Run looks at writing behind both: when it has left the session, and reckons its loss, and when it is about to.
+	if r.link.cur.Load() != s || s.leaving.Load() {
 		s.writing.Store(0)
 		return 0
 	}
