@@ -144,7 +144,7 @@ func (a *application) drain(p *stormPort) {
 	if n <= 0 || !knows {
 		return
 	}
-	time.Sleep(time.Nanosecond) // a session that ends at this moment lets drains end: it may have done so before it said so
+	time.Sleep(moment) // a session that ends at this moment lets drains end: it may have done so before it said so
 	if a.present() != stands {
 		return
 	}

@@ -81,6 +81,7 @@ type stormPort struct {
 }
 
 func (p *stormPort) Next() ([]byte, uart.Event, error) {
+	yield()
 	data, e, err := p.Port.Next()
 	m := p.m
 	m.mu.Lock()
@@ -119,6 +120,8 @@ func (w watch) WithAttrs([]slog.Attr) slog.Handler     { return w }
 func (w watch) WithGroup(string) slog.Handler          { return w }
 
 func (w watch) Handle(_ context.Context, r slog.Record) error {
+	yield()
+	defer yield()
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()
 	numbers := map[string]uint64{}
@@ -276,6 +279,9 @@ func (v *verdict) standOf(s *stormSession) (stand, bool) {
 // slack is what the bounds of time may be off: piece of HoldFor that counts as one moment, and what polls need.
 func (v *verdict) slack() time.Duration { return v.keep/64 + 50*time.Millisecond }
 
+// moment is how long what the bridge does in one go may take where yield lets others go first.
+const moment = 20 * time.Millisecond
+
 // freshMost is how long the first bytes of an open are waited for.
 const freshMost = 10 * time.Second
 
@@ -337,7 +343,7 @@ func (v *verdict) fresh(c cameRun, stands time.Time) bool {
 		}
 	}
 	for _, s := range v.m.stands {
-		if s.at.Before(stands) && s.end.After(c.opened) {
+		if s.at.Before(stands) && s.end.After(c.opened.Add(moment)) {
 			return false
 		}
 	}

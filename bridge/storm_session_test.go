@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"time"
 
 	"telnetcpc/bridge/remote"
@@ -16,6 +17,8 @@ import (
 var _ remote.Session = (*stormSession)(nil)
 
 func (s *stormSession) Next() ([]byte, uart.Event, error) {
+	yield()
+	defer yield()
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	for !s.closed && (len(s.in) == 0 || s.in[0].at.After(time.Now())) {
@@ -46,6 +49,8 @@ func (f *stormFar) fault(format string, args ...any) {
 }
 
 func (s *stormSession) Write(p []byte) (n int, err error) {
+	yield()
+	defer yield()
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	began := time.Now()
@@ -98,6 +103,8 @@ func (s *stormSession) keep(p []byte, began time.Time) {
 }
 
 func (s *stormSession) Apply(e uart.Event) error {
+	yield()
+	defer yield()
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	began := time.Now()
@@ -123,6 +130,8 @@ func (s *stormSession) Apply(e uart.Event) error {
 }
 
 func (s *stormSession) Mark() bool {
+	yield()
+	defer yield()
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	if s.habits.noMarks || s.closed || s.fin || s.reset() {
@@ -136,6 +145,8 @@ func (s *stormSession) Mark() bool {
 }
 
 func (s *stormSession) Unacked() int {
+	yield()
+	defer yield()
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	if s.closed || s.habits.blind {
@@ -145,6 +156,8 @@ func (s *stormSession) Unacked() int {
 }
 
 func (s *stormSession) Alive() remote.Peer {
+	yield()
+	defer yield()
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	if s.habits.blind || s.closed {
@@ -171,6 +184,8 @@ func (s *stormSession) arrived() (n int) {
 func (s *stormSession) Fidelity() uart.Fidelity { return s.far.Fidelity() }
 
 func (s *stormSession) CloseWrite() error {
+	yield()
+	defer yield()
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	s.end()
@@ -190,6 +205,8 @@ func (s *stormSession) end() {
 }
 
 func (s *stormSession) Close() error {
+	yield()
+	defer yield()
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	if s.closed {
@@ -208,6 +225,13 @@ func (s *stormSession) Close() error {
 	}
 	s.far.stir()
 	return nil
+}
+
+// yield lets others run, now and then: between any two calls of the bridge anything may happen.
+func yield() {
+	if rand.IntN(8) == 0 {
+		time.Sleep(time.Duration(rand.IntN(2_000_000)))
+	}
 }
 
 // stormLine is a UART's transmitter: line, for many bytes.
