@@ -109,6 +109,12 @@ func (p *stormPort) Next() ([]byte, uart.Event, error) {
 	return data, e, err
 }
 
+func (p *stormPort) Write(b []byte) (int, error) {
+	yield()
+	defer yield()
+	return p.Port.Write(b)
+}
+
 // watch is the slog.Handler that tells the model of sessions.
 type watch struct {
 	m *model
