@@ -57,7 +57,7 @@ func (s *stormSession) Write(p []byte) (n int, err error) {
 	if !s.stated {
 		s.far.fault("bytes before the state")
 	}
-	if !s.suspended.IsZero() && began.Sub(s.suspended) > time.Millisecond {
+	if !s.suspended.IsZero() && began.Sub(s.suspended) > moment {
 		s.far.fault("bytes %v after the server asked for none", began.Sub(s.suspended))
 	}
 	for n < len(p) {
