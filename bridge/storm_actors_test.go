@@ -115,6 +115,7 @@ func (a *application) write(p *stormPort, size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wrote += uint64(n)
+	m.lastWrite = time.Now()
 }
 
 // drain is tcdrain, and looks whether it has ended too early, or too late.
@@ -138,6 +139,12 @@ func (a *application) drain(p *stormPort) {
 		return
 	}
 	ended := time.Now()
+	a.model.mu.Lock()
+	beside := ended.Sub(a.model.lastWrite) < moment // of bytes that are written while it looks for the last time a drain knows nothing
+	a.model.mu.Unlock()
+	if beside {
+		return
+	}
 	a.far.mu.Lock()
 	n, knows := stands.sent-stands.line.gone(ended), stands.know(ended)
 	a.far.mu.Unlock()

@@ -18,15 +18,16 @@ import (
 
 // model remembers what the bridge has taken from its ports, and what it said of its sessions.
 type model struct {
-	diary  diary
-	mu     sync.Mutex
-	next   uint32 // the next record that the application writes
-	wrote  uint64 // bytes that its writes have taken
-	taken  uint64 // bytes that the bridge has taken
-	came   []cameRun
-	coding uart.Coding // in force at the place at which the bridge reads
-	events []placedEvent
-	stands []stand
+	diary     diary
+	mu        sync.Mutex
+	next      uint32 // the next record that the application writes
+	wrote     uint64 // bytes that its writes have taken
+	lastWrite time.Time
+	taken     uint64 // bytes that the bridge has taken
+	came      []cameRun
+	coding    uart.Coding // in force at the place at which the bridge reads
+	events    []placedEvent
+	stands    []stand
 }
 
 // diary is what happened, for people.
