@@ -42,20 +42,28 @@ func (b *bench) set(change func()) {
 // start runs a bridge and waits until its port is there. The returned bench's end stops it.
 func start(t *testing.T, policy bridge.Policy, far bridge.Remote, lacks uart.Fidelity, log ...*slog.Logger) *bench {
 	t.Helper()
+	return startOn(t, policy, far, func(p *uarttest.Port) uart.Port {
+		p.SetFidelity(uart.FullFidelity &^ lacks)
+		return p
+	}, log...)
+}
+
+// startOn is start, with a port that as may put something around.
+func startOn(t *testing.T, policy bridge.Policy, far bridge.Remote, as func(*uarttest.Port) uart.Port, log ...*slog.Logger) *bench {
+	t.Helper()
 	log = append(log, slog.New(slog.NewTextHandler(testLog(), nil)))
 	b := &bench{T: t, result: make(chan error, 1)}
 	b.bridge = bridge.New(bridge.Config{
 		Name: "ttyV0", Path: "/dev/ttyV0", Remote: far, Policy: policy, Log: log[0],
 		Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
 			p := uarttest.NewPort(c)
-			p.SetFidelity(uart.FullFidelity &^ lacks)
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			if b.fails != nil {
 				return nil, b.fails
 			}
 			b.ports = append(b.ports, p)
-			return p, nil
+			return as(p), nil
 		},
 	})
 	var ctx context.Context

@@ -189,7 +189,7 @@ func (r *run) purge(e uart.Event) {
 	r.log.Debug("purge", "buffers", e.Purge.String())
 	if e.Purge&uart.PurgeTx != 0 {
 		r.link.mu.Lock()
-		r.dropped(r.link.held.dropBytes())
+		r.dropped(r.link.held.purge())
 		r.link.changed.Broadcast()
 		r.link.mu.Unlock()
 		r.purgesSeen.Add(1)

@@ -24,7 +24,7 @@ func warnLog() (*logLines, *slog.Logger) {
 	return l, slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// T1: what resend had in hand when the session was lost has no age.
+// What resend had in hand when the session was lost has no age.
 func TestCornerHandHasNoAge(t *testing.T) {
 	for name, p := range map[string]bridge.Policy{"hold": {}, "discard": {OnLoss: bridge.OnLossDiscard}} {
 		t.Run(name, func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestCornerHandHasNoAge(t *testing.T) {
 	}
 }
 
-// T2: a server that answers marks, and stalls. Its TCP acknowledges, its program takes nothing. The last close.
+// A server that answers marks, and stalls. Its TCP acknowledges, its program takes nothing. The last close.
 func TestCornerDoubtedIsDrained(t *testing.T) {
 	for name, before := range map[string]time.Duration{"stalls at the close": 0, "has stalled for long": 100 * time.Second} {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +78,6 @@ func TestCornerDoubtedIsDrained(t *testing.T) {
 	}
 }
 
-// T2b
 func TestCornerChangeBehindAMarkWithoutAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
@@ -99,7 +98,6 @@ func TestCornerChangeBehindAMarkWithoutAnswer(t *testing.T) {
 	})
 }
 
-// T3
 func TestCornerEndBreaksAWaitingChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -195,43 +193,6 @@ func TestCornerWrittenAtFIN(t *testing.T) {
 	})
 }
 
-// The connection is reset, and down has closed it, between Run's look (it has not failed) and its question what is left: a
-// closed socket knows of no byte and asks for no mark. The bytes are lost, and not "out".
-func TestCornerResetAtTheLastLook(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log, logger := warnLog()
-		h := &hooked{far: newFar()}
-		b := start(t, bridge.Policy{Linger: new(time.Duration(0))}, h, 0, logger)
-		p := b.port()
-		p.AppOpen()
-		s := h.session(0)
-		synctest.Wait()
-		h.set(func() { s.unacked, s.muteMark = 20, true })
-		b.write(strings.Repeat("x", 20))
-		time.Sleep(time.Second) // the line would have had the time
-		synctest.Wait()
-		first := true
-		h.unacked = func() {
-			if first && b.bridge.Status().Link == bridge.LinkClosing {
-				first = false
-				s.lose(errReset)
-				h.set(func() {
-					for !s.closed {
-						h.change.Wait()
-					}
-				})
-			}
-		}
-		p.AppClose()
-		time.Sleep(time.Minute)
-		if got := b.status(); got.Losses != 1 || got.LastLoss.AtMost != 20 || got.LastLoss.Unacked != 20 {
-			t.Errorf("20 bytes are lost; told: %d losses, the last %+v, log %q", got.Losses, got.LastLoss, log.all())
-		}
-		b.end()
-	})
-}
-
-// T5
 func TestCornerModemWhileLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -248,7 +209,6 @@ func TestCornerModemWhileLeft(t *testing.T) {
 	})
 }
 
-// T6
 func TestCornerSleepInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -269,7 +229,7 @@ func TestCornerSleepInAnOutage(t *testing.T) {
 	})
 }
 
-// T7: opens that come again and again keep all bytes fresh.
+// Opens that come again and again keep all bytes fresh.
 func TestCornerFreshForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -291,7 +251,7 @@ func TestCornerFreshForEver(t *testing.T) {
 	})
 }
 
-// T8: a first open whose dial has to wait for its turn, and more bytes than are held.
+// A first open whose dial has to wait for its turn, and more bytes than are held.
 func TestCornerCloseBeforeTheDialsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -321,7 +281,7 @@ func TestCornerCloseBeforeTheDialsTurn(t *testing.T) {
 	})
 }
 
-// T8b: the same behind a session that is left for long.
+// The same behind a session that is left for long.
 func TestCornerOpenWhileLeft(t *testing.T) {
 	for name, size := range map[string]int{"small": 2, "big": 100_000} {
 		t.Run(name, func(t *testing.T) {
@@ -350,7 +310,7 @@ func TestCornerOpenWhileLeft(t *testing.T) {
 	}
 }
 
-// T9: closes again and again behind a server that takes nothing.
+// Closes again and again behind a server that takes nothing.
 func TestCornerClosesKeepTheClockYoung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -372,7 +332,7 @@ func TestCornerClosesKeepTheClockYoung(t *testing.T) {
 	})
 }
 
-// T10: events without a session.
+// Events without a session.
 func TestCornerManyEventsWithoutALink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -394,7 +354,7 @@ func TestCornerManyEventsWithoutALink(t *testing.T) {
 	})
 }
 
-// T11: a purge without a session.
+// A purge without a session.
 func TestCornerPurgeWithoutALink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -416,7 +376,6 @@ func TestCornerPurgeWithoutALink(t *testing.T) {
 	})
 }
 
-// T12
 func TestCornerDropsToldTwice(t *testing.T) {
 	t.Run("purge", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -481,7 +440,7 @@ func TestCornerDropsToldTwice(t *testing.T) {
 	})
 }
 
-// T13: on a host that drains nobody asks left: a fast coding of long ago is still reckoned with.
+// On a host that drains nobody asks left: a fast coding of long ago is still reckoned with.
 func TestCornerFastCodingOfLongAgo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -507,7 +466,6 @@ func TestCornerFastCodingOfLongAgo(t *testing.T) {
 	})
 }
 
-// T16
 func TestCornerErrorStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -525,7 +483,6 @@ func TestCornerErrorStays(t *testing.T) {
 	})
 }
 
-// T17
 func TestCornerUnreadAtTheEndIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
@@ -556,7 +513,6 @@ func (s *slow) Next() ([]byte, uart.Event, error) {
 	return p, e, err
 }
 
-// T18
 func TestCornerOpenAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -581,7 +537,6 @@ func TestCornerOpenAtTheEnd(t *testing.T) {
 	})
 }
 
-// T22
 func TestCornerDrainAtAChangedCoding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -601,7 +556,6 @@ func TestCornerDrainAtAChangedCoding(t *testing.T) {
 	})
 }
 
-// T23
 func TestCornerPortLostWithBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
@@ -621,7 +575,6 @@ func TestCornerPortLostWithBytes(t *testing.T) {
 	})
 }
 
-// T24
 func TestCornerDiscardAsleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -647,7 +600,7 @@ func TestCornerDiscardAsleep(t *testing.T) {
 	})
 }
 
-// T47: closed, more than is held, asleep.
+// Closed, more than is held, asleep.
 func TestCornerAsleepWithAnUnseenClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -670,7 +623,7 @@ func TestCornerAsleepWithAnUnseenClose(t *testing.T) {
 	})
 }
 
-// T14: as the real sessions: CloseWrite sends FIN behind the Write under way and does not end that.
+// As the real sessions: CloseWrite sends FIN behind the Write under way and does not end that.
 func TestCornerUpStaysInALostSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -689,7 +642,6 @@ func TestCornerUpStaysInALostSession(t *testing.T) {
 	})
 }
 
-// T58
 func TestCornerUnreadNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()

@@ -31,7 +31,9 @@ func (r *run) connect(again *alarm, now time.Time) {
 
 func (r *run) stopDial() {
 	if r.hangUp != nil {
+		r.stopped = true
 		r.hangUp()
+		r.link.dialStopped()
 	}
 }
 
@@ -42,7 +44,7 @@ const stateMost = 10 * time.Second
 // dial does; stopDial ends it, and settle or collect takes its result.
 func (r *run) dial() {
 	ctx, cancel := context.WithCancel(context.Background())
-	r.hangUp = cancel
+	r.hangUp, r.stopped = cancel, false
 	mask := lineMask(r.port.Fidelity())
 	go func() {
 		s, err := r.cfg.Remote.Dial(ctx, mask)
@@ -80,7 +82,7 @@ func (r *run) begin(ctx context.Context, s remote.Session) (*session, error) {
 	n.unsent.start(n.told.Coding)
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	err := s.Apply(n.told.event())
-	if !stop() && err != nil { // the connection's error is only our own close
+	if !stop() { // it is closed, or is about to be: the connection's error, where there is one, is our own doing
 		if err = ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
 			err = errTakesNothing
 		}
@@ -96,7 +98,7 @@ func (r *run) begin(ctx context.Context, s remote.Session) (*session, error) {
 func (r *run) settle(result dialResult, now time.Time) {
 	r.hangUp()
 	r.hangUp = nil
-	if r.phase != phaseConnecting || errors.Is(result.err, context.Canceled) { // stopDial has ended it
+	if r.stopped { // whatever came of it: it may have been done before that
 		if result.session != nil {
 			_ = result.session.Close()
 		}

@@ -129,7 +129,11 @@ func (r *run) suspended(s *session, on bool) {
 	s.suspend(on)
 	if r.link.cur.Load() == s {
 		since := s.suspendedSince()
-		r.board.set(func(b *Snapshot) { b.SuspendedSince = since })
+		r.board.set(func(b *Snapshot) {
+			if r.link.cur.Load() == s { // else enter has cleared it, or is about to
+				b.SuspendedSince = since
+			}
+		})
 	}
 	r.link.wake()
 	r.kickRun()

@@ -96,7 +96,6 @@ func (r *run) endClock(again *alarm, now time.Time) (over bool) {
 	}
 	r.stopDial()
 	if s := r.session; s != nil && !now.Before(e.until) {
-		s.cut()
 		r.end(errEnd, true, phaseIdle, now)
 	}
 	again.at(e.until)
@@ -126,8 +125,12 @@ func (r *run) carries(held bool) bool {
 func (r *run) dropRest(now time.Time) {
 	r.ending.stage, r.ending.until, r.ending.quiet = stageCount, now.Add(countMost), now
 	r.dropAll.Store(true)
-	if s := r.session; s != nil && r.phase.stands() && s.writing.Load() > 0 {
-		r.enter(phaseLeft, now)
+	if s := r.session; s != nil {
+		if r.phase.stands() && s.writing.Load() > 0 {
+			s.opens = r.link.opens()
+			r.enter(phaseLeft, now)
+		}
+		s.look() // up may wait for the bytes before a change
 	}
 	r.link.wake()
 }
@@ -169,6 +172,7 @@ func (r *run) collect() {
 	}
 	r.ways.Wait()
 	r.answerOpens(uart.ErrClosed)
+	r.board.set(func(s *Snapshot) { s.Opened = false }) // up may have come to an open behind closePort
 	if n := r.untold.Swap(0); n > 0 {
 		r.log.Warn("the port ends with bytes that no session has got", "dropped", n)
 	}

@@ -24,8 +24,9 @@ type held struct {
 	open   uint64        // how often the port was opened
 
 	// resend gives the bytes of the first item to a session: they cannot be called back now, and nothing is added to
-	// them. Where they were to be dropped, what the session leaves of them is.
-	inUse, doomed bool
+	// them. Where they were to be dropped, what the session leaves of them is; purged: the application has thrown them
+	// away itself.
+	inUse, doomed, purged bool
 }
 
 // item is one place: bytes, a change, or the end of an open.
@@ -200,6 +201,12 @@ func (h *held) take(i int) {
 	}
 }
 
+// purge is dropBytes, for the application.
+func (h *held) purge() (dropped int) {
+	h.purged = h.purged || h.inUse && !h.doomed
+	return h.dropBytes()
+}
+
 // dropBytes throws away all bytes and returns how many they were; the changes stay, in their order.
 func (h *held) dropBytes() (dropped int) {
 	from := 0
@@ -252,9 +259,11 @@ func (h *held) next() (p []byte, e uart.Event, ok bool) {
 	return nil, e, false
 }
 
-// gave notes that a session has taken n of the bytes in use, and returns how many of the rest were to be dropped.
-func (h *held) gave(n int) (dropped int) {
-	h.inUse = false
+// gave notes that a session has taken n of the bytes in use, and returns how many of the rest are dropped, and whether the
+// application has purged them.
+func (h *held) gave(n int) (dropped int, purged bool) {
+	purged = h.purged
+	h.inUse, h.purged = false, false
 	h.items[0].data = h.items[0].data[n:]
 	h.bytes -= n
 	if h.doomed || len(h.items[0].data) == 0 {
@@ -262,7 +271,7 @@ func (h *held) gave(n int) (dropped int) {
 		h.take(0)
 	}
 	h.doomed = false
-	return dropped
+	return dropped, purged
 }
 
 // lineTime is how long the line needs for what is held.

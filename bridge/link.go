@@ -146,6 +146,25 @@ func (l *link) clear(now time.Time) (breaks int) {
 	return l.held.unlink()
 }
 
+// opens is how often the port was opened.
+func (l *link) opens() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held.open
+}
+
+// leave is clear for a session that is left because nobody wants it, as a look after so many opens has found. A later open
+// has seen the session and gets nothing of it: its bytes wait for the first dial, as if it had come behind this.
+func (l *link) leave(opens uint64, now time.Time) (breaks int) {
+	breaks = l.clear(now)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held.open > opens && !l.fresh {
+		l.fresh, l.first, l.freshBy = true, opens+1, time.Time{}
+	}
+	return breaks
+}
+
 // opened notes that the application has opened the port: its bytes wait for the first dial.
 func (l *link) opened(now time.Time) {
 	l.mu.Lock()
@@ -167,6 +186,13 @@ func (l *link) dialBegins(now time.Time) {
 	if l.dialing = true; l.fresh && l.freshBy.IsZero() {
 		l.freshBy = now.Add(freshMost)
 	}
+}
+
+// dialStopped notes that nobody waits for the dial under way any more.
+func (l *link) dialStopped() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dialing = false
 }
 
 // dialFailed notes that a dial has led to nothing: from now on held bytes age. It returns how many were too old already.

@@ -44,6 +44,9 @@ func (p phase) stands() bool { return p == phaseUp || p == phaseClosing }
 func (r *run) enter(p phase, now time.Time) {
 	before := r.phase
 	r.phase = p
+	if p == phaseLeft { // before all else: up gives it nothing any more, and looks again until it is out of the link
+		r.breaksDropped(r.link.leave(r.session.opens, now))
+	}
 	r.board.link(states[p])
 	if before.stands() != p.stands() || before == phaseAsleep || p == phaseAsleep {
 		r.showLink(p.stands())
@@ -56,7 +59,6 @@ func (r *run) enter(p phase, now time.Time) {
 		r.session.leaves = watch{}
 	case phaseLeft:
 		r.session.leaves, r.session.finSent, r.session.leftAt = watch{}, true, now
-		r.breaksDropped(r.link.clear(now))
 		_ = r.session.CloseWrite() // an error shows to down, too
 	case phaseAsleep:
 		r.redial.well()
@@ -106,6 +108,9 @@ func (r *run) end(cause error, atOnce bool, next phase, now time.Time) {
 
 // closeUnread closes a session, and returns how many bytes of the device had come and were not read.
 func (r *run) closeUnread(s *session) int {
+	if s.counted.Swap(true) { // TLS knows of them for some time after Close
+		return 0
+	}
 	n := s.Alive().Unread
 	_ = s.Close()
 	r.count.downDropped.Add(uint64(n))
@@ -119,6 +124,10 @@ func (s *session) loss(now time.Time) Loss {
 	l := Loss{Time: now, Cause: lost.cause.Error(), Unacked: lost.unacked, SinceMark: s.unsent.sinceMark()}
 	if errors.Is(lost.cause, io.EOF) {
 		l.Cause = "closed by the access server"
+	}
+	if s.drained && !errors.Is(lost.cause, io.EOF) {
+		// Neither our FIN nor TCP's acknowledgement says that the peer has read all: its own FIN and an answered mark do.
+		s.drained = l.SinceMark == 0
 	}
 	if !s.drained {
 		l.AtMost = s.unsent.atRisk(s.lastSign(lost.cause, now)) + inside

@@ -19,7 +19,11 @@ func (r *run) resend() {
 		}
 		n := r.give(s, p)
 		r.link.mu.Lock()
-		r.dropNow(r.link.held.gave(n))
+		if dropped, purged := r.link.held.gave(n); purged {
+			r.dropped(dropped)
+		} else {
+			r.outage(dropped)
+		}
 		r.link.changed.Broadcast() // there may be room
 		r.link.mu.Unlock()
 	}
@@ -37,7 +41,7 @@ func (r *run) nextHeld() (*session, []byte, uart.Event) {
 			break
 		}
 		if r.dropping() {
-			r.dropNow(l.held.dropBytes())
+			r.dropHeld(0)
 		}
 		if l.settled(s) {
 			break

@@ -50,6 +50,7 @@ type run struct {
 	phase   phase
 	session *session           // in up, closing and left
 	hangUp  context.CancelFunc // ends the dial under way; nil: none is
+	stopped bool               // nobody wants what comes of that dial
 	slept   uint64             // of Bridge.sleeps, how many Run has seen
 	served  uint64             // visits that have had their session, or a dial in vain
 	ends    int                // how often in a row the access server has ended a session with nothing under way
@@ -210,7 +211,7 @@ func (a *alarm) at(t time.Time) {
 func (r *run) step(now time.Time) (due time.Time, err error) {
 	r.link.wake()
 	if s := r.session; s != nil && s.failed() {
-		r.lose(now)
+		r.lose(false, now)
 	}
 	for {
 		var again alarm
@@ -279,18 +280,18 @@ func (r *run) sleep(asleep bool, now time.Time) {
 	r.enter(phaseAsleep, now)
 }
 
-// lose takes a session that has failed.
-func (r *run) lose(now time.Time) {
+// lose takes a session that has failed. atOnce: nothing more comes of it.
+func (r *run) lose(atOnce bool, now time.Time) {
 	s, next := r.session, phaseIdle
 	if s.finSent {
-		r.end(nil, false, next, now)
+		r.end(nil, atOnce, next, now)
 		return
 	}
 	hangup := r.policy.OnLoss == OnLossHangup && s.unwanted.IsZero()
 	if !hangup && r.wanted() {
 		next = phaseConnecting
 	}
-	r.end(nil, hangup, next, now)
+	r.end(nil, atOnce || hangup, next, now)
 	if hangup {
 		r.beginHangup(now)
 	}

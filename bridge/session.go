@@ -19,11 +19,12 @@ type session struct {
 	told    settings      // what it was told. The one who sends alone: the dial's goroutine, then resend or up
 	writing atomic.Uint64 // bytes inside Write, given or not; for the upper bound of a loss
 
+	counted   atomic.Bool         // it was closed over bytes of the device, and they are counted
 	leaving   atomic.Bool         // FIN is due, or sent: nobody gives it bytes any more
 	lost      atomic.Pointer[end] // the first word counts; nil: it stands
 	suspended atomic.Int64        // since when the access server takes no data, in Unix nanoseconds; 0: it does
 	waiting   atomic.Bool         // bytes have waited since then
-	doubted   atomic.Bool         // a mark has been unanswered for markPatience: nobody waits for marks until one is
+	doubt     atomic.Uint64       // see doubted
 	fell      chan struct{}       // one slot: the one who waits for unsent bytes should look again
 
 	markTimer *time.Timer // asks for the mark behind the last bytes; set before the session is anybody's
@@ -39,6 +40,7 @@ type session struct {
 type clocks struct {
 	stands   time.Time     // since when it stands
 	unwanted time.Time     // since when nobody wants it; zero: somebody does
+	opens    uint64        // of the port, at the last look whether somebody wants it
 	lookAt   time.Time     // the next look at the peer
 	looked   uint64        // bytes given to sessions by the last look
 	ended    bool          // at the last look the peer had ended the connection and nobody had read that
@@ -111,7 +113,6 @@ func (s *session) mark() bool {
 
 // marked takes the answer to a mark.
 func (s *session) marked(n uint64) {
-	s.doubted.Store(false)
 	if s.unsent.answered(n) {
 		s.arm() // more was given meanwhile
 	}
@@ -143,12 +144,17 @@ func (s *session) needs() needs {
 	if s.failed() { // looked at last: a closed socket knows of no byte. Run is about to take the session
 		return needs{left: markPoll}
 	}
-	return needs{left, asked && !s.doubted.Load(), !asked}
+	return needs{left, asked && !s.doubted(), !asked}
 }
 
-// cut notes that the session is reset before the peer has ended it. Neither our FIN nor TCP's acknowledgement says that the
-// peer has read all: only an answered mark does.
-func (s *session) cut() { s.drained = s.drained && s.unsent.sinceMark() == 0 }
+// doubts notes that the mark behind the first marked bytes has been unanswered for markPatience.
+func (s *session) doubts(marked uint64) { s.doubt.Store(marked + 1) }
+
+// doubted reports whether nobody waits for marks: none has been answered since doubts.
+func (s *session) doubted() bool {
+	_, marked, _ := s.unsent.progress()
+	return s.doubt.Load() == marked+1
+}
 
 // suspend notes that the access server takes no data from now on, or does again.
 func (s *session) suspend(on bool) {

@@ -193,7 +193,7 @@ func (m *model) outage() (since time.Time, known bool) {
 		return since, false
 	}
 	for _, e := range m.events {
-		if e.kind == uart.KindOpened && !e.at.Before(m.stands[k].end) {
+		if e.kind == uart.KindOpened && !e.at.Before(m.stands[k].end.Add(-moment)) {
 			return since, false
 		}
 	}

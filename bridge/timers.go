@@ -51,7 +51,7 @@ func (r *run) heldClock(again *alarm, now time.Time) {
 // heldClock has it.
 func (r *run) closeClock(again *alarm, now time.Time) {
 	c := &r.closes
-	called := r.closesCalled.Load()
+	called := min(r.closesCalled.Load(), r.visits.Load()) // where up has not come to the open it does not know yet what its bytes wait for
 	unseen := called > max(r.closesSeen.Load(), r.abandon.Load())
 	if !unseen && !r.link.holdsClosed() {
 		*c = closes{}
@@ -105,12 +105,11 @@ func (r *run) peer(again *alarm, now time.Time) {
 	case p.Waiting >= peerDead:
 		s.silent = p.Waiting
 		s.fail(fmt.Errorf("%w: no acknowledgement for %v", errPeerDead, p.Waiting.Round(time.Second)))
-		r.lose(now)
-		r.closeUnread(s) // nothing more comes of it
+		r.lose(true, now)
 	case p.Ended && s.ended:
 		// Seen twice: down had the time to read it, and is blocked in Port.Write.
 		s.fail(io.EOF)
-		r.lose(now)
+		r.lose(false, now)
 	}
 	s.ended = p.Ended
 }
@@ -136,7 +135,7 @@ func (r *run) suspension(again *alarm, now time.Time) {
 func (r *run) markClock(again *alarm, now time.Time) {
 	s := r.session
 	given, marked, _ := s.unsent.progress()
-	if given == marked || s.doubted.Load() {
+	if given == marked || s.doubted() {
 		s.marks = watch{}
 		return
 	}
@@ -147,7 +146,7 @@ func (r *run) markClock(again *alarm, now time.Time) {
 		again.at(until)
 		return
 	}
-	s.doubted.Store(true)
+	s.doubts(marked)
 }
 
 // leave ends a session that nobody wants: linger first, then the time that the last bytes need, then FIN, then the peer's
@@ -158,6 +157,7 @@ func (r *run) leave(again *alarm, now time.Time) {
 		r.awaitFIN(again, now)
 		return
 	}
+	s.opens = r.link.opens()
 	r.forgetVisit()
 	if r.wanted() || r.kept() {
 		s.unwanted = time.Time{}
@@ -238,6 +238,5 @@ func (r *run) awaitFIN(again *alarm, now time.Time) {
 		again.at(until)
 		return
 	}
-	s.cut()
 	r.end(errNoFIN, true, phaseIdle, now)
 }

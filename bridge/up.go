@@ -64,8 +64,9 @@ const pieceMost = 16 << 10
 func (r *run) give(s *session, p []byte) int {
 	p = p[:min(len(p), pieceMost)]
 	s.writing.Store(uint64(len(p)))
-	// Run looks at writing behind both: when it has left the session, and reckons its loss, and when it is about to.
-	if r.link.cur.Load() != s || s.leaving.Load() {
+	// Run looks at writing behind each of these: it has left the session and reckons its loss, or is about to leave it, or
+	// the end has come and a Write that blocks is cut.
+	if r.link.cur.Load() != s || s.leaving.Load() || r.dropAll.Load() {
 		s.writing.Store(0)
 		return 0
 	}
@@ -96,7 +97,7 @@ func (r *run) hold(p []byte) []byte {
 	defer l.mu.Unlock()
 	for len(p) > 0 {
 		if l.over || r.dropping() {
-			r.dropNow(l.held.dropBytes() + len(p))
+			r.dropHeld(len(p))
 			return nil
 		}
 		if s := l.giver(); s != nil {
@@ -125,12 +126,13 @@ func (r *run) hold(p []byte) []byte {
 	return nil
 }
 
-// dropNow counts bytes that dropping has dropped: those of a purge are nobody's loss.
-func (r *run) dropNow(n int) {
+// dropHeld drops what is held, and so many bytes in hand, as dropping says. Those of a purge are nobody's loss. The caller
+// holds the link's mu.
+func (r *run) dropHeld(inHand int) {
 	if r.purgesCalled.Load() > r.purgesSeen.Load() {
-		r.dropped(n)
+		r.dropped(r.link.held.purge() + inHand)
 	} else {
-		r.outage(n)
+		r.outage(r.link.held.dropBytes() + inHand)
 	}
 }
 
@@ -166,10 +168,12 @@ func (r *run) portOpened(e uart.Event) {
 			r.answerOpens(nil)
 		}
 	}
-	r.link.opened(time.Now())
-	r.dtrUp.Store(false)
-	r.visits.Add(1)
+	// In this order: Run, which looks at how often it was opened and then whether it is, misses no open; and a close is
+	// looked at once the link knows its open.
 	r.opened.Store(true)
+	r.dtrUp.Store(false)
+	r.link.opened(time.Now())
+	r.visits.Add(1)
 	r.board.set(func(s *Snapshot) { s.Opened = true })
 	r.log.Info("port opened")
 	r.kickRun()

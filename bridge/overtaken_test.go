@@ -1,0 +1,379 @@
+package bridge_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telnetcpc/bridge"
+	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/uart/uarttest"
+)
+
+// One goroutine looks, another changes what it has seen, and the first acts. Here the second is always in time.
+
+// The connection is reset, and down has closed it, between Run's look (it has not failed) and its question what is left: a
+// closed socket knows of no byte and asks for no mark. The bytes are lost, and not out.
+func TestResetAtTheLastLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		h := &hooked{far: newFar()}
+		b := start(t, bridge.Policy{Linger: new(time.Duration(0))}, h, 0, logger)
+		p := b.port()
+		p.AppOpen()
+		s := h.session(0)
+		synctest.Wait()
+		h.set(func() { s.unacked, s.muteMark = 20, true })
+		b.write(strings.Repeat("x", 20))
+		time.Sleep(time.Second) // the line would have had the time
+		synctest.Wait()
+		first := true
+		h.unacked = func() {
+			if first && b.bridge.Status().Link == bridge.LinkClosing {
+				first = false
+				s.lose(errReset)
+				h.set(func() {
+					for !s.closed {
+						h.change.Wait()
+					}
+				})
+			}
+		}
+		p.AppClose()
+		time.Sleep(time.Minute)
+		if got := b.status(); got.Losses != 1 || got.LastLoss.AtMost != 20 || got.LastLoss.Unacked != 20 {
+			t.Errorf("20 bytes are lost; told: %d losses, the last %+v, log %q", got.Losses, got.LastLoss, log.all())
+		}
+		b.end()
+	})
+}
+
+// A close is called out before its place in the stream. Where up has not come to its open yet, nobody knows that the bytes
+// between are those of a first dial: `echo command > /dev/ttyV0`.
+func TestCloseIsHeardBeforeItsOpen(t *testing.T) {
+	for name, policy := range map[string]bridge.Policy{
+		"discard": {OnLoss: bridge.OnLossDiscard}, "hangup": {OnLoss: bridge.OnLossHangup},
+		"hold for 0": {HoldFor: new(time.Duration(0))}, "hold": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, logger := warnLog()
+				f := newFar()
+				b := startOn(t, policy, f, func(p *uarttest.Port) uart.Port {
+					return &slow{p, uart.KindOpened, time.Millisecond}
+				}, logger)
+				p := b.port()
+				p.AppOpen()
+				b.write("command\n")
+				p.AppClose()
+				time.Sleep(time.Minute)
+				if got := b.status(); string(f.all()) != "command\n" || got.UpDropped > 0 || log.all() != "" {
+					t.Errorf("the device got %q, dropped %d, log\n%s", f.all(), got.UpDropped, log.all())
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+// Somebody opens the port between Run's look (nobody wants the session) and FIN: he gets nothing of that session, so his
+// bytes wait for the first dial as those of one who comes behind FIN.
+func TestOpenAtFIN(t *testing.T) {
+	policies := map[string]bridge.Policy{
+		"discard": {OnLoss: bridge.OnLossDiscard, Linger: new(time.Duration(0))},
+		"hold":    {Linger: new(time.Duration(0))},
+	}
+	for name, policy := range policies {
+		for when, atFIN := range map[string]bool{"at FIN": true, "behind FIN": false} {
+			t.Run(name+", "+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					log, logger := warnLog()
+					h := &hooked{far: newFar()}
+					b := start(t, policy, h, 0, logger)
+					p := b.port()
+					p.AppOpen()
+					s := h.session(0)
+					synctest.Wait()
+					h.set(func() { s.stays = true }) // a server that takes its time for its FIN
+					first := true
+					h.alive = func() {
+						if atFIN && first && b.bridge.Status().Link == bridge.LinkClosing {
+							first = false
+							p.AppOpen()
+							time.Sleep(time.Millisecond) // up has taken it
+						}
+					}
+					p.AppClose()
+					time.Sleep(100 * time.Millisecond)
+					if !atFIN {
+						p.AppOpen()
+					}
+					synctest.Wait()
+					b.write("OPEN VALVE\n")
+					p.AppClose()
+					time.Sleep(time.Minute)
+					if got := b.status(); got.UpDropped > 0 || string(h.all()) != "OPEN VALVE\n" {
+						t.Errorf("the device got %q, dropped %d, log\n%s", h.all(), got.UpDropped, log.all())
+					}
+					b.end()
+				})
+			})
+		}
+	}
+}
+
+// begun is a remote whose sessions call told behind the first thing that they are told.
+type begun struct {
+	*far
+	told func()
+}
+
+type begunSession struct {
+	remote.Session
+	b    *begun
+	once sync.Once
+}
+
+func (b *begun) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
+	s, err := b.far.Dial(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return &begunSession{Session: s, b: b}, nil
+}
+
+func (s *begunSession) Apply(e uart.Event) error {
+	err := s.Session.Apply(e)
+	s.once.Do(func() {
+		if s.b.told != nil {
+			s.b.told()
+		}
+	})
+	return err
+}
+
+// A dial is stopped as it comes to its end, and then somebody wants a session again: what came of the stopped one is closed,
+// and is not the link.
+func TestStoppedDialIsNoSession(t *testing.T) {
+	for name, stop := range map[string]func(b *bench){
+		"closed and opened": func(b *bench) {
+			b.port().AppClose()
+			time.Sleep(time.Millisecond)
+			b.port().AppOpen()
+		},
+		"Sleep and Wake": func(b *bench) {
+			b.bridge.Sleep()
+			time.Sleep(time.Millisecond)
+			b.bridge.Wake()
+			time.Sleep(time.Millisecond)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, logger := warnLog()
+				f := &begun{far: newFar()}
+				f.refuse = errors.New("away")
+				b := start(t, bridge.Policy{OnLoss: bridge.OnLossHangup}, f, 0, logger)
+				first := true
+				f.told = func() {
+					if first {
+						first = false
+						stop(b)
+						time.Sleep(time.Millisecond)
+					}
+				}
+				b.port().AppOpen()
+				synctest.Wait() // one dial in vain: a close now ends the wish for a session
+				f.set(func() { f.refuse = nil })
+				time.Sleep(time.Minute)
+				if got := b.status(); got.Sessions != 1 || got.Losses > 0 || len(b.ports) != 1 {
+					t.Errorf("%d sessions, %d losses, the last %+v, %d ports; want 1 session and nothing lost; log\n%s",
+						got.Sessions, got.Losses, got.LastLoss, len(b.ports), log.all())
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+// slowLog takes its time over one message, as Run does when others are scheduled first.
+type slowLog struct {
+	slog.Handler
+	at    string
+	sleep func()
+}
+
+func (s slowLog) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, s.at) {
+		s.sleep()
+	}
+	return nil
+}
+
+// A dial is done, then the machine sleeps and wakes, all before Run looks: its session is of before the sleep.
+func TestDoneDialBehindTheSleep(t *testing.T) {
+	for range 20 { // a select decides by lot what Run sees first
+		synctest.Test(t, func(t *testing.T) {
+			f := newFar()
+			f.takes = 10*time.Second + 5*time.Millisecond // the bytes are given up shortly before
+			var b *bench
+			logger := slog.New(slowLog{slog.NewTextHandler(io.Discard, nil), "no session came", func() {
+				time.Sleep(7 * time.Millisecond) // the dial is done
+				b.bridge.Sleep()
+				time.Sleep(time.Millisecond)
+				b.bridge.Wake()
+				time.Sleep(time.Millisecond)
+			}})
+			b = start(t, bridge.Policy{Linger: new(time.Hour)}, f, 0, logger)
+			p := b.port()
+			p.AppOpen()
+			b.write("x")
+			p.AppClose()
+			s := f.session(0)
+			time.Sleep(time.Minute)
+			f.set(func() {
+				if !s.closed {
+					t.Error("the session of before the sleep is the link behind it")
+				}
+			})
+			b.end()
+		})
+	}
+}
+
+// A peer that answers no marks resets the connection behind our FIN: it has closed it over what it had not read.
+func TestResetBehindFIN(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		f := newFar()
+		f.noMarks = true
+		b, p, s := opened(t, bridge.Policy{Linger: new(time.Duration(0))}, f, 0, logger)
+		f.set(func() { s.stays = true })
+		b.write(strings.Repeat("x", 20))
+		p.AppClose()
+		s.applied("FIN")
+		s.lose(errReset)
+		time.Sleep(time.Minute)
+		if got := b.status(); got.LastLoss.AtMost != 20 {
+			t.Errorf("no mark covers the 20 bytes; told %+v, log %q", got.LastLoss, log.all())
+		}
+		b.end()
+	})
+}
+
+// What had come of a peer that is given up, and the application had not read, is dropped, counted once, and said.
+func TestUnreadOfADeadPeer(t *testing.T) {
+	for name, policy := range map[string]bridge.Policy{"hold": {}, "hangup": {OnLoss: bridge.OnLossHangup}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, logger := warnLog()
+				f := newFar()
+				b, _, s := opened(t, policy, f, 0, logger)
+				s.send(make([]byte, 64<<10)) // down is blocked
+				f.set(func() { s.peer.Known, s.peer.Unread, s.unacked = true, 5000, 1 })
+				b.write("x")
+				f.set(func() { s.silent = time.Now() })
+				time.Sleep(time.Minute)
+				got := b.status()
+				if got.LastLoss.Unread != 5000 || !strings.Contains(log.all(), "unread=5000") {
+					t.Errorf("5000 bytes were never read; told %+v, log\n%s", got.LastLoss, log.all())
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+// The port is opened as a hangup takes it away: nobody has the next one open.
+func TestOpenedAsThePortGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		b := startOn(t, bridge.Policy{OnLoss: bridge.OnLossHangup, Connect: bridge.ConnectAlways}, f, func(p *uarttest.Port) uart.Port {
+			return &slow{p, uart.KindOpened, 2 * time.Second}
+		})
+		s := f.session(0)
+		synctest.Wait()
+		b.port().AppOpen()
+		s.lose(errReset)
+		time.Sleep(time.Minute)
+		if got := b.status(); len(b.ports) != 2 || got.Opened {
+			t.Errorf("%d ports; nobody has the second open, and status says that somebody has: %v", len(b.ports), got.Opened)
+		}
+		b.end()
+	})
+}
+
+// What resend has in its hands when the application purges it is nobody's loss.
+func TestPurgeOfBytesInHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		f := newFar()
+		f.dead, f.takes = true, time.Second
+		b := start(t, bridge.Policy{}, f, 0, logger)
+		p := b.port()
+		p.AppOpen()
+		b.write(strings.Repeat("x", 30_000))
+		s := f.session(0)
+		synctest.Wait() // resend stands in Write
+		p.AppPurge(uart.PurgeTx)
+		synctest.Wait()
+		f.set(func() { s.window = -1 })
+		time.Sleep(10 * time.Second)
+		p.AppClose()
+		time.Sleep(time.Minute)
+		if got := b.status(); log.all() != "" || got.UpBytes+got.UpDropped != 30_000 {
+			t.Errorf("of 30000 bytes %d were given and %d dropped; told %q", got.UpBytes, got.UpDropped, log.all())
+		}
+		b.end()
+	})
+}
+
+// slowModem takes its time to show the modem state.
+type slowModem struct {
+	*uarttest.Port
+	shows func() // once
+}
+
+func (s *slowModem) SetModem(m uart.ModemState) error {
+	if f := s.shows; f != nil {
+		s.shows = nil
+		f()
+	}
+	return s.Port.SetModem(m)
+}
+
+// Somebody opens and writes while Run, which has decided to leave the session, shows that: his bytes wait, and up does not
+// turn in a circle until the session is out of the link.
+func TestWrittenWhileTheEndIsShown(t *testing.T) {
+	dog := time.AfterFunc(time.Minute, func() { panic("up turns in a circle: virtual time stands still") })
+	defer dog.Stop()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		var port *slowModem
+		b := startOn(t, bridge.Policy{Linger: new(time.Duration(0))}, f, func(p *uarttest.Port) uart.Port {
+			port = &slowModem{Port: p}
+			return port
+		})
+		port.AppOpen()
+		f.session(0)
+		synctest.Wait()
+		port.shows = func() {
+			port.AppOpen()
+			_, _ = port.AppWrite([]byte("x"))
+			time.Sleep(time.Millisecond)
+		}
+		port.AppClose()
+		time.Sleep(time.Minute)
+		if got := string(f.all()); got != "x" || port.shows != nil {
+			t.Errorf("the device got %q, want x", got)
+		}
+		b.end()
+	})
+}
