@@ -129,6 +129,27 @@ func TestOpenAtFIN(t *testing.T) {
 	}
 }
 
+// What was written and closed before the session has been given to it: then nobody wants that session, at once and not when
+// Run happens to look at it next.
+func TestNobodyWaitsBehindWhatWasHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.takes = time.Second
+		b := start(t, bridge.Policy{Linger: new(time.Duration(0))}, f, 0)
+		p := b.port()
+		p.AppOpen()
+		b.write("x")
+		p.AppClose()
+		s := f.session(0)
+		began := time.Now()
+		s.applied("FIN")
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("a byte of 1 ms, and nobody has the port open: FIN came %v behind the session", took)
+		}
+		b.end()
+	})
+}
+
 // begun is a remote whose sessions call told behind the first thing that they are told.
 type begun struct {
 	*far

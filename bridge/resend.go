@@ -9,6 +9,7 @@ func (r *run) resend() {
 		s, p, e := r.nextHeld()
 		switch {
 		case s == nil:
+			r.kickRun() // nothing is held any more: perhaps nobody wants the session
 			return
 		case len(p) == 0:
 			if !r.forward(s, e) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,4 +198,31 @@ func leftAt(got []stretch, want ...stretch) error {
 		text += fmt.Sprintf(" %d bytes at %d,", len(s.data), s.baud)
 	}
 	return errors.New(text[:len(text)-1])
+}
+
+// What a script writes and closes before there is a session waits for the first dial, also where nothing is held for the
+// next session: each of its lines arrives. The device is a plain TCP listener: it is of no account here who serves.
+func TestEachLineOfAScriptArrives(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	a := attach(t, "tcp://"+l.Addr().String(), "--on-loss", "discard", "--linger", "0s")
+	for round := range 100 {
+		line := fmt.Sprintf("line %d\n", round)
+		start(t, exec.Command("sh", "-c", `printf %s "$0" > "$1"`, line, a.path)).wait(t)
+		_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatalf("round %d: %v\n%s", round, err, lastOf(a.out))
+		}
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		got, err := io.ReadAll(conn)
+		_ = conn.Close()
+		if err != nil || string(got) != line {
+			t.Fatalf("the device got %q (%v), want %q", got, err, line)
+		}
+	}
 }
