@@ -42,14 +42,14 @@ func (b *bench) set(change func()) {
 // start runs a bridge and waits until its port is there. The returned bench's end stops it.
 func start(t *testing.T, policy bridge.Policy, far bridge.Remote, lacks uart.Fidelity, log ...*slog.Logger) *bench {
 	t.Helper()
-	return startOn(t, policy, far, func(p *uarttest.Port) uart.Port {
+	return startOn(t, policy, far, func(p *uarttest.Port, _ uart.PortConfig) uart.Port {
 		p.SetFidelity(uart.FullFidelity &^ lacks)
 		return p
 	}, log...)
 }
 
 // startOn is start, with a port that as may put something around.
-func startOn(t *testing.T, policy bridge.Policy, far bridge.Remote, as func(*uarttest.Port) uart.Port, log ...*slog.Logger) *bench {
+func startOn(t *testing.T, policy bridge.Policy, far bridge.Remote, as func(*uarttest.Port, uart.PortConfig) uart.Port, log ...*slog.Logger) *bench {
 	t.Helper()
 	log = append(log, slog.New(slog.NewTextHandler(testLog(), nil)))
 	b := &bench{T: t, result: make(chan error, 1)}
@@ -63,7 +63,7 @@ func startOn(t *testing.T, policy bridge.Policy, far bridge.Remote, as func(*uar
 				return nil, b.fails
 			}
 			b.ports = append(b.ports, p)
-			return as(p), nil
+			return as(p, c), nil
 		},
 	})
 	var ctx context.Context

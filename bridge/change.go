@@ -192,7 +192,7 @@ func (r *run) purge(e uart.Event) {
 		r.dropped(r.link.held.purge())
 		r.link.changed.Broadcast()
 		r.link.mu.Unlock()
-		r.purgesSeen.Add(1)
+		r.purgesSeen.Add(1 + uint64(e.Purges))
 	}
 	for {
 		if _, held := r.holdChange(e); held {

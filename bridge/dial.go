@@ -49,12 +49,22 @@ func (r *run) dial() {
 	go func() {
 		s, err := r.cfg.Remote.Dial(ctx, mask)
 		if err != nil {
-			r.dialed <- dialResult{nil, err}
+			r.dialed <- r.failure(err)
 			return
 		}
 		n, err := r.begin(ctx, s)
-		r.dialed <- dialResult{n, err}
+		if err != nil {
+			r.dialed <- r.failure(err)
+			return
+		}
+		r.dialed <- dialResult{session: n}
 	}()
+}
+
+// failure is a dial's result when it has led to nothing: who comes later waits for the next.
+func (r *run) failure(err error) dialResult {
+	opens := r.link.opens() // first, as portOpened tells the link first: no open is taken for one that has had its dial
+	return dialResult{err: err, opens: opens, visits: r.visits.Load()}
 }
 
 // lineMask is the line state that a port of this fidelity can show.
@@ -104,14 +114,15 @@ func (r *run) settle(result dialResult, now time.Time) {
 		}
 		return
 	}
-	r.served = r.visits.Load()
 	if result.err == nil {
+		r.served = r.visits.Load()
 		r.stand(result.session, now)
 		return
 	}
+	r.served = result.visits
 	err := result.err
 	r.redial.failed(now)
-	r.outage(r.link.dialFailed())
+	r.outage(r.link.dialFailed(result.opens))
 	r.board.set(func(b *Snapshot) { b.Error = err.Error() })
 	if text := err.Error(); text != r.redial.said {
 		r.redial.said = text

@@ -137,6 +137,11 @@ func (l *link) settled(s *session) bool {
 func (l *link) clear(now time.Time) (breaks int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.takeOut(now)
+}
+
+// takeOut is clear. The caller holds mu.
+func (l *link) takeOut(now time.Time) (breaks int) {
 	if l.cur.Load() != nil {
 		l.since = now
 	}
@@ -156,9 +161,9 @@ func (l *link) opens() uint64 {
 // leave is clear for a session that is left because nobody wants it, as a look after so many opens has found. A later open
 // has seen the session and gets nothing of it: its bytes wait for the first dial, as if it had come behind this.
 func (l *link) leave(opens uint64, now time.Time) (breaks int) {
-	breaks = l.clear(now)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	breaks = l.takeOut(now)
 	if l.held.open > opens && !l.fresh {
 		l.fresh, l.first, l.freshBy = true, opens+1, time.Time{}
 	}
@@ -170,7 +175,7 @@ func (l *link) opened(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.held.open++
-	if l.cur.Load() != nil || l.fresh {
+	if s := l.cur.Load(); s != nil && !s.failed() || l.fresh {
 		return
 	}
 	l.fresh, l.first, l.since, l.freshBy = true, l.held.open, now, time.Time{}
@@ -195,11 +200,13 @@ func (l *link) dialStopped() {
 	l.dialing = false
 }
 
-// dialFailed notes that a dial has led to nothing: from now on held bytes age. It returns how many were too old already.
-func (l *link) dialFailed() (dropped int) {
+// dialFailed notes that a dial, which ended after so many opens, has led to nothing: from now on held bytes age, but for
+// those of later opens. It returns how many were too old already.
+func (l *link) dialFailed(opens uint64) (dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.fresh, l.dialing = false, false
+	l.fresh, l.dialing = l.held.open > opens, false
+	l.first, l.freshBy = opens+1, time.Time{}
 	l.changed.Broadcast()
 	return l.dropOld()
 }

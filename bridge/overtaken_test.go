@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge"
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
@@ -66,7 +68,7 @@ func TestCloseIsHeardBeforeItsOpen(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, logger := warnLog()
 				f := newFar()
-				b := startOn(t, policy, f, func(p *uarttest.Port) uart.Port {
+				b := startOn(t, policy, f, func(p *uarttest.Port, _ uart.PortConfig) uart.Port {
 					return &slow{p, uart.KindOpened, time.Millisecond}
 				}, logger)
 				p := b.port()
@@ -269,21 +271,35 @@ func TestDoneDialBehindTheSleep(t *testing.T) {
 	}
 }
 
-// A peer that answers no marks resets the connection behind our FIN: it has closed it over what it had not read.
+// A peer that answers no marks resets the connection behind our FIN: it has closed it over what it had not read, or ends all
+// connections so. What may be lost is a number each time, a warning once, and no reason to dial later.
 func TestResetBehindFIN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
 		f := newFar()
 		f.noMarks = true
-		b, p, s := opened(t, bridge.Policy{Linger: new(time.Duration(0))}, f, 0, logger)
-		f.set(func() { s.stays = true })
-		b.write(strings.Repeat("x", 20))
-		p.AppClose()
-		s.applied("FIN")
-		s.lose(errReset)
-		time.Sleep(time.Minute)
-		if got := b.status(); got.LastLoss.AtMost != 20 {
-			t.Errorf("no mark covers the 20 bytes; told %+v, log %q", got.LastLoss, log.all())
+		b := start(t, bridge.Policy{Linger: new(time.Duration(0))}, f, 0, logger)
+		p := b.port()
+		for n := range 5 {
+			p.AppOpen()
+			began := time.Now()
+			s := f.session(n)
+			if took := time.Since(began); took > 100*time.Millisecond {
+				t.Errorf("session %d came %v after its open", n, took)
+			}
+			f.set(func() { s.stays = true })
+			b.write(strings.Repeat("x", 20))
+			p.AppClose()
+			s.applied("FIN")
+			s.lose(errReset)
+			s.ended()
+			if got := b.status(); got.LastLoss.AtMost != 20 || got.Losses != 0 {
+				t.Errorf("no mark covers the 20 bytes; told %+v, %d losses", got.LastLoss, got.Losses)
+			}
+			time.Sleep(time.Second)
+		}
+		if got := strings.Count(log.all(), "\n"); got != 1 || !strings.Contains(log.all(), "lost_at_most=20") {
+			t.Errorf("want one warning with its number, got\n%s", log.all())
 		}
 		b.end()
 	})
@@ -316,7 +332,7 @@ func TestUnreadOfADeadPeer(t *testing.T) {
 func TestOpenedAsThePortGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
-		b := startOn(t, bridge.Policy{OnLoss: bridge.OnLossHangup, Connect: bridge.ConnectAlways}, f, func(p *uarttest.Port) uart.Port {
+		b := startOn(t, bridge.Policy{OnLoss: bridge.OnLossHangup, Connect: bridge.ConnectAlways}, f, func(p *uarttest.Port, _ uart.PortConfig) uart.Port {
 			return &slow{p, uart.KindOpened, 2 * time.Second}
 		})
 		s := f.session(0)
@@ -378,7 +394,7 @@ func TestWrittenWhileTheEndIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
 		var port *slowModem
-		b := startOn(t, bridge.Policy{Linger: new(time.Duration(0))}, f, func(p *uarttest.Port) uart.Port {
+		b := startOn(t, bridge.Policy{Linger: new(time.Duration(0))}, f, func(p *uarttest.Port, _ uart.PortConfig) uart.Port {
 			port = &slowModem{Port: p}
 			return port
 		})
@@ -397,4 +413,242 @@ func TestWrittenWhileTheEndIsShown(t *testing.T) {
 		}
 		b.end()
 	})
+}
+
+// queued is a port whose events wait in an ordered.Queue, as those of the hosts run and kernel do: when it is full it merges
+// purges, and a close with the open behind it, and Urgent was called for each.
+type queued struct {
+	*uarttest.Port
+	urgent func(uart.Event)
+
+	mu      sync.Mutex // over all below
+	changed sync.Cond
+	queue   ordered.Queue
+	err     error
+}
+
+func newQueued(p *uarttest.Port, c uart.PortConfig) *queued {
+	q := &queued{Port: p, urgent: c.Urgent}
+	q.changed.L = &q.mu
+	return q
+}
+
+func (q *queued) Next() ([]byte, uart.Event, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.queue.Empty() && q.err == nil {
+		q.changed.Wait()
+	}
+	if q.err != nil {
+		return nil, uart.Event{}, q.err
+	}
+	if e, ok := q.queue.Event(); ok {
+		return nil, e, nil
+	}
+	b := make([]byte, 4096)
+	return b[:q.queue.Take(b)], uart.Event{}, nil
+}
+
+func (q *queued) Close() error {
+	q.set(func() { q.err = uart.ErrClosed })
+	return q.Port.Close()
+}
+
+func (q *queued) set(change func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	change()
+	q.changed.Broadcast()
+}
+
+func (q *queued) open() { q.set(func() { q.queue.Add(uart.Event{Kind: uart.KindOpened}) }) }
+
+func (q *queued) close() {
+	e := uart.Event{Kind: uart.KindClosed}
+	q.urgent(e)
+	q.set(func() { q.queue.Add(e) })
+}
+
+func (q *queued) write(s string) { q.set(func() { q.queue.Push([]byte(s)) }) }
+
+func (q *queued) purge() {
+	e := uart.Event{Kind: uart.KindPurge, Purge: uart.PurgeTx}
+	q.urgent(e)
+	q.set(func() {
+		q.queue.Drop()
+		q.queue.Add(e)
+	})
+}
+
+// While the access server takes nothing a program purges, or a script opens and closes the port, more often than a host's
+// queue has room for: what is then done has been seen whole, and what is written later arrives.
+func TestMoreThanAQueueHolds(t *testing.T) {
+	for name, again := range map[string]func(*queued){
+		"purges": func(q *queued) {
+			q.write("question\n")
+			q.purge()
+		},
+		"closes": func(q *queued) {
+			q.close()
+			q.open()
+		},
+	} {
+		for _, times := range []int{100, 300} {
+			t.Run(fmt.Sprintf("%d %s", times, name), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					log, logger := warnLog()
+					f := newFar()
+					var q *queued
+					b := startOn(t, bridge.Policy{}, f, func(p *uarttest.Port, c uart.PortConfig) uart.Port {
+						q = newQueued(p, c)
+						return q
+					}, logger)
+					q.open()
+					s := f.session(0)
+					synctest.Wait()
+					f.set(func() { s.window = 0 })
+					q.write("question\n") // up stands in Write
+					synctest.Wait()
+					for range times {
+						again(q)
+					}
+					f.set(func() { s.window = -1 })
+					time.Sleep(2 * time.Minute)
+					q.write("after\n")
+					time.Sleep(time.Minute)
+					got := b.status()
+					if !strings.HasSuffix(string(f.all()), "after\n") || got.Sessions != 1 || log.all() != "" {
+						t.Errorf("the device got %q in %d sessions, %d bytes dropped, log\n%s", f.all(), got.Sessions, got.UpDropped, log.all())
+					}
+
+					// Nothing has fallen out of step: a close whose bytes do not leave is noticed as ever.
+					f.set(func() { s.window = 0 })
+					q.write("stuck\n")
+					q.close()
+					time.Sleep(time.Minute)
+					if !strings.Contains(log.all(), "do not leave") {
+						t.Errorf("the bytes of a closed port do not leave, and nobody says so; log %q", log.all())
+					}
+					b.end()
+				})
+			})
+		}
+	}
+}
+
+// Somebody opens the port when the session has failed and Run has not taken it yet: his bytes have had no dial.
+func TestOpenAtTheLoss(t *testing.T) {
+	for name, policy := range map[string]bridge.Policy{
+		"discard":                {OnLoss: bridge.OnLossDiscard, Connect: bridge.ConnectAlways},
+		"hold for 0":             {HoldFor: new(time.Duration(0)), Connect: bridge.ConnectAlways},
+		"hold, a dial takes 2 s": {Connect: bridge.ConnectAlways},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, logger := warnLog()
+				h := &hooked{far: newFar()}
+				var b *bench
+				first := true
+				h.alive = func() { // Run looks at the socket, seconds later
+					if first {
+						first = false
+						h.session(0).lose(io.EOF)    // an idle session is ended
+						time.Sleep(time.Millisecond) // and down has read that
+						b.port().AppOpen()
+						b.write("OPEN VALVE\n")
+						b.port().AppClose()
+						time.Sleep(time.Millisecond)
+					}
+				}
+				b = start(t, policy, h, 0, logger)
+				h.session(0)
+				h.set(func() { h.takes = 2 * time.Second })
+				time.Sleep(time.Minute)
+				if got := b.status(); string(h.all()) != "OPEN VALVE\n" {
+					t.Errorf("the device got %q, dropped %d, log\n%s", h.all(), got.UpDropped, log.all())
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+// timed is a remote whose dials end at these times.
+type timed struct {
+	*far
+	ends []time.Time
+}
+
+func (r *timed) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
+	if len(r.ends) > 0 {
+		end := r.ends[0]
+		r.ends = r.ends[1:]
+		time.Sleep(time.Until(end))
+	}
+	return r.far.Dial(ctx, m)
+}
+
+// A dial ends in vain, and somebody opens the port before Run has seen that: his bytes wait for the next one.
+func TestOpenAtTheFailedDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		f := &timed{newFar(), []time.Time{
+			began.Add(3 * time.Second), began.Add(3705 * time.Millisecond), began.Add(6 * time.Second),
+		}}
+		f.refuse = errors.New("away")
+		var b *bench
+		open := func(what string) {
+			b.port().AppOpen()
+			b.write(what)
+			b.port().AppClose()
+		}
+		busy := false
+		logger := slog.New(slowLog{slog.NewTextHandler(io.Discard, nil), "no session came", func() {
+			if !busy {
+				busy = true
+				time.Sleep(7 * time.Millisecond) // the second dial ends in vain
+				f.set(func() { f.refuse = nil }) // from now on the server is there
+				open("OPEN VALVE")
+				time.Sleep(time.Millisecond)
+			}
+		}})
+		b = start(t, bridge.Policy{Connect: bridge.ConnectAlways}, f, 0, logger)
+		time.Sleep(2700 * time.Millisecond)
+		open("y") // is given up 1 s later
+		time.Sleep(time.Minute)
+		if got := b.status(); string(f.all()) != "OPEN VALVE" || !busy {
+			t.Errorf("the device got %q, dropped %d", f.all(), got.UpDropped)
+		}
+		b.end()
+	})
+}
+
+// The program is to end when somebody has written whose first dial has not begun: the session before has just been left, or
+// a dial must wait for its turn. His bytes are not old.
+func TestEndBeforeTheFirstDial(t *testing.T) {
+	for name, held := range map[string]bool{"held": true, "in the port": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, logger := warnLog()
+				f := newFar()
+				b := start(t, bridge.Policy{Linger: new(time.Duration(0))}, f, 0, logger)
+				p := b.port()
+				p.AppOpen()
+				f.session(0)
+				synctest.Wait()
+				p.AppClose()
+				synctest.Wait()
+				p.AppOpen()
+				b.write("OPEN VALVE\n")
+				p.AppClose()
+				if held {
+					synctest.Wait()
+				}
+				b.end()
+				if got := b.bridge.Status(); string(f.all()) != "OPEN VALVE\n" {
+					t.Errorf("the device got %q, dropped %d, log\n%s", f.all(), got.UpDropped, log.all())
+				}
+			})
+		})
+	}
 }

@@ -1,8 +1,10 @@
 package bridge
 
 import (
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"time"
 )
 
@@ -125,11 +127,9 @@ func (s *session) loss(now time.Time) Loss {
 	if errors.Is(lost.cause, io.EOF) {
 		l.Cause = "closed by the access server"
 	}
-	if s.drained && !errors.Is(lost.cause, io.EOF) {
-		// Neither our FIN nor TCP's acknowledgement says that the peer has read all: its own FIN and an answered mark do.
-		s.drained = l.SinceMark == 0
-	}
-	if !s.drained {
+	// Neither our FIN nor TCP's acknowledgement says that the peer has read all: its own FIN and an answered mark do.
+	s.unsure = s.drained && l.SinceMark > 0 && !errors.Is(lost.cause, io.EOF)
+	if !s.drained || s.unsure {
 		l.AtMost = s.unsent.atRisk(s.lastSign(lost.cause, now)) + inside
 	}
 	return l
@@ -168,6 +168,13 @@ func (r *run) sayEnd(s *session, l Loss) {
 		})
 	}
 	switch {
+	case s.unsure && l.Unread == 0: // such servers end each session so: once that is a warning
+		level := slog.LevelInfo
+		if !r.unsureSaid {
+			level, r.unsureSaid = slog.LevelWarn, true
+		}
+		r.ends = 0
+		r.log.Log(context.Background(), level, "session closed; whether the access server has read all is not known", append(args, "because", l.Cause)...)
 	case ours && l.AtMost > 0:
 		r.log.Warn("session closed before all was out", append(args, "because", l.Cause)...)
 	case s.drained && l.Unread == 0:

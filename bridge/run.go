@@ -47,20 +47,24 @@ type run struct {
 	device  uart.ModemState // of the session that stood last
 
 	// Only Run's.
-	phase   phase
-	session *session           // in up, closing and left
-	hangUp  context.CancelFunc // ends the dial under way; nil: none is
-	stopped bool               // nobody wants what comes of that dial
-	slept   uint64             // of Bridge.sleeps, how many Run has seen
-	served  uint64             // visits that have had their session, or a dial in vain
-	ends    int                // how often in a row the access server has ended a session with nothing under way
-	closes  closes
-	ending  ending
+	phase      phase
+	session    *session           // in up, closing and left
+	hangUp     context.CancelFunc // ends the dial under way; nil: none is
+	stopped    bool               // nobody wants what comes of that dial
+	slept      uint64             // of Bridge.sleeps, how many Run has seen
+	served     uint64             // visits that have had their session, or a dial in vain
+	ends       int                // how often in a row the access server has ended a session with nothing under way
+	closes     closes
+	unsureSaid bool // a session has ended unsure, and that was said
+	ending     ending
 }
 
 type dialResult struct {
 	session *session
 	err     error
+
+	// With err, what had come of the port by then.
+	opens, visits uint64
 }
 
 // open makes the port, and what belongs to it.

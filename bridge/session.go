@@ -50,6 +50,7 @@ type clocks struct {
 	leftAt   time.Time     // when it was
 	silent   time.Duration // for how long a peer that was given up had said nothing
 	drained  bool          // the last bytes are out, as far as can be known
+	unsure   bool          // they are, and the peer, which answers no marks, has not said that it has read them
 	warned   bool          // of a suspension without end
 	kept     bool          // it was said that HUPCL keeps it
 }

@@ -149,7 +149,7 @@ func (w watch) Handle(_ context.Context, r slog.Record) error {
 	switch r.Message {
 	case "session stands":
 		w.m.stands = append(w.m.stands, stand{session: w.f.sessions[len(w.f.sessions)-1], at: r.Time})
-	case "session closed", "session closed before all was out", "session closed with bytes of the device that the application had not read", "session lost", "session ended by the access server, with nothing under way":
+	case "session closed", "session closed; whether the access server has read all is not known", "session closed before all was out", "session closed with bytes of the device that the application had not read", "session lost", "session ended by the access server, with nothing under way":
 		s := &w.m.stands[len(w.m.stands)-1]
 		if !s.end.IsZero() {
 			w.f.fault("a session ended twice: %s", r.Message)

@@ -195,8 +195,9 @@ func (r *run) leave(again *alarm, now time.Time) {
 // leaveEmpty sends FIN, unless somebody has just come and written: bytes behind the given ones were not waited for.
 func (r *run) leaveEmpty(again *alarm, given uint64, now time.Time) {
 	s := r.session
-	s.leaving.Store(true) // give says that it writes, and then looks at this: one of the two sees the other
-	if n, _, _ := s.unsent.progress(); n != given || s.writing.Load() > 0 || r.link.holds() > 0 {
+	s.leaving.Store(true)                              // give says that it writes, and then looks at this: one of the two sees the other
+	busy := r.link.holds() > 0 || s.writing.Load() > 0 // before what was given: what moves on between is in that
+	if n, _, _ := s.unsent.progress(); busy || n != given {
 		s.leaving.Store(false)
 		again.at(now.Add(2 * markPoll))
 		return

@@ -81,8 +81,8 @@ func (q *Queue) Merged() uint64 {
 
 // Add appends an event. It merges into the one before, as long as no byte lies between, where it takes nothing from
 // what is told: line coding and flow control into line coding and flow control. Beyond eventLimit it merges DTR, RTS
-// and break, purges, and a close with the open behind it too, and counts them: memory ends somewhere, and the last
-// state is what matters then.
+// and break, purges, and a close with the open behind it too, and counts them (Merged, and Event.Purges and Visits):
+// memory ends somewhere, and the last state is what matters then.
 func (q *Queue) Add(e uart.Event) {
 	if n := len(q.events); n > 0 && q.events[n-1].at == q.end && q.merge(&q.events[n-1].event, e, n >= eventLimit) {
 		return
@@ -103,8 +103,13 @@ func (q *Queue) merge(last *uart.Event, e uart.Event, full bool) bool {
 		last.Control = e.Control.Over(last.Control)
 		return true
 	case full && last.Kind == uart.KindPurge && e.Kind == uart.KindPurge:
+		if last.Purge&e.Purge&uart.PurgeTx != 0 {
+			last.Purges++
+		}
 		last.Purge |= e.Purge
 	case full && last.Kind == uart.KindClosed && e.Kind == uart.KindOpened:
+		before := &q.events[len(q.events)-2].event // the queue is full: there is one
+		before.Visits += last.Visits + 1
 		q.events = q.events[:len(q.events)-1]
 		if e.Ready != nil {
 			e.Ready(nil) // nobody will hear of this open

@@ -57,10 +57,19 @@ func (m *model) add(e uart.Event) {
 		last.Control = e.Control.Over(last.Control)
 		m.merged++
 	case full && last != nil && last.Kind == uart.KindPurge && e.Kind == uart.KindPurge:
+		if last.Purge&uart.PurgeTx != 0 && e.Purge&uart.PurgeTx != 0 {
+			last.Purges++
+		}
 		last.Purge |= e.Purge
 		m.merged++
 	case full && last != nil && last.Kind == uart.KindClosed && e.Kind == uart.KindOpened:
 		m.items = m.items[:len(m.items)-1]
+		for i := len(m.items) - 1; ; i-- {
+			if before := m.items[i].event; before != nil {
+				before.Visits += last.Visits + 1
+				break
+			}
+		}
 		m.merged++
 		m.freed++
 	default:

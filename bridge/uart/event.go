@@ -61,6 +61,12 @@ type Event struct {
 	// Ready, where set, is to be called exactly once when the session stands (nil) or could not be had (why): the
 	// host lets the application's open() wait for it. It never blocks.
 	Ready func(error)
+
+	// Purges and Visits are what a host whose queue is full has merged into this event, so that calls of
+	// PortConfig.Urgent and what Next returns can be counted against each other. Purges: further transmit purges, in a
+	// KindPurge. Visits, in any kind: how many times, behind it, the port was closed and opened again, of which no other
+	// event tells.
+	Purges, Visits uint32
 }
 
 // String writes the event for a log: its kind, then what the kind carries.

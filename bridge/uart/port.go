@@ -77,7 +77,8 @@ type PortConfig struct {
 	Unsent func() time.Duration
 
 	// Urgent is called as soon as a purge or the last close is known, before its place in the stream is reached;
-	// the same event comes from Next later. It never blocks. nil: nobody wants to know.
+	// the same event comes from Next later, or one that says that it stands for it (Event.Purges, Visits). It never blocks.
+	// nil: nobody wants to know.
 	Urgent func(Event)
 
 	// OpenWait is how long an application's open may wait for the session at most, where the host can make it wait

@@ -82,6 +82,7 @@ func TestHost(t *testing.T, h uart.Host, programs Programs) {
 		{"control lines", testControl, 0},
 		{"hang up on close", testHangUpOnClose, uart.CarriesDTR},
 		{"purge", testPurge, 0},
+		{"purges that nobody takes", testManyPurges, uart.CarriesPurge},
 		{"drain", testDrain, 0},
 		{"drain without a session", testDrainWithoutSession, uart.CarriesDrain},
 		{"close without a session", testCloseWithoutSession, uart.CarriesDrain},

@@ -182,6 +182,26 @@ func testPurge(b *bench) {
 	}
 }
 
+// testManyPurges: of however many purges nobody has taken, each that was called out comes, by itself or as one that an event
+// says it stands for too: the bridge drops bytes as long as more were called out than came.
+func testManyPurges(b *bench) {
+	b.start()
+	p := b.first()
+	const purges = 400 // more than any queue of events holds
+	for range purges {
+		b.does("purge", p.Purge(uart.PurgeTx))
+	}
+	for came := 0; came < purges; {
+		came += 1 + int(b.event(uart.KindPurge).Purges)
+		if came > purges {
+			b.Errorf("%d purges came of %d", came, purges)
+		}
+	}
+	if n := b.calledOut(uart.KindPurge); n != purges {
+		b.Errorf("purges called out: got %d, want %d", n, purges)
+	}
+}
+
 // testModem: the device's lines show at the program.
 func testModem(b *bench) {
 	b.start()
