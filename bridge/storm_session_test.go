@@ -49,11 +49,11 @@ func (f *stormFar) fault(format string, args ...any) {
 }
 
 func (s *stormSession) Write(p []byte) (n int, err error) {
+	began := time.Now() // what is inside the call cannot be called back
 	yield()
 	defer yield()
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
-	began := time.Now()
 	if !s.stated {
 		s.far.fault("bytes before the state")
 	}
