@@ -116,8 +116,8 @@ type stormSession struct {
 	there, here int       // so many of wire have come to the server's TCP, and so many bytes in all
 	last        time.Time // when what was sent last arrives
 	line        stormLine
-	marking     bool
-	markSince   time.Time
+	marking     bool      // and the server has not answered it
+	markSince   time.Time // since when the bridge waits for the answer to a mark; zero: it does not
 	in          []received
 	inLast      time.Time
 
@@ -263,7 +263,7 @@ func (s *stormSession) pump(now time.Time) time.Duration {
 // know reports whether what the server and its TCP say has always been enough to know what is out: a mark's answer is
 // waited for 30 s. The caller holds the lock.
 func (s *stormSession) know(now time.Time) bool {
-	if s.marking && now.Sub(s.markSince) >= 29*time.Second {
+	if !s.markSince.IsZero() && now.Sub(s.markSince) >= 29*time.Second {
 		s.honest = false
 	}
 	return s.honest

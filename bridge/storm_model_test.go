@@ -78,7 +78,7 @@ type stormPort struct {
 	*uarttest.Port
 	m      *model
 	opened time.Time
-	seen   uint32
+	next   uint32 // record
 }
 
 func (p *stormPort) Next() ([]byte, uart.Event, error) {
@@ -91,9 +91,10 @@ func (p *stormPort) Next() ([]byte, uart.Event, error) {
 	m.taken += uint64(len(data))
 	if len(data) > 0 {
 		first := binary.BigEndian.Uint32(data)
-		p.seen = binary.BigEndian.Uint32(data[len(data)-4:])
-		m.came = append(m.came, cameRun{first, p.seen, now, m.coding, p.opened})
-		m.diary.note("\t\tup takes records %d to %d at %v", first, p.seen, m.coding)
+		last := binary.BigEndian.Uint32(data[len(data)-4:])
+		p.next = last + 1
+		m.came = append(m.came, cameRun{first, last, now, m.coding, p.opened})
+		m.diary.note("\t\tup takes records %d to %d at %v", first, last, m.coding)
 	}
 	if e.Kind != uart.KindData {
 		m.diary.note("\t\tup takes %v", e)
@@ -105,7 +106,7 @@ func (p *stormPort) Next() ([]byte, uart.Event, error) {
 		p.opened = now
 	}
 	if e.Kind == uart.KindOpened || e.Kind == uart.KindClosed || e.Kind == uart.KindPurge && e.Purge&uart.PurgeTx != 0 {
-		m.events = append(m.events, placedEvent{e.Kind, now, p.seen + 1})
+		m.events = append(m.events, placedEvent{e.Kind, now, p.next})
 	}
 	return data, e, err
 }

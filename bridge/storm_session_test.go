@@ -37,6 +37,9 @@ func (s *stormSession) Next() ([]byte, uart.Event, error) {
 		s.suspended = time.Now()
 	case uart.KindResumed:
 		s.suspended = time.Time{}
+	case uart.KindMarked:
+		s.know(time.Now())
+		s.markSince = time.Time{}
 	}
 	s.far.down += uint64(len(r.data))
 	return r.data, r.event, nil
@@ -137,7 +140,7 @@ func (s *stormSession) Mark() bool {
 	if s.habits.noMarks || s.closed || s.fin || s.reset() {
 		return false
 	}
-	if !s.marking {
+	if s.markSince.IsZero() {
 		s.marking, s.markSince = true, time.Now()
 		s.put(sent{mark: true, place: s.sent})
 	}
@@ -156,8 +159,7 @@ func (s *stormSession) Unacked() int {
 }
 
 func (s *stormSession) Alive() remote.Peer {
-	yield()
-	defer yield()
+	yield() // and not behind it: what is unread is counted, then the session closed, and meanwhile down may read on
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	if s.habits.blind || s.closed {
@@ -205,7 +207,6 @@ func (s *stormSession) end() {
 }
 
 func (s *stormSession) Close() error {
-	yield()
 	defer yield()
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()

@@ -117,11 +117,11 @@ func (s *storm) open(_ context.Context, c uart.PortConfig) (uart.Port, error) {
 	s.model.mu.Lock()
 	defer s.model.mu.Unlock()
 	s.model.coding = uart.DefaultCoding()
-	seen := uint32(0)
+	next := uint32(0)
 	if s.port != nil {
-		seen = s.port.seen
+		next = s.port.next
 	}
-	s.port = &stormPort{Port: p, m: s.model, seen: seen}
+	s.port = &stormPort{Port: p, m: s.model, next: next}
 	return s.port, nil
 }
 
