@@ -82,7 +82,7 @@ func (r *run) endClock(again *alarm, now time.Time) (over bool) {
 		switch held := r.link.holds() > 0; {
 		case r.carried(now) && !held:
 			e.stage, e.until = stageCount, now
-		case !r.carries(held) && (held || r.carried(now)), r.endless(now), !now.Before(e.until):
+		case !r.carries(held) && (held || r.carried(now) || now.Sub(e.since) >= endSoon), r.endless(now), !now.Before(e.until):
 			r.dropRest(now)
 		}
 	}
@@ -118,7 +118,8 @@ func (r *run) endless(now time.Time) bool {
 
 // carries reports whether what up has, or gets, has somewhere to go.
 func (r *run) carries(held bool) bool {
-	return r.phase.stands() || held && (r.phase == phaseConnecting && r.hangUp != nil || r.link.awaitsDial())
+	dials := r.phase == phaseConnecting && r.hangUp != nil
+	return r.phase.stands() || held && (dials || r.phase != phaseAsleep && r.link.awaitsDial())
 }
 
 // dropRest has up drop, counted, what it still gets. A session whose Write blocks it is left: what was given to TCP goes out.

@@ -469,6 +469,12 @@ func (q *queued) close() {
 	q.set(func() { q.queue.Add(e) })
 }
 
+func (q *queued) lines(s string) {
+	e := lines(s)
+	e.Kind = uart.KindSettings
+	q.set(func() { q.queue.Add(e) })
+}
+
 func (q *queued) write(s string) { q.set(func() { q.queue.Push([]byte(s)) }) }
 
 func (q *queued) purge() {
@@ -648,6 +654,116 @@ func TestEndBeforeTheFirstDial(t *testing.T) {
 				if got := b.bridge.Status(); string(f.all()) != "OPEN VALVE\n" {
 					t.Errorf("the device got %q, dropped %d, log\n%s", f.all(), got.UpDropped, log.all())
 				}
+			})
+		})
+	}
+}
+
+// fallen is a remote that looks how many bytes have not left the line when DTR falls.
+type fallen struct {
+	*far
+	waiting int // -1: it has not fallen
+}
+
+type fallenSession struct {
+	remote.Session
+	f *fallen
+}
+
+func (f *fallen) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
+	s, err := f.far.Dial(ctx, m)
+	return &fallenSession{s, f}, err
+}
+
+func (s *fallenSession) Apply(e uart.Event) error {
+	if e.Control.DTR == uart.LevelOff {
+		n := s.f.session(0).waiting()
+		s.f.set(func() { s.f.waiting = n })
+	}
+	return s.Session.Apply(e)
+}
+
+// A host's full queue merges a close and the open behind it into the fall of DTR before them: it goes out behind the bytes
+// before it all the same.
+func TestFallOfAMergedClose(t *testing.T) {
+	for name, before := range map[string]int{"one less: not merged": 250, "merged": 254} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fallen{far: newFar(), waiting: -1}
+				f.paced = true
+				var q *queued
+				b := startOn(t, bridge.Policy{}, f, func(p *uarttest.Port, c uart.PortConfig) uart.Port {
+					q = newQueued(p, c)
+					return q
+				})
+				q.open()
+				q.lines("DTR on RTS on")
+				s := f.session(0)
+				synctest.Wait()
+				f.set(func() { s.window = 0 })
+				q.write("x") // up stands in Write
+				synctest.Wait()
+				for i := range before {
+					q.lines("RTS " + []string{"off", "on"}[i%2])
+				}
+				q.write(strings.Repeat("y", 100)) // 104 ms at 9600
+				q.lines("DTR off RTS off")
+				q.close()
+				q.open()
+				q.lines("DTR on RTS on")
+				f.set(func() { s.window = -1 })
+				time.Sleep(time.Minute)
+				f.set(func() {
+					if f.waiting != 0 {
+						t.Errorf("when DTR fell %d bytes had not left the line", f.waiting)
+					}
+				})
+				b.end()
+			})
+		})
+	}
+}
+
+// The end does not wait for what has nowhere to go: for a program that writes on and on without a session, or for the first
+// dial of a machine that sleeps.
+func TestEndWithNowhereToGo(t *testing.T) {
+	for name, begin := range map[string]func(*bench, *far){
+		"writes on, discard": func(b *bench, _ *far) {
+			b.port().AppOpen()
+			go func() { // ends with the port
+				for {
+					if _, err := b.port().AppWrite([]byte("x")); err != nil {
+						return
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+			}()
+		},
+		"asleep": func(b *bench, f *far) {
+			f.set(func() { f.refuse = nil })
+			b.bridge.Sleep()
+			synctest.Wait()
+			b.port().AppOpen()
+			b.write("x")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFar()
+				f.refuse = errors.New("away")
+				policy := bridge.Policy{}
+				if name != "asleep" {
+					policy.OnLoss = bridge.OnLossDiscard
+				}
+				b := start(t, policy, f, 0)
+				begin(b, f)
+				time.Sleep(time.Minute)
+				began := time.Now()
+				b.end()
+				if took := time.Since(began); took > 3*time.Second {
+					t.Errorf("the end took %v", took)
+				}
+				time.Sleep(time.Second) // the writer has noticed
 			})
 		})
 	}

@@ -147,8 +147,6 @@ func (r *run) awaitResume(s *session) {
 // event does what an event of the application means.
 func (r *run) event(e uart.Event) {
 	r.tap.event(Up, e)
-	r.visits.Add(uint64(e.Visits)) // before the closes: closeClock counts none whose open has not come
-	r.closesSeen.Add(uint64(e.Visits))
 	switch e.Kind {
 	case uart.KindOpened:
 		r.portOpened(e)
@@ -159,6 +157,8 @@ func (r *run) event(e uart.Event) {
 	case uart.KindPurge:
 		r.purge(e)
 	}
+	r.visits.Add(uint64(e.Visits)) // before the closes: closeClock counts none whose open has not come
+	r.closesSeen.Add(uint64(e.Visits))
 }
 
 func (r *run) portOpened(e uart.Event) {

@@ -1,5 +1,6 @@
 // Package ordered is a queue of bytes with events between them: what the application did and nobody has taken yet, by the
-// contract of uart.Port. It calls nobody and waits for nobody, and knows neither who fills it nor who takes from it.
+// contract of uart.Port. It waits for nobody and calls nobody, but for the Ready of an open that it merges, and that from a
+// goroutine of its own. It knows neither who fills it nor who takes from it.
 package ordered
 
 import "telnetcpc/bridge/uart"
@@ -112,7 +113,7 @@ func (q *Queue) merge(last *uart.Event, e uart.Event, full bool) bool {
 		before.Visits += last.Visits + 1
 		q.events = q.events[:len(q.events)-1]
 		if e.Ready != nil {
-			e.Ready(nil) // nobody will hear of this open
+			go e.Ready(nil) // nobody will hear of this open; it may take a lock that the caller holds
 		}
 	default:
 		return false

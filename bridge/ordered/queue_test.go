@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
@@ -116,7 +119,8 @@ type pair struct {
 	rand  *rand.Rand
 	queue ordered.Queue
 	model model
-	freed int // opens whose Ready the queue has called
+	lock  sync.Mutex // held over every call of the queue, and taken by Ready, as hosts do
+	freed int        // opens whose Ready the queue has had called
 }
 
 func (p *pair) bytes(most int) []byte {
@@ -130,7 +134,11 @@ func (p *pair) bytes(most int) []byte {
 func (p *pair) anEvent() uart.Event {
 	switch p.rand.IntN(6) {
 	case 0:
-		return uart.Event{Kind: uart.KindOpened, Ready: func(error) { p.freed++ }}
+		return uart.Event{Kind: uart.KindOpened, Ready: func(error) {
+			p.lock.Lock()
+			defer p.lock.Unlock()
+			p.freed++
+		}}
 	case 1:
 		return uart.Event{Kind: uart.KindClosed}
 	case 2:
@@ -146,7 +154,9 @@ func (p *pair) anEvent() uart.Event {
 
 func (p *pair) add() {
 	e := p.anEvent()
+	p.lock.Lock()
 	p.queue.Add(e)
+	p.lock.Unlock()
 	p.model.add(e)
 }
 
@@ -197,7 +207,15 @@ func (p *pair) agree() {
 	n, events := p.model.count()
 	p.same("Len", p.queue.Len(), n)
 	p.same("Empty", p.queue.Empty(), n+events == 0)
-	p.same("freed opens", p.freed, p.model.freed)
+	freed := func() int {
+		p.lock.Lock()
+		defer p.lock.Unlock()
+		return p.freed
+	}
+	for end := time.Now().Add(time.Minute); freed() < p.model.freed && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	p.same("freed opens", freed(), p.model.freed)
 }
 
 // Whatever is pushed, added, taken and dropped, and in which order: the queue does what the plain row of bytes and events does.
