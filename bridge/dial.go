@@ -90,9 +90,14 @@ func (r *run) begin(ctx context.Context, s remote.Session) (*session, error) {
 	n := newSession(s)
 	n.told = r.link.state()
 	n.unsent.start(n.told.Coding)
-	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		_ = s.Close()
+	})
 	err := s.Apply(n.told.event())
-	if !stop() { // it is closed, or is about to be: the connection's error, where there is one, is our own doing
+	if !stop() { // the connection's error, where there is one, is our own doing
+		<-closed
 		if err = ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
 			err = errTakesNothing
 		}
