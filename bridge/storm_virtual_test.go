@@ -172,6 +172,7 @@ func (s *storm) blow() {
 	s.far.set(func() { s.far.over = true })
 	all.Wait()
 	s.calls.Wait()
+	time.Sleep(moment) // a timer's question may be under way
 	synctest.Wait()
 }
 
