@@ -224,16 +224,18 @@ func (s *stormSession) run() {
 }
 
 // pump moves what is due and returns how long until something else is. The caller holds the lock.
-func (s *stormSession) pump(now time.Time) time.Duration {
-	next := time.Hour
+func (s *stormSession) pump(now time.Time) (next time.Duration) {
+	next = time.Hour
 	soon := func(d time.Duration) { next = min(next, max(d, time.Microsecond)) }
-	for _, r := range s.in {
-		if r.at.After(now) {
-			soon(r.at.Sub(now))
-			break
+	defer func() { // behind all that the server has just said
+		for _, r := range s.in {
+			if r.at.After(now) {
+				soon(r.at.Sub(now))
+				break
+			}
+			s.far.change.Broadcast()
 		}
-		s.far.change.Broadcast()
-	}
+	}()
 	if s.died {
 		return next
 	}
