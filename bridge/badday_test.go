@@ -108,6 +108,32 @@ func TestChangeBehindBytesThatDoNotLeave(t *testing.T) {
 	})
 }
 
+// A relay has acknowledged the bytes, the server gets them a minute later, and its line needs longer than they have been
+// given: nobody hurries them, and what is written and closed behind a change waits.
+func TestChangeBehindBytesThatCameLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := warnLog()
+		f := newFar()
+		f.paced = true
+		b, p, s := opened(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain), logger)
+		p.AppSet(coding("1200 8N1"))
+		synctest.Wait()
+		began := time.Now()
+		f.set(func() {
+			f.delay = func() time.Duration { return max(0, time.Minute-time.Since(began)) }
+		})
+		b.write(strings.Repeat("x", 20_000)) // 167 s
+		p.AppSet(coding("9600"))
+		b.write("tail")
+		p.AppClose()
+		s.ended()
+		if got := s.take(0); len(got) != 20_004 || s.line.wrong > 0 || s.lost > 0 || log.all() != "" {
+			t.Errorf("of 20004 bytes %d came, %d at a wrong rate, %d were cut; log %q", len(got), s.line.wrong, s.lost, log.all())
+		}
+		b.end()
+	})
+}
+
 // TCP may be acknowledged by somebody in between, and what is sent may be long on its way: only the mark's answer dates
 // the last byte.
 func TestDrainNeverEndsBeforeTheLastStopBit(t *testing.T) {

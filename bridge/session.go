@@ -218,16 +218,16 @@ type progress struct {
 	unacked              int
 }
 
-// stuck returns since when there has been no progress. Bytes that the line cannot have carried yet are on their way.
+// stuck returns since when there has been no progress. Bytes that may still be leaving are on their way.
 func (w *watch) stuck(s *session, now time.Time) time.Time {
-	given, marked, line := s.unsent.progress()
+	given, marked, leaving := s.unsent.progress()
 	// Inside a write that blocks TCP may be given as much as is acknowledged: both counts then stand still together.
 	at := progress{given, marked, s.Alive().Acked, s.Unacked()}
 	if w.since.IsZero() || at != w.at {
 		w.at, w.since = at, now
 	}
-	if line.After(w.since) {
-		return minTime(line, now)
+	if leaving.After(w.since) {
+		return minTime(leaving, now)
 	}
 	return w.since
 }

@@ -198,11 +198,12 @@ func (u *unsent) sinceMark() uint64 {
 	return u.given - u.marked
 }
 
-// progress tells how far the bytes are: how many were given, how many marked, and when the line can have carried them.
-func (u *unsent) progress() (given, marked uint64, line time.Time) {
+// progress tells how far the bytes are: how many were given, how many marked, and until when they may be leaving with
+// nothing else to show for it: the line cannot have carried them sooner, or need not have carried what is marked.
+func (u *unsent) progress() (given, marked uint64, leaving time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.given, u.marked, u.line
+	return u.given, u.marked, later(u.line, u.came)
 }
 
 // atRisk is an upper bound of the bytes that are lost when the session has ended at that time: those behind the last answered mark, and
