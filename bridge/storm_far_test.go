@@ -43,7 +43,6 @@ type stormFar struct {
 	failed   []time.Time // dials that led to nothing
 	over     bool        // the storm is: servers end
 	down     uint64      // bytes of the device that the bridge has read
-	unread   uint64      // and those that it never read of a session that it closed
 	wrong    []string    // what must never happen, found on the way
 }
 
@@ -131,6 +130,7 @@ type stormSession struct {
 	closed    bool
 	died      bool // the server is gone; its line sends what it has
 	lost      int  // bytes that had not left the line when the bridge ended its half
+	unread    int  // bytes of the device that had come and were not read when the bridge closed it
 	honest    bool // what it and its TCP say is enough to know what is out
 }
 

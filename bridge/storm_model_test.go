@@ -23,7 +23,8 @@ type model struct {
 	next      uint32 // the next record that the application writes
 	wrote     uint64 // bytes that its writes have taken
 	lastWrite time.Time
-	taken     uint64 // bytes that the bridge has taken
+	closed    time.Time // the last port
+	taken     uint64    // bytes that the bridge has taken
 	came      []cameRun
 	coding    uart.Coding // in force at the place at which the bridge reads
 	events    []placedEvent
@@ -115,6 +116,13 @@ func (p *stormPort) Write(b []byte) (int, error) {
 	yield()
 	defer yield()
 	return p.Port.Write(b)
+}
+
+func (p *stormPort) Close() error {
+	p.m.mu.Lock()
+	p.m.closed = time.Now()
+	p.m.mu.Unlock()
+	return p.Port.Close()
 }
 
 // watch is the slog.Handler that tells the model of sessions.

@@ -216,8 +216,8 @@ func (s *stormSession) Close() error {
 	s.end()
 	s.closed = true
 	if n := s.arrived(); n > 0 {
-		if !s.habits.blind && s.stated {
-			s.far.unread += uint64(n)
+		if !s.habits.blind {
+			s.unread = n
 		}
 		s.die(nil) // over unread bytes a close is a reset
 	}
