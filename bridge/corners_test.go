@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,15 +119,31 @@ func TestCornerEndBreaksAWaitingChange(t *testing.T) {
 	})
 }
 
-// hooked is a remote whose sessions call alive and unacked before they answer these questions.
+// hooked is a remote whose sessions call alive and unacked before they answer these questions, applies before they take
+// settings, and told once they have taken the first. nil: nothing is called.
 type hooked struct {
 	*far
-	alive, unacked func()
+	alive, unacked, told func()
+	applies              func(uart.Event)
 }
 
 type hookedSession struct {
 	remote.Session
-	h *hooked
+	h    *hooked
+	once sync.Once
+}
+
+func (s *hookedSession) Apply(e uart.Event) error {
+	if h := s.h.applies; h != nil {
+		h(e)
+	}
+	err := s.Session.Apply(e)
+	s.once.Do(func() {
+		if h := s.h.told; h != nil {
+			h()
+		}
+	})
+	return err
 }
 
 func (h *hooked) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
@@ -134,7 +151,7 @@ func (h *hooked) Dial(ctx context.Context, m uart.LineState) (remote.Session, er
 	if err != nil {
 		return nil, err
 	}
-	return &hookedSession{s, h}, nil
+	return &hookedSession{Session: s, h: h}, nil
 }
 
 func (s *hookedSession) Alive() remote.Peer {

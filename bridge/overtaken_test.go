@@ -152,36 +152,6 @@ func TestNobodyWaitsBehindWhatWasHeld(t *testing.T) {
 	})
 }
 
-// begun is a remote whose sessions call told behind the first thing that they are told.
-type begun struct {
-	*far
-	told func()
-}
-
-type begunSession struct {
-	remote.Session
-	b    *begun
-	once sync.Once
-}
-
-func (b *begun) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
-	s, err := b.far.Dial(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	return &begunSession{Session: s, b: b}, nil
-}
-
-func (s *begunSession) Apply(e uart.Event) error {
-	err := s.Session.Apply(e)
-	s.once.Do(func() {
-		if s.b.told != nil {
-			s.b.told()
-		}
-	})
-	return err
-}
-
 // A dial is stopped as it comes to its end, and then somebody wants a session again: what came of the stopped one is closed,
 // and is not the link.
 func TestStoppedDialIsNoSession(t *testing.T) {
@@ -201,7 +171,7 @@ func TestStoppedDialIsNoSession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, logger := warnLog()
-				f := &begun{far: newFar()}
+				f := &hooked{far: newFar()}
 				f.refuse = errors.New("away")
 				b := start(t, bridge.Policy{OnLoss: bridge.OnLossHangup}, f, 0, logger)
 				first := true
@@ -659,37 +629,19 @@ func TestEndBeforeTheFirstDial(t *testing.T) {
 	}
 }
 
-// fallen is a remote that looks how many bytes have not left the line when DTR falls.
-type fallen struct {
-	*far
-	waiting int // -1: it has not fallen
-}
-
-type fallenSession struct {
-	remote.Session
-	f *fallen
-}
-
-func (f *fallen) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
-	s, err := f.far.Dial(ctx, m)
-	return &fallenSession{s, f}, err
-}
-
-func (s *fallenSession) Apply(e uart.Event) error {
-	if e.Control.DTR == uart.LevelOff {
-		n := s.f.session(0).waiting()
-		s.f.set(func() { s.f.waiting = n })
-	}
-	return s.Session.Apply(e)
-}
-
 // A host's full queue merges a close and the open behind it into the fall of DTR before them: it goes out behind the bytes
 // before it all the same.
 func TestFallOfAMergedClose(t *testing.T) {
 	for name, before := range map[string]int{"one less: not merged": 250, "merged": 254} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := &fallen{far: newFar(), waiting: -1}
+				waiting := -1 // when DTR fell; up's, until the end
+				f := &hooked{far: newFar()}
+				f.applies = func(e uart.Event) {
+					if e.Control.DTR == uart.LevelOff {
+						waiting = f.session(0).waiting()
+					}
+				}
 				f.paced = true
 				var q *queued
 				b := startOn(t, bridge.Policy{}, f, func(p *uarttest.Port, c uart.PortConfig) uart.Port {
@@ -713,12 +665,10 @@ func TestFallOfAMergedClose(t *testing.T) {
 				q.lines("DTR on RTS on")
 				f.set(func() { s.window = -1 })
 				time.Sleep(time.Minute)
-				f.set(func() {
-					if f.waiting != 0 {
-						t.Errorf("when DTR fell %d bytes had not left the line", f.waiting)
-					}
-				})
 				b.end()
+				if waiting != 0 {
+					t.Errorf("when DTR fell %d bytes had not left the line", waiting)
+				}
 			})
 		})
 	}

@@ -23,7 +23,7 @@ const (
 	rounds = 3
 )
 
-// Notice returns the line that stands for lines that are missing. err says why they could not be written; nil: there
+// Notice returns the line that replaces lines that are missing. err says why they could not be written; nil: there
 // was no room for them.
 type Notice func(lines uint64, err error) []byte
 
@@ -46,7 +46,7 @@ type Writer struct {
 
 	mu              sync.Mutex // serialises all below; nothing waits under it
 	waiting         []byte
-	lost            uint64 // lines that came behind those that wait
+	lost            uint64 // lines dropped since: they came after those that wait
 	started, closed bool
 }
 
@@ -147,7 +147,7 @@ func (w *Writer) run() {
 	}
 }
 
-// take returns what waits, and the number of lines that were dropped behind it. The memory of empty is for what waits
+// take returns what waits, and the number of lines that were dropped after it. The memory of empty is for what waits
 // next.
 func (w *Writer) take(empty []byte) (waiting []byte, lost uint64, closed bool) {
 	w.mu.Lock()
@@ -158,7 +158,7 @@ func (w *Writer) take(empty []byte) (waiting []byte, lost uint64, closed bool) {
 	return waiting, lost, w.closed
 }
 
-// put writes p, behind a notice of what is missing before it.
+// put writes p, after a notice of what is missing before it.
 func (w *Writer) put(p []byte) {
 	if !w.tell() {
 		w.missing += lines(p)

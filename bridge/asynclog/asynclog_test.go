@@ -159,7 +159,7 @@ func TestBound(t *testing.T) {
 	})
 }
 
-// The end of a log that is full: the count stands there too.
+// The end of a log that is full: the count is written there too.
 func TestBoundAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, f, free := stuckWriter()
@@ -223,7 +223,7 @@ func TestCloseSlow(t *testing.T) {
 					t.Errorf("got %v after %v, want %v within %v", all, took, tt.all, tt.within)
 				}
 				if !all {
-					time.Sleep(100 * patience) // what is left comes all the same; the test ends behind it
+					time.Sleep(100 * patience) // what is left comes all the same; the test ends after it
 				}
 			})
 		})
