@@ -19,6 +19,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"telnetcpc/bridge/loglimit"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
@@ -46,6 +47,8 @@ type Config struct {
 
 	// Log must not block: bytes and the end of the bridge would wait for whoever reads it. nil: slog.Default().
 	Log *slog.Logger
+	// Peer takes the lines whose number the remote decides; nil: Log does.
+	Peer *loglimit.Handler
 }
 
 // Bridge is one port joined to one remote.
@@ -54,6 +57,7 @@ type Bridge struct {
 	policy Policy // with its defaults
 	hupcl  bool   // no linger was given: a program that leaves HUPCL off and DTR up keeps the session
 	log    *slog.Logger
+	far    *slog.Logger // for what the remote does, and may do without end
 
 	count counters
 	board board
@@ -77,8 +81,11 @@ func New(cfg Config) *Bridge {
 		cfg.Log = slog.Default()
 	}
 	b := &Bridge{
-		cfg: cfg, policy: cfg.Policy.withDefaults(), hupcl: cfg.Policy.Linger == nil, log: cfg.Log,
+		cfg: cfg, policy: cfg.Policy.withDefaults(), hupcl: cfg.Policy.Linger == nil, log: cfg.Log, far: cfg.Log,
 		kick: make(chan struct{}, 1), redial: newRedial(), said: map[string]bool{},
+	}
+	if cfg.Peer != nil {
+		b.far = slog.New(cfg.Peer)
 	}
 	b.board.set(func(s *Snapshot) {
 		s.Name, s.Path, s.Remote, s.Link, s.Since = cfg.Name, cfg.Path, cfg.Remote.String(), LinkNoPort, time.Now()
@@ -99,6 +106,9 @@ func (e *PortError) Unwrap() error { return e.Err }
 // (*PortError), or it is lost for good. When the context ends, what the application wrote may go out for as long as
 // endMost, and what that cost is said. It is called once.
 func (b *Bridge) Run(ctx context.Context) error {
+	if b.cfg.Peer != nil {
+		defer b.cfg.Peer.Flush()
+	}
 	r, err := b.open(ctx)
 	if err != nil && ctx.Err() == nil {
 		return &PortError{Port: b.cfg.Name, Err: err}

@@ -120,7 +120,7 @@ func (r *run) showModem() {
 	}
 	r.board.set(func(s *Snapshot) { s.Modem = m })
 	if err := r.port.SetModem(m); err != nil && !errors.Is(err, uart.ErrNotCarried) && !errors.Is(err, uart.ErrClosed) {
-		r.log.Warn("modem state not shown", "err", err)
+		r.far.Warn("modem state not shown", "err", err)
 	}
 }
 
@@ -146,7 +146,7 @@ func (r *run) changed(s *session, e uart.Event) {
 	what := e.String()
 	r.board.set(func(b *Snapshot) { b.Changed = e })
 	if r.unsaid(what) {
-		r.log.Warn("the access server's line coding was changed, and not from here", "coding", e.Coding.String())
+		r.far.Warn("the access server's line coding was changed, and not from here", "coding", e.Coding.String())
 	}
 }
 
@@ -185,8 +185,8 @@ func (r *run) refused(e uart.Event) {
 	r.board.set(func(s *Snapshot) { s.Refused = append(s.Refused, what) })
 	asked := settings{e.Coding, e.Flow, e.Control}
 	if e.Answer == "" { // some servers never answer, some do not where nothing changes: it is probably in force
-		r.log.Info("access server did not answer a setting; going on", "asked", asked.String())
+		r.far.Info("access server did not answer a setting; going on", "asked", asked.String())
 		return
 	}
-	r.log.Warn("access server did not accept a setting; going on", "asked", asked.String(), "answer", e.Answer)
+	r.far.Warn("access server did not accept a setting; going on", "asked", asked.String(), "answer", e.Answer)
 }

@@ -174,22 +174,22 @@ func (r *run) sayEnd(s *session, l Loss) {
 			level, r.unsureSaid = slog.LevelWarn, true
 		}
 		r.ends = 0
-		r.log.Log(context.Background(), level, "session closed; whether the access server has read all is not known", append(args, "because", l.Cause)...)
+		r.far.Log(context.Background(), level, "session closed; whether the access server has read all is not known", append(args, "because", l.Cause)...)
 	case ours && l.AtMost > 0:
-		r.log.Warn("session closed before all was out", append(args, "because", l.Cause)...)
+		r.far.Warn("session closed before all was out", append(args, "because", l.Cause)...)
 	case s.drained && l.Unread == 0:
 		r.ends = 0
-		r.log.Info("session closed", args...)
+		r.far.Info("session closed", args...)
 	case ours && l.Unread == 0:
-		r.log.Info("session closed", append(args, "because", l.Cause)...)
+		r.far.Info("session closed", append(args, "because", l.Cause)...)
 	case ours:
-		r.log.Warn("session closed with bytes of the device that the application had not read", args...)
+		r.far.Warn("session closed with bytes of the device that the application had not read", args...)
 	case errors.Is(cause, io.EOF) && l.AtMost == 0:
 		r.news("session ended by the access server, with nothing under way", args...)
 		r.ends++
 	default:
 		r.ends = 0
-		r.log.Warn("session lost", append(args, "err", l.Cause)...)
+		r.far.Warn("session lost", append(args, "err", l.Cause)...)
 	}
 	if !ours && r.phase == phaseConnecting {
 		r.board.set(func(b *Snapshot) { b.Error = l.Cause })
@@ -200,8 +200,8 @@ func (r *run) sayEnd(s *session, l Loss) {
 // are not, unless the server could not be reached meanwhile.
 func (r *run) news(message string, args ...any) {
 	if r.ends > 1 && r.redial.said == "" {
-		r.log.Debug(message, args...)
+		r.far.Debug(message, args...)
 		return
 	}
-	r.log.Info(message, args...)
+	r.far.Info(message, args...)
 }

@@ -126,7 +126,7 @@ func (r *run) suspension(again *alarm, now time.Time) {
 		return
 	}
 	s.warned = true
-	r.log.Warn("the access server has asked for no more data, and bytes wait (--quirk suspend-ignore sends them all the same)",
+	r.far.Warn("the access server has asked for no more data, and bytes wait (--quirk suspend-ignore sends them all the same)",
 		"remote", r.cfg.Remote.String(), "for", now.Sub(since).Round(time.Second))
 }
 

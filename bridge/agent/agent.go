@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge"
+	"telnetcpc/bridge/loglimit"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
@@ -50,14 +51,15 @@ func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 		}
 	}
 	log = log.With("port", p.Name())
+	peer := loglimit.New(log.Handler())
 	r, err := remote.New(p.Remote, remote.Options{
-		AckTimeout: p.AckTimeout, SuspendIgnore: p.SuspendIgnore, SingleFF: p.SingleFF, TLS: p.TLS, Log: log,
+		AckTimeout: p.AckTimeout, SuspendIgnore: p.SuspendIgnore, SingleFF: p.SingleFF, TLS: p.TLS, Log: slog.New(peer),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return bridge.New(bridge.Config{
-		Name: p.Name(), Path: path, Remote: r, Policy: p.Policy, Log: log,
+		Name: p.Name(), Path: path, Remote: r, Policy: p.Policy, Log: log, Peer: peer,
 		Open: func(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
 			config.Path, config.Owner, config.Group, config.Mode = path, p.Owner, p.Group, p.Mode
 			return p.Host.Open(ctx, config)

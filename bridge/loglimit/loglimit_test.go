@@ -1,0 +1,141 @@
+package loglimit_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telnetcpc/bridge/loglimit"
+)
+
+// lines is a log that can be looked at.
+type lines struct {
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(p)
+}
+
+// take returns the lines since the last call.
+func (l *lines) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.out.Reset()
+	return strings.FieldsFunc(l.out.String(), func(r rune) bool { return r == '\n' })
+}
+
+func limited(level slog.Level) (*loglimit.Handler, *slog.Logger, *lines) {
+	out := new(lines)
+	h := loglimit.New(slog.NewTextHandler(out, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	return h, slog.New(h), out
+}
+
+func TestFewLinesPassAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, log, out := limited(slog.LevelInfo)
+		for i := range 3 * loglimit.Most {
+			log.Info("line", "n", i)
+			if got := out.take(); len(got) != 1 || got[0] != fmt.Sprintf("level=INFO msg=line n=%d", i) {
+				t.Fatalf("line %d: %q", i, got)
+			}
+			time.Sleep(loglimit.Window / loglimit.Most)
+		}
+	})
+}
+
+func TestManyLinesAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, log, out := limited(slog.LevelInfo)
+		other := log.With("port", "ttyV0") // it shares the limit
+		var all []time.Time
+		for i := range 60 * 600 { // ten minutes, 60 a second
+			if i%2 == 0 {
+				log.Info("line", "n", i)
+			} else {
+				other.Warn("line", "n", i)
+			}
+			for range out.take() {
+				all = append(all, time.Now())
+			}
+			time.Sleep(time.Second / 60)
+		}
+		for i, at := range all {
+			if n := i + loglimit.Most; n < len(all) && all[n].Sub(at) < loglimit.Window-time.Second/30 {
+				t.Errorf("lines %d to %d came within %v", i, n, all[n].Sub(at))
+			}
+		}
+		if least := 9 * loglimit.Most; len(all) < least {
+			t.Errorf("%d lines in ten minutes, want %d at least", len(all), least)
+		}
+	})
+}
+
+func TestTheNewestIsWrittenAndTheOthersAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, log, out := limited(slog.LevelInfo)
+		port := log.With("port", "ttyV0")
+		for i := range loglimit.Most + 5 {
+			port.Info("line", "n", i)
+		}
+		if got := out.take(); len(got) != loglimit.Most {
+			t.Fatalf("%d lines at once, want %d: %q", len(got), loglimit.Most, got)
+		}
+		time.Sleep(2 * loglimit.Window)
+		want := fmt.Sprintf("level=INFO msg=line port=ttyV0 n=%d left_out=4", loglimit.Most+4)
+		if got := out.take(); len(got) != 1 || got[0] != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+		log.Info("later")
+		if got := out.take(); len(got) != 1 || got[0] != "level=INFO msg=later" {
+			t.Fatalf("got %q", got)
+		}
+	})
+}
+
+func TestDebugPasses(t *testing.T) {
+	_, log, out := limited(slog.LevelDebug)
+	for range 5 * loglimit.Most {
+		log.Debug("line")
+	}
+	if got := out.take(); len(got) != 5*loglimit.Most {
+		t.Fatalf("%d lines", len(got))
+	}
+}
+
+func TestFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, log, out := limited(slog.LevelInfo)
+		h.Flush() // nothing is kept
+		for i := range loglimit.Most + 2 {
+			log.Info("line", "n", i)
+		}
+		out.take()
+		h.Flush()
+		want := fmt.Sprintf("level=INFO msg=line n=%d left_out=1", loglimit.Most+1)
+		if got := out.take(); len(got) != 1 || got[0] != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+		h.Flush()
+		time.Sleep(2 * loglimit.Window) // nothing comes again
+		if got := out.take(); len(got) != 0 {
+			t.Fatalf("got %q", got)
+		}
+	})
+}

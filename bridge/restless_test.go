@@ -1,0 +1,100 @@
+package bridge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telnetcpc/bridge"
+	"telnetcpc/bridge/loglimit"
+	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/uart/uarttest"
+)
+
+// counted is a log that only counts its lines.
+type counted struct {
+	slog.Handler
+	mu   sync.Mutex
+	at   []time.Time
+	last slog.Record
+}
+
+func (c *counted) Handle(_ context.Context, r slog.Record) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at, c.last = append(c.at, r.Time), r
+	return nil
+}
+
+// restless is a remote that is never twice the same: it refuses each time in other words, or agrees and hangs up at once.
+type restless struct {
+	*far
+	refuses bool
+	n       int
+}
+
+func (r *restless) Dial(ctx context.Context, mask uart.LineState) (remote.Session, error) {
+	r.n++ // the bridge makes one dial at a time
+	if r.refuses {
+		return nil, fmt.Errorf("it says %d", r.n)
+	}
+	s, err := r.far.Dial(ctx, mask)
+	if err != nil {
+		return nil, err
+	}
+	fs := s.(*farSession)
+	time.AfterFunc(time.Millisecond, func() { fs.lose(fmt.Errorf("reset %d", r.n)) })
+	return s, nil
+}
+
+// A remote decides how often it ends a session and what it says then. It does not fill the log.
+func TestRestlessRemoteInTheLog(t *testing.T) {
+	for name, refuses := range map[string]bool{"agrees and hangs up": false, "refuses in ever other words": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				out := &counted{Handler: slog.DiscardHandler}
+				r := &restless{far: newFar(), refuses: refuses}
+				b := bridge.New(bridge.Config{
+					Name: "ttyV0", Path: "/dev/ttyV0", Remote: r, Log: slog.New(slog.DiscardHandler), Peer: loglimit.New(enabled{out}),
+					Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
+						p := uarttest.NewPort(c)
+						p.AppOpen()
+						return p, nil
+					},
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				result := make(chan error, 1)
+				go func() { result <- b.Run(ctx) }()
+				time.Sleep(10 * time.Minute)
+				cancel()
+				if err := <-result; err != nil && !errors.Is(err, context.Canceled) {
+					t.Fatal(err)
+				}
+				if r.n < 100 {
+					t.Fatalf("only %d dials in ten minutes", r.n)
+				}
+				out.mu.Lock()
+				defer out.mu.Unlock()
+				for i, at := range out.at {
+					if n := i + loglimit.Most; n < len(out.at)-1 && out.at[n].Sub(at) < loglimit.Window/2 {
+						t.Errorf("lines %d to %d came within %v", i, n, out.at[n].Sub(at))
+					}
+				}
+				if n := len(out.at); n < loglimit.Most || n > 12*loglimit.Most {
+					t.Errorf("%d lines in ten minutes and %d dials", n, r.n)
+				}
+			})
+		})
+	}
+}
+
+// enabled is a handler that wants all from slog.LevelInfo on.
+type enabled struct{ *counted }
+
+func (enabled) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
