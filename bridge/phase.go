@@ -159,6 +159,10 @@ func (r *run) sayEnd(s *session, l Loss) {
 	}
 	cause := s.lost.Load().cause
 	ours := s.finSent || errors.Is(cause, errAsleep) || errors.Is(cause, errEnd) || errors.Is(cause, errPortLost)
+	log := r.far
+	if r.theirs = !ours; ours {
+		log = r.log
+	}
 	if !ours || l.AtMost > 0 {
 		r.board.set(func(b *Snapshot) { // at once: whoever sees that there is one more sees what it cost
 			b.LastLoss = l
@@ -174,22 +178,22 @@ func (r *run) sayEnd(s *session, l Loss) {
 			level, r.unsureSaid = slog.LevelWarn, true
 		}
 		r.ends = 0
-		r.far.Log(context.Background(), level, "session closed; whether the access server has read all is not known", append(args, "because", l.Cause)...)
+		log.Log(context.Background(), level, "session closed; whether the access server has read all is not known", append(args, "because", l.Cause)...)
 	case ours && l.AtMost > 0:
-		r.far.Warn("session closed before all was out", append(args, "because", l.Cause)...)
+		log.Warn("session closed before all was out", append(args, "because", l.Cause)...)
 	case s.drained && l.Unread == 0:
 		r.ends = 0
-		r.far.Info("session closed", args...)
+		log.Info("session closed", args...)
 	case ours && l.Unread == 0:
-		r.far.Info("session closed", append(args, "because", l.Cause)...)
+		log.Info("session closed", append(args, "because", l.Cause)...)
 	case ours:
-		r.far.Warn("session closed with bytes of the device that the application had not read", args...)
+		log.Warn("session closed with bytes of the device that the application had not read", args...)
 	case errors.Is(cause, io.EOF) && l.AtMost == 0:
 		r.news("session ended by the access server, with nothing under way", args...)
 		r.ends++
 	default:
 		r.ends = 0
-		r.far.Warn("session lost", append(args, "err", l.Cause)...)
+		log.Warn("session lost", append(args, "err", l.Cause)...)
 	}
 	if !ours && r.phase == phaseConnecting {
 		r.board.set(func(b *Snapshot) { b.Error = l.Cause })
@@ -199,9 +203,12 @@ func (r *run) sayEnd(s *session, l Loss) {
 // news logs the coming and going of sessions: the first end of an idle session and what follows it are news, later ones
 // are not, unless the server could not be reached meanwhile.
 func (r *run) news(message string, args ...any) {
-	if r.ends > 1 && r.redial.said == "" {
-		r.far.Debug(message, args...)
-		return
+	switch {
+	case r.ends > 1 && r.redial.said == "":
+		r.log.Debug(message, args...)
+	case r.theirs:
+		r.far.Info(message, args...)
+	default:
+		r.log.Info(message, args...)
 	}
-	r.far.Info(message, args...)
 }

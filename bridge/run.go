@@ -54,6 +54,7 @@ type run struct {
 	slept      uint64             // of Bridge.sleeps, how many Run has seen
 	served     uint64             // visits that have had their session, or a dial in vain
 	ends       int                // how often in a row the access server has ended a session with nothing under way
+	theirs     bool               // the last session was ended by the access server
 	closes     closes
 	unsureSaid bool // a session has ended unsure, and that was said
 	ending     ending
