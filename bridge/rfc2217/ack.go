@@ -109,7 +109,7 @@ type acks struct {
 	timeout time.Duration
 	wake    func(time.Time) error // sets when the reader must call expire; zero: never. It does not block
 
-	mu     sync.Mutex // over fields and the calls of wake: the writer asks, the reader answers and reports
+	mu     sync.Mutex // over fields and the calls of wake, and outside the alarms' own: the writer asks, the reader answers and reports
 	fields [numFields]ack
 	both   bool // the outbound flow control that was asked for last is meant for both directions
 }
@@ -148,9 +148,10 @@ func (a *acks) next() (first time.Time) {
 
 // answer takes what the server says is in force. It returns what is news about that: a coding that nobody asked for, or
 // the one that was asked for, in force again.
-func (a *acks) answer(c Command, now time.Time) (news uart.Coding) {
+func (a *acks) answer(c Command, now time.Time) (news uart.Coding, err error) {
 	e := c.Setting()
 	changed := uart.Event{Kind: uart.KindChanged}
+	settled := false
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for f := range numFields {
@@ -160,13 +161,17 @@ func (a *acks) answer(c Command, now time.Time) (news uart.Coding) {
 		case v == 0:
 		case v == k.asked:
 			k.asked, k.quiet = 0, now.Add(a.timeout)
+			settled = true
 		case k.asked != 0:
 			k.answer = v
 		case f <= stopBits && k.unasked(v, now):
 			f.put(&changed, v)
 		}
 	}
-	return changed.Coding
+	if settled {
+		err = a.wake(a.next()) // nobody is to look for what is there
+	}
+	return changed.Coding, err
 }
 
 // unasked takes an answer that no question waits for, and reports whether it is news.

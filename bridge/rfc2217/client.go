@@ -95,7 +95,8 @@ type Client struct {
 	speaks atomic.Bool               // the server has itself spoken of options other than 44, so it understands DO, DONT and marks
 	fence  atomic.Pointer[time.Time] // the first mark, our own, is under way: when it has stayed without an answer for too long; nil: it is not
 
-	acks acks
+	acks   acks
+	alarms alarms // of the reader
 
 	first bool // Apply has not been called; the writer's
 
@@ -118,7 +119,7 @@ func OpenTelnet(conn net.Conn, cfg Config) (*Client, error) {
 	if err := c.writeCommands(hello); err != nil {
 		return nil, err
 	}
-	return c, nil
+	return c, c.alarms.start()
 }
 
 // wantedPlain is wanted, without COM-PORT-OPTION.
@@ -146,7 +147,10 @@ func Open(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, conn.SetDeadline(time.Time{})
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	return c, c.alarms.start()
 }
 
 func newClient(conn net.Conn, cfg Config) *Client {
@@ -158,7 +162,9 @@ func newClient(conn net.Conn, cfg Config) *Client {
 	}
 	c := &Client{wire: newWire(conn, clientOwes), cfg: cfg, first: true}
 	c.decoder.SingleFF = cfg.SingleFF
-	c.acks.timeout, c.acks.wake = cfg.AckTimeout, conn.SetReadDeadline
+	c.alarms.deadline, c.alarms.patience = conn.SetReadDeadline, cfg.AckTimeout
+	c.acks.timeout = cfg.AckTimeout
+	c.acks.wake = func(t time.Time) error { return c.alarms.set(ackDue, t) }
 	return c
 }
 

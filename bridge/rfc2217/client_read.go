@@ -27,11 +27,12 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 		var m telnet.Message
 		err := c.fill()
 		if err == nil {
+			c.alarms.got()
 			data, m, err = c.receive()
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			err = c.expire()
+			err = c.rang()
 		case err == nil && m.Command == 0:
 			if !c.heard && bytes.HasPrefix(data, []byte(inUse)) {
 				return nil, uart.Event{}, ErrInUse
@@ -73,9 +74,19 @@ func (c *Client) nextEarly() []byte {
 	return p
 }
 
+// rang does what is due when the time to wait for the peer is up.
+func (c *Client) rang() error {
+	now := time.Now()
+	due, err := c.alarms.rang(now)
+	if err == nil && due.has(ackDue) {
+		err = c.expire(now)
+	}
+	return err
+}
+
 // expire reports the settings whose time is up.
-func (c *Client) expire() error {
-	events, err := c.acks.expire(time.Now())
+func (c *Client) expire(now time.Time) error {
+	events, err := c.acks.expire(now)
 	for _, e := range events {
 		c.found(e)
 	}
@@ -148,9 +159,11 @@ func (c *Client) command(cmd Command) error {
 			return c.owe(AppendCommand(nil, Command{Code: Signature, Text: []byte("telnetcpc")}))
 		}
 	case SetBaudRate + FromServer, SetDataSize + FromServer, SetParity + FromServer, SetStopSize + FromServer, SetControl + FromServer:
-		if news := c.acks.answer(cmd, time.Now()); news != (uart.Coding{}) {
+		news, err := c.acks.answer(cmd, time.Now())
+		if news != (uart.Coding{}) {
 			c.changed(news)
 		}
+		return err
 	case NotifyLineState + FromServer:
 		c.found(uart.Event{Kind: uart.KindLine, Line: uart.LineState(cmd.Value)})
 	case NotifyModemState + FromServer:

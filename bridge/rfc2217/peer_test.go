@@ -51,12 +51,15 @@ func (e *end) Read(p []byte) (int, error) {
 	l := e.in
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.buf) == 0 {
-		switch {
-		case l.closed:
+	for {
+		if !l.until.IsZero() && !time.Now().Before(l.until) {
+			return 0, os.ErrDeadlineExceeded // also when bytes are there, as net.Conn's
+		}
+		if len(l.buf) > 0 {
+			break
+		}
+		if l.closed {
 			return 0, io.EOF
-		case !l.until.IsZero() && !time.Now().Before(l.until):
-			return 0, os.ErrDeadlineExceeded
 		}
 		l.changed.Wait()
 	}
