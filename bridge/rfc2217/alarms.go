@@ -10,6 +10,7 @@ type cause uint8
 
 const (
 	ackDue    cause = iota // a setting has been without an answer for too long; the writer's and the reader's
+	ffSilence              // nothing has followed a 255 that may be data; the reader's
 	numCauses              // of them
 )
 

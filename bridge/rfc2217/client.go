@@ -67,7 +67,7 @@ type Config struct {
 	AckTimeout    time.Duration  // how long the answer to a setting is waited for before it is reported
 	LineMask      uart.LineState // the line states that the port can show; 0: none is asked for
 	SuspendIgnore bool           // go on sending when the server asks for a pause
-	SingleFF      bool           // the server sends a 255 of data once
+	SingleFF      bool           // the server sends a 255 of data once; one that nothing follows for 20 to 50 ms is data
 	Log           *slog.Logger   // nil: slog.Default()
 }
 
@@ -90,6 +90,7 @@ type Client struct {
 	known   bool // modem is what the server said last
 	heard   bool // data has come from the device
 	said255 bool // the warning about a 255 that is not doubled was given
+	openFF  bool // the alarm for a 255 that nothing follows is set
 
 	// The reader's; Mark, which anyone may call, looks at them.
 	speaks atomic.Bool               // the server has itself spoken of options other than 44, so it understands DO, DONT and marks
@@ -161,7 +162,9 @@ func newClient(conn net.Conn, cfg Config) *Client {
 		cfg.Log = slog.Default()
 	}
 	c := &Client{wire: newWire(conn, clientOwes), cfg: cfg, first: true}
-	c.decoder.SingleFF = cfg.SingleFF
+	if c.decoder.SingleFF = cfg.SingleFF; cfg.SingleFF {
+		c.waits = c.watchFF
+	}
 	c.alarms.deadline, c.alarms.patience = conn.SetReadDeadline, cfg.AckTimeout
 	c.acks.timeout = cfg.AckTimeout
 	c.acks.wake = func(t time.Time) error { return c.alarms.set(ackDue, t) }

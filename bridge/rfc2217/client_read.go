@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -33,6 +34,8 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			err = c.rang()
+		case errors.Is(err, io.EOF) && c.flushFF(): // the error comes again behind it
+			err = nil
 		case err == nil && m.Command == 0:
 			if !c.heard && bytes.HasPrefix(data, []byte(inUse)) {
 				return nil, uart.Event{}, ErrInUse
@@ -81,7 +84,33 @@ func (c *Client) rang() error {
 	if err == nil && due.has(ackDue) {
 		err = c.expire(now)
 	}
+	if due.has(ffSilence) {
+		c.flushFF()
+	}
 	return err
+}
+
+// watchFF is called before each read, of a server that sends a 255 of data once: where one is the last byte so far, it is
+// data when nothing follows it. With the last look that is after twice lastLook.
+func (c *Client) watchFF() error {
+	switch open := c.decoder.Pending(); {
+	case open: // perhaps another one than before the last read
+		c.openFF = true
+		return c.alarms.set(ffSilence, time.Now().Add(lastLook))
+	case c.openFF:
+		c.openFF = false
+		return c.alarms.set(ffSilence, time.Time{})
+	}
+	return nil
+}
+
+// flushFF has receive return a 255 that nothing has followed, and reports whether there was one.
+func (c *Client) flushFF() bool {
+	if !c.decoder.SingleFF || !c.decoder.Pending() {
+		return false
+	}
+	c.putBack(c.decoder.Flush(), telnet.Message{})
+	return true
 }
 
 // expire reports the settings whose time is up.

@@ -53,6 +53,7 @@ type wire struct {
 	rest    []byte         // the part of what was read that is not decoded yet
 	held    []byte         // data that was decoded ahead of its time
 	pending telnet.Message // a command whose data before it was handed out first
+	waits   func() error   // called before each read of the connection, or nil
 
 	nvt atomic.Bool // data goes out as an NVT's: the reader says so, the writer obeys
 
@@ -74,6 +75,11 @@ func newWire(conn net.Conn, owes int) *wire {
 func (w *wire) fill() (err error) {
 	if len(w.held) > 0 || len(w.rest) > 0 || w.pending.Command != 0 {
 		return nil
+	}
+	if w.waits != nil {
+		if err := w.waits(); err != nil {
+			return err
+		}
 	}
 	if w.lender != nil {
 		w.rest, err = w.lender.ReadLent()

@@ -33,7 +33,8 @@ const (
 // bytes. The zero value is ready. One caller at a time.
 type Decoder struct {
 	// SingleFF is for servers that send a 255 of data once: what follows an IAC is then a command only where it is a
-	// verb or SB. It cannot tell such a byte behind a 255 of data from a command: nobody can.
+	// verb or SB. It cannot tell such a byte behind a 255 of data from a command: nobody can. Nor does it see that a 255
+	// was the last byte of all: see Pending.
 	SingleFF bool
 
 	// NVT removes the NUL that a connection without BINARY puts behind a CR (RFC 854).
@@ -87,6 +88,21 @@ func (d *Decoder) Decode(src []byte) (data []byte, m Message, rest []byte) {
 		}
 	}
 	return src[:n], Message{}, nil
+}
+
+// Pending reports whether an IAC came, and nothing after it yet: the beginning of a command, or, from a server that sends a
+// 255 of data once, perhaps its last byte.
+func (d *Decoder) Pending() bool { return d.state == afterIAC }
+
+// Flush gives up the wait for what follows a pending IAC: it returns it as data, which is the decoder's until the following
+// call, or nothing where none is pending. It is for SingleFF, after a silence. The rest of a command that was torn apart
+// by a longer silence comes as data then, and its IAC did: nobody can tell the two.
+func (d *Decoder) Flush() []byte {
+	if d.state != afterIAC {
+		return nil
+	}
+	d.state = inData
+	return d.one[:d.put(d.one[:], byte(IAC))]
 }
 
 // transparent moves data from src[i:] to src[n:], up to and including an IAC that may begin a command, and returns where

@@ -166,3 +166,23 @@ func BenchmarkAppendData(b *testing.B) {
 		})
 	}
 }
+
+// TestFlush: a 255 that nothing has followed can be taken as data, and nothing else can.
+func TestFlush(t *testing.T) {
+	for in, want := range map[string]string{"a\xff": "\xff", "a": "", "\xff\xff": "", "\xff\xfa\x2c\x00\xff": "", "\xff\xfd": "", "\xff\xfa\x2c\x00\xff\xf0\xff": "\xff"} {
+		var d telnet.Decoder
+		words(&d, []byte(in))
+		if got := d.Pending(); got != (want != "") {
+			t.Errorf("%q: pending %v", in, got)
+		}
+		if got := string(d.Flush()); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+		if want == "" {
+			continue
+		}
+		if got, want := words(&d, []byte("b\xff\xf1")), []string{"data 62", "NOP"}; !equal(got, want) {
+			t.Errorf("%q: behind it %q, want %q", in, got, want)
+		}
+	}
+}
