@@ -214,7 +214,7 @@ func (s *Server) own(ctx context.Context, conn net.Conn) *session {
 			return nil
 		}
 	}
-	client, err := rfc2217.Accept(ctx, conn, rfc2217.ServerConfig{Signature: s.cfg.Signature})
+	client, err := rfc2217.Accept(ctx, conn, rfc2217.ServerConfig{Signature: s.cfg.Signature, Log: log})
 	if err != nil {
 		if ctx.Err() == nil {
 			s.notAccepted(log, conn, err)

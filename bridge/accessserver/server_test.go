@@ -280,7 +280,7 @@ func TestHostileClients(t *testing.T) {
 		flood  []byte
 		reason string
 	}{
-		{"a subnegotiation without an end", []byte{255, 250, 44, 1}, make([]byte, 4096), "subnegotiation of more than"},
+		{"a subnegotiation without an end", []byte{255, 250, 44, 1}, make([]byte, 4096), "subnegotiation of more than 1048576 bytes"},
 		{"settings whose answers it does not read", nil, settings, "asks more than it reads"},
 		{"options whose answers it does not read", nil, verbs, "asks more than it reads"},
 	} {

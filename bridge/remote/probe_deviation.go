@@ -187,7 +187,7 @@ func (p *prober) bytesOf() (list []Deviation) {
 	}
 	if p.tooLong {
 		list = append(list, Deviation{"long-subnegotiation", fmt.Sprintf("a subnegotiation of more than %d bytes", telnet.SubLimit),
-			"attach hangs up on it: no command of RFC 2217 is as long"})
+			"nothing: it is passed over, for no command of RFC 2217 is as long"})
 	}
 	if len(p.codes) > 0 {
 		var words []string

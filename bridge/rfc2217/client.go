@@ -158,10 +158,7 @@ func newClient(conn net.Conn, cfg Config) *Client {
 	if cfg.AckTimeout <= 0 {
 		cfg.AckTimeout = DefaultAckTimeout
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
-	c := &Client{wire: newWire(conn, clientOwes), cfg: cfg, first: true}
+	c := &Client{wire: newWire(conn, clientOwes, cfg.Log), cfg: cfg, first: true}
 	if c.decoder.SingleFF = cfg.SingleFF; cfg.SingleFF {
 		c.waits = c.watchFF
 	}

@@ -196,9 +196,6 @@ func (c *Client) banner(o *opening, data []byte) error {
 func (c *Client) greet(o *opening, m telnet.Message) error {
 	if !m.Command.Verb() {
 		o.echo.differs()
-		if m.TooLong {
-			return errTooLong
-		}
 		return c.handle(m)
 	}
 	o.echo.got(telnet.AppendVerb(nil, m.Command, m.Option))

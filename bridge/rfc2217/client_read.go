@@ -126,7 +126,7 @@ func (c *Client) expire(now time.Time) error {
 func (c *Client) handle(m telnet.Message) error {
 	switch {
 	case m.TooLong:
-		return errTooLong
+		return c.skipped(m)
 	case m.Command.Verb():
 		return c.verb(m)
 	case m.Command == telnet.SB && m.Option == telnet.ComPort:
@@ -134,7 +134,7 @@ func (c *Client) handle(m telnet.Message) error {
 	case m.Command < telnet.SE && !c.said255:
 		// Nothing that Telnet knows follows a 255: the server has sent one of its data without doubling it.
 		c.said255 = true
-		c.cfg.Log.Warn("access server sends 0xFF without doubling it: bytes are lost (--quirk single-ff takes them)")
+		c.log.Warn("access server sends 0xFF without doubling it: bytes are lost (--quirk single-ff takes them)")
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func (c *Client) commands(sub []byte) error {
 	for len(sub) > 0 {
 		cmd, rest, err := ParseCommand(sub)
 		if err != nil {
-			c.cfg.Log.Debug("access server sends a command without its value", "code", cmd.Code.String())
+			c.log.Debug("access server sends a command without its value", "code", cmd.Code.String())
 			return nil
 		}
 		sub = rest

@@ -145,8 +145,11 @@ func TestEvents(t *testing.T) {
 		{"CR NUL is data", "0d00", rfc2217.Config{}, []string{"data \r\x00"}},
 		{"255 that is not doubled", "ff61 ff", rfc2217.Config{SingleFF: true}, []string{"data \xffa"}},
 		{"COM-PORT-OPTION given up", dont44, rfc2217.Config{}, []string{"error protocol broken by the peer: it gave up COM-PORT-OPTION"}},
-		{"endless subnegotiation", "fffa2c" + strings.Repeat("61", 2000), rfc2217.Config{},
-			[]string{"error protocol broken by the peer: a subnegotiation of more than 1024 bytes"}},
+		{"a signature of nearly 1 MiB", "61 fffa2c64" + strings.Repeat("61", 1<<20-1) + "fff0 62", rfc2217.Config{}, []string{"data a", "data b"}},
+		{"a command begins in a long subnegotiation", "fffa2c64" + strings.Repeat("61", 2000) + "fffa2c6b30fff0 62", rfc2217.Config{},
+			[]string{"modem CTS|DSR", "data b"}},
+		{"endless subnegotiation", "fffa2c" + strings.Repeat("61", 1<<20+1), rfc2217.Config{},
+			[]string{"error protocol broken by the peer: a subnegotiation of more than 1048576 bytes"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

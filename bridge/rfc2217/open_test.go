@@ -53,8 +53,9 @@ func TestOpen(t *testing.T) {
 			err:  "closed by the peer as soon as COM-PORT-OPTION was agreed: EOF"},
 		{name: "web server that is half-closed", first: "485454502f312e31", eof: true, said: "WILL COM-PORT", err: `not Telnet: "HTTP/1.1"`},
 		{name: "closed at once", eof: true, said: "WILL COM-PORT", err: "closed by the peer before COM-PORT-OPTION was agreed: EOF"},
-		{name: "subnegotiation without an end", first: "fffa2c" + strings.Repeat("00", 3000), said: "WILL COM-PORT",
-			err: "protocol broken by the peer: a subnegotiation of more than 1024 bytes"},
+		{name: "a subnegotiation that is too long, first", first: "fffa2c" + strings.Repeat("00", 3000) + "fff0" + do44, said: "WILL COM-PORT"},
+		{name: "subnegotiation without an end", first: "fffa2c" + strings.Repeat("00", 1<<20+1), said: "WILL COM-PORT",
+			err: "protocol broken by the peer: a subnegotiation of more than 1048576 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

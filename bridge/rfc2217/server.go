@@ -3,6 +3,7 @@ package rfc2217
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -14,7 +15,8 @@ import (
 
 // ServerConfig is how a Server behaves.
 type ServerConfig struct {
-	Signature string // what a client is told that asks; empty: telnetcpc
+	Signature string       // what a client is told that asks; empty: telnetcpc
+	Log       *slog.Logger // nil: slog.Default()
 }
 
 // Server is the access server's side of a session: what the client asks for comes from Next, what the UART does goes
@@ -47,7 +49,7 @@ func Accept(ctx context.Context, conn net.Conn, cfg ServerConfig) (*Server, erro
 	if cfg.Signature == "" {
 		cfg.Signature = "telnetcpc"
 	}
-	s := &Server{wire: newWire(conn, serverOwes), cfg: cfg, modemMask: 0xFF}
+	s := &Server{wire: newWire(conn, serverOwes, cfg.Log), cfg: cfg, modemMask: 0xFF}
 	s.change.L = &s.mu
 	s.options.AllowUs, s.options.AllowPeer = wanted, wanted
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
@@ -91,7 +93,9 @@ func (s *Server) open(ctx context.Context) error {
 		case err != nil:
 			return err
 		case m.TooLong:
-			return errTooLong
+			if err := s.skipped(m); err != nil {
+				return err
+			}
 		case m.Command.Verb():
 			spoke = true
 			if m.Option == telnet.ComPort && m.Command == telnet.WONT {
@@ -139,7 +143,9 @@ func (s *Server) Next() ([]byte, uart.Event, error) {
 		case m.Command == 0:
 			return data, uart.Event{}, nil
 		case m.TooLong:
-			return nil, uart.Event{}, errTooLong
+			if err := s.skipped(m); err != nil {
+				return nil, uart.Event{}, err
+			}
 		case m.Command == telnet.SB && m.Option == telnet.ComPort:
 			s.more = append(s.more[:0], m.Sub...)
 		case m.Command.Verb():

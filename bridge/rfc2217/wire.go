@@ -3,6 +3,7 @@ package rfc2217
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync/atomic"
 
@@ -25,7 +26,7 @@ var ErrProtocol = errors.New("protocol broken by the peer")
 
 var (
 	errOwed    = fmt.Errorf("%w: it asks more than it reads answers", ErrProtocol)
-	errTooLong = fmt.Errorf("%w: a subnegotiation of more than %d bytes", ErrProtocol, telnet.SubLimit)
+	errEndless = fmt.Errorf("%w: a subnegotiation of more than %d bytes", ErrProtocol, telnet.SkipLimit)
 )
 
 // lender is a connection that reads into a buffer of its own and returns it, valid until its next read; the caller may
@@ -54,14 +55,19 @@ type wire struct {
 	held    []byte         // data that was decoded ahead of its time
 	pending telnet.Message // a command whose data before it was handed out first
 	waits   func() error   // called before each read of the connection, or nil
+	log     *slog.Logger
+	skips   int // subnegotiations that were skipped because they are too long
 
 	nvt atomic.Bool // data goes out as an NVT's: the reader says so, the writer obeys
 
 	door
 }
 
-func newWire(conn net.Conn, owes int) *wire {
-	w := &wire{conn: conn, door: door{limit: owes}}
+func newWire(conn net.Conn, owes int, log *slog.Logger) *wire {
+	if log == nil {
+		log = slog.Default()
+	}
+	w := &wire{conn: conn, log: log, door: door{limit: owes}}
 	w.turn.L = &w.owedMu
 	w.pacer, _ = conn.(pacer)
 	if w.lender, _ = conn.(lender); w.lender == nil {
@@ -140,4 +146,17 @@ func (w *wire) negotiate(m telnet.Message) error {
 	}
 	var verbs [3]byte
 	return w.owe(w.options.Receive(verbs[:0], m.Command, m.Option))
+}
+
+// skipped takes a subnegotiation that was skipped because it is too long: no command of RFC 2217 is, so the session loses
+// nothing and goes on. One without an end is an error. It is said once.
+func (w *wire) skipped(m telnet.Message) error {
+	if m.Length > telnet.SkipLimit {
+		return errEndless
+	}
+	if w.skips++; w.skips == 1 {
+		w.log.Debug("subnegotiation passed over: it is too long", "option", m.Option.String(), "bytes", m.Length,
+			"at most", telnet.SubLimit)
+	}
+	return nil
 }

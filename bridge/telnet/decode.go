@@ -2,8 +2,13 @@ package telnet
 
 import "bytes"
 
-// SubLimit bounds the value of a subnegotiation. The longest that RFC 2217 knows is a signature.
-const SubLimit = 1 << 10
+const (
+	// SubLimit bounds the value of a subnegotiation, in bytes; a longer one is skipped. The longest that RFC 2217 knows is
+	// a signature.
+	SubLimit = 1 << 10
+	// SkipLimit bounds what is skipped, in bytes: a subnegotiation that is longer has no end.
+	SkipLimit = 1 << 20
+)
 
 // Message is one command that the decoder found. The zero value is none.
 type Message struct {
@@ -11,22 +16,26 @@ type Message struct {
 	Option  Option // WILL, WONT, DO, DONT, SB
 	// Sub is an SB's value, unescaped; it belongs to the decoder and is valid until the following Decode.
 	Sub []byte
-	// TooLong says that a subnegotiation has passed SubLimit, as soon as it does; Sub is nil, the rest is skipped.
+	// TooLong says that a subnegotiation of more than SubLimit bytes has been skipped: Sub is nil. It comes at its end, or
+	// as soon as it has passed SkipLimit.
 	TooLong bool
+	// Length is how long the value was that was too long, in bytes; more than SkipLimit: its end has not come.
+	Length int
 }
 
 // state is where in a command the decoder stands.
 type state uint8
 
 const (
-	inData    state = iota
-	afterIAC        // IAC came
-	afterVerb       // IAC and WILL, WONT, DO or DONT came
-	afterSB         // IAC SB came, the option is next
-	inSub           // inside a subnegotiation
-	inSubIAC        // IAC came inside a subnegotiation
-	inSkipped       // inside a subnegotiation that is too long
-	inSkippedIAC
+	inData       state = iota
+	afterIAC           // IAC came
+	afterVerb          // IAC and WILL, WONT, DO or DONT came
+	afterSB            // IAC SB came, the option is next
+	inSub              // inside a subnegotiation
+	inSubIAC           // IAC came inside a subnegotiation
+	inSkipped          // inside a subnegotiation that is too long
+	inSkippedIAC       // IAC came inside it
+	afterSkipped       // and is the beginning of another command
 )
 
 // Decoder takes the bytes of a connection apart. It keeps its state over any cut of the stream, and at most SubLimit
@@ -45,6 +54,7 @@ type Decoder struct {
 	option Option
 	cr     bool // the last data byte was a CR
 	sub    []byte
+	length int     // of a subnegotiation that is too long; beyond SkipLimit it has been told of, and is not counted
 	one    [1]byte // a 255 for which src has no room
 }
 
@@ -83,7 +93,11 @@ func (d *Decoder) Decode(src []byte) (data []byte, m Message, rest []byte) {
 			continue
 		}
 		i++
-		if m, whole := d.command(c); whole {
+		m, whole := d.command(c)
+		if d.state == afterSkipped && whole {
+			i-- // c is looked at anew
+		}
+		if whole {
 			return src[:n], m, src[i:]
 		}
 	}
@@ -161,12 +175,13 @@ func (d *Decoder) command(c byte) (m Message, whole bool) {
 	case inSkipped:
 		if Command(c) == IAC {
 			d.state = inSkippedIAC
+			break
 		}
+		return d.skip(1)
 	case inSkippedIAC:
-		d.state = inSkipped
-		if Command(c) == SE {
-			d.state = inData
-		}
+		return d.skipped(Command(c))
+	case afterSkipped:
+		return d.begin(Command(c))
 	}
 	return Message{}, false
 }
@@ -199,8 +214,9 @@ func (d *Decoder) escaped(c Command) (m Message, whole bool) {
 	}
 	// A 255 that the peer did not double: a baud rate like 65280, from a careless server.
 	d.state = inSub
-	if m, whole = d.keep(byte(IAC)); whole {
-		return m, whole
+	d.keep(byte(IAC))
+	if d.state == inSkipped {
+		return d.skip(1)
 	}
 	return d.keep(byte(c))
 }
@@ -208,10 +224,45 @@ func (d *Decoder) escaped(c Command) (m Message, whole bool) {
 // keep adds a byte to the subnegotiation's value.
 func (d *Decoder) keep(c byte) (m Message, whole bool) {
 	if len(d.sub) == SubLimit {
-		d.state = inSkipped
-		return Message{Command: SB, Option: d.option, TooLong: true}, true
+		d.state, d.length = inSkipped, SubLimit
+		return d.skip(1)
 	}
 	d.state = inSub
 	d.sub = append(d.sub, c)
 	return Message{}, false
+}
+
+// skip counts bytes of a subnegotiation that is too long. It reports the one that has no end, once.
+func (d *Decoder) skip(n int) (m Message, whole bool) {
+	d.state = inSkipped
+	if d.length > SkipLimit {
+		return Message{}, false
+	}
+	if d.length += n; d.length <= SkipLimit {
+		return Message{}, false
+	}
+	return d.tooLong(), true
+}
+
+// skipped takes the byte behind an IAC inside a subnegotiation that is too long, as escaped does.
+func (d *Decoder) skipped(c Command) (m Message, whole bool) {
+	told := d.length > SkipLimit
+	switch {
+	case c == SE:
+		d.state = inData
+		return d.tooLong(), !told
+	case c == IAC:
+		return d.skip(1)
+	case c > SE && told:
+		return d.begin(c)
+	case c > SE: // its end is missing: that is told first
+		d.state = afterSkipped
+		return d.tooLong(), true
+	}
+	return d.skip(2)
+}
+
+// tooLong is what is told of a subnegotiation that is too long.
+func (d *Decoder) tooLong() Message {
+	return Message{Command: SB, Option: d.option, TooLong: true, Length: d.length}
 }

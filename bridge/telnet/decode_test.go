@@ -29,7 +29,7 @@ func words(d *telnet.Decoder, pieces ...[]byte) []string {
 			case m.Command == 0:
 			case m.TooLong:
 				flush()
-				out = append(out, fmt.Sprintf("SB %v too long", m.Option))
+				out = append(out, fmt.Sprintf("SB %v too long: %d", m.Option, m.Length))
 			case m.Command == telnet.SB:
 				flush()
 				out = append(out, fmt.Sprintf("SB %v %x", m.Option, m.Sub))
@@ -89,16 +89,56 @@ func TestDecode(t *testing.T) {
 
 func equal(a, b []string) bool { return strings.Join(a, "|") == strings.Join(b, "|") }
 
-// TestSubLimit: a subnegotiation without an end is reported once, costs bounded memory, and what follows its end is
-// decoded again.
+// TestSubLimit: a subnegotiation that is too long is told of at its end, or, where another command shows that it has none,
+// ahead of that; it costs bounded memory, and what follows is decoded again.
 func TestSubLimit(t *testing.T) {
-	var d telnet.Decoder
-	endless := append([]byte("\xff\xfa\x2c"), bytes.Repeat([]byte("xxxx"), 1<<18)...)
-	want := []string{"SB COM-PORT too long"}
-	if got := words(&d, endless); !equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+	long := "\xff\xfa\x2c" + strings.Repeat("x", 4000)
+	escapes := "\xff\xfa\x2c" + strings.Repeat("\xff\xff", telnet.SubLimit+1)
+	for _, tt := range []struct{ name, in, want string }{
+		{"ends", long + "\xff\xf0data", "SB COM-PORT too long: 4000|data 64617461"},
+		{"one byte too long", escapes + "\xff\xf0data", "SB COM-PORT too long: 1025|data 64617461"},
+		{"a doubled 255 in it", long + "\xff\xffy\xff\xf0data", "SB COM-PORT too long: 4002|data 64617461"},
+		{"a single 255 in it", long + "\xff\x00y\xff\xf0data", "SB COM-PORT too long: 4003|data 64617461"},
+		{"a single 255 as the byte too much", escapes[:len(escapes)-2] + "\xff\x00\xff\xf0data", "SB COM-PORT too long: 1026|data 64617461"},
+		{"a verb instead of its end", long + "\xff\xfb\x01data", "SB COM-PORT too long: 4000|WILL ECHO|data 64617461"},
+		{"another one instead of its end", long + "\xff\xfa\x2c\x6b\xbb\xff\xf0data", "SB COM-PORT too long: 4000|SB COM-PORT 6bbb|data 64617461"},
+		{"a command instead of its end", long + "\xff\xf1data", "SB COM-PORT too long: 4000|NOP|data 64617461"},
+		{"two of them", long + "\xff\xf0" + long + "\xff\xf0data", "SB COM-PORT too long: 4000|SB COM-PORT too long: 4000|data 64617461"},
+	} {
+		for _, single := range []bool{false, true} {
+			d := telnet.Decoder{SingleFF: single}
+			if got := strings.Join(words(&d, []byte(tt.in)), "|"); got != tt.want {
+				t.Errorf("%s, single %v: got %q, want %q", tt.name, single, got, tt.want)
+			}
+			d = telnet.Decoder{SingleFF: single}
+			var pieces [][]byte
+			for i := range tt.in {
+				pieces = append(pieces, []byte(tt.in[i:i+1]))
+			}
+			if got := strings.Join(words(&d, pieces...), "|"); got != tt.want {
+				t.Errorf("%s, single %v, byte by byte: got %q, want %q", tt.name, single, got, tt.want)
+			}
+		}
 	}
-	if got, want := words(&d, []byte("\xff\xffy\xff\xf0data")), []string{"data 64617461"}; !equal(got, want) {
+}
+
+// TestSubEndless: a subnegotiation without an end is told of once, and costs no memory.
+func TestSubEndless(t *testing.T) {
+	var d telnet.Decoder
+	words(&d, []byte("\xff\xfa\x2c"+strings.Repeat("x", telnet.SubLimit+1)))
+	told := 0
+	piece := bytes.Repeat([]byte("xxxx"), 1<<12)
+	n := testing.AllocsPerRun(3*telnet.SkipLimit/len(piece), func() {
+		if _, m, _ := d.Decode(piece); m.TooLong {
+			if told++; m.Length != telnet.SkipLimit+1 {
+				t.Errorf("told of at %d bytes, want one more than %d", m.Length, telnet.SkipLimit)
+			}
+		}
+	})
+	if told != 1 || n != 0 {
+		t.Errorf("told of %d times, with %v allocations; want once, with none", told, n)
+	}
+	if got, want := words(&d, []byte("\xff\xf0data")), []string{"data 64617461"}; !equal(got, want) {
 		t.Errorf("behind it: got %q, want %q", got, want)
 	}
 }
