@@ -15,8 +15,8 @@ import (
 // any time; Modem and Unsent never block.
 type Device interface {
 	// Next waits for the next thing from the line: bytes (Kind is KindData) or one Event, KindModem or KindLine, in
-	// the order in which the UART saw them; parity and framing errors come before the byte that they belong to, a
-	// break before the NUL that it is received as. LineTEMT says that the transmitter has become empty. The bytes
+	// the order in which the UART saw them; parity and framing errors come before the byte that they belong to. With a
+	// break comes, in p, the NUL as which it was received, where there was one. LineTEMT says that the transmitter has become empty. The bytes
 	// belong to the device and are valid until the following call. After Close it returns what was received before,
 	// as far as the device still has it, then uart.ErrClosed.
 	Next() (p []byte, e uart.Event, err error)

@@ -283,13 +283,17 @@ func (c *caller) ask(code rfc2217.Code, value ...byte) {
 
 // next returns the next thing from the server: bytes, or a command.
 func (c *caller) next() (data []byte, m telnet.Message, err error) {
+	return c.nextUntil(time.Now().Add(patience))
+}
+
+func (c *caller) nextUntil(until time.Time) (data []byte, m telnet.Message, err error) {
 	if m = c.pending; m.Command != 0 {
 		c.pending = telnet.Message{}
 		return nil, m, nil
 	}
 	for {
 		if len(c.rest) == 0 {
-			_ = c.SetReadDeadline(time.Now().Add(patience))
+			_ = c.SetReadDeadline(until)
 			n, err := c.Read(c.buf[:])
 			if err != nil {
 				return nil, m, err

@@ -76,7 +76,7 @@ func (d *serialDevice) Next() ([]byte, uart.Event, error) {
 	for {
 		d.purged()
 		if !d.rest.empty() {
-			n, e := d.rest.next(d.lent[:])
+			n, e := nextReceived(&d.rest, d.lent[:])
 			return d.lent[:n], e, nil
 		}
 		if e, ok := d.event(); ok {

@@ -242,43 +242,6 @@ func described(e uart.Event) string {
 	return e.String()[len(uart.KindSettings.String())+1:]
 }
 
-// carryDown is the way from the device. It goes on without the client, dropping, because a device that is not read may
-// not send either. Its error is why the connection failed.
-func (s *session) carryDown() error {
-	modem := s.device.Modem()
-	s.watch.show(nil, uart.Event{Kind: uart.KindModem, Modem: modem})
-	lost := s.client.Modem(modem) // at once: clients wait for it
-	for {
-		if lost != nil {
-			s.leave()
-		}
-		p, e, err := s.device.Next()
-		if err == nil {
-			s.watch.show(p, e)
-		}
-		switch {
-		case errors.Is(err, uart.ErrClosed):
-			return lost
-		case err != nil:
-			s.fail(err)
-			return lost
-		case lost != nil:
-		case e.Kind == uart.KindData:
-			var n int
-			n, lost = s.client.Write(p)
-			s.down.Add(uint64(n))
-		case e.Kind == uart.KindModem:
-			s.log.Debug(e.String())
-			lost = s.client.Modem(e.Modem)
-		case e.Kind == uart.KindLine:
-			if e.Line&uart.LineErrors != 0 {
-				s.log.Debug(e.String())
-			}
-			lost = s.client.Line(e.Line)
-		}
-	}
-}
-
 // lastBytes waits until the session is over: the client is gone and what it sent is out, or no byte has left for too
 // long, or everything ends at once.
 func (s *session) lastBytes() {

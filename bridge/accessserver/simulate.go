@@ -132,7 +132,7 @@ func (l *loop) Next() (p []byte, e uart.Event, err error) {
 		l.changed.Wait()
 	}
 	full := len(l.rx.buf) >= receiveLimit
-	n, e := l.rx.next(l.lent)
+	n, e := nextReceived(&l.rx, l.lent)
 	if full {
 		l.look() // the transmitter may go on
 	}

@@ -60,8 +60,11 @@ func (b *bench) read() *bench {
 				return
 			}
 			what := e.String()
-			if e.Kind == uart.KindData {
+			switch {
+			case e.Kind == uart.KindData:
 				what = fmt.Sprintf("%q", p)
+			case len(p) > 0: // a break's NUL
+				what += fmt.Sprintf(" %q", p)
 			}
 			b.mu.Lock()
 			b.came = append(b.came, what)
@@ -262,7 +265,7 @@ func TestBreak(t *testing.T) {
 		time.Sleep(b.Unsent())
 		synctest.Wait()
 		b.end()
-		expect(t, "came back", b.came, []string{"line break", `"\x00"`, `"x"`, "line TEMT|THRE"})
+		expect(t, "came back", b.came, []string{`line break "\x00"`, `"x"`, "line TEMT|THRE"})
 	})
 }
 
@@ -367,7 +370,7 @@ func TestInject(t *testing.T) {
 		b := newBench(t, list...).read()
 		time.Sleep(1250 * time.Millisecond)
 		synctest.Wait()
-		first := []string{"line parity", `"A"`, "line break", `"\x00"`, "line framing", `"\x00"`}
+		first := []string{"line parity", `"A"`, `line break "\x00"`, "line framing", `"\x00"`}
 		expect(t, "first", b.seen(), first)
 		time.Sleep(time.Hour)
 		synctest.Wait()

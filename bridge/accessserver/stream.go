@@ -1,5 +1,7 @@
 package accessserver
 
+import "telnetcpc/bridge/uart"
+
 // stream is bytes with marks between them, in one order. The zero value is empty. It has no lock and no limit of its
 // own.
 type stream[T any] struct {
@@ -49,6 +51,17 @@ func (s *stream[T]) next(dst []byte) (n int, what T) {
 		s.marks[i].place -= n
 	}
 	return n, what
+}
+
+// nextReceived takes what comes first off what a UART has received: n bytes, copied to dst, or one event. With a break comes
+// the NUL as which it was received.
+func nextReceived(s *stream[uart.Event], dst []byte) (n int, e uart.Event) {
+	n, e = s.next(dst)
+	adjacent := len(s.marks) == 0 || s.marks[0].place > 0
+	if e.Kind == uart.KindLine && e.Line == uart.LineBreak && adjacent && len(s.buf) > 0 && s.buf[0] == 0 {
+		n, _ = s.next(dst[:1])
+	}
+	return n, e
 }
 
 // drop drops the bytes and keeps the marks.

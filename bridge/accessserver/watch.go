@@ -68,7 +68,12 @@ func (w *watcher) next(dst []byte) (n int, e uart.Event, ok bool) {
 	return n, e, true
 }
 
-// show shows what came from the device: bytes, or one event.
+// breakNUL is what a watcher is shown instead of the byte as which a break was received: a line state of nothing.
+var breakNUL = uart.Event{Kind: uart.KindLine}
+
+func isBreakNUL(e uart.Event) bool { return e.Kind == uart.KindLine && e.Line == 0 }
+
+// show shows what came from the device: bytes, or one event; a break with its NUL.
 func (g *gallery) show(p []byte, e uart.Event) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,6 +84,9 @@ func (g *gallery) show(p []byte, e uart.Event) {
 		switch {
 		case e.Kind != uart.KindData && len(w.seen.marks) < eventLimit:
 			w.seen.add(e)
+			if len(p) > 0 {
+				w.seen.add(breakNUL)
+			}
 		case e.Kind != uart.KindData:
 			w.lost++
 		default:
@@ -155,18 +163,23 @@ func (s *Server) humour(log *slog.Logger, client *rfc2217.Server) error {
 
 // narrate tells a watcher what comes from the device.
 func (s *Server) narrate(client *rfc2217.Server, w *watcher) error {
-	_, modem := s.gallery.state()
-	err := client.Modem(modem)
+	lines := modemTeller{tell: client.Modem, now: func() uart.ModemState {
+		_, modem := s.gallery.state()
+		return modem
+	}}
+	client.WhilePaused(lines.look)
+	err := lines.begin()
 	buf := make([]byte, pieceMost)
 	for err == nil {
 		n, e, ok := w.next(buf)
-		if !ok {
+		switch {
+		case !ok:
 			return nil
-		}
-		switch e.Kind {
-		case uart.KindModem:
-			err = client.Modem(e.Modem)
-		case uart.KindLine:
+		case e.Kind == uart.KindModem:
+			err = lines.event(e.Modem)
+		case isBreakNUL(e):
+			_, err = client.BreakNUL()
+		case e.Kind == uart.KindLine:
 			err = client.Line(e.Line)
 		default:
 			_, err = client.Write(buf[:n])

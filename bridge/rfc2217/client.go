@@ -92,6 +92,11 @@ type Client struct {
 	said255 bool // the warning about a 255 that is not doubled was given
 	openFF  bool // the alarm for a 255 that nothing follows is set
 
+	ours    bool      // the server is our own: no NUL comes behind the notice of a break
+	broke   bool      // the last thing that came is the notice of a break
+	brokeAt time.Time // when
+	brokeIn uint64    // and in which read
+
 	// The reader's; Mark, which anyone may call, looks at them.
 	speaks atomic.Bool               // the server has itself spoken of options other than 44, so it understands DO, DONT and marks
 	fence  atomic.Pointer[time.Time] // the first mark, our own, is under way: when it has stayed without an answer for too long; nil: it is not
@@ -148,6 +153,7 @@ func Open(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.broke = false // nobody has asked for notices so far
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
 	}

@@ -37,6 +37,9 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 		case errors.Is(err, io.EOF) && c.flushFF(): // the error comes again behind it
 			err = nil
 		case err == nil && m.Command == 0:
+			if data = c.withoutNUL(data); len(data) == 0 {
+				continue
+			}
 			if !c.heard && bytes.HasPrefix(data, []byte(inUse)) {
 				return nil, uart.Event{}, ErrInUse
 			}
@@ -49,6 +52,23 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 			return nil, uart.Event{}, err
 		}
 	}
+}
+
+// nulFollows is how soon behind the notice of a break the NUL comes as which the UART has received it.
+const nulFollows = 50 * time.Millisecond
+
+// withoutNUL takes the NUL of a break off data that begins with it, directly behind its notice: who is told of the break
+// would count two. It is the break's where it came in the same read as the notice, or soon: from a device that sends a NUL of
+// its own right behind a break (DMX) it cannot be told. Our own access server sends none, and says who it is.
+func (c *Client) withoutNUL(data []byte) []byte {
+	if !c.broke {
+		return data
+	}
+	c.broke = false
+	if data[0] == 0 && (c.reads == c.brokeIn || time.Since(c.brokeAt) <= nulFollows) {
+		return data[1:]
+	}
+	return data
 }
 
 // found keeps an event for Next, at its place among the bytes that came during the opening.
@@ -124,6 +144,7 @@ func (c *Client) expire(now time.Time) error {
 
 // handle does what a command of the server means.
 func (c *Client) handle(m telnet.Message) error {
+	c.broke = false
 	switch {
 	case m.TooLong:
 		return c.skipped(m)
@@ -182,10 +203,12 @@ func (c *Client) commands(sub []byte) error {
 }
 
 func (c *Client) command(cmd Command) error {
+	c.broke = false
 	switch cmd.Code {
 	case Signature + FromServer:
+		c.ours = bytes.HasPrefix(cmd.Text, []byte(ourName))
 		if len(cmd.Text) == 0 {
-			return c.owe(AppendCommand(nil, Command{Code: Signature, Text: []byte("telnetcpc")}))
+			return c.owe(AppendCommand(nil, Command{Code: Signature, Text: []byte(ourName)}))
 		}
 	case SetBaudRate + FromServer, SetDataSize + FromServer, SetParity + FromServer, SetStopSize + FromServer, SetControl + FromServer:
 		news, err := c.acks.answer(cmd, time.Now())
@@ -194,7 +217,11 @@ func (c *Client) command(cmd Command) error {
 		}
 		return err
 	case NotifyLineState + FromServer:
-		c.found(uart.Event{Kind: uart.KindLine, Line: uart.LineState(cmd.Value)})
+		l := uart.LineState(cmd.Value)
+		c.found(uart.Event{Kind: uart.KindLine, Line: l})
+		if l&c.cfg.LineMask&uart.LineBreak != 0 && !c.ours {
+			c.broke, c.brokeAt, c.brokeIn = true, time.Now(), c.reads
+		}
 	case NotifyModemState + FromServer:
 		// The lower bits say what has changed since the last time, and are no state.
 		if m := uart.ModemState(cmd.Value & 0xF0); !c.known || m != c.modem {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,11 @@ type Server struct {
 	early []byte    // data that came before COM-PORT-OPTION was agreed
 	asked []Command // what the event that Next returned last was made of
 	more  []byte    // commands of a subnegotiation that are not looked at yet
+	named bool      // the client was told our name, unasked
+
+	// The writer's alone.
+	meanwhile func() error // see WhilePaused
+	broke     bool         // the last thing that was told is a break
 
 	mu        sync.Mutex // over everything below: the reader is told, the writer obeys
 	change    sync.Cond
@@ -47,7 +53,7 @@ type Server struct {
 // to close; the error is ErrSilent, ErrRefused, a *NotTelnetError, ErrProtocol, or the connection's.
 func Accept(ctx context.Context, conn net.Conn, cfg ServerConfig) (*Server, error) {
 	if cfg.Signature == "" {
-		cfg.Signature = "telnetcpc"
+		cfg.Signature = ourName
 	}
 	s := &Server{wire: newWire(conn, serverOwes, cfg.Log), cfg: cfg, modemMask: 0xFF}
 	s.change.L = &s.mu
@@ -117,7 +123,7 @@ func (s *Server) open(ctx context.Context) error {
 
 // Next waits for the client's bytes, or one Event. KindSettings is what one moment asked for: all commands that came
 // together and do not contradict each other; where the client only asks what is in force, nothing is set in it.
-// KindPurge is a purge. Either is to be answered with Answer before the following call. The bytes are valid until then.
+// KindPurge is a purge; its values that RFC 2217 reserves purge nothing, and come as questions. Either is to be answered with Answer before the following call. The bytes are valid until then.
 //
 // A timing mark is answered when Next is called again: whoever hands the bytes on before he does so makes the mark
 // mean what it says.
@@ -156,6 +162,9 @@ func (s *Server) Next() ([]byte, uart.Event, error) {
 	}
 }
 
+// askedMost bounds how many commands make one event: what is owed for it is bounded by that.
+const askedMost = 64
+
 // commands takes the commands of a subnegotiation, and of those that follow it in what was read already, as long as
 // they make one event.
 func (s *Server) commands() (e uart.Event, found bool, err error) {
@@ -163,19 +172,24 @@ func (s *Server) commands() (e uart.Event, found bool, err error) {
 	e.Kind = uart.KindSettings
 	for {
 		for len(s.more) > 0 {
+			if len(s.asked) == askedMost {
+				return e, true, nil // the rest comes with the following call
+			}
 			cmd, rest, err := ParseCommand(s.more)
 			if err != nil {
 				s.more = nil // a command without its value says nothing
 				break
 			}
+			purges := cmd.Code == PurgeData && cmd.Value >= byte(uart.PurgeRx) && cmd.Value <= byte(uart.PurgeBoth)
+			asks := cmd.Code >= SetBaudRate && cmd.Code <= SetControl || cmd.Code == PurgeData
 			switch {
-			case cmd.Code == PurgeData && len(s.asked) == 0:
+			case purges && len(s.asked) == 0:
 				s.more = rest
 				s.asked = append(s.asked, cmd)
-				return uart.Event{Kind: uart.KindPurge, Purge: uart.Purge(cmd.Value & 3)}, true, nil
-			case cmd.Code == PurgeData || cmd.Code >= SetBaudRate && cmd.Code <= SetControl && !joins(&e, cmd):
+				return uart.Event{Kind: uart.KindPurge, Purge: uart.Purge(cmd.Value)}, true, nil
+			case purges || asks && !joins(&e, cmd):
 				return e, true, nil // comes with the following call
-			case cmd.Code >= SetBaudRate && cmd.Code <= SetControl:
+			case asks:
 				s.asked = append(s.asked, cmd)
 			default:
 				if err := s.simple(cmd); err != nil {
@@ -238,16 +252,38 @@ func (s *Server) simple(cmd Command) error {
 	case FlowSuspend, FlowResume:
 		s.suspend(cmd.Code == FlowSuspend)
 	case SetLineMask:
-		s.mu.Lock()
-		s.lineMask = uart.LineState(cmd.Value)
-		s.mu.Unlock()
-		return s.owe(AppendCommand(nil, Command{Code: SetLineMask + FromServer, Value: cmd.Value}))
+		return s.setLineMask(uart.LineState(cmd.Value))
 	case SetModemMask:
 		s.mu.Lock()
 		s.modemMask = cmd.Value
 		s.mu.Unlock()
 		return s.owe(AppendCommand(nil, Command{Code: SetModemMask + FromServer, Value: cmd.Value}))
 	}
+	return nil
+}
+
+// ourName is how the signature of this access server begins. A client that knows it swallows no NUL behind the notice of
+// a break: none comes.
+const ourName = "telnetcpc"
+
+// setLineMask takes the client's wish to be told of line states. One that wants to know of breaks is told who we are, before
+// it is told of anything: either side may send its signature at any time (RFC 2217).
+func (s *Server) setLineMask(mask uart.LineState) error {
+	p := AppendCommand(nil, Command{Code: SetLineMask + FromServer, Value: byte(mask)})
+	if mask&uart.LineBreak != 0 && !s.named {
+		s.named = true
+		name := s.cfg.Signature
+		if !strings.HasPrefix(name, ourName) {
+			name = ourName
+		}
+		p = AppendCommand(p, Command{Code: Signature + FromServer, Text: []byte(name)})
+	}
+	if err := s.owe(p); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lineMask = mask // now, for a notice goes out behind what is owed
 	return nil
 }
 

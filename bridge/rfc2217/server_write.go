@@ -1,24 +1,55 @@
 package rfc2217
 
 import (
+	"time"
+
 	"telnetcpc/bridge/uart"
 )
+
+// pausedLook is how often a Write that waits for the end of a pause looks around.
+const pausedLook = 20 * time.Millisecond
 
 // Write sends bytes of the UART to the client. It blocks while the client asks for a pause, and while its window is
 // closed. n counts the bytes that were given to TCP whole. It does not keep p.
 func (s *Server) Write(p []byte) (n int, err error) {
+	s.broke = false
 	for n < len(p) {
-		s.mu.Lock()
-		for s.suspended && !s.over {
-			s.change.Wait()
+		if err := s.unpaused(); err != nil {
+			return n, err
 		}
-		s.mu.Unlock()
 		m, err := s.writeData(p[n:])
 		if n += m; err != nil {
 			return n, err
 		}
 	}
 	return n, nil
+}
+
+// WhilePaused has f called each 20 ms by a Write that the client keeps waiting with FLOWCONTROL-SUSPEND: notices do not wait
+// for the end of that, so f may call Modem, and Line. An error of f ends the Write with it. To be called before Write, by
+// its caller; nil: nothing is called.
+func (s *Server) WhilePaused(f func() error) { s.meanwhile = f }
+
+// unpaused waits while the client asks for a pause.
+func (s *Server) unpaused() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.suspended && !s.over {
+		if s.meanwhile == nil {
+			s.change.Wait()
+			continue
+		}
+		look := time.AfterFunc(pausedLook, s.change.Broadcast)
+		s.change.Wait()
+		look.Stop()
+		s.mu.Unlock()
+		err := s.meanwhile()
+		s.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Answer answers what Next returned last, with what is in force now: RFC 2217 wants the value in force, whether or not
@@ -71,39 +102,59 @@ func answerControl(c Control, inForce uart.Event) Control {
 }
 
 // Modem tells the client what the device drives, where its mask wants to know: the state, and what has changed since
-// the last time (RFC 2217, NOTIFY-MODEMSTATE). The first call is to come at once: clients wait for it. It keeps its
-// place among the bytes of Write.
+// the last time, both ANDed with the mask (RFC 2217, NOTIFY-MODEMSTATE). A change that the mask has is told also when
+// nothing of the value is left, else a client would never hear that a line has fallen. The first call is to come at once:
+// clients wait for it. It keeps its place among the bytes of Write, and does not wait for the end of a pause.
 func (s *Server) Modem(m uart.ModemState) error {
 	s.mu.Lock()
+	mask := s.modemMask
 	changed := m ^ s.modem
-	delta := byte(0)
-	for _, d := range []struct {
-		line uart.ModemState
-		bit  byte
-	}{{uart.CTS, 1}, {uart.DSR, 2}, {uart.RI &^ m, 4}, {uart.DCD, 8}} { // of RI only the trailing edge has a bit
-		if changed&d.line != 0 {
-			delta |= d.bit
-		}
-	}
-	wanted := !s.notified || (byte(changed)|delta)&s.modemMask != 0
-	s.modem, s.notified = m, true
+	value := byte(m) | delta(changed, m)
+	wanted := mask != 0 && !s.notified || (byte(changed)|value&0x0F)&mask != 0
+	s.modem = m
+	s.notified = s.notified || wanted
 	s.mu.Unlock()
 	if !wanted {
 		return nil
 	}
-	return s.writeCommands(AppendCommand(nil, Command{Code: NotifyModemState + FromServer, Value: byte(m) | delta}))
+	return s.tell(AppendCommand(nil, Command{Code: NotifyModemState + FromServer, Value: value & mask}))
+}
+
+// delta is what has changed, in the lower bits of NOTIFY-MODEMSTATE: of RI only the trailing edge has one.
+func delta(changed, m uart.ModemState) (bits byte) {
+	for _, d := range []struct {
+		line uart.ModemState
+		bit  byte
+	}{{uart.CTS, 1}, {uart.DSR, 2}, {uart.RI &^ m, 4}, {uart.DCD, 8}} {
+		if changed&d.line != 0 {
+			bits |= d.bit
+		}
+	}
+	return bits
 }
 
 // Line tells the client what the UART saw, as far as its mask wants to know. It keeps its place among the bytes of
-// Write.
+// Write, and does not wait for the end of a pause.
 func (s *Server) Line(l uart.LineState) error {
 	s.mu.Lock()
 	l &= s.lineMask
 	s.mu.Unlock()
+	s.broke = l&uart.LineBreak != 0
 	if l == 0 {
 		return nil
 	}
-	return s.writeCommands(AppendCommand(nil, Command{Code: NotifyLineState + FromServer, Value: byte(l)}))
+	return s.tell(AppendCommand(nil, Command{Code: NotifyLineState + FromServer, Value: byte(l)}))
+}
+
+// BreakNUL sends the NUL as which the UART has received a break, directly behind the Line that told of it: as a byte of
+// data, unless the client was told of the break. Else it would count two. It blocks as Write does; n is 1 where a byte was
+// sent.
+func (s *Server) BreakNUL() (n int, err error) {
+	if s.broke {
+		s.broke = false
+		return 0, nil
+	}
+	return s.Write([]byte{0})
 }
 
 // CloseWrite has FIN sent behind what is being written and what is owed; Next goes on. It never blocks.

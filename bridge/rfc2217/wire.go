@@ -51,6 +51,7 @@ type wire struct {
 	decoder telnet.Decoder
 	options telnet.Options
 	in      []byte         // what is read into, without a lender
+	reads   uint64         // so far
 	rest    []byte         // the part of what was read that is not decoded yet
 	held    []byte         // data that was decoded ahead of its time
 	pending telnet.Message // a command whose data before it was handed out first
@@ -87,6 +88,7 @@ func (w *wire) fill() (err error) {
 			return err
 		}
 	}
+	w.reads++
 	if w.lender != nil {
 		w.rest, err = w.lender.ReadLent()
 		return err

@@ -279,6 +279,17 @@ func (w *wire) writeCommands(p []byte) error {
 	return err
 }
 
+// tell sends whole commands that nobody has asked for, in one segment with what is owed, and behind that.
+func (w *wire) tell(p []byte) error {
+	d, err := w.begin()
+	if err != nil {
+		return err
+	}
+	defer w.end()
+	_, err = w.conn.Write(append(w.appendDebt(nil, d, w.given), p...))
+	return err
+}
+
 // closeWrite has FIN sent behind what is written and owed, where the connection has half an end; nothing is written any
 // more. Whoever stands in a write is cut short there: what he has not given to TCP would keep FIN waiting as long as a
 // peer that does not read. It never blocks.
