@@ -66,7 +66,7 @@ func TestServePyserial(t *testing.T) {
 	s.says(`msg="purge tx"`)
 	s.says(`coding="115200 8N1"`, "flow=rtscts")
 	s.says(`coding="1200 8N1"`, "flow=none")
-	s.says("client left", fmt.Sprintf("up=%d", 12+256*4+1000+14+10))
+	s.says("client left", fmt.Sprintf("up=%d", 1+12+256*4+1000+14+10))
 	s.finish()
 }
 

@@ -162,9 +162,24 @@ func checkBreak(b *bench) {
 	if !b.carries(uart.CarriesBreak | uart.CarriesBreakIn) {
 		return
 	}
+	b.oneNUL(p)
 	got, err := p.errors()
 	if err != nil || got&uart.LineBreak == 0 {
 		b.Errorf("TIOCGICOUNT counted %v, %v, want a break", got, err)
+	}
+}
+
+// oneNUL: where a program has asked for nothing, a break reads as one NUL: agetty counts them.
+func (b *bench) oneNUL(p *program) {
+	if err := p.change(func(tio *unix.Termios) { tio.Iflag = 0 }); err != nil {
+		b.Fatal(err)
+	}
+	b.set(p, uart.Event{Control: uart.Control{Break: uart.LevelOn}})
+	b.set(p, uart.Event{Control: uart.Control{Break: uart.LevelOff}})
+	const marker = "one NUL"
+	b.writes(p, marker)
+	if got := b.until(p, marker); got != "\x00" {
+		b.Errorf("got %q for a break, want one NUL", got)
 	}
 }
 

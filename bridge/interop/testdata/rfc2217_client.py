@@ -7,6 +7,7 @@ import sys
 import time
 
 import serial
+from serial import rfc2217
 
 
 def becomes(what, want, now):
@@ -35,6 +36,13 @@ with serial.serial_for_url(sys.argv[1], 19200, bytesize=7, parity="E", stopbits=
     port.break_condition = True
     same("the break's echo", port.read(1), b"\0")
     port.break_condition = False
+    # A client that asks for it is told of a break by a notice, and who tells of it; it gets no NUL then.
+    port.rfc2217_send_subnegotiation(rfc2217.SET_LINESTATE_MASK, b"\x10")
+    port.break_condition = True
+    becomes("the break's notice", 0x10, lambda: port._linestate)
+    port.break_condition = False
+    port.write(b"?")
+    same("the byte behind the break", port.read(1), b"?")
     port.reset_input_buffer()
     port.reset_output_buffer()
 
