@@ -48,7 +48,7 @@ func New(u URL, o Options) (*Remote, error) {
 		return r, nil
 	}
 	var err error
-	if r.tls, err = o.TLS.config(u.Host); err != nil {
+	if r.tls, err = o.TLS.config(u.name()); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -187,14 +187,14 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 	case errors.As(err, &other):
 		return no("it says %s (%s)", other.Seen(), r.guess(other.First))
 	case errors.Is(err, rfc2217.ErrEcho):
-		return no("it echoes what it gets (a loop plug on a raw port? tcp://%s carries bytes without settings)", at)
+		return no("it echoes what it gets (a loop plug on a raw port? %s carries bytes without settings)", r.url.with(SchemeTCP))
 	case errors.Is(err, rfc2217.ErrSilent):
 		if r.tls == nil {
-			return no("it is silent (%s; or it waits for TLS: rfc2217+tls://%s)", r.rawPort(), at)
+			return no("it is silent (%s; or it waits for TLS: %s)", r.rawPort(), r.url.with(SchemeRFC2217TLS))
 		}
 		return no("it is silent (%s)", r.rawPort())
 	case errors.Is(err, rfc2217.ErrRefused):
-		return no("it speaks Telnet and refuses COM-PORT-OPTION (switch RFC 2217 on at the server; telnet://%s carries bytes without settings)", at)
+		return no("it speaks Telnet and refuses COM-PORT-OPTION (switch RFC 2217 on at the server; %s carries bytes without settings)", r.url.with(SchemeTelnet))
 	case errors.Is(err, rfc2217.ErrInUse):
 		return fmt.Errorf("%s: the access server's port is in use by another client (end that one first; a server that keeps dead sessions, as a Digi may, has a switch or an idle time for that)", at)
 	}
@@ -235,10 +235,10 @@ func (r *Remote) guess(first []byte) string {
 func (r *Remote) rawPort() string {
 	for _, m := range makersPorts {
 		if n, err := strconv.Atoi(r.url.Port); err == nil && n >= m.first && n <= m.last {
-			return fmt.Sprintf("%s; tcp://%s carries bytes without settings", m.means, r.url.Address())
+			return fmt.Sprintf("%s; %s carries bytes without settings", m.means, r.url.with(SchemeTCP))
 		}
 	}
-	return fmt.Sprintf("a raw port? tcp://%s carries bytes without settings", r.url.Address())
+	return fmt.Sprintf("a raw port? %s carries bytes without settings", r.url.with(SchemeTCP))
 }
 
 // makersPorts are TCP ports that makers use for something else than RFC 2217, as manuals have it.

@@ -1,12 +1,15 @@
 package remote
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Scheme is the protocol that a URL asks for.
@@ -24,37 +27,64 @@ var defaultPorts = map[Scheme]string{SchemeRFC2217: "3696", SchemeRFC2217TLS: "3
 // URL says where a remote is and how to speak to it.
 type URL struct {
 	Scheme Scheme
-	Host   string // name or address, IPv6 without brackets
+	Host   string // name or address, IPv6 without brackets, its zone (RFC 4007) behind a %: fe80::1%eth0
 	Port   string // 1 to 65535
 }
 
-// String writes the URL as Parse reads it, the port always named.
-func (u URL) String() string { return string(u.Scheme) + "://" + u.Address() }
+// String writes the URL as Parse reads it, the port always named, a zone as RFC 6874 has it.
+func (u URL) String() string {
+	host := u.Host
+	if addr, zone, ok := strings.Cut(host, "%"); ok {
+		host = addr + "%25" + url.PathEscape(zone)
+	}
+	return string(u.Scheme) + "://" + net.JoinHostPort(host, u.Port)
+}
+
+// with is the same place by another scheme.
+func (u URL) with(s Scheme) URL { return URL{s, u.Host, u.Port} }
+
+// name is the host as its certificate has it: a zone means something on this machine only.
+func (u URL) name() string {
+	host, _, _ := strings.Cut(u.Host, "%")
+	return host
+}
 
 // Address is host:port, as net.Dial takes it.
 func (u URL) Address() string { return net.JoinHostPort(u.Host, u.Port) }
 
 // Parse reads rfc2217://host[:3696], rfc2217+tls://host[:3696], tcp://host:port, telnet://host[:23], or a bare host
-// or host:port, which means rfc2217. The error names what is wrong and what is accepted.
+// or host:port, which means rfc2217. An IPv6 address may have a zone: fe80::1%eth0, [fe80::1%eth0]:3696, and in a URL
+// [fe80::1%25eth0] too (RFC 6874). The error names what is wrong and what is accepted.
 func Parse(s string) (URL, error) {
 	if !strings.Contains(s, "://") {
 		if a, err := netip.ParseAddr(s); err == nil && a.Is6() {
 			s = "[" + s + "]"
 		}
-		return parse(s, string(SchemeRFC2217)+"://"+s)
+		return parse(s, "", s)
 	}
-	return parse(s, s)
+	scheme, rest, _ := strings.Cut(s, "://")
+	return parse(s, scheme, rest)
 }
 
-func parse(given, full string) (URL, error) {
+// parse reads what follows "://"; no scheme: rfc2217.
+func parse(given, scheme, rest string) (URL, error) {
 	bad := func(format string, args ...any) (URL, error) {
 		return URL{}, fmt.Errorf("remote %q: %s", given, fmt.Sprintf(format, args...))
+	}
+	full := cmp.Or(scheme, string(SchemeRFC2217)) + "://" + rest
+	zone, err := "", error(nil)
+	if literal, ok := strings.CutPrefix(rest, "["); ok {
+		var addr, behind string
+		if addr, zone, behind, err = cutZone(literal, scheme != ""); err != nil {
+			return bad("%v", err)
+		}
+		full = full[:len(full)-len(literal)] + addr + behind
 	}
 	parsed, err := url.Parse(full)
 	if err != nil {
 		return bad("not a URL (want host, host:port, or rfc2217://host:port)")
 	}
-	u := URL{Scheme: Scheme(strings.ToLower(parsed.Scheme)), Host: parsed.Hostname(), Port: parsed.Port()}
+	u := URL{Scheme: Scheme(strings.ToLower(parsed.Scheme)), Host: parsed.Hostname() + zone, Port: parsed.Port()}
 	switch u.Scheme {
 	case SchemeRFC2217, SchemeRFC2217TLS, SchemeTCP, SchemeTelnet:
 	default:
@@ -63,6 +93,8 @@ func parse(given, full string) (URL, error) {
 	switch {
 	case u.Host == "":
 		return bad("no host (want %s://host:port)", u.Scheme)
+	case !strings.HasPrefix(parsed.Host, "[") && strings.ContainsFunc(u.Host, notInName):
+		return bad("%q is no host (want a name, an IPv4 address, or an IPv6 address in brackets)", u.Host)
 	case parsed.User != nil:
 		return bad("a user name has no meaning here (want %s://host:port)", u.Scheme)
 	case strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.Fragment != "":
@@ -79,3 +111,33 @@ func parse(given, full string) (URL, error) {
 	}
 	return u, nil
 }
+
+// cutZone takes the zone, with its %, out of "addr%zone]...". In a URL, %25 before it is a % (RFC 6874); a zone that is
+// only so long is an interface's number.
+func cutZone(literal string, inURL bool) (addr, zone, behind string, err error) {
+	end := strings.LastIndexByte(literal, ']')
+	if end < 0 {
+		return literal, "", "", nil // not a URL
+	}
+	addr, zone, found := strings.Cut(literal[:end], "%")
+	behind = literal[end:]
+	if !found {
+		return addr, "", behind, nil
+	}
+	if name, ok := strings.CutPrefix(zone, "25"); ok && name != "" && (inURL || strings.Trim(name, "0123456789") != "") {
+		if decoded, err := url.PathUnescape(name); err == nil {
+			zone = decoded
+		}
+	}
+	a, err := netip.ParseAddr(addr + "%" + zone)
+	if err != nil || !a.Is6() || strings.ContainsFunc(zone, notInZone) {
+		return "", "", "", errors.New("not an IPv6 address with its zone (want an interface's name or number behind the %, as in fe80::1%eth0)")
+	}
+	return addr, "%" + zone, behind, nil
+}
+
+// notInName is true for what is in no host's name, and would be read as something else.
+func notInName(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune("%:[]", r) }
+
+// notInZone is true for what is in no interface's name.
+func notInZone(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune("%/[]", r) }
