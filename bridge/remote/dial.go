@@ -142,12 +142,12 @@ func (r *Remote) connect(ctx context.Context) (net.Conn, *socket, error) {
 // notDialed says why there is no connection, and what to look at.
 func (r *Remote) notDialed(err error) error {
 	at := r.url.Address()
-	var dns *net.DNSError
 	var timeout net.Error
 	var op *net.OpError
+	trouble := NameTrouble(err, r.url.Host)
 	switch {
-	case errors.As(err, &dns):
-		return &Error{fmt.Sprintf("dial %s: unknown host %q (is the name spelt right?)", at, r.url.Host), err}
+	case trouble != "":
+		return &Error{fmt.Sprintf("dial %s: %s", at, trouble), err}
 	case errors.Is(err, errRefused):
 		return &Error{fmt.Sprintf("dial %s: connection refused (is the access server running, and on this port?)", at), err}
 	case errors.Is(err, errHostUnreachable), errors.Is(err, errNetUnreachable):

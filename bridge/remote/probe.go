@@ -60,7 +60,7 @@ func (r *Remote) Probe(ctx context.Context, o ProbeOptions) (*Report, error) {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, ctx.Err()
-	case err != nil && within.Err() != nil:
+	case err != nil && within.Err() != nil && NameTrouble(err, r.url.Host) == "":
 		return nil, &Error{fmt.Sprintf("dial %s: no answer within %v (--timeout D waits longer)", r.url.Address(), o.Timeout), err}
 	case err != nil:
 		return nil, err

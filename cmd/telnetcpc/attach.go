@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 
 	"telnetcpc/bridge"
 	"telnetcpc/bridge/agent"
+	"telnetcpc/bridge/remote"
 )
 
 func attachCommand() *cli.Command {
@@ -49,7 +51,7 @@ func attach(ctx context.Context, p agent.Port, verbose bool, log *slog.Logger) e
 	if err != nil {
 		return usageError{err}
 	}
-	warnUnknownHost(ctx, p, func(err error) { log.Warn("the remote's name is not known now", "port", p.Name(), "err", err) })
+	warnUnknownHost(ctx, p, func(err error) { log.Warn("the remote cannot be found now", "port", p.Name(), "err", err) })
 	if verbose {
 		stop := show(b)
 		defer stop()
@@ -74,12 +76,16 @@ func show(b *bridge.Bridge) (stop func()) {
 	}
 }
 
-// warnUnknownHost says at once what would otherwise show only when an application opens the port: a misspelt name. It
-// is no error: the name may be known later.
+// warnUnknownHost says at once what would otherwise show only when an application opens the port: a misspelt name, or a
+// name server that is down. It is no error: the name may be known later.
 func warnUnknownHost(ctx context.Context, p agent.Port, warn func(error)) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if _, err := net.DefaultResolver.LookupHost(ctx, p.Remote.Host); err != nil {
+	_, err := net.DefaultResolver.LookupHost(ctx, p.Remote.Host)
+	if trouble := remote.NameTrouble(err, p.Remote.Host); trouble != "" {
+		err = errors.New(trouble)
+	}
+	if err != nil {
 		warn(err)
 	}
 }

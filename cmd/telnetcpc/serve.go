@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/remote"
 )
 
 // defaultListen is where an access server listens: IANA's port for telnetcpcd, this machine only.
@@ -131,8 +132,14 @@ func notListening(listen string, err error) error {
 	var address *net.AddrError
 	var name *net.DNSError
 	var op *net.OpError
+	host, _, split := net.SplitHostPort(listen)
+	trouble := remote.NameTrouble(err, host)
 	switch {
-	case errors.As(err, &address), errors.As(err, &name):
+	case errors.As(err, &name) && split == nil && name.Name == host && name.IsNotFound:
+		return usagef("serve: --listen %q: %s", listen, trouble)
+	case errors.As(err, &name) && split == nil && name.Name == host:
+		return fmt.Errorf("serve: listen %s: %s", listen, trouble)
+	case errors.As(err, &address), errors.As(err, &name): // a port's name is looked up too
 		return usagef("serve: --listen %q: want HOST:PORT, or :PORT for every address of this machine, as in %s", listen, defaultListen)
 	case errors.Is(err, errAddressInUse):
 		return fmt.Errorf("serve: listen %s: address already in use (another access server? --listen HOST:PORT takes another port)", listen)
