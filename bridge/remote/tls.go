@@ -10,13 +10,9 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
-)
 
-// goodbye is how long a closed connection waits for room for TLS's close_notify, where the peer's window is closed.
-const goodbye = 50 * time.Millisecond
+	"telnetcpc/bridge/tlsconn"
+)
 
 // TLS says how the server of rfc2217+tls:// is verified, and how we show who we are.
 type TLS struct {
@@ -59,16 +55,14 @@ func (t TLS) config(host string) (*tls.Config, error) {
 
 // secured is a connection through TLS. As with any net.Conn, every method may be called by anyone.
 type secured struct {
-	*tls.Conn
-	under  *under
-	asked  bool      // the server asked for a certificate of ours; constant once the handshake has ended
-	shown  bool      // we have one
-	finish sync.Once // CloseWrite was called
+	*tlsconn.Conn
+	asked bool // the server asked for a certificate of ours; constant once the handshake has ended
+	shown bool // we have one
 }
 
 // handshake makes a TLS connection of conn. Its errors say what a user can do; conn is then the caller's to close.
 func handshake(ctx context.Context, conn net.Conn, c *tls.Config) (*secured, error) {
-	s := &secured{under: &under{Conn: conn}, shown: len(c.Certificates) > 0}
+	s := &secured{shown: len(c.Certificates) > 0}
 	c = c.Clone()
 	// It is called only when the server asks. What we have is sent also where the server names other signers: its
 	// refusal can be explained, its silence could not.
@@ -79,7 +73,7 @@ func handshake(ctx context.Context, conn net.Conn, c *tls.Config) (*secured, err
 		}
 		return new(tls.Certificate), nil
 	}
-	s.Conn = tls.Client(s.under, c)
+	s.Conn = tlsconn.Client(conn, c)
 	if err := s.HandshakeContext(ctx); err != nil {
 		return nil, s.notShaken(err)
 	}
@@ -138,74 +132,4 @@ func alertOf(err error) string {
 		return ": " + alert
 	}
 	return ""
-}
-
-// Read is tls.Conn's, and ends at once with Close.
-func (s *secured) Read(p []byte) (int, error) {
-	n, err := s.Conn.Read(p)
-	if err != nil && s.under.closing.Load() {
-		err = net.ErrClosed // the deadline by which Close ends it is nobody's
-	}
-	return n, err
-}
-
-// CloseWrite has close_notify said, and FIN sent behind it. It never blocks: both wait, in a goroutine of their own, for
-// whoever stands in Write, and close_notify for room. The goroutine ends when crypto/tls has waited 5 s for that, or with
-// Close; FIN is sent in any case. Read goes on.
-func (s *secured) CloseWrite() error {
-	s.finish.Do(func() {
-		go func() {
-			_ = s.Conn.CloseWrite()
-			_ = s.under.CloseWrite()
-		}()
-	})
-	return nil
-}
-
-// Close ends the connection, and every blocked call. It never blocks: where nobody stands in Write, close_notify is said
-// first, by a goroutine that ends, and closes what is below, within goodbye.
-func (s *secured) Close() error {
-	if s.under.closing.Swap(true) {
-		return nil
-	}
-	_ = s.under.SetReadDeadline(time.Unix(1, 0))
-	_ = s.under.SetWriteDeadline(time.Now().Add(goodbye)) // CloseWrite's close_notify may wait already
-	go func() { _ = s.Conn.Close() }()                    // where somebody stands in Write, crypto/tls says nothing and ends him
-	return nil
-}
-
-// under is the TCP connection below TLS. crypto/tls lets its Close wait 5 s for a peer whose window is closed. From the
-// moment that closing is set no read waits any more, and no write for longer than goodbye: whatever deadline is set.
-type under struct {
-	net.Conn
-	closing atomic.Bool
-}
-
-func (u *under) SetDeadline(t time.Time) error {
-	return errors.Join(u.SetReadDeadline(t), u.SetWriteDeadline(t))
-}
-
-func (u *under) SetReadDeadline(t time.Time) error {
-	err := u.Conn.SetReadDeadline(t)
-	if u.closing.Load() { // looked at behind the call: Close, which sets it before its own, may come between
-		err = u.Conn.SetReadDeadline(time.Unix(1, 0))
-	}
-	return err
-}
-
-func (u *under) SetWriteDeadline(t time.Time) error {
-	err := u.Conn.SetWriteDeadline(t)
-	if soon := time.Now().Add(goodbye); u.closing.Load() && (t.IsZero() || t.After(soon)) {
-		err = u.Conn.SetWriteDeadline(soon)
-	}
-	return err
-}
-
-// CloseWrite sends FIN.
-func (u *under) CloseWrite() error { return halfClose(u.Conn) }
-
-// Close sends FIN before it closes: with bytes unread, close alone would be a reset.
-func (u *under) Close() error {
-	_ = u.CloseWrite()
-	return u.Conn.Close()
 }

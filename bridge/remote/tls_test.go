@@ -110,8 +110,8 @@ func TestCloseDoesNotWait(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-begun
-		_ = s.under.Conn.SetWriteDeadline(time.Now().Add(time.Second))
-		if _, err := s.under.Conn.Write(make([]byte, 64<<20)); err == nil {
+		_ = s.NetConn().SetWriteDeadline(time.Now().Add(time.Second))
+		if _, err := s.NetConn().Write(make([]byte, 64<<20)); err == nil {
 			t.Fatal("64 MiB fit into the buffers")
 		}
 		closesAtOnce(t, s)

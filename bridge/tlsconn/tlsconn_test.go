@@ -1,4 +1,4 @@
-package remote
+package tlsconn
 
 import (
 	"context"
@@ -6,11 +6,21 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+// serverTLS is a server's configuration, with a certificate that the client does not know.
+func serverTLS(t *testing.T) *tls.Config {
+	t.Helper()
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.TLS
+}
 
 // pipe is one end of a connection without any room: whoever writes waits until somebody reads. It stands for a peer that
 // has closed its window.
@@ -26,7 +36,7 @@ func (p *pipe) CloseWrite() error {
 }
 
 // shaken is a TLS connection over a pipe, and the server's end of it, which reads and writes when the test says so.
-func shaken(t *testing.T, config *tls.Config) (near *secured, far *tls.Conn, fin chan struct{}) {
+func shaken(t *testing.T, config *tls.Config) (near *Conn, far *tls.Conn, fin chan struct{}) {
 	t.Helper()
 	left, right := net.Pipe()
 	p := &pipe{Conn: left, fin: make(chan struct{})}
@@ -35,8 +45,8 @@ func shaken(t *testing.T, config *tls.Config) (near *secured, far *tls.Conn, fin
 	far = tls.Server(right, config)
 	done := make(chan error, 1)
 	go func() { done <- far.Handshake() }()
-	near, err := handshake(context.Background(), p, &tls.Config{InsecureSkipVerify: true})
-	if err != nil {
+	near = Client(p, &tls.Config{InsecureSkipVerify: true})
+	if err := near.HandshakeContext(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil {
@@ -65,8 +75,8 @@ func writing(conn net.Conn) chan error {
 	return result
 }
 
-// TestSecuredCloseAtOnce: Close of a connection whose peer reads nothing waits for nobody, and nobody waits any longer.
-func TestSecuredCloseAtOnce(t *testing.T) {
+// TestCloseAtOnce: Close of a connection whose peer reads nothing waits for nobody, and nobody waits any longer.
+func TestCloseAtOnce(t *testing.T) {
 	config := serverTLS(t)
 	for _, tt := range []struct {
 		name                  string
@@ -121,9 +131,9 @@ func TestSecuredCloseAtOnce(t *testing.T) {
 	}
 }
 
-// TestSecuredCloseWrite: close_notify, then FIN, behind what is being written; who asks for it does not wait, and what the
+// TestCloseWrite: close_notify, then FIN, behind what is being written; who asks for it does not wait, and what the
 // peer says is read on.
-func TestSecuredCloseWrite(t *testing.T) {
+func TestCloseWrite(t *testing.T) {
 	config := serverTLS(t)
 	t.Run("the peer reads", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
