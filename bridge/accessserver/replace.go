@@ -76,11 +76,14 @@ func keepAlive(tcp *net.TCPConn) {
 
 // tcpOf is the TCP connection below conn, or nil.
 func tcpOf(conn net.Conn) *net.TCPConn {
-	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
+	for {
+		over, ok := conn.(interface{ NetConn() net.Conn }) // TLS
+		if !ok {
+			tcp, _ := conn.(*net.TCPConn)
+			return tcp
+		}
 		conn = over.NetConn()
 	}
-	tcp, _ := conn.(*net.TCPConn)
-	return tcp
 }
 
 func sameHost(a, b net.Conn) bool {

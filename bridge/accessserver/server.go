@@ -1,6 +1,7 @@
 package accessserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,10 @@ type Config struct {
 	// Watchers is how many clients may watch while another owns the UART: they see what comes from it. Who is one too
 	// many is refused; 0: everybody but the owner is.
 	Watchers int
+	// Allow is where clients may come from; empty: from everywhere. Who comes from elsewhere is closed without a word.
+	Allow []Range
+	// TLS is what clients speak before anything else; nil: no TLS.
+	TLS *TLS
 	// Signature is what a client is told that asks who this is; empty: telnetcpc.
 	Signature string
 	Log       *slog.Logger // nil: slog.Default()
@@ -104,6 +109,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // admit starts the goroutine of a connection. It ends when the client or ctx does.
 func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Conn) {
+	if !s.allowed(conn) {
+		s.log.Warn("client refused: its address is not allowed", "client", conn.RemoteAddr().String())
+		_ = conn.Close()
+		return
+	}
 	select {
 	case s.visitors <- struct{}{}:
 	default:
@@ -115,6 +125,11 @@ func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Co
 		keepAlive(tcp)
 	}
 	clients.Go(func() {
+		conn := s.secure(ctx, conn)
+		if conn == nil {
+			<-s.visitors
+			return
+		}
 		defer conn.Close()
 		ctx, hangUp := context.WithCancelCause(ctx)
 		defer hangUp(nil)
@@ -188,7 +203,7 @@ func (s *Server) refuse(ctx context.Context, conn net.Conn) {
 	dismiss(ctx, conn, "Port already in use by "+owner)
 }
 
-// dismiss says one line and lets the client read it: a connection that is closed with bytes unread is reset, and what
+// dismiss says one line, if there is one, and lets the client read it: a connection that is closed with bytes unread is reset, and what
 // was said would be lost with it. It does not close the connection.
 func dismiss(ctx context.Context, conn net.Conn, line string) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
@@ -197,7 +212,10 @@ func dismiss(ctx context.Context, conn net.Conn, line string) {
 	if ctx.Err() != nil { // else the deadline just set has taken the place of the one that ends it
 		return
 	}
-	_, err := io.WriteString(conn, line+"\r\n")
+	var err error
+	if line != "" {
+		_, err = io.WriteString(conn, line+"\r\n")
+	}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(conn, 64<<10)) // ends with the client's FIN or the deadline
 	}
@@ -214,7 +232,7 @@ func (s *Server) own(ctx context.Context, conn net.Conn) *session {
 			return nil
 		}
 	}
-	client, err := rfc2217.Accept(ctx, conn, rfc2217.ServerConfig{Signature: s.cfg.Signature, Log: log})
+	client, err := s.accept(ctx, conn, log)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.notAccepted(log, conn, err)
@@ -248,9 +266,11 @@ func (s *Server) notOpened(ctx context.Context, log *slog.Logger, conn net.Conn,
 
 // notAccepted says what a client turned out to be that does not speak RFC 2217, and what to do.
 func (s *Server) notAccepted(log *slog.Logger, conn net.Conn, err error) {
-	url := "rfc2217://" + conn.LocalAddr().String()
+	url := s.url(conn)
 	var raw *rfc2217.NotTelnetError
 	switch {
+	case errors.As(err, &raw) && bytes.HasPrefix(raw.First, []byte{handshakeRecord}):
+		log.Warn("client refused: it speaks TLS", "hint", "this port has no TLS: telnetcpc attach PORT "+url+", or give it one here: --tls-cert FILE --tls-key FILE")
 	case errors.As(err, &raw):
 		log.Warn("client refused: it sends raw bytes", "sent", raw.Seen(), "hint", "this port speaks RFC 2217: telnetcpc attach PORT "+url)
 	case errors.Is(err, rfc2217.ErrSilent):

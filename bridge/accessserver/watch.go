@@ -114,7 +114,7 @@ func (g *gallery) state() (inForce uart.Event, modem uart.ModemState) {
 // watch is the life of a client that only looks. It outlives owners: between them it sees nothing.
 func (s *Server) watch(ctx context.Context, conn net.Conn) {
 	log := s.log.With("client", conn.RemoteAddr().String())
-	client, err := rfc2217.Accept(ctx, conn, rfc2217.ServerConfig{Signature: s.cfg.Signature, Log: log})
+	client, err := s.accept(ctx, conn, log)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.notAccepted(log, conn, err)

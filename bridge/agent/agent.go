@@ -58,6 +58,10 @@ func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.TLS.Insecure {
+		log.Warn("every certificate of the remote is accepted: whoever is on the way can read and change the bytes", "remote", r.String(),
+			"hint", "--tls-ca FILE names who signs the right one, in place of --tls-insecure")
+	}
 	return bridge.New(bridge.Config{
 		Name: p.Name(), Path: path, Remote: r, Policy: p.Policy, Log: log, Peer: peer,
 		Open: func(ctx context.Context, config uart.PortConfig) (uart.Port, error) {

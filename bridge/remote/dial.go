@@ -184,6 +184,8 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 	switch {
 	case errors.As(err, &other) && bytes.HasPrefix(other.First, []byte("port not opened")): // our own serve says so
 		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, other.Seen())
+	case errors.As(err, &other) && known(other.First) == tlsServer:
+		return no("it wants TLS (%s)", r.url.with(SchemeRFC2217TLS))
 	case errors.As(err, &other):
 		return no("it says %s (%s)", other.Seen(), r.guess(other.First))
 	case errors.Is(err, rfc2217.ErrEcho):

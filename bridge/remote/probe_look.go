@@ -117,6 +117,9 @@ func known(text []byte) string {
 	if len(text) > 1 && (text[0] == 0x15 || text[0] == 0x16) && text[1] == 3 { // an alert, a handshake
 		return tlsServer
 	}
+	if bytes.HasPrefix(text, []byte("this port wants TLS")) { // our own serve says so
+		return tlsServer
+	}
 	lower := bytes.ToLower(text)
 	for _, g := range greetings {
 		if bytes.HasPrefix(lower, []byte(g.prefix)) {

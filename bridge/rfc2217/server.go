@@ -17,6 +17,7 @@ import (
 // ServerConfig is how a Server behaves.
 type ServerConfig struct {
 	Signature string       // what a client is told that asks; empty: telnetcpc
+	Until     time.Time    // when the client must have agreed; zero: in 10 s
 	Log       *slog.Logger // nil: slog.Default()
 }
 
@@ -82,7 +83,11 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.writeCommands(hello); err != nil {
 		return err
 	}
-	if err := s.conn.SetReadDeadline(time.Now().Add(acceptPatience)); err != nil {
+	until := s.cfg.Until
+	if until.IsZero() {
+		until = time.Now().Add(acceptPatience)
+	}
+	if err := s.conn.SetReadDeadline(until); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {

@@ -25,6 +25,10 @@ func serveCommand() *cli.Command {
 		&cli.StringFlag{Name: "listen", Value: defaultListen},
 		&cli.StringFlag{Name: "simulate"},
 		&cli.StringFlag{Name: "inject"},
+		&cli.StringSliceFlag{Name: "allow"},
+		&cli.StringFlag{Name: "tls-cert"},
+		&cli.StringFlag{Name: "tls-key"},
+		&cli.StringFlag{Name: "tls-client-ca"},
 		&cli.IntFlag{Name: "watchers"},
 		&cli.BoolFlag{Name: "v"},
 	}
@@ -37,8 +41,37 @@ func serveCommand() *cli.Command {
 		if n := what.config.Watchers; n < 0 || n > watchersMost {
 			return usagef("serve: --watchers %d: want 0 to %d", n, watchersMost)
 		}
+		if err := readClients(c, &what); err != nil {
+			return err
+		}
 		return serve(c.Context, c.String("listen"), what, c.Bool("v"))
 	})
+}
+
+// readClients reads who is let in: --allow and the tls flags. Every error is wrong use, and names its flag.
+func readClients(c *cli.Context, what *served) error {
+	for _, name := range []string{"allow", "tls-cert", "tls-key", "tls-client-ca"} {
+		if c.IsSet(name) && (name == "allow" && len(c.StringSlice(name)) == 0 || name != "allow" && c.String(name) == "") {
+			return usagef("serve: --%s is empty (an unset variable? give it a value, or leave it out)", name)
+		}
+	}
+	for _, s := range c.StringSlice("allow") {
+		r, err := accessserver.ParseRange(s)
+		if err != nil {
+			return usagef("serve: --allow %w", err)
+		}
+		what.config.Allow = append(what.config.Allow, r)
+	}
+	files := accessserver.TLSFiles{Cert: c.String("tls-cert"), Key: c.String("tls-key"), ClientCA: c.String("tls-client-ca")}
+	if files == (accessserver.TLSFiles{}) {
+		return nil
+	}
+	var err error
+	if what.config.TLS, err = accessserver.LoadTLS(files); err != nil {
+		return usagef("serve: --%w", err)
+	}
+	what.proven = files.ClientCA != ""
+	return nil
 }
 
 // served is the UART that clients get.
@@ -46,7 +79,11 @@ type served struct {
 	name    string // for the log
 	missing string // what it cannot carry
 	config  accessserver.Config
+	proven  bool // clients must show a certificate
 }
+
+// open reports whether everybody is let in.
+func (s served) open() bool { return len(s.config.Allow) == 0 && !s.proven }
 
 // toServe reads which UART is to be served, and looks at a real one. Errors are wrong use but those of a real one.
 func toServe(c *cli.Context) (served, error) {
@@ -120,6 +157,10 @@ func serve(ctx context.Context, listen string, what served, verbose bool) error 
 		return notListening(listen, err)
 	}
 	log.Info("listening", "address", l.Addr().String(), "device", what.name)
+	if here, ok := l.Addr().(*net.TCPAddr); ok && !here.IP.IsLoopback() && what.open() {
+		log.Warn("everybody who reaches this address can use the device", "address", here.String(),
+			"hint", "--allow CIDR lets in some addresses only, --tls-cert, --tls-key and --tls-client-ca only who has a certificate, --listen "+defaultListen+" only this machine")
+	}
 	if what.missing != "" {
 		log.Warn("the device cannot do everything", "device", what.name, "missing", what.missing)
 	}

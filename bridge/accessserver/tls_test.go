@@ -1,0 +1,432 @@
+package accessserver_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/telnet"
+)
+
+// through is a client's end of TLS over conn, which stands.
+func through(t *testing.T, conn net.Conn, config *tls.Config) *tls.Conn {
+	t.Helper()
+	c := tls.Client(conn, config)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.HandshakeContext(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// overTLS is a server on loopback whose clients speak TLS.
+func overTLS(t *testing.T, config accessserver.Config, files accessserver.TLSFiles, client *tls.Config) *far {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &far{t: t}
+	if config.Open == nil {
+		device := new(accessserver.Loopback)
+		device.Observe(f.observe)
+		config.Open = device.Open
+	}
+	config.TLS = loadTLS(t, files)
+	dial := dialTCP(t, l)
+	f.dial = func() net.Conn { return through(t, dial(), client) }
+	return f.startWith(l, config)
+}
+
+// A session through TLS is a session: settings, bytes both ways, and a client that leaves.
+func TestTLS(t *testing.T) {
+	own := issue(t, nil, "far", -time.Hour, time.Hour)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			client := own.trusts()
+			client.MaxVersion = version
+			f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, client)
+			c := f.connect(rfc2217.Config{})
+			c.set(fast)
+			text := strings.Repeat("0123456789\xff", 10_000)
+			c.send(text)
+			f.does("20000000 8N1: " + text)
+			eventually(t, "all of it has come back", func() bool { return strings.Join(c.seen(), "")[len("modem none"):] == text })
+			c.end()
+			f.says("client left")
+		})
+	}
+}
+
+// The bytes of a client that says close_notify and goes are in the UART's hands, and then it is the next one's.
+func TestTLSLastBytesUp(t *testing.T) {
+	own := issue(t, nil, "far", -time.Hour, time.Hour)
+	f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
+	for range 3 {
+		c := f.call()
+		c.say(rfc2217.AppendSettings(nil, fast))
+		c.say([]byte("the last word"))
+		_ = c.Close()
+	}
+	eventually(t, "all three have come", func() bool { return strings.Count(f.sent(), "the last word") == 3 })
+}
+
+// However a session ends, the client gets what it was sent before and then the end in order, though the server has bytes
+// of it that it will never read.
+func TestTLSClientGetsTheLastBytes(t *testing.T) {
+	const size = 200_000
+	own := issue(t, nil, "far", -time.Hour, time.Hour)
+	for _, tt := range []struct {
+		name string
+		end  func(f *far, d *fullDevice)
+	}{
+		{"the device is lost", func(_ *far, d *fullDevice) { close(d.lost) }},
+		{"the server ends", func(f *far, _ *fullDevice) { go f.end() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := &fullDevice{left: size, empty: make(chan struct{}), lost: make(chan struct{}), closed: make(chan struct{})}
+			open := func(context.Context) (accessserver.Device, error) { return d, nil }
+			f := overTLS(t, accessserver.Config{Open: open}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
+			conn := f.dial().(*tls.Conn)
+			_ = conn.NetConn().(*net.TCPConn).SetReadBuffer(8 << 10)
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			hello := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
+			if _, err := conn.Write(append(hello, make([]byte, 64<<10)...)); err != nil {
+				t.Fatal(err)
+			}
+			<-d.empty // the rest is under way
+			tt.end(f, d)
+			all, err := io.ReadAll(conn)
+			if got := bytes.Count(all, []byte("x")); got != size || err != nil {
+				t.Errorf("%d bytes of %d came, then %v", got, size, err)
+			}
+			_ = conn.Close()
+		})
+	}
+}
+
+// What a second client is told reaches it, though it has sent more than the server reads.
+func TestTLSRefusalIsRead(t *testing.T) {
+	own := issue(t, nil, "far", -time.Hour, time.Hour)
+	f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
+	defer f.call().Close()
+	second := f.dial()
+	_ = second.SetDeadline(time.Now().Add(patience))
+	if _, err := second.Write(make([]byte, 8<<10)); err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(second)
+	if err != nil || !strings.Contains(string(said), "already in use") {
+		t.Errorf("the second client reads %q, %v", said, err)
+	}
+}
+
+// A client that stalls in its handshake has 10 s for it and the negotiation; it holds nobody up and owns nothing.
+func TestTLSStalls(t *testing.T) {
+	own := issue(t, nil, "far", -time.Hour, time.Hour)
+	loaded := loadTLS(t, accessserver.TLSFiles{Cert: own.cert, Key: own.key})
+	client := own.trusts()
+	client.InsecureSkipVerify = true // the bubble's clock is another
+	for _, tt := range []struct {
+		name  string
+		stall func(conn net.Conn)
+	}{
+		{"silent", func(net.Conn) {}},
+		{"one byte", func(conn net.Conn) { _, _ = conn.Write([]byte{0x16}) }},
+		{"half a greeting", func(conn net.Conn) { _, _ = conn.Write([]byte("\x16\x03\x01\x02\x00\x01\x00")) }},
+		{"a byte a second", func(conn net.Conn) {
+			greeting := append([]byte("\x16\x03\x01\x02\x00\x01\x00"), make([]byte, 100)...)
+			for _, b := range greeting {
+				if _, err := conn.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}},
+		{"silent after a late handshake", func(conn net.Conn) {
+			time.Sleep(6 * time.Second)
+			_ = tls.Client(conn, client).Handshake()
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newMemory()
+				f := (&far{t: t, dial: l.dial}).startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, TLS: loaded})
+				defer f.end()
+				began := time.Now()
+				stalled := l.dial()
+				ended := make(chan time.Duration, 1)
+				go func() {
+					tt.stall(stalled)
+					_, _ = io.Copy(io.Discard, stalled)
+					ended <- time.Since(began)
+				}()
+				synctest.Wait()
+				f.dial = func() net.Conn { return through(t, l.dial(), client) }
+				c := f.call()
+				if took := time.Since(began); took != 0 {
+					t.Errorf("another client had the device after %v", took)
+				}
+				_ = c.Close()
+				if took := <-ended; took > 12*time.Second || took < 9*time.Second {
+					t.Errorf("it was ended after %v, want 10 s", took)
+				}
+				_ = stalled.Close()
+			})
+		})
+	}
+}
+
+// Who comes the wrong way is told so, and so is the log, in one line each.
+func TestTLSAndPlain(t *testing.T) {
+	own := issue(t, nil, "far", -time.Hour, time.Hour)
+	t.Run("a plain client", func(t *testing.T) {
+		f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
+		for _, first := range []string{"\xff\xfb\x2c", "GET / HTTP/1.1\r\n\r\n", strings.Repeat("x", 10_000)} {
+			var d net.Dialer
+			conn, err := d.DialContext(t.Context(), "tcp", f.dial().RemoteAddr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			if _, err := io.WriteString(conn, first); err != nil {
+				t.Fatal(err)
+			}
+			said, err := io.ReadAll(conn)
+			if string(said) != "this port wants TLS (rfc2217+tls://)\r\n" || err != nil {
+				t.Errorf("after %.20q it is told %q, %v", first, said, err)
+			}
+			_ = conn.Close()
+		}
+		f.says("client refused: it does not speak TLS", `sent="\"\\xff\\xfb,\""`, "this port wants TLS: telnetcpc attach PORT rfc2217+tls://127.0.0.1:")
+	})
+	t.Run("a TLS client of a plain server", func(t *testing.T) {
+		f := overTCP(t)
+		conn := f.dial()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		err := tls.Client(conn, own.trusts()).HandshakeContext(t.Context())
+		var header tls.RecordHeaderError
+		if !errors.As(err, &header) {
+			t.Errorf("the client gets %v", err)
+		}
+		f.says("client refused: it speaks TLS", "this port has no TLS: telnetcpc attach PORT rfc2217://127.0.0.1:")
+	})
+	t.Run("a client that does not trust the certificate", func(t *testing.T) {
+		f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
+		conn, err := net.Dial("tcp", f.dial().RemoteAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := tls.Client(conn, &tls.Config{ServerName: "far.example", RootCAs: x509.NewCertPool()}).HandshakeContext(t.Context()); err == nil {
+			t.Error("it trusts it")
+		}
+		f.says("client left: it does not accept this server's TLS", "bad certificate")
+	})
+	t.Run("a client of TLS 1.1", func(t *testing.T) {
+		f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
+		conn, err := net.Dial("tcp", f.dial().RemoteAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		old := own.trusts()
+		old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+		if err := tls.Client(conn, old).HandshakeContext(t.Context()); err == nil || !strings.Contains(err.Error(), "protocol version") {
+			t.Errorf("the client gets %v", err)
+		}
+		f.says("client refused: there is no TLS with it", "unsupported versions")
+	})
+}
+
+// Only who shows a certificate of the right signer has the device. The others are told by TLS's alert, which reaches them
+// though they have sent what nobody will read.
+func TestTLSClientCertificate(t *testing.T) {
+	own, signer, other := issue(t, nil, "far", -time.Hour, time.Hour), issue(t, nil, "signer", -time.Hour, time.Hour), issue(t, nil, "other", -time.Hour, time.Hour)
+	files := accessserver.TLSFiles{Cert: own.cert, Key: own.key, ClientCA: signer.cert}
+	for _, tt := range []struct {
+		name         string
+		shows        *issued
+		log, refusal string // none: it has the device
+	}{
+		{"none", nil, "client refused: it shows no certificate", "certificate required"},
+		{"another signer's", issue(t, other, "mallory", -time.Hour, time.Hour), "CN=mallory", "unknown certificate authority"},
+		{"expired", issue(t, signer, "late", -2*time.Hour, -time.Hour), "CN=late", "expired certificate"},
+		{"the right one", issue(t, signer, "near", -time.Hour, time.Hour), "", ""},
+	} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			t.Run(tt.name+", "+tls.VersionName(version), func(t *testing.T) {
+				client := own.trusts()
+				client.MaxVersion = version
+				if tt.shows != nil {
+					pair := tt.shows.pair()
+					client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+				}
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, TLS: loadTLS(t, files)})
+				conn := tls.Client(dialTCP(t, l)(), client)
+				_ = conn.SetDeadline(time.Now().Add(patience))
+				hello := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
+				_, err = conn.Write(append(hello, make([]byte, 4<<10)...)) // TLS 1.3: it may write before it is refused
+				if err == nil {
+					_, err = conn.Read(make([]byte, 1))
+				}
+				if tt.refusal == "" {
+					if err != nil {
+						t.Errorf("it is refused: %v", err)
+					}
+					f.says("client connected")
+					return
+				}
+				want := tt.refusal
+				if version == tls.VersionTLS12 && want == "certificate required" {
+					want = "handshake failure"
+				}
+				if err == nil || !strings.Contains(err.Error(), "remote error: tls: "+want) {
+					t.Errorf("it is told %v, want %s", err, want)
+				}
+				f.says("client refused: it", tt.log)
+				if n := strings.Count(f.said(), "\n"); n != 1 {
+					t.Errorf("%d lines in the log, want one", n)
+				}
+			})
+		}
+	}
+}
+
+// A certificate that was renewed is shown to the next client; one that cannot be used is not, and the log says so once.
+func TestTLSRenewed(t *testing.T) {
+	first, second := issue(t, nil, "first", -time.Hour, time.Hour), issue(t, nil, "second", -time.Hour, time.Hour)
+	late := issue(t, nil, "late", -2*time.Hour, -time.Hour)
+	f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: first.cert, Key: first.key}, &tls.Config{InsecureSkipVerify: true})
+	shown := func() string {
+		conn := f.dial().(*tls.Conn)
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
+	}
+	put := func(from, to string) {
+		t.Helper()
+		text, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, to+".new", text)
+		if err := os.Chtimes(to+".new", time.Time{}, time.Now().Add(time.Duration(len(f.said()))*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(to+".new", to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(want string) {
+		t.Helper()
+		if got := shown(); got != want {
+			t.Errorf("the client sees %q, want %q", got, want)
+		}
+	}
+	unusable := func(want int) {
+		t.Helper()
+		if got := strings.Count(f.said(), "cannot be used: what was read before stays"); got != want {
+			t.Errorf("the log has %d lines about files that cannot be used, want %d\n%s", got, want, f.said())
+		}
+	}
+	is("first")
+	put(second.cert, first.cert) // its key comes a moment later
+	is("first")
+	is("first")
+	unusable(1)
+	put(second.key, first.key)
+	is("second")
+	is("second")
+	put(late.cert, first.cert)
+	put(late.key, first.key)
+	is("second")
+	is("second")
+	unusable(2)
+	if err := os.Remove(first.cert); err != nil {
+		t.Fatal(err)
+	}
+	is("second")
+	is("second")
+	unusable(3)
+	put(second.cert, first.cert)
+	put(second.key, first.key)
+	is("second")
+	if got := strings.Count(f.said(), "were read again"); got != 2 {
+		t.Errorf("the log says %d times that files were read again, want 2", got)
+	}
+}
+
+// A certificate that expires while the server runs is a line in the log when the next client comes.
+func TestTLSExpires(t *testing.T) {
+	own := issue(t, nil, "far", -time.Hour, time.Hour)
+	loaded := loadTLS(t, accessserver.TLSFiles{Cert: own.cert, Key: own.key})
+	synctest.Test(t, func(t *testing.T) {
+		l := newMemory()
+		f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, TLS: loaded})
+		defer f.end()
+		time.Sleep(time.Until(own.leaf.NotAfter.Add(time.Minute)))
+		for range 2 {
+			conn := tls.Client(l.dial(), &tls.Config{InsecureSkipVerify: true})
+			if err := conn.Handshake(); err != nil {
+				t.Error(err)
+			}
+			_ = conn.Close()
+		}
+		synctest.Wait()
+		if n := strings.Count(f.said(), "the certificate has expired"); n != 1 {
+			t.Errorf("the log says it %d times, want once\n%s", n, f.said())
+		}
+	})
+}
+
+// What is wrong with the files is one line, which names the file and the way out.
+func TestLoadTLSErrors(t *testing.T) {
+	own, other := issue(t, nil, "far", -time.Hour, time.Hour), issue(t, nil, "other", -time.Hour, time.Hour)
+	late, early := issue(t, nil, "late", -2*time.Hour, -time.Hour), issue(t, nil, "early", time.Hour, 2*time.Hour)
+	dir := t.TempDir()
+	missing, word := dir+"/missing.pem", dir+"/word.pem"
+	writeFile(t, word, []byte("no PEM\n"))
+	for _, tt := range []struct {
+		name  string
+		files accessserver.TLSFiles
+		want  []string
+	}{
+		{"no key", accessserver.TLSFiles{Cert: own.cert}, []string{"tls-cert " + own.cert, "the key is missing (give tls-key too"}},
+		{"no certificate", accessserver.TLSFiles{Key: own.key}, []string{"tls-key " + own.key, "the certificate is missing (give tls-cert too"}},
+		{"signer alone", accessserver.TLSFiles{ClientCA: own.cert}, []string{"tls-client-ca " + own.cert, "give tls-cert and tls-key too"}},
+		{"no such certificate", accessserver.TLSFiles{Cert: missing, Key: own.key}, []string{"tls-cert " + missing, "want a PEM file"}},
+		{"no such key", accessserver.TLSFiles{Cert: own.cert, Key: missing}, []string{"tls-key " + missing, "want a PEM file"}},
+		{"a directory", accessserver.TLSFiles{Cert: dir, Key: own.key}, []string{"tls-cert " + dir, "want a PEM file"}},
+		{"no PEM", accessserver.TLSFiles{Cert: word, Key: own.key}, []string{word, "want PEM files"}},
+		{"the wrong way round", accessserver.TLSFiles{Cert: own.key, Key: own.cert}, []string{"may have been switched"}},
+		{"another's key", accessserver.TLSFiles{Cert: own.cert, Key: other.key}, []string{own.cert, other.key, "private key does not match public key"}},
+		{"expired", accessserver.TLSFiles{Cert: late.cert, Key: late.key}, []string{"tls-cert " + late.cert, "has expired on 2", "renew it"}},
+		{"not yet valid", accessserver.TLSFiles{Cert: early.cert, Key: early.key}, []string{"tls-cert " + early.cert, "is not valid before 2", "is the clock wrong here?"}},
+		{"no such signer", accessserver.TLSFiles{Cert: own.cert, Key: own.key, ClientCA: missing}, []string{"tls-client-ca " + missing, "want a PEM file"}},
+		{"no certificate in it", accessserver.TLSFiles{Cert: own.cert, Key: own.key, ClientCA: own.key}, []string{"tls-client-ca " + own.key, "no certificate in it"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := accessserver.LoadTLS(tt.files)
+			if err == nil || strings.Contains(err.Error(), "\n") || slices.ContainsFunc(tt.want, func(w string) bool { return !strings.Contains(err.Error(), w) }) {
+				t.Errorf("got %v, want one line with %q", err, tt.want)
+			}
+		})
+	}
+}
