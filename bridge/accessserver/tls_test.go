@@ -283,7 +283,7 @@ func TestTLSClientCertificate(t *testing.T) {
 				conn := tls.Client(dialTCP(t, l)(), client)
 				_ = conn.SetDeadline(time.Now().Add(patience))
 				hello := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
-				_, err = conn.Write(append(hello, make([]byte, 4<<10)...)) // TLS 1.3: it may write before it is refused
+				_, err = conn.Write(append(hello, make([]byte, 32<<10)...)) // TLS 1.3: it may write before it is refused
 				if err == nil {
 					_, err = conn.Read(make([]byte, 1))
 				}
@@ -429,4 +429,32 @@ func TestLoadTLSErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The server's end does not wait for a client that reads nothing.
+func TestTLSEndsAtOnce(t *testing.T) {
+	own := issue(t, nil, "far", -time.Hour, time.Hour)
+	loaded := loadTLS(t, accessserver.TLSFiles{Cert: own.cert, Key: own.key})
+	synctest.Test(t, func(t *testing.T) {
+		l := newMemory()
+		client := &tls.Config{InsecureSkipVerify: true} // the bubble's clock is another
+		f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, TLS: loaded})
+		f.dial = func() net.Conn { return through(t, l.dial(), client) }
+		c := f.call()
+		c.say(rfc2217.AppendSettings(nil, fast))
+		go func() { // ends with the connection
+			for {
+				if _, err := c.Write(make([]byte, 4<<10)); err != nil {
+					return
+				}
+			}
+		}()
+		time.Sleep(time.Minute) // its echo fills everything
+		began := time.Now()
+		f.end()
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("the server's end took %v", took)
+		}
+		_ = c.Close()
+	})
 }

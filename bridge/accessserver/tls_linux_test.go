@@ -1,0 +1,50 @@
+package accessserver_test
+
+import (
+	"crypto/tls"
+	"testing"
+	"time"
+
+	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/rfc2217"
+)
+
+// What is looked at in TCP below a client's session is looked at below TLS too: a client whose machine has gone without a
+// word gives its place to the next one from its address.
+func TestTLSDeadOwnerIsReplaced(t *testing.T) {
+	t.Parallel()
+	own := issue(t, nil, "far", -time.Hour, time.Hour)
+	f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
+	conn := f.dial().(*tls.Conn)
+	dead, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.says("client connected")
+	deafen(t, conn.NetConn())
+	next := f.connect(rfc2217.Config{})
+	next.set(fast)
+	next.send("mine now")
+	next.sees("mine now")
+	f.says("client hung up", "its address has come again")
+	_ = dead.Close()
+}
+
+// A client that goes while the UART takes nothing is seen to go.
+func TestTLSGoesWhileTheUARTIsHeld(t *testing.T) {
+	t.Parallel()
+	own := issue(t, nil, "far", -time.Hour, time.Hour)
+	f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
+	c := f.call()
+	c.say(rfc2217.AppendSettings(nil, holding))
+	for heard := ""; heard != "\x00"; { // the break's echo
+		data, _, err := c.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard = string(data)
+	}
+	c.say(make([]byte, 64<<10))
+	_ = c.Close()
+	f.says("client gone, its last bytes go out")
+}
