@@ -41,6 +41,7 @@ URL is the access server:
     rfc2217+tls://HOST[:3696]                 the same through TLS
     tcp://HOST:PORT                           raw bytes, no settings
     telnet://HOST[:23]                        plain Telnet, no settings
+An IPv6 address is fd00::5, or [fd00::5]:4001, and with a zone fe80::1%eth0.
 
 Flags come first:
     -v                  show every byte, and more of what happens
@@ -133,12 +134,23 @@ The simulated UART works at the speed of its line coding. Its pins are wired RTS
 to CTS, and DTR to DSR, DCD and RI. loopback sends back what it gets, a break too;
 reporter answers each line with the line and the line coding: 07 with 07 4800 7E1.
 
-Whoever reaches the address can use the port: there is no password. Listen on an
-address of your own network only.
+Whoever reaches the address can use the port: there is no password. On a network
+that is not yours alone let in only who has a certificate (--tls-client-ca), or
+only some addresses (--allow). Files of TLS are read again when they have changed.
 
 Flags come first:
     --listen ADDR       where to listen (default 127.0.0.1:3696; :3696 is every
                         address of this machine)
+    --allow CIDR        let in only who comes from this network or address, as
+                        192.168.1.0/24, 10.0.0.5, fd00::/8, fe80::1%eth0; repeatable.
+                        Others are closed without a word (default: everybody)
+    --tls-cert FILE, --tls-key FILE
+                        speak TLS, with this certificate, the ones that lead to its
+                        signer behind it, and its key (PEM): clients use
+                        rfc2217+tls://
+    --tls-client-ca FILE
+                        let in only who has a certificate that one of these has
+                        signed (PEM)
     --watchers N        let N more clients see what comes from the device; they
                         cannot write or set anything (default 0: they are refused)
     --simulate WHAT     a simulated UART: loopback or reporter
@@ -149,7 +161,7 @@ Flags come first:
     -v                  log more of what happens
 
 Examples:
-    telnetcpc serve --listen :3696 /dev/ttyUSB0
+    telnetcpc serve --listen :3696 --allow 192.168.1.0/24 /dev/ttyUSB0
     telnetcpc serve --simulate loopback
 `
 
