@@ -450,6 +450,14 @@ func TestTLSEndsAtOnce(t *testing.T) {
 			}
 		}()
 		time.Sleep(time.Minute) // its echo fills everything
+		for _, first := range []string{"", "\x16\x03\x01\x02\x00\x01\x00"} {
+			stalled := l.dial()
+			defer stalled.Close()
+			if _, err := io.WriteString(stalled, first); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
 		began := time.Now()
 		f.end()
 		if took := time.Since(began); took > 3*time.Second {

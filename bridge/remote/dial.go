@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -144,7 +145,7 @@ func (r *Remote) notDialed(err error) error {
 	at := r.url.Address()
 	var timeout net.Error
 	var op *net.OpError
-	trouble := NameTrouble(err, r.url.Host)
+	trouble := cmp.Or(NameTrouble(err, r.url.Host), zoneTrouble(r.url.Host))
 	switch {
 	case trouble != "":
 		return &Error{fmt.Sprintf("dial %s: %s", at, trouble), err}

@@ -113,3 +113,21 @@ func TestZoneOfCertificate(t *testing.T) {
 		t.Errorf("the certificate must be for %q, %v; want fe80::1", r.tls.ServerName, err)
 	}
 }
+
+// A link-local address without its zone, or with one that is not here, is told apart from a machine that is off.
+func TestZoneTrouble(t *testing.T) {
+	for host, want := range map[string]string{
+		"fe80::1":        "dial [fe80::1]:3696: fe80::1 is on every link: say which (its interface behind a %, as in fe80::1%eth0)",
+		"fe80::1%nosuch": `dial [fe80::1%nosuch]:3696: this machine has no interface "nosuch", as fe80::1%nosuch says`,
+	} {
+		r, err := New(URL{SchemeRFC2217, host, "3696"}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), enough)
+		if _, err := r.Dial(ctx, 0); err == nil || err.Error() != want {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+		cancel()
+	}
+}
