@@ -11,6 +11,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"telnetcpc/bridge/rfc2217"
@@ -32,11 +33,15 @@ type Options struct {
 	Log           *slog.Logger
 }
 
-// Remote makes sessions with what one URL names. It may be used by anyone; it keeps no state between dials.
+// Remote makes sessions with what one URL names. It may be used by anyone; between dials it keeps nothing but the files
+// of TLS.
 type Remote struct {
 	url  URL
 	opts Options
-	tls  *tls.Config // rfc2217+tls:// only
+
+	mu       sync.Mutex  // over both below; held over reading the files
+	tls      *tls.Config // rfc2217+tls:// only
+	unusable string      // why the files could not be read again the last time
 }
 
 // New returns a remote. It reads the files of TLS, and does not dial.
@@ -127,12 +132,12 @@ func (r *Remote) connect(ctx context.Context) (net.Conn, *socket, error) {
 		conn.Close()
 		return nil, nil, fmt.Errorf("dial %s: %w", r.url.Address(), err)
 	}
-	if r.tls == nil {
+	if r.url.Scheme != SchemeRFC2217TLS {
 		return stream, sock, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	secure, err := handshake(ctx, stream, r.tls)
+	secure, err := handshake(ctx, stream, r.current())
 	if err != nil {
 		conn.Close()
 		return nil, nil, fmt.Errorf("%s: %w", r.url.Address(), err)
@@ -192,7 +197,7 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 	case errors.Is(err, rfc2217.ErrEcho):
 		return no("it echoes what it gets (a loop plug on a raw port? %s carries bytes without settings)", r.url.with(SchemeTCP))
 	case errors.Is(err, rfc2217.ErrSilent):
-		if r.tls == nil {
+		if r.url.Scheme != SchemeRFC2217TLS {
 			return no("it is silent (%s; or it waits for TLS: %s)", r.rawPort(), r.url.with(SchemeRFC2217TLS))
 		}
 		return no("it is silent (%s)", r.rawPort())

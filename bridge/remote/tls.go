@@ -53,6 +53,23 @@ func (t TLS) config(host string) (*tls.Config, error) {
 	return c, nil
 }
 
+// current reads the files again, for a dial: certificates are renewed while a port lives. Where they cannot be used, what
+// was read before stays, and the log says so, once for each reason.
+func (r *Remote) current() *tls.Config {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	config, err := r.opts.TLS.config(r.url.name())
+	if err == nil {
+		r.tls, r.unusable = config, ""
+	} else if text := err.Error(); text != r.unusable {
+		r.unusable = text
+		if r.opts.Log != nil {
+			r.opts.Log.Warn("the files of TLS cannot be used any more: what was read before stays", "err", err)
+		}
+	}
+	return r.tls
+}
+
 // secured is a connection through TLS. As with any net.Conn, every method may be called by anyone.
 type secured struct {
 	*tlsconn.Conn

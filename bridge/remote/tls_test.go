@@ -1,11 +1,15 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -195,5 +199,75 @@ func TestTLSErrors(t *testing.T) {
 				t.Errorf("got %q, want one line that begins with %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// Certificates are renewed while a port lives: each dial reads the files again, and where they cannot be used, what was
+// read before stays, said once.
+func TestTLSFilesAreRenewed(t *testing.T) {
+	config, right := forIP(t, net.IPv4(127, 0, 0, 1))
+	_, wrong := forIP(t, net.IPv4(127, 0, 0, 1))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.SetDeadline(time.Now().Add(enough))
+			_ = tls.Server(conn, config).Handshake()
+			_ = conn.Close()
+		}
+	}()
+	defer func() {
+		_ = l.Close()
+		<-served
+	}()
+	u, err := Parse("rfc2217+tls://" + l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := filepath.Join(t.TempDir(), "ca.pem")
+	trust := func(file string) {
+		t.Helper()
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(trusted, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trust(wrong)
+	var log bytes.Buffer
+	r, err := New(u, Options{TLS: TLS{CAFile: trusted}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := func(want string) {
+		t.Helper()
+		conn, _, err := r.connect(t.Context())
+		if err == nil {
+			_ = conn.Close()
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("a dial: got %v, want %q", err, want)
+		}
+	}
+	dial("signed by nobody known here")
+	trust(right)
+	dial("")
+	if err := os.Remove(trusted); err != nil {
+		t.Fatal(err)
+	}
+	dial("")
+	dial("")
+	if n := strings.Count(log.String(), "what was read before stays"); n != 1 {
+		t.Errorf("the log says it %d times, want once\n%s", n, log.String())
 	}
 }
