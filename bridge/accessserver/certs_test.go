@@ -54,7 +54,7 @@ func issue(t *testing.T, by *issued, name string, from, to time.Duration) *issue
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir := tempDir(t)
 	i := &issued{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), leaf, secret}
 	writeFile(t, i.cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	writeFile(t, i.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: hidden}))
@@ -87,4 +87,28 @@ func loadTLS(t *testing.T, files accessserver.TLSFiles) *accessserver.TLS {
 		t.Fatal(err)
 	}
 	return loaded
+}
+
+// tempDir is a directory of the test's own. Wine knows no unlinkat, by which t.TempDir's is removed.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "telnetcpc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, f := range files {
+			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

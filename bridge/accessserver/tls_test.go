@@ -400,7 +400,7 @@ func TestTLSExpires(t *testing.T) {
 func TestLoadTLSErrors(t *testing.T) {
 	own, other := issue(t, nil, "far", -time.Hour, time.Hour), issue(t, nil, "other", -time.Hour, time.Hour)
 	late, early := issue(t, nil, "late", -2*time.Hour, -time.Hour), issue(t, nil, "early", time.Hour, 2*time.Hour)
-	dir := t.TempDir()
+	dir := tempDir(t)
 	missing, word := dir+"/missing.pem", dir+"/word.pem"
 	writeFile(t, word, []byte("no PEM\n"))
 	for _, tt := range []struct {

@@ -1,8 +1,11 @@
 package remote
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -17,47 +20,50 @@ const (
 )
 
 // nameServer has the names of this process looked up at a server that answers everything with this code; below 0 it
-// says nothing.
+// says nothing. It is asked as over TCP (RFC 1035, 4.2.2), through a pipe: Wine has no UDP.
 func nameServer(t *testing.T, code int) {
 	t.Helper()
-	l, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	asIt(t, l.LocalAddr().String())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		buf := make([]byte, 512)
-		for {
-			n, from, err := l.ReadFrom(buf)
-			if err != nil {
-				return
+	asking(t, func(context.Context) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() { // ends when the resolver closes its end
+			defer far.Close()
+			for {
+				var length [2]byte
+				if _, err := io.ReadFull(far, length[:]); err != nil {
+					return
+				}
+				query := make([]byte, binary.BigEndian.Uint16(length[:]))
+				if _, err := io.ReadFull(far, query); err != nil {
+					return
+				}
+				if code >= 0 {
+					answer := answerTo(query, byte(code))
+					_, _ = far.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))
+				}
 			}
-			if code < 0 || n < 12 {
-				continue
-			}
-			buf[2], buf[3] = buf[2]|0x80, 0x80|byte(code)
-			buf[11] = 0 // no additional record
-			end := 12
-			for end < n && buf[end] != 0 {
-				end += 1 + int(buf[end])
-			}
-			_, _ = l.WriteTo(buf[:min(n, end+5)], from)
-		}
-	}()
-	t.Cleanup(func() {
-		_ = l.Close()
-		<-done
+		}()
+		return near, nil
 	})
 }
 
-// asIt has names looked up at this address.
-func asIt(t *testing.T, address string) {
+// answerTo is an answer with nothing in it but the question and a code (RFC 1035, 4.1).
+func answerTo(query []byte, code byte) []byte {
+	const header = 12
+	end := header
+	for query[end] != 0 {
+		end += 1 + int(query[end])
+	}
+	answer := bytes.Clone(query[:end+1+2+2]) // the name's end, its type and class
+	answer[2] |= 0x80                        // QR
+	answer[3] = 0x80 | code                  // RA
+	answer[11] = 0                           // no additional record
+	return answer
+}
+
+// asking has names looked up through the connections that dial makes.
+func asking(t *testing.T, dial func(context.Context) (net.Conn, error)) {
 	was := net.DefaultResolver
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", address)
-	}}
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
 	t.Cleanup(func() { net.DefaultResolver = was })
 }
 
@@ -74,12 +80,13 @@ func TestNameTrouble(t *testing.T) {
 		{"it refuses", func(t *testing.T) { nameServer(t, refused) }, enough, `host "moxa.test." cannot be looked up: server misbehaving (`},
 		{"it is silent", func(t *testing.T) { nameServer(t, -1) }, 200 * time.Millisecond, `host "moxa.test." cannot be looked up: the name server does not answer (is the network up?)`},
 		{"nobody there", func(t *testing.T) {
-			l, err := net.ListenPacket("udp", "127.0.0.1:0")
+			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
-			asIt(t, l.LocalAddr().String())
+			address := l.Addr().String()
 			_ = l.Close()
+			asking(t, func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", address) })
 		}, enough, `host "moxa.test." cannot be looked up now: `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -232,7 +232,7 @@ func TestTLSFilesAreRenewed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trusted := filepath.Join(t.TempDir(), "ca.pem")
+	trusted := filepath.Join(tempDir(t), "ca.pem")
 	trust := func(file string) {
 		t.Helper()
 		text, err := os.ReadFile(file)

@@ -53,7 +53,7 @@ func forIP(t *testing.T, ip net.IP) (config *tls.Config, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file = filepath.Join(t.TempDir(), "cert.pem")
+	file = filepath.Join(tempDir(t), "cert.pem")
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -130,4 +130,28 @@ func TestZoneTrouble(t *testing.T) {
 		}
 		cancel()
 	}
+}
+
+// tempDir is a directory of the test's own. Wine knows no unlinkat, by which t.TempDir's is removed.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "telnetcpc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, f := range files {
+			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
