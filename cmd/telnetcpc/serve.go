@@ -82,6 +82,20 @@ type served struct {
 	proven  bool // clients must show a certificate
 }
 
+// lets says in the log who is let in, where that is not everybody in plain.
+func (s served) lets() (fields []any) {
+	switch {
+	case s.proven:
+		fields = append(fields, "tls", "for clients with a certificate")
+	case s.config.TLS != nil:
+		fields = append(fields, "tls", "for everybody")
+	}
+	if len(s.config.Allow) > 0 {
+		fields = append(fields, "allow", fmt.Sprint(s.config.Allow))
+	}
+	return fields
+}
+
 // open reports whether everybody is let in.
 func (s served) open() bool { return len(s.config.Allow) == 0 && !s.proven }
 
@@ -156,7 +170,7 @@ func serve(ctx context.Context, listen string, what served, verbose bool) error 
 	if err != nil {
 		return notListening(listen, err)
 	}
-	log.Info("listening", "address", l.Addr().String(), "device", what.name)
+	log.Info("listening", append([]any{"address", l.Addr().String(), "device", what.name}, what.lets()...)...)
 	if here, ok := l.Addr().(*net.TCPAddr); ok && !here.IP.IsLoopback() && what.open() {
 		log.Warn("everybody who reaches this address can use the device", "address", here.String(),
 			"hint", "--allow CIDR lets in some addresses only, --tls-cert, --tls-key and --tls-client-ca only who has a certificate, --listen "+defaultListen+" only this machine")
