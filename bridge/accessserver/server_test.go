@@ -351,13 +351,24 @@ func TestDeviceFails(t *testing.T) {
 		})
 	}
 	f := listen()
-	c := f.connect(rfc2217.Config{})
-	c.sees("port not opened: open /dev/ttyUSB0: no such device\r\n")
+	refused := f.dial()
+	_, err := rfc2217.Open(t.Context(), refused, rfc2217.Config{})
+	_ = refused.Close()
+	var early *rfc2217.EarlyEndError
+	if !errors.As(err, &early) || string(early.Said) != "port not opened: open /dev/ttyUSB0: no such device\r\n" {
+		t.Errorf("got %v, want what the server says", err)
+	}
 	f.says("port not opened", "no such device")
-	c.end()
-	c = f.connect(rfc2217.Config{})
+	conn := f.dial()
+	c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
 	f.says("port lost", "input/output error")
-	<-c.over
+	for err == nil { // the session may have begun before that, or not
+		_, _, err = c.Next()
+	}
+	_ = conn.Close()
+	if !errors.Is(err, io.EOF) {
+		t.Errorf("it ended with %v, want EOF", err)
+	}
 }
 
 // pulled is a device that is gone.

@@ -29,6 +29,7 @@ type Options struct {
 	AckTimeout    time.Duration // how long the answer to a setting is waited for before it is reported as refused
 	SuspendIgnore bool          // go on sending when the server asks for a pause
 	SingleFF      bool          // the server does not double 0xFF
+	KeepGreeting  bool          // what the server says before it first answers is data too; of rfc2217:// alone
 	TLS           TLS
 	Log           *slog.Logger
 }
@@ -78,18 +79,15 @@ func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (Session, error)
 	if err != nil {
 		return nil, err
 	}
+	var c *rfc2217.Client
 	switch r.url.Scheme {
 	case SchemeTCP:
 		return newRaw(conn, sock), nil
 	case SchemeTelnet:
-		c, err := rfc2217.OpenTelnet(conn, r.config(mask))
-		if err != nil {
-			conn.Close()
-			return nil, fmt.Errorf("%s: %w", r.url.Address(), err)
-		}
-		return comPort{socket: sock, Client: c}, nil
+		c, err = rfc2217.OpenTelnet(ctx, conn, r.config(mask))
+	default:
+		c, err = rfc2217.Open(ctx, conn, r.config(mask))
 	}
-	c, err := rfc2217.Open(ctx, conn, r.config(mask))
 	if err != nil {
 		err = r.notOpened(conn, err)
 		conn.Close()
@@ -101,7 +99,7 @@ func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (Session, error)
 func (r *Remote) config(mask uart.LineState) rfc2217.Config {
 	return rfc2217.Config{
 		AckTimeout: r.opts.AckTimeout, LineMask: mask,
-		SuspendIgnore: r.opts.SuspendIgnore, SingleFF: r.opts.SingleFF, Log: r.opts.Log,
+		SuspendIgnore: r.opts.SuspendIgnore, SingleFF: r.opts.SingleFF, KeepGreeting: r.opts.KeepGreeting, Log: r.opts.Log,
 	}
 }
 
@@ -182,14 +180,19 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 		return fmt.Errorf("%s: %w: %s", at, ErrNotAccessServer, fmt.Sprintf(format, args...))
 	}
 	var other *rfc2217.NotTelnetError
+	var early *rfc2217.EarlyEndError
 	if errors.Is(err, rfc2217.ErrSilent) {
 		if text := drawOut(conn); len(text) > 0 {
 			err = &rfc2217.NotTelnetError{First: text}
 		}
 	}
 	switch {
-	case errors.As(err, &other) && bytes.HasPrefix(other.First, []byte("port not opened")): // our own serve says so
+	case errors.As(err, &other) && noDevice(other.First):
 		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, other.Seen())
+	case errors.As(err, &early) && noDevice(early.Said):
+		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, early.Seen())
+	case early != nil && len(early.Said) > 0:
+		return fmt.Errorf("%s: negotiation: %w", at, early)
 	case errors.As(err, &other) && known(other.First) == tlsServer:
 		return no("it wants TLS (%s)", r.url.with(SchemeRFC2217TLS))
 	case errors.As(err, &other):
@@ -217,6 +220,11 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 		return &Error{fmt.Sprintf("%s: negotiation: %s", at, text), err}
 	}
 	return fmt.Errorf("%s: negotiation: %w", at, err)
+}
+
+// noDevice reports whether an access server says that its device cannot be opened: our own serve, or ser2net.
+func noDevice(text []byte) bool {
+	return bytes.HasPrefix(text, []byte("port not opened")) || bytes.Contains(text, []byte("Device open failure"))
 }
 
 // drawOut closes our half of a connection that has been silent: a web server then says that it got no request. What is

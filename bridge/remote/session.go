@@ -24,8 +24,9 @@ var (
 // Next has one caller, Write has one caller. Apply may be called by one goroutine at a time, beside Write only from
 // Write's own. Mark, Unacked, Alive, CloseWrite and Close never block and may be called by anyone at any time.
 type Session interface {
-	// Next waits for bytes from the device (Kind is KindData), or one Event: modem, line, suspended, resumed,
-	// marked, refused, changed. The bytes belong to the session and are valid until the following call. io.EOF: the peer
+	// Next waits for bytes from the device (Kind is KindData), or one Event: modem, line, suspended, resumed, marked,
+	// refused, changed, greeting. The bytes belong to the session and are valid until the following call. What an access
+	// server of rfc2217:// says before it has answered a setting or a mark is its greeting, and is dropped. io.EOF: the peer
 	// closed in order.
 	Next() (p []byte, e uart.Event, err error)
 

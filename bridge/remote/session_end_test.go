@@ -48,6 +48,12 @@ func call(t *testing.T, play func(s speaker), use func(t *testing.T, s Session))
 					}
 					s.say("\xff\xfd\x2c")
 				}
+				if scheme == SchemeTelnet {
+					if _, err := io.ReadFull(s.conn, make([]byte, 12)); err != nil { // BINARY and SGA, both ways
+						t.Error(err)
+					}
+					s.say("\xff\xfd\x00\xff\xfb\x00\xff\xfd\x03\xff\xfb\x03")
+				}
 				play(s)
 			})
 			u.Scheme = scheme

@@ -174,6 +174,18 @@ func (a *acks) answer(c Command, now time.Time) (news uart.Coding, err error) {
 	return changed.Coding, err
 }
 
+// any reports whether anything was ever asked for.
+func (a *acks) any() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for f := range a.fields {
+		if a.fields[f].told != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // unasked takes an answer that no question waits for, and reports whether it is news.
 func (k *ack) unasked(v uint32, now time.Time) bool {
 	switch {

@@ -9,9 +9,10 @@ import (
 type cause uint8
 
 const (
-	ackDue    cause = iota // a setting has been without an answer for too long; the writer's and the reader's
-	ffSilence              // nothing has followed a 255 that may be data; the reader's
-	numCauses              // of them
+	ackDue      cause = iota // a setting has been without an answer for too long; the writer's and the reader's
+	greetingDue              // what has come without an answer is the device's; the writer's and the reader's
+	ffSilence                // nothing has followed a 255 that may be data; the reader's
+	numCauses                // of them
 )
 
 // causes is a set of them.
@@ -58,6 +59,13 @@ func (a *alarms) set(k cause, t time.Time) error {
 	defer a.mu.Unlock()
 	a.at[k] = t
 	return a.arm()
+}
+
+// passed reports whether the time of cause k has come, due or not yet.
+func (a *alarms) passed(k cause, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.at[k].IsZero() && !now.Before(a.at[k])
 }
 
 // got notes that the reader's read has brought bytes.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -28,8 +27,13 @@ const (
 	// fencePatience is how long the mark at the end of the opening is waited for, and believed in without an answer. Every
 	// recorded server answers it.
 	fencePatience = time.Second
-	// bannerLimit bounds the data that may come before COM-PORT-OPTION is agreed.
+	// bannerLimit bounds, in bytes, what a client may send before it has agreed to COM-PORT-OPTION.
 	bannerLimit = 16 << 10
+	// openingKeeps bounds, in bytes, all that is kept of what comes before the session.
+	openingKeeps = 64 << 10
+	// openingHears bounds how many commands and pieces of data may come before COM-PORT-OPTION is agreed: a flood that needs
+	// no memory costs time. Servers need some ten.
+	openingHears = 4096
 	// openingMost bounds the whole opening, with the writes in it: a peer may go on talking, or take nothing.
 	openingMost = 10 * time.Second
 )
@@ -46,6 +50,8 @@ var (
 	ErrInUse = errors.New("port already in use")
 	// ErrEndless: it goes on negotiating, or does not take what we say.
 	ErrEndless = fmt.Errorf("not done within %v", openingMost)
+	// ErrFlood: it speaks Telnet, and sends on and on without coming to COM-PORT-OPTION.
+	ErrFlood = fmt.Errorf("it has sent more than %d KiB or %d commands before COM-PORT-OPTION was agreed", openingKeeps>>10, openingHears)
 )
 
 // inUse is what ser2net says, behind a whole negotiation, to a client that comes second, and what our own access server
@@ -58,9 +64,32 @@ type NotTelnetError struct {
 }
 
 // Seen is what came first, quoted, so that it can be shown.
-func (e *NotTelnetError) Seen() string { return strconv.QuoteToASCII(string(e.First)) }
+func (e *NotTelnetError) Seen() string { return excerpt(e.First) }
 
 func (e *NotTelnetError) Error() string { return "not Telnet: " + e.Seen() }
+
+// EarlyEndError says that the peer, which is no raw port, closed before there was a session.
+type EarlyEndError struct {
+	Agreed bool   // COM-PORT-OPTION was agreed
+	Said   []byte // what it said, as text, 64 bytes at most: often why
+	Err    error  // the connection's
+}
+
+// Seen is what the peer said, quoted, so that it can be shown.
+func (e *EarlyEndError) Seen() string { return excerpt(e.Said) }
+
+func (e *EarlyEndError) Error() string {
+	when := "before"
+	if e.Agreed {
+		when = "as soon as"
+	}
+	if len(e.Said) > 0 { // which is enough: the end comes as EOF or as a reset, by chance
+		return fmt.Sprintf("closed by the peer %s COM-PORT-OPTION was agreed; it said %s", when, e.Seen())
+	}
+	return fmt.Sprintf("closed by the peer %s COM-PORT-OPTION was agreed: %v", when, e.Err)
+}
+
+func (e *EarlyEndError) Unwrap() error { return e.Err }
 
 // Config is how a Client behaves. The zero value of each field means its default.
 type Config struct {
@@ -68,8 +97,12 @@ type Config struct {
 	LineMask      uart.LineState // the line states that the port can show; 0: none is asked for
 	SuspendIgnore bool           // go on sending when the server asks for a pause
 	SingleFF      bool           // the server sends a 255 of data once; one that nothing follows for 20 to 50 ms is data
+	KeepGreeting  bool           // what the server says before it first answers is data too
 	Log           *slog.Logger   // nil: slog.Default()
 }
+
+// placedSize is what a placed costs in memory at most, in bytes.
+const placedSize = 128
 
 // placed is an event, and how many bytes of the opening came before it.
 type placed struct {
@@ -83,9 +116,12 @@ type Client struct {
 	cfg Config
 
 	// The reader's alone.
+	opening bool     // it lasts
 	events  []placed // found and not returned yet
-	early   []byte   // data that came during the opening
+	early   []byte   // data that came during the opening, and while it was not known whose it is
 	told    int      // of it, what Next has returned
+	looked  bool     // the time to wait for an answer is up, and bytes that are there already are looked for
+	end     error    // why the session has ended, where something is handed out before that
 	modem   uart.ModemState
 	known   bool // modem is what the server said last
 	heard   bool // data has come from the device
@@ -104,49 +140,45 @@ type Client struct {
 	acks   acks
 	alarms alarms // of the reader
 
-	first bool // Apply has not been called; the writer's
+	holding   atomic.Bool   // it is not known yet whether what comes is the server's greeting or the device's; the reader decides
+	heldUntil time.Time     // it is at the latest; constant after the opening
+	trip      time.Duration // a question and its answer, as the opening has measured it; constant after it
+
+	first     bool // Apply has not been called; the writer's
+	unwritten bool // Write has given nothing to TCP, and somebody wants to know when it does; the writer's
 
 	plain bool // Telnet without COM-PORT-OPTION; constant
 }
 
 // OpenTelnet makes a client of a connection to a Telnet server without COM-PORT-OPTION: it carries bytes, and knows
-// marks. It waits for nothing. Until BINARY is agreed, data is an NVT's (RFC 854). When it fails the connection is the
-// caller's to close.
-func OpenTelnet(conn net.Conn, cfg Config) (*Client, error) {
+// marks. Until BINARY is agreed, data is an NVT's (RFC 854), so it waits, in the caller's goroutine, until the server has
+// answered what we ask it for, a second at most; what comes meanwhile is the session's first data. The session does not
+// depend on ctx. When it fails the connection is the caller's to close; the error is ErrEndless, where the peer takes
+// nothing, ErrProtocol, or the connection's.
+func OpenTelnet(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	c := newClient(conn, cfg)
 	c.plain = true
 	c.options.AllowUs, c.options.AllowPeer = wantedPlain, wantedPlain
-	c.binary()
-	var hello []byte
-	for _, opt := range []telnet.Option{telnet.Binary, telnet.SGA} {
-		hello = c.options.AskUs(hello, opt, true)
-		hello = c.options.AskPeer(hello, opt, true)
-	}
-	if err := c.writeCommands(hello); err != nil {
-		return nil, err
-	}
-	return c, c.alarms.start()
-}
-
-// wantedPlain is wanted, without COM-PORT-OPTION.
-func wantedPlain(o telnet.Option) bool { return o == telnet.Binary || o == telnet.SGA }
-
-// binary has data coded as BINARY stands in each direction. With COM-PORT-OPTION it is transparent anyhow.
-func (c *Client) binary() {
-	c.decoder.NVT = !c.options.Peer(telnet.Binary)
-	c.nvt.Store(!c.options.Us(telnet.Binary))
+	return c.start(ctx, c.openPlain)
 }
 
 // Open negotiates on a new connection, in the caller's goroutine, until COM-PORT-OPTION is agreed. The session does not
-// depend on ctx. It takes 10 s at most. When it fails the connection is the caller's to close; the error is ErrSilent,
-// ErrRefused, ErrEcho, ErrInUse, ErrEndless, a *NotTelnetError, ErrProtocol, or the connection's.
+// depend on ctx. It takes 10 s, and keeps 64 KiB of what comes, at most. When it fails the connection is the caller's to
+// close; the error is ErrSilent, ErrRefused, ErrEcho, ErrInUse, ErrEndless, ErrFlood, a *NotTelnetError, an *EarlyEndError,
+// ErrProtocol, or the connection's.
 func Open(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	c := newClient(conn, cfg)
 	c.options.AllowUs, c.options.AllowPeer = wanted, wanted
+	c.holding.Store(!cfg.KeepGreeting)
+	return c.start(ctx, c.open)
+}
+
+// start has the client opened, within ctx and openingMost.
+func (c *Client) start(ctx context.Context, open func(context.Context) error) (*Client, error) {
 	within, cancel := context.WithTimeoutCause(ctx, openingMost, ErrEndless)
 	defer cancel()
-	stop := context.AfterFunc(within, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	err := c.open(within)
+	stop := context.AfterFunc(within, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	err := open(within)
 	if !stop() { // the deadline has been or is being set: the connection is of no use
 		return nil, context.Cause(within)
 	}
@@ -154,7 +186,11 @@ func Open(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c.broke = false // nobody has asked for notices so far
-	if err := conn.SetDeadline(time.Time{}); err != nil {
+	if err := c.conn.SetDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	c.opening = false
+	if err := c.startHolding(time.Now()); err != nil {
 		return nil, err
 	}
 	return c, c.alarms.start()
@@ -164,7 +200,7 @@ func newClient(conn net.Conn, cfg Config) *Client {
 	if cfg.AckTimeout <= 0 {
 		cfg.AckTimeout = DefaultAckTimeout
 	}
-	c := &Client{wire: newWire(conn, clientOwes, cfg.Log), cfg: cfg, first: true}
+	c := &Client{wire: newWire(conn, clientOwes, cfg.Log), cfg: cfg, opening: true, first: true}
 	if c.decoder.SingleFF = cfg.SingleFF; cfg.SingleFF {
 		c.waits = c.watchFF
 	}

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,10 +16,13 @@ import (
 type opening struct {
 	telnet  bool // a Telnet command came
 	refused bool // COM-PORT-OPTION was refused
+	heard   int  // commands and pieces of data
 	asked   bool // DO 44 was tried
+	marked  bool // a mark was asked for
 	echo    echo
 	began   time.Time
 	quiet   time.Time // since when the peer has been silent
+	spoken  time.Time // when we asked for COM-PORT-OPTION, the last time
 	deaf    error     // a write has failed: the peer takes no more, but may have said why
 }
 
@@ -27,41 +30,54 @@ type opening struct {
 // sent before that: on a raw port it would be printed on the instrument.
 func (c *Client) open(ctx context.Context) error {
 	now := time.Now()
-	o := &opening{began: now, quiet: now}
+	o := &opening{began: now, quiet: now, spoken: now}
 	c.say(o, c.options.AskUs(nil, telnet.ComPort, true))
 	for !c.agreed(o) {
 		if o.refused && !c.options.Peer(telnet.ComPort) {
 			return ErrRefused
 		}
-		if err := c.conn.SetReadDeadline(o.until()); err != nil {
-			return err
+		if o.echo.whole() && !o.marked {
+			c.askFirst(o)
 		}
-		if err := ctx.Err(); err != nil { // else the end of ctx comes later than the deadline just set, and overrides it
-			return err
-		}
-		data, m, err := c.receive()
+		data, m, err := c.within(ctx, o.until())
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if err := c.overdue(o); err != nil {
-				return err
-			}
+			err = c.overdue(o)
 		case err != nil:
 			return c.endedEarly(o, err)
 		case m.Command == 0:
 			o.quiet = time.Now()
 			o.echo.got(data)
-			if err := c.banner(o, data); err != nil {
-				return err
-			}
+			err = c.banner(o, data)
 		default:
 			o.quiet = time.Now()
 			o.telnet = true
-			if err := c.greet(o, m); err != nil {
-				return err
-			}
+			err = c.greet(o, m)
+		}
+		if o.heard++; err == nil && (c.keeps(o) > openingKeeps || o.heard > openingHears) {
+			err = ErrFlood
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return c.served(ctx, o)
+}
+
+// within is receive, until a time, and not after the end of ctx.
+func (c *Client) within(ctx context.Context, until time.Time) ([]byte, telnet.Message, error) {
+	if err := c.conn.SetReadDeadline(until); err != nil {
+		return nil, telnet.Message{}, err
+	}
+	if err := ctx.Err(); err != nil { // else the end of ctx comes later than the deadline just set, and overrides it
+		return nil, telnet.Message{}, err
+	}
+	return c.receive()
+}
+
+// keeps is how many bytes the opening has in memory for what has come. What is owed has a bound of its own, a lower one.
+func (c *Client) keeps(o *opening) int {
+	return len(c.early) + len(c.events)*placedSize + len(o.echo.ours) + len(o.echo.theirs)
 }
 
 // say sends verbs of the opening.
@@ -72,42 +88,51 @@ func (c *Client) say(o *opening, verbs []byte) {
 	}
 }
 
-// served asks a server that knows marks for one, and waits until it has taken what we said, or begins to serve us.
-// ser2net says only behind a whole negotiation that its port is another client's, and bytes that the application gave
-// to such a session would be lost.
+// askFirst sends the opening's own mark. A server answers it with WILL or WONT; a plug that echoes returns DO.
+func (c *Client) askFirst(o *opening) {
+	o.marked = true
+	c.say(o, c.firstMark(nil))
+}
+
+// served asks a server that knows marks for one, and waits until it has taken what we said. ser2net says only behind a
+// whole negotiation that its port is another client's, and bytes that the application gave to such a session would be
+// lost. What comes before the answer is the server's greeting: when it has begun to serve us, the answer must come within
+// one round trip, or the session begins without it.
 func (c *Client) served(ctx context.Context, o *opening) error {
-	if c.speaks.Load() {
-		c.say(o, c.firstMark(nil))
+	if c.speaks.Load() && !o.marked {
+		c.askFirst(o)
 	}
 	from := len(c.early)
-	until := time.Now().Add(fencePatience)
-	for c.fence.Load() != nil {
-		if err := c.conn.SetReadDeadline(until); err != nil {
-			return err
+	serves := false
+	for fence := c.fence.Load(); fence != nil; fence = c.fence.Load() {
+		if c.keeps(o) > openingKeeps { // the session holds it
+			return nil
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		until := *fence
+		if grace := o.quiet.Add(c.trip + lastLook); serves && grace.Before(until) {
+			until = grace
 		}
-		data, m, err := c.receive()
+		data, m, err := c.within(ctx, until)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return o.deaf
 		case err != nil:
-			return fmt.Errorf("closed by the peer as soon as COM-PORT-OPTION was agreed: %w", err)
-		case m.Command.Verb():
-			if err := c.verb(m); err != nil {
-				return err
-			}
+			return &EarlyEndError{Agreed: true, Said: said(c.early), Err: err}
 		case m.Command != 0:
-			c.pending = m
-			return nil
-		default:
-			c.early = append(c.early, data...)
-			if said := string(c.early[from:]); strings.HasPrefix(said, inUse) {
-				return ErrInUse
-			} else if !strings.HasPrefix(inUse, said) {
-				return nil
+			if err = c.handle(m); c.fence.Load() == nil {
+				c.took(time.Since(fence.Add(-fencePatience)))
 			}
+		default:
+			if c.early = append(c.early, data...); saysInUse(c.early, len(data)) {
+				return ErrInUse
+			}
+		}
+		if err != nil {
+			return err
+		}
+		from = min(from, len(c.early))
+		if notice := m.Command != 0 && !m.Command.Verb(); !serves && (notice || !strings.HasPrefix(inUse, string(c.early[from:]))) {
+			serves, o.quiet = true, time.Now()
 		}
 	}
 	return c.notInUse()
@@ -134,16 +159,25 @@ func (c *Client) notInUse() error {
 	return nil
 }
 
+// saysInUse reports whether the text says that the port is another client's, where that was not in it before its last
+// fresh bytes came.
+func saysInUse(text []byte, fresh int) bool {
+	return bytes.Contains(text[max(0, len(text)-fresh-len(inUse)+1):], []byte(inUse))
+}
+
 // until is when the opening has to look again.
 func (o *opening) until() time.Time {
-	if o.telnet && !o.asked {
+	switch {
+	case o.marked && o.echo.suspected():
+		return o.quiet.Add(fencePatience)
+	case o.telnet && !o.asked:
 		return o.began.Add(askAgain)
 	}
 	return o.quiet.Add(patience)
 }
 
 // agreed reports whether the session can begin. A peer that has said exactly what we said, WILL and then DO, may be a
-// plug that echoes: what it says next decides.
+// plug that echoes: what it says to a mark decides.
 func (c *Client) agreed(o *opening) bool {
 	return (c.options.Us(telnet.ComPort) || c.options.Peer(telnet.ComPort)) && !o.echo.suspected()
 }
@@ -153,12 +187,19 @@ func (c *Client) overdue(o *opening) error {
 	switch {
 	case o.deaf != nil:
 		return o.deaf
+	case o.marked && o.echo.whole():
+		return ErrEcho
+	case o.marked && o.echo.suspected(): // a plug would have returned the mark too
+		o.echo.differs()
+		return nil
 	case o.telnet && !o.asked:
-		o.asked = true
+		o.asked, o.spoken = true, time.Now()
 		c.say(o, c.options.AskPeer(nil, telnet.ComPort, true))
 		return nil
 	case o.echo.suspected():
-		return ErrEcho
+		c.askFirst(o)
+		o.quiet = time.Now()
+		return nil
 	case o.telnet:
 		return ErrRefused
 	case len(c.early) > 0:
@@ -175,18 +216,27 @@ func (c *Client) endedEarly(o *opening, err error) error {
 	case !o.telnet && len(c.early) > 0:
 		return notTelnet(c.early)
 	}
-	return fmt.Errorf("closed by the peer before COM-PORT-OPTION was agreed: %w", err)
+	return &EarlyEndError{Said: said(c.early), Err: err}
 }
 
-func notTelnet(data []byte) error {
-	return &NotTelnetError{First: append([]byte(nil), data[:min(len(data), 64)]...)}
+// excerptMost is how many bytes of what a peer says are kept to be shown.
+const excerptMost = 64
+
+// said is a copy of the beginning of what a peer said.
+func said(text []byte) []byte { return bytes.Clone(text[:min(len(text), excerptMost)]) }
+
+// excerpt is the beginning of what a peer said, quoted, so that it can be shown.
+func excerpt(text []byte) string {
+	return strconv.QuoteToASCII(string(text[:min(len(text), excerptMost)]))
 }
+
+func notTelnet(data []byte) error { return &NotTelnetError{First: said(data)} }
 
 // banner takes data that comes before the agreement: some servers greet with a text. A peer that goes on and on
 // without a word of Telnet is a raw port.
 func (c *Client) banner(o *opening, data []byte) error {
 	c.early = append(c.early, data...)
-	if len(c.early) > bannerLimit || !o.telnet && time.Since(o.began) > patience {
+	if !o.telnet && (len(c.early) > openingKeeps || time.Since(o.began) > patience) {
 		return notTelnet(c.early)
 	}
 	return nil
@@ -199,16 +249,39 @@ func (c *Client) greet(o *opening, m telnet.Message) error {
 		return c.handle(m)
 	}
 	o.echo.got(telnet.AppendVerb(nil, m.Command, m.Option))
-	if m.Option == telnet.ComPort && m.Command == telnet.DONT {
-		o.refused = true
+	if m.Option == telnet.TimingMark {
+		return c.greetMark(o, m.Command)
 	}
-	var verbs []byte
-	if m.Option != telnet.TimingMark {
-		verbs = c.options.Receive(nil, m.Command, m.Option)
+	if m.Option == telnet.ComPort {
+		switch m.Command {
+		case telnet.DONT:
+			o.refused = true
+		case telnet.DO, telnet.WILL:
+			c.took(time.Since(o.spoken))
+		}
 	}
-	c.say(o, c.learn(verbs, m.Option))
+	c.say(o, c.learn(c.options.Receive(nil, m.Command, m.Option), m.Option))
 	return nil
 }
+
+// greetMark takes a verb about marks: the answer to ours, or a question, which is answered (RFC 860) unless it is our own
+// that comes back.
+func (c *Client) greetMark(o *opening, verb telnet.Command) error {
+	overdue := c.fence.Load()
+	switch {
+	case verb == telnet.DO && !o.echo.suspected():
+		c.say(o, telnet.AppendVerb(nil, telnet.WILL, telnet.TimingMark))
+	case (verb == telnet.WILL || verb == telnet.WONT) && overdue != nil:
+		c.took(time.Since(overdue.Add(-fencePatience)))
+		c.fence.Store(nil)
+		return c.answered()
+	}
+	return nil
+}
+
+// took notes how long the answer to a question of the opening took. The longest counts: a verb may be no answer but said
+// unasked, on the way already.
+func (c *Client) took(d time.Duration) { c.trip = max(c.trip, d) }
 
 // learn notes that the server has spoken of an option, and appends what that lets us ask for.
 func (c *Client) learn(verbs []byte, opt telnet.Option) []byte {
@@ -216,28 +289,12 @@ func (c *Client) learn(verbs []byte, opt telnet.Option) []byte {
 		return verbs
 	}
 	c.speaks.Store(true)
+	if c.plain { // all was asked for at once, and may have been refused
+		return verbs
+	}
 	for _, opt := range []telnet.Option{telnet.Binary, telnet.SGA} {
 		verbs = c.options.AskUs(verbs, opt, true)
 		verbs = c.options.AskPeer(verbs, opt, true)
 	}
 	return verbs
 }
-
-// echo compares what the peer says with what was said to it.
-type echo struct {
-	ours, theirs []byte
-	different    bool
-}
-
-func (e *echo) sent(p []byte) { e.ours = append(e.ours, p...) }
-
-func (e *echo) differs() { e.different = true }
-
-func (e *echo) got(p []byte) {
-	if e.theirs = append(e.theirs, p...); len(e.theirs) > len(e.ours) || string(e.ours[:len(e.theirs)]) != string(e.theirs) {
-		e.different = true
-	}
-}
-
-// suspected reports whether everything that came is what we had sent.
-func (e *echo) suspected() bool { return !e.different && len(e.theirs) > 0 }

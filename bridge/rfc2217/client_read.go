@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"telnetcpc/bridge/telnet"
@@ -15,15 +16,23 @@ import (
 // Next waits for bytes from the device, or one Event. The bytes are valid until the following call.
 func (c *Client) Next() ([]byte, uart.Event, error) {
 	for {
-		if p := c.nextEarly(); len(p) > 0 {
-			return p, uart.Event{}, nil
+		holding := c.holding.Load()
+		if !holding {
+			if p := c.nextEarly(); len(p) > 0 {
+				return p, uart.Event{}, nil
+			}
 		}
 		if len(c.events) > 0 {
 			e := c.events[0].Event
 			c.events = c.events[1:]
 			return nil, e, nil
 		}
-		c.early, c.told, c.events = nil, 0, nil
+		if c.end != nil {
+			return nil, uart.Event{}, c.end
+		}
+		if c.events = nil; !holding {
+			c.early, c.told = nil, 0
+		}
 		var data []byte
 		var m telnet.Message
 		err := c.fill()
@@ -40,6 +49,10 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 			if data = c.withoutNUL(data); len(data) == 0 {
 				continue
 			}
+			if holding {
+				err = c.hold(data)
+				break
+			}
 			if !c.heard && bytes.HasPrefix(data, []byte(inUse)) {
 				return nil, uart.Event{}, ErrInUse
 			}
@@ -48,7 +61,7 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 		case err == nil:
 			err = c.handle(m)
 		}
-		if err != nil {
+		if err != nil && !(holding && c.undecided(err)) {
 			return nil, uart.Event{}, err
 		}
 	}
@@ -73,7 +86,34 @@ func (c *Client) withoutNUL(data []byte) []byte {
 
 // found keeps an event for Next, at its place among the bytes that came during the opening.
 func (c *Client) found(e uart.Event) {
+	if c.opening && c.merged(e) {
+		return
+	}
 	c.events = append(c.events, placed{e, len(c.early)})
+}
+
+// merged makes an event of the opening and those before it one, where nobody could do anything with the others: of the
+// states that the server has told the last counts. It reports whether the event is kept that way.
+func (c *Client) merged(e uart.Event) bool {
+	if n := len(c.events); e.Kind == uart.KindLine && n > 0 {
+		last := &c.events[n-1]
+		if last.Kind == uart.KindLine && (last.behind == len(c.early) || c.holding.Load()) {
+			last.Line |= e.Line
+			return true
+		}
+	}
+	c.events = slices.DeleteFunc(c.events, func(p placed) bool {
+		switch e.Kind {
+		case uart.KindModem:
+			return p.Kind == e.Kind
+		case uart.KindSuspended, uart.KindResumed:
+			return p.Kind == uart.KindSuspended || p.Kind == uart.KindResumed
+		case uart.KindLine:
+			return p.Kind == e.Kind && c.holding.Load()
+		}
+		return false
+	})
+	return false
 }
 
 // changed keeps the news of a coding that nobody asked for. However many come in one subnegotiation, they are one event.
@@ -101,6 +141,9 @@ func (c *Client) nextEarly() []byte {
 func (c *Client) rang() error {
 	now := time.Now()
 	due, err := c.alarms.rang(now)
+	if err == nil && c.holding.Load() {
+		err = c.waited(due.has(greetingDue), now)
+	}
 	if err == nil && due.has(ackDue) {
 		err = c.expire(now)
 	}
@@ -163,12 +206,14 @@ func (c *Client) handle(m telnet.Message) error {
 func (c *Client) verb(m telnet.Message) error {
 	if m.Option == telnet.TimingMark && (m.Command == telnet.WILL || m.Command == telnet.WONT) {
 		if c.fence.Swap(nil) != nil {
-			return nil // it comes before the answer to any other
+			return c.answered() // it comes before the answer to any other
 		}
-		if at, was := c.marked(); was { // either verb counts
-			c.found(uart.Event{Kind: uart.KindMarked, Bytes: at})
+		at, was := c.marked()
+		if !was {
+			return nil
 		}
-		return nil
+		c.found(uart.Event{Kind: uart.KindMarked, Bytes: at}) // either verb counts
+		return c.answered()
 	}
 	if err := c.negotiate(m); err != nil {
 		return err
@@ -215,7 +260,12 @@ func (c *Client) command(cmd Command) error {
 		if news != (uart.Coding{}) {
 			c.changed(news)
 		}
+		if err == nil && c.holding.Load() && c.acks.any() { // else it is no answer
+			err = c.answered()
+		}
 		return err
+	case SetLineMask + FromServer, PurgeData + FromServer: // said by no server unasked
+		return c.answered()
 	case NotifyLineState + FromServer:
 		l := uart.LineState(cmd.Value)
 		c.found(uart.Event{Kind: uart.KindLine, Line: l})

@@ -20,6 +20,7 @@ const (
 	willSGA  = "fffb03"
 	binary   = "fffb00fffd00"
 	markWont = "fffc06"
+	saysMask = "fffa2c6e00fff0" // the answer to SET-LINESTATE-MASK
 )
 
 // session is a client that stands, its server played by the test.
@@ -35,6 +36,9 @@ func session(t *testing.T, cfg rfc2217.Config, hello string) (*rfc2217.Client, *
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
+	if !strings.HasPrefix(hello, willSGA) { // one that knows no marks: what it says now is its device's all the same
+		far.send(t, saysMask)
+	}
 	synctest.Wait()
 	far.taken()
 	return c, far
@@ -212,11 +216,12 @@ func TestWriteCounts(t *testing.T) {
 	}
 }
 
-// TestPlainTelnet: without COM-PORT-OPTION, and until BINARY is agreed, data is an NVT's.
+// TestPlainTelnet: without COM-PORT-OPTION, and until BINARY is agreed, data is an NVT's. A server may agree later than the
+// opening waits.
 func TestPlainTelnet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, far := wirePair()
-		c, err := rfc2217.OpenTelnet(conn, rfc2217.Config{})
+		c, err := rfc2217.OpenTelnet(t.Context(), conn, rfc2217.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}

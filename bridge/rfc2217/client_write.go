@@ -8,7 +8,14 @@ import (
 
 // Write sends bytes to the device, in order with Apply. n counts the bytes that were given to TCP whole. It takes a piece
 // of p where the server is slow, and leaves the rest to the caller, without an error.
-func (c *Client) Write(p []byte) (n int, err error) { return c.writeData(p) }
+func (c *Client) Write(p []byte) (n int, err error) {
+	n, err = c.writeData(p)
+	if c.unwritten && n > 0 {
+		c.unwritten = false
+		c.firstWritten(time.Now())
+	}
+	return n, err
+}
 
 // Apply sends what the event says in one segment and waits for no answer. The first call is the whole known state of
 // the port; the line states that the port can show are asked for behind it.

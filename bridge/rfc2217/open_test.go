@@ -12,6 +12,11 @@ import (
 	"telnetcpc/bridge/rfc2217"
 )
 
+const (
+	doMark  = "fffd06"
+	twice44 = "WILL COM-PORT, DO COM-PORT, DO TIMING-MARK"
+)
+
 // TestOpen: what the opening says to each kind of peer, and what it makes of it.
 func TestOpen(t *testing.T) {
 	for _, tt := range []struct {
@@ -39,7 +44,18 @@ func TestOpen(t *testing.T) {
 		{name: "silent", said: "WILL COM-PORT", err: "silent"},
 		{name: "raw port that talks", first: "30302e30206b670d0a", said: "WILL COM-PORT", err: `not Telnet: "00.0 kg\r\n"`},
 		{name: "raw port that never stops", first: strings.Repeat("31", 20000), said: "WILL COM-PORT", err: `not Telnet: "` + strings.Repeat("1", 64) + `"`},
-		{name: "plug that echoes", after: []string{will44, do44}, said: "WILL COM-PORT, DO COM-PORT", err: "it echoes what it gets"},
+		{name: "plug that echoes", after: []string{will44, do44, doMark}, said: twice44, err: "it echoes what it gets"},
+		{name: "WILL 44 unasked, then DO 44 alone", first: will44, after: []string{do44, markWont}, said: twice44},
+		{name: "the same, and a mark is a WILL to it", first: will44, after: []string{do44, "fffb06"}, said: twice44},
+		{name: "the same, and a mark is nothing to it", first: will44, after: []string{do44}, said: twice44},
+		{name: "the same, and it serves us at once", first: will44, after: []string{do44, "fffa2c6b30fff0"}, said: twice44},
+		{name: "the same, and it asks for a mark", first: will44, after: []string{do44, doMark + markWont}, said: twice44},
+		{name: "WILL 44 unasked, and it leaves our DO unanswered", first: will44, said: twice44},
+		{name: "device that cannot be opened, said behind the agreement", first: willSGA + do44 + "6e6f20646576696365", eof: true,
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK",
+			err:  `closed by the peer as soon as COM-PORT-OPTION was agreed; it said "no device"`},
+		{name: "in use, said behind a greeting", first: willSGA + do44 + "68656c6c6f0d0a506f727420616c726561647920696e207573650d0a", eof: true,
+			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
 		{name: "in use, without a negotiation", first: "506f727420616c726561647920696e2075736520627920310d0a", eof: true, said: "WILL COM-PORT",
 			err: "port already in use"},
 		{name: "in use, behind one", first: willSGA + do44 + "506f727420616c726561647920696e207573650d0a", eof: true,
@@ -116,9 +132,9 @@ func TestOpenCancelled(t *testing.T) {
 	})
 }
 
-// talk has the peer say this each second until done is closed.
+// talk has the peer say this each 2 s until done is closed.
 func talk(t *testing.T, far *end, says string, done chan struct{}) {
-	again := time.NewTicker(time.Second)
+	again := time.NewTicker(2 * time.Second)
 	defer again.Stop()
 	for {
 		select {
@@ -137,7 +153,7 @@ func TestOpenEnds(t *testing.T) {
 		name  string
 		first string
 		room  int           // what the peer takes
-		again string        // what it says each second
+		again string        // what it says each 2 s
 		after time.Duration // when the context ends; 0: never
 		want  error
 		takes time.Duration
@@ -146,6 +162,11 @@ func TestOpenEnds(t *testing.T) {
 		{"takes nothing, and the context ends", "", 1, "", 3 * time.Second, context.DeadlineExceeded, 3 * time.Second},
 		{"takes the beginning, and says much", willSGA, 4, "ff", 0, rfc2217.ErrEndless, 10 * time.Second},
 		{"talks, and does not agree", willSGA, 0, "78", 0, rfc2217.ErrEndless, 10 * time.Second},
+		{"a NOP each 2 s", "", 0, "fff1", 0, rfc2217.ErrEndless, 10 * time.Second},
+		{"a verb each 2 s", "", 0, "fffb63", 0, rfc2217.ErrEndless, 10 * time.Second},
+		{"a notice each 2 s", "", 0, "fffa2c6b10fff0", 0, rfc2217.ErrEndless, 10 * time.Second},
+		{"a signature each 2 s", "", 0, "fffa2c6441fff0", 0, rfc2217.ErrEndless, 10 * time.Second},
+		{"half a subnegotiation each 2 s", "fffa2c64", 0, "41", 0, rfc2217.ErrSilent, 3 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

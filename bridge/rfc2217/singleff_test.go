@@ -83,7 +83,7 @@ func TestLastByteIs255OverTCP(t *testing.T) {
 	if _, err := far.Write(unhex(t, do44)); err != nil {
 		t.Fatal(err)
 	}
-	c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{SingleFF: true})
+	c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{SingleFF: true, KeepGreeting: true})
 	if err != nil {
 		t.Fatal(err)
 	}

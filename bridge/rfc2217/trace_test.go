@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,9 +78,22 @@ func subs(p []byte) (all [][]byte) {
 	return all
 }
 
-// replay plays what a server sent to a Client, cut as cuts says (nil: in one piece), and writes what the Client made of
-// it: what it said, the events and the data, adjacent data joined.
-func replay(t *testing.T, server []byte, cuts []int) string {
+// answering is what a server sent, and the answer to the mark of our opening, for which it was not asked then, behind its
+// agreement.
+func answering(server []byte) []byte {
+	at := len(server)
+	for _, verb := range []telnet.Command{telnet.DO, telnet.WILL} {
+		agrees := telnet.AppendVerb(nil, verb, telnet.ComPort)
+		if i := bytes.Index(server, agrees); i >= 0 {
+			at = min(at, i+len(agrees))
+		}
+	}
+	return slices.Concat(server[:at], telnet.AppendVerb(nil, telnet.WONT, telnet.TimingMark), server[at:])
+}
+
+// replay plays what a server sent to a Client that keeps a greeting or drops it, cut as cuts says (nil: in one piece), and
+// writes what the Client made of it: what it said, the events and the data, adjacent data joined.
+func replay(t *testing.T, server []byte, keep bool, cuts []int) string {
 	t.Helper()
 	var out strings.Builder
 	synctest.Test(t, func(*testing.T) {
@@ -89,7 +103,7 @@ func replay(t *testing.T, server []byte, cuts []int) string {
 		far.out.mu.Lock()
 		far.out.closed = true // EOF behind it
 		far.out.mu.Unlock()
-		c, err := rfc2217.Open(context.Background(), conn, rfc2217.Config{Log: slog.New(slog.DiscardHandler)})
+		c, err := rfc2217.Open(context.Background(), conn, rfc2217.Config{KeepGreeting: keep, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			fmt.Fprintf(&out, "not opened: %v\n", err)
 			_ = conn.Close()
@@ -128,23 +142,28 @@ func TestTraces(t *testing.T) {
 	golden := filepath.Join("testdata", "events.golden")
 	var got strings.Builder
 	for _, tr := range traces(t) {
-		want := replay(t, tr.server, nil)
-		fmt.Fprintf(&got, "== %s\n%s", tr.name, want)
-		ones := make([]int, len(tr.server))
+		server := answering(tr.server)
+		ones := make([]int, len(server))
 		for i := range ones {
 			ones[i] = 1
 		}
-		if again := replay(t, tr.server, ones); again != want {
-			t.Errorf("%s, byte by byte: got\n%s\nwant\n%s", tr.name, again, want)
-		}
 		r := rand.New(rand.NewPCG(uint64(len(tr.server)), 1))
-		for range 8 {
-			cuts := make([]int, len(tr.server))
-			for i := range cuts {
-				cuts[i] = 1 + r.IntN(1+r.IntN(24))
+		for _, keep := range []bool{true, false} {
+			want := replay(t, server, keep, nil)
+			if keep {
+				fmt.Fprintf(&got, "== %s\n%s", tr.name, want)
 			}
-			if again := replay(t, tr.server, cuts); again != want {
-				t.Errorf("%s, cut %v: got\n%s\nwant\n%s", tr.name, cuts[:min(len(cuts), 20)], again, want)
+			if again := replay(t, server, keep, ones); again != want {
+				t.Errorf("%s, byte by byte: got\n%s\nwant\n%s", tr.name, again, want)
+			}
+			for range 8 {
+				cuts := make([]int, len(server))
+				for i := range cuts {
+					cuts[i] = 1 + r.IntN(1+r.IntN(24))
+				}
+				if again := replay(t, server, keep, cuts); again != want {
+					t.Errorf("%s, cut %v: got\n%s\nwant\n%s", tr.name, cuts[:min(len(cuts), 20)], again, want)
+				}
 			}
 		}
 	}
@@ -179,12 +198,12 @@ func FuzzClient(f *testing.F) {
 		if len(server) > fuzzLimit {
 			return
 		}
-		whole := replay(t, server, nil)
+		whole := replay(t, server, cut%2 == 0, nil)
 		cuts := []int{}
 		for n := 0; n < len(server); n += 1 + int(cut%61) {
 			cuts = append(cuts, 1+int(cut%61))
 		}
-		if parts := replay(t, server, cuts); parts != whole {
+		if parts := replay(t, server, cut%2 == 0, cuts); parts != whole {
 			t.Errorf("cut every %d: got\n%s\nwant\n%s", 1+cut%61, parts, whole)
 		}
 		said := whole[strings.LastIndex(whole, "\n"+"said: ")+1:]

@@ -28,6 +28,9 @@ func (o *Options) Us(opt Option) bool { return o.us[opt] == yes }
 // Peer reports whether the option is on at the peer's side.
 func (o *Options) Peer(opt Option) bool { return o.peer[opt] == yes }
 
+// Asked reports whether an answer about the option is waited for, at our side or the peer's.
+func (o *Options) Asked(opt Option) bool { return o.us[opt] >= wantNo || o.peer[opt] >= wantNo }
+
 // Receive takes a verb of the peer and appends what is to be said to it: at most one verb.
 func (o *Options) Receive(dst []byte, verb Command, opt Option) []byte {
 	switch verb {

@@ -26,12 +26,13 @@ const (
 	KindMarked                     // Bytes: the access server has taken that many data bytes of this session from TCP
 	KindRefused                    // Coding, Flow or Control: the one setting asked for; Answer: what was said instead
 	KindChanged                    // Coding: what the access server says is in force now, though nobody here asked for it
+	KindGreeting                   // Bytes, Answer: what the access server said of itself before it served us; it is dropped
 )
 
 var kindNames = map[Kind]string{
 	KindData: "data", KindOpened: "opened", KindClosed: "closed", KindSettings: "settings", KindPurge: "purge",
 	KindModem: "modem", KindLine: "line", KindSuspended: "suspended", KindResumed: "resumed", KindMarked: "marked",
-	KindRefused: "refused", KindChanged: "changed",
+	KindRefused: "refused", KindChanged: "changed", KindGreeting: "greeting",
 }
 
 // String returns the kind's word.
@@ -53,9 +54,10 @@ type Event struct {
 	Purge   Purge
 	Modem   ModemState
 	Line    LineState
-	Bytes   uint64 // KindMarked: data bytes of this session, before escaping
+	Bytes   uint64 // KindMarked: data bytes of this session, before escaping; KindGreeting: bytes of data that were dropped
 
-	// Answer is what the access server said to a refused setting, printable; empty: it said nothing in time.
+	// Answer is what the access server said, printable. To a refused setting; empty: nothing in time. As its greeting: the
+	// first 64 bytes of it at most, quoted.
 	Answer string
 
 	// Ready, where set, is to be called exactly once when the session stands (nil) or could not be had (why): the
@@ -97,6 +99,9 @@ func (e Event) String() string {
 		add(e.Line.String())
 	case KindMarked:
 		add(fmt.Sprint(e.Bytes))
+	case KindGreeting:
+		add(fmt.Sprint(e.Bytes))
+		add(e.Answer)
 	}
 	return strings.Join(parts, " ")
 }

@@ -1,0 +1,269 @@
+package rfc2217_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/uart"
+)
+
+// heard is one thing that came of a session, and when, since the opening's end.
+type heard struct {
+	at   time.Duration
+	what string
+}
+
+func (h heard) String() string { return fmt.Sprintf("%v %.80q", h.at, h.what) }
+
+// listen has the session read until its end, and tells then what came of it.
+func listen(t *testing.T, c *rfc2217.Client, began time.Time) chan []heard {
+	t.Helper()
+	all := make(chan []heard, 1)
+	go func() { // ends with the session
+		var list []heard
+		for {
+			word := next(t, c)
+			list = append(list, heard{time.Since(began), word})
+			if strings.HasPrefix(word, "error") {
+				all <- list
+				return
+			}
+		}
+	}()
+	return all
+}
+
+// move is what happens next: the server says something (hex), the application does something, or time passes.
+type move struct {
+	after time.Duration // since the move before
+	says  string
+	write string
+	apply bool // the whole state is sent
+	fin   bool // the server closes
+}
+
+const (
+	hello     = "68656c6c6f0d0a" // a server's greeting
+	modemUp   = "fffa2c6bb0fff0"
+	trip      = 100 * time.Millisecond // how long the server takes to agree
+	look      = 20 * time.Millisecond  // the last look for what may lie unread
+	afterTrip = trip + look
+)
+
+// TestGreeting: what a server says before it first answers is dropped and told, and the device loses nothing of what it
+// says behind that; at a server that never answers it loses nothing at all.
+func TestGreeting(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		cfg   rfc2217.Config
+		hello string // with the agreement; empty: DO 44 alone
+		moves []move
+		want  []heard
+	}{
+		{name: "dropped at the answer to a setting", moves: []move{{says: hello}, {apply: true}, {after: trip, says: saysAsked + "78"}},
+			want: []heard{{trip, `greeting 7 "hello\r\n"`}, {trip, "data x"}}},
+		{name: "before the agreement, too", hello: hello + do44, moves: []move{{apply: true}, {after: trip, says: saysAsked + "78"}},
+			want: []heard{{trip, `greeting 7 "hello\r\n"`}, {trip, "data x"}}},
+		{name: "in parts, and the answer torn", moves: []move{{apply: true}, {says: hello[:4]}, {after: trip / 2, says: hello[4:] + saysAsked[:7*2]},
+			{after: trip / 2, says: saysAsked[7*2:] + "78"}},
+			want: []heard{{trip, `greeting 7 "hello\r\n"`}, {trip, "data x"}}},
+		{name: "an answer alone has nothing to drop", moves: []move{{apply: true}, {after: trip, says: saysAsked}, {says: "78"}},
+			want: []heard{{trip, "data x"}}},
+		{name: "dropped at the answer to the mask alone", moves: []move{{says: hello}, {apply: true}, {after: trip, says: saysMask + "78"}},
+			want: []heard{{trip, `greeting 7 "hello\r\n"`}, {trip, "data x"}}},
+		{name: "dropped at the answer to the opening's mark, which comes late", hello: willSGA + do44 + modemUp,
+			moves: []move{{apply: true, says: hello}, {after: trip, says: markWont + "78"}},
+			want:  []heard{{0, "modem CTS|DSR|DCD"}, {trip, `greeting 7 "hello\r\n"`}, {trip, "data x"}}},
+		{name: "events are not held", moves: []move{{says: hello + modemUp + "78" + "fffa2c6a04fff0"}, {apply: true, after: trip, says: saysAsked}},
+			want: []heard{{0, "modem CTS|DSR|DCD"}, {0, "line parity"}, {trip, `greeting 8 "hello\r\nx"`}}},
+		{name: "a setting in force that nobody asked for is no answer",
+			moves: []move{{says: saysBaud(1200) + hello}, {after: 2 * time.Second, says: "78"}},
+			want:  []heard{{time.Second + look, "data hello\r\n"}, {2 * time.Second, "data x"}}},
+		{name: "a notice is no answer, nor is ser2net's to the mask of modem states", moves: []move{{says: hello}, {apply: true, says: modemUp},
+			{after: 2 * time.Second, says: "78"}},
+			want: []heard{{0, "modem CTS|DSR|DCD"}, {time.Second + look, "data hello\r\n"}, {2 * time.Second, "data x"}}},
+		{name: "a mark that nobody asked for is no answer", moves: []move{{says: hello + markWont}, {after: 2 * time.Second, says: "78"}},
+			want: []heard{{time.Second + look, "data hello\r\n"}, {2 * time.Second, "data x"}}},
+
+		{name: "nothing is answered: the device's first answer", moves: []move{{apply: true, write: "?"}, {after: trip, says: "78"}, {after: time.Second, says: "79"}},
+			want: []heard{{trip + look, "data x"}, {trip + time.Second, "data y"}}},
+		{name: "nothing is answered: the device's first answer, later", moves: []move{{apply: true, write: "?"}, {after: 2 * trip, says: "78"}},
+			want: []heard{{2 * trip, "data x"}}},
+		{name: "nothing is answered: the program writes late", moves: []move{{apply: true, says: hello}, {after: 5 * trip, write: "?"}, {after: trip, says: "78"}},
+			want: []heard{{5*trip + afterTrip, "data hello\r\nx"}}},
+		{name: "nothing is answered, and the program writes nothing: a scanner", moves: []move{{apply: true}, {after: 3 * trip, says: "31"}, {after: trip, says: "32"},
+			{after: time.Second, says: "33"}},
+			want: []heard{{time.Second + look, "data 12"}, {4*trip + time.Second, "data 3"}}},
+		{name: "an answer in the last moment", moves: []move{{apply: true, says: hello, write: "?"}, {after: trip, says: saysAsked + "78"}},
+			want: []heard{{trip, `greeting 7 "hello\r\n"`}, {trip, "data x"}}},
+		{name: "an answer that comes too late drops nothing", moves: []move{{apply: true, write: "?"}, {after: trip, says: "78"}, {after: trip, says: saysAsked + "79"}},
+			want: []heard{{trip + look, "data x"}, {2 * trip, "data y"}}},
+		{name: "the second byte that is written changes nothing", moves: []move{{apply: true, write: "?"}, {after: trip / 2, write: "?"}, {after: trip / 2, says: "78"}},
+			want: []heard{{trip + look, "data x"}}},
+
+		{name: "the port is in use, said in pieces", moves: []move{{apply: true, says: "506f727420616c"}, {says: "726561647920696e2075736520"}},
+			want: []heard{{0, "error port already in use"}}},
+		{name: "closed behind a text: the device cannot be opened", moves: []move{{apply: true, says: "6e6f20646576696365"}, {after: trip, fin: true}},
+			want: []heard{{trip, `greeting 9 "no device"`}, {trip, "error EOF"}}},
+		{name: "closed behind the device's answer, at a server that answers nothing", moves: []move{{apply: true, write: "?"}, {after: trip, says: "78"}, {fin: true}},
+			want: []heard{{trip, "data x"}, {trip, "error EOF"}}},
+
+		{name: "kept", cfg: rfc2217.Config{KeepGreeting: true}, hello: "61" + do44, moves: []move{{says: hello}, {apply: true}, {after: trip, says: saysAsked + "78"}},
+			want: []heard{{0, "data a"}, {0, "data hello\r\n"}, {trip, "data x"}}},
+		{name: "more than 64 KiB is a device's", moves: []move{{says: strings.Repeat("61", 64<<10)}, {after: trip, says: "62"}, {apply: true, says: saysAsked}},
+			want: []heard{{trip, fmt.Sprintf("data %.70000s", strings.Repeat("a", 64<<10)+"b")}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, far := wirePair()
+				first := tt.hello
+				if first == "" {
+					first = do44
+				}
+				time.AfterFunc(trip, func() { _, _ = far.Write(unhex(t, first)) })
+				tt.cfg.AckTimeout = 24 * time.Hour // what is not answered is no matter here
+				c, err := rfc2217.Open(t.Context(), conn, tt.cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				all := listen(t, c, began)
+				play(t, c, far, tt.moves)
+				time.Sleep(time.Hour)
+				_ = c.Close()
+				got := <-all
+				if n := len(got) - 1; got[n].at >= time.Hour { // Close's
+					got = got[:n]
+				}
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("got  %s\nwant %s", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// play makes the moves, each when what follows from the one before has happened.
+func play(t *testing.T, c *rfc2217.Client, far *end, moves []move) {
+	t.Helper()
+	for _, m := range moves {
+		time.Sleep(m.after)
+		if m.apply {
+			if err := c.Apply(wholeState()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if m.write != "" {
+			if _, err := c.Write([]byte(m.write)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if m.says != "" {
+			far.send(t, m.says)
+		}
+		if m.fin {
+			_ = far.CloseWrite()
+		}
+		synctest.Wait()
+	}
+}
+
+// TestGreetingUnread: an application that does not read keeps the session unread, for as long as it likes: what came in
+// time is judged all the same by what came behind it.
+func TestGreetingUnread(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		moves []move
+		want  []string
+	}{
+		{"an answer behind it", []move{{apply: true, write: "?", says: hello + saysAsked + "78"}}, []string{`greeting 7 "hello\r\n"`, "data x"}},
+		{"no answer", []move{{apply: true, write: "?", says: hello}}, []string{"data hello\r\n"}},
+		{"nothing", []move{{apply: true, write: "?"}}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, far := wirePair()
+				conn.in.cuts = slices.Repeat([]int{3}, 40) // a read finds a part of what is there
+				far.send(t, do44)
+				c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = c.Close() }()
+				play(t, c, far, tt.moves)
+				time.Sleep(time.Hour) // the application does not read
+				time.AfterFunc(time.Hour, func() { _, _ = far.Write([]byte("end")) })
+				for _, want := range append(tt.want, "refused 9600 8N1 none (no answer)", "data end") {
+					if strings.HasPrefix(want, "refused") && len(tt.want) == 2 {
+						continue // it was answered
+					}
+					if got := next(t, c); got != want {
+						t.Errorf("got %q, want %q", got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestGreetingEndless: a device that talks without a pause at a server that answers nothing is not held for longer.
+func TestGreetingEndless(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, far := wirePair()
+		far.send(t, do44)
+		c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		stop := time.AfterFunc(time.Minute, func() { _ = c.Close() })
+		talks := make(chan struct{})
+		go func() { // ends with the session
+			defer close(talks)
+			for {
+				if _, err := far.Write([]byte(".")); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		got := next(t, c)
+		if took := time.Since(began); !strings.HasPrefix(got, "data ....") || took > time.Second+2*look {
+			t.Errorf("got %.20q after %v, want the data within %v", got, took, time.Second+2*look)
+		}
+		stop.Stop()
+		_ = c.Close()
+		<-talks
+	})
+}
+
+// TestGreetingOurEnd: bytes that are held when our side closes are the port's to count, which has no reader.
+func TestGreetingOurEnd(t *testing.T) {
+	conn, far := tcpPair(t)
+	if _, err := far.Write(unhex(t, do44+modemUp+hello)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, c); got != "modem CTS|DSR|DCD" {
+		t.Errorf("got %q, want the modem state", got)
+	}
+	if _, err := far.Write(unhex(t, "fffa2c6b10fff0")); err != nil { // behind the greeting: it is held when this is read
+		t.Fatal(err)
+	}
+	if got := next(t, c); got != "modem CTS" {
+		t.Errorf("got %q, want the modem state", got)
+	}
+	_ = c.Close()
+	_, e, err := c.Next()
+	if err != nil || e.Kind != uart.KindData {
+		t.Errorf("got %v, %v; want what was held as data", e, err)
+	}
+}
