@@ -813,3 +813,38 @@ func TestServerThatTakesNoSettings(t *testing.T) {
 		}
 	})
 }
+
+// An access server's greeting is counted at each session, and said once; one that has the time of day in it, four times.
+func TestGreeted(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		text func(i int) string
+		want int // lines of the log
+	}{
+		{"the same", func(int) string { return `"hello\r\n"` }, 1},
+		{"another each time", func(i int) string { return fmt.Sprintf(`"it is %d o'clock"`, i) }, 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const sessions = 10
+				log := &logLines{}
+				f := newFar()
+				b, _, s := opened(t, bridge.Policy{}, f, 0, slog.New(slog.NewTextHandler(log, nil)))
+				for i := range sessions {
+					s.send(uart.Event{Kind: uart.KindGreeting, Bytes: 7, Answer: tt.text(i)})
+					synctest.Wait()
+					s.lose(errReset)
+					s = f.session(i + 1)
+				}
+				got := b.status()
+				if got.GreetingDropped != 7*sessions || got.DownDropped != 0 || got.DownBytes != 0 {
+					t.Errorf("%d bytes of greetings are counted, want %d, and no byte of the device's", got.GreetingDropped, 7*sessions)
+				}
+				if text := log.all(); strings.Count(text, "greeting dropped (--quirk keep-greeting") != tt.want || !strings.Contains(text, "dropped=7") {
+					t.Errorf("want it said %d times; the log says\n%s", tt.want, text)
+				}
+				b.end()
+			})
+		})
+	}
+}

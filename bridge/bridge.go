@@ -71,8 +71,9 @@ type Bridge struct {
 	// kick tells Run that something it decides on has changed. One slot: whoever kicks never waits.
 	kick chan struct{}
 
-	redial redial          // only Run's
-	said   map[string]bool // warnings that were given; only down's
+	redial    redial          // only Run's
+	said      map[string]bool // warnings that were given; only down's
+	greetings int             // of them, greetings of access servers
 }
 
 // New returns a bridge that does nothing until Run.

@@ -134,7 +134,12 @@ var deviations = []deviation{
 	{topic: "no answers at all (gensiot)", hello: ser2net, said: []string{state},
 		log: []string{`did not answer a setting; going on" port=ttyV0 asked="9600 8N1 none"`}},
 	{topic: "other: a banner before the negotiation", hello: "68656c6c6f2d62616e6e65720d0a" + ser2net, reply: []exchange{{state, answered}},
-		said: []string{state}, port: []string{"data hello-banner\r\n"}},
+		said: []string{state}, log: []string{`greeting dropped`}},
+	{topic: "other: a banner behind the negotiation, ahead of the answers (ser2net)", hello: "fffd2c", reply: []exchange{
+		{"WILL COM-PORT", "fffa2c6bb0fff068656c6c6f2d62616e6e65720d0a"}, {state, answered + "61"}},
+		said: []string{state}, port: []string{"data a"}, log: []string{`dropped=14`}},
+	{topic: "other: a banner that is wanted", config: remote.Options{KeepGreeting: true}, hello: "68656c6c6f2d62616e6e65720d0a" + ser2net,
+		reply: []exchange{{state, answered}}, said: []string{state}, port: []string{"data hello-banner\r\n"}},
 	{topic: "other: DO BINARY alone, SGA refused", hello: "fffd00fffd2c", reply: []exchange{{"WILL SGA", "fffe03fffc03" + answered}},
 		said: []string{"WILL BINARY", state}},
 

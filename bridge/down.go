@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 
 	"telnetcpc/bridge/uart"
 )
@@ -74,6 +76,8 @@ func (r *run) fromDevice(s *session, e uart.Event) {
 		r.refused(e)
 	case uart.KindChanged:
 		r.changed(s, e)
+	case uart.KindGreeting:
+		r.greeted(e)
 	}
 }
 
@@ -148,6 +152,20 @@ func (r *run) changed(s *session, e uart.Event) {
 	if r.unsaid(what) {
 		r.far.Warn("the access server's line coding was changed, and not from here", "coding", e.Coding.String())
 	}
+}
+
+// greetingsMost bounds how many different greetings are news: one may have the time of day in it.
+const greetingsMost = 4
+
+// greeted counts what an access server said before it served us. The same text at each session is said once.
+func (r *run) greeted(e uart.Event) {
+	r.count.greetingDropped.Add(e.Bytes)
+	level := slog.LevelDebug
+	if r.greetings < greetingsMost && r.unsaid(e.String()) {
+		level = slog.LevelInfo
+		r.greetings++
+	}
+	r.log.Log(context.Background(), level, "access server's greeting dropped (--quirk keep-greeting gives it to the application)", "dropped", e.Bytes, "text", e.Answer)
 }
 
 func (r *run) lineState(s *session, l uart.LineState) {

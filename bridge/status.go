@@ -49,6 +49,7 @@ type Snapshot struct {
 	UpBytes, DownBytes     uint64 // given to TCP; taken by the application's port
 	UpDropped, DownDropped uint64 // bytes
 	BreaksDropped          uint64
+	GreetingDropped        uint64 // bytes that access servers said before they first answered: no device's, and in no other count
 	Sessions, Losses       uint64
 	LastLoss               Loss
 	Refused                []string // settings that the access server did not accept, as log lines
@@ -56,7 +57,7 @@ type Snapshot struct {
 
 // counters are written on the hot path: atomics, each for display only.
 type counters struct {
-	up, down, upDropped, downDropped, breaksDropped atomic.Uint64
+	up, down, upDropped, downDropped, breaksDropped, greetingDropped atomic.Uint64
 }
 
 // board is what Status copies from. Its lock is held over no I/O and no other lock.
@@ -91,6 +92,7 @@ func (b *Bridge) Status() Snapshot {
 	c := &b.count
 	s.UpBytes, s.DownBytes = c.up.Load(), c.down.Load()
 	s.UpDropped, s.DownDropped, s.BreaksDropped = c.upDropped.Load(), c.downDropped.Load(), c.breaksDropped.Load()
+	s.GreetingDropped = c.greetingDropped.Load()
 	return s
 }
 

@@ -32,6 +32,7 @@ type Port struct {
 	AckTimeout    time.Duration // 0: the protocol's default
 	SuspendIgnore bool          // quirk: go on sending when the server asks for a pause
 	SingleFF      bool          // quirk: the server does not double 0xFF
+	KeepGreeting  bool          // quirk: what the server says before it first answers is data too
 	TLS           remote.TLS
 }
 
@@ -53,7 +54,8 @@ func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 	log = log.With("port", p.Name())
 	peer := loglimit.New(log.Handler())
 	r, err := remote.New(p.Remote, remote.Options{
-		AckTimeout: p.AckTimeout, SuspendIgnore: p.SuspendIgnore, SingleFF: p.SingleFF, TLS: p.TLS, Log: slog.New(peer),
+		AckTimeout: p.AckTimeout, SuspendIgnore: p.SuspendIgnore, SingleFF: p.SingleFF, KeepGreeting: p.KeepGreeting,
+		TLS: p.TLS, Log: slog.New(peer),
 	})
 	if err != nil {
 		return nil, err

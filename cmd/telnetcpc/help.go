@@ -72,7 +72,9 @@ Flags come first:
     --ack-timeout D     how long a setting may stay unconfirmed before it is
                         reported (default 5s)
     --quirk NAME        suspend-ignore: go on when the server asks for a pause;
-                        single-ff: the server does not double 0xFF (esp-link)
+                        single-ff: the server does not double 0xFF (esp-link);
+                        keep-greeting: what the server says before its first
+                        answer, a banner as a rule, is data too
     --tls-ca FILE       trust the certificates in this file (PEM)
     --tls-name NAME     the name that the server's certificate carries
     --tls-cert FILE, --tls-key FILE

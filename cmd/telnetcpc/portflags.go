@@ -164,8 +164,10 @@ func readQuirks(c *cli.Context, p *agent.Port) error {
 			p.SuspendIgnore = true
 		case "single-ff":
 			p.SingleFF = true
+		case "keep-greeting":
+			p.KeepGreeting = true
 		default:
-			return fmt.Errorf("--quirk %q: want suspend-ignore or single-ff", q)
+			return fmt.Errorf("--quirk %q: want suspend-ignore, single-ff or keep-greeting", q)
 		}
 	}
 	return nil
