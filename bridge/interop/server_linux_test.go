@@ -31,11 +31,10 @@ type server struct {
 
 // kind is a sort of access server.
 type kind struct {
-	name   string
-	start  func(t *testing.T, d *device) *server
-	deaf   bool   // it puts no setting in force
-	banner string // what it says to each client
-	piece  int    // of the device's bytes it loses some where more than so many come at once; 0: none
+	name  string
+	start func(t *testing.T, d *device) *server
+	deaf  bool // it puts no setting in force
+	piece int  // of the device's bytes it loses some where more than so many come at once; 0: none
 }
 
 // servers are two that do all that a pty can show.
@@ -47,7 +46,7 @@ var servers = []kind{
 // more are others that people have, and other ways to run ser2net.
 var more = []kind{
 	{name: "ser2net with TLS", start: startSer2netTLS},
-	{name: "ser2net with kickolduser and a banner", start: startSer2netBanner, banner: banner},
+	{name: "ser2net with kickolduser and a banner", start: startSer2netBanner},
 	// Its buffer has 2048 bytes, 0xFF counts twice, and nothing holds the device back: on the wire bytes are missing.
 	{name: "sredird", start: startSredird, piece: 1000},
 	{name: "gensiot", start: startGensiot, deaf: true},
@@ -75,7 +74,7 @@ func startSer2net(t *testing.T, d *device) *server {
 	return ser2net(t, d, "telnet(rfc2217),tcp")
 }
 
-// banner has a character that Telnet must double.
+// banner is what it says to each client. It has a character that Telnet must double.
 const banner = "serial port of a test \xff\r\n"
 
 func startSer2netBanner(t *testing.T, d *device) *server {

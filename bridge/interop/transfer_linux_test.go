@@ -22,16 +22,6 @@ func stand(t *testing.T, a *agent, d *device) *line {
 	return app
 }
 
-// stand does so at a server that may greet its clients.
-func (k kind) stand(t *testing.T, a *agent, d *device) *line {
-	t.Helper()
-	app := stand(t, a, d)
-	if err := app.expect([]byte(k.banner)); err != nil {
-		t.Fatal(err)
-	}
-	return app
-}
-
 // answer sends p from the device, and wants it at the port.
 func (k kind) answer(d *device, app *line, p []byte) error {
 	if k.piece > 0 {
@@ -54,7 +44,7 @@ func TestTenMegabytesBothWays(t *testing.T) {
 	t.Parallel()
 	every(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
-		app := k.stand(t, k.start(t, d).attach(t), d)
+		app := stand(t, k.start(t, d).attach(t), d)
 		up, down := noise('u', 10<<20), noise('d', 10<<20)
 		both(t,
 			func() error { return app.send(up) },
@@ -67,7 +57,7 @@ func TestAwkwardBytes(t *testing.T) {
 	t.Parallel()
 	every(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
-		app := k.stand(t, k.start(t, d).attach(t), d)
+		app := stand(t, k.start(t, d).attach(t), d)
 		p := awkward()
 		both(t,
 			func() error { return app.send(p) },
