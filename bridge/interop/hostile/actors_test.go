@@ -1,0 +1,359 @@
+//go:build unix
+
+package hostile
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"telnetcpc/bridge"
+	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/uart/uarttest"
+)
+
+// port is a fake port that does not keep, without a bound, what it is told of lines.
+type port struct {
+	*uarttest.Port
+}
+
+func (p port) SetModem(uart.ModemState) error  { return nil }
+func (p port) ReportLine(uart.LineState) error { return nil }
+
+// application is one that reads all the time, until it stops.
+type application struct {
+	port   port
+	closed chan struct{} // its reader has ended
+	ways   sync.WaitGroup
+
+	mu      sync.Mutex
+	change  sync.Cond
+	last    []byte // of what came, behind what was got
+	stopped bool
+	end     bool
+}
+
+// open opens the port with a coding of its own.
+func open(p port) *application {
+	a := &application{port: p, closed: make(chan struct{})}
+	a.change.L = &a.mu
+	go a.read() // ends when the port is closed
+	p.AppOpen()
+	p.AppSet(uart.Event{Coding: uart.Coding{Baud: 19200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}})
+	return a
+}
+
+func (a *application) read() {
+	defer close(a.closed)
+	buf := make([]byte, 4<<10)
+	for a.wants() {
+		n, err := a.port.AppRead(buf)
+		a.mu.Lock()
+		if len(a.last)+n > 32<<10 { // enough to find what was said last
+			a.last = append(a.last[:0], a.last[len(a.last)-min(len(a.last), 1<<10):]...)
+		}
+		a.last = append(a.last, buf[:n]...)
+		a.end = a.end || err != nil && a.port.Closed()
+		a.change.Broadcast()
+		a.mu.Unlock()
+	}
+}
+
+// wants waits while the application does not read, and reports whether it goes on.
+func (a *application) wants() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.stopped && !a.end {
+		a.change.Wait()
+	}
+	return !a.end
+}
+
+func (a *application) stops() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stopped = true
+}
+
+// over ends the reader, when the port is closed, and waits for everything that the application does.
+func (a *application) over() {
+	a.mu.Lock()
+	a.end = true
+	a.change.Broadcast()
+	a.mu.Unlock()
+	<-a.closed
+	a.ways.Wait()
+}
+
+// gets waits until the device's text has come.
+func (a *application) gets(text string) error {
+	late := time.AfterFunc(patience, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.change.Broadcast()
+	})
+	defer late.Stop()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for began := time.Now(); ; a.change.Wait() {
+		if at := bytes.Index(a.last, []byte(text)); at >= 0 {
+			a.last = append(a.last[:0], a.last[at+len(text):]...)
+			return nil
+		}
+		switch {
+		case a.end:
+			return fmt.Errorf("the port is closed, and the application has not got %q", text)
+		case time.Since(began) >= patience:
+			return fmt.Errorf("the application has not got %q in %v", text, patience)
+		}
+	}
+}
+
+// writes writes, in a goroutine that ends with the port at the latest.
+func (a *application) writes(p []byte) {
+	a.ways.Go(func() { _, _ = a.port.AppWrite(p) })
+}
+
+// side is one bridge with its fake port.
+type side struct {
+	bridge *bridge.Bridge
+	log    *logbook
+	port   port
+	dials  *dials
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// attach starts a bridge to a server at this address.
+func attach(g *game, name, address string) *side {
+	g.t.Helper()
+	log := &logbook{began: time.Now()}
+	url, err := remote.Parse("rfc2217://" + address)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	far, err := remote.New(url, remote.Options{AckTimeout: time.Second, Log: slogTo(log)})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	s := &side{log: log, dials: &dials{Remote: far}, ended: make(chan error, 1)}
+	made := make(chan port, 1)
+	s.bridge = bridge.New(bridge.Config{
+		Name: name, Path: "/dev/" + name, Remote: s.dials, Log: slogTo(log),
+		Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
+			p := port{uarttest.NewPort(c)}
+			made <- p
+			return p, nil
+		},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	go func() { s.ended <- s.bridge.Run(ctx) }()
+	s.port = <-made
+	return s
+}
+
+// end ends the bridge, and returns how long that took.
+func (s *side) end() (time.Duration, error) {
+	began := time.Now()
+	s.cancel()
+	select {
+	case err := <-s.ended:
+		return time.Since(began), err
+	case <-time.After(patience):
+		return time.Since(began), fmt.Errorf("it does not end")
+	}
+}
+
+// dials measures how long each takes.
+type dials struct {
+	bridge.Remote
+
+	mu      sync.Mutex
+	count   int
+	began   time.Time // of the one under way; zero: none is
+	longest time.Duration
+}
+
+func (d *dials) Dial(ctx context.Context, mask uart.LineState) (remote.Session, error) {
+	d.mu.Lock()
+	d.began = time.Now()
+	d.count++
+	d.mu.Unlock()
+	s, err := d.Remote.Dial(ctx, mask)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.longest = max(d.longest, time.Since(d.began))
+	d.began = time.Time{}
+	return s, err
+}
+
+// most is the longest so far, the one under way too.
+func (d *dials) most() (count int, longest time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if longest = d.longest; !d.began.IsZero() {
+		longest = max(longest, time.Since(d.began))
+	}
+	return d.count, longest
+}
+
+// handoff is a listener that is given its connections.
+type handoff struct {
+	address net.Addr
+	conns   chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func newHandoff(at net.Addr) *handoff {
+	return &handoff{address: at, conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (h *handoff) give(c net.Conn) {
+	select {
+	case h.conns <- c:
+	case <-h.closed:
+		_ = c.Close()
+	}
+}
+
+func (h *handoff) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *handoff) Addr() net.Addr { return h.address }
+
+func (h *handoff) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
+
+// honest serves a loop plug on l, until end.
+func honest(g *game, l net.Listener) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	plug := &accessserver.Loopback{}
+	s := accessserver.New(accessserver.Config{Open: plug.Open, Log: slogTo(&logbook{})})
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			g.t.Errorf("the honest server: %v", err)
+		}
+	}
+}
+
+// bystander is a session with an honest server, and how long its round trips take.
+type bystander struct {
+	*side
+	stop chan struct{}
+	over chan struct{} // its last round trip is done
+
+	mu      sync.Mutex
+	trips   []time.Duration
+	pending time.Time // when the one under way began
+	err     error
+}
+
+const tripPause = 5 * time.Millisecond // between two round trips: it is to watch, not to load the machine
+
+func newBystander(g *game, address string) *bystander {
+	b := &bystander{side: attach(g, "ttyV1", address), stop: make(chan struct{}), over: make(chan struct{}), trips: make([]time.Duration, 0, 1<<14)}
+	b.port.AppOpen()
+	b.port.AppSet(uart.Event{Coding: uart.Coding{Baud: 20_000_000, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}})
+	go b.run() // ends when it is stopped, or when the port is closed
+	return b
+}
+
+func (b *bystander) run() {
+	defer close(b.over)
+	for n := uint64(0); ; n++ {
+		began := time.Now()
+		b.mu.Lock()
+		b.pending = began
+		b.mu.Unlock()
+		err := b.trip(n)
+		b.mu.Lock()
+		if err != nil {
+			b.err = err
+			b.mu.Unlock()
+			return
+		}
+		if len(b.trips) < cap(b.trips) {
+			b.trips = append(b.trips, time.Since(began))
+		}
+		b.mu.Unlock()
+		select {
+		case <-time.After(tripPause):
+		case <-b.stop:
+			return
+		}
+	}
+}
+
+// leave ends the round trips, and the bridge.
+func (b *bystander) leave() error {
+	close(b.stop)
+	select {
+	case <-b.over:
+	case <-time.After(standstill): // the port's end ends it
+	}
+	_, err := b.end()
+	<-b.over
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return errors.Join(err, b.err)
+}
+
+func (b *bystander) trip(n uint64) error {
+	var sent, got [8]byte
+	binary.BigEndian.PutUint64(sent[:], n)
+	if _, err := b.port.AppWrite(sent[:]); err != nil {
+		return err
+	}
+	for have := 0; have < len(got); {
+		n, err := b.port.AppRead(got[have:])
+		if err != nil {
+			return err
+		}
+		have += n
+	}
+	if got != sent {
+		return fmt.Errorf("round trip %d: got %x, want %x: %w", n, got, sent, io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
+// done is how many round trips were made.
+func (b *bystander) done() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.trips)
+}
+
+// since returns the median of those made from one number on, and how long the one under way has taken.
+func (b *bystander) since(from int) (median, pending time.Duration, count int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	some := slices.Clone(b.trips[from:])
+	slices.Sort(some)
+	if len(some) > 0 {
+		median = some[len(some)/2]
+	}
+	return median, time.Since(b.pending), len(some)
+}

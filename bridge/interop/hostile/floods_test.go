@@ -1,0 +1,93 @@
+//go:build unix
+
+package hostile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/telnet"
+)
+
+// floodMost is how many bytes a flood has: three times what a session may cost.
+const floodMost = 3 << 20
+
+// floods are what a server says over and over: a block that is said again until the flood's bytes are out. Each begins and
+// ends where a command does.
+var floods = map[string]func() []byte{
+	// Verbs: of all options but COM-PORT-OPTION, which would be agreement; of one; on and off.
+	"verbs":         verbsOfAll,
+	"same-verb":     func() []byte { return verb(telnet.DO, 200) },
+	"turned-verb":   func() []byte { return append(verb(telnet.WILL, 1), verb(telnet.WONT, 1)...) },
+	"turned-binary": func() []byte { return append(verb(telnet.WILL, telnet.Binary), verb(telnet.WONT, telnet.Binary)...) },
+	"marks":         func() []byte { return verb(telnet.DO, telnet.TimingMark) },
+
+	// What COM-PORT-OPTION knows.
+	"modem":   func() []byte { return append(command(7, 0x10), command(7, 0x20)...) },
+	"line":    func() []byte { return append(command(6, 0x10), command(6, 0x0e)...) },
+	"suspend": func() []byte { return append(command(8), command(9)...) },
+	"baud": func() []byte {
+		return append(command(1, 0, 0, 0x25, 0x80), command(1, 0, 0, 0x4b, 0)...)
+	},
+	"changing-baud": bauds,
+	"signature":     func() []byte { return command(0) },
+
+	// What nobody knows, or nobody ends.
+	"unknown": func() []byte { return telnet.AppendSub(nil, 24, []byte{1}) },
+	"long":    func() []byte { return telnet.AppendSub(nil, telnet.ComPort, bytes.Repeat([]byte("long "), 200)) },
+	"endless": func() []byte { return nil }, // its beginning is said once: see flood
+
+	"text": func() []byte { return []byte("welcome to this access server, which has much to say\r\n") },
+	"nop":  func() []byte { return []byte{255, 241} },
+}
+
+// block is a flood's, repeated to a size that TCP likes.
+func block(kind string) []byte {
+	p := floods[kind]()
+	if kind == "endless" {
+		p = []byte("never ends ")
+	}
+	return bytes.Repeat(p, max(1, 16<<10/len(p)))
+}
+
+func verb(c telnet.Command, o telnet.Option) []byte { return telnet.AppendVerb(nil, c, o) }
+
+// command is one of the server's.
+func command(c rfc2217.Code, value ...byte) []byte {
+	return telnet.AppendSub(nil, telnet.ComPort, append([]byte{byte(c + rfc2217.FromServer)}, value...))
+}
+
+func verbsOfAll() (p []byte) {
+	for o := range 256 {
+		if telnet.Option(o) != telnet.ComPort {
+			p = append(append(p, verb(telnet.WILL, telnet.Option(o))...), verb(telnet.DO, telnet.Option(o))...)
+		}
+	}
+	return p
+}
+
+func bauds() (p []byte) {
+	for n := range 1000 {
+		p = append(p, command(1, binary.BigEndian.AppendUint32(nil, uint32(1000+n))...)...)
+	}
+	return p
+}
+
+// control has ^[ for ESC, and so on.
+func control(text string) []byte {
+	var p []byte
+	for i := 0; i < len(text); i++ {
+		if text[i] == '^' && i+1 < len(text) {
+			i++
+			p = append(p, text[i]&0x1f)
+			continue
+		}
+		p = append(p, text[i])
+	}
+	return p
+}
+
+// numbered is a line that was never said before.
+func numbered(text string, n int64) []byte { return fmt.Appendf(control(text), " %d\r\n", n) }

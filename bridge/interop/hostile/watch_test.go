@@ -1,0 +1,112 @@
+//go:build unix
+
+package hostile
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// memory watches what is in use, as often as it looks.
+type memory struct {
+	base, baseSys uint64
+
+	mu   sync.Mutex
+	most uint64
+}
+
+func newMemory() *memory {
+	m := &memory{}
+	m.base, m.baseSys = inUse()
+	return m
+}
+
+// look is the least of three looks: what lives only while it is handed on is in one, what is kept in all.
+func (m *memory) look() {
+	least := ^uint64(0)
+	for range 3 {
+		now, _ := inUse()
+		least = min(least, now)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.most = max(m.most, least)
+}
+
+// grown is how much more was in use than at the beginning, and how much more of the system's memory was ever taken.
+func (m *memory) grown() (kept, peak int64) {
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return int64(m.most) - int64(m.base), int64(s.HeapSys) - int64(m.baseSys)
+}
+
+func inUse() (alloc, sys uint64) {
+	runtime.GC()
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return s.HeapAlloc, s.HeapSys
+}
+
+// logbook is a handler that keeps what a bridge logs at its usual level, and looks at each word of it.
+type logbook struct {
+	began time.Time
+
+	mu    sync.Mutex
+	lines []string // the first of them
+	count int
+	wrong []string
+}
+
+const (
+	linesKept = 100
+	lineMost  = 1 << 10
+)
+
+func (*logbook) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+func (l *logbook) WithAttrs([]slog.Attr) slog.Handler         { return l }
+func (l *logbook) WithGroup(string) slog.Handler              { return l }
+
+func (l *logbook) Handle(_ context.Context, r slog.Record) error {
+	line := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		line += fmt.Sprintf(" %s=%s", a.Key, a.Value)
+		return true
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.count++; len(l.lines) < linesKept {
+		l.lines = append(l.lines, fmt.Sprintf("%5.1fs %v %.*s", time.Since(l.began).Seconds(), r.Level, lineMost, line))
+	}
+	l.look(line)
+	return nil
+}
+
+// look notes what must not be in a line for people. The caller holds mu.
+func (l *logbook) look(line string) {
+	switch {
+	case len(l.wrong) >= linesKept:
+	case len(line) > lineMost:
+		l.wrong = append(l.wrong, fmt.Sprintf("a line of %d bytes: %.200q", len(line), line))
+	case !printable(line):
+		l.wrong = append(l.wrong, fmt.Sprintf("bytes that are not escaped: %q", line))
+	}
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}
+
+func (l *logbook) all() (lines []string, count int, wrong []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string(nil), l.lines...), l.count, append([]string(nil), l.wrong...)
+}
