@@ -179,7 +179,6 @@ type dials struct {
 	bridge.Remote
 
 	mu      sync.Mutex
-	count   int
 	began   time.Time // of the one under way; zero: none is
 	longest time.Duration
 }
@@ -187,7 +186,6 @@ type dials struct {
 func (d *dials) Dial(ctx context.Context, mask uart.LineState) (remote.Session, error) {
 	d.mu.Lock()
 	d.began = time.Now()
-	d.count++
 	d.mu.Unlock()
 	s, err := d.Remote.Dial(ctx, mask)
 	d.mu.Lock()
@@ -198,13 +196,13 @@ func (d *dials) Dial(ctx context.Context, mask uart.LineState) (remote.Session, 
 }
 
 // most is the longest so far, the one under way too.
-func (d *dials) most() (count int, longest time.Duration) {
+func (d *dials) most() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if longest = d.longest; !d.began.IsZero() {
-		longest = max(longest, time.Since(d.began))
+	if !d.began.IsZero() {
+		return max(d.longest, time.Since(d.began))
 	}
-	return d.count, longest
+	return d.longest
 }
 
 // handoff is a listener that is given its connections.
@@ -313,6 +311,7 @@ func (b *bystander) leave() error {
 	case <-b.over:
 	case <-time.After(standstill): // the port's end ends it
 	}
+	b.port.AppClose()
 	_, err := b.end()
 	<-b.over
 	b.mu.Lock()

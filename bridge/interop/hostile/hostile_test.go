@@ -37,7 +37,7 @@ func TestHostileServer(t *testing.T) {
 		playRow(t, b, b.row(t, name))
 		return
 	}
-	busy, idle := make(chan struct{}, max(2, runtime.GOMAXPROCS(0))), make(chan struct{}, 16)
+	busy, idle := make(chan struct{}, 4*runtime.GOMAXPROCS(0)), make(chan struct{}, 24)
 	for _, r := range b.rows {
 		t.Run(r.name, func(t *testing.T) {
 			if testing.Short() && r.slow() {

@@ -23,14 +23,14 @@ var errOver = errors.New("the client has ended the connection")
 type talk struct {
 	*game
 	conn *net.TCPConn
-	done atomic.Int64 // steps that are done
+	done atomic.Int64  // steps that are done
 	over chan struct{} // closed by hear: the client has ended the connection, or the server is deaf
 
 	one  bool // a byte at a time
 	mute bool // deaf
 
 	mu    sync.Mutex
-	heard []byte // since what was awaited last
+	heard []byte        // since what was awaited last
 	more  chan struct{} // closed, and made again, when there is more
 }
 
@@ -136,11 +136,16 @@ func (c *talk) flood(kind string) error {
 			return err
 		}
 	}
+	_ = c.conn.SetWriteBuffer(32 << 10) // what is sent has been taken, or nearly
 	p, most := c.blocks[kind], floodMost
 	if c.one {
 		most /= 100 // of system calls there are as many
 	}
-	for sent := 0; sent < most; {
+	for sent, looked := 0, 0; sent < most; {
+		if sent-looked >= floodLook { // and says nothing meanwhile
+			looked = sent
+			c.look()
+		}
 		_ = c.conn.SetWriteDeadline(time.Now().Add(floodStuck))
 		err := c.say(p)
 		switch {
@@ -159,6 +164,9 @@ func (c *talk) flood(kind string) error {
 	c.look()
 	return nil
 }
+
+// floodLook is after how many bytes of a flood memory is looked at.
+const floodLook = 256 << 10
 
 // floodStuck is how long a flood goes on that nobody takes.
 const floodStuck = time.Second

@@ -104,14 +104,18 @@ func playRow(t *testing.T, b *table, r row) {
 	g.talks.Go(func() { g.serve(l, good) }) // ends with the listener
 	g.app = open(g.victim.port)
 
-	g.watch()
+	watched := make(chan struct{})
+	g.talks.Go(func() { g.memory.watch(watched) })
+	g.steps()
 	g.judge()
+	g.look()
 	median, pending, trips := by.since(from)
 
 	took, err := g.victim.end()
 	if err != nil || took > endMost {
 		t.Errorf("Run returns after %v: %v", took, err)
 	}
+	close(watched)
 	g.app.over()
 	g.finish()
 	_ = l.Close()
@@ -162,26 +166,18 @@ func (g *game) serve(l net.Listener, good *handoff) {
 	}
 }
 
-// watch looks at memory until the first connection's steps are done, and the row's time is over.
-func (g *game) watch() {
-	look := time.NewTicker(100 * time.Millisecond)
-	defer look.Stop()
-	late := time.After(2 * patience)
-	var until time.Time
-	if g.row.must == repeats {
-		until = time.Now().Add(repeatFor)
+// steps waits until the first connection's steps are done, and the row's time is over.
+func (g *game) steps() {
+	began := time.Now()
+	select {
+	case err := <-g.played:
+		g.met(err)
+	case <-time.After(2 * patience):
+		g.t.Errorf("the server does not come to the end of its steps")
+		return
 	}
-	for done := false; !done || time.Now().Before(until); {
-		g.look()
-		select {
-		case err := <-g.played:
-			done = true
-			g.met(err)
-		case <-look.C:
-		case <-late:
-			g.t.Errorf("the server does not come to the end of its steps")
-			return
-		}
+	if g.row.must == repeats {
+		<-time.After(repeatFor - time.Since(began)) // they are the row
 	}
 }
 
@@ -195,8 +191,6 @@ func (g *game) met(err error) {
 
 // judge waits for what must come of it.
 func (g *game) judge() {
-	g.look()
-	defer g.look()
 	c := g.first.Load()
 	switch g.row.must {
 	case lives:
@@ -235,7 +229,7 @@ func (g *game) await(what string, cond func() bool) {
 // bounds are those of every row.
 func (g *game) bounds() {
 	kept, peak := g.memory.grown()
-	count, longest := g.victim.dials.most()
+	longest := g.victim.dials.most()
 	lines, n, wrong := g.victim.log.all()
 	status := g.victim.bridge.Status()
 	if kept > keptMost {
@@ -263,9 +257,9 @@ func (g *game) bounds() {
 			g.t.Errorf("status says %.1100q", text)
 		}
 	}
+	g.t.Logf("the last loss: %q", status.LastLoss.Cause)
 	g.t.Logf("%d connections, the longest opening took %v; %d KiB flooded, %d KiB kept, %d at the peak; %d log lines; %d sessions",
 		g.conns.Load(), longest.Round(time.Millisecond), g.flooded.Load()>>10, kept>>10, peak>>10, n, status.Sessions)
-	_ = count
 	for _, line := range lines {
 		g.tell("log: %s", line)
 	}

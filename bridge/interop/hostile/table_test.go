@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -88,12 +89,15 @@ func (b *table) line(line string) error {
 		return fmt.Errorf("unknown stage %q", stage)
 	}
 	r := row{
-		name: strings.Join(strings.Fields(text), " "), stage: b.stages[stage], steps: b.steps(does), must: must(strings.TrimSpace(verdict)),
+		name: strings.Join(strings.Fields(line), " "), stage: b.stages[stage], steps: b.steps(does), must: must(strings.TrimSpace(verdict)),
 	}
 	switch r.must {
 	case lives, recovers, holds, repeats:
 	default:
 		return fmt.Errorf("unknown verdict %q", r.must)
+	}
+	if slices.ContainsFunc(b.rows, func(o row) bool { return o.name == r.name }) {
+		return fmt.Errorf("the row is there twice: %q", r.name)
 	}
 	b.rows = append(b.rows, r)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/metrics"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +19,7 @@ import (
 type memory struct {
 	base, baseSys uint64
 
-	mu   sync.Mutex
+	mu   sync.Mutex // one look at a time
 	most uint64
 }
 
@@ -28,15 +29,33 @@ func newMemory() *memory {
 	return m
 }
 
-// look is the least of three looks: what lives only while it is handed on is in one, what is kept in all.
-func (m *memory) look() {
-	least := ^uint64(0)
-	for range 3 {
-		now, _ := inUse()
-		least = min(least, now)
+// watch looks until done is closed.
+func (m *memory) watch(done <-chan struct{}) {
+	look := time.NewTicker(200 * time.Millisecond)
+	defer look.Stop()
+	for {
+		m.look()
+		select {
+		case <-done:
+			return
+		case <-look.C:
+		}
 	}
+}
+
+// look finds how much is kept now. What is only being handed on is not: where it is too much it looks again, for a second,
+// until it is not.
+func (m *memory) look() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	least := ^uint64(0)
+	for range 20 {
+		now, _ := inUse()
+		if least = min(least, now); least <= m.base+keptMost {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 	m.most = max(m.most, least)
 }
 
@@ -49,11 +68,14 @@ func (m *memory) grown() (kept, peak int64) {
 	return int64(m.most) - int64(m.base), int64(s.HeapSys) - int64(m.baseSys)
 }
 
-func inUse() (alloc, sys uint64) {
+// inUse is what the collector has just found in use, not what was thrown away since; and what the system has lent.
+func inUse() (live, sys uint64) {
 	runtime.GC()
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
-	return s.HeapAlloc, s.HeapSys
+	return sample[0].Value.Uint64(), s.HeapSys
 }
 
 // logbook is a handler that keeps what a bridge logs at its usual level, and looks at each word of it.
