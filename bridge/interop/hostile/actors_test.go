@@ -42,14 +42,17 @@ type application struct {
 	end     bool
 }
 
-// open opens the port with a coding of its own.
-func open(p port) *application {
+func newApplication(p port) *application {
 	a := &application{port: p, closed: make(chan struct{})}
 	a.change.L = &a.mu
-	go a.read() // ends when the port is closed
-	p.AppOpen()
-	p.AppSet(uart.Event{Coding: uart.Coding{Baud: 19200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}})
 	return a
+}
+
+// open opens the port, with a coding of its own, and begins to read.
+func (a *application) open() {
+	a.port.AppOpen()
+	go a.read() // ends when the port is closed
+	a.port.AppSet(uart.Event{Coding: uart.Coding{Baud: 19200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}})
 }
 
 func (a *application) read() {

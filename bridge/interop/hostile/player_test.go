@@ -43,7 +43,7 @@ func (g *game) play(conn *net.TCPConn, first bool) {
 	defer conn.Close()
 	g.talks.Go(c.hear) // ends when the connection does, or when the server is deaf
 	var err error
-	for _, s := range append(g.row.stage, g.row.steps...) {
+	for _, s := range g.row.all() {
 		if err = verbs[s.verb](c, s.args); err != nil {
 			g.tell("server: %s: %v", s, err)
 			break

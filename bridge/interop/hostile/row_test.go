@@ -83,7 +83,7 @@ func playRow(t *testing.T, b *table, r row) {
 	g := &game{t: t, table: b, row: r, blocks: map[string][]byte{}, played: make(chan error, 1)}
 	g.over, g.finish = context.WithCancel(context.Background())
 	defer g.finish()
-	for _, s := range append(r.stage, r.steps...) {
+	for _, s := range r.all() {
 		if s.verb == "flood" {
 			g.blocks[s.args[0]] = block(s.args[0])
 		}
@@ -101,8 +101,9 @@ func playRow(t *testing.T, b *table, r row) {
 	g.victim = attach(g, "ttyV0", l.Addr().String())
 	g.memory = newMemory()
 	from := by.done()
+	g.app = newApplication(g.victim.port)
 	g.talks.Go(func() { g.serve(l, good) }) // ends with the listener
-	g.app = open(g.victim.port)
+	g.app.open()
 
 	watched := make(chan struct{})
 	g.talks.Go(func() { g.memory.watch(watched) })

@@ -22,6 +22,9 @@ type row struct {
 	must  must
 }
 
+// all are the stage's steps, then its own.
+func (r row) all() []step { return slices.Concat(r.stage, r.steps) }
+
 // step is one thing that the server does.
 type step struct {
 	verb string
@@ -59,7 +62,7 @@ func readTable(t *testing.T) *table {
 		}
 	}
 	for _, r := range b.rows {
-		for _, s := range append(r.stage, r.steps...) {
+		for _, s := range r.all() {
 			if err := b.check(s); err != nil {
 				t.Fatalf("rows.txt: %s: %s: %v", r.name, s, err)
 			}
