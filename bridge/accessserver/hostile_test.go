@@ -1,0 +1,420 @@
+package accessserver_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/uart"
+)
+
+// Crowds of clients that mean the server harm, or know no better. None of them goes away by itself, and a real client
+// gets the device all the same.
+
+const (
+	// inTime is 15 s, and twice that for a machine that is busy.
+	inTime = 45 * time.Second
+	// crowdMost is what a crowd may cost in memory: 32 connections that wait, with what each reads into (32 KiB) and may be
+	// owed (64 KiB); 256 KiB a watcher; and both ends' sockets of a thousand, for the crowd is in this process too.
+	crowdMost = 10 << 20
+	// tripMost is how long a round trip over the loop plug may take. A watcher's never ends.
+	tripMost = 20 * time.Second
+	// waitMost is longer than somebody may wait for a device that is another's: 2 s, and a second to be told so.
+	waitMost = 6 * time.Second
+	// linesMost is what a minute may have in the log, but for two lines a real client. No crowd lasts longer.
+	linesMost = 10
+)
+
+// crowd is many clients of one server.
+type crowd struct {
+	t       *testing.T
+	at      string
+	over    context.Context // the crowd leaves
+	disband context.CancelFunc
+	clients sync.WaitGroup
+	came    atomic.Int64 // connections that were made
+	reals   int          // clients that are none of it
+	base    uint64
+
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+// Write takes the log.
+func (c *crowd) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.log.Write(p)
+}
+
+func (c *crowd) said() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.log.String()
+}
+
+// newCrowd starts a server with a loop plug, until the test ends, and a crowd without a client.
+func newCrowd(t *testing.T, watchers int) *crowd {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &crowd{t: t, at: l.Addr().String(), base: live()}
+	plug := &accessserver.Loopback{}
+	s := accessserver.New(accessserver.Config{Open: plug.Open, Watchers: watchers, Log: slog.New(slog.NewTextHandler(c, nil))})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	c.over, c.disband = context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		c.leave()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the server said:\n%.4000s", c.said())
+		}
+	})
+	return c
+}
+
+// leave ends the crowd, and waits for it.
+func (c *crowd) leave() {
+	c.disband()
+	c.clients.Wait()
+}
+
+// live is what is in use.
+func live() uint64 {
+	runtime.GC()
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return s.HeapAlloc
+}
+
+// come has n clients come, who behave so. Each comes again as long as it says so, and is gone when the crowd is.
+func (c *crowd) come(n int, behave func(conn net.Conn) (again bool)) {
+	for range n {
+		c.clients.Go(func() {
+			for again := true; again && c.over.Err() == nil; {
+				again = c.one(behave)
+			}
+		})
+	}
+}
+
+func (c *crowd) one(behave func(conn net.Conn) bool) bool {
+	var d net.Dialer
+	conn, err := d.DialContext(c.over, "tcp", c.at)
+	if err != nil {
+		return false
+	}
+	c.came.Add(1)
+	stop := context.AfterFunc(c.over, func() { _ = conn.Close() })
+	defer stop()
+	defer conn.Close()
+	return behave(conn)
+}
+
+// How clients behave.
+
+// stays says nothing, and keeps its end whatever the server does.
+func (c *crowd) stays(net.Conn) bool {
+	<-c.over.Done()
+	return false
+}
+
+// checks says nothing, and comes again as soon as it was sent away, as what watches whether a port is open may do.
+func (c *crowd) checks(conn net.Conn) bool {
+	_, _ = io.Copy(io.Discard, conn)
+	return c.pause(100 * time.Millisecond)
+}
+
+// scans says a word of something else, or nothing, and goes at once.
+func (c *crowd) scans(conn net.Conn) bool {
+	words := []string{"", "GET / HTTP/1.0\r\n\r\n", "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", "SSH-2.0-scan\r\n", "\xff\xfb\x2c", "\x00"}
+	_, _ = io.WriteString(conn, words[int(c.came.Load())%len(words)])
+	return c.pause(20 * time.Millisecond)
+}
+
+// halfCloses ends its half at once.
+func (c *crowd) halfCloses(conn net.Conn) bool {
+	_ = conn.(*net.TCPConn).CloseWrite()
+	<-c.over.Done()
+	return false
+}
+
+// agrees agrees to COM-PORT-OPTION, and never reads.
+func (c *crowd) agrees(conn net.Conn) bool {
+	_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	_, _ = conn.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
+	<-c.over.Done()
+	return false
+}
+
+// floods agrees, and says the same over and over, until all is taken or nothing is. reads: it reads what it is told.
+func (c *crowd) floods(p []byte, reads bool, done chan<- string) func(net.Conn) bool {
+	return func(conn net.Conn) bool {
+		_ = conn.(*net.TCPConn).SetWriteBuffer(32 << 10) // what is written has been taken, or nearly
+		if reads {
+			c.clients.Go(func() { _, _ = io.Copy(io.Discard, conn) })
+		}
+		_, err := conn.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
+		many, sent := bytes.Repeat(p, max(1, 16<<10/len(p))), 0
+		for err == nil && sent < 2<<20 {
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+			var n int
+			n, err = conn.Write(many)
+			sent += n
+		}
+		done <- fmt.Sprintf("%d bytes, %v", sent, err)
+		if !reads || err != nil {
+			return false
+		}
+		<-c.over.Done()
+		return false
+	}
+}
+
+func (c *crowd) pause(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+	case <-c.over.Done():
+	}
+	return true
+}
+
+// real is a client as ours is: it dials until it has the device, and finds it working. It returns how long that took.
+func (c *crowd) real() (remote.Session, time.Duration) {
+	c.t.Helper()
+	url, err := remote.Parse("rfc2217://" + c.at)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r, err := remote.New(url, remote.Options{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.reals++
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	began := time.Now()
+	for {
+		s, err := r.Dial(ctx, 0)
+		switch {
+		case err == nil && c.works(s):
+			return s, time.Since(began)
+		case err == nil:
+			_ = s.Close()
+		}
+		if ctx.Err() != nil {
+			c.t.Fatalf("the real client has no device after %v: %v", time.Since(began), err)
+		}
+		time.Sleep(100 * time.Millisecond) // as a bridge does that has failed
+	}
+}
+
+// works sends something to the loop plug and gets it back.
+func (c *crowd) works(s remote.Session) bool {
+	if err := s.Apply(uart.Event{Kind: uart.KindSettings, Coding: fast.Coding}); err != nil {
+		return false
+	}
+	return trip(s, "mine") == nil
+}
+
+// trip is a round trip of a word over the loop plug.
+func trip(s remote.Session, word string) error {
+	late := time.AfterFunc(tripMost, func() { _ = s.Close() })
+	defer late.Stop()
+	if _, err := s.Write([]byte(word)); err != nil {
+		return err
+	}
+	for got := ""; ; {
+		p, _, err := s.Next()
+		if err != nil {
+			return err
+		}
+		if got += string(p); strings.HasSuffix(got, word) {
+			return nil
+		}
+	}
+}
+
+// must checks what a crowd may cost.
+func (c *crowd) must(took time.Duration) {
+	c.t.Helper()
+	if took > inTime {
+		c.t.Errorf("the real client had the device after %v", took)
+	}
+	kept := c.memory()
+	lines := c.lines()
+	if most := linesMost + 2*c.reals; lines > most {
+		c.t.Errorf("log: %d lines, %d are the most", lines, most)
+	}
+	c.t.Logf("%d connections; the real client had the device after %v; %d KiB more in use; %d log lines",
+		c.came.Load(), took.Round(time.Millisecond), kept>>10, lines)
+}
+
+// memory checks how much more is in use than before the crowd came. What is only being handed on is not: where it is too
+// much it looks again.
+func (c *crowd) memory() int64 {
+	c.t.Helper()
+	now := live()
+	for end := time.Now().Add(5 * time.Second); now > c.base+crowdMost && time.Now().Before(end); now = live() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if now > c.base+crowdMost {
+		c.t.Errorf("memory: %d KiB more are in use, %d are the most", (now-c.base)>>10, crowdMost>>10)
+	}
+	return int64(now) - int64(c.base)
+}
+
+// lines counts what a user's log has.
+func (c *crowd) lines() int { return strings.Count(c.said(), "\n") }
+
+// settled waits until the server has had the time to look at all who came: it tells nobody how many it holds.
+func (c *crowd) settled(n int64) {
+	c.t.Helper()
+	eventually(c.t, "the crowd has come", func() bool { return c.came.Load() >= n })
+}
+
+// Connections that say nothing own nothing.
+func TestServeAmongTheSilent(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.come(1000, c.stays)
+	c.settled(1000)
+	s, took := c.real()
+	_ = s.Close()
+	c.must(took)
+}
+
+// What only looks whether somebody listens, again and again, takes the device from nobody.
+func TestServeAmongScanners(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.come(4, c.checks)
+	c.come(4, c.scans)
+	c.come(10, c.halfCloses)
+	c.settled(20)
+	s, took := c.real()
+	c.settled(c.came.Load() + 200) // they go on while it has it
+	if err := trip(s, "still mine"); err != nil {
+		t.Errorf("the session is gone: %v", err)
+	}
+	_ = s.Close()
+	again, tookAgain := c.real()
+	_ = again.Close()
+	c.must(max(took, tookAgain))
+}
+
+// Who agrees and never reads, while the device talks, holds up nobody: neither whom it watches nor who comes after. (One
+// that came to a free device would own it, as a program does that is stopped.)
+func TestServeAmongTheDeaf(t *testing.T) {
+	for _, watchers := range []int{0, 8, 64} {
+		t.Run(fmt.Sprintf("%d may watch", watchers), func(t *testing.T) {
+			c := newCrowd(t, watchers)
+			s, took := c.real()
+			c.come(100, c.agrees)
+			c.settled(100)
+			for i, began := 0, time.Now(); i < 200 || time.Since(began) < waitMost; i++ {
+				if err := trip(s, fmt.Sprint("talk ", i, strings.Repeat(".", 4000), i)); err != nil {
+					t.Fatalf("round trip %d: %v", i, err)
+				}
+			}
+			_ = s.Close()
+			again, tookAgain := c.real()
+			_ = again.Close()
+			c.must(max(took, tookAgain))
+		})
+	}
+}
+
+// floodKinds are what a client says over and over.
+var floodKinds = map[string][]byte{
+	"verbs":          everyVerb(),
+	"the same verb":  telnet.AppendVerb(nil, telnet.DO, 200),
+	"BINARY turned":  telnet.AppendVerb(telnet.AppendVerb(nil, telnet.WILL, 0), telnet.WONT, 0),
+	"marks":          telnet.AppendVerb(nil, telnet.DO, telnet.TimingMark),
+	"signatures":     telnet.AppendSub(nil, telnet.ComPort, []byte{0}),
+	"baud rates":     append(telnet.AppendSub(nil, telnet.ComPort, []byte{1, 0, 0, 0x25, 0x80}), telnet.AppendSub(nil, telnet.ComPort, []byte{1, 0, 0, 0x4b, 0})...),
+	"lines":          append(telnet.AppendSub(nil, telnet.ComPort, []byte{5, 8}), telnet.AppendSub(nil, telnet.ComPort, []byte{5, 9})...),
+	"suspend":        append(telnet.AppendSub(nil, telnet.ComPort, []byte{8}), telnet.AppendSub(nil, telnet.ComPort, []byte{9})...),
+	"purges":         telnet.AppendSub(nil, telnet.ComPort, []byte{12, 3}),
+	"unknown":        telnet.AppendSub(nil, 24, []byte("xterm")),
+	"long":           telnet.AppendSub(nil, telnet.ComPort, bytes.Repeat([]byte{0x61}, 1000)),
+	"NOP":            {255, 241},
+	"text":           []byte("and so it goes on and on\r\n"),
+	"one in another": {255, 250, 44, 0, 'a', 'b'},
+}
+
+func everyVerb() (p []byte) {
+	for o := range 256 {
+		if telnet.Option(o) != telnet.ComPort {
+			p = telnet.AppendVerb(telnet.AppendVerb(p, telnet.WILL, telnet.Option(o)), telnet.DO, telnet.Option(o))
+		}
+	}
+	return p
+}
+
+// Floods of the client that owns the device: it may be hung up or not, and when it is gone the next one has it.
+func TestServeFloodedByItsOwner(t *testing.T) {
+	for name, p := range floodKinds {
+		for _, reads := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, reads %v", name, reads), func(t *testing.T) {
+				c := newCrowd(t, 0)
+				done := make(chan string, 1)
+				c.come(1, c.floods(p, reads, done))
+				t.Log(<-done)
+				c.memory()
+				c.leave()
+				s, took := c.real()
+				_ = s.Close()
+				c.must(took)
+			})
+		}
+	}
+}
+
+// Floods of those that do not own the device are nothing to the one that does.
+func TestServeFloodedByOthers(t *testing.T) {
+	for _, watchers := range []int{0, 8} {
+		t.Run(fmt.Sprintf("%d may watch", watchers), func(t *testing.T) {
+			c := newCrowd(t, watchers)
+			s, took := c.real()
+			done := make(chan string, 2*len(floodKinds))
+			for _, p := range floodKinds {
+				c.come(1, c.floods(p, false, done))
+				c.come(1, c.floods(p, true, done))
+			}
+			trips := 0
+			for left, began := 2*len(floodKinds), time.Now(); left > 0 || time.Since(began) < waitMost; trips++ {
+				if err := trip(s, fmt.Sprint("through it all ", trips)); err != nil {
+					t.Fatalf("round trip %d: %v", trips, err)
+				}
+				select {
+				case <-done:
+					left--
+				default:
+				}
+			}
+			_ = s.Close()
+			again, tookAgain := c.real()
+			_ = again.Close()
+			t.Logf("%d round trips", trips)
+			c.must(max(took, tookAgain))
+		})
+	}
+}
