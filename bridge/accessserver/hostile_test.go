@@ -27,13 +27,15 @@ const (
 	// inTime is 15 s, and twice that for a machine that is busy.
 	inTime = 45 * time.Second
 	// crowdMost is what a crowd may cost in memory: 32 connections that wait, with what each reads into (32 KiB) and may be
-	// owed (64 KiB); 256 KiB a watcher; and both ends' sockets of a thousand, for the crowd is in this process too.
-	crowdMost = 10 << 20
+	// owed (64 KiB), and both ends' sockets of a thousand, for the crowd is in this process too. watcherMost is what a
+	// watcher may cost beside that.
+	crowdMost, watcherMost = 8 << 20, 256 << 10
 	// tripMost is how long a round trip over the loop plug may take. A watcher's never ends.
 	tripMost = 20 * time.Second
 	// waitMost is longer than somebody may wait for a device that is another's: 2 s, and a second to be told so.
 	waitMost = 6 * time.Second
-	// linesMost is what a minute may have in the log, but for two lines a real client. No crowd lasts longer.
+	// linesMost is what a minute may have in the log, but for the two lines of a real client, and of a watcher. No crowd
+	// lasts longer.
 	linesMost = 10
 )
 
@@ -46,6 +48,7 @@ type crowd struct {
 	clients sync.WaitGroup
 	came    atomic.Int64 // connections that were made
 	reals   int          // clients that are none of it
+	watch   int          // who may watch
 	base    uint64
 
 	mu  sync.Mutex
@@ -72,7 +75,7 @@ func newCrowd(t *testing.T, watchers int) *crowd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &crowd{t: t, at: l.Addr().String(), base: live()}
+	c := &crowd{t: t, at: l.Addr().String(), watch: watchers, base: live()}
 	plug := &accessserver.Loopback{}
 	s := accessserver.New(accessserver.Config{Open: plug.Open, Watchers: watchers, Log: slog.New(slog.NewTextHandler(c, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -146,8 +149,15 @@ func (c *crowd) checks(conn net.Conn) bool {
 
 // scans says a word of something else, or nothing, and goes at once.
 func (c *crowd) scans(conn net.Conn) bool {
-	words := []string{"", "GET / HTTP/1.0\r\n\r\n", "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", "SSH-2.0-scan\r\n", "\xff\xfb\x2c", "\x00"}
+	words := []string{"", "GET / HTTP/1.0\r\n\r\n", "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", "SSH-2.0-scan\r\n", "\xff\xfb\x01", "\x00"}
 	_, _ = io.WriteString(conn, words[int(c.came.Load())%len(words)])
+	return c.pause(20 * time.Millisecond)
+}
+
+// returns agrees, and goes, and comes again.
+func (c *crowd) returns(conn net.Conn) bool {
+	_, _ = conn.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
+	_, _ = conn.Read(make([]byte, 100))
 	return c.pause(20 * time.Millisecond)
 }
 
@@ -262,7 +272,7 @@ func (c *crowd) must(took time.Duration) {
 	}
 	kept := c.memory()
 	lines := c.lines()
-	if most := linesMost + 2*c.reals; lines > most {
+	if most := linesMost + 2*(c.reals+c.watch); lines > most {
 		c.t.Errorf("log: %d lines, %d are the most", lines, most)
 	}
 	c.t.Logf("%d connections; the real client had the device after %v; %d KiB more in use; %d log lines",
@@ -273,12 +283,12 @@ func (c *crowd) must(took time.Duration) {
 // much it looks again.
 func (c *crowd) memory() int64 {
 	c.t.Helper()
-	now := live()
-	for end := time.Now().Add(5 * time.Second); now > c.base+crowdMost && time.Now().Before(end); now = live() {
+	now, most := live(), c.base+crowdMost+uint64(c.watch)*watcherMost
+	for end := time.Now().Add(5 * time.Second); now > most && time.Now().Before(end); now = live() {
 		time.Sleep(50 * time.Millisecond)
 	}
-	if now > c.base+crowdMost {
-		c.t.Errorf("memory: %d KiB more are in use, %d are the most", (now-c.base)>>10, crowdMost>>10)
+	if now > most {
+		c.t.Errorf("memory: %d KiB more are in use, %d are the most", (now-c.base)>>10, (most-c.base)>>10)
 	}
 	return int64(now) - int64(c.base)
 }
@@ -318,6 +328,16 @@ func TestServeAmongScanners(t *testing.T) {
 	again, tookAgain := c.real()
 	_ = again.Close()
 	c.must(max(took, tookAgain))
+}
+
+// Who has a session and goes, again and again, fills no log, and takes the device only while it has it.
+func TestServeAmongReturners(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.come(2, c.returns)
+	c.settled(100)
+	s, took := c.real()
+	_ = s.Close()
+	c.must(took)
 }
 
 // Who agrees and never reads, while the device talks, holds up nobody: neither whom it watches nor who comes after. (One

@@ -137,28 +137,51 @@ func (n *network) listen() net.Listener {
 	return l
 }
 
-// listenInside moves the thread that it runs on into the namespace and back.
-func listenInside(namespace string) (net.Listener, error) {
+func listenInside(namespace string) (l net.Listener, err error) {
+	err = inNamespace(namespace, func() (err error) {
+		l, err = net.Listen("tcp", serverAddress+":0")
+		return err
+	})
+	return l, err
+}
+
+// dial connects from a namespace, to a numeric address.
+func (n *network) dial(namespace, at string) *net.TCPConn {
+	n.t.Helper()
+	var conn net.Conn
+	err := inNamespace(namespace, func() (err error) {
+		conn, err = net.DialTimeout("tcp", at, patience)
+		return err
+	})
+	if err != nil {
+		n.t.Fatalf("dial %s from %s: %v", at, namespace, err)
+	}
+	n.t.Cleanup(func() { _ = conn.Close() })
+	return conn.(*net.TCPConn)
+}
+
+// inNamespace calls f on a thread that is in the namespace meanwhile: sockets that f makes itself are of that.
+func inNamespace(namespace string, f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = home.Close() }()
 	there, err := os.Open("/run/netns/" + namespace)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = there.Close() }()
 	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
-		return nil, err
+		return err
 	}
-	l, err := net.Listen("tcp", serverAddress+":0")
+	err = f()
 	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
 		panic(back) // nothing may run on this thread any more
 	}
-	return l, err
+	return err
 }
 
 // delayed carries bytes between two connections, each way so much later than they came.

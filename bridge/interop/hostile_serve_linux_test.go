@@ -1,0 +1,154 @@
+package interop
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/uart/uarttest"
+)
+
+// vanishedMost is 15 s, and as many for a machine that is busy.
+const vanishedMost = 30 * time.Second
+
+// TestServeClientVanishes: a client owns the device, talks all the time, and is gone without a word, in the middle of it. The
+// next one, from elsewhere, has the device in time: whether TCP has bytes of the device for the one that is gone, or its
+// window was closed, or nothing was under way.
+func TestServeClientVanishes(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		floods bool // bytes, settings and verbs
+		reads  bool // what comes back
+	}{
+		{"in mid-flood", true, true},
+		{"in mid-flood, its window closed", true, false},
+		{"quiet", false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			n := newNetwork(t)
+			n.run("ip", "-n", n.server, "link", "set", "lo", "up")
+			l := n.listen()
+			said := serveLoop(t, l)
+			at := l.Addr().String()
+
+			gone := n.dial(n.client, at)
+			owns(t, gone)
+			if tt.floods {
+				go storms(gone) // ends with the connection
+			}
+			if tt.reads {
+				go func() { _, _ = io.Copy(io.Discard, gone) }()
+			}
+			time.Sleep(2 * time.Second) // of the storm: its buffers fill
+			n.filter("ip saddr " + clientAddress + " drop; ip daddr " + clientAddress + " drop")
+
+			began := time.Now()
+			s := n.realClient(n.server, at)
+			took := time.Since(began)
+			defer func() { _ = s.Close() }()
+			if took > vanishedMost {
+				t.Errorf("the next client had the device after %v", took)
+			}
+			lines := strings.Count(said.String(), "\n")
+			if lines > 12 {
+				t.Errorf("log: %d lines\n%s", lines, lastOf(said))
+			}
+			t.Logf("the next client had the device after %v; %d log lines", took.Round(time.Millisecond), lines)
+		})
+	}
+}
+
+// serveLoop serves a loop plug on l in this process.
+func serveLoop(t *testing.T, l net.Listener) *uarttest.Output {
+	said := new(uarttest.Output)
+	plug := &accessserver.Loopback{}
+	s := accessserver.New(accessserver.Config{Open: plug.Open, Log: slog.New(slog.NewTextHandler(said, nil))})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("serve said:\n%s", lastOf(said))
+		}
+	})
+	return said
+}
+
+// owns makes a client the owner of the device, on a line that takes no time.
+func owns(t *testing.T, conn net.Conn) {
+	t.Helper()
+	hello := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
+	hello = append(rfc2217.AppendSettings(hello, uart.Event{Kind: uart.KindSettings, Coding: fastLine}), "hello"...)
+	if _, err := conn.Write(hello); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
+	heard, buf := []byte(nil), make([]byte, 1024)
+	for !bytes.Contains(heard, []byte("hello")) { // it went round the loop
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatalf("the first client does not get the device: %v", err)
+		}
+		heard = append(heard, buf[:n]...)
+	}
+}
+
+// fastLine is a line that takes no time.
+var fastLine = uart.Coding{Baud: 20_000_000, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}
+
+// storms says all that a client can say, until the connection fails.
+func storms(conn net.Conn) {
+	p := bytes.Repeat([]byte("and on it goes\r\n"), 1000)
+	p = telnet.AppendVerb(p, telnet.DO, 200)
+	p = telnet.AppendSub(p, telnet.ComPort, []byte{0})
+	p = telnet.AppendSub(p, telnet.ComPort, []byte{5, 8})
+	for {
+		if _, err := conn.Write(p); err != nil {
+			return
+		}
+	}
+}
+
+// realClient dials from a namespace until it has the device.
+func (n *network) realClient(namespace, at string) (s remote.Session) {
+	n.t.Helper()
+	url, err := remote.Parse("rfc2217://" + at)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	r, err := remote.New(url, remote.Options{})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(n.t.Context(), 2*patience)
+	defer cancel()
+	err = inNamespace(namespace, func() (err error) {
+		for ctx.Err() == nil {
+			if s, err = r.Dial(ctx, 0); err == nil {
+				return nil
+			}
+			time.Sleep(100 * time.Millisecond) // as a bridge does that has failed
+		}
+		return err
+	})
+	if err != nil {
+		n.t.Fatalf("the next client has no device after %v: %v", 2*patience, err)
+	}
+	return s
+}
