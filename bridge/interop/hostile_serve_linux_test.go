@@ -89,6 +89,21 @@ func serveLoop(t *testing.T, l net.Listener) *uarttest.Output {
 	return said
 }
 
+// dial connects from a namespace, to a numeric address.
+func (n *network) dial(namespace, at string) *net.TCPConn {
+	n.t.Helper()
+	var conn net.Conn
+	err := atNamespace(namespace, func() (err error) {
+		conn, err = net.DialTimeout("tcp", at, patience)
+		return err
+	})
+	if err != nil {
+		n.t.Fatalf("dial %s from %s: %v", at, namespace, err)
+	}
+	n.t.Cleanup(func() { _ = conn.Close() })
+	return conn.(*net.TCPConn)
+}
+
 // owns makes a client the owner of the device, on a line that takes no time.
 func owns(t *testing.T, conn net.Conn) {
 	t.Helper()
@@ -138,7 +153,7 @@ func (n *network) realClient(namespace, at string) (s remote.Session) {
 	}
 	ctx, cancel := context.WithTimeout(n.t.Context(), 2*patience)
 	defer cancel()
-	err = inNamespace(namespace, func() (err error) {
+	err = atNamespace(namespace, func() (err error) {
 		for ctx.Err() == nil {
 			if s, err = r.Dial(ctx, 0); err == nil {
 				return nil

@@ -137,31 +137,17 @@ func (n *network) listen() net.Listener {
 	return l
 }
 
+// listenInside listens in a namespace.
 func listenInside(namespace string) (l net.Listener, err error) {
-	err = inNamespace(namespace, func() (err error) {
+	err = atNamespace(namespace, func() error {
 		l, err = net.Listen("tcp", serverAddress+":0")
 		return err
 	})
 	return l, err
 }
 
-// dial connects from a namespace, to a numeric address.
-func (n *network) dial(namespace, at string) *net.TCPConn {
-	n.t.Helper()
-	var conn net.Conn
-	err := inNamespace(namespace, func() (err error) {
-		conn, err = net.DialTimeout("tcp", at, patience)
-		return err
-	})
-	if err != nil {
-		n.t.Fatalf("dial %s from %s: %v", at, namespace, err)
-	}
-	n.t.Cleanup(func() { _ = conn.Close() })
-	return conn.(*net.TCPConn)
-}
-
-// inNamespace calls f on a thread that is in the namespace meanwhile: sockets that f makes itself are of that.
-func inNamespace(namespace string, f func() error) error {
+// atNamespace does something in a namespace: it moves the thread that it runs on there and back.
+func atNamespace(namespace string, do func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
@@ -177,7 +163,7 @@ func inNamespace(namespace string, f func() error) error {
 	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
 		return err
 	}
-	err = f()
+	err = do()
 	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
 		panic(back) // nothing may run on this thread any more
 	}
