@@ -202,7 +202,10 @@ func init() { // it would refer to itself
 	verbs["close"] = func(c *talk, _ []string) error { return c.conn.Close() }
 	verbs["reset"] = func(c *talk, _ []string) error {
 		_ = c.conn.SetLinger(0)
-		return c.conn.Close()
+		if err := c.conn.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
 	}
 	verbs["device"] = func(c *talk, args []string) error {
 		if err := c.say([]byte(args[0])); err != nil {
