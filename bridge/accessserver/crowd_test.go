@@ -35,7 +35,7 @@ const (
 	// tripMost is how long a round trip over the loop plug may take. A watcher's never ends.
 	tripMost = 20 * time.Second
 	// waitMost is longer than somebody may wait for a device that is another's: 2 s, and a second to be told so.
-	waitMost = 6 * time.Second
+	waitMost = 4 * time.Second
 	// linesMost is what a minute may have in the log, but for the two lines of a real client, and of a watcher. No crowd
 	// lasts longer.
 	linesMost = 10
@@ -187,7 +187,7 @@ func (c *crowd) floods(p []byte, reads bool, done chan<- string) func(net.Conn) 
 		}
 		_, err := conn.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
 		many, sent := bytes.Repeat(p, max(1, 16<<10/len(p))), 0
-		for err == nil && sent < 2<<20 {
+		for err == nil && sent < 1<<20 {
 			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 			var n int
 			n, err = conn.Write(many)

@@ -53,6 +53,9 @@ func TestServeAmongReturners(t *testing.T) {
 // Who agrees and never reads, while the device talks, holds up nobody: neither whom it watches nor who comes after. (One
 // that came to a free device would own it, as a program does that is stopped.)
 func TestServeAmongTheDeaf(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 10 s")
+	}
 	for _, watchers := range []int{0, 8, 64} {
 		t.Run(fmt.Sprintf("%d may watch", watchers), func(t *testing.T) {
 			c := newCrowd(t, watchers)
@@ -101,9 +104,15 @@ func everyVerb() (p []byte) {
 
 // Floods of the client that owns the device: it may be hung up or not, and when it is gone the next one has it.
 func TestServeFloodedByItsOwner(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 10 s")
+	}
 	for name, p := range floodKinds {
 		for _, reads := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, reads %v", name, reads), func(t *testing.T) {
+				if name == "text" {
+					t.Parallel() // the next one waits for the bytes of the one that is gone
+				}
 				c := newCrowd(t, 0)
 				done := make(chan string, 1)
 				c.come(1, c.floods(p, reads, done))
@@ -120,6 +129,9 @@ func TestServeFloodedByItsOwner(t *testing.T) {
 
 // Floods of those that do not own the device are nothing to the one that does.
 func TestServeFloodedByOthers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 10 s")
+	}
 	for _, watchers := range []int{0, 8} {
 		t.Run(fmt.Sprintf("%d may watch", watchers), func(t *testing.T) {
 			c := newCrowd(t, watchers)
