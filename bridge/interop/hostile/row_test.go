@@ -54,7 +54,6 @@ type game struct {
 	blocks  map[string][]byte // of floods: made before memory is looked at
 	first   atomic.Pointer[talk]
 	played  chan error // the first connection's steps are done
-	again   chan net.Conn
 	talks   sync.WaitGroup
 	conns   atomic.Int64
 	flooded atomic.Int64
