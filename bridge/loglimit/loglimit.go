@@ -13,7 +13,7 @@ import (
 
 const (
 	// Most is how many lines are written within Window.
-	Most   = 10
+	Most   = 6
 	Window = time.Minute
 )
 

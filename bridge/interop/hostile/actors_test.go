@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ import (
 
 	"telnetcpc/bridge"
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/loglimit"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
@@ -144,14 +146,15 @@ func attach(g *game, name, address string) *side {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	far, err := remote.New(url, remote.Options{AckTimeout: time.Second, Log: slogTo(log)})
+	peer := loglimit.New(slogTo(log).Handler()) // as bridge/agent has it
+	far, err := remote.New(url, remote.Options{AckTimeout: time.Second, Log: slog.New(peer)})
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	s := &side{log: log, dials: &dials{Remote: far}, ended: make(chan error, 1)}
 	made := make(chan port, 1)
 	s.bridge = bridge.New(bridge.Config{
-		Name: name, Path: "/dev/" + name, Remote: s.dials, Log: slogTo(log),
+		Name: name, Path: "/dev/" + name, Remote: s.dials, Log: slogTo(log), Peer: peer,
 		Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
 			p := port{uarttest.NewPort(c)}
 			made <- p

@@ -28,7 +28,7 @@ const (
 	openingMost = 30 * time.Second
 	// endMost is 15 s, and as many for a machine that is busy.
 	endMost = 30 * time.Second
-	// linesMost is what a minute may have. No row lasts longer.
+	// linesMost is what the server may cause in a minute. No row lasts longer.
 	linesMost = 10
 	// repeatFor is how long a row of many connections lasts.
 	repeatFor = 25 * time.Second

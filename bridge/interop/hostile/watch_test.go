@@ -97,6 +97,9 @@ func (*logbook) Enabled(_ context.Context, l slog.Level) bool { return l >= slog
 func (l *logbook) WithAttrs([]slog.Attr) slog.Handler         { return l }
 func (l *logbook) WithGroup(string) slog.Handler              { return l }
 
+// own are the lines that the application and the end of the test cause.
+var own = map[string]bool{"port ready": true, "port opened": true, "settings": true, "port closed": true, "session closed": true}
+
 func (l *logbook) Handle(_ context.Context, r slog.Record) error {
 	line := r.Message
 	r.Attrs(func(a slog.Attr) bool {
@@ -105,7 +108,10 @@ func (l *logbook) Handle(_ context.Context, r slog.Record) error {
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.count++; len(l.lines) < linesKept {
+	if !own[r.Message] {
+		l.count++
+	}
+	if len(l.lines) < linesKept {
 		l.lines = append(l.lines, fmt.Sprintf("%5.1fs %v %.*s", time.Since(l.began).Seconds(), r.Level, lineMost, line))
 	}
 	l.look(line)
