@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"telnetcpc/bridge/tcp"
 )
 
 const (
@@ -34,12 +36,15 @@ func (o *owner) inquire(ctx context.Context, conn net.Conn) bool {
 	if o.conn == nil {
 		return false
 	}
-	tcp := tcpOf(o.conn)
-	if tcp == nil || !sameHost(o.conn, conn) {
+	below := tcpOf(o.conn)
+	if below == nil || !sameHost(o.conn, conn) {
 		return false
 	}
-	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: keepaliveCount})
-	defer keepAlive(tcp)
+	watch := tcp.NewWatch(below)
+	hurry := tcp.KeepAlive()
+	hurry.Idle, hurry.Interval = time.Second, time.Second
+	_ = below.SetKeepAliveConfig(hurry)
+	defer keepAlive(below)
 	began := time.Now()
 	again := time.NewTicker(inquiryAgain)
 	defer again.Stop()
@@ -50,14 +55,14 @@ func (o *owner) inquire(ctx context.Context, conn net.Conn) bool {
 			return false
 		}
 		asked := time.Since(began)
-		silence, waits, known := silent(tcp)
+		facts := watch.Look()
 		switch {
-		case !known: // it has ended meanwhile, or that cannot be known here
+		case !facts.Known: // it has ended meanwhile, or that cannot be known here
 			return true
-		case silence < asked-inquiryAgain: // the answer is there
+		case facts.Silence < asked-inquiryAgain: // the answer is there
 			return false
 		case asked < deadAfter:
-		case waits:
+		case facts.Asked:
 			o.hangUp(errReplaced)
 			return true
 		default:
@@ -68,10 +73,14 @@ func (o *owner) inquire(ctx context.Context, conn net.Conn) bool {
 
 // keepAlive has TCP notice within 15 s that a client is gone without a word. Where it fails the system's keepalive of
 // two hours is left: no reason to send anybody away.
-func keepAlive(tcp *net.TCPConn) {
-	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
-		Enable: true, Idle: keepaliveIdle, Interval: keepaliveInterval, Count: keepaliveCount,
-	})
+func keepAlive(conn *net.TCPConn) { _ = conn.SetKeepAliveConfig(tcp.KeepAlive()) }
+
+// watchOf returns a function that says what TCP knows of a client; nothing where there is no TCP below conn.
+func watchOf(conn net.Conn) (look func() tcp.Facts) {
+	if below := tcpOf(conn); below != nil {
+		return tcp.NewWatch(below).Look
+	}
+	return func() tcp.Facts { return tcp.Facts{} }
 }
 
 // tcpOf is the TCP connection below conn, or nil.

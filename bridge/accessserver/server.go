@@ -25,9 +25,6 @@ const (
 	lastWords = time.Second
 	// acceptAgain is how long to wait when a connection could not be accepted, mostly for want of file descriptors.
 	acceptAgain = time.Second
-
-	// Keepalive notices a client that is gone without a word within 15 s.
-	keepaliveIdle, keepaliveInterval, keepaliveCount = 5 * time.Second, 2 * time.Second, 5
 )
 
 // Config is what a Server is made of.
@@ -121,8 +118,8 @@ func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Co
 		_ = conn.Close()
 		return
 	}
-	if tcp := tcpOf(conn); tcp != nil {
-		keepAlive(tcp)
+	if below := tcpOf(conn); below != nil {
+		keepAlive(below)
 	}
 	clients.Go(func() {
 		conn := s.secure(ctx, conn)

@@ -15,14 +15,11 @@ import (
 	"time"
 
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
 )
 
-const (
-	dialTimeout = 10 * time.Second
-	// Keepalive notices a dead peer within 15 s while nothing is in flight.
-	keepaliveIdle, keepaliveInterval, keepaliveCount = 5 * time.Second, 2 * time.Second, 5
-)
+const dialTimeout = 10 * time.Second
 
 // Options are how sessions of a remote are made. The zero value of each field means its default.
 type Options struct {
@@ -113,19 +110,14 @@ var _ Session = comPort{}
 
 // connect dials TCP, and TLS where the URL asks for it.
 func (r *Remote) connect(ctx context.Context) (net.Conn, *socket, error) {
-	d := net.Dialer{
-		Timeout: dialTimeout,
-		KeepAliveConfig: net.KeepAliveConfig{
-			Enable: true, Idle: keepaliveIdle, Interval: keepaliveInterval, Count: keepaliveCount,
-		},
-	}
+	d := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: tcp.KeepAlive()}
 	conn, err := d.DialContext(ctx, "tcp", r.url.Address())
 	if err != nil {
 		return nil, nil, r.notDialed(err)
 	}
-	tcp := conn.(*net.TCPConn)
-	sock := newSocket(tcp)
-	stream, err := newStream(tcp)
+	below := conn.(*net.TCPConn)
+	sock := newSocket(below)
+	stream, err := newStream(below)
 	if err != nil {
 		conn.Close()
 		return nil, nil, fmt.Errorf("dial %s: %w", r.url.Address(), err)

@@ -2,118 +2,21 @@ package remote
 
 import (
 	"net"
-	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/tcp"
 )
 
 // notSentLowat bounds what the kernel takes from us before it has sent it: bytes in there cannot be called back by a
 // purge. It does not bound the window, so a long link keeps its speed (tcp(7), TCP_NOTSENT_LOWAT).
 const notSentLowat = 16 << 10
 
-const (
-	// rtoMax bounds the time between two tries of TCP to reach a peer, in milliseconds. Without it the kernel asks a peer
-	// with a closed window ever more rarely, up to each two minutes, and takes as long to see that it is gone (linux/tcp.h,
-	// TCP_RTO_MAX_MS, since Linux 6.15).
-	rtoMax = 3000
-	// probesLost is how many questions about a closed window must have stayed without an answer for the peer to count
-	// as silent: one or two get lost on any bad network.
-	probesLost = 4
-)
-
-// socket asks the kernel about one TCP connection. Every method may be called by anyone at any time and never blocks.
-type socket struct {
-	conn *net.TCPConn
-
-	mu   sync.Mutex // over wait: a look goes on from the one before
-	wait wait
-}
-
 func newSocket(conn *net.TCPConn) *socket {
-	s := &socket{conn: conn}
-	s.control(func(fd int) {
-		// A kernel that lacks the one only keeps more bytes under way, one that lacks the other is only slower to notice.
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLowat)
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, rtoMax)
-	})
-	return s
-}
-
-func (s *socket) control(f func(fd int)) bool {
-	raw, err := s.conn.SyscallConn()
-	if err != nil {
-		return false
+	if raw, err := conn.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { // a kernel that lacks it only keeps more bytes under way
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLowat)
+		})
 	}
-	return raw.Control(func(fd uintptr) { f(int(fd)) }) == nil
-}
-
-// Unacked is SIOCOUTQ: bytes written and not acknowledged by the peer's TCP, sent or not (tcp(7)).
-func (s *socket) Unacked() int {
-	n := -1
-	s.control(func(fd int) {
-		if v, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ); err == nil {
-			n = v
-		}
-	})
-	return n
-}
-
-// Alive looks at TCP_INFO, and at SIOCINQ: bytes received and not read (tcp(7)).
-func (s *socket) Alive() Peer {
-	var info *unix.TCPInfo
-	var p Peer
-	s.control(func(fd int) {
-		got, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-		if err != nil {
-			return
-		}
-		info = got
-		if n, err := unix.IoctlGetInt(fd, unix.SIOCINQ); err == nil {
-			p.Unread = n
-		}
-	})
-	if info == nil {
-		return Peer{}
-	}
-	p.Known, p.Acked = true, info.Bytes_acked
-	switch info.State {
-	case unix.BPF_TCP_ESTABLISHED, unix.BPF_TCP_FIN_WAIT1, unix.BPF_TCP_FIN_WAIT2: // the two are behind our own FIN
-	default:
-		p.Ended = true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p.Waiting = s.wait.look(info, time.Now())
-	return p
-}
-
-// wait is what is known of a peer that does not answer. The zero value is a peer of which nothing is wanted.
-type wait struct {
-	since time.Time // when that was sent which has no answer; zero: none is wanted
-}
-
-// look says how long the peer has left without any acknowledgement what it was sent.
-//
-// Whoever answers is alive, even if he takes nothing: a receiver that has no room for a segment may drop it and
-// acknowledge each try anew. So it counts when the kernel has sent something last, new or again, and when the last
-// acknowledgement of anything has come. The tries may lie minutes apart, so the time runs from a try, and not from the
-// acknowledgement of the one before.
-//
-// A peer that has closed its window has nothing in flight. As long as it answers when TCP asks about the window it is
-// alive and holds us back; the kernel counts the questions without an answer, and keepalive rests meanwhile.
-func (w *wait) look(info *unix.TCPInfo, now time.Time) time.Duration {
-	ago := func(ms uint32) time.Time { return now.Add(-time.Duration(ms) * time.Millisecond) }
-	heard, sent := ago(info.Last_ack_recv), ago(info.Last_data_sent)
-	switch {
-	case info.Unacked == 0 && info.Probes >= probesLost:
-		w.since = time.Time{}
-		return now.Sub(heard)
-	case info.Unacked == 0, !heard.Before(sent):
-		w.since = time.Time{}
-		return 0
-	case w.since.IsZero() || heard.After(w.since):
-		w.since = sent
-	}
-	return now.Sub(w.since)
+	return &socket{tcp.NewWatch(conn)}
 }

@@ -2,15 +2,10 @@
 
 package remote
 
-import "net"
+import (
+	"net"
 
-// socket asks the system about one TCP connection; what this system does not tell is answered as unknown.
-type socket struct{}
+	"telnetcpc/bridge/tcp"
+)
 
-func newSocket(*net.TCPConn) *socket { return &socket{} }
-
-// Unacked is not known here.
-func (*socket) Unacked() int { return -1 }
-
-// Alive is not known here: a dead peer is noticed by TCP's own timers.
-func (*socket) Alive() Peer { return Peer{} }
+func newSocket(conn *net.TCPConn) *socket { return &socket{tcp.NewWatch(conn)} }

@@ -1,12 +1,42 @@
-package remote
+package tcp
 
 import (
 	"io"
+	"net"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// enough is how long these tests wait for what must come.
+const enough = time.Minute
+
+// pair is both ends of a connection on the loopback, closed with the test.
+func pair(t *testing.T) (near, far *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far = conn.(*net.TCPConn), accepted.(*net.TCPConn)
+	t.Cleanup(func() {
+		_ = near.Close()
+		_ = far.Close()
+	})
+	_ = near.SetDeadline(time.Now().Add(enough))
+	_ = far.SetDeadline(time.Now().Add(enough))
+	return near, far
+}
 
 // looks are what TCP_INFO said of a connection, one look after the other.
 type looks []struct {
@@ -80,8 +110,8 @@ func TestWait(t *testing.T) {
 
 // A receiver without room drops what is in flight, and acknowledges each try: it is alive.
 func TestAliveWithoutRoom(t *testing.T) {
-	near, far := tcpPair(t)
-	sock := newSocket(near)
+	near, far := pair(t)
+	watch := NewWatch(near)
 	if err := far.SetReadBuffer(1); err != nil { // behind the window that it has promised
 		t.Fatal(err)
 	}
@@ -91,11 +121,11 @@ func TestAliveWithoutRoom(t *testing.T) {
 	}
 	acked, inFlight := -1, time.Time{}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		info := tcpInfo(t, sock)
+		info := tcpInfo(t, watch)
 		if info.Unacked == 0 || int(info.Bytes_acked) != acked {
 			acked, inFlight = int(info.Bytes_acked), time.Now()
 		}
-		p := sock.Alive()
+		p := watch.Look()
 		if p.Waiting > time.Second {
 			t.Errorf("it waits for %v, and the last answer came %d ms ago", p.Waiting, info.Last_ack_recv)
 			break
@@ -109,9 +139,9 @@ func TestAliveWithoutRoom(t *testing.T) {
 	}
 }
 
-func tcpInfo(t *testing.T, s *socket) (info *unix.TCPInfo) {
+func tcpInfo(t *testing.T, w *Watch) (info *unix.TCPInfo) {
 	t.Helper()
-	s.control(func(fd int) { info, _ = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO) })
+	control(w.conn, func(fd int) { info, _ = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO) })
 	if info == nil {
 		t.Fatal("no TCP_INFO")
 	}
@@ -121,13 +151,13 @@ func tcpInfo(t *testing.T, s *socket) (info *unix.TCPInfo) {
 // What the peer has sent and nobody has read is known, and whether it has ended its half; that we have ended ours is
 // another matter.
 func TestUnreadAndEnded(t *testing.T) {
-	near, far := tcpPair(t)
-	sock := newSocket(near)
+	near, far := pair(t)
+	watch := NewWatch(near)
 	want := func(what string, unread int, ended bool) {
 		t.Helper()
-		var p Peer
+		var p Facts
 		for end := time.Now().Add(enough); ; time.Sleep(time.Millisecond) { // it takes its way through the kernel
-			if p = sock.Alive(); p.Known && p.Unread == unread && p.Ended == ended {
+			if p = watch.Look(); p.Known && p.Unread == unread && p.Ended == ended {
 				return
 			}
 			if time.Now().After(end) {
