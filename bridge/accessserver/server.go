@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/tcp"
 )
 
 const (
@@ -76,6 +77,7 @@ func New(cfg Config) *Server {
 // Serve accepts clients until the context ends (nil) or the listener is closed by somebody else. It closes the
 // listener and returns when every session has ended.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	tcp.Prepare(l)
 	ctx, cancel := context.WithCancel(ctx)
 	var clients sync.WaitGroup
 	defer clients.Wait()
@@ -120,6 +122,7 @@ func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Co
 	}
 	if below := tcpOf(conn); below != nil {
 		keepAlive(below)
+		tcp.Prepare(below) // again: it may not be inherited here
 	}
 	clients.Go(func() {
 		conn := s.secure(ctx, conn)

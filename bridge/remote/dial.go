@@ -110,7 +110,7 @@ var _ Session = comPort{}
 
 // connect dials TCP, and TLS where the URL asks for it.
 func (r *Remote) connect(ctx context.Context) (net.Conn, *socket, error) {
-	d := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: tcp.KeepAlive()}
+	d := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: tcp.KeepAlive(), Control: tcp.Control}
 	conn, err := d.DialContext(ctx, "tcp", r.url.Address())
 	if err != nil {
 		return nil, nil, r.notDialed(err)

@@ -18,9 +18,10 @@ import (
 
 // speaker is an access server that a test plays over real TCP: data goes through it, and verbs are the test's.
 type speaker struct {
-	t    *testing.T
-	conn net.Conn // TLS where the scheme has it
-	tcp  *net.TCPConn
+	t      *testing.T
+	scheme Scheme
+	conn   net.Conn // TLS where the scheme has it
+	tcp    *net.TCPConn
 }
 
 // call dials a server that a test plays, once for each way to speak, and has both ends do what they do at once. Behind it
@@ -36,7 +37,7 @@ func call(t *testing.T, play func(s speaker), use func(t *testing.T, s Session))
 			played := make(chan struct{})
 			u := serve(t, func(conn net.Conn) {
 				defer close(played)
-				s := speaker{t: t, conn: conn, tcp: conn.(*net.TCPConn)}
+				s := speaker{t: t, scheme: scheme, conn: conn, tcp: conn.(*net.TCPConn)}
 				_ = s.tcp.SetReadBuffer(8 << 10)
 				_ = s.tcp.SetDeadline(time.Now().Add(enough))
 				if config != nil {

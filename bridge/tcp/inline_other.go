@@ -1,0 +1,7 @@
+//go:build !unix && !windows
+
+package tcp
+
+import "syscall"
+
+func inline(syscall.RawConn) {}
