@@ -75,8 +75,8 @@ func encode(tio *unix.Termios, c uart.Coding, f uart.Flow, marks bool) {
 	tio.Cc[unix.VMIN], tio.Cc[unix.VTIME] = 1, 0
 	tio.Cc[unix.VSTART], tio.Cc[unix.VSTOP] = 0x11, 0x13
 
-	cflag := unix.CREAD | unix.CLOCAL | unix.HUPCL | unix.BOTHER | tio.Cflag&(unix.CSTOPB|unix.CRTSCTS|unix.CSIZE)
-	tio.Ispeed, tio.Ospeed = c.Baud, c.Baud // BOTHER: as numbers (ioctl_tty(2))
+	cflag := unix.CREAD | unix.CLOCAL | unix.HUPCL | rate(c.Baud) | tio.Cflag&(unix.CSTOPB|unix.CRTSCTS|unix.CSIZE)
+	tio.Ispeed, tio.Ospeed = c.Baud, c.Baud // CIBAUD is B0: input as output
 	if c.DataBits >= 5 && c.DataBits <= 8 {
 		cflag = cflag&^unix.CSIZE | dataSizes[c.DataBits-5]
 	}
