@@ -33,6 +33,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 // far is a running access server, with all that its UART did and all that it logged.
 type far struct {
 	t    *testing.T
+	addr string // where it listens
 	dial func() net.Conn
 	end  func() // ends the server and waits for it; may be called again
 
@@ -55,6 +56,7 @@ func (f *far) start(l net.Listener, open func(context.Context) (accessserver.Dev
 
 func (f *far) startWith(l net.Listener, config accessserver.Config) *far {
 	ctx, cancel := context.WithCancel(context.Background())
+	f.addr = l.Addr().String()
 	config.Signature = "the far end"
 	config.Log = slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s := accessserver.New(config)

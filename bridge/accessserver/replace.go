@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"telnetcpc/bridge/tcp"
@@ -13,6 +15,9 @@ const (
 	// deadAfter is how long a client may be silent that TCP has asked for a sign of life while another one from its
 	// address has come through. The newcomer waits: pyserial and our own client give a server 3 s to say something.
 	deadAfter = 2 * time.Second
+	// wantsAgain is within what time a client that was refused dials again, and givesUp how long nobody must have wanted the
+	// device for all to have given up.
+	wantsAgain, givesUp = 15 * time.Second, 4 * time.Second
 	// inquiryAgain is how often the inquiry looks.
 	inquiryAgain = 100 * time.Millisecond
 )
@@ -20,20 +25,58 @@ const (
 // errReplaced ends the session of a client that is dead and whose address has come back.
 var errReplaced = errors.New("nothing is heard from the client, and its address has come again")
 
-// owner is the client that has the device.
+// owner is the client that has the device. nil, which is nobody, may be asked too.
 type owner struct {
 	conn   net.Conn
 	hangUp context.CancelCauseFunc
+	gone   atomic.Bool // it has left: only its last bytes still have the device
+
+	mu          sync.Mutex // over both below
+	first, last time.Time  // when somebody else wanted the device: since when again and again, and the last time
+}
+
+func newOwner(v *visitor) *owner { return &owner{conn: v.conn, hangUp: v.hangUp} }
+
+func (o *owner) left() bool { return o != nil && o.gone.Load() }
+
+// want notes that somebody else wants the device.
+func (o *owner) want(now time.Time) {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now.Sub(o.last) > wantsAgain {
+		o.first = now
+	}
+	o.last = now
+}
+
+// wanted is for how long somebody else has wanted the device; 0: nobody does, or he has given up.
+func (o *owner) wanted(now time.Time) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now.Sub(o.last) > givesUp {
+		return 0
+	}
+	return now.Sub(o.first)
+}
+
+// name is for the log.
+func (o *owner) name() string {
+	if o == nil {
+		return "nobody"
+	}
+	return o.conn.RemoteAddr().String()
 }
 
 // inquire finds out whether the owner is dead, when somebody from its address wants its place: a machine that was
 // switched off and on has left a session here that nobody will ever end. The owner's TCP is asked at once (keepalive).
 // Either it answers, or says that it knows of no such connection, which ends the session, or it is silent, and then the
 // session is ended here. Several clients behind one address (NAT, one machine) do not disturb each other: as long as
-// the owner's TCP answers, it stays. It reports whether
-// the owner's place is, or will soon be, free.
+// the owner's TCP answers, it stays. It reports whether the owner's place is, or will soon be, free.
 func (o *owner) inquire(ctx context.Context, conn net.Conn) bool {
-	if o.conn == nil {
+	if o == nil {
 		return false
 	}
 	below := tcpOf(o.conn)
@@ -75,12 +118,12 @@ func (o *owner) inquire(ctx context.Context, conn net.Conn) bool {
 // two hours is left: no reason to send anybody away.
 func keepAlive(conn *net.TCPConn) { _ = conn.SetKeepAliveConfig(tcp.KeepAlive()) }
 
-// watchOf returns a function that says what TCP knows of a client; nothing where there is no TCP below conn.
-func watchOf(conn net.Conn) (look func() tcp.Facts) {
+// watchOf says what TCP knows of a client; nil, which knows nothing, where there is no TCP below conn.
+func watchOf(conn net.Conn) *tcp.Watch {
 	if below := tcpOf(conn); below != nil {
-		return tcp.NewWatch(below).Look
+		return tcp.NewWatch(below)
 	}
-	return func() tcp.Facts { return tcp.Facts{} }
+	return nil
 }
 
 // tcpOf is the TCP connection below conn, or nil.

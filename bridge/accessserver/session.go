@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
 )
 
@@ -28,18 +29,15 @@ import (
 const (
 	// recodePatience is how long a change of line coding waits for the bytes before it without one of them leaving.
 	recodePatience = 3 * time.Second
-	// lastPatience is how long the bytes of a client that has gone wait without one of them leaving.
-	lastPatience = 30 * time.Second
 	// farewell is how long a client that has closed its half may take for the last bytes from the line.
 	farewell = 5 * time.Second
 	// dropMost bounds what is dropped of a client that goes on sending when its session has ended.
 	dropMost = 1 << 20
-	// lookAtClient is how often to look whether the client is still there, which a blocked device hides from who reads.
-	lookAtClient = time.Second
-	// lookAgain bounds how long a wait for the transmitter goes without looking: a purge ends it early.
-	lookAgain = 100 * time.Millisecond
 	// pieceMost bounds what is given to the device at once.
 	pieceMost = 4 << 10
+	// roomTime is how much of the line's time TCP takes of a client ahead of the device, where that is more than tcp.Room: a
+	// fast line must not wait for a client that is far away. roomMost bounds it.
+	roomTime, roomMost = time.Second / 4, 256 << 10
 )
 
 // session joins one client and the UART that it owns.
@@ -48,6 +46,8 @@ type session struct {
 	client *rfc2217.Server
 	device Device
 	watch  *gallery
+	owner  *owner
+	tcp    *tcp.Watch
 	log    *slog.Logger
 
 	ended    context.Context         // ends with the server's context, or by fail: at once, whatever waits
@@ -56,13 +56,25 @@ type session struct {
 	leaving  sync.Once
 	allTaken atomic.Bool // up has ended: everything that the client sent is in the device's hands
 
-	coding uart.Coding // in force; only up's
+	coding  uart.Coding  // in force; only up's
+	room    int          // what TCP takes of the client ahead of up; only up's
+	dropped atomic.Int64 // bytes of the client that up has not given to the device, since another one waits
+
+	seenUp        uint64    // of up, the last time that it has moved
+	moved, nudged time.Time // when that was, and when the client was nudged; all three are run's
+
+	gaveUp   atomic.Bool
+	vanished tcp.Facts // what TCP said when the client was given up; only run's
+	unacked  int       // bytes on their way to it then; -1: not known
 
 	up, down atomic.Uint64 // bytes given to the device and to the client; up shows whether the device still takes some
 }
 
-func newSession(conn net.Conn, client *rfc2217.Server, device Device, watch *gallery, log *slog.Logger) *session {
-	return &session{conn: conn, client: client, device: device, watch: watch, log: log, gone: make(chan struct{})}
+func newSession(conn net.Conn, client *rfc2217.Server, device Device, watch *gallery, o *owner, log *slog.Logger) *session {
+	return &session{
+		conn: conn, client: client, device: device, watch: watch, owner: o, tcp: watchOf(conn), log: log,
+		gone: make(chan struct{}), room: tcp.Room,
+	}
 }
 
 // run is the session from the agreement to its end. It closes the device; what is left of the connection is part's.
@@ -98,6 +110,10 @@ func (s *session) run(ctx context.Context) {
 func (s *session) hangUp() {
 	_ = s.device.Close()
 	cause := context.Cause(s.ended)
+	if errors.Is(cause, errWanted) {
+		_ = s.conn.SetReadDeadline(time.Now().Add(lastWords)) // up counts until then what the client has left
+		return
+	}
 	if errors.Is(cause, errReplaced) || errors.Is(cause, rfc2217.ErrProtocol) {
 		s.close()
 		return
@@ -131,6 +147,7 @@ func (s *session) close() {
 func (s *session) leave() {
 	s.leaving.Do(func() {
 		s.log.Debug("client gone, its last bytes go out")
+		s.owner.gone.Store(true)
 		close(s.gone)
 	})
 }
@@ -146,8 +163,13 @@ func (s *session) report(ctx context.Context, err error) {
 		log.Info("client hung up: the server ends")
 	case errors.Is(cause, rfc2217.ErrProtocol):
 		log.Warn("client hung up", "err", cause)
+	case errors.Is(cause, errWanted):
+		log.Warn("bytes of a client that is gone dropped: another one waits", "dropped", s.dropped.Load())
 	case cause != nil:
 		log.Error("port lost, client hung up", "err", cause)
+	case s.gaveUp.Load():
+		log.Warn("client lost: nothing is heard from it", "for", s.vanished.Waiting.Round(time.Second),
+			"unacknowledged", s.unacked, "unread", s.vanished.Unread)
 	case err == nil || errors.Is(err, io.EOF):
 		log.Info("client left")
 	default:
@@ -164,6 +186,7 @@ func (s *session) carryUp() error {
 		return nil
 	}
 	s.coding = inForce.Coding
+	s.makeRoom()
 	s.watch.set(inForce)
 	for {
 		p, e, err := s.client.Next()
@@ -179,6 +202,7 @@ func (s *session) carryUp() error {
 			return err
 		}
 		if err := s.obey(p, e); err != nil {
+			s.drop()
 			if !errors.Is(err, uart.ErrClosed) { // else run has closed it, and knows
 				s.fail(err)
 			}
@@ -209,11 +233,24 @@ func (s *session) write(p []byte) error {
 		n, err := s.device.Write(p[:min(piece, len(p))])
 		s.up.Add(uint64(n))
 		if err != nil {
+			s.dropped.Add(int64(len(p) - n))
 			return err
 		}
 		p = p[n:]
 	}
 	return nil
+}
+
+// drop counts what the client, who is gone, has left and will not be given to the device, since another one waits.
+func (s *session) drop() {
+	if !errors.Is(context.Cause(s.ended), errWanted) {
+		return
+	}
+	for err := error(nil); err == nil; { // ends with the client's FIN, or with hangUp's deadline
+		var p []byte
+		p, _, err = s.client.Next()
+		s.dropped.Add(int64(len(p)))
+	}
 }
 
 // apply changes the settings. Bytes that wait in the transmit buffer were sent for the coding before: a new one waits
@@ -228,10 +265,24 @@ func (s *session) apply(e uart.Event) error {
 		return err
 	}
 	s.coding = inForce.Coding
+	s.makeRoom()
 	s.watch.set(inForce)
 	s.log.Debug("settings", "asked", described(e), "coding", inForce.Coding.String(), "flow", inForce.Flow.String(),
 		"lines", inForce.Control.String())
 	return s.client.Answer(inForce)
+}
+
+// makeRoom has TCP take as much of the client as the line's rate needs. It never takes room away: what the client was
+// promised it may send.
+func (s *session) makeRoom() {
+	room := min(int(s.coding.Baud/10/uint32(time.Second/roomTime)), roomMost)
+	if room <= s.room {
+		return
+	}
+	s.room = room
+	if below := tcpOf(s.conn); below != nil {
+		tcp.SetRoom(below, room)
+	}
 }
 
 // described is what a settings event asks for.
@@ -241,59 +292,3 @@ func described(e uart.Event) string {
 	}
 	return e.String()[len(uart.KindSettings.String())+1:]
 }
-
-// lastBytes waits until the session is over: the client is gone and what it sent is out, or no byte has left for too
-// long, or everything ends at once.
-func (s *session) lastBytes() {
-	look := time.NewTicker(lookAtClient)
-	defer look.Stop()
-	facts := watchOf(s.conn)
-	for present := true; present; {
-		select {
-		case <-s.gone:
-			present = false
-		case <-s.ended.Done():
-			return
-		case <-look.C:
-			// Where the device takes nothing, the client's FIN lies in the kernel, after bytes that nobody can read.
-			if facts().Ended {
-				s.leave()
-			}
-		}
-	}
-	if !s.empties(lastPatience, s.allTaken.Load) && s.ended.Err() == nil {
-		s.log.Warn("bytes not sent: none has left the port for too long", "waited", lastPatience, "held", s.device.Unsent())
-	}
-}
-
-// empties waits until the transmitter is empty and nothing more is to come, and reports whether that is so. It gives up
-// when nothing has moved for patience, and when the session ends.
-func (s *session) empties(patience time.Duration, complete func() bool) bool {
-	type progress struct {
-		up     uint64
-		unsent time.Duration
-	}
-	var last progress
-	since := time.Now()
-	for {
-		all := complete() // before Unsent: behind it nothing comes
-		now := progress{s.up.Load(), s.device.Unsent()}
-		if all && now.unsent == 0 {
-			return true
-		}
-		if now != last {
-			last, since = now, time.Now()
-		} else if time.Since(since) >= patience {
-			return false
-		}
-		pause := time.NewTimer(min(max(now.unsent, time.Millisecond), lookAgain))
-		select {
-		case <-pause.C:
-		case <-s.ended.Done():
-			pause.Stop()
-			return false
-		}
-	}
-}
-
-func always() bool { return true }

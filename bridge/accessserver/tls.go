@@ -40,20 +40,19 @@ func (s *Server) secure(ctx context.Context, conn net.Conn) net.Conn {
 	if s.cfg.TLS == nil {
 		return conn
 	}
-	log := s.log.With("client", conn.RemoteAddr().String())
 	client := &secured{until: time.Now().Add(agreePatience)}
 	shaking, cancel := context.WithDeadline(ctx, client.until)
 	defer cancel()
 	first, err := firstBytes(shaking, conn)
 	if err == nil {
-		client.Conn = tlsconn.Server(&begun{Conn: conn, first: first}, s.cfg.TLS.current(log))
+		client.Conn = tlsconn.Server(&begun{Conn: conn, first: first}, s.cfg.TLS.current(s.log))
 		if err = client.HandshakeContext(shaking); err == nil {
 			return client
 		}
 	}
 	defer conn.Close()
 	if ctx.Err() == nil {
-		s.notSecured(ctx, log, conn, err)
+		s.notSecured(ctx, conn, err)
 	}
 	return nil
 }
@@ -103,7 +102,8 @@ func (b *begun) CloseWrite() error {
 
 // notSecured says why there is no TLS with a client, here in one line and, where it is needed, to the client; crypto/tls
 // has told it by an alert else, and a close over unread bytes would take that from it.
-func (s *Server) notSecured(ctx context.Context, log *slog.Logger, conn net.Conn, err error) {
+func (s *Server) notSecured(ctx context.Context, conn net.Conn, err error) {
+	say := s.sayOf(conn)
 	const own = "give it a certificate: --tls-cert FILE --tls-key FILE"
 	var plain *errPlain
 	var wrong *tls.CertificateVerificationError
@@ -111,25 +111,25 @@ func (s *Server) notSecured(ctx context.Context, log *slog.Logger, conn net.Conn
 	switch {
 	case errors.As(err, &plain):
 		raw := rfc2217.NotTelnetError{First: plain.first}
-		log.Warn("client refused: it does not speak TLS", "sent", raw.Seen(), "hint", "this port wants TLS: telnetcpc attach PORT "+s.url(conn))
+		say(kindRaw, slog.LevelWarn, "client refused: it does not speak TLS", "sent", raw.Seen(), "hint", "this port wants TLS: telnetcpc attach PORT "+s.url(conn))
 		dismiss(ctx, conn, "this port wants TLS (rfc2217+tls://)")
 		return
 	case errors.Is(err, context.DeadlineExceeded):
-		log.Info("client refused: it says nothing, or too little", "hint", "this port wants TLS: telnetcpc attach PORT "+s.url(conn))
+		say(kindSilent, slog.LevelInfo, "client refused: it says nothing, or too little", "hint", "this port wants TLS: telnetcpc attach PORT "+s.url(conn))
 		return
 	case errors.As(err, &wrong):
-		log.Warn("client refused: its certificate is not accepted", "certificate", subject(wrong.UnverifiedCertificates), "err", wrong.Err,
+		say(kindTLS, slog.LevelWarn, "client refused: its certificate is not accepted", "certificate", subject(wrong.UnverifiedCertificates), "err", wrong.Err,
 			"hint", "is it signed by whom --tls-client-ca names, and in date?")
 	case err.Error() == "tls: client didn't provide a certificate": // it has no type
-		log.Warn("client refused: it shows no certificate", "hint", own)
+		say(kindTLS, slog.LevelWarn, "client refused: it shows no certificate", "hint", own)
 	case errors.As(err, &alert) && alert.Op == "remote error":
-		log.Warn("client left: it does not accept this server's TLS", "err", alert.Err,
+		say(kindTLS, slog.LevelWarn, "client left: it does not accept this server's TLS", "err", alert.Err,
 			"hint", "its --tls-ca FILE names who signs the certificate, --tls-name NAME the name in it")
 	case errors.Is(err, io.EOF), isNetwork(err):
-		log.Info("client left before anything was agreed", "err", err)
+		say(kindLeft, slog.LevelInfo, "client left before anything was agreed", "err", err)
 		return
 	default:
-		log.Warn("client refused: there is no TLS with it", "err", err)
+		say(kindTLS, slog.LevelWarn, "client refused: there is no TLS with it", "err", err)
 	}
 	dismiss(ctx, conn, "")
 }
@@ -149,8 +149,8 @@ func subject(chain []*x509.Certificate) string {
 }
 
 // accept negotiates with a client, through TLS within what the handshake has left of the time.
-func (s *Server) accept(ctx context.Context, conn net.Conn, log *slog.Logger) (*rfc2217.Server, error) {
-	config := rfc2217.ServerConfig{Signature: s.cfg.Signature, Log: log}
+func (s *Server) accept(ctx context.Context, conn net.Conn) (*rfc2217.Server, error) {
+	config := rfc2217.ServerConfig{Signature: s.cfg.Signature, Log: s.log.With("client", conn.RemoteAddr().String())}
 	if c, ok := conn.(*secured); ok {
 		config.Until = c.until
 	}

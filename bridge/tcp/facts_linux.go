@@ -18,7 +18,8 @@ const (
 	probesLost = 4
 )
 
-// Watch asks the kernel about one connection. Every method may be called by anyone at any time and never blocks.
+// Watch asks the kernel about one connection. Every method may be called by anyone at any time and never blocks. nil
+// knows nothing.
 type Watch struct {
 	conn *net.TCPConn
 
@@ -44,6 +45,9 @@ func control(conn *net.TCPConn, f func(fd int)) bool {
 // Unacked is SIOCOUTQ: bytes written and not acknowledged by the peer's TCP, sent or not (tcp(7)); -1: unknown.
 func (w *Watch) Unacked() int {
 	n := -1
+	if w == nil {
+		return n
+	}
 	control(w.conn, func(fd int) {
 		if v, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ); err == nil {
 			n = v
@@ -54,6 +58,9 @@ func (w *Watch) Unacked() int {
 
 // Look looks at TCP_INFO, and at SIOCINQ: bytes received and not read (tcp(7)).
 func (w *Watch) Look() Facts {
+	if w == nil {
+		return Facts{}
+	}
 	var info *unix.TCPInfo
 	var f Facts
 	control(w.conn, func(fd int) {
@@ -69,7 +76,7 @@ func (w *Watch) Look() Facts {
 	if info == nil {
 		return Facts{}
 	}
-	f.Known, f.Acked = true, info.Bytes_acked
+	f.Known, f.Received, f.Acked = true, info.Bytes_received, info.Bytes_acked
 	f.Silence = time.Duration(min(info.Last_ack_recv, info.Last_data_recv)) * time.Millisecond
 	f.Asked = info.Unacked > 0 || info.Probes > 0
 	switch info.State {

@@ -1,0 +1,9 @@
+//go:build !unix && !windows
+
+package tcp
+
+import "syscall"
+
+func setRoom(syscall.RawConn, int) {}
+
+func peek(syscall.RawConn) (first byte, any, known bool) { return 0, false, false }

@@ -1,0 +1,15 @@
+package tcp
+
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// SetRoom has the kernel take about n bytes more of the peer than were read. It is for growing: what the peer was promised
+// it may send. Where the listener was given little room, the window is 64 KiB at most (it has no scale).
+func SetRoom(conn *net.TCPConn, n int) {
+	_ = conn.SetReadBuffer(n)
+	// Older kernels go by the clamp that the first window has left, whatever room there is (tcp(7), TCP_WINDOW_CLAMP).
+	control(conn, func(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP, n) })
+}
