@@ -1,0 +1,218 @@
+package accessserver_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/uart"
+)
+
+// becomes dials until it has the device, as a bridge does, and returns after how long that was.
+func (f *far) becomes(t *testing.T) (c *rfc2217.Client, took time.Duration) {
+	t.Helper()
+	began := time.Now()
+	for time.Since(began) < patience {
+		conn := f.dial()
+		c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
+		if err == nil {
+			return c, time.Since(began)
+		}
+		_ = conn.Close()
+		time.Sleep(time.Second) // as a bridge's later dials
+	}
+	t.Fatalf("a client has not got the device in %v", patience)
+	return nil, 0
+}
+
+// outq is how many bytes of a connection the peer's TCP has not acknowledged.
+func outq(t *testing.T, conn net.Conn) (n int) {
+	t.Helper()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	if outer != nil || err != nil {
+		t.Fatal(outer, err)
+	}
+	return n
+}
+
+// mute is a UART whose device says nothing, not even what the loop plug sends back.
+type mute struct{ accessserver.Device }
+
+func (d mute) Next() ([]byte, uart.Event, error) {
+	for {
+		if _, e, err := d.Device.Next(); err != nil {
+			return nil, e, err
+		}
+	}
+}
+
+// A client that sends 60 KiB to a line of 300 baud and goes does not keep the next one waiting for half an hour: though
+// its FIN is not seen, which waits in its own kernel, after bytes that TCP does not take here.
+func TestGoneAfterManyBytes(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &far{t: t, dial: dialTCP(t, l)}
+	device := new(accessserver.Loopback)
+	device.Observe(f.observe)
+	f.start(l, func(ctx context.Context) (accessserver.Device, error) {
+		d, err := device.Open(ctx)
+		return mute{d}, err
+	})
+	gone := &caller{Conn: f.dial(), t: t}
+	gone.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
+	gone.hears(rfc2217.NotifyModemState, 0)
+	gone.say(rfc2217.AppendSettings(nil, slow))
+	for range 4 {
+		_, _, _ = gone.next() // the answers: unread, they would make a reset of its end
+	}
+	gone.say(make([]byte, 60<<10))
+	_ = gone.Close()
+	next, took := f.becomes(t)
+	defer next.Close()
+	t.Logf("the next client has the device after %v", took)
+	if took > 15*time.Second {
+		t.Errorf("the next client has the device after %v, want 15 s at most", took)
+	}
+	f.says("another one waits", "dropped=")
+}
+
+// A line that is held takes little of a client: as much cannot be called back by a purge, and is lost with the session.
+func TestHeldLineTakesLittle(t *testing.T) {
+	f := overTCP(t)
+	f.connect(rfc2217.Config{}).end() // from here on the listener has what Serve gives it
+	c := f.call()
+	c.say(rfc2217.AppendSettings(nil, holding))
+	f.does("settings break on")
+	_ = c.SetWriteDeadline(time.Now().Add(2 * time.Second))
+	n, _ := c.Write(make([]byte, 512<<10))
+	waits := outq(t, c.Conn)
+	for same := time.Now(); time.Since(same) < time.Second; time.Sleep(10 * time.Millisecond) {
+		if now := outq(t, c.Conn); now != waits {
+			waits, same = now, time.Now()
+		}
+	}
+	if taken := n - waits; taken > 24<<10 { // 3 KiB the device, 4 KiB a piece in its hands, what TCP takes, and its rounding
+		t.Errorf("a held line has taken %d bytes of %d, want little", taken, n)
+	}
+}
+
+// talker is a UART whose device talks all the time.
+type talker struct {
+	accessserver.Device
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (d *talker) Next() ([]byte, uart.Event, error) {
+	select {
+	case <-time.After(10 * time.Millisecond): // the line's pace
+		return bytes.Repeat([]byte("t"), 4096), uart.Event{}, nil
+	case <-d.closed:
+		return nil, uart.Event{}, uart.ErrClosed
+	}
+}
+
+func (d *talker) Close() error {
+	d.once.Do(func() { close(d.closed) })
+	return d.Device.Close()
+}
+
+func talking(ctx context.Context) (accessserver.Device, error) {
+	d, err := new(accessserver.Loopback).Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &talker{Device: d, closed: make(chan struct{})}, nil
+}
+
+// A client that vanished has the device no more after 15 s, whether the device talks to it or has nothing to say, and
+// though its window was closed when it vanished.
+func TestVanished(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		open   func(context.Context) (accessserver.Device, error)
+		closed bool // its window
+	}{
+		{"quiet", new(accessserver.Loopback).Open, false},
+		{"talking", talking, false},
+		{"talking, the window closed", talking, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := (&far{t: t, dial: dialTCP(t, l)}).start(l, tt.open)
+			conn := f.dial()
+			c := &caller{Conn: conn, t: t}
+			c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
+			f.says("client connected")
+			if tt.closed {
+				time.Sleep(2 * time.Second) // the buffers fill
+				deafen(t, conn)
+			} else {
+				over := make(chan struct{})
+				go func() { // ends with the connection
+					defer close(over)
+					_, _ = io.Copy(io.Discard, conn)
+				}()
+				defer func() {
+					_ = conn.Close()
+					<-over
+				}()
+				time.Sleep(500 * time.Millisecond) // some is read
+				deafen(t, conn)
+			}
+			began := time.Now()
+			f.says("client lost: nothing is heard from it")
+			if took := time.Since(began); took > 17*time.Second { // two for a loaded machine
+				t.Errorf("given up after %v, want 15 s at most", took)
+			}
+			next, took := f.becomes(t)
+			_ = next.Close()
+			if took > 5*time.Second {
+				t.Errorf("the device was free after another %v", took)
+			}
+		})
+	}
+}
+
+// A client that lives and does not read is waited for, however long its window is closed.
+func TestWindowClosedAndAlive(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := (&far{t: t, dial: dialTCP(t, l)}).start(l, talking)
+	c := &caller{Conn: f.dial(), t: t}
+	c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
+	f.says("client connected")
+	time.Sleep(25 * time.Second) // what is tested
+	got := 0
+	for got < 8<<20 { // more than lay in the buffers
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		n, err := c.Read(c.buf[:])
+		if got += n; err != nil {
+			t.Fatalf("after %d bytes: %v", got, err)
+		}
+	}
+	_ = c.Close()
+}

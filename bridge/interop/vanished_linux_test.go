@@ -1,0 +1,173 @@
+package interop
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/uart"
+)
+
+// dialInside dials from a namespace.
+func dialInside(namespace, address string) (c net.Conn, err error) {
+	err = atNamespace(namespace, func() error {
+		c, err = net.Dial("tcp", address)
+		return err
+	})
+	return c, err
+}
+
+// serverLog is what an access server in this process has said.
+type serverLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *serverLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *serverLog) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
+}
+
+// talker is a UART whose device talks all the time.
+type talker struct {
+	accessserver.Device
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (d *talker) Next() ([]byte, uart.Event, error) {
+	select {
+	case <-time.After(10 * time.Millisecond): // the line's pace
+		return bytes.Repeat([]byte("t"), 4096), uart.Event{}, nil
+	case <-d.closed:
+		return nil, uart.Event{}, uart.ErrClosed
+	}
+}
+
+func (d *talker) Close() error {
+	d.once.Do(func() { close(d.closed) })
+	return d.Device.Close()
+}
+
+// visited is an access server in the server's namespace, and a client of it in the client's.
+func (n *network) visited(t *testing.T, talks bool) (*serverLog, net.Conn) {
+	t.Helper()
+	log := new(serverLog)
+	s := accessserver.New(accessserver.Config{
+		Log: slog.New(slog.NewTextHandler(log, nil)),
+		Open: func(ctx context.Context) (accessserver.Device, error) {
+			d, err := new(accessserver.Loopback).Open(ctx)
+			if err == nil && talks {
+				d = &talker{Device: d, closed: make(chan struct{})}
+			}
+			return d, err
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	l, over := n.listen(), make(chan error, 1)
+	go func() { over <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		<-over
+		if t.Failed() {
+			t.Logf("the server said:\n%s", log.text.String())
+		}
+	})
+	c, err := dialInside(n.client, l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if _, err := c.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the client has the device", func() bool { return log.has("client connected") })
+	return log, c
+}
+
+// readOn reads so many bytes.
+func readOn(t *testing.T, c net.Conn, most int) {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	p := make([]byte, 32<<10)
+	for got := 0; got < most; {
+		n, err := c.Read(p)
+		if got += n; err != nil {
+			t.Fatalf("after %d bytes: %v", got, err)
+		}
+	}
+}
+
+// persists reports whether the server's TCP asks a client about its closed window.
+func (n *network) persists() bool {
+	out, err := exec.Command("ip", "netns", "exec", n.server, "ss", "-tno").CombinedOutput()
+	return err == nil && strings.Contains(string(out), "timer:(persist")
+}
+
+// A client that vanished has the device no more after 15 s, whether the device talks to it or has nothing to say, and
+// though its window was closed when it vanished; one that lives and does not read is waited for.
+func TestVanishedClient(t *testing.T) {
+	t.Parallel()
+	const lost = "client lost: nothing is heard from it"
+	probed := noticed
+	if !asksOften() {
+		probed = patience
+	}
+	vanishes := func(t *testing.T, n *network, log *serverLog, most time.Duration) {
+		t.Helper()
+		began := time.Now()
+		n.drop()
+		eventually(t, "the client is given up", func() bool { return log.has(lost) })
+		if took := time.Since(began); took > most {
+			t.Errorf("given up after %v, want %v at most", took, most)
+		} else {
+			t.Logf("given up after %v", took)
+		}
+	}
+	t.Run("talking device", func(t *testing.T) {
+		t.Parallel()
+		n := newNetwork(t)
+		log, c := n.visited(t, true)
+		readOn(t, c, 100_000)
+		vanishes(t, n, log, noticed)
+	})
+	t.Run("quiet device", func(t *testing.T) {
+		t.Parallel()
+		n := newNetwork(t)
+		log, _ := n.visited(t, false)
+		vanishes(t, n, log, noticed)
+	})
+	t.Run("window closed", func(t *testing.T) {
+		t.Parallel()
+		n := newNetwork(t)
+		log, _ := n.visited(t, true)
+		eventually(t, "TCP asks about the window", n.persists)
+		vanishes(t, n, log, probed)
+	})
+	t.Run("window closed and alive", func(t *testing.T) {
+		t.Parallel()
+		n := newNetwork(t)
+		log, c := n.visited(t, true)
+		eventually(t, "TCP asks about the window", n.persists)
+		time.Sleep(20 * time.Second) // what is tested
+		if log.has(lost) {
+			t.Error("a client that lives was given up")
+		}
+		readOn(t, c, 8<<20)
+	})
+}
