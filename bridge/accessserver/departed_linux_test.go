@@ -9,6 +9,7 @@ import (
 
 // A client that goes while the UART takes nothing is seen to go, though its FIN stands behind bytes that nobody reads.
 func TestGoesWhileTheUARTIsHeld(t *testing.T) {
+	t.Parallel()
 	f := overTCP(t)
 	c := f.call()
 	c.say(rfc2217.AppendSettings(nil, holding))

@@ -168,6 +168,6 @@ func TestVanishedClient(t *testing.T) {
 		if log.has(lost) {
 			t.Error("a client that lives was given up")
 		}
-		readOn(t, c, 8<<20)
+		readOn(t, c, 1<<20)
 	})
 }
