@@ -9,50 +9,39 @@ import (
 	"time"
 
 	"telnetcpc/bridge/rfc2217"
-	"telnetcpc/bridge/uart"
 )
 
 // Somebody who wants the device has it within 15 s, though bytes of a client that is gone would need it for half an hour.
 // What of them was not sent is counted.
 func TestNewcomerNeedNotWaitForTheLastBytes(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		hold uart.Event // what the client sets that is gone
-	}{
-		{"slow line", slow},
-		{"held line", holding},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := inMemory(t)
-				gone := f.connect(rfc2217.Config{})
-				gone.set(tt.hold)
-				const size = 60 << 10
-				gone.send(strings.Repeat("g", size))
-				gone.end()
-				time.Sleep(10 * time.Second)
-				began := time.Now()
-				next := f.connect(rfc2217.Config{})
-				next.sees("modem none")
-				if took := time.Since(began); took > 15*time.Second {
-					t.Errorf("a newcomer has the device after %v, want 15 s at most", took)
-				}
-				f.says("another one waits")
-				sent, dropped := len(f.sent()), 0
-				for line := range strings.Lines(f.said()) {
-					if _, n, ok := strings.Cut(line, "dropped="); ok {
-						_, _ = fmt.Sscanf(n, "%d", &dropped)
-					}
-				}
-				if lost := size - sent; dropped < lost-1 || dropped > lost+1 { // the byte that was on the line is either
-					t.Errorf("of %d bytes %d were sent and %d said to be dropped", size, sent, dropped)
-				}
-				next.set(fast)
-				next.send("mine")
-				next.sees("mine")
-			})
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f := inMemory(t)
+		gone := f.connect(rfc2217.Config{})
+		gone.set(slow)
+		const size = 60 << 10
+		gone.send(strings.Repeat("g", size))
+		gone.end()
+		time.Sleep(10 * time.Second)
+		began := time.Now()
+		next := f.connect(rfc2217.Config{})
+		next.sees("modem none")
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("a newcomer has the device after %v, want 15 s at most", took)
+		}
+		f.says("another one waits")
+		sent, dropped := len(f.sent()), 0
+		for line := range strings.Lines(f.said()) {
+			if _, n, ok := strings.Cut(line, "dropped="); ok {
+				_, _ = fmt.Sscanf(n, "%d", &dropped)
+			}
+		}
+		if lost := size - sent; dropped < lost-1 || dropped > lost+1 { // the byte that was on the line is either
+			t.Errorf("of %d bytes %d were sent and %d said to be dropped", size, sent, dropped)
+		}
+		next.set(fast)
+		next.send("mine")
+		next.sees("mine")
+	})
 }
 
 // Without a newcomer the bytes of a client that is gone go out as long as they leave.

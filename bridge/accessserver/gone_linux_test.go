@@ -63,33 +63,39 @@ func (d mute) Next() ([]byte, uart.Event, error) {
 // its FIN is not seen, which waits in its own kernel, after bytes that TCP does not take here.
 func TestGoneAfterManyBytes(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for _, tt := range []struct {
+		name    string
+		hold    uart.Event // what it sets
+		answers int
+	}{{"slow line", slow, 4}, {"held line", holding, 1}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := (&far{t: t, dial: dialTCP(t, l)}).start(l, func(ctx context.Context) (accessserver.Device, error) {
+				d, err := new(accessserver.Loopback).Open(ctx)
+				return mute{d}, err
+			})
+			gone := &caller{Conn: f.dial(), t: t}
+			gone.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
+			gone.hears(rfc2217.NotifyModemState, 0)
+			gone.say(rfc2217.AppendSettings(nil, tt.hold))
+			for range tt.answers {
+				_, _, _ = gone.next() // unread, they would make a reset of its end
+			}
+			gone.say(make([]byte, 60<<10))
+			_ = gone.Close()
+			next, took := f.becomes(t)
+			defer next.Close()
+			t.Logf("the next client has the device after %v", took)
+			if took > 15*time.Second {
+				t.Errorf("the next client has the device after %v, want 15 s at most", took)
+			}
+			f.says("another one waits", "dropped=")
+		})
 	}
-	f := &far{t: t, dial: dialTCP(t, l)}
-	device := new(accessserver.Loopback)
-	device.Observe(f.observe)
-	f.start(l, func(ctx context.Context) (accessserver.Device, error) {
-		d, err := device.Open(ctx)
-		return mute{d}, err
-	})
-	gone := &caller{Conn: f.dial(), t: t}
-	gone.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
-	gone.hears(rfc2217.NotifyModemState, 0)
-	gone.say(rfc2217.AppendSettings(nil, slow))
-	for range 4 {
-		_, _, _ = gone.next() // the answers: unread, they would make a reset of its end
-	}
-	gone.say(make([]byte, 60<<10))
-	_ = gone.Close()
-	next, took := f.becomes(t)
-	defer next.Close()
-	t.Logf("the next client has the device after %v", took)
-	if took > 15*time.Second {
-		t.Errorf("the next client has the device after %v, want 15 s at most", took)
-	}
-	f.says("another one waits", "dropped=")
 }
 
 // A line that is held takes little of a client: as much cannot be called back by a purge, and is lost with the session.
@@ -144,6 +150,7 @@ func talking(ctx context.Context) (accessserver.Device, error) {
 // A client that vanished has the device no more after 15 s, whether the device talks to it or has nothing to say, and
 // though its window was closed when it vanished.
 func TestVanished(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		open   func(context.Context) (accessserver.Device, error)
