@@ -66,7 +66,7 @@ func TestHealthCheckCostsNoBytes(t *testing.T) {
 	t.Parallel()
 	f := overTCP(t)
 	c := f.connect(rfc2217.Config{})
-	text := strings.Repeat("slow", 100) // 13 s
+	text := strings.Repeat("slow", 75) // 10 s
 	c.set(slow)
 	c.send(text)
 	c.end()
@@ -80,7 +80,7 @@ func TestHealthCheckCostsNoBytes(t *testing.T) {
 		_ = check.Close()
 	}
 	check := f.dial() // and one that hangs on
-	f.says("client left", "up=400")
+	f.says("client left", "up=300")
 	if got := f.sent(); got != text {
 		t.Errorf("%d of %d bytes were sent", len(got), len(text))
 	}

@@ -147,18 +147,16 @@ func talking(ctx context.Context) (accessserver.Device, error) {
 	return &talker{Device: d, closed: make(chan struct{})}, nil
 }
 
-// A client that vanished has the device no more after 15 s, whether the device talks to it or has nothing to say, and
-// though its window was closed when it vanished.
+// A client that vanished has the device no more after 15 s though the device talks to it, and though its window was closed
+// when it vanished.
 func TestVanished(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		open   func(context.Context) (accessserver.Device, error)
 		closed bool // its window
 	}{
-		{"quiet", new(accessserver.Loopback).Open, false},
-		{"talking", talking, false},
-		{"talking, the window closed", talking, true},
+		{"window open", false},
+		{"window closed", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -166,7 +164,7 @@ func TestVanished(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := (&far{t: t, dial: dialTCP(t, l)}).start(l, tt.open)
+			f := (&far{t: t, dial: dialTCP(t, l)}).start(l, talking)
 			conn := f.dial()
 			c := &caller{Conn: conn, t: t}
 			c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
@@ -212,7 +210,7 @@ func TestWindowClosedAndAlive(t *testing.T) {
 	c := &caller{Conn: f.dial(), t: t}
 	c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
 	f.says("client connected")
-	time.Sleep(25 * time.Second) // what is tested
+	time.Sleep(15 * time.Second) // what is tested
 	got := 0
 	for got < 1<<20 {
 		_ = c.SetReadDeadline(time.Now().Add(patience))

@@ -35,8 +35,6 @@ type owner struct {
 	first, last time.Time  // when somebody else wanted the device: since when again and again, and the last time
 }
 
-func newOwner(v *visitor) *owner { return &owner{conn: v.conn, hangUp: v.hangUp} }
-
 func (o *owner) left() bool { return o != nil && o.gone.Load() }
 
 // want notes that somebody else wants the device.

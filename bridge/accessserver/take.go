@@ -23,7 +23,7 @@ const (
 	takeAgain = 50 * time.Millisecond
 )
 
-// take waits for the device, and reports whether it is the visitor's now. It waits for patience; while it finds out
+// take waits for the device, and reports whether it is the visitor's now, until release. It waits for patience; while it finds out
 // whether the owner lives; and as long as the owner, who is gone, still has bytes on the way to the device: their time is
 // up soon when somebody else wants it.
 func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) bool {
@@ -37,9 +37,6 @@ func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) b
 	for {
 		select {
 		case s.owned <- struct{}{}:
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.owner = newOwner(v)
 			return true
 		case soon := <-answer:
 			asked = false
@@ -78,6 +75,14 @@ func (s *Server) inquire(ctx context.Context, v *visitor) <-chan bool {
 }
 
 func (s *Server) release() { <-s.owned }
+
+// becomesOwner notes who has the device, for those who want it.
+func (s *Server) becomesOwner(v *visitor) *owner {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owner = &owner{conn: v.conn, hangUp: v.hangUp}
+	return s.owner
+}
 
 // holder is who owns the device, or did last; nil: nobody has yet.
 func (s *Server) holder() *owner {

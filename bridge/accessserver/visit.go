@@ -95,7 +95,7 @@ func (s *Server) visit(ctx context.Context, v *visitor) *session {
 		s.second(ctx, v, client)
 	case s.take(ctx, v, settles):
 		s.lobby.leave(v)
-		return s.own(ctx, v.conn, client)
+		return s.own(ctx, v, client)
 	case ctx.Err() == nil:
 		s.refuse(ctx, v.conn)
 	}
@@ -141,20 +141,21 @@ func dismiss(ctx context.Context, conn net.Conn, line string) {
 
 // own is the life of one client that owns the device, to the end of its session, which it returns: the connection is
 // still to be ended then. nil: there was none.
-func (s *Server) own(ctx context.Context, conn net.Conn, client *rfc2217.Server) *session {
+func (s *Server) own(ctx context.Context, v *visitor, client *rfc2217.Server) *session {
+	owner := s.becomesOwner(v)
 	device, err := s.cfg.Open(ctx)
 	if err != nil {
 		s.release()
 		if ctx.Err() == nil {
-			s.notOpened(ctx, conn, err)
+			s.notOpened(ctx, v.conn, err)
 		}
 		return nil
 	}
 	defer s.release()
 	s.tally.forget(kindNotOpened)
-	log := s.log.With("client", conn.RemoteAddr().String())
+	log := s.log.With("client", owner.name())
 	log.Info("client connected")
-	session := newSession(conn, client, device, &s.gallery, s.holder(), log)
+	session := newSession(v.conn, client, device, &s.gallery, owner, log)
 	session.run(ctx)
 	return session
 }
