@@ -58,10 +58,11 @@ func TestRestlessRemoteInTheLog(t *testing.T) {
 	for name, refuses := range map[string]bool{"agrees and hangs up": false, "refuses in ever other words": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				const most = 6
 				out := &counted{Handler: slog.DiscardHandler}
 				r := &restless{far: newFar(), refuses: refuses}
 				b := bridge.New(bridge.Config{
-					Name: "ttyV0", Path: "/dev/ttyV0", Remote: r, Log: slog.New(slog.DiscardHandler), Peer: loglimit.New(enabled{out}),
+					Name: "ttyV0", Path: "/dev/ttyV0", Remote: r, Log: slog.New(slog.DiscardHandler), Peer: loglimit.New(enabled{out}, most),
 					Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
 						p := uarttest.NewPort(c)
 						p.AppOpen()
@@ -82,11 +83,11 @@ func TestRestlessRemoteInTheLog(t *testing.T) {
 				out.mu.Lock()
 				defer out.mu.Unlock()
 				for i, at := range out.at {
-					if n := i + loglimit.Most; n < len(out.at)-1 && out.at[n].Sub(at) < loglimit.Window/2 {
+					if n := i + most; n < len(out.at)-1 && out.at[n].Sub(at) < loglimit.Window/2 {
 						t.Errorf("lines %d to %d came within %v", i, n, out.at[n].Sub(at))
 					}
 				}
-				if n := len(out.at); n < loglimit.Most || n > 12*loglimit.Most {
+				if n := len(out.at); n < most || n > 12*most {
 					t.Errorf("%d lines in ten minutes and %d dials", n, r.n)
 				}
 			})

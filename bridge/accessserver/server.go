@@ -9,11 +9,15 @@ import (
 	"sync"
 	"time"
 
+	"telnetcpc/bridge/loglimit"
 	"telnetcpc/bridge/tcp"
 )
 
 // acceptAgain is how long to wait when a connection could not be accepted, mostly for want of file descriptors.
 const acceptAgain = time.Second
+
+// sessionLines is how many lines a minute clients may cause that come and go.
+const sessionLines = 10
 
 // Config is what a Server is made of.
 type Config struct {
@@ -38,7 +42,8 @@ type Config struct {
 type Server struct {
 	cfg   Config
 	log   *slog.Logger
-	tally tally
+	few   *loglimit.Handler // for the lines of sessions: a client may come and go without end
+	tally tally             // for those of connections that come to nothing
 
 	owned    chan struct{} // one slot: who has put something in owns the device
 	watchers chan struct{} // a slot for each of those that watch
@@ -55,7 +60,7 @@ func New(cfg Config) *Server {
 		cfg.Log = slog.Default()
 	}
 	return &Server{
-		cfg: cfg, log: cfg.Log, tally: tally{log: cfg.Log},
+		cfg: cfg, log: cfg.Log, few: loglimit.New(cfg.Log.Handler(), sessionLines), tally: tally{log: cfg.Log},
 		owned: make(chan struct{}, 1), watchers: make(chan struct{}, cfg.Watchers),
 	}
 }
@@ -67,6 +72,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var clients sync.WaitGroup
 	defer s.tally.flush()
+	defer s.few.Flush()
 	defer clients.Wait()
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })

@@ -153,7 +153,7 @@ func (s *Server) own(ctx context.Context, v *visitor, client *rfc2217.Server) *s
 	}
 	defer s.release()
 	s.tally.forget(kindNotOpened)
-	log := s.log.With("client", owner.name())
+	log := slog.New(s.few).With("client", owner.name())
 	log.Info("client connected")
 	session := newSession(v.conn, client, device, &s.gallery, owner, log)
 	session.run(ctx)

@@ -113,7 +113,7 @@ func (g *gallery) state() (inForce uart.Event, modem uart.ModemState) {
 
 // watch is the life of a client that only looks. It outlives owners: between them it sees nothing.
 func (s *Server) watch(ctx context.Context, conn net.Conn, client *rfc2217.Server) {
-	log := s.log.With("client", conn.RemoteAddr().String())
+	log := slog.New(s.few).With("client", conn.RemoteAddr().String())
 	log.Info("watcher connected: it sees what comes from the device, and cannot write or set anything")
 	w := s.gallery.enter()
 	stop := context.AfterFunc(ctx, func() { _ = client.Close() })

@@ -39,6 +39,9 @@ type Port struct {
 // Name is the port's short name in log and status: the last element of its path.
 func (p Port) Name() string { return filepath.Base(p.Path) }
 
+// peerLines is how many lines a minute the remote may cause in the log: an outage and its end are four or five.
+const peerLines = 6
+
 // NewBridge returns the bridge of a port, not yet running. The error names the key that is wrong.
 func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 	if p.Path == "" {
@@ -52,7 +55,7 @@ func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 		}
 	}
 	log = log.With("port", p.Name())
-	peer := loglimit.New(log.Handler())
+	peer := loglimit.New(log.Handler(), peerLines)
 	r, err := remote.New(p.Remote, remote.Options{
 		AckTimeout: p.AckTimeout, SuspendIgnore: p.SuspendIgnore, SingleFF: p.SingleFF, KeepGreeting: p.KeepGreeting,
 		TLS: p.TLS, Log: slog.New(peer),

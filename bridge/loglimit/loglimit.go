@@ -11,13 +11,10 @@ import (
 	"time"
 )
 
-const (
-	// Most is how many lines are written within Window.
-	Most   = 6
-	Window = time.Minute
-)
+// Window is the time within which a Handler hands on so many records.
+const Window = time.Minute
 
-// Handler is a slog.Handler that hands on at most Most records within any Window. Of those that come beyond that the
+// Handler is a slog.Handler that hands on a number of records within any Window, and no more. Of those that come beyond that the
 // newest is kept until there is room again, and handed on with the attribute left_out, the number of those before it
 // that were not; with Flush it is handed on at once. Records below slog.LevelInfo pass always: they are written only
 // where somebody asks for them.
@@ -30,17 +27,19 @@ type Handler struct {
 
 // limit is what all handlers share that were made of one.
 type limit struct {
-	mu      sync.Mutex // over everything below, and the calls of the handler: it keeps the order
-	written [Most]time.Time
-	next    int // the oldest of written
+	mu      sync.Mutex  // over everything below, and the calls of the handler: it keeps the order
+	written []time.Time // when the last ones were, as many as a Window may have
+	next    int         // the oldest of written
 	kept    *slog.Record
 	keptTo  slog.Handler
 	leftOut int
 	timer   *time.Timer // hands on what is kept
 }
 
-// New returns a handler in front of to.
-func New(to slog.Handler) *Handler { return &Handler{to, new(limit)} }
+// New returns a handler in front of to, for at most so many records within any Window; at least one.
+func New(to slog.Handler, most int) *Handler {
+	return &Handler{to, &limit{written: make([]time.Time, max(most, 1))}}
+}
 
 // Enabled implements slog.Handler.
 func (h *Handler) Enabled(ctx context.Context, l slog.Level) bool { return h.to.Enabled(ctx, l) }
@@ -80,7 +79,7 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 // write hands a record on. The caller holds mu.
 func (l *limit) write(to slog.Handler, r slog.Record) error {
 	l.written[l.next] = time.Now()
-	l.next = (l.next + 1) % Most
+	l.next = (l.next + 1) % len(l.written)
 	return to.Handle(context.Background(), r)
 }
 

@@ -13,6 +13,8 @@ import (
 	"telnetcpc/bridge/loglimit"
 )
 
+const most = 6
+
 // lines is a log that can be looked at.
 type lines struct {
 	mu  sync.Mutex
@@ -43,19 +45,19 @@ func limited(level slog.Level) (*loglimit.Handler, *slog.Logger, *lines) {
 			}
 			return a
 		},
-	}))
+	}), most)
 	return h, slog.New(h), out
 }
 
 func TestFewLinesPassAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, log, out := limited(slog.LevelInfo)
-		for i := range 3 * loglimit.Most {
+		for i := range 3 * most {
 			log.Info("line", "n", i)
 			if got := out.take(); len(got) != 1 || got[0] != fmt.Sprintf("level=INFO msg=line n=%d", i) {
 				t.Fatalf("line %d: %q", i, got)
 			}
-			time.Sleep(loglimit.Window / loglimit.Most)
+			time.Sleep(loglimit.Window / most)
 		}
 	})
 }
@@ -77,11 +79,11 @@ func TestManyLinesAreFew(t *testing.T) {
 			time.Sleep(time.Second / 60)
 		}
 		for i, at := range all {
-			if n := i + loglimit.Most; n < len(all) && all[n].Sub(at) < loglimit.Window-time.Second/30 {
+			if n := i + most; n < len(all) && all[n].Sub(at) < loglimit.Window-time.Second/30 {
 				t.Errorf("lines %d to %d came within %v", i, n, all[n].Sub(at))
 			}
 		}
-		if least := 9 * loglimit.Most; len(all) < least {
+		if least := 9 * most; len(all) < least {
 			t.Errorf("%d lines in ten minutes, want %d at least", len(all), least)
 		}
 	})
@@ -91,14 +93,14 @@ func TestTheNewestIsWrittenAndTheOthersAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, log, out := limited(slog.LevelInfo)
 		port := log.With("port", "ttyV0")
-		for i := range loglimit.Most + 5 {
+		for i := range most + 5 {
 			port.Info("line", "n", i)
 		}
-		if got := out.take(); len(got) != loglimit.Most {
-			t.Fatalf("%d lines at once, want %d: %q", len(got), loglimit.Most, got)
+		if got := out.take(); len(got) != most {
+			t.Fatalf("%d lines at once, want %d: %q", len(got), most, got)
 		}
 		time.Sleep(2 * loglimit.Window)
-		want := fmt.Sprintf("level=INFO msg=line port=ttyV0 n=%d left_out=4", loglimit.Most+4)
+		want := fmt.Sprintf("level=INFO msg=line port=ttyV0 n=%d left_out=4", most+4)
 		if got := out.take(); len(got) != 1 || got[0] != want {
 			t.Fatalf("got %q, want %q", got, want)
 		}
@@ -111,10 +113,10 @@ func TestTheNewestIsWrittenAndTheOthersAreCounted(t *testing.T) {
 
 func TestDebugPasses(t *testing.T) {
 	_, log, out := limited(slog.LevelDebug)
-	for range 5 * loglimit.Most {
+	for range 5 * most {
 		log.Debug("line")
 	}
-	if got := out.take(); len(got) != 5*loglimit.Most {
+	if got := out.take(); len(got) != 5*most {
 		t.Fatalf("%d lines", len(got))
 	}
 }
@@ -123,12 +125,12 @@ func TestFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, log, out := limited(slog.LevelInfo)
 		h.Flush() // nothing is kept
-		for i := range loglimit.Most + 2 {
+		for i := range most + 2 {
 			log.Info("line", "n", i)
 		}
 		out.take()
 		h.Flush()
-		want := fmt.Sprintf("level=INFO msg=line n=%d left_out=1", loglimit.Most+1)
+		want := fmt.Sprintf("level=INFO msg=line n=%d left_out=1", most+1)
 		if got := out.take(); len(got) != 1 || got[0] != want {
 			t.Fatalf("got %q, want %q", got, want)
 		}

@@ -146,7 +146,7 @@ func attach(g *game, name, address string) *side {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	peer := loglimit.New(slogTo(log).Handler()) // as bridge/agent has it
+	peer := loglimit.New(slogTo(log).Handler(), 6) // as bridge/agent has it
 	far, err := remote.New(url, remote.Options{AckTimeout: time.Second, Log: slog.New(peer)})
 	if err != nil {
 		g.t.Fatal(err)
