@@ -36,11 +36,11 @@ type TLS struct {
 func LoadTLS(files TLSFiles) (*TLS, error) {
 	switch {
 	case files.Cert == "" && files.Key == "" && files.ClientCA != "":
-		return nil, fmt.Errorf("tls-client-ca %s: a client shows a certificate only through TLS (give tls-cert and tls-key too)", files.ClientCA)
+		return nil, fmt.Errorf("tls-client-ca %s: a client shows a certificate only through TLS (give --tls-cert and --tls-key too)", files.ClientCA)
 	case files.Cert == "":
-		return nil, fmt.Errorf("tls-key %s: the certificate is missing (give tls-cert too; one file that holds both may be named twice)", files.Key)
+		return nil, fmt.Errorf("tls-key %s: the certificate is missing (give --tls-cert too; one file that holds both may be named twice)", files.Key)
 	case files.Key == "":
-		return nil, fmt.Errorf("tls-cert %s: the key is missing (give tls-key too; one file that holds both may be named twice)", files.Cert)
+		return nil, fmt.Errorf("tls-cert %s: the key is missing (give --tls-key too; one file that holds both may be named twice)", files.Cert)
 	}
 	t := &TLS{files: files, read: files.look()}
 	var err error

@@ -110,9 +110,9 @@ func TestLoadTLSErrors(t *testing.T) {
 		files accessserver.TLSFiles
 		want  []string
 	}{
-		{"no key", accessserver.TLSFiles{Cert: own.cert}, []string{"tls-cert " + own.cert, "the key is missing (give tls-key too"}},
-		{"no certificate", accessserver.TLSFiles{Key: own.key}, []string{"tls-key " + own.key, "the certificate is missing (give tls-cert too"}},
-		{"signer alone", accessserver.TLSFiles{ClientCA: own.cert}, []string{"tls-client-ca " + own.cert, "give tls-cert and tls-key too"}},
+		{"no key", accessserver.TLSFiles{Cert: own.cert}, []string{"tls-cert " + own.cert, "the key is missing (give --tls-key too"}},
+		{"no certificate", accessserver.TLSFiles{Key: own.key}, []string{"tls-key " + own.key, "the certificate is missing (give --tls-cert too"}},
+		{"signer alone", accessserver.TLSFiles{ClientCA: own.cert}, []string{"tls-client-ca " + own.cert, "give --tls-cert and --tls-key too"}},
 		{"no such certificate", accessserver.TLSFiles{Cert: missing, Key: own.key}, []string{"tls-cert " + missing, "want a PEM file"}},
 		{"no such key", accessserver.TLSFiles{Cert: own.cert, Key: missing}, []string{"tls-key " + missing, "want a PEM file"}},
 		{"a directory", accessserver.TLSFiles{Cert: dir, Key: own.key}, []string{"tls-cert " + dir, "want a PEM file"}},
