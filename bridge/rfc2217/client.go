@@ -179,7 +179,7 @@ func (c *Client) start(ctx context.Context, open func(context.Context) error) (*
 	defer cancel()
 	stop := context.AfterFunc(within, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	err := open(within)
-	if !stop() { // the deadline has been or is being set: the connection is of no use
+	if !stop() || err != nil && within.Err() != nil { // the deadline has been, or is being, or was to be set
 		return nil, context.Cause(within)
 	}
 	if err != nil {

@@ -169,7 +169,7 @@ func (c *talk) flood(kind string) error {
 const floodLook = 256 << 10
 
 // floodStuck is how long a flood goes on that nobody takes.
-const floodStuck = time.Second
+const floodStuck = 5 * time.Second
 
 func isTimeout(err error) bool {
 	var t net.Error
