@@ -12,14 +12,20 @@ import (
 // with its banner, behind the agreement. But some servers answer neither. So data is held until one of these comes:
 //
 //   - an answer: what was held is the greeting, and is dropped;
-//   - the time in which the answer would have come, one round trip after the application's first byte was given to TCP: it
-//     is the device's, which may have answered that byte;
+//   - the time in which the answer would have come, one round trip after the application's first byte was given to TCP,
+//     and markAtLeast where the server still owes us the answer to a mark: it is the device's, which may have answered that
+//     byte;
 //   - heldMost after the opening, for a program that writes nothing: it is the device's too.
 //
 // So are more than openingKeeps bytes. Events are not held.
 
 // heldMost is how long data is held after the opening.
 const heldMost = time.Second
+
+// markAtLeast is how long after the application's first byte the answer to the opening's own mark may be on its way: it
+// comes before the answer to that byte. Every recorded server gives it; one on a loaded machine may be slower with it
+// than it was with its agreement, which the round trip is measured by.
+const markAtLeast = 100 * time.Millisecond
 
 // startHolding begins the session's part of it, where nothing is decided yet.
 func (c *Client) startHolding(now time.Time) error {
@@ -38,7 +44,11 @@ func (c *Client) startHolding(now time.Time) error {
 
 // firstWritten notes that the application's first bytes were given to TCP. The writer calls it.
 func (c *Client) firstWritten(now time.Time) {
-	if at := now.Add(c.trip); c.holding.Load() && at.Before(c.heldUntil) {
+	wait := c.trip
+	if c.fence.Load() != nil {
+		wait = max(wait, markAtLeast)
+	}
+	if at := now.Add(wait); c.holding.Load() && at.Before(c.heldUntil) {
 		_ = c.alarms.set(greetingDue, at) // a connection that takes no deadline fails the reader too
 	}
 }

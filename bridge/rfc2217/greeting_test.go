@@ -267,3 +267,38 @@ func TestGreetingOurEnd(t *testing.T) {
 		t.Errorf("got %v, %v; want what was held as data", e, err)
 	}
 }
+
+// TestGreetingSlowMark: a server that is asked for a mark may be slower with it than it was with its agreement: a machine
+// that is loaded stalls. A program that writes at once gets its greeting no more than another.
+func TestGreetingSlowMark(t *testing.T) {
+	for _, stall := range []time.Duration{0, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 90 * time.Millisecond} {
+		t.Run(stall.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, far := wirePair()
+				time.AfterFunc(time.Millisecond, func() {
+					_, _ = far.Write(unhex(t, willSGA+do44+modemUp+hello))
+					time.Sleep(time.Millisecond + stall)
+					_, _ = far.Write(unhex(t, markWont+"78"))
+				})
+				c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{AckTimeout: time.Hour})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = c.Close() }()
+				if err := c.Apply(wholeState()); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Write([]byte("?")); err != nil {
+					t.Fatal(err)
+				}
+				got := map[string]bool{}
+				for !got["data x"] && len(got) < 4 {
+					got[next(t, c)] = true
+				}
+				if !got[`greeting 7 "hello\r\n"`] || !got["data x"] {
+					t.Errorf("got %v, want the greeting, dropped, and the data behind it", got)
+				}
+			})
+		})
+	}
+}
