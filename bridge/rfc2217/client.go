@@ -152,8 +152,8 @@ type Client struct {
 
 // OpenTelnet makes a client of a connection to a Telnet server without COM-PORT-OPTION: it carries bytes, and knows
 // marks. Until BINARY is agreed, data is an NVT's (RFC 854), so it waits, in the caller's goroutine, until the server has
-// answered what we ask it for, a second at most; what comes meanwhile is the session's first data. The session does not
-// depend on ctx. When it fails the connection is the caller's to close; the error is ErrEndless, where the peer takes
+// answered what we ask it for, a second at most; what comes meanwhile is the session's first data, also where the peer has
+// closed behind it: Write takes nothing then. The session does not depend on ctx. When it fails the connection is the caller's to close; the error is ErrEndless, where the peer takes
 // nothing, ErrProtocol, or the connection's.
 func OpenTelnet(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	c := newClient(conn, cfg)

@@ -41,6 +41,12 @@ func (c *Client) openPlain(ctx context.Context) error {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
+		case err != nil && ctx.Err() == nil && len(c.early) > 0:
+			// What it has said is data: a display that tells its weight and closes. Nothing is given to it any more: who is
+			// to be told that a line is in use would lose that.
+			c.end = err
+			c.closeWrite()
+			return nil
 		case err != nil:
 			return fmt.Errorf("closed by the peer before Telnet was negotiated: %w", err)
 		case m.Command != 0:

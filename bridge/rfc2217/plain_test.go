@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -98,7 +99,6 @@ func TestOpenTelnetFails(t *testing.T) {
 		want  error
 	}{
 		{"closed", 0, []move{{after: trip, fin: true}}, 0, trip, io.EOF},
-		{"closed behind a text", 0, []move{{after: trip, says: "78", fin: true}}, 0, trip, io.EOF},
 		{"takes nothing", 1, nil, 0, 10 * time.Second, rfc2217.ErrEndless},
 		{"the context ends", 0, nil, trip, trip, context.DeadlineExceeded},
 		{"takes nothing, and the context ends", 1, nil, trip, trip, context.DeadlineExceeded},
@@ -123,6 +123,34 @@ func TestOpenTelnetFails(t *testing.T) {
 					t.Errorf("got %q, want who closed", err)
 				}
 				_ = conn.Close()
+			})
+		})
+	}
+}
+
+// TestOpenTelnetLastWords: what a peer says that closes at once is data, and nothing is given to it: it would be lost.
+func TestOpenTelnetLastWords(t *testing.T) {
+	for name, moves := range map[string][]move{
+		"at once":             {{says: "3132", fin: true}},
+		"behind an agreement": {{says: "fffd00fffb00"}, {after: trip, says: "3132", fin: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, far := wirePair()
+				go speak(t, far, moves) // ends with the last
+				c, err := rfc2217.OpenTelnet(t.Context(), conn, rfc2217.Config{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = c.Close() }()
+				if n, err := c.Write([]byte("x")); n != 0 || !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Write returns %d, %v; want nothing taken", n, err)
+				}
+				for _, want := range []string{"data 12", "error EOF", "error EOF"} {
+					if got := next(t, c); got != want {
+						t.Errorf("got %q, want %q", got, want)
+					}
+				}
 			})
 		})
 	}
