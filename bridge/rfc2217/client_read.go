@@ -61,7 +61,11 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 		case err == nil:
 			err = c.handle(m)
 		}
-		if err != nil && !(holding && c.undecided(err)) {
+		switch {
+		case err == nil, holding && c.undecided(err):
+		case len(c.events) > 0: // of the command that has failed
+			c.end = err
+		default:
 			return nil, uart.Event{}, err
 		}
 	}
@@ -157,6 +161,9 @@ func (c *Client) rang() error {
 // data when nothing follows it. With the last look that is after twice lastLook.
 func (c *Client) watchFF() error {
 	switch open := c.decoder.Pending(); {
+	case open && c.openFF && !c.alarms.found:
+		// The same one as before the last read, which has found nothing: what is due stays so. Set again at each look, it
+		// could be due a moment after each, for ever.
 	case open: // perhaps another one than before the last read
 		c.openFF = true
 		return c.alarms.set(ffSilence, time.Now().Add(lastLook))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,5 +168,38 @@ func TestOwesLittle(t *testing.T) {
 		if took := time.Since(began); took != 0 {
 			t.Errorf("it took %v", took)
 		}
+	})
+}
+
+// TestEndBehindEvents: a command that ends the session may have told something first: that is handed out, then the end.
+func TestEndBehindEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := session(t, rfc2217.Config{}, do44)
+		far.room(1)
+		synctest.Wait()
+		says := []string{"fffa2c6b1064fff0", "fffa2c6b2064fff0"} // a modem state, and who are you?
+		far.send(t, says[1])
+		if got := next(t, c); got != "modem DSR" {
+			t.Fatalf("got %q", got)
+		}
+		synctest.Wait()   // the answer to the first is in a writer's hands
+		const answer = 15 // bytes
+		fits := 4096 / answer
+		for i := range fits + 1 {
+			far.send(t, says[i%2])
+		}
+		modems := 0
+		for {
+			got := next(t, c)
+			if strings.HasPrefix(got, "modem") {
+				modems++
+				continue
+			}
+			if !strings.Contains(got, "it asks more") || modems != fits+1 {
+				t.Errorf("got %q behind %d modem states, want the end behind %d", got, modems, fits+1)
+			}
+			break
+		}
+		_ = c.Close()
 	})
 }

@@ -1,6 +1,7 @@
 package rfc2217_test
 
 import (
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,4 +100,38 @@ func TestLastByteIs255OverTCP(t *testing.T) {
 			t.Fatalf("got %q, want %q", got, want)
 		}
 	}
+}
+
+// loaded is a connection on a machine that is loaded: what is done takes a moment.
+type loaded struct{ net.Conn }
+
+func (l loaded) SetReadDeadline(t time.Time) error {
+	err := l.Conn.SetReadDeadline(t)
+	time.Sleep(time.Millisecond)
+	return err
+}
+
+// TestLastByteIs255Loaded: the time after which it is data is not put off by the looks for something that follows it.
+func TestLastByteIs255Loaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, far := wirePair()
+		far.send(t, do44)
+		c, err := rfc2217.Open(t.Context(), loaded{conn}, rfc2217.Config{SingleFF: true, KeepGreeting: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := time.AfterFunc(time.Minute, func() { _ = c.Close() })
+		defer func() {
+			stop.Stop()
+			_ = c.Close()
+		}()
+		for range 3 {
+			began := time.Now()
+			far.send(t, "61ff")
+			got := next(t, c) + next(t, c)
+			if took := time.Since(began); got != "data adata \xff" || took > 50*time.Millisecond {
+				t.Errorf("got %q after %v, want both within 50 ms", got, took)
+			}
+		}
+	})
 }
