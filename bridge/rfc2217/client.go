@@ -128,6 +128,8 @@ type Client struct {
 	said255 bool // the warning about a 255 that is not doubled was given
 	openFF  bool // the alarm for a 255 that nothing follows is set
 
+	askedLate bool // the first mark was asked for behind the opening, perhaps behind data
+
 	ours    bool      // the server is our own: no NUL comes behind the notice of a break
 	broke   bool      // the last thing that came is the notice of a break
 	brokeAt time.Time // when

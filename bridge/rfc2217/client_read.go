@@ -212,14 +212,16 @@ func (c *Client) handle(m telnet.Message) error {
 
 func (c *Client) verb(m telnet.Message) error {
 	if m.Option == telnet.TimingMark && (m.Command == telnet.WILL || m.Command == telnet.WONT) {
-		if c.fence.Swap(nil) != nil {
-			return c.answered() // it comes before the answer to any other
-		}
-		at, was := c.marked()
+		at, was := uint64(0), c.fence.Swap(nil) != nil // it comes before the answer to any other
 		if !was {
-			return nil
+			if at, was = c.marked(); !was {
+				return nil
+			}
+			c.found(uart.Event{Kind: uart.KindMarked, Bytes: at}) // either verb counts
 		}
-		c.found(uart.Event{Kind: uart.KindMarked, Bytes: at}) // either verb counts
+		if c.askedLate || at > 0 {
+			return nil // the device may have answered what is before the mark
+		}
 		return c.answered()
 	}
 	if err := c.negotiate(m); err != nil {
@@ -233,6 +235,7 @@ func (c *Client) verb(m telnet.Message) error {
 	spoke := c.speaks.Load()
 	verbs := c.learn(nil, m.Option)
 	if !spoke && c.speaks.Load() { // the opening could not ask for the first mark
+		c.askedLate = !c.opening
 		verbs = c.firstMark(verbs)
 	}
 	return c.owe(verbs)

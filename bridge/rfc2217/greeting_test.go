@@ -103,6 +103,9 @@ func TestGreeting(t *testing.T) {
 			want: []heard{{trip, `greeting 7 "hello\r\n"`}, {trip, "data x"}}},
 		{name: "an answer that comes too late drops nothing", moves: []move{{apply: true, write: "?"}, {after: trip, says: "78"}, {after: trip, says: saysAsked + "79"}},
 			want: []heard{{trip + look, "data x"}, {2 * trip, "data y"}}},
+		{name: "the answer to a mark that was asked for behind the first byte drops nothing", moves: []move{{apply: true, write: "?"},
+			{after: trip / 4, says: willSGA}, {after: trip / 4, says: "78"}, {after: trip / 4, says: markWont + "79"}, {after: time.Second, says: "7a"}},
+			want: []heard{{trip + look, "data xy"}, {3*trip/4 + time.Second, "data z"}}},
 		{name: "the second byte that is written changes nothing", moves: []move{{apply: true, write: "?"}, {after: trip / 2, write: "?"}, {after: trip / 2, says: "78"}},
 			want: []heard{{trip + look, "data x"}}},
 
