@@ -129,6 +129,7 @@ type Client struct {
 	openFF  bool // the alarm for a 255 that nothing follows is set
 
 	askedLate bool // the first mark was asked for behind the opening, perhaps behind data
+	fenced    bool // the first mark was answered, and was not asked late
 
 	ours    bool      // the server is our own: no NUL comes behind the notice of a break
 	broke   bool      // the last thing that came is the notice of a break

@@ -11,21 +11,21 @@ import (
 // What a server says before it has answered a setting or a mark of this session is no device's: ser2net greets each client
 // with its banner, behind the agreement. But some servers answer neither. So data is held until one of these comes:
 //
-//   - an answer: what was held is the greeting, and is dropped;
-//   - the time in which the answer would have come, one round trip after the application's first byte was given to TCP,
-//     and markAtLeast where the server still owes us the answer to a mark: it is the device's, which may have answered that
-//     byte;
+//   - an answer to a setting, or to a mark behind it: what was held is the greeting, and is dropped;
+//   - the time in which the answer would have come, one round trip after the application's first byte was given to TCP, and
+//     answerAtLeast where the server knows Telnet well: it is the device's, which may have answered that byte;
 //   - heldMost after the opening, for a program that writes nothing: it is the device's too.
 //
-// So are more than openingKeeps bytes. Events are not held.
+// So are more than openingKeeps bytes. Events are not held. The answer to the opening's own mark has what came before it
+// dropped, and does not end the holding: ser2net's Telnet answers it, and what is above that greets a moment later.
 
 // heldMost is how long data is held after the opening.
 const heldMost = time.Second
 
-// markAtLeast is how long after the application's first byte the answer to the opening's own mark may be on its way: it
-// comes before the answer to that byte. Every recorded server gives it; one on a loaded machine may be slower with it
-// than it was with its agreement, which the round trip is measured by.
-const markAtLeast = 100 * time.Millisecond
+// answerAtLeast is how long after the application's first byte the answer of a server that has spoken of options other
+// than 44 may be on its way: it comes before the device's. All that are recorded give one, but gensiot; one on a loaded machine,
+// or over a slow device, is slower with it than it was with its agreement, which the round trip is measured by.
+const answerAtLeast = 100 * time.Millisecond
 
 // startHolding begins the session's part of it, where nothing is decided yet.
 func (c *Client) startHolding(now time.Time) error {
@@ -45,8 +45,8 @@ func (c *Client) startHolding(now time.Time) error {
 // firstWritten notes that the application's first bytes were given to TCP. The writer calls it.
 func (c *Client) firstWritten(now time.Time) {
 	wait := c.trip
-	if c.fence.Load() != nil {
-		wait = max(wait, markAtLeast)
+	if c.speaks.Load() {
+		wait = max(wait, answerAtLeast)
 	}
 	if at := now.Add(wait); c.holding.Load() && at.Before(c.heldUntil) {
 		_ = c.alarms.set(greetingDue, at) // a connection that takes no deadline fails the reader too
@@ -64,10 +64,19 @@ func (c *Client) hold(data []byte) error {
 	return nil
 }
 
-// answered notes that the server has answered a setting or a mark: what came before that is its greeting.
+// answered notes that the server has answered a setting, or a mark behind it: what came before that is its greeting.
 func (c *Client) answered() error {
 	if !c.holding.Load() {
 		return nil
+	}
+	c.greeted()
+	return c.decided()
+}
+
+// greeted drops what is held: it is the server's greeting, or the beginning of it.
+func (c *Client) greeted() {
+	if !c.holding.Load() {
+		return
 	}
 	text := c.early
 	c.early = nil
@@ -77,7 +86,6 @@ func (c *Client) answered() error {
 	if len(text) > 0 {
 		c.found(uart.Event{Kind: uart.KindGreeting, Bytes: uint64(len(text)), Answer: excerpt(text)})
 	}
-	return c.decided()
 }
 
 // decided ends the holding: what is held now, and what comes, is the device's.
@@ -97,14 +105,15 @@ func (c *Client) waited(due bool, now time.Time) error {
 }
 
 // undecided takes the end of a session while data is held, and reports whether something is to be handed out before the
-// error. A server that cannot open its device says so, and closes. Where our side has closed, nobody reads the data: its
+// error. A server that cannot open its device says so, and closes; what comes behind the answer to the opening's mark may be
+// the device's as well, and counts as that. Where our side has closed, nobody reads the data: its
 // port counts it.
 func (c *Client) undecided(err error) bool {
 	if len(c.early) == 0 || errors.Is(err, ErrInUse) {
 		return false
 	}
 	c.end = err
-	if errors.Is(err, net.ErrClosed) || c.alarms.passed(greetingDue, time.Now()) {
+	if c.fenced || errors.Is(err, net.ErrClosed) || c.alarms.passed(greetingDue, time.Now()) {
 		_ = c.decided()
 		return true
 	}

@@ -274,7 +274,8 @@ func (c *Client) greetMark(o *opening, verb telnet.Command) error {
 	case (verb == telnet.WILL || verb == telnet.WONT) && overdue != nil:
 		c.took(time.Since(overdue.Add(-fencePatience)))
 		c.fence.Store(nil)
-		return c.answered()
+		c.fenced = true
+		c.greeted()
 	}
 	return nil
 }

@@ -212,14 +212,18 @@ func (c *Client) handle(m telnet.Message) error {
 
 func (c *Client) verb(m telnet.Message) error {
 	if m.Option == telnet.TimingMark && (m.Command == telnet.WILL || m.Command == telnet.WONT) {
-		at, was := uint64(0), c.fence.Swap(nil) != nil // it comes before the answer to any other
-		if !was {
-			if at, was = c.marked(); !was {
-				return nil
+		if c.fence.Swap(nil) != nil { // it comes before the answer to any other
+			if c.fenced = !c.askedLate; c.fenced {
+				c.greeted()
 			}
-			c.found(uart.Event{Kind: uart.KindMarked, Bytes: at}) // either verb counts
+			return nil
 		}
-		if c.askedLate || at > 0 {
+		at, was := c.marked()
+		if !was {
+			return nil
+		}
+		c.found(uart.Event{Kind: uart.KindMarked, Bytes: at}) // either verb counts
+		if at > 0 {
 			return nil // the device may have answered what is before the mark
 		}
 		return c.answered()
