@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -23,27 +24,49 @@ const (
 // says nothing. It is asked as over TCP (RFC 1035, 4.2.2), through a pipe: Wine has no UDP.
 func nameServer(t *testing.T, code int) {
 	t.Helper()
+	var mu sync.Mutex
+	var all []net.Conn
+	var answering sync.WaitGroup
+	over := false
+	t.Cleanup(func() { // a resolver goes on asking when the one who wanted to know has gone
+		mu.Lock()
+		over = true
+		for _, conn := range all {
+			_ = conn.Close()
+		}
+		mu.Unlock()
+		answering.Wait()
+	})
 	asking(t, func(context.Context) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return nil, net.ErrClosed
+		}
 		near, far := net.Pipe()
-		go func() { // ends when the resolver closes its end
-			defer far.Close()
-			for {
-				var length [2]byte
-				if _, err := io.ReadFull(far, length[:]); err != nil {
-					return
-				}
-				query := make([]byte, binary.BigEndian.Uint16(length[:]))
-				if _, err := io.ReadFull(far, query); err != nil {
-					return
-				}
-				if code >= 0 {
-					answer := answerTo(query, byte(code))
-					_, _ = far.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))
-				}
-			}
-		}()
+		all = append(all, far)
+		answering.Go(func() { answerNames(far, code) }) // ends with its end of the pipe
 		return near, nil
 	})
+}
+
+// answerNames answers what a resolver asks, until its end is closed.
+func answerNames(far net.Conn, code int) {
+	defer far.Close()
+	for {
+		var length [2]byte
+		if _, err := io.ReadFull(far, length[:]); err != nil {
+			return
+		}
+		query := make([]byte, binary.BigEndian.Uint16(length[:]))
+		if _, err := io.ReadFull(far, query); err != nil {
+			return
+		}
+		if code >= 0 {
+			answer := answerTo(query, byte(code))
+			_, _ = far.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))
+		}
+	}
 }
 
 // answerTo is an answer with nothing in it but the question and a code (RFC 1035, 4.1).
