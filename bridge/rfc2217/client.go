@@ -128,8 +128,7 @@ type Client struct {
 	said255 bool // the warning about a 255 that is not doubled was given
 	openFF  bool // the alarm for a 255 that nothing follows is set
 
-	askedLate bool // the first mark was asked for behind the opening, perhaps behind data
-	fenced    bool // the first mark was answered, and was not asked late
+	fenced bool // the first mark was answered
 
 	ours    bool      // the server is our own: no NUL comes behind the notice of a break
 	broke   bool      // the last thing that came is the notice of a break
@@ -143,12 +142,14 @@ type Client struct {
 	acks   acks
 	alarms alarms // of the reader
 
-	holding   atomic.Bool   // it is not known yet whether what comes is the server's greeting or the device's; the reader decides
-	heldUntil time.Time     // it is at the latest; constant after the opening
-	trip      time.Duration // a question and its answer, as the opening has measured it; constant after it
+	holding atomic.Bool   // it is not known yet whether what comes is the server's greeting or the device's
+	settled chan struct{} // closed when it is
+	trip    time.Duration // a question and its answer, as the opening has measured it; constant after it
 
-	first     bool // Apply has not been called; the writer's
-	unwritten bool // Write has given nothing to TCP, and somebody wants to know when it does; the writer's
+	// The writer's.
+	first     bool      // Apply has not been called
+	unwritten bool      // Write has not been called, and is to wait until it is settled
+	answerBy  time.Time // until then
 
 	plain bool // Telnet without COM-PORT-OPTION; constant
 }
@@ -203,7 +204,7 @@ func newClient(conn net.Conn, cfg Config) *Client {
 	if cfg.AckTimeout <= 0 {
 		cfg.AckTimeout = DefaultAckTimeout
 	}
-	c := &Client{wire: newWire(conn, clientOwes, cfg.Log), cfg: cfg, opening: true, first: true}
+	c := &Client{wire: newWire(conn, clientOwes, cfg.Log), cfg: cfg, opening: true, settled: make(chan struct{}), first: true}
 	if c.decoder.SingleFF = cfg.SingleFF; cfg.SingleFF {
 		c.waits = c.watchFF
 	}

@@ -9,23 +9,27 @@ import (
 )
 
 // What a server says before it has answered a setting or a mark of this session is no device's: ser2net greets each client
-// with its banner, behind the agreement. But some servers answer neither. So data is held until one of these comes:
+// with its banner, behind the agreement. But some servers answer neither, and some answer late. So data is held, and the
+// application's first bytes are kept back, until one of these comes:
 //
 //   - an answer to a setting, or to a mark behind it: what was held is the greeting, and is dropped;
-//   - the time in which the answer would have come, one round trip after the application's first byte was given to TCP, and
-//     answerAtLeast where the server knows Telnet well: it is the device's, which may have answered that byte;
+//   - the time in which the answer would have come, where the application has written: what was held is the device's. It
+//     has not been given a byte that it could have answered before;
 //   - heldMost after the opening, for a program that writes nothing: it is the device's too.
 //
 // So are more than openingKeeps bytes. Events are not held. The answer to the opening's own mark has what came before it
 // dropped, and does not end the holding: ser2net's Telnet answers it, and what is above that greets a moment later.
 
-// heldMost is how long data is held after the opening.
+// heldMost is how long data is held after the opening at least, where nobody writes.
 const heldMost = time.Second
 
-// answerAtLeast is how long after the application's first byte the answer of a server that has spoken of options other
-// than 44 may be on its way: it comes before the device's. All that are recorded give one, but gensiot; one on a loaded machine,
-// or over a slow device, is slower with it than it was with its agreement, which the round trip is measured by.
+// answerAtLeast is how long after the state of the port was sent the answer of a server may be on its way. All that are
+// recorded give one, but gensiot; one on a loaded machine, or over a slow device, is slower with it than it was with its
+// agreement, which the round trip is measured by.
 const answerAtLeast = 100 * time.Millisecond
+
+// answerTime is how long the answer to the state of the port is waited for.
+func (c *Client) answerTime() time.Duration { return max(2*c.trip, answerAtLeast) }
 
 // startHolding begins the session's part of it, where nothing is decided yet.
 func (c *Client) startHolding(now time.Time) error {
@@ -33,24 +37,42 @@ func (c *Client) startHolding(now time.Time) error {
 		return nil
 	}
 	if len(c.early) > openingKeeps {
-		return c.decided()
+		c.settle()
+		return nil
 	}
 	for i := range c.events {
 		c.events[i].behind = 0
 	}
-	c.unwritten, c.heldUntil = true, now.Add(heldMost)
-	return c.alarms.set(greetingDue, c.heldUntil)
+	c.unwritten, c.answerBy = true, now.Add(c.answerTime())
+	return c.alarms.set(greetingDue, now.Add(max(heldMost, c.answerTime())))
 }
 
-// firstWritten notes that the application's first bytes were given to TCP. The writer calls it.
-func (c *Client) firstWritten(now time.Time) {
-	wait := c.trip
-	if c.speaks.Load() {
-		wait = max(wait, answerAtLeast)
+// settle ends the holding, and reports whether it has done so: the other side may have been faster.
+func (c *Client) settle() bool {
+	if !c.holding.CompareAndSwap(true, false) {
+		return false
 	}
-	if at := now.Add(wait); c.holding.Load() && at.Before(c.heldUntil) {
-		_ = c.alarms.set(greetingDue, at) // a connection that takes no deadline fails the reader too
+	close(c.settled)
+	return true
+}
+
+// awaitAnswer keeps the application's first bytes back until it is settled whose is what comes before the device can have
+// answered them. The writer calls it.
+func (c *Client) awaitAnswer() error {
+	if !c.holding.Load() {
+		return nil
 	}
+	enough := time.NewTimer(time.Until(c.answerBy))
+	defer enough.Stop()
+	select {
+	case <-c.settled:
+	case <-c.ending: // the write will say so
+	case <-enough.C:
+		if c.settle() {
+			return c.alarms.set(greetingDue, time.Now()) // the reader hands out what it has
+		}
+	}
+	return nil
 }
 
 // hold keeps data of which it is not known yet whose it is.
@@ -66,18 +88,24 @@ func (c *Client) hold(data []byte) error {
 
 // answered notes that the server has answered a setting, or a mark behind it: what came before that is its greeting.
 func (c *Client) answered() error {
-	if !c.holding.Load() {
+	if !c.settle() {
 		return nil
 	}
-	c.greeted()
-	return c.decided()
+	c.drop()
+	return c.alarms.set(greetingDue, time.Time{})
 }
 
-// greeted drops what is held: it is the server's greeting, or the beginning of it.
+// greeted drops what is held: it is the server's greeting, or the beginning of it. No byte of the application's has been
+// given to TCP when that was read.
 func (c *Client) greeted() {
 	if !c.holding.Load() {
 		return
 	}
+	c.drop()
+}
+
+// drop drops what was held so far.
+func (c *Client) drop() {
 	text := c.early
 	c.early = nil
 	for i := range c.events {
@@ -90,7 +118,7 @@ func (c *Client) greeted() {
 
 // decided ends the holding: what is held now, and what comes, is the device's.
 func (c *Client) decided() error {
-	c.holding.Store(false)
+	c.settle()
 	return c.alarms.set(greetingDue, time.Time{})
 }
 

@@ -213,9 +213,8 @@ func (c *Client) handle(m telnet.Message) error {
 func (c *Client) verb(m telnet.Message) error {
 	if m.Option == telnet.TimingMark && (m.Command == telnet.WILL || m.Command == telnet.WONT) {
 		if c.fence.Swap(nil) != nil { // it comes before the answer to any other
-			if c.fenced = !c.askedLate; c.fenced {
-				c.greeted()
-			}
+			c.fenced = true
+			c.greeted()
 			return nil
 		}
 		at, was := c.marked()
@@ -223,9 +222,6 @@ func (c *Client) verb(m telnet.Message) error {
 			return nil
 		}
 		c.found(uart.Event{Kind: uart.KindMarked, Bytes: at}) // either verb counts
-		if at > 0 {
-			return nil // the device may have answered what is before the mark
-		}
 		return c.answered()
 	}
 	if err := c.negotiate(m); err != nil {
@@ -239,7 +235,6 @@ func (c *Client) verb(m telnet.Message) error {
 	spoke := c.speaks.Load()
 	verbs := c.learn(nil, m.Option)
 	if !spoke && c.speaks.Load() { // the opening could not ask for the first mark
-		c.askedLate = !c.opening
 		verbs = c.firstMark(verbs)
 	}
 	return c.owe(verbs)

@@ -7,14 +7,16 @@ import (
 )
 
 // Write sends bytes to the device, in order with Apply. n counts the bytes that were given to TCP whole. It takes a piece
-// of p where the server is slow, and leaves the rest to the caller, without an error.
+// of p where the server is slow, and leaves the rest to the caller, without an error. The first call waits for the first
+// answer of the server, a moment at most: see awaitAnswer.
 func (c *Client) Write(p []byte) (n int, err error) {
-	n, err = c.writeData(p)
-	if c.unwritten && n > 0 {
+	if c.unwritten {
 		c.unwritten = false
-		c.firstWritten(time.Now())
+		if err := c.awaitAnswer(); err != nil {
+			return 0, err
+		}
 	}
-	return n, err
+	return c.writeData(p)
 }
 
 // Apply sends what the event says in one segment and waits for no answer. The first call is the whole known state of
@@ -30,7 +32,9 @@ func (c *Client) Apply(e uart.Event) error {
 	if c.first && c.cfg.LineMask != 0 {
 		p = AppendCommand(p, Command{Code: SetLineMask, Value: byte(c.cfg.LineMask)})
 	}
-	c.first = false
+	if c.first {
+		c.first, c.answerBy = false, time.Now().Add(c.answerTime())
+	}
 	if len(p) == 0 {
 		return nil
 	}

@@ -48,11 +48,11 @@ type move struct {
 }
 
 const (
-	hello     = "68656c6c6f0d0a" // a server's greeting
-	modemUp   = "fffa2c6bb0fff0"
-	trip      = 100 * time.Millisecond // how long the server takes to agree
-	look      = 20 * time.Millisecond  // the last look for what may lie unread
-	afterTrip = trip + look
+	hello   = "68656c6c6f0d0a" // a server's greeting
+	modemUp = "fffa2c6bb0fff0"
+	trip    = 100 * time.Millisecond // how long the server takes to agree
+	look    = 20 * time.Millisecond  // the last look for what may lie unread
+	waits   = 2 * trip               // the first byte, for an answer
 )
 
 // TestGreeting: what a server says before it first answers is dropped and told, and the device loses nothing of what it
@@ -86,8 +86,8 @@ func TestGreeting(t *testing.T) {
 			moves: []move{{apply: true, write: "?", says: hello}, {after: trip, says: saysAsked + "78"}},
 			want:  []heard{{0, "modem CTS|DSR|DCD"}, {0, `greeting 7 "hello\r\n"`}, {trip, `greeting 7 "hello\r\n"`}, {trip, "data x"}}},
 		{name: "the mark alone is answered: the device's first answer", hello: willSGA + do44 + markWont,
-			moves: []move{{apply: true, write: "?"}, {after: trip / 2, says: "78"}, {after: time.Second, says: "79"}},
-			want:  []heard{{trip + look, "data x"}, {trip/2 + time.Second, "data y"}}},
+			moves: []move{{apply: true, write: "?"}, {after: waits, says: "78"}, {after: time.Second, says: "79"}},
+			want:  []heard{{waits, "data x"}, {waits + time.Second, "data y"}}},
 		{name: "events are not held", moves: []move{{says: hello + modemUp + "78" + "fffa2c6a04fff0"}, {apply: true, after: trip, says: saysAsked}},
 			want: []heard{{0, "modem CTS|DSR|DCD"}, {0, "line parity"}, {trip, `greeting 8 "hello\r\nx"`}}},
 		{name: "a setting in force that nobody asked for is no answer",
@@ -99,31 +99,29 @@ func TestGreeting(t *testing.T) {
 		{name: "a mark that nobody asked for is no answer", moves: []move{{says: hello + markWont}, {after: 2 * time.Second, says: "78"}},
 			want: []heard{{time.Second + look, "data hello\r\n"}, {2 * time.Second, "data x"}}},
 
-		{name: "nothing is answered: the device's first answer", moves: []move{{apply: true, write: "?"}, {after: trip, says: "78"}, {after: time.Second, says: "79"}},
-			want: []heard{{trip + look, "data x"}, {trip + time.Second, "data y"}}},
-		{name: "nothing is answered: the device's first answer, later", moves: []move{{apply: true, write: "?"}, {after: 2 * trip, says: "78"}},
-			want: []heard{{2 * trip, "data x"}}},
+		{name: "nothing is answered: the device's first answer", moves: []move{{apply: true, write: "?"}, {after: waits, says: "78"}, {after: time.Second, says: "79"}},
+			want: []heard{{waits, "data x"}, {waits + time.Second, "data y"}}},
 		{name: "nothing is answered: the program writes late", moves: []move{{apply: true, says: hello}, {after: 5 * trip, write: "?"}, {after: trip, says: "78"}},
-			want: []heard{{5*trip + afterTrip, "data hello\r\nx"}}},
+			want: []heard{{5 * trip, "data hello\r\n"}, {6 * trip, "data x"}}},
 		{name: "nothing is answered, and the program writes nothing: a scanner", moves: []move{{apply: true}, {after: 3 * trip, says: "31"}, {after: trip, says: "32"},
 			{after: time.Second, says: "33"}},
 			want: []heard{{time.Second + look, "data 12"}, {4*trip + time.Second, "data 3"}}},
 		{name: "an answer in the last moment", moves: []move{{apply: true, says: hello, write: "?"}, {after: trip, says: saysAsked + "78"}},
 			want: []heard{{trip, `greeting 7 "hello\r\n"`}, {trip, "data x"}}},
-		{name: "an answer that comes too late drops nothing", moves: []move{{apply: true, write: "?"}, {after: trip, says: "78"}, {after: trip, says: saysAsked + "79"}},
-			want: []heard{{trip + look, "data x"}, {2 * trip, "data y"}}},
+		{name: "an answer that comes too late drops nothing", moves: []move{{apply: true, write: "?"}, {after: waits, says: "78"}, {after: trip, says: saysAsked + "79"}},
+			want: []heard{{waits, "data x"}, {waits + trip, "data y"}}},
 		{name: "the answer to a mark that was asked for behind the first byte drops nothing", moves: []move{{apply: true, write: "?"},
-			{after: trip / 4, says: willSGA}, {after: trip / 4, says: "78"}, {after: trip / 4, says: markWont + "79"}, {after: time.Second, says: "7a"}},
-			want: []heard{{trip + look, "data xy"}, {3*trip/4 + time.Second, "data z"}}},
-		{name: "the second byte that is written changes nothing", moves: []move{{apply: true, write: "?"}, {after: trip / 2, write: "?"}, {after: trip / 2, says: "78"}},
-			want: []heard{{trip + look, "data x"}}},
+			{after: waits, says: willSGA}, {after: trip, says: "78"}, {after: trip, says: markWont + "79"}},
+			want: []heard{{waits + trip, "data x"}, {waits + 2*trip, "data y"}}},
+		{name: "the second byte that is written changes nothing", moves: []move{{apply: true, write: "?"}, {after: waits, write: "?"}, {after: trip, says: "78"}},
+			want: []heard{{waits + trip, "data x"}}},
 
 		{name: "the port is in use, said in pieces", moves: []move{{apply: true, says: "506f727420616c"}, {says: "726561647920696e2075736520"}},
 			want: []heard{{0, "error port already in use"}}},
 		{name: "closed behind a text: the device cannot be opened", moves: []move{{apply: true, says: "6e6f20646576696365"}, {after: trip, fin: true}},
 			want: []heard{{trip, `greeting 9 "no device"`}, {trip, "error EOF"}}},
-		{name: "closed behind the device's answer, at a server that answers nothing", moves: []move{{apply: true, write: "?"}, {after: trip, says: "78"}, {fin: true}},
-			want: []heard{{trip, "data x"}, {trip, "error EOF"}}},
+		{name: "closed behind the device's answer, at a server that answers nothing", moves: []move{{apply: true, write: "?"}, {after: waits, says: "78"}, {fin: true}},
+			want: []heard{{waits, "data x"}, {waits, "error EOF"}}},
 
 		{name: "kept", cfg: rfc2217.Config{KeepGreeting: true}, hello: "61" + do44, moves: []move{{says: hello}, {apply: true}, {after: trip, says: saysAsked + "78"}},
 			want: []heard{{0, "data a"}, {0, "data hello\r\n"}, {trip, "data x"}}},
@@ -171,9 +169,12 @@ func play(t *testing.T, c *rfc2217.Client, far *end, moves []move) {
 			}
 		}
 		if m.write != "" {
-			if _, err := c.Write([]byte(m.write)); err != nil {
-				t.Fatal(err)
-			}
+			go func() { // ends when the first answer has come, or the time for it is up
+				if _, err := c.Write([]byte(m.write)); err != nil {
+					t.Errorf("write: %v", err)
+				}
+			}()
+			synctest.Wait()
 		}
 		if m.says != "" {
 			far.send(t, m.says)
@@ -193,8 +194,8 @@ func TestGreetingUnread(t *testing.T) {
 		moves []move
 		want  []string
 	}{
-		{"an answer behind it", []move{{apply: true, write: "?", says: hello + saysAsked + "78"}}, []string{`greeting 7 "hello\r\n"`, "data x"}},
-		{"no answer", []move{{apply: true, write: "?", says: hello}}, []string{"data hello\r\n"}},
+		{"an answer behind it", []move{{apply: true, says: hello + saysAsked + "78"}}, []string{`greeting 7 "hello\r\n"`, "data x"}},
+		{"no answer", []move{{apply: true, says: hello}}, []string{"data hello\r\n"}},
 		{"nothing", []move{{apply: true, write: "?"}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -300,9 +301,7 @@ func TestGreetingSlowMark(t *testing.T) {
 				if err := c.Apply(wholeState()); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := c.Write([]byte("?")); err != nil {
-					t.Fatal(err)
-				}
+				go func() { _, _ = c.Write([]byte("?")) }() // ends with the mark's answer
 				got := map[string]bool{}
 				for !got["data x"] && len(got) < 4 {
 					got[next(t, c)] = true
@@ -310,6 +309,78 @@ func TestGreetingSlowMark(t *testing.T) {
 				if !got[`greeting 7 "hello\r\n"`] || !got["data x"] {
 					t.Errorf("got %v, want the greeting, dropped, and the data behind it", got)
 				}
+			})
+		})
+	}
+}
+
+// TestFirstByteWaits: the first byte of a session waits until the server has answered the state of the port, or would have:
+// what the device says to it is never taken for the server's greeting.
+func TestFirstByteWaits(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		cfg     rfc2217.Config
+		answers time.Duration // 0: never
+		first   time.Duration // when the first byte is written, after the state
+		want    time.Duration // when it goes out
+	}{
+		{"the answer comes", rfc2217.Config{}, trip, 0, trip},
+		{"it comes late", rfc2217.Config{}, 3 * trip, 0, waits},
+		{"none comes", rfc2217.Config{}, 0, 0, waits},
+		{"none comes, and it is written later", rfc2217.Config{}, 0, 5 * trip, 5 * trip},
+		{"the greeting is kept", rfc2217.Config{KeepGreeting: true}, 0, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, far := wirePair()
+				time.AfterFunc(trip, func() { _, _ = far.Write(unhex(t, do44)) })
+				tt.cfg.AckTimeout = time.Hour
+				c, err := rfc2217.Open(t.Context(), conn, tt.cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all := listen(t, c, time.Now())
+				if err := c.Apply(wholeState()); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				if tt.answers > 0 {
+					time.AfterFunc(tt.answers, func() { _, _ = far.Write(unhex(t, saysAsked)) })
+				}
+				time.Sleep(tt.first)
+				if _, err := c.Write([]byte("?")); err != nil {
+					t.Fatal(err)
+				}
+				if got := time.Since(began); got != tt.want {
+					t.Errorf("it went out after %v, want %v", got, tt.want)
+				}
+				began = time.Now()
+				if _, err := c.Write([]byte("!")); err != nil || time.Since(began) > 0 {
+					t.Errorf("the second took %v, %v", time.Since(began), err)
+				}
+				_ = c.Close()
+				<-all
+			})
+		})
+	}
+	for name, end := range map[string]func(*rfc2217.Client) error{"Close": (*rfc2217.Client).Close, "CloseWrite": (*rfc2217.Client).CloseWrite} {
+		t.Run(name+" ends the wait", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, far := wirePair()
+				time.AfterFunc(trip, func() { _, _ = far.Write(unhex(t, do44)) })
+				c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				time.AfterFunc(trip/2, func() { _ = end(c) })
+				if n, err := c.Write([]byte("?")); n != 0 || err == nil {
+					t.Errorf("got %d, %v; want nothing written and an error", n, err)
+				}
+				if got := time.Since(began); got != trip/2 {
+					t.Errorf("it took %v", got)
+				}
+				_ = c.Close()
 			})
 		})
 	}

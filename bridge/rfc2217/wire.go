@@ -68,7 +68,7 @@ func newWire(conn net.Conn, owes int, log *slog.Logger) *wire {
 	if log == nil {
 		log = slog.Default()
 	}
-	w := &wire{conn: conn, log: log, door: door{limit: owes}}
+	w := &wire{conn: conn, log: log, door: door{limit: owes, ending: make(chan struct{})}}
 	w.turn.L = &w.owedMu
 	w.pacer, _ = conn.(pacer)
 	if w.lender, _ = conn.(lender); w.lender == nil {

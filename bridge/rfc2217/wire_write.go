@@ -26,6 +26,8 @@ type door struct {
 	over    bool // closed
 	paying  bool // a goroutine is on its way to send what is owed
 
+	ending chan struct{} // closed when nothing may be written any more: FIN is owed, or all is closed
+
 	given uint64 // data bytes given to TCP, before escaping; only of who has the turn
 }
 
@@ -233,20 +235,22 @@ func (w *wire) writeData(p []byte) (n int, err error) {
 	return n, err
 }
 
-// writeEscaped escapes p and sends it, what is owed behind it in the same call: a copy costs less than a second call. It
-// returns as writeData; the caller has the turn.
+// writeEscaped escapes p and sends it with what is owed, in the same call: a copy costs less than a second call. Answers go
+// before it: it may be what the device says to bytes that came after the question. It returns as writeData; the caller has
+// the turn.
 func (w *wire) writeEscaped(p []byte, nvt bool, d debt) (n int, err error) {
 	out := escapeds.Get().(*[]byte)
 	defer escapeds.Put(out)
+	*out = append((*out)[:0], d.answers...)
 	if nvt {
-		*out = telnet.AppendNVT((*out)[:0], p)
+		*out = telnet.AppendNVT(*out, p)
 	} else {
-		*out = telnet.AppendData((*out)[:0], p)
+		*out = telnet.AppendData(*out, p)
 	}
-	*out = w.appendDebt(*out, d, w.given+uint64(len(p)))
+	*out = w.appendDebt(*out, debt{mark: d.mark}, w.given+uint64(len(p)))
 	sent, err := w.conn.Write(*out)
 	if err != nil {
-		return unescaped(p, sent, nvt), err
+		return unescaped(p, sent-len(d.answers), nvt), err
 	}
 	return len(p), nil
 }
@@ -300,6 +304,7 @@ func (w *wire) closeWrite() {
 		return
 	}
 	w.fin = finOwed
+	close(w.ending)
 	if w.writing {
 		_ = w.conn.SetWriteDeadline(time.Unix(1, 0))
 	}
@@ -313,6 +318,9 @@ func (w *wire) close() (err error) {
 	w.owedMu.Lock()
 	was := w.over
 	w.over = true
+	if !was && w.fin == noFIN {
+		close(w.ending)
+	}
 	w.turn.Broadcast()
 	w.owedMu.Unlock()
 	if was {
