@@ -20,6 +20,7 @@ func (s *session) carryDown() (lost error) {
 	lost = lines.begin() // at once: clients wait for it
 	for {
 		if lost != nil {
+			s.reset.Store(true)
 			s.leave()
 		}
 		p, e, err := s.device.Next()

@@ -10,15 +10,17 @@ import (
 const (
 	// lastPatience is how long the bytes of a client that has gone wait without one of them leaving.
 	lastPatience = 30 * time.Second
-	// othersPatience is how long they may still leave when somebody else wants the device: he has it within 15 s of his
-	// coming, and our own client's opening takes 10 s at most.
+	// othersPatience is how long they may still leave when somebody else wants the device, however long he has wanted it
+	// before: he has it within 15 s of his coming, or of the client's going, and our own client's opening takes 10 s at most.
 	othersPatience = 8 * time.Second
 	// clientDead is how long a client may leave without an acknowledgement what it was sent, or what TCP asks it. Then it
 	// is gone, and what it sent has had that time to leave: vanishedPatience is othersPatience for it.
 	clientDead, vanishedPatience = 12 * time.Second, time.Second
-	// nudgeEvery is how long nothing must have moved for a client to be nudged, and how often it is; nudgeForOthers, for how
-	// long another client must have wanted the device.
-	nudgeEvery, nudgeForOthers = 8 * time.Second, 3 * time.Second
+	// A nudge throws away what a client that has closed the connection in order still has in its own kernel. So it comes
+	// when another client has wanted the device for nudgeForOthers, or when nothing has moved for as long as nobody's last
+	// bytes may wait (lastPatience); nudgeEvery is how often. What TCP has taken of it here has nudgedPatience then: 8 s, 1 s
+	// until the look that sees it, and 4 s are less than 15.
+	nudgeForOthers, nudgeEvery, nudgedPatience = othersPatience, 8 * time.Second, 4 * time.Second
 	// lookAtClient is how often to look whether the client is still there, which a blocked device hides from who reads, and
 	// a blocked client from who writes.
 	lookAtClient = time.Second
@@ -87,21 +89,25 @@ func (s *session) nudge(unread int, now time.Time) {
 		s.seenUp, s.moved = up, now
 	}
 	others := s.owner.wanted(now) >= nudgeForOthers
-	if unread > 0 && now.Sub(s.nudged) >= nudgeEvery && (others || now.Sub(s.moved) >= nudgeEvery) {
+	if unread > 0 && now.Sub(s.nudged) >= nudgeEvery && (others || now.Sub(s.moved) >= lastPatience) {
 		s.nudged = now
+		s.asked.Store(true)
 		_ = s.client.Nudge()
 	}
 }
 
 // othersWait reports whether somebody else has waited long enough for the last bytes of a client that is gone.
 func (s *session) othersWait() bool {
+	patience := othersPatience
 	switch {
 	case !s.owner.left():
 		return false
 	case s.gaveUp.Load():
-		return s.owner.wanted(time.Now()) >= vanishedPatience
+		patience = vanishedPatience
+	case s.reset.Load() && s.asked.Load():
+		patience = nudgedPatience
 	}
-	return s.owner.wanted(time.Now()) >= othersPatience
+	return s.owner.outlasted(time.Now()) >= patience
 }
 
 // heldBytes is about how many bytes the device holds that have not left.

@@ -31,11 +31,20 @@ type owner struct {
 	hangUp context.CancelCauseFunc
 	gone   atomic.Bool // it has left: only its last bytes still have the device
 
-	mu          sync.Mutex // over both below
+	mu          sync.Mutex // over everything below
 	first, last time.Time  // when somebody else wanted the device: since when again and again, and the last time
+	since       time.Time  // when it left
 }
 
 func (o *owner) left() bool { return o != nil && o.gone.Load() }
+
+// leave notes that it has left: only its last bytes still have the device.
+func (o *owner) leave(now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.since = now
+	o.gone.Store(true)
+}
 
 // want notes that somebody else wants the device.
 func (o *owner) want(now time.Time) {
@@ -50,14 +59,22 @@ func (o *owner) want(now time.Time) {
 	o.last = now
 }
 
-// wanted is for how long somebody else has wanted the device; 0: nobody does, or he has given up.
+// wanted is for how long somebody else has wanted the device, as far as he was here; 0: nobody does, or he has given up.
 func (o *owner) wanted(now time.Time) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if now.Sub(o.last) > givesUp {
 		return 0
 	}
-	return now.Sub(o.first)
+	return o.last.Sub(o.first)
+}
+
+// outlasted is likewise for how long somebody else has wanted it since the owner left.
+func (o *owner) outlasted(now time.Time) time.Duration {
+	wanted := o.wanted(now)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return max(0, min(wanted, o.last.Sub(o.since)))
 }
 
 // name is for the log.

@@ -63,6 +63,8 @@ type session struct {
 	seenUp        uint64    // of up, the last time that it has moved
 	moved, nudged time.Time // when that was, and when the client was nudged; all three are run's
 
+	asked, reset atomic.Bool // the client was nudged; it has left without FIN
+
 	gaveUp   atomic.Bool
 	vanished tcp.Facts // what TCP said when the client was given up; only run's
 	unacked  int       // bytes on their way to it then; -1: not known
@@ -112,6 +114,7 @@ func (s *session) hangUp() {
 	cause := context.Cause(s.ended)
 	if errors.Is(cause, errWanted) {
 		_ = s.conn.SetReadDeadline(time.Now().Add(lastWords)) // up counts until then what the client has left
+		time.AfterFunc(lastWords, s.close)                    // nor does down wait any longer for who only listens
 		return
 	}
 	if errors.Is(cause, errReplaced) || errors.Is(cause, rfc2217.ErrProtocol) {
@@ -147,7 +150,7 @@ func (s *session) close() {
 func (s *session) leave() {
 	s.leaving.Do(func() {
 		s.log.Debug("client gone, its last bytes go out")
-		s.owner.gone.Store(true)
+		s.owner.leave(time.Now())
 		close(s.gone)
 	})
 }
@@ -198,6 +201,7 @@ func (s *session) carryUp() error {
 		case err != nil && s.ended.Err() != nil:
 			return nil // hangUp has ended the wait
 		case err != nil:
+			s.reset.Store(!errors.Is(err, io.EOF))
 			s.leave()
 			return err
 		}

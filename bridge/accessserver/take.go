@@ -48,8 +48,9 @@ func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) b
 		case <-ctx.Done():
 			return false
 		}
-		now, owner := time.Now(), s.holder()
-		wants := v.welcome || v.wants()
+		now, owner, ended := time.Now(), s.holder(), v.tcp.Look().Ended
+		speaks := v.welcome || v.wants()
+		wants := speaks && !ended // who has gone away again wants nothing
 		if wants {
 			owner.want(now)
 		}
@@ -61,7 +62,7 @@ func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) b
 				_, _ = v.conn.Write([]byte{byte(telnet.IAC), byte(telnet.NOP)}) // a few bytes never wait
 			}
 		}
-		if !leaving && !asked && !now.Before(until) || !wants && v.tcp.Look().Ended {
+		if !leaving && !asked && !now.Before(until) || !speaks && ended {
 			return false
 		}
 	}
