@@ -39,18 +39,18 @@ type visitor struct {
 func (v *visitor) spoke() bool { return v.tcp.Look().Received > 0 }
 
 // wants reports whether it wants a session, as far as can be known before anything is read of it: what begins with IAC is
-// Telnet. A health check that only connects wants nothing.
+// Telnet. A health check that only connects wants nothing. Only its own goroutine may ask.
 func (v *visitor) wants() bool {
-	switch below := tcpOf(v.accepted); {
-	case below == nil:
+	var first byte
+	var any bool
+	if c, ok := v.conn.(*secured); ok {
+		first, any = c.begins()
+	} else if below := tcpOf(v.accepted); below != nil {
+		first, any = tcp.Peek(below)
+	} else {
 		return true
-	case v.conn != v.accepted: // TLS: what it says cannot be looked at, but that it says something
-		facts := v.tcp.Look()
-		return facts.Unread > 0 || !facts.Known
-	default:
-		first, any, known := tcp.Peek(below)
-		return !known || any && first == byte(telnet.IAC)
 	}
+	return any && first == byte(telnet.IAC)
 }
 
 // lobby is where visitors are. When it is full, who has said nothing makes room: a health check, a port scanner or

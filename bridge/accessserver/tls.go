@@ -30,7 +30,37 @@ func (e *errPlain) Error() string { return "it does not speak TLS" }
 // secured is a client's connection through TLS.
 type secured struct {
 	*tlsconn.Conn
-	until time.Time // when the client must have agreed
+	left  time.Duration // what the handshake has left of agreePatience
+	first []byte        // was read already; the reader's alone
+}
+
+// peekTime is how long a look waits for what may have come: crypto/tls reads nothing whose deadline has passed.
+const peekTime = time.Millisecond
+
+// begins reports whether the client has said something through TLS, and how it begins. Nothing below TLS tells that: the
+// handshake may have read it already, and what has come may be the client's goodbye. It is the reader's to call.
+func (c *secured) begins() (first byte, any bool) {
+	if len(c.first) == 0 {
+		p := make([]byte, 64)
+		_ = c.SetReadDeadline(time.Now().Add(peekTime))
+		n, _ := c.Conn.Read(p) // an error comes again, but that of the deadline
+		_ = c.SetReadDeadline(time.Time{})
+		c.first = p[:n]
+	}
+	if len(c.first) == 0 {
+		return 0, false
+	}
+	return c.first[0], true
+}
+
+// Read is net.Conn's.
+func (c *secured) Read(p []byte) (int, error) {
+	if len(c.first) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.first)
+	c.first = c.first[n:]
+	return n, nil
 }
 
 // secure shakes hands with a client where this server has TLS, in the goroutine of its connection: Accept waits for
@@ -40,13 +70,14 @@ func (s *Server) secure(ctx context.Context, conn net.Conn) net.Conn {
 	if s.cfg.TLS == nil {
 		return conn
 	}
-	client := &secured{until: time.Now().Add(agreePatience)}
-	shaking, cancel := context.WithDeadline(ctx, client.until)
+	client, until := new(secured), time.Now().Add(agreePatience)
+	shaking, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	first, err := firstBytes(shaking, conn)
 	if err == nil {
 		client.Conn = tlsconn.Server(&begun{Conn: conn, first: first}, s.cfg.TLS.current(s.log))
 		if err = client.HandshakeContext(shaking); err == nil {
+			client.left = time.Until(until)
 			return client
 		}
 	}
@@ -148,11 +179,12 @@ func subject(chain []*x509.Certificate) string {
 	return fmt.Sprintf("%.100s", chain[0].Subject.String())
 }
 
-// accept negotiates with a client, through TLS within what the handshake has left of the time.
+// accept negotiates with a client, through TLS within what the handshake has left of the time. A wait for the device that
+// lies between them does not count.
 func (s *Server) accept(ctx context.Context, conn net.Conn) (*rfc2217.Server, error) {
 	config := rfc2217.ServerConfig{Signature: s.cfg.Signature, Log: s.log.With("client", conn.RemoteAddr().String())}
 	if c, ok := conn.(*secured); ok {
-		config.Until = c.until
+		config.Until = time.Now().Add(c.left)
 	}
 	return rfc2217.Accept(ctx, conn, config)
 }

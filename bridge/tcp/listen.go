@@ -20,12 +20,12 @@ func Listen(l net.Listener) {
 	}
 }
 
-// Peek returns the first byte that has come and nobody has read, without reading it, and whether there is one. known is
-// false on systems that do not tell, and where the connection is closed here. It never blocks.
-func Peek(conn *net.TCPConn) (first byte, any, known bool) {
+// Peek returns the first byte that has come and nobody has read, without reading it, and whether there is one: false also on
+// systems that do not tell, and where the connection is closed here. It never blocks.
+func Peek(conn *net.TCPConn) (first byte, any bool) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, false, false
+		return 0, false
 	}
 	return peek(raw)
 }

@@ -6,4 +6,4 @@ import "syscall"
 
 func setRoom(syscall.RawConn, int) {}
 
-func peek(syscall.RawConn) (first byte, any, known bool) { return 0, false, false }
+func peek(syscall.RawConn) (first byte, any bool) { return 0, false }

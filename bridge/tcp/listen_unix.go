@@ -9,11 +9,11 @@ func setRoom(raw syscall.RawConn, n int) {
 }
 
 // peek returns the first byte that has come and nobody has read.
-func peek(raw syscall.RawConn) (first byte, any, known bool) {
-	err := raw.Control(func(fd uintptr) {
+func peek(raw syscall.RawConn) (first byte, any bool) {
+	_ = raw.Control(func(fd uintptr) {
 		var p [1]byte
 		n, _, err := syscall.Recvfrom(int(fd), p[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		first, any = p[0], err == nil && n > 0
 	})
-	return first, any, err == nil
+	return first, any
 }
