@@ -199,6 +199,37 @@ func TestVanished(t *testing.T) {
 	}
 }
 
+// A watcher that vanished while the device talks does not keep its place for a quarter of an hour.
+func TestWatcherVanished(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &far{t: t, dial: dialTCP(t, l)}
+	f.startWith(l, accessserver.Config{Open: talking, Watchers: 1})
+	owner := f.connect(rfc2217.Config{})
+	defer owner.end()
+	conn := f.dial()
+	_, _ = conn.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
+	f.says("watcher connected")
+	over := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(over)
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	defer func() {
+		_ = conn.Close()
+		<-over
+	}()
+	deafen(t, conn)
+	began := time.Now()
+	f.says("watcher left")
+	if took := time.Since(began); took > 17*time.Second { // two for a loaded machine
+		t.Errorf("given up after %v, want 15 s at most", took)
+	}
+}
+
 // A client that lives and does not read is waited for, however long its window is closed.
 func TestWindowClosedAndAlive(t *testing.T) {
 	t.Parallel()

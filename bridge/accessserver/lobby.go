@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"telnetcpc/bridge/tcp"
@@ -29,14 +30,18 @@ type visitor struct {
 	since    time.Time
 	tcp      *tcp.Watch
 
+	heard atomic.Bool // something of it has been read
+
 	conn net.Conn // what is spoken on: accepted, or TLS over it; only its own goroutine's
 
 	agreed  bool // to COM-PORT-OPTION; only its own goroutine's
 	welcome bool // it wants the device and keeps its place; its own goroutine writes it, under the lobby's lock
 }
 
-// spoke reports whether anything has come from it; false too where that is not known.
-func (v *visitor) spoke() bool { return v.tcp.Look().Received > 0 }
+// spoke reports whether anything has come from it, as far as the system tells, or it was read.
+func (v *visitor) spoke() bool { return v.heard.Load() || v.tcp.Look().Received > 0 }
+
+func (v *visitor) hears() { v.heard.Store(true) }
 
 // wants reports whether it wants a session, as far as can be known before anything is read of it: what begins with IAC is
 // Telnet. A health check that only connects wants nothing. Only its own goroutine may ask.

@@ -64,6 +64,27 @@ func TestTwoAgreeAtOnce(t *testing.T) {
 	})
 }
 
+// Where somebody may watch, the other of the two watches.
+func TestTwoAgreeAtOnceAndOneWatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newMemory()
+		f := &far{t: t, dial: l.dial}
+		f.startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, Watchers: 1})
+		callers := []*caller{{Conn: f.dial(), t: t}, {Conn: f.dial(), t: t}}
+		synctest.Wait() // both are asked to agree
+		for _, c := range callers {
+			c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
+		}
+		for _, c := range callers {
+			c.hears(rfc2217.NotifyModemState, 0)
+		}
+		f.says("watcher connected")
+		for _, c := range callers {
+			_ = c.Close()
+		}
+	})
+}
+
 // Our own client knows that it is the one who is refused after the agreement.
 func TestRefusedAfterTheAgreement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

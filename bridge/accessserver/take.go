@@ -75,6 +75,16 @@ func (s *Server) inquire(ctx context.Context, v *visitor) <-chan bool {
 	return answer
 }
 
+// takeNow is take for somebody who does not wait.
+func (s *Server) takeNow() bool {
+	select {
+	case s.owned <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
 func (s *Server) release() { <-s.owned }
 
 // becomesOwner notes who has the device, for those who want it.

@@ -64,9 +64,10 @@ func (c *secured) Read(p []byte) (int, error) {
 }
 
 // secure shakes hands with a client where this server has TLS, in the goroutine of its connection: Accept waits for
-// nobody, and who stalls owns nothing. nil: there is no such client; conn is closed then. Else what is returned is to be
+// nobody, and who stalls owns nothing. nil: there is no such client; its connection is closed then. Else what is returned is to be
 // closed in its place.
-func (s *Server) secure(ctx context.Context, conn net.Conn) net.Conn {
+func (s *Server) secure(ctx context.Context, v *visitor) net.Conn {
+	conn := v.accepted
 	if s.cfg.TLS == nil {
 		return conn
 	}
@@ -75,6 +76,7 @@ func (s *Server) secure(ctx context.Context, conn net.Conn) net.Conn {
 	defer cancel()
 	first, err := firstBytes(shaking, conn)
 	if err == nil {
+		v.hears()
 		client.Conn = tlsconn.Server(&begun{Conn: conn, first: first}, s.cfg.TLS.current(s.log))
 		if err = client.HandshakeContext(shaking); err == nil {
 			client.left = time.Until(until)
@@ -181,12 +183,12 @@ func subject(chain []*x509.Certificate) string {
 
 // accept negotiates with a client, through TLS within what the handshake has left of the time. A wait for the device that
 // lies between them does not count.
-func (s *Server) accept(ctx context.Context, conn net.Conn) (*rfc2217.Server, error) {
-	config := rfc2217.ServerConfig{Signature: s.cfg.Signature, Log: s.log.With("client", conn.RemoteAddr().String())}
-	if c, ok := conn.(*secured); ok {
+func (s *Server) accept(ctx context.Context, v *visitor) (*rfc2217.Server, error) {
+	config := rfc2217.ServerConfig{Signature: s.cfg.Signature, Heard: v.hears, Log: s.log.With("client", v.conn.RemoteAddr().String())}
+	if c, ok := v.conn.(*secured); ok {
 		config.Until = time.Now().Add(c.left)
 	}
-	return rfc2217.Accept(ctx, conn, config)
+	return rfc2217.Accept(ctx, v.conn, config)
 }
 
 // url is how a client comes to where conn has come.

@@ -49,7 +49,7 @@ func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Co
 	clients.Go(func() {
 		defer v.hangUp(nil)
 		defer s.lobby.leave(v)
-		if v.conn = s.secure(ctx, conn); v.conn == nil {
+		if v.conn = s.secure(ctx, v); v.conn == nil {
 			return
 		}
 		defer v.conn.Close()
@@ -84,25 +84,23 @@ func (s *Server) visit(ctx context.Context, v *visitor) *session {
 			return nil
 		}
 	}
-	client, err := s.accept(ctx, v.conn)
+	client, err := s.accept(ctx, v)
 	v.agreed = err == nil
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
 		s.notAccepted(v.conn, err)
 	case !s.lobby.keep(v): // its place was another's at this very moment
-	case !free:
-		s.second(ctx, v, client)
-	case s.take(ctx, v, settles):
+	case free && s.take(ctx, v, settles), !free && s.takeNow():
 		s.lobby.leave(v)
 		return s.own(ctx, v, client)
 	case ctx.Err() == nil:
-		s.refuse(ctx, v.conn)
+		s.second(ctx, v, client)
 	}
 	return nil
 }
 
-// second is the life of a client that has agreed, and came while another one had the device.
+// second is the life of a client that has agreed while another one has the device.
 func (s *Server) second(ctx context.Context, v *visitor, client *rfc2217.Server) {
 	select {
 	case s.watchers <- struct{}{}:

@@ -6,10 +6,12 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
 )
 
@@ -116,12 +118,18 @@ func (s *Server) watch(ctx context.Context, conn net.Conn, client *rfc2217.Serve
 	log := slog.New(s.few).With("client", conn.RemoteAddr().String())
 	log.Info("watcher connected: it sees what comes from the device, and cannot write or set anything")
 	w := s.gallery.enter()
+	ctx, over := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
 	defer stop()
 	var ways errgroup.Group
 	ways.Go(func() error { // ends with the connection
+		defer over()
 		defer w.leave()
 		return s.humour(log, client)
+	})
+	ways.Go(func() error { // ends when humour does
+		awaitDeath(ctx, watchOf(conn))
+		return client.Close()
 	})
 	ways.Go(func() error { // ends when humour does, or with the connection
 		defer func() { _ = client.Close() }()
@@ -129,6 +137,20 @@ func (s *Server) watch(ctx context.Context, conn net.Conn, client *rfc2217.Serve
 	})
 	_ = ways.Wait() // a watcher that goes away may do so in any manner
 	log.Info("watcher left", "lost", w.leave())
+}
+
+// awaitDeath waits until a client is gone without a word, or until ctx ends: else it would keep its place for a quarter of an
+// hour where the device talks.
+func awaitDeath(ctx context.Context, client *tcp.Watch) {
+	look := time.NewTicker(lookAtClient)
+	defer look.Stop()
+	for client.Look().Waiting < clientDead {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // humour answers a watcher with what is in force and drops what it sends.

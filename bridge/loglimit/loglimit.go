@@ -1,6 +1,6 @@
 // Package loglimit bounds what a peer can have written into a log. Whoever is at the other end of a connection decides
 // how often it connects, what it says, and how often it hangs up; the log is for people to read. So a burst of lines is
-// written at once, and then one now and then: the newest, with the number of those that were left out before it. It
+// written at once, and then one now and then: the newest of the gravest, with the number of those that were left out. It
 // knows lines; what is in them, and which peer they are about, is the caller's.
 package loglimit
 
@@ -14,9 +14,10 @@ import (
 // Window is the time within which a Handler hands on so many records.
 const Window = time.Minute
 
-// Handler is a slog.Handler that hands on a number of records within any Window, and no more. Of those that come beyond that the
-// newest is kept until there is room again, and handed on with the attribute left_out, the number of those before it
-// that were not; with Flush it is handed on at once. Records below slog.LevelInfo pass always: they are written only
+// Handler is a slog.Handler that hands on a number of records within any Window, and no more. Of those that come beyond that
+// one is kept until there is room again, the newest of the highest level: a lost port is not left out for a client that
+// comes and goes. It is handed on with the attribute left_out, the number of those that were not; with Flush it is handed
+// on at once. Records below slog.LevelInfo pass always: they are written only
 // where somebody asks for them.
 //
 // Any goroutine may use it. The handler below it must not block: it is called with a lock held.
@@ -67,6 +68,9 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	}
 	if l.kept != nil {
 		l.leftOut++
+		if r.Level < l.kept.Level {
+			return nil
+		}
 	} else {
 		// Ends by itself, or stopped by Flush.
 		l.timer = time.AfterFunc(time.Until(l.written[l.next].Add(Window)), l.Flush)

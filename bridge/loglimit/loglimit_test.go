@@ -111,6 +111,28 @@ func TestTheNewestIsWrittenAndTheOthersAreCounted(t *testing.T) {
 	})
 }
 
+// What is worse is not left out for what comes after it.
+func TestTheGravestIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, log, out := limited(slog.LevelInfo)
+		for range most {
+			log.Info("line")
+		}
+		log.Info("client left")
+		log.Warn("bytes dropped")
+		log.Error("port lost", "n", 1)
+		log.Error("port lost", "n", 2)
+		log.Warn("bytes dropped")
+		log.Info("client left")
+		out.take()
+		time.Sleep(2 * loglimit.Window)
+		const want = "level=ERROR msg=\"port lost\" n=2 left_out=5"
+		if got := out.take(); len(got) != 1 || got[0] != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	})
+}
+
 func TestDebugPasses(t *testing.T) {
 	_, log, out := limited(slog.LevelDebug)
 	for range 5 * most {

@@ -18,6 +18,7 @@ import (
 type ServerConfig struct {
 	Signature string       // what a client is told that asks; empty: telnetcpc
 	Until     time.Time    // when the client must have agreed; zero: in 10 s
+	Heard     func()       // called by Accept once anything has come of the client; nil: nothing is
 	Log       *slog.Logger // nil: slog.Default()
 }
 
@@ -96,6 +97,10 @@ func (s *Server) open(ctx context.Context) error {
 	spoke := false
 	for !s.options.Peer(telnet.ComPort) && !s.options.Us(telnet.ComPort) {
 		data, m, err := s.receive()
+		if err == nil && s.cfg.Heard != nil {
+			s.cfg.Heard()
+			s.cfg.Heard = nil
+		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded) && spoke:
 			return ErrRefused

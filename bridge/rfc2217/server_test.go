@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,5 +215,41 @@ func TestPaused(t *testing.T) {
 				t.Errorf("got %v, want its error", err)
 			}
 		})
+	})
+}
+
+// A client that reads nothing may be nudged for days, and asks what it likes afterwards.
+func TestNudgedForDays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, far := net.Pipe() // what is not read waits
+		defer far.Close()
+		heard := make(chan struct{})
+		go func() { // ends when the client has agreed
+			defer close(heard)
+			buf := make([]byte, 64)
+			_, _ = far.Read(buf)
+			_, _ = far.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
+		}()
+		s, err := rfc2217.Accept(t.Context(), conn, rfc2217.ServerConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		<-heard
+		for range 40_000 {
+			if err := s.Nudge(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		go reads(s, uart.Event{})
+		_, _ = far.Write(telnet.AppendSub(nil, telnet.ComPort, []byte{1, 0, 0, 0, 0}))
+		_ = far.SetReadDeadline(time.Now().Add(time.Minute))
+		for all := ""; !strings.Contains(all, "\xff\xfa\x2c\x65"); { // the answer
+			p := make([]byte, 64)
+			n, err := far.Read(p)
+			if all += string(p[:n]); err != nil {
+				t.Fatalf("%v after % x", err, all)
+			}
+		}
 	})
 }
