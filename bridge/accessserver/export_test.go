@@ -10,3 +10,10 @@ func (s *Serial) OpenPackaged(context.Context) (Device, error) {
 	}
 	return s.device(t)
 }
+
+// Held is how many clients own the device, watch, and have no session.
+func (s *Server) Held() (owners, watchers, visitors int) {
+	s.lobby.mu.Lock()
+	defer s.lobby.mu.Unlock()
+	return len(s.owned), len(s.watchers), len(s.lobby.all)
+}

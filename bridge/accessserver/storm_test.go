@@ -1,0 +1,335 @@
+package accessserver_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/uart"
+)
+
+// The storm: clients of every kind come and go at random over real TCP, some through TLS. A model knows what must come of
+// it: one owner at a time, each byte of a client that closes in order once and in its place, nobody who wants the device
+// waits without end, and nothing is left behind. TELNETCPC_STORM_SEED runs one again, TELNETCPC_STORM_TIME says how long
+// to go on.
+func TestStormServe(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 15 s")
+	}
+	own := issue(t, nil, "far", -time.Hour, time.Hour)
+	if text := os.Getenv("TELNETCPC_STORM_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("TELNETCPC_STORM_SEED: %v", err)
+		}
+		newServeStorm(t, seed, own).run()
+		return
+	}
+	lasts := 8 * time.Second
+	if text := os.Getenv("TELNETCPC_STORM_TIME"); text != "" {
+		var err error
+		if lasts, err = time.ParseDuration(text); err != nil {
+			t.Fatalf("TELNETCPC_STORM_TIME: %v", err)
+		}
+	}
+	seed, until := uint64(time.Now().UnixNano()), time.Now().Add(lasts)
+	var workers sync.WaitGroup
+	var rounds atomic.Int64
+	for range 3 {
+		workers.Go(func() {
+			for time.Now().Before(until) && !t.Failed() {
+				newServeStorm(t, seed+uint64(rounds.Add(1)), own).run()
+			}
+		})
+	}
+	workers.Wait()
+	t.Logf("%d rounds from seed %d on", rounds.Load(), seed+1)
+}
+
+const (
+	// stormClients is how many of each round want the device and close in order, stormOthers how many others are there.
+	stormClients, stormOthers = 3, 5
+	// stormBaud is the baud rate of the first client of a round; each has its own, by which the UART knows it. It takes no
+	// time.
+	stormBaud = 20_000_000
+)
+
+type serveStorm struct {
+	*testing.T
+	seed   uint64
+	addr   string
+	client *tls.Config // nil: in plain
+	over   context.Context
+
+	mu     sync.Mutex
+	random *rand.Rand
+	open   int
+	sent   map[uint32]*bytes.Buffer // by baud rate
+	log    bytes.Buffer
+	server *accessserver.Server
+	finish func() // of the server
+}
+
+// Write takes the log.
+func (s *serveStorm) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.Write(p)
+}
+
+func (s *serveStorm) pick(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.random.IntN(n)
+}
+
+func newServeStorm(t *testing.T, seed uint64, own *issued) *serveStorm {
+	s := &serveStorm{T: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), sent: make(map[uint32]*bytes.Buffer)}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = l.Addr().String()
+	device := new(accessserver.Loopback)
+	device.Observe(s.observe)
+	config := accessserver.Config{Open: device.Open, Watchers: 2 * s.pick(2),
+		Log: slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	if s.pick(3) == 0 {
+		config.TLS, s.client = loadTLS(t, accessserver.TLSFiles{Cert: own.cert, Key: own.key}), own.trusts()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.server = accessserver.New(config)
+	ended := make(chan error, 1)
+	go func() { ended <- s.server.Serve(ctx, l) }()
+	s.finish = sync.OnceFunc(func() {
+		cancel()
+		began := time.Now()
+		select {
+		case err := <-ended:
+			if err != nil {
+				s.Errorf("seed %d: serve: %v", seed, err)
+			}
+		case <-time.After(patience):
+			s.Errorf("seed %d: the server has not ended in %v", seed, patience)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			s.Errorf("seed %d: the server ended after %v", seed, took)
+		}
+	})
+	return s
+}
+
+// observe is the UART's: it is whose that has set its baud rate.
+func (s *serveStorm) observe(r accessserver.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch r.Event.Kind {
+	case uart.KindOpened:
+		if s.open++; s.open > 1 {
+			s.Errorf("seed %d: the device is open twice", s.seed)
+		}
+	case uart.KindClosed:
+		s.open--
+	case uart.KindData:
+		if s.sent[r.Coding.Baud] == nil {
+			s.sent[r.Coding.Baud] = new(bytes.Buffer)
+		}
+		s.sent[r.Coding.Baud].Write(r.Data)
+	}
+}
+
+func (s *serveStorm) run() {
+	defer func() {
+		if s.Failed() {
+			s.Logf("seed %d: the server said:\n%.20000s", s.seed, s.log.String())
+		}
+	}()
+	var over context.CancelFunc
+	s.over, over = context.WithCancel(context.Background())
+	defer over()
+	var clients, others sync.WaitGroup
+	for range stormOthers {
+		others.Go(func() {
+			for s.over.Err() == nil {
+				s.disturb()
+			}
+		})
+	}
+	for i := range stormClients {
+		clients.Go(func() {
+			for turn := range 2 {
+				s.orderly(stormBaud + uint32(10*i+turn))
+			}
+		})
+	}
+	clients.Wait()
+	if s.pick(2) == 0 { // the server ends in the midst of it
+		s.finish()
+	}
+	over()
+	others.Wait()
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		owners, watchers, visitors := s.server.Held()
+		if owners+watchers+visitors == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			s.Errorf("seed %d: %d own, %d watch and %d visit, and all have gone", s.seed, owners, watchers, visitors)
+			break
+		}
+	}
+	s.finish()
+}
+
+// dial connects; nil: it could not, for the storm or the server is over, or there is no TLS with it in time.
+func (s *serveStorm) dial() net.Conn {
+	conn, err := (&net.Dialer{Timeout: patience}).Dial("tcp", s.addr)
+	if err != nil {
+		return nil
+	}
+	if s.client == nil {
+		return conn
+	}
+	c := tls.Client(conn, s.client)
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if c.Handshake() != nil {
+		_ = conn.Close()
+		return nil
+	}
+	return c
+}
+
+// orderly is a client that wants the device, and comes until it has it; then it sends a text, and ends its half, and what
+// it sent has come back when the server ends the other.
+func (s *serveStorm) orderly(baud uint32) {
+	var text bytes.Buffer
+	for size := 1 + s.pick(30_000); text.Len() < size; {
+		fmt.Fprintf(&text, "%d.%d;", baud, text.Len())
+	}
+	for began := time.Now(); ; time.Sleep(time.Duration(s.pick(300)) * time.Millisecond) { // as a bridge does that has failed
+		if time.Since(began) > patience {
+			s.Errorf("seed %d: %d has not had the device in %v", s.seed, baud, patience)
+			return
+		}
+		conn := s.dial()
+		if conn == nil {
+			continue
+		}
+		c := &caller{Conn: conn, t: s.T}
+		if s.owns(c, baud) {
+			s.tells(c, baud, text.Bytes())
+			_ = conn.Close()
+			return
+		}
+		_ = conn.Close()
+	}
+}
+
+// owns agrees and sets a baud rate of its own: whose UART has it owns it.
+func (s *serveStorm) owns(c *caller, baud uint32) bool {
+	p := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
+	set := binary.BigEndian.AppendUint32([]byte{byte(rfc2217.SetBaudRate)}, baud)
+	if _, err := c.Write(telnet.AppendSub(p, telnet.ComPort, set)); err != nil {
+		return false
+	}
+	for {
+		_, m, err := c.next()
+		switch {
+		case err != nil:
+			return false
+		case m.Command == telnet.SB && m.Option == telnet.ComPort && m.Sub[0] == byte(rfc2217.SetBaudRate+rfc2217.FromServer):
+			return binary.BigEndian.Uint32(m.Sub[1:]) == baud
+		}
+	}
+}
+
+// tells sends the text, ends its half, and reads to the end.
+func (s *serveStorm) tells(c *caller, baud uint32, text []byte) {
+	go func() { // ends with the connection
+		for p := text; len(p) > 0; {
+			n := min(len(p), 1+s.pick(5000))
+			if _, err := c.Write(p[:n]); err != nil {
+				return
+			}
+			p = p[n:]
+		}
+		_ = c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+	}()
+	var back []byte
+	for {
+		data, _, err := c.next()
+		if back = append(back, data...); err != nil {
+			if err != io.EOF {
+				s.Errorf("seed %d: the session of %d ended with %v", s.seed, baud, err)
+			}
+			break
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if got := s.sent[baud]; got == nil || !bytes.Equal(got.Bytes(), text) {
+		s.Errorf("seed %d: of %d bytes of %d not all, or others, were sent", s.seed, len(text), baud)
+	}
+	if !bytes.Equal(back, text) {
+		s.Errorf("seed %d: of %d bytes of %d %d came back, or others", s.seed, len(text), baud, len(back))
+	}
+}
+
+// disturb is one client that is none of these.
+func (s *serveStorm) disturb() {
+	conn, err := net.DialTimeout("tcp", s.addr, patience)
+	if err != nil {
+		<-time.After(time.Millisecond)
+		return
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(s.over, func() { _ = conn.Close() })
+	defer stop()
+	below := conn.(*net.TCPConn)
+	if s.client != nil && s.pick(4) > 0 {
+		c := tls.Client(conn, s.client)
+		if c.Handshake() != nil {
+			return
+		}
+		conn = c
+	}
+	agree := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
+	suspend := telnet.AppendSub(bytes.Clone(agree), telnet.ComPort, []byte{byte(rfc2217.FlowSuspend)})
+	words := [][]byte{nil, agree[:1], agree[:2], agree, agree, suspend, []byte("GET / HTTP/1.0\r\n\r\n"), {22, 3, 1},
+		append(bytes.Clone(agree), make([]byte, 500)...), append(bytes.Clone(suspend), make([]byte, 500)...)}
+	if s.pick(100) == 0 { // its bytes give way
+		words = [][]byte{append(agree, make([]byte, 60_000)...)}
+	}
+	_, _ = conn.Write(words[s.pick(len(words))])
+	if s.pick(2) == 0 {
+		_, _ = conn.Read(make([]byte, 100))
+	}
+	pause := time.NewTimer(time.Duration(s.pick(300)) * time.Millisecond)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-s.over.Done():
+	}
+	switch s.pick(4) {
+	case 0:
+		_ = below.SetLinger(0) // a reset
+	case 1:
+		_ = below.CloseWrite()
+		_, _ = io.Copy(io.Discard, io.LimitReader(conn, 1<<20))
+	}
+}
