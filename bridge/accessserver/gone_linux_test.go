@@ -98,6 +98,61 @@ func TestGoneAfterManyBytes(t *testing.T) {
 	}
 }
 
+// gated is a UART that takes nothing before its gate is open.
+type gated struct {
+	mute
+	gate, closed chan struct{}
+	once         *sync.Once
+}
+
+func (d gated) Write(p []byte) (int, error) {
+	select {
+	case <-d.gate:
+		return d.Device.Write(p)
+	case <-d.closed:
+		return 0, uart.ErrClosed
+	}
+}
+
+func (d gated) Close() error {
+	d.once.Do(func() { close(d.closed) })
+	return d.Device.Close()
+}
+
+// What a client has sent that closed in order is sent, though it lies in the client's kernel and the line is held for a
+// while: nobody else wants the device.
+func TestHeldLineCostsNoBytes(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &far{t: t, dial: dialTCP(t, l)}
+	simulated, gate := new(accessserver.Loopback), make(chan struct{})
+	simulated.Observe(f.observe)
+	f.start(l, func(ctx context.Context) (accessserver.Device, error) {
+		d, err := simulated.Open(ctx)
+		return gated{mute{d}, gate, make(chan struct{}), new(sync.Once)}, err
+	})
+	c := &caller{Conn: f.dial(), t: t}
+	c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
+	c.hears(rfc2217.NotifyModemState, 0)
+	slower := uart.Coding{Baud: 230400, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1} // TCP takes little for it
+	c.say(rfc2217.AppendSettings(nil, uart.Event{Coding: slower}))
+	for range 4 {
+		_, _, _ = c.next() // unread, they would make a reset of its end
+	}
+	const size = 60 << 10
+	c.say(bytes.Repeat([]byte("c"), size))
+	_ = c.Close()
+	time.Sleep(12 * time.Second) // what is tested
+	close(gate)
+	f.says("client left", "up=61440")
+	if got := len(f.sent()); got != size {
+		t.Errorf("%d of %d bytes were sent", got, size)
+	}
+}
+
 // A line that is held takes little of a client: as much cannot be called back by a purge, and is lost with the session.
 func TestHeldLineTakesLittle(t *testing.T) {
 	f := overTCP(t)

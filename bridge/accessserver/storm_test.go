@@ -156,7 +156,8 @@ func (s *serveStorm) observe(r accessserver.Record) {
 func (s *serveStorm) run() {
 	defer func() {
 		if s.Failed() {
-			s.Logf("seed %d: the server said:\n%.20000s", s.seed, s.log.String())
+			said := s.log.String()
+			s.Logf("seed %d: the server said last:\n%s", s.seed, said[max(0, len(said)-20_000):])
 		}
 	}()
 	var over context.CancelFunc
@@ -312,8 +313,9 @@ func (s *serveStorm) disturb() {
 	suspend := telnet.AppendSub(bytes.Clone(agree), telnet.ComPort, []byte{byte(rfc2217.FlowSuspend)})
 	words := [][]byte{nil, agree[:1], agree[:2], agree, agree, suspend, []byte("GET / HTTP/1.0\r\n\r\n"), {22, 3, 1},
 		append(bytes.Clone(agree), make([]byte, 500)...), append(bytes.Clone(suspend), make([]byte, 500)...)}
-	if s.pick(100) == 0 { // its bytes give way
-		words = [][]byte{append(agree, make([]byte, 60_000)...)}
+	leaves := s.pick(4)
+	if s.pick(100) == 0 { // its bytes give way, for it is gone; one that lives and sends so many has the device for a minute
+		words, leaves = [][]byte{append(agree, make([]byte, 60_000)...)}, 2
 	}
 	_, _ = conn.Write(words[s.pick(len(words))])
 	if s.pick(2) == 0 {
@@ -325,7 +327,7 @@ func (s *serveStorm) disturb() {
 	case <-pause.C:
 	case <-s.over.Done():
 	}
-	switch s.pick(4) {
+	switch leaves {
 	case 0:
 		_ = below.SetLinger(0) // a reset
 	case 1:
