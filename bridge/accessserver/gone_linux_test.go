@@ -134,6 +134,7 @@ func TestHeldLineCostsNoBytes(t *testing.T) {
 		d, err := simulated.Open(ctx)
 		return gated{mute{d}, gate, make(chan struct{}), new(sync.Once)}, err
 	})
+	f.connect(rfc2217.Config{}).end() // from here on the listener has what Serve gives it
 	c := &caller{Conn: f.dial(), t: t}
 	c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
 	c.hears(rfc2217.NotifyModemState, 0)
