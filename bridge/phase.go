@@ -166,8 +166,12 @@ func (r *run) sayEnd(s *session, l Loss) {
 	if !ours || l.AtMost > 0 {
 		r.board.set(func(b *Snapshot) { // at once: whoever sees that there is one more sees what it cost
 			b.LastLoss = l
+			b.LostAtMost += l.AtMost
 			if !ours {
 				b.Losses++
+			}
+			if l.AtMost > 0 && b.LostAtMost > l.AtMost { // the lines of others may have been left out
+				args = append(args, "in_all", b.LostAtMost)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -99,3 +100,29 @@ func TestRestlessRemoteInTheLog(t *testing.T) {
 type enabled struct{ *counted }
 
 func (enabled) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+
+// Lines of losses may be left out: each one that is written says what all have cost so far.
+func TestLossesInAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &logLines{}
+		f := newFar()
+		f.set(func() { f.noMarks = true })
+		b, p, _ := opened(t, bridge.Policy{}, f, 0, slog.New(slog.NewTextHandler(log, nil)))
+		for i := range 3 {
+			s := f.session(i)
+			synctest.Wait()
+			b.write("1234567")
+			s.take(7)
+			s.lose(errors.New("reset"))
+			s.ended()
+			if got, want := b.status().LostAtMost, uint64(7*(i+1)); got != want {
+				t.Errorf("after %d losses of 7 bytes: got %d in all, want %d", i+1, got, want)
+			}
+			if told := strings.Contains(log.all(), fmt.Sprintf("lost_at_most=7 in_all=%d", 7*(i+1))); told != (i > 0) {
+				t.Errorf("loss %d: told %v\n%s", i+1, told, log.all())
+			}
+		}
+		p.AppClose()
+		b.end()
+	})
+}

@@ -52,6 +52,7 @@ type Snapshot struct {
 	GreetingDropped        uint64 // bytes that access servers said before they first answered: no device's, and in no other count
 	Sessions, Losses       uint64
 	LastLoss               Loss
+	LostAtMost             uint64   // of all sessions that ended with bytes under way: the upper bounds together
 	Refused                []string // settings that the access server did not accept, as log lines
 }
 

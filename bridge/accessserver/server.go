@@ -88,7 +88,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
 		case err != nil:
-			s.log.Warn("client not accepted; trying again", "err", err)
+			slog.New(s.few).Warn("client not accepted; trying again", "err", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(acceptAgain):
