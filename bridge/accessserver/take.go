@@ -23,8 +23,8 @@ const (
 	takeAgain = 50 * time.Millisecond
 )
 
-// take waits for the device, and reports whether it is the visitor's now, until release. It waits for patience; while it finds out
-// whether the owner lives; and as long as the owner, who is gone, still has bytes on the way to the device: their time is
+// take waits for the device, and reports whether it is the visitor's now, until release. It waits for patience; while it
+// finds out whether the owner lives; and as long as the owner, who is gone, still has bytes on the way to the device: their time is
 // up soon when somebody else wants it.
 func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) bool {
 	asking, enough := context.WithCancel(ctx)
@@ -59,7 +59,9 @@ func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) b
 			s.lobby.keep(v)
 			if !v.agreed && now.Sub(nodded) >= nodEvery {
 				nodded = now
-				_, _ = v.conn.Write([]byte{byte(telnet.IAC), byte(telnet.NOP)}) // a few bytes never wait
+				if _, err := v.conn.Write([]byte{byte(telnet.IAC), byte(telnet.NOP)}); err != nil { // a few bytes never wait
+					return false // it has gone: not every system tells that before
+				}
 			}
 		}
 		if !leaving && !asked && !now.Before(until) || !speaks && ended {
