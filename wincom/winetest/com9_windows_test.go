@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.bug.st/serial"
@@ -60,15 +61,16 @@ func newBench(t *testing.T, flags ...string) *bench {
 // open opens the port as a program does and waits for its session.
 func (b *bench) open(via string) program {
 	b.Helper()
-	before := b.far.clients()
+	const up = "session stands"
+	before := strings.Count(b.agent.out.String(), up)
 	p, err := openProgram(via, b.port)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = p.Close() })
-	b.eventually("the far UART is opened", func() error {
-		if b.far.clients() <= before {
-			return errors.New("nobody has come")
+	b.eventually("the session is up", func() error { // before that a break is nobody's
+		if strings.Count(b.agent.out.String(), up) <= before {
+			return errors.New("nothing stands")
 		}
 		return nil
 	})
