@@ -61,16 +61,19 @@ func newBench(t *testing.T, flags ...string) *bench {
 // open opens the port as a program does and waits for its session.
 func (b *bench) open(via string) program {
 	b.Helper()
-	const up = "session stands"
-	before := strings.Count(b.agent.out.String(), up)
+	sessions := b.far.clients
+	if b.agent != nil { // else it is a service's
+		sessions = func() int { return strings.Count(b.agent.out.String(), "session stands") }
+	}
+	before := sessions()
 	p, err := openProgram(via, b.port)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = p.Close() })
 	b.eventually("the session is up", func() error { // before that a break is nobody's
-		if strings.Count(b.agent.out.String(), up) <= before {
-			return errors.New("nothing stands")
+		if sessions() <= before {
+			return errors.New("nobody has come")
 		}
 		return nil
 	})
