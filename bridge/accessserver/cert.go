@@ -15,7 +15,7 @@ import (
 
 // TLSFiles name what a server shows its clients, and whom it lets in. All are PEM.
 type TLSFiles struct {
-	Cert     string // the server's certificate, those that lead to its signer behind it
+	Cert     string // the server's certificate, followed by those that lead to its signer
 	Key      string // its key; may be the same file
 	ClientCA string // who signs the clients' certificates; empty: none is asked for
 }

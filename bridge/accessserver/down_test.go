@@ -14,7 +14,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestBreakNUL: of what comes behind a break only its own NUL is left out, for the owner and for who watches.
+// TestBreakNUL: of what comes after a break only its own NUL is left out, for the owner and for who watches.
 func TestBreakNUL(t *testing.T) {
 	for _, tt := range []struct {
 		name, script string

@@ -130,7 +130,7 @@ func (s *session) empties(patience time.Duration, complete func() bool) bool {
 	var last progress
 	since := time.Now()
 	for {
-		all := complete() // before Unsent: behind it nothing comes
+		all := complete() // asked before Unsent: once it is true, nothing more comes
 		now := progress{s.up.Load(), s.device.Unsent()}
 		if all && now.unsent == 0 {
 			return true

@@ -25,7 +25,7 @@ import (
 
 // The storm: clients of every kind come and go at random over real TCP, some through TLS. A model knows what must come of
 // it: one owner at a time, each byte of a client that closes in order once and in its place, nobody who wants the device
-// waits without end, and nothing is left behind. TELNETCPC_STORM_SEED runs one again, TELNETCPC_STORM_TIME says how long
+// waits without end, and nothing is left over. TELNETCPC_STORM_SEED runs one again, TELNETCPC_STORM_TIME says how long
 // to go on.
 func TestStormServe(t *testing.T) {
 	if testing.Short() {

@@ -15,7 +15,7 @@ import (
 	"telnetcpc/bridge/tlsconn"
 )
 
-// agreePatience is how long a client may take for the handshake of TLS and all of the negotiation behind it.
+// agreePatience is how long a client may take for the handshake of TLS and all of the negotiation after it.
 const agreePatience = 10 * time.Second
 
 // handshakeRecord is the first byte of a client that speaks TLS (RFC 8446, 5.1, ContentType). No client begins so that

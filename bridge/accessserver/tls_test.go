@@ -18,7 +18,7 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// through is a client's end of TLS over conn, which stands.
+// through is a client's end of TLS over conn, which is connected already.
 func through(t *testing.T, conn net.Conn, config *tls.Config) *tls.Conn {
 	t.Helper()
 	c := tls.Client(conn, config)

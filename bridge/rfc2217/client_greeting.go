@@ -9,10 +9,10 @@ import (
 )
 
 // What a server says before it has answered a setting or a mark of this session is no device's: ser2net greets each client
-// with its banner, behind the agreement. But some servers answer neither, and some answer late. So data is held, and the
+// with its banner, after the agreement. But some servers answer neither, and some answer late. So data is held, and the
 // application's first bytes are kept back, until one of these comes:
 //
-//   - an answer to a setting, or to a mark behind it: what was held is the greeting, and is dropped;
+//   - an answer to a setting, or to a later mark: what was held is the greeting, and is dropped;
 //   - the time in which the answer would have come, where the application has written: what was held is the device's. It
 //     has not been given a byte that it could have answered before;
 //   - heldMost after the opening, for a program that writes nothing: it is the device's too.
@@ -133,9 +133,8 @@ func (c *Client) waited(due bool, now time.Time) error {
 }
 
 // undecided takes the end of a session while data is held, and reports whether something is to be handed out before the
-// error. A server that cannot open its device says so, and closes; what comes behind the answer to the opening's mark may be
-// the device's as well, and counts as that. Where our side has closed, nobody reads the data: its
-// port counts it.
+// error. A server that cannot open its device says so, and closes; what comes after the answer to the opening's mark may be
+// the device's as well, and counts as that. Where our side has closed, nobody reads the data: its port counts it.
 func (c *Client) undecided(err error) bool {
 	if len(c.early) == 0 || errors.Is(err, ErrInUse) {
 		return false

@@ -17,14 +17,14 @@ const plainPatience = time.Second
 // wantedPlain is wanted, without COM-PORT-OPTION.
 func wantedPlain(o telnet.Option) bool { return o == telnet.Binary || o == telnet.SGA }
 
-// binary has data coded as BINARY stands in each direction. With COM-PORT-OPTION it is transparent anyhow.
+// binary has data coded by whether BINARY is on in each direction. With COM-PORT-OPTION it is transparent anyhow.
 func (c *Client) binary() {
 	c.decoder.NVT = !c.options.Peer(telnet.Binary)
 	c.nvt.Store(!c.options.Us(telnet.Binary))
 }
 
 // openPlain asks for BINARY and SGA both ways, and waits for the answers: what the application writes before that would go
-// out as an NVT's and arrive, at a server that agrees a moment later, with a NUL behind each CR.
+// out as an NVT's and arrive, at a server that agrees a moment later, with a NUL after each CR.
 func (c *Client) openPlain(ctx context.Context) error {
 	c.binary()
 	var hello []byte

@@ -1,6 +1,7 @@
 package rfc2217_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -363,6 +364,30 @@ func TestFirstByteWaits(t *testing.T) {
 			})
 		})
 	}
+	t.Run("a flood ends the wait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			conn, far := wirePair()
+			time.AfterFunc(trip, func() { _, _ = far.Write(unhex(t, do44)) })
+			c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{AckTimeout: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := listen(t, c, time.Now())
+			began := time.Now()
+			time.AfterFunc(trip/2, func() { _, _ = far.Write(bytes.Repeat([]byte("x"), 64<<10+1)) })
+			if _, err := c.Write([]byte("?")); err != nil {
+				t.Fatal(err)
+			}
+			if got := time.Since(began); got != trip/2 {
+				t.Errorf("it went out after %v, want %v", got, trip/2)
+			}
+			synctest.Wait()
+			_ = c.Close()
+			if got := <-all; len(got) != 2 || got[0].what != "data "+strings.Repeat("x", 64<<10+1) {
+				t.Errorf("got %s, want all of the flood as data", got)
+			}
+		})
+	})
 	for name, end := range map[string]func(*rfc2217.Client) error{"Close": (*rfc2217.Client).Close, "CloseWrite": (*rfc2217.Client).CloseWrite} {
 		t.Run(name+" ends the wait", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -253,3 +253,33 @@ func TestNudgedForDays(t *testing.T) {
 		}
 	})
 }
+
+// TestAnswerGoesBeforeLaterData: an answer that is owed goes out before the data of a writer that has waited for its turn. That
+// may be what the device says to bytes that the client sent after its question.
+func TestAnswerGoesBeforeLaterData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, far := served(t)
+		go reads(s, uart.Event{Coding: uart.DefaultCoding()}) // ends with the session
+		far.room(2)
+		written := make(chan error)
+		for _, p := range []string{"1234", "5\xff7"} { // the first is blocked in the socket, the second waits for it
+			go func() {
+				_, err := s.Write([]byte(p))
+				written <- err
+			}()
+			synctest.Wait()
+		}
+		far.send(t, "fffa2c0100000000fff0") // what is the baud rate?
+		synctest.Wait()
+		far.room(0)
+		for range 2 {
+			if err := <-written; err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if got, want := verbs(far.taken()), "\"1234\", SB 6500002580, \"5\xff7\""; got != want {
+			t.Errorf("sent %q, want %q", got, want)
+		}
+	})
+}
