@@ -95,7 +95,7 @@ func (o *owner) inquire(ctx context.Context, conn net.Conn) bool {
 		return false
 	}
 	below := tcpOf(o.conn)
-	if below == nil || !sameHost(o.conn, conn) {
+	if below == nil || host(o.conn) != host(conn) {
 		return false
 	}
 	watch := tcp.NewWatch(below)
@@ -151,10 +151,4 @@ func tcpOf(conn net.Conn) *net.TCPConn {
 		}
 		conn = over.NetConn()
 	}
-}
-
-func sameHost(a, b net.Conn) bool {
-	x, ok := a.RemoteAddr().(*net.TCPAddr)
-	y, also := b.RemoteAddr().(*net.TCPAddr)
-	return ok && also && x.IP.Equal(y.IP)
 }

@@ -18,10 +18,6 @@ import (
 // lastWords is how long a client that is sent away has to take what is said to it.
 const lastWords = time.Second
 
-// inUse is what a client is told that comes second. The words are ser2net's, for there are clients that know them. Who has
-// the port is not a stranger's business.
-const inUse = "Port already in use"
-
 // admit starts the goroutine of a connection. It ends when the client or ctx does.
 func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Conn) {
 	if !s.allowed(conn) {
@@ -112,11 +108,11 @@ func (s *Server) second(ctx context.Context, v *visitor, client *rfc2217.Server)
 	}
 }
 
-// refuse sends a client away that would be the second.
+// refuse sends a client away that would be the second. Who has the port is not a stranger's business: only the log says it.
 func (s *Server) refuse(ctx context.Context, conn net.Conn) {
 	s.tally.say(kindInUse, "", slog.LevelInfo, "client refused: the port is in use",
 		"client", conn.RemoteAddr().String(), "owner", s.holder().name())
-	dismiss(ctx, conn, inUse)
+	dismiss(ctx, conn, rfc2217.InUse)
 }
 
 // dismiss says one line, if there is one, and lets the client read it: a connection that is closed with bytes unread is

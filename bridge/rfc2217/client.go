@@ -54,9 +54,9 @@ var (
 	ErrFlood = fmt.Errorf("it has sent more than %d KiB or %d commands before COM-PORT-OPTION was agreed", openingKeeps>>10, openingHears)
 )
 
-// inUse is what ser2net says, behind a whole negotiation, to a client that comes second, and what our own access server
-// says without one. They close then.
-const inUse = "Port already in use"
+// InUse is what an access server says to a client that comes second, and closes then: ser2net after a whole negotiation,
+// our own with or without one. There are other clients that know these words.
+const InUse = "Port already in use"
 
 // NotTelnetError says that the peer sends bytes, and no Telnet among them.
 type NotTelnetError struct {

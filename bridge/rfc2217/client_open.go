@@ -131,7 +131,7 @@ func (c *Client) served(ctx context.Context, o *opening) error {
 			return err
 		}
 		from = min(from, len(c.early))
-		if notice := m.Command != 0 && !m.Command.Verb(); !serves && (notice || !strings.HasPrefix(inUse, string(c.early[from:]))) {
+		if notice := m.Command != 0 && !m.Command.Verb(); !serves && (notice || !strings.HasPrefix(InUse, string(c.early[from:]))) {
 			serves, o.quiet = true, time.Now()
 		}
 	}
@@ -153,7 +153,7 @@ func (c *Client) notInUse() error {
 	}
 	data, m := c.ahead()
 	c.putBack(data, m)
-	if bytes.HasPrefix(data, []byte(inUse)) {
+	if bytes.HasPrefix(data, []byte(InUse)) {
 		return ErrInUse
 	}
 	return nil
@@ -162,7 +162,7 @@ func (c *Client) notInUse() error {
 // saysInUse reports whether the text says that the port is another client's, where that was not in it before its last
 // fresh bytes came.
 func saysInUse(text []byte, fresh int) bool {
-	return bytes.Contains(text[max(0, len(text)-fresh-len(inUse)+1):], []byte(inUse))
+	return bytes.Contains(text[max(0, len(text)-fresh-len(InUse)+1):], []byte(InUse))
 }
 
 // until is when the opening has to look again.
@@ -211,7 +211,7 @@ func (c *Client) overdue(o *opening) error {
 // endedEarly says what a peer was that closed before anything was agreed.
 func (c *Client) endedEarly(o *opening, err error) error {
 	switch {
-	case bytes.HasPrefix(c.early, []byte(inUse)):
+	case bytes.HasPrefix(c.early, []byte(InUse)):
 		return ErrInUse
 	case !o.telnet && len(c.early) > 0:
 		return notTelnet(c.early)

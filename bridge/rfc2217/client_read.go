@@ -53,7 +53,7 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 				err = c.hold(data)
 				break
 			}
-			if !c.heard && bytes.HasPrefix(data, []byte(inUse)) {
+			if !c.heard && bytes.HasPrefix(data, []byte(InUse)) {
 				return nil, uart.Event{}, ErrInUse
 			}
 			c.heard = true
