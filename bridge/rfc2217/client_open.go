@@ -47,7 +47,7 @@ func (c *Client) open(ctx context.Context) error {
 			return c.endedEarly(o, err)
 		case m.Command == 0:
 			o.quiet = time.Now()
-			o.echo.got(data)
+			o.echo.differs() // we have sent no data
 			err = c.banner(o, data)
 		default:
 			o.quiet = time.Now()
