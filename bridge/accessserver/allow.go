@@ -33,8 +33,8 @@ func ParseRange(s string) (Range, error) {
 		}
 	}
 	if addr.Is4In6() {
-		const mapped = 96 // ::ffff:0:0/96 is all of IPv4 (RFC 4291, 2.5.5.2)
-		if prefix.Bits() < mapped {
+		const mapped = 96 // ::ffff:0:0/96 is all of IPv4 (RFC 4291, 2.5.5.2), which has no zones
+		if prefix.Bits() < mapped || zone != "" {
 			return Range{}, bad
 		}
 		prefix = netip.PrefixFrom(addr.Unmap(), prefix.Bits()-mapped)
