@@ -47,8 +47,9 @@ type Config struct {
 
 	// Log must not block: bytes and the end of the bridge would wait for whoever reads it. nil: slog.Default().
 	Log *slog.Logger
-	// Peer takes the lines whose number the remote decides; nil: Log does.
-	Peer *loglimit.Handler
+	// Peer takes the lines whose number the remote decides, Losses those of them that say how many bytes were lost: what else
+	// the remote does must not leave these out. nil: Log does.
+	Peer, Losses *loglimit.Handler
 }
 
 // Bridge is one port joined to one remote.
@@ -58,6 +59,7 @@ type Bridge struct {
 	hupcl  bool   // no linger was given: a program that leaves HUPCL off and DTR up keeps the session
 	log    *slog.Logger
 	far    *slog.Logger // for what the remote does, and may do without end
+	losses *slog.Logger // for what that cost
 
 	count counters
 	board board
@@ -82,11 +84,14 @@ func New(cfg Config) *Bridge {
 		cfg.Log = slog.Default()
 	}
 	b := &Bridge{
-		cfg: cfg, policy: cfg.Policy.withDefaults(), hupcl: cfg.Policy.Linger == nil, log: cfg.Log, far: cfg.Log,
+		cfg: cfg, policy: cfg.Policy.withDefaults(), hupcl: cfg.Policy.Linger == nil, log: cfg.Log, far: cfg.Log, losses: cfg.Log,
 		kick: make(chan struct{}, 1), redial: newRedial(), said: map[string]bool{},
 	}
 	if cfg.Peer != nil {
 		b.far = slog.New(cfg.Peer)
+	}
+	if cfg.Losses != nil {
+		b.losses = slog.New(cfg.Losses)
 	}
 	b.board.set(func(s *Snapshot) {
 		s.Name, s.Path, s.Remote, s.Link, s.Since = cfg.Name, cfg.Path, cfg.Remote.String(), LinkNoPort, time.Now()
@@ -107,8 +112,10 @@ func (e *PortError) Unwrap() error { return e.Err }
 // (*PortError), or it is lost for good. When the context ends, what the application wrote may go out for as long as
 // endMost, and what that cost is said. It is called once.
 func (b *Bridge) Run(ctx context.Context) error {
-	if b.cfg.Peer != nil {
-		defer b.cfg.Peer.Flush()
+	for _, limited := range []*loglimit.Handler{b.cfg.Peer, b.cfg.Losses} {
+		if limited != nil {
+			defer limited.Flush()
+		}
 	}
 	r, err := b.open(ctx)
 	if err != nil && ctx.Err() == nil {

@@ -160,8 +160,11 @@ func (r *run) sayEnd(s *session, l Loss) {
 	cause := s.lost.Load().cause
 	ours := s.finSent || errors.Is(cause, errAsleep) || errors.Is(cause, errEnd) || errors.Is(cause, errPortLost)
 	log := r.far
-	if r.theirs = !ours; ours {
+	switch r.theirs = !ours; {
+	case ours:
 		log = r.log
+	case l.AtMost > 0 || l.Unread > 0:
+		log = r.losses
 	}
 	if !ours || l.AtMost > 0 {
 		r.board.set(func(b *Snapshot) { // at once: whoever sees that there is one more sees what it cost

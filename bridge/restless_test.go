@@ -126,3 +126,47 @@ func TestLossesInAll(t *testing.T) {
 		b.end()
 	})
 }
+
+// What a remote does without end leaves no loss out: each is said when it happens.
+func TestNoiseLeavesNoLossOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &logLines{}
+		handler := slog.NewTextHandler(log, nil)
+		f := newFar()
+		f.set(func() { f.noMarks = true })
+		ports := make(chan *uarttest.Port, 1)
+		b := bridge.New(bridge.Config{
+			Name: "ttyV0", Path: "/dev/ttyV0", Remote: f, Log: slog.New(slog.DiscardHandler),
+			Peer: loglimit.New(handler, 1), Losses: loglimit.New(handler, 3),
+			Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
+				p := uarttest.NewPort(c)
+				p.AppOpen()
+				ports <- p
+				return p, nil
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		result := make(chan error, 1)
+		go func() { result <- b.Run(ctx) }()
+		p := <-ports
+		for i := range 3 {
+			s := f.session(i)
+			synctest.Wait()
+			if _, err := p.AppWrite([]byte("1234567")); err != nil {
+				t.Fatal(err)
+			}
+			s.take(7)
+			s.lose(errors.New("reset"))
+			s.ended()
+			synctest.Wait()
+			if n := strings.Count(log.all(), "lost_at_most=7"); n != i+1 {
+				t.Errorf("after %d losses %d lines tell of one:\n%s", i+1, n, log.all())
+			}
+		}
+		p.AppClose()
+		cancel()
+		if err := <-result; err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	})
+}

@@ -39,7 +39,8 @@ type Port struct {
 // Name is the port's short name in log and status: the last element of its path.
 func (p Port) Name() string { return filepath.Base(p.Path) }
 
-// peerLines is how many lines a minute the remote may cause in the log: an outage and its end are four or five.
+// peerLines is how many lines a minute the remote may cause in the log, and as many that say what it cost: an outage and its
+// end are four or five.
 const peerLines = 6
 
 // NewBridge returns the bridge of a port, not yet running. The error names the key that is wrong.
@@ -55,7 +56,7 @@ func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 		}
 	}
 	log = log.With("port", p.Name())
-	peer := loglimit.New(log.Handler(), peerLines)
+	peer, losses := loglimit.New(log.Handler(), peerLines), loglimit.New(log.Handler(), peerLines)
 	r, err := remote.New(p.Remote, remote.Options{
 		AckTimeout: p.AckTimeout, SuspendIgnore: p.SuspendIgnore, SingleFF: p.SingleFF, KeepGreeting: p.KeepGreeting,
 		TLS: p.TLS, Log: slog.New(peer),
@@ -68,7 +69,7 @@ func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 			"hint", "--tls-ca FILE names who signs the right one, in place of --tls-insecure")
 	}
 	return bridge.New(bridge.Config{
-		Name: p.Name(), Path: path, Remote: r, Policy: p.Policy, Log: log, Peer: peer,
+		Name: p.Name(), Path: path, Remote: r, Policy: p.Policy, Log: log, Peer: peer, Losses: losses,
 		Open: func(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
 			config.Path, config.Owner, config.Group, config.Mode = path, p.Owner, p.Group, p.Mode
 			return p.Host.Open(ctx, config)
