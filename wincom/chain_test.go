@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"telnetcpc/bridge"
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/wincom"
 	"telnetcpc/wincom/wincomtest"
@@ -27,7 +27,7 @@ func TestChain(t *testing.T) {
 	far := &farUART{}
 	loop := &accessserver.Loopback{}
 	loop.Observe(far.keep)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

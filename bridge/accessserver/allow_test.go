@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/tcp"
 )
 
 func TestParseRange(t *testing.T) {
@@ -37,6 +38,7 @@ func TestParseRange(t *testing.T) {
 	for _, in := range []string{
 		"", "localhost", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/08", "10.0.0.0/8/8", "10.0.0.5:80",
 		"[::1]", "::1/129", "fe80::1%", "fe80::/64%eth0", "::ffff:10.0.0.0/8", "10.0.0.5 ", "10.0.0.0/255.0.0.0", "\x1b",
+		"::ffff:10.0.0.5%eth0", "::ffff:10.0.0.0%eth0/104", "::ffff:0:0%0/96",
 	} {
 		r, err := accessserver.ParseRange(in)
 		if err == nil || strings.ContainsAny(err.Error(), "\n\x1b") || !strings.Contains(err.Error(), "want an address or a network, as in 10.0.0.5") {
@@ -107,7 +109,7 @@ func TestAllow(t *testing.T) {
 		{"TLS", loadTLS(t, accessserver.TLSFiles{Cert: own.cert, Key: own.key})},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l, err := net.Listen("tcp", ":0") // both families in one socket, where the system has it: IPv4 comes as ::ffff:127.0.0.1
+			l, err := tcp.Listen(t.Context(), ":0") // both families in one socket, where the system has it: IPv4 comes as ::ffff:127.0.0.1
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -18,6 +18,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -73,7 +74,7 @@ func (c *crowd) said() string {
 // newCrowd starts a server with a loop plug, until the test ends, and a crowd without a client.
 func newCrowd(t *testing.T, watchers int) *crowd {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -80,7 +81,7 @@ func (f *far) startWith(l net.Listener, config accessserver.Config) *far {
 // overTCP is a server on loopback.
 func overTCP(t *testing.T, inject ...accessserver.Injection) *far {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -70,7 +71,7 @@ func TestGoneAfterManyBytes(t *testing.T) {
 	}{{"slow line", slow, 4}, {"held line", holding, 1}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+			l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -123,7 +124,7 @@ func (d gated) Close() error {
 // while: nobody else wants the device.
 func TestHeldLineCostsNoBytes(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +217,7 @@ func TestVanished(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+			l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -258,7 +259,7 @@ func TestVanished(t *testing.T) {
 // A watcher that vanished while the device talks does not keep its place for a quarter of an hour.
 func TestWatcherVanished(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +290,7 @@ func TestWatcherVanished(t *testing.T) {
 // A client that lives and does not read is waited for, however long its window is closed.
 func TestWindowClosedAndAlive(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

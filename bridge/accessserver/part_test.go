@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -68,7 +69,7 @@ func TestClientGetsTheLastBytes(t *testing.T) {
 		{"the server ends", func(f *far, _ *fullDevice) { go f.end() }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+			l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,6 +18,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
 )
 
@@ -417,7 +417,7 @@ func asNobody(t *testing.T, f func() error) error {
 func TestServeSerialUnplugged(t *testing.T) {
 	p := newPlug(t)
 	port := &accessserver.Serial{Path: p.name}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"telnetcpc/bridge/loglimit"
-	"telnetcpc/bridge/tcp"
 )
 
 // acceptAgain is how long to wait when a connection could not be accepted, mostly for want of file descriptors.
@@ -66,9 +65,9 @@ func New(cfg Config) *Server {
 }
 
 // Serve accepts clients until the context ends (nil) or the listener is closed by somebody else. It closes the
-// listener and returns when every session has ended.
+// listener and returns when every session has ended. The listener should be one of tcp.Listen: those of others have the
+// system take megabytes of a client ahead of its device.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	tcp.Listen(l)
 	ctx, cancel := context.WithCancel(ctx)
 	var clients sync.WaitGroup
 	defer s.tally.flush()

@@ -13,6 +13,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -336,7 +337,7 @@ func TestEndsPromptly(t *testing.T) {
 // A device that cannot be opened, or is pulled out, ends the session with the reason.
 func TestDeviceFails(t *testing.T) {
 	listen := func() *far {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}

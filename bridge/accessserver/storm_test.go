@@ -19,6 +19,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -100,7 +101,7 @@ func (s *serveStorm) pick(n int) int {
 
 func newServeStorm(t *testing.T, seed uint64, own *issued) *serveStorm {
 	s := &serveStorm{T: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), sent: make(map[uint32]*bytes.Buffer)}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

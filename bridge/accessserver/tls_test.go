@@ -15,6 +15,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 )
 
@@ -33,7 +34,7 @@ func through(t *testing.T, conn net.Conn, config *tls.Config) *tls.Conn {
 // overTLS is a server on loopback whose clients speak TLS.
 func overTLS(t *testing.T, config accessserver.Config, files accessserver.TLSFiles, client *tls.Config) *far {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +274,7 @@ func TestTLSClientCertificate(t *testing.T) {
 					pair := tt.shows.pair()
 					client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 				}
-				l, err := net.Listen("tcp", "127.0.0.1:0")
+				l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 				if err != nil {
 					t.Fatal(err)
 				}

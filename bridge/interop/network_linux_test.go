@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/tcp"
 )
 
 // network is two network namespaces and a cable between them:
@@ -140,7 +143,7 @@ func (n *network) listen() net.Listener {
 // listenInside listens in a namespace.
 func listenInside(namespace string) (l net.Listener, err error) {
 	err = atNamespace(namespace, func() error {
-		l, err = net.Listen("tcp", serverAddress+":0")
+		l, err = tcp.Listen(context.Background(), serverAddress+":0")
 		return err
 	})
 	return l, err

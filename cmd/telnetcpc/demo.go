@@ -18,6 +18,7 @@ import (
 	"telnetcpc/bridge/agent"
 	"telnetcpc/bridge/asynclog"
 	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
 )
 
@@ -67,7 +68,7 @@ func demo(ctx context.Context, out io.Writer, path string, once bool) error {
 		}
 		defer remove()
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tcp.Listen(ctx, "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("demo: access server: %w", err)
 	}

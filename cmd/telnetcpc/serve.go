@@ -12,6 +12,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/tcp"
 )
 
 // defaultListen is where an access server listens: IANA's port for telnetcpcd, this machine only.
@@ -165,8 +166,7 @@ func readInject(name string) ([]accessserver.Injection, error) {
 
 func serve(ctx context.Context, listen string, what served, verbose bool) error {
 	log := newLog(errOut, verbose)
-	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", listen)
+	l, err := tcp.Listen(ctx, listen)
 	if err != nil {
 		return notListening(listen, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 )
@@ -43,7 +44,7 @@ func (f *far) start() {
 	f.t.Helper()
 	var l net.Listener
 	eventually(f.t, "the server's address is free", func() (err error) {
-		l, err = net.Listen("tcp", f.address)
+		l, err = tcp.Listen(f.t.Context(), f.address)
 		return err
 	})
 	f.address = l.Addr().String()

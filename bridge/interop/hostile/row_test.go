@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"telnetcpc/bridge"
+	"telnetcpc/bridge/tcp"
 )
 
 // The bounds. What a machine's load can move is generous; what it cannot move is not.
@@ -140,7 +141,7 @@ func playRow(t *testing.T, b *table, r row) {
 
 func listen(t *testing.T) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
