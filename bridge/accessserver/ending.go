@@ -41,7 +41,7 @@ func (s *session) lastBytes() {
 		return
 	}
 	if !s.othersWait() {
-		s.log.Warn("bytes not sent: none has left the port for too long", "waited", lastPatience, "held", s.device.Unsent())
+		s.losses.Warn("bytes not sent: none has left the port for too long", "waited", lastPatience, "held", s.device.Unsent())
 		return
 	}
 	s.dropped.Add(int64(s.heldBytes()))

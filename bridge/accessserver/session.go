@@ -48,7 +48,8 @@ type session struct {
 	watch  *gallery
 	owner  *owner
 	tcp    *tcp.Watch
-	log    *slog.Logger
+	log    *slog.Logger // of what clients can do without end
+	losses *slog.Logger // of dropped bytes: each time somebody else has waited for the device for seconds
 
 	ended    context.Context         // ends with the server's context, or by fail: at once, whatever waits
 	fail     context.CancelCauseFunc // from up and down: the device is lost, or the client broke the protocol
@@ -72,9 +73,9 @@ type session struct {
 	up, down atomic.Uint64 // bytes given to the device and to the client; up shows whether the device still takes some
 }
 
-func newSession(conn net.Conn, client *rfc2217.Server, device Device, watch *gallery, o *owner, log *slog.Logger) *session {
+func newSession(conn net.Conn, client *rfc2217.Server, device Device, watch *gallery, o *owner, log, losses *slog.Logger) *session {
 	return &session{
-		conn: conn, client: client, device: device, watch: watch, owner: o, tcp: watchOf(conn), log: log,
+		conn: conn, client: client, device: device, watch: watch, owner: o, tcp: watchOf(conn), log: log, losses: losses,
 		gone: make(chan struct{}), room: tcp.Room,
 	}
 }
@@ -157,7 +158,8 @@ func (s *session) leave() {
 
 // report says how the session ended. err is why the connection did.
 func (s *session) report(ctx context.Context, err error) {
-	log := s.log.With("up", s.up.Load(), "down", s.down.Load())
+	carried := []any{"up", s.up.Load(), "down", s.down.Load()}
+	log := s.log.With(carried...)
 	cause := context.Cause(s.ended)
 	switch {
 	case errors.Is(cause, errReplaced):
@@ -167,7 +169,7 @@ func (s *session) report(ctx context.Context, err error) {
 	case errors.Is(cause, rfc2217.ErrProtocol):
 		log.Warn("client hung up", "err", cause)
 	case errors.Is(cause, errWanted):
-		log.Warn("bytes of a client that is gone dropped: another one waits", "dropped", s.dropped.Load())
+		s.losses.With(carried...).Warn("bytes of a client that is gone dropped: another one waits", "dropped", s.dropped.Load())
 	case cause != nil:
 		log.Error("port lost, client hung up", "err", cause)
 	case s.gaveUp.Load():

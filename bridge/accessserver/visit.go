@@ -147,9 +147,9 @@ func (s *Server) own(ctx context.Context, v *visitor, client *rfc2217.Server) *s
 	}
 	defer s.release()
 	s.tally.forget(kindNotOpened)
-	log := slog.New(s.few).With("client", owner.name())
+	log, losses := slog.New(s.few).With("client", owner.name()), s.log.With("client", owner.name())
 	log.Info("client connected")
-	session := newSession(v.conn, client, device, &s.gallery, owner, log)
+	session := newSession(v.conn, client, device, &s.gallery, owner, log, losses)
 	session.run(ctx)
 	return session
 }
