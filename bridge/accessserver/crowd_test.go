@@ -27,8 +27,6 @@ import (
 // gets the device all the same.
 
 const (
-	// inTime is 15 s, and twice that for a machine that is busy.
-	inTime = 45 * time.Second
 	// crowdMost is what a crowd may cost in memory: 32 connections that wait, with what each reads into (32 KiB) and may be
 	// owed (64 KiB), and both ends' sockets of a thousand, for the crowd is in this process too. watcherMost is what a
 	// watcher may cost beside that.

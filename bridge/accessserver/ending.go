@@ -61,7 +61,10 @@ func (s *session) awaitEnd() bool {
 			return false
 		case <-look.C:
 			switch facts := s.tcp.Look(); {
-			case facts.Ended: // its FIN lies in the kernel, after bytes that nobody can read while the device takes nothing
+			case facts.Ended: // its end lies in the kernel, after bytes that nobody can read while the device takes nothing
+				if facts.Closed { // our FIN has not been sent: it is a reset
+					s.reset.Store(true)
+				}
 				s.leave()
 			case facts.Waiting >= clientDead:
 				s.giveUp(facts)

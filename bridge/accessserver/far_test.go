@@ -22,6 +22,9 @@ import (
 // patience is how long a test waits for what must come: never part of what is tested.
 const patience = 60 * time.Second
 
+// inTime is 15 s, and twice that for a machine that is busy.
+const inTime = 45 * time.Second
+
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
@@ -117,6 +120,23 @@ func (f *far) said() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.log.String()
+}
+
+// when is the time of the first line with these words.
+func (f *far) when(words string) time.Time {
+	f.t.Helper()
+	for line := range strings.Lines(f.said()) {
+		stamp, said, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+		if strings.Contains(said, words) {
+			at, err := time.Parse("2006-01-02T15:04:05.000Z07:00", stamp) // slog's
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			return at
+		}
+	}
+	f.t.Fatalf("the log does not say: %s", words)
+	return time.Time{}
 }
 
 // says waits until the log has a line with all of the words.

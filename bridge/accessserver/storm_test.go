@@ -128,7 +128,7 @@ func newServeStorm(t *testing.T, seed uint64, own *issued) *serveStorm {
 		case <-time.After(patience):
 			s.Errorf("seed %d: the server has not ended in %v", seed, patience)
 		}
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > inTime {
 			s.Errorf("seed %d: the server ended after %v", seed, took)
 		}
 	})

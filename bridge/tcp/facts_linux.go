@@ -82,7 +82,7 @@ func (w *Watch) Look() Facts {
 	switch info.State {
 	case unix.BPF_TCP_ESTABLISHED, unix.BPF_TCP_FIN_WAIT1, unix.BPF_TCP_FIN_WAIT2: // the two come after our own FIN
 	default:
-		f.Ended = true
+		f.Ended, f.Closed = true, info.State == unix.BPF_TCP_CLOSE
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

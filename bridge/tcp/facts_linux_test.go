@@ -153,36 +153,60 @@ func tcpInfo(t *testing.T, w *Watch) (info *unix.TCPInfo) {
 func TestUnreadAndEnded(t *testing.T) {
 	near, far := pair(t)
 	watch := NewWatch(near)
-	want := func(what string, unread int, ended bool) {
+	want := func(what string, unread int, ended, closed bool) {
 		t.Helper()
 		var p Facts
 		for end := time.Now().Add(enough); ; time.Sleep(time.Millisecond) { // it takes its way through the kernel
-			if p = watch.Look(); p.Known && p.Unread == unread && p.Ended == ended {
+			if p = watch.Look(); p.Known && p.Unread == unread && p.Ended == ended && p.Closed == closed {
 				return
 			}
 			if time.Now().After(end) {
-				t.Fatalf("%s: got %+v, want %d unread, ended %v", what, p, unread, ended)
+				t.Fatalf("%s: got %+v, want %d unread, ended %v, closed %v", what, p, unread, ended, closed)
 			}
 		}
 	}
-	want("at first", 0, false)
+	want("at first", 0, false, false)
 	if _, err := far.Write(make([]byte, 1000)); err != nil {
 		t.Fatal(err)
 	}
-	want("1000 bytes came", 1000, false)
+	want("1000 bytes came", 1000, false, false)
 	if _, err := io.ReadFull(near, make([]byte, 400)); err != nil {
 		t.Fatal(err)
 	}
-	want("400 of them were read", 600, false)
+	want("400 of them were read", 600, false, false)
 	if err := near.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := far.Read(make([]byte, 1)); err != io.EOF { // and FIN is acknowledged
 		t.Fatal(err)
 	}
-	want("our half is ended", 600, false)
+	want("our half is ended", 600, false, false)
 	if err := far.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	want("the peer's too", 600, true)
+	want("the peer's too", 600, true, true)
+}
+
+// A peer that ends with a reset is told from one that ends in order, also while bytes of it lie unread.
+func TestUnreadAndReset(t *testing.T) {
+	for _, resets := range []bool{false, true} {
+		near, far := pair(t)
+		watch := NewWatch(near)
+		if _, err := far.Write(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		if resets {
+			_ = far.SetLinger(0) // Close resets
+		}
+		_ = far.Close()
+		var p Facts
+		for end := time.Now().Add(enough); !p.Ended; time.Sleep(time.Millisecond) { // it takes its way through the kernel
+			if p = watch.Look(); time.Now().After(end) {
+				t.Fatalf("no end is seen: %+v", p)
+			}
+		}
+		if p.Closed != resets {
+			t.Errorf("reset %v: got %+v", resets, p)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 type Facts struct {
 	Known    bool          // false: this system does not tell, or the connection is closed here; the rest means nothing then
 	Ended    bool          // the peer has sent its FIN or RST, whether or not it has been read, or TCP has given it up
+	Closed   bool          // Ended, and by a RST or TCP itself, or we have sent our FIN too: nothing more can come
 	Unread   int           // bytes that have come and nobody has read; 0 where it is not known
 	Received uint64        // bytes of the peer that have come in all
 	Acked    uint64        // bytes of ours that the peer has acknowledged in all; 0 where it is not known
