@@ -146,7 +146,8 @@ func attach(g *game, name, address string) *side {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	peer := loglimit.New(slogTo(log).Handler(), 6) // as bridge/agent has it
+	limited := func() *loglimit.Handler { return loglimit.New(slogTo(log).Handler(), 6) } // as bridge/agent has it
+	peer := limited()
 	far, err := remote.New(url, remote.Options{AckTimeout: time.Second, Log: slog.New(peer)})
 	if err != nil {
 		g.t.Fatal(err)
@@ -154,7 +155,7 @@ func attach(g *game, name, address string) *side {
 	s := &side{log: log, dials: &dials{Remote: far}, ended: make(chan error, 1)}
 	made := make(chan port, 1)
 	s.bridge = bridge.New(bridge.Config{
-		Name: name, Path: "/dev/" + name, Remote: s.dials, Log: slogTo(log), Peer: peer,
+		Name: name, Path: "/dev/" + name, Remote: s.dials, Log: slogTo(log), Peer: peer, Losses: limited(),
 		Open: func(_ context.Context, c uart.PortConfig) (uart.Port, error) {
 			p := port{uarttest.NewPort(c)}
 			made <- p

@@ -29,8 +29,9 @@ const (
 	openingMost = 30 * time.Second
 	// endMost is 15 s, and as many for a machine that is busy.
 	endMost = 30 * time.Second
-	// linesMost is what the server may cause in a minute. No row lasts longer.
-	linesMost = 10
+	// linesMost is what the server may cause in a minute: six lines, six that tell of losses, and those of the start and the
+	// end. No row lasts longer.
+	linesMost = 16
 	// repeatFor is how long a row of many connections lasts.
 	repeatFor = 25 * time.Second
 	// tripsBefore is how many round trips say how fast the bystander is, and how many it makes at least during the row; slower is how many times that a median during the
