@@ -122,23 +122,6 @@ func (f *far) said() string {
 	return f.log.String()
 }
 
-// when is the time of the first line with these words.
-func (f *far) when(words string) time.Time {
-	f.t.Helper()
-	for line := range strings.Lines(f.said()) {
-		stamp, said, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
-		if strings.Contains(said, words) {
-			at, err := time.Parse("2006-01-02T15:04:05.000Z07:00", stamp) // slog's
-			if err != nil {
-				f.t.Fatal(err)
-			}
-			return at
-		}
-	}
-	f.t.Fatalf("the log does not say: %s", words)
-	return time.Time{}
-}
-
 // says waits until the log has a line with all of the words.
 func (f *far) says(words ...string) {
 	f.t.Helper()
