@@ -3,6 +3,7 @@ package accessserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,8 @@ import (
 const (
 	// deadAfter is how long a client may be silent that TCP has asked for a sign of life while another one from its
 	// address has come through. The newcomer waits: pyserial and our own client give a server 3 s to say something.
-	deadAfter = 2 * time.Second
+	// Where bytes of the owner lie unread its answers may need room first (tcp.Watch), and who has less patience comes again.
+	deadAfter, unheardAfter = 2 * time.Second, 6 * time.Second
 	// wantsAgain is within what time a client that was refused dials again, and givesUp how long nobody must have wanted the
 	// device for all to have given up.
 	wantsAgain, givesUp = 15 * time.Second, 4 * time.Second
@@ -119,9 +121,9 @@ func (o *owner) inquire(ctx context.Context, conn net.Conn) bool {
 			return true
 		case facts.Silence < asked-inquiryAgain: // the answer is there
 			return false
-		case asked < deadAfter:
+		case asked < deadAfter, facts.Unread > 0 && asked < unheardAfter:
 		case facts.Asked:
-			o.hangUp(errReplaced)
+			o.hangUp(fmt.Errorf("%w (%d bytes of it were not read)", errReplaced, facts.Unread))
 			return true
 		default:
 			return false

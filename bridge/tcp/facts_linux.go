@@ -16,6 +16,16 @@ const (
 	// probesLost is how many questions about a closed window must have stayed without an answer for the peer to count
 	// as silent: one or two get lost on any bad network.
 	probesLost = 4
+	// Since Linux 6.17 a segment beyond the window is dropped whole, the acknowledgement in it too (net/ipv4/tcp_input.c,
+	// tcp_sequence). A peer whose small segments have filled the receive buffer has one there, and everything that it says
+	// then is beyond the window: it seems silent, to keepalive as well, and is alive. So where an answer of a peer is missing
+	// for perhapsUnheard, or to probesUnheard questions, and bytes of it lie unread, it is given roomMore bytes, again each
+	// roomAgain, roomTimes at most: TCP's next question tells it of the room, and then its answer fits.
+	perhapsUnheard, probesUnheard = time.Second, 2
+	roomAgain                     = 250 * time.Millisecond
+	roomMore, roomTimes           = 4 << 10, 64
+	// roomMost is what any system lets a program have (net.core.rmem_max): to set more would make a larger buffer smaller.
+	roomMost = 208 << 10
 )
 
 // Watch asks the kernel about one connection. Every method may be called by anyone at any time and never blocks. nil
@@ -23,8 +33,10 @@ const (
 type Watch struct {
 	conn *net.TCPConn
 
-	mu   sync.Mutex // over wait: a look goes on from the one before
+	mu   sync.Mutex // over everything below: a look goes on from the one before
 	wait wait
+	more int       // how often the kernel was given more room
+	at   time.Time // when it was the last time
 }
 
 // NewWatch returns a watch of conn, and has the kernel try in short intervals to reach a peer that does not answer: a
@@ -56,7 +68,8 @@ func (w *Watch) Unacked() int {
 	return n
 }
 
-// Look looks at TCP_INFO, and at SIOCINQ: bytes received and not read (tcp(7)).
+// Look looks at TCP_INFO, and at SIOCINQ: bytes received and not read (tcp(7)). Where the peer seems silent because its bytes
+// have filled the kernel's buffer, it has the kernel take a little more of them.
 func (w *Watch) Look() Facts {
 	if w == nil {
 		return Facts{}
@@ -84,10 +97,26 @@ func (w *Watch) Look() Facts {
 	default:
 		f.Ended, f.Closed = true, info.State == unix.BPF_TCP_CLOSE
 	}
+	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	f.Waiting = w.wait.look(info, time.Now())
+	f.Waiting = w.wait.look(info, now)
+	unheard := f.Unread > 0 && (f.Waiting >= perhapsUnheard || info.Probes >= probesUnheard)
+	if unheard && w.more < roomTimes && now.Sub(w.at) >= roomAgain {
+		w.more, w.at = w.more+1, now
+		w.makeRoom()
+	}
 	return f
+}
+
+// makeRoom has the kernel take roomMore bytes more.
+func (w *Watch) makeRoom() {
+	control(w.conn, func(fd int) {
+		doubled, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF) // socket(7)
+		if n := doubled/2 + roomMore; err == nil && n <= roomMost {
+			grow(fd, n)
+		}
+	})
 }
 
 // wait is what is known of a peer that does not answer. The zero value is a peer of which nothing is wanted.

@@ -9,7 +9,16 @@ import (
 // SetRoom has the kernel take about n bytes more of the peer than were read. It is for growing: what the peer was promised
 // it may send. Where the listener was given little room, the window is 64 KiB at most (it has no scale).
 func SetRoom(conn *net.TCPConn, n int) {
-	_ = conn.SetReadBuffer(n)
+	control(conn, func(fd int) {
+		if doubled, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil && n > doubled/2 { // socket(7)
+			grow(fd, n)
+		}
+	})
+}
+
+// grow makes the receive buffer n bytes.
+func grow(fd, n int) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, n)
 	// Older kernels go by the clamp that the first window has left, whatever room there is (tcp(7), TCP_WINDOW_CLAMP).
-	control(conn, func(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP, n) })
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP, n)
 }

@@ -1,0 +1,68 @@
+package tcp
+
+import (
+	"net"
+	"testing"
+	"time"
+)
+
+// A peer that lives counts as silent for no longer than it takes to make room, though it fills what the kernel has for its
+// segments: what lies beyond the window is dropped, with the acknowledgement in it (Linux 6.17 and later).
+func TestHeardWithoutRoom(t *testing.T) {
+	t.Parallel()
+	t.Run("asked by data", func(t *testing.T) {
+		t.Parallel()
+		heardWithoutRoom(t, func(near *net.TCPConn) error {
+			_, err := near.Write([]byte("?"))
+			return err
+		})
+	})
+	t.Run("asked by keepalive", func(t *testing.T) {
+		t.Parallel()
+		heardWithoutRoom(t, func(near *net.TCPConn) error { return near.SetKeepAliveConfig(KeepAlive()) })
+	})
+}
+
+func heardWithoutRoom(t *testing.T, ask func(near *net.TCPConn) error) {
+	t.Helper()
+	l, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	near, far := accepted.(*net.TCPConn), client.(*net.TCPConn)
+	watch := NewWatch(near)
+	peer := NewWatch(far)
+	for n := 0; peer.Unacked() < 2000; n++ { // until nothing is taken any more; each its own segment, as a device's bytes are
+		if _, err := far.Write([]byte{'x'}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * time.Microsecond)
+		if n > 200_000 {
+			t.Skip("this kernel takes them all")
+		}
+	}
+	if err := ask(near); err != nil {
+		t.Fatal(err)
+	}
+	longest := time.Duration(0)
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		facts := watch.Look()
+		longest = max(longest, facts.Waiting)
+	}
+	facts := watch.Look()
+	t.Logf("the longest silence: %v, %d bytes unread", longest, facts.Unread)
+	if longest > 10*time.Second || facts.Ended {
+		t.Errorf("a living peer counts as silent for %v, and has ended: %v", longest, facts.Ended)
+	}
+}
