@@ -16,7 +16,7 @@ type Range struct {
 }
 
 // ParseRange reads an address, 10.0.0.5, fd00::5 or fe80::1%eth0, or a network, 192.168.1.0/24, fd00::/8 or
-// fe80::%eth0/64 (RFC 4007, 11.7). The error says what is accepted.
+// fe80::%eth0/64 (RFC 4007, 11.7). Only link-local addresses have a zone. The error says what is accepted.
 func ParseRange(s string) (Range, error) {
 	bad := fmt.Errorf("%q: want an address or a network, as in 10.0.0.5, 192.168.1.0/24, fd00::/8 or fe80::1%%eth0", s)
 	text, bits, network := strings.Cut(s, "/")
@@ -25,6 +25,9 @@ func ParseRange(s string) (Range, error) {
 		return Range{}, bad
 	}
 	zone := addr.Zone()
+	if zone != "" && (addr.Is4In6() || !addr.IsLinkLocalUnicast()) {
+		return Range{}, bad
+	}
 	addr = addr.WithZone("")
 	prefix := netip.PrefixFrom(addr, addr.BitLen())
 	if network {
@@ -33,8 +36,8 @@ func ParseRange(s string) (Range, error) {
 		}
 	}
 	if addr.Is4In6() {
-		const mapped = 96 // ::ffff:0:0/96 is all of IPv4 (RFC 4291, 2.5.5.2), which has no zones
-		if prefix.Bits() < mapped || zone != "" {
+		const mapped = 96 // ::ffff:0:0/96 is all of IPv4 (RFC 4291, 2.5.5.2)
+		if prefix.Bits() < mapped {
 			return Range{}, bad
 		}
 		prefix = netip.PrefixFrom(addr.Unmap(), prefix.Bits()-mapped)

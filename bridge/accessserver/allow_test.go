@@ -38,7 +38,8 @@ func TestParseRange(t *testing.T) {
 	for _, in := range []string{
 		"", "localhost", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/08", "10.0.0.0/8/8", "10.0.0.5:80",
 		"[::1]", "::1/129", "fe80::1%", "fe80::/64%eth0", "::ffff:10.0.0.0/8", "10.0.0.5 ", "10.0.0.0/255.0.0.0", "\x1b",
-		"::ffff:10.0.0.5%eth0", "::ffff:10.0.0.0%eth0/104", "::ffff:0:0%0/96",
+		"::ffff:10.0.0.5%eth0", "::ffff:169.254.1.1%0", "::ffff:10.0.0.0%eth0/104", "::ffff:0:0%0/96",
+		"2001:db8::1%eth0", "::1%lo", "::%eth0/0",
 	} {
 		r, err := accessserver.ParseRange(in)
 		if err == nil || strings.ContainsAny(err.Error(), "\n\x1b") || !strings.Contains(err.Error(), "want an address or a network, as in 10.0.0.5") {

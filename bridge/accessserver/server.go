@@ -15,7 +15,7 @@ import (
 // acceptAgain is how long to wait when a connection could not be accepted, mostly for want of file descriptors.
 const acceptAgain = time.Second
 
-// sessionLines is how many lines a minute clients may cause that come and go.
+// sessionLines is how many lines a minute clients may cause that come and go, and as many that say what that cost.
 const sessionLines = 10
 
 // Config is what a Server is made of.
@@ -42,6 +42,7 @@ type Server struct {
 	cfg   Config
 	log   *slog.Logger
 	few   *loglimit.Handler // for the lines of sessions: a client may come and go without end
+	lost  *loglimit.Handler // for those of them that tell of lost bytes: the others must not leave these out
 	tally tally             // for those of connections that come to nothing
 
 	owned    chan struct{} // one slot: who has put something in owns the device
@@ -59,7 +60,7 @@ func New(cfg Config) *Server {
 		cfg.Log = slog.Default()
 	}
 	return &Server{
-		cfg: cfg, log: cfg.Log, few: loglimit.New(cfg.Log.Handler(), sessionLines), tally: tally{log: cfg.Log},
+		cfg: cfg, log: cfg.Log, few: loglimit.New(cfg.Log.Handler(), sessionLines), lost: loglimit.New(cfg.Log.Handler(), sessionLines), tally: tally{log: cfg.Log},
 		owned: make(chan struct{}, 1), watchers: make(chan struct{}, cfg.Watchers),
 	}
 }
@@ -72,6 +73,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var clients sync.WaitGroup
 	defer s.tally.flush()
 	defer s.few.Flush()
+	defer s.lost.Flush()
 	defer clients.Wait()
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })

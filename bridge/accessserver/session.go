@@ -49,7 +49,7 @@ type session struct {
 	owner  *owner
 	tcp    *tcp.Watch
 	log    *slog.Logger // of what clients can do without end
-	losses *slog.Logger // of dropped bytes: each time somebody else has waited for the device for seconds
+	losses *slog.Logger // of what that cost in bytes
 
 	ended    context.Context         // ends with the server's context, or by fail: at once, whatever waits
 	fail     context.CancelCauseFunc // from up and down: the device is lost, or the client broke the protocol
@@ -159,21 +159,25 @@ func (s *session) leave() {
 // report says how the session ended. err is why the connection did.
 func (s *session) report(ctx context.Context, err error) {
 	carried := []any{"up", s.up.Load(), "down", s.down.Load()}
-	log := s.log.With(carried...)
+	log, losses := s.log.With(carried...), s.losses.With(carried...)
 	cause := context.Cause(s.ended)
 	switch {
 	case errors.Is(cause, errReplaced):
-		log.Warn("client hung up", "err", cause)
+		losses.Warn("client hung up", "err", cause)
 	case ctx.Err() != nil:
 		log.Info("client hung up: the server ends")
 	case errors.Is(cause, rfc2217.ErrProtocol):
 		log.Warn("client hung up", "err", cause)
 	case errors.Is(cause, errWanted):
-		s.losses.With(carried...).Warn("bytes of a client that is gone dropped: another one waits", "dropped", s.dropped.Load())
+		dropped := s.dropped.Load()
+		if s.gaveUp.Load() {
+			dropped += int64(s.vanished.Unread)
+		}
+		losses.Warn("bytes of a client that is gone dropped: another one waits", "dropped", dropped)
 	case cause != nil:
 		log.Error("port lost, client hung up", "err", cause)
 	case s.gaveUp.Load():
-		log.Warn("client lost: nothing is heard from it", "for", s.vanished.Waiting.Round(time.Second),
+		losses.Warn("client lost: nothing is heard from it", "for", s.vanished.Waiting.Round(time.Second),
 			"unacknowledged", s.unacked, "unread", s.vanished.Unread)
 	case err == nil || errors.Is(err, io.EOF):
 		log.Info("client left")
@@ -203,7 +207,9 @@ func (s *session) carryUp() error {
 		case err != nil && s.ended.Err() != nil:
 			return nil // hangUp has ended the wait
 		case err != nil:
-			s.reset.Store(!errors.Is(err, io.EOF))
+			if !errors.Is(err, io.EOF) { // after a reset that something else has shown, the end of what lay unread is an EOF too
+				s.reset.Store(true)
+			}
 			s.leave()
 			return err
 		}
@@ -264,7 +270,7 @@ func (s *session) drop() {
 // bytes wait for.
 func (s *session) apply(e uart.Event) error {
 	if e.Coding.Over(s.coding) != s.coding && !s.empties(recodePatience, always) && s.ended.Err() == nil {
-		s.log.Warn("line coding changes under bytes that cannot leave", "held", s.device.Unsent())
+		s.losses.Warn("line coding changes under bytes that cannot leave", "held", s.device.Unsent())
 	}
 	inForce, err := s.device.Apply(e)
 	if err != nil {

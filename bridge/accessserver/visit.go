@@ -147,7 +147,7 @@ func (s *Server) own(ctx context.Context, v *visitor, client *rfc2217.Server) *s
 	}
 	defer s.release()
 	s.tally.forget(kindNotOpened)
-	log, losses := slog.New(s.few).With("client", owner.name()), s.log.With("client", owner.name())
+	log, losses := slog.New(s.few).With("client", owner.name()), slog.New(s.lost).With("client", owner.name())
 	log.Info("client connected")
 	session := newSession(v.conn, client, device, &s.gallery, owner, log, losses)
 	session.run(ctx)

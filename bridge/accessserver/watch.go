@@ -136,7 +136,11 @@ func (s *Server) watch(ctx context.Context, conn net.Conn, client *rfc2217.Serve
 		return s.narrate(client, w)
 	})
 	_ = ways.Wait() // a watcher that goes away may do so in any manner
-	log.Info("watcher left", "lost", w.leave())
+	lost := w.leave()
+	if lost > 0 {
+		log = slog.New(s.lost).With("client", conn.RemoteAddr().String())
+	}
+	log.Info("watcher left", "lost", lost)
 }
 
 // awaitDeath waits until a client is gone without a word, or until ctx ends: else it would keep its place for a quarter of an
