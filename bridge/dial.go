@@ -141,7 +141,7 @@ func (r *run) stand(s *session, now time.Time) {
 	s.stands, s.lookAt = now, now.Add(peerLook)
 	r.session = s
 	if n := r.untold.Swap(0); n > 0 {
-		r.losses.Warn("bytes that were written while there was no session are dropped", "dropped", n)
+		r.losses.Warn("bytes that were written while there was no session are dropped", "dropped", n, "in_all", r.count.upDropped.Load())
 	}
 	r.board.set(func(b *Snapshot) {
 		b.Wanted, b.Error = s.told.event(), ""
@@ -156,7 +156,7 @@ func (r *run) stand(s *session, now time.Time) {
 	select {
 	case unread := <-r.next: // the application has read nothing for the whole life of a session: it will never be read
 		if n := r.closeUnread(unread); n > 0 {
-			r.losses.Warn("bytes of an earlier session were never read by the application and are dropped", "unread", n)
+			r.losses.Warn("bytes of an earlier session were never read by the application and are dropped", "unread", n, "in_all", r.count.downDropped.Load())
 		}
 	default:
 	}
