@@ -39,6 +39,9 @@ const recoveryReset = uint32(time.Hour / time.Second)
 // servicePatience is how long a service may take to start or to stop: a bridge lets its last bytes go out.
 const servicePatience = 30 * time.Second
 
+// gonePatience is how long one that was uninstalled may take to be gone; it stays as long as a window shows it.
+const gonePatience = 10 * time.Second
+
 func servicesHere() error { return nil }
 
 func installService(c *cli.Context, s attachService) error {
@@ -74,7 +77,7 @@ func installService(c *cli.Context, s attachService) error {
 		case errors.Is(err, windows.ERROR_SERVICE_EXISTS):
 			return fmt.Errorf("%s is there already (telnetcpc service uninstall %s)", s.name(), s.port)
 		case errors.Is(err, windows.ERROR_SERVICE_MARKED_FOR_DELETE):
-			return fmt.Errorf("the %s of before is not gone yet (close the window Services, then try again)", s.name())
+			return notGoneError(s.name())
 		case err != nil:
 			return err
 		}
@@ -112,8 +115,13 @@ func prepareService(s *mgr.Service) error {
 	return nil
 }
 
+// notGoneError says that a service was uninstalled and is still there: Windows keeps it until nobody has it open.
+func notGoneError(name string) error {
+	return fmt.Errorf("the %s of before is not gone yet (close the window Services, then try again)", name)
+}
+
 func uninstallService(c *cli.Context, s attachService) error {
-	return withService("uninstall", s, func(m *mgr.Mgr, it *mgr.Service) error {
+	err := withService("uninstall", s, func(m *mgr.Mgr, it *mgr.Service) error {
 		if err := stopAndWait(c.Context, it); err != nil {
 			return err
 		}
@@ -129,9 +137,42 @@ func uninstallService(c *cli.Context, s attachService) error {
 				return fmt.Errorf("event log: %w", err)
 			}
 		}
-		_, err = fmt.Fprintf(c.App.Writer, "%s is uninstalled; its log stays in %s\n", s.name(), logFile(s.port))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return withManager("uninstall", s, func(m *mgr.Mgr) error { // our own handle is closed now
+		state := "is uninstalled"
+		if !awaitGone(c.Context, m, s.name()) {
+			state += ", and goes when the window Services is closed"
+		}
+		_, err := fmt.Fprintf(c.App.Writer, "%s %s; its log stays in %s\n", s.name(), state, logFile(s.port))
 		return err
 	})
+}
+
+// awaitGone waits until a service that was deleted is gone: the manager may look at its last process a moment longer, and
+// who installs it again at once would be refused. It reports whether it is.
+func awaitGone(ctx context.Context, m *mgr.Mgr, name string) bool {
+	ctx, cancel := context.WithTimeout(ctx, gonePatience)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		it, err := m.OpenService(name)
+		switch {
+		case errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST):
+			return true
+		case err == nil:
+			_ = it.Close()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 func startService(c *cli.Context, s attachService) error {
@@ -164,11 +205,14 @@ func withService(what string, s attachService, do func(*mgr.Mgr, *mgr.Service) e
 		if errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST) {
 			return noServiceError(s.name())
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			defer it.Close()
+			err = do(m, it)
 		}
-		defer it.Close()
-		return do(m, it)
+		if errors.Is(err, windows.ERROR_SERVICE_MARKED_FOR_DELETE) { // here, or at its second uninstall
+			return notGoneError(s.name())
+		}
+		return err
 	})
 }
 
