@@ -14,7 +14,7 @@ const (
 	patience = 30 * time.Second
 	// progressLook is how often their progress is looked at.
 	progressLook = 5 * time.Second
-	// peerLook is how often Run looks at the socket while bytes are on their way, peerGlance while none are.
+	// peerLook is how often Run looks at the socket while bytes are on their way, or unread, peerGlance while none are.
 	peerLook, peerGlance = 2 * time.Second, 5 * time.Second
 	// peerDead is how long data may be in flight without an acknowledgement: with the looks, noticed within 15 s.
 	peerDead = 10 * time.Second
@@ -96,7 +96,7 @@ func (r *run) peer(again *alarm, now time.Time) {
 	given := r.count.up.Load()
 	p := s.Alive()
 	every := peerGlance
-	if p.Waiting > 0 || given != s.looked || s.writing.Load() > 0 {
+	if p.Waiting > 0 || p.Unread > 0 || given != s.looked || s.writing.Load() > 0 {
 		every = peerLook
 	}
 	s.looked, s.lookAt = given, now.Add(every)
