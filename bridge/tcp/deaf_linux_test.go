@@ -49,7 +49,7 @@ func heardWithoutRoom(t *testing.T, ask func(near *net.TCPConn) error) {
 		}
 		time.Sleep(500 * time.Microsecond)
 		if n > 200_000 {
-			t.Skip("this kernel takes them all")
+			t.Fatalf("the kernel takes %d bytes that nobody reads", n)
 		}
 	}
 	if err := ask(near); err != nil {
