@@ -15,6 +15,9 @@ type Range struct {
 	zone   string       // of a link-local one, where it matters
 }
 
+// linkLocal are the addresses that have a zone.
+var linkLocal = netip.MustParsePrefix("fe80::/10")
+
 // ParseRange reads an address, 10.0.0.5, fd00::5 or fe80::1%eth0, or a network, 192.168.1.0/24, fd00::/8 or
 // fe80::%eth0/64 (RFC 4007, 11.7). Only link-local addresses have a zone. The error says what is accepted.
 func ParseRange(s string) (Range, error) {
@@ -25,15 +28,15 @@ func ParseRange(s string) (Range, error) {
 		return Range{}, bad
 	}
 	zone := addr.Zone()
-	if zone != "" && (addr.Is4In6() || !addr.IsLinkLocalUnicast()) {
-		return Range{}, bad
-	}
 	addr = addr.WithZone("")
 	prefix := netip.PrefixFrom(addr, addr.BitLen())
 	if network {
 		if prefix, err = netip.ParsePrefix(addr.String() + "/" + bits); err != nil {
 			return Range{}, bad
 		}
+	}
+	if zone != "" && (prefix.Bits() < linkLocal.Bits() || !linkLocal.Contains(addr)) {
+		return Range{}, bad
 	}
 	if addr.Is4In6() {
 		const mapped = 96 // ::ffff:0:0/96 is all of IPv4 (RFC 4291, 2.5.5.2)

@@ -39,7 +39,7 @@ func TestParseRange(t *testing.T) {
 		"", "localhost", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/08", "10.0.0.0/8/8", "10.0.0.5:80",
 		"[::1]", "::1/129", "fe80::1%", "fe80::/64%eth0", "::ffff:10.0.0.0/8", "10.0.0.5 ", "10.0.0.0/255.0.0.0", "\x1b",
 		"::ffff:10.0.0.5%eth0", "::ffff:169.254.1.1%0", "::ffff:10.0.0.0%eth0/104", "::ffff:0:0%0/96",
-		"2001:db8::1%eth0", "::1%lo", "::%eth0/0",
+		"2001:db8::1%eth0", "fe80::%eth0/0", "fe80::%eth0/9", "::1%lo", "::%eth0/0",
 	} {
 		r, err := accessserver.ParseRange(in)
 		if err == nil || strings.ContainsAny(err.Error(), "\n\x1b") || !strings.Contains(err.Error(), "want an address or a network, as in 10.0.0.5") {
@@ -85,7 +85,7 @@ func TestRangeContains(t *testing.T) {
 
 // FuzzRangeRoundTrip: whatever is read is written so that it is read as the same.
 func FuzzRangeRoundTrip(f *testing.F) {
-	for _, s := range []string{"10.0.0.5", "10.0.0.0/8", "::ffff:10.0.0.0/104", "fe80::1%eth0", "fe80::%eth0/64", "::/0"} {
+	for _, s := range []string{"10.0.0.5", "10.0.0.0/8", "::ffff:10.0.0.0/104", "fe80::1%eth0", "fe80::%eth0/64", "::/0", "fe80::%0/0", "::ffff:169.254.0.1%0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
