@@ -25,22 +25,8 @@ func TestHeardWithoutRoom(t *testing.T) {
 
 func heardWithoutRoom(t *testing.T, ask func(near *net.TCPConn) error) {
 	t.Helper()
-	l, err := Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer accepted.Close()
-	near, far := accepted.(*net.TCPConn), client.(*net.TCPConn)
+	far, near := served(t)
+	_, _ = far.SetDeadline(time.Time{}), near.SetDeadline(time.Time{}) // a busy machine takes its time
 	watch := NewWatch(near)
 	peer := NewWatch(far)
 	for n := 0; peer.Unacked() < 2000; n++ { // until nothing is taken any more; each its own segment, as a device's bytes are

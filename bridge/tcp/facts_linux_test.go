@@ -19,23 +19,39 @@ func pair(t *testing.T) (near, far *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ends(t, l)
+}
+
+// served is both ends of a connection to a listener of Listen.
+func served(t *testing.T) (client, accepted *net.TCPConn) {
+	t.Helper()
+	l, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ends(t, l)
+}
+
+// ends connects to l, and closes it.
+func ends(t *testing.T, l net.Listener) (client, accepted *net.TCPConn) {
+	t.Helper()
 	defer l.Close()
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	accepted, err := l.Accept()
+	taken, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	near, far = conn.(*net.TCPConn), accepted.(*net.TCPConn)
+	client, accepted = conn.(*net.TCPConn), taken.(*net.TCPConn)
 	t.Cleanup(func() {
-		_ = near.Close()
-		_ = far.Close()
+		_ = client.Close()
+		_ = accepted.Close()
 	})
-	_ = near.SetDeadline(time.Now().Add(enough))
-	_ = far.SetDeadline(time.Now().Add(enough))
-	return near, far
+	_ = client.SetDeadline(time.Now().Add(enough))
+	_ = accepted.SetDeadline(time.Now().Add(enough))
+	return client, accepted
 }
 
 // looks are what TCP_INFO said of a connection, one look after the other.

@@ -1,33 +1,16 @@
-package tcp_test
+package tcp
 
 import (
-	"net"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"telnetcpc/bridge/tcp"
 )
 
 // A client that came before anybody accepted it has the options that later ones have: the window of one that came between
 // listening and a later setting shrinks below its segments, and it sends some 50 KB a second.
 func TestListen(t *testing.T) {
-	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	conn, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	raw, err := conn.(*net.TCPConn).SyscallConn()
+	_, accepted := served(t)
+	raw, err := accepted.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,10 +24,10 @@ func TestListen(t *testing.T) {
 	if err != nil || info == nil {
 		t.Fatalf("its options: %v", err)
 	}
-	if room != 2*tcp.Room || inline != 1 { // the kernel doubles it (socket(7), SO_RCVBUF)
-		t.Errorf("room %d, urgent data in line %d; want %d and 1", room, inline, 2*tcp.Room)
+	if room != 2*Room || inline != 1 { // the kernel doubles it (socket(7), SO_RCVBUF)
+		t.Errorf("room %d, urgent data in line %d; want %d and 1", room, inline, 2*Room)
 	}
-	if info.Rcv_space > tcp.Room*2 {
-		t.Errorf("the window that was promised: %d bytes; want no more than %d", info.Rcv_space, 2*tcp.Room)
+	if info.Rcv_space > Room*2 {
+		t.Errorf("the window that was promised: %d bytes; want no more than %d", info.Rcv_space, 2*Room)
 	}
 }
