@@ -18,7 +18,6 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/remote"
-	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -72,10 +71,7 @@ func (c *crowd) said() string {
 // newCrowd starts a server with a loop plug, until the test ends, and a crowd without a client.
 func newCrowd(t *testing.T, watchers int) *crowd {
 	t.Helper()
-	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	c := &crowd{t: t, at: l.Addr().String(), watch: watchers, base: live()}
 	plug := &accessserver.Loopback{}
 	s := accessserver.New(accessserver.Config{Open: plug.Open, Watchers: watchers, Log: slog.New(slog.NewTextHandler(c, nil))})

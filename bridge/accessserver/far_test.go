@@ -81,13 +81,20 @@ func (f *far) startWith(l net.Listener, config accessserver.Config) *far {
 	return f
 }
 
-// overTCP is a server on loopback.
-func overTCP(t *testing.T, inject ...accessserver.Injection) *far {
+// listen is what a server on loopback has.
+func listen(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l
+}
+
+// overTCP is a server on loopback.
+func overTCP(t *testing.T, inject ...accessserver.Injection) *far {
+	t.Helper()
+	l := listen(t)
 	return serve(t, l, dialTCP(t, l), inject...)
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
-	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -72,10 +71,7 @@ func TestGoneAfterManyBytes(t *testing.T) {
 	}{{"slow line", slow, 4}, {"held line", holding, 1}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := listen(t)
 			f := (&far{t: t, dial: dialTCP(t, l)}).start(l, func(ctx context.Context) (accessserver.Device, error) {
 				d, err := new(accessserver.Loopback).Open(ctx)
 				return mute{d}, err
@@ -147,10 +143,7 @@ func (d gated) Close() error {
 // while: nobody else wants the device.
 func TestHeldLineCostsNoBytes(t *testing.T) {
 	t.Parallel()
-	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	f := &far{t: t, dial: dialTCP(t, l)}
 	simulated, gate := new(accessserver.Loopback), make(chan struct{})
 	simulated.Observe(f.observe)
@@ -225,6 +218,19 @@ func talking(ctx context.Context) (accessserver.Device, error) {
 	return &talker{Device: d, closed: make(chan struct{})}, nil
 }
 
+// readAway reads what comes, until the function that it returns has closed the connection.
+func readAway(conn net.Conn) (end func()) {
+	over := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(over)
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	return func() {
+		_ = conn.Close()
+		<-over
+	}
+}
+
 // A client that vanished has the device no more after 15 s though the device talks to it, and though its window was closed
 // when it vanished.
 func TestVanished(t *testing.T) {
@@ -238,10 +244,7 @@ func TestVanished(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := listen(t)
 			f := (&far{t: t, dial: dialTCP(t, l)}).start(l, talking)
 			conn := f.dial()
 			c := &caller{Conn: conn, t: t}
@@ -251,15 +254,7 @@ func TestVanished(t *testing.T) {
 				time.Sleep(2 * time.Second) // the buffers fill
 				deafen(t, conn)
 			} else {
-				over := make(chan struct{})
-				go func() { // ends with the connection
-					defer close(over)
-					_, _ = io.Copy(io.Discard, conn)
-				}()
-				defer func() {
-					_ = conn.Close()
-					<-over
-				}()
+				defer readAway(conn)()
 				time.Sleep(500 * time.Millisecond) // some is read
 				deafen(t, conn)
 			}
@@ -280,10 +275,7 @@ func TestVanished(t *testing.T) {
 // A watcher that vanished while the device talks does not keep its place for a quarter of an hour.
 func TestWatcherVanished(t *testing.T) {
 	t.Parallel()
-	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	f := &far{t: t, dial: dialTCP(t, l)}
 	f.startWith(l, accessserver.Config{Open: talking, Watchers: 1})
 	owner := f.connect(rfc2217.Config{})
@@ -291,15 +283,7 @@ func TestWatcherVanished(t *testing.T) {
 	conn := f.dial()
 	_, _ = conn.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
 	f.says("watcher connected")
-	over := make(chan struct{})
-	go func() { // ends with the connection
-		defer close(over)
-		_, _ = io.Copy(io.Discard, conn)
-	}()
-	defer func() {
-		_ = conn.Close()
-		<-over
-	}()
+	defer readAway(conn)()
 	deafen(t, conn)
 	began := time.Now()
 	f.says("watcher left")
@@ -311,10 +295,7 @@ func TestWatcherVanished(t *testing.T) {
 // A client that lives and does not read is waited for, however long its window is closed.
 func TestWindowClosedAndAlive(t *testing.T) {
 	t.Parallel()
-	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	f := (&far{t: t, dial: dialTCP(t, l)}).start(l, talking)
 	c := &caller{Conn: f.dial(), t: t}
 	c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
-	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -69,10 +68,7 @@ func TestClientGetsTheLastBytes(t *testing.T) {
 		{"the server ends", func(f *far, _ *fullDevice) { go f.end() }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := listen(t)
 			d := &fullDevice{left: size, empty: make(chan struct{}), lost: make(chan struct{}), closed: make(chan struct{})}
 			f := (&far{t: t}).start(l, func(context.Context) (accessserver.Device, error) { return d, nil })
 			conn := dialTCP(t, l)().(*net.TCPConn)

@@ -18,7 +18,6 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
-	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
 )
 
@@ -417,10 +416,7 @@ func asNobody(t *testing.T, f func() error) error {
 func TestServeSerialUnplugged(t *testing.T) {
 	p := newPlug(t)
 	port := &accessserver.Serial{Path: p.name}
-	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	f := (&far{t: t, dial: dialTCP(t, l)}).startWith(l, accessserver.Config{Open: port.Open, Present: port.Present})
 	for range 2 {
 		c := f.connect(rfc2217.Config{})

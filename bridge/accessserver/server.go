@@ -60,7 +60,8 @@ func New(cfg Config) *Server {
 		cfg.Log = slog.Default()
 	}
 	return &Server{
-		cfg: cfg, log: cfg.Log, few: loglimit.New(cfg.Log.Handler(), sessionLines), lost: loglimit.New(cfg.Log.Handler(), sessionLines), tally: tally{log: cfg.Log},
+		cfg: cfg, log: cfg.Log, tally: tally{log: cfg.Log},
+		few: loglimit.New(cfg.Log.Handler(), sessionLines), lost: loglimit.New(cfg.Log.Handler(), sessionLines),
 		owned: make(chan struct{}, 1), watchers: make(chan struct{}, cfg.Watchers),
 	}
 }

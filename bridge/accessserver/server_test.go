@@ -13,7 +13,6 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
-	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -337,10 +336,7 @@ func TestEndsPromptly(t *testing.T) {
 // A device that cannot be opened, or is pulled out, ends the session with the reason.
 func TestDeviceFails(t *testing.T) {
 	listen := func() *far {
-		l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := listen(t)
 		f := &far{t: t, dial: dialTCP(t, l)}
 		opens := 0
 		return f.start(l, func(ctx context.Context) (accessserver.Device, error) {

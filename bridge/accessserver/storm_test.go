@@ -19,7 +19,6 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
-	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -101,10 +100,7 @@ func (s *serveStorm) pick(n int) int {
 
 func newServeStorm(t *testing.T, seed uint64, own *issued) *serveStorm {
 	s := &serveStorm{T: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), sent: make(map[uint32]*bytes.Buffer)}
-	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	s.addr = l.Addr().String()
 	device := new(accessserver.Loopback)
 	device.Observe(s.observe)

@@ -15,7 +15,6 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
-	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
 )
 
@@ -34,10 +33,7 @@ func through(t *testing.T, conn net.Conn, config *tls.Config) *tls.Conn {
 // overTLS is a server on loopback whose clients speak TLS.
 func overTLS(t *testing.T, config accessserver.Config, files accessserver.TLSFiles, client *tls.Config) *far {
 	t.Helper()
-	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	f := &far{t: t}
 	if config.Open == nil {
 		device := new(accessserver.Loopback)
@@ -274,15 +270,12 @@ func TestTLSClientCertificate(t *testing.T) {
 					pair := tt.shows.pair()
 					client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 				}
-				l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-				if err != nil {
-					t.Fatal(err)
-				}
+				l := listen(t)
 				f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, TLS: loadTLS(t, files)})
 				conn := tls.Client(dialTCP(t, l)(), client)
 				_ = conn.SetDeadline(time.Now().Add(patience))
 				hello := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
-				_, err = conn.Write(append(hello, make([]byte, 32<<10)...)) // TLS 1.3: it may write before it is refused
+				_, err := conn.Write(append(hello, make([]byte, 32<<10)...)) // TLS 1.3: it may write before it is refused
 				if err == nil {
 					_, err = conn.Read(make([]byte, 1))
 				}

@@ -14,7 +14,7 @@ import (
 )
 
 // glued is a connection whose first write is sent at once and whose second one with the third: so a client's last word of the
-// handshake comes together with the first behind it.
+// handshake comes together with the first one after it.
 type glued struct {
 	net.Conn
 	writes int

@@ -10,17 +10,13 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
-	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
 )
 
 // watched is a server with a simulated UART that this many clients may watch.
 func watched(t *testing.T, watchers int) *far {
 	t.Helper()
-	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	f := &far{t: t, dial: dialTCP(t, l)}
 	device := new(accessserver.Loopback)
 	device.Observe(f.observe)

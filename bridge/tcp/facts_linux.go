@@ -112,8 +112,7 @@ func (w *Watch) Look() Facts {
 // makeRoom has the kernel take roomMore bytes more.
 func (w *Watch) makeRoom() {
 	control(w.conn, func(fd int) {
-		doubled, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF) // socket(7)
-		if n := doubled/2 + roomMore; err == nil && n <= roomMost {
+		if n := room(fd) + roomMore; n <= roomMost {
 			grow(fd, n)
 		}
 	})

@@ -10,10 +10,16 @@ import (
 // it may send. Where the listener was given little room, the window is 64 KiB at most (it has no scale).
 func SetRoom(conn *net.TCPConn, n int) {
 	control(conn, func(fd int) {
-		if doubled, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil && n > doubled/2 { // socket(7)
+		if n > room(fd) {
 			grow(fd, n)
 		}
 	})
+}
+
+// room is how large the receive buffer was made; the kernel says, and takes, twice as much (socket(7), SO_RCVBUF).
+func room(fd int) int {
+	doubled, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	return doubled / 2
 }
 
 // grow makes the receive buffer n bytes.
