@@ -170,6 +170,33 @@ func TestHeldLineCostsNoBytes(t *testing.T) {
 	}
 }
 
+// A client lives that sends its bytes one by one until the system takes no more of them: neither the look at it nor another
+// client from its address may end its session, though Linux has no room for its answers (tcp.Watch).
+func TestFullOfSmallSegments(t *testing.T) {
+	t.Parallel()
+	f := overTCP(t)
+	c := f.call()
+	c.say(rfc2217.AppendSettings(nil, holding))
+	f.does("settings break on")
+	for outq(t, c.Conn) < 2000 {
+		c.say([]byte("x"))
+		time.Sleep(500 * time.Microsecond) // else they are one segment
+	}
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) { // what is tested
+		conn := f.dial()
+		if other, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{}); err == nil {
+			_ = other.Close()
+			t.Fatal("another client has the device")
+		}
+		_ = conn.Close()
+	}
+	for _, end := range []string{"client hung up", "client lost", "client gone"} {
+		if strings.Contains(f.said(), end) {
+			t.Errorf("a living client: %s", end)
+		}
+	}
+}
+
 // A line that is held takes little of a client: as much cannot be called back by a purge, and is lost with the session.
 func TestHeldLineTakesLittle(t *testing.T) {
 	f := overTCP(t)
