@@ -9,6 +9,7 @@ import (
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/devpath"
 	"telnetcpc/ptyhost/kerneltty/ftdi"
+	"telnetcpc/ptyhost/kerneltty/logind"
 )
 
 // hostName is this host's word in configuration, log and errors.
@@ -77,6 +78,6 @@ func (h Host) open(ctx context.Context, config uart.PortConfig) (_ *port, err er
 		_ = p.Close()
 		return nil, err
 	}
-	h.system.sleep.Add(p, config.Log)
+	h.system.sleep.Add(p, logind.Late, config.Log)
 	return p, nil
 }

@@ -30,7 +30,7 @@ type system struct {
 
 // machine is the system that this process runs on.
 func machine() system {
-	return system{euid: os.Geteuid, release: kernelRelease, modprobe: modprobe, sleep: logind.New("")}
+	return system{euid: os.Geteuid, release: kernelRelease, modprobe: modprobe, sleep: logind.System()}
 }
 
 func kernelRelease() string {

@@ -2,27 +2,10 @@ package logind
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
-	"time"
-
-	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 )
-
-// What logind is called: org.freedesktop.login1(5).
-const (
-	busName     = "org.freedesktop.login1"
-	objectPath  = "/org/freedesktop/login1"
-	managerName = "org.freedesktop.login1.Manager"
-	prepare     = "PrepareForSleep"
-)
-
-// patience is how long a bus may take to answer.
-const patience = 5 * time.Second
 
 // Sleeper is who has something to do before the machine sleeps.
 type Sleeper interface {
@@ -32,25 +15,44 @@ type Sleeper interface {
 	Wake()
 }
 
+// Order is when a sleeper is told that the machine goes to sleep: each of Early has returned before one of Late is called.
+// All wake at the same time.
+type Order uint8
+
+// The orders.
+const (
+	Early Order = iota // who needs what the late ones take away: a session that is to end in order
+	Late               // who takes something away: a device that is to be unplugged
+)
+
 // Watch hears of the machine's sleep as long as somebody wants to know. Any goroutine may use it.
 type Watch struct {
 	address string
 
 	mu       sync.Mutex // over what follows
 	sleepers map[Sleeper]*told
-	asleep   bool // Sleep is called, or was, and Wake not yet
+	asleep   bool         // Sleep is called, or was, and Wake not yet
+	log      *slog.Logger // of the first whom it matters to that nothing can be heard; nil: it matters to nobody
+	trouble  error        // why nothing is heard now; nil: it is, or it is not known yet
+	said     bool         // and the log has it
 
-	life   sync.Mutex // makes the beginnings and ends of listen one after the other; held over no Sleep and no Wake
+	life   sync.Mutex // makes the beginnings and ends of obey one after the other; held over no Sleep and no Wake
 	users  int
 	cancel context.CancelFunc
-	ended  chan struct{} // closed when listen has returned
+	ended  chan struct{} // closed when obey has returned
 }
 
 // told is what one sleeper is told by.
 type told struct {
-	mu   sync.Mutex // over every Sleep and Wake of this one: who comes or goes does not wait for another's
-	over bool       // Remove was called
+	order Order
+	mu    sync.Mutex // over every Sleep and Wake of this one: who comes or goes does not wait for another's
+	over  bool       // Remove was called
 }
+
+// System is the watch of this process at the system's bus: one connection serves all who have something to do.
+func System() *Watch { return system }
+
+var system = New("")
 
 // New returns a watch at the bus of this address, as D-Bus writes them; empty: the system's bus. Nothing happens before
 // Add.
@@ -58,28 +60,20 @@ func New(address string) *Watch {
 	return &Watch{address: address, sleepers: make(map[Sleeper]*told)}
 }
 
-// Check is nil where logind answers, else the reason in one line.
-func (w *Watch) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	bus, err := w.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer bus.Close()
-	_, err = owner(ctx, bus)
-	return err
-}
-
-// Add has s told of sleep until Remove. It does not wait for the bus; that nothing can be heard goes to the log of the
-// first who is added. Where the machine is on its way to sleep Sleep is called at once.
-func (w *Watch) Add(s Sleeper, log *slog.Logger) {
-	t := &told{}
-	t.mu.Lock() // what comes meanwhile comes behind this Sleep
+// Add has s told of sleep until Remove. It does not wait for the bus, which may come later and go. log gets a line when
+// nothing can be heard, and one when it can again; nil: it does not matter to s. Where the machine is on its way to sleep
+// Sleep is called at once.
+func (w *Watch) Add(s Sleeper, order Order, log *slog.Logger) {
+	t := &told{order: order}
+	t.mu.Lock() // what comes meanwhile comes after this Sleep
 	w.mu.Lock()
 	w.sleepers[s] = t
 	asleep := w.asleep
+	if w.log == nil {
+		w.log = log
+	}
 	w.mu.Unlock()
+	w.sayTrouble()
 	if asleep {
 		s.Sleep()
 	}
@@ -93,11 +87,9 @@ func (w *Watch) Add(s Sleeper, log *slog.Logger) {
 	var ctx context.Context
 	ctx, w.cancel = context.WithCancel(context.Background())
 	w.ended = make(chan struct{})
-	go func(ended chan struct{}) { // until the last Remove, or the end of the bus
+	go func(ended chan struct{}) { // until the last Remove
 		defer close(ended)
-		if err := w.listen(ctx); err != nil && ctx.Err() == nil {
-			log.Info("logind does not say when this machine goes to sleep", "err", err)
-		}
+		w.obey(ctx)
 	}(w.ended)
 }
 
@@ -117,90 +109,17 @@ func (w *Watch) Remove(s Sleeper) {
 
 	w.life.Lock()
 	defer w.life.Unlock()
-	if w.users--; w.users == 0 {
-		w.cancel()
-		<-w.ended
+	if w.users--; w.users > 0 {
+		return
 	}
+	w.cancel()
+	<-w.ended
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.log, w.trouble, w.said = nil, nil, false
 }
 
-// connect returns a connection that ends with ctx.
-func (w *Watch) connect(ctx context.Context) (*dbus.Conn, error) {
-	options := []dbus.ConnOption{dbus.WithContext(ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler())}
-	var bus *dbus.Conn
-	var err error
-	if w.address == "" {
-		bus, err = dbus.ConnectSystemBus(options...)
-	} else {
-		bus, err = dbus.Connect(w.address, options...)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("no D-Bus: %w", err)
-	}
-	return bus, nil
-}
-
-// owner is the connection that is logind.
-func owner(ctx context.Context, bus *dbus.Conn) (name string, err error) {
-	err = bus.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, busName).Store(&name)
-	if err != nil {
-		return "", fmt.Errorf("no logind: %w", err)
-	}
-	return name, nil
-}
-
-// listen obeys logind until ctx ends or the bus does.
-func (w *Watch) listen(ctx context.Context) error {
-	bus, err := w.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer bus.Close()
-	signals := make(chan *dbus.Signal, 8)
-	bus.Signal(signals)
-	if _, err := owner(ctx, bus); err != nil {
-		return err
-	}
-	if err := bus.AddMatchSignalContext(ctx, dbus.WithMatchSender(busName), dbus.WithMatchObjectPath(objectPath),
-		dbus.WithMatchInterface(managerName), dbus.WithMatchMember(prepare)); err != nil {
-		return fmt.Errorf("%s: %w", prepare, err)
-	}
-	lock, err := inhibit(ctx, bus)
-	if err != nil {
-		return err
-	}
-	defer func() { lock.release() }()
-	for s := range signals {
-		asleep, ok := w.heard(ctx, bus, s)
-		if !ok {
-			continue
-		}
-		if asleep {
-			w.all(true)
-			lock.release()
-			continue
-		}
-		lock.release()
-		// Before anything wakes, so that it can hold the next sleep up.
-		if lock, err = inhibit(ctx, bus); err != nil {
-			w.all(false)
-			return err
-		}
-		w.all(false)
-	}
-	w.all(false) // nobody would say it any more
-	return errors.New("the bus has ended")
-}
-
-// heard reads a signal. ok: it is PrepareForSleep, and logind's own: anybody may send one to a connection.
-func (w *Watch) heard(ctx context.Context, bus *dbus.Conn, s *dbus.Signal) (asleep, ok bool) {
-	if s.Name != managerName+"."+prepare || s.Path != objectPath || dbus.Store(s.Body, &asleep) != nil {
-		return false, false
-	}
-	name, err := owner(ctx, bus)
-	return asleep, err == nil && s.Sender == name
-}
-
-// all calls Sleep or Wake of everyone, at the same time, and waits for them.
+// all calls Sleep or Wake of everyone, and waits for them.
 func (w *Watch) all(asleep bool) {
 	w.mu.Lock()
 	changed := w.asleep != asleep
@@ -211,8 +130,15 @@ func (w *Watch) all(asleep bool) {
 	}
 	w.mu.Unlock()
 	var calls sync.WaitGroup
-	for s, t := range everyone {
-		calls.Go(func() { t.tell(s, asleep) })
+	for _, order := range []Order{Early, Late} {
+		for s, t := range everyone {
+			if t.order == order {
+				calls.Go(func() { t.tell(s, asleep) })
+			}
+		}
+		if asleep {
+			calls.Wait()
+		}
 	}
 	calls.Wait()
 }
@@ -230,25 +156,31 @@ func (t *told) tell(s Sleeper, asleep bool) {
 	}
 }
 
-// lock holds the sleep up while it is open.
-type lock struct{ fd int }
-
-// release lets the sleep go on. Idempotent.
-func (l *lock) release() {
-	if l != nil && l.fd >= 0 {
-		_ = unix.Close(l.fd)
-		l.fd = -1
+// hears notes that logind is heard, or why not, and has it said where that is news.
+func (w *Watch) hears(trouble error) {
+	w.mu.Lock()
+	w.trouble = trouble
+	log := w.log
+	again := trouble == nil && w.said
+	if again {
+		w.said = false
 	}
+	w.mu.Unlock()
+	if again {
+		log.Info("logind says now when this machine goes to sleep")
+	}
+	w.sayTrouble()
 }
 
-// inhibit takes a lock.
-func inhibit(ctx context.Context, bus *dbus.Conn) (*lock, error) {
-	var fd dbus.UnixFD
-	err := bus.Object(busName, objectPath).CallWithContext(ctx, managerName+".Inhibit", 0,
-		"sleep", "telnetcpc", "serial ports are unplugged before, else the kernel refuses to sleep", "delay").Store(&fd)
-	if err != nil {
-		return nil, fmt.Errorf("inhibit: %w", err)
+// sayTrouble says once why nothing is heard, where it matters to somebody.
+func (w *Watch) sayTrouble() {
+	w.mu.Lock()
+	log, trouble := w.log, w.trouble
+	if log == nil || trouble == nil || w.said {
+		w.mu.Unlock()
+		return
 	}
-	unix.CloseOnExec(int(fd))
-	return &lock{int(fd)}, nil
+	w.said = true
+	w.mu.Unlock()
+	log.Info("logind does not say when this machine goes to sleep", "err", trouble)
 }

@@ -84,8 +84,8 @@ func TestOthersAreNotWaitedFor(t *testing.T) {
 	defer w.Remove(slow)
 	defer close(slow.hold)
 	var said notes
-	w.Add(slow, said.log())
-	w.Add(quick, said.log())
+	w.Add(slow, logind.Late, said.log())
+	w.Add(quick, logind.Late, said.log())
 	eventually(t, "the lock is taken", func() bool { return m.Taken() == 1 })
 	m.Prepare(true)
 	slow.hears(t, "sleep")
@@ -94,7 +94,7 @@ func TestOthersAreNotWaitedFor(t *testing.T) {
 	go func() {
 		defer close(done)
 		w.Remove(quick)
-		w.Add(late, said.log())
+		w.Add(late, logind.Late, said.log())
 		w.Remove(late)
 	}()
 	select {
@@ -116,8 +116,8 @@ func TestSleepWaits(t *testing.T) {
 	var said notes
 	first, second := newSleeper(), newSleeper()
 	second.hold = make(chan struct{})
-	w.Add(first, said.log())
-	w.Add(second, said.log())
+	w.Add(first, logind.Late, said.log())
+	w.Add(second, logind.Late, said.log())
 	eventually(t, "the lock is taken", func() bool { return m.Taken() == 1 })
 	m.Prepare(true)
 	first.hears(t, "sleep")
@@ -139,7 +139,7 @@ func TestSleepWaits(t *testing.T) {
 	m.Prepare(true)
 	second.hears(t, "sleep")
 	third := newSleeper()
-	w.Add(third, said.log())
+	w.Add(third, logind.Late, said.log())
 	third.hears(t, "sleep")
 	m.Prepare(false)
 	second.hears(t, "wake")
@@ -163,7 +163,7 @@ func TestSignalOfAnother(t *testing.T) {
 	w := logind.New(bus.Address)
 	s := newSleeper()
 	var said notes
-	w.Add(s, said.log())
+	w.Add(s, logind.Late, said.log())
 	defer w.Remove(s)
 	eventually(t, "the lock is taken", func() bool { return m.Taken() == 1 })
 	other, err := dbus.Connect(bus.Address)
@@ -220,7 +220,7 @@ func TestNobodyToHear(t *testing.T) {
 			}
 			var said notes
 			s := newSleeper()
-			w.Add(s, said.log())
+			w.Add(s, logind.Late, said.log())
 			defer w.Remove(s)
 			eventually(t, "the log says so", func() bool { return strings.Contains(said.String(), tt.want) })
 			if got := strings.Count(said.String(), "\n"); got != 1 {
@@ -237,7 +237,7 @@ func TestNobodyToHear(t *testing.T) {
 	defer l.Close()
 	w := logind.New("unix:path=" + silent)
 	s := newSleeper()
-	w.Add(s, new(notes).log())
+	w.Add(s, logind.Late, new(notes).log())
 	w.Remove(s)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -251,22 +251,123 @@ func TestNobodyToHear(t *testing.T) {
 	}
 }
 
-// A bus that ends while the machine is asleep must not leave anybody asleep.
+// A bus that ends while the machine is asleep must not leave anybody asleep. It is heard again when it comes back.
 func TestBusEnds(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	m := logindtest.NewManager(t, bus)
 	w := logind.New(bus.Address)
 	var said notes
 	s := newSleeper()
-	w.Add(s, said.log())
+	w.Add(s, logind.Late, said.log())
+	defer w.Remove(s)
 	eventually(t, "the lock is taken", func() bool { return m.Taken() == 1 })
 	m.Prepare(true)
 	s.hears(t, "sleep")
 	bus.End()
 	s.hears(t, "wake")
 	eventually(t, "the log says so", func() bool { return strings.Contains(said.String(), "the bus has ended") })
-	w.Remove(s)
 	if got := m.Held(); got != 0 {
 		t.Errorf("%d locks are held", got)
 	}
+	bus.Start()
+	m = logindtest.NewManager(t, bus)
+	eventually(t, "the lock is taken again", func() bool { return m.Held() == 1 })
+	m.Prepare(true)
+	s.hears(t, "sleep")
+	eventually(t, "the lock is let go", func() bool { return m.Held() == 0 })
+	m.Prepare(false)
+	s.hears(t, "wake")
+	if got := strings.Count(said.String(), "\n"); got != 2 || !strings.Contains(said.String(), "says now") {
+		t.Errorf("the log has: %s", said.String())
+	}
+}
+
+// A bus that comes after who wants to hear it, and a logind that comes after the bus, are heard; so is the next one.
+func TestComesLater(t *testing.T) {
+	bus := logindtest.NewBus(t)
+	bus.End()
+	w := logind.New(bus.Address)
+	var said notes
+	s := newSleeper()
+	w.Add(s, logind.Late, said.log())
+	defer w.Remove(s)
+	eventually(t, "the log says that there is no bus", func() bool { return strings.Contains(said.String(), "no D-Bus") })
+	bus.Start()
+	for range 2 {
+		m := logindtest.NewManager(t, bus)
+		eventually(t, "the lock is taken", func() bool { return m.Held() == 1 })
+		m.Prepare(true)
+		s.hears(t, "sleep")
+		eventually(t, "the lock is let go", func() bool { return m.Held() == 0 })
+		m.Prepare(false)
+		s.hears(t, "wake")
+		eventually(t, "the lock is taken again", func() bool { return m.Held() == 1 })
+		m.Prepare(true)
+		s.hears(t, "sleep")
+		m.End() // before it says that the machine has woken
+		s.hears(t, "wake")
+	}
+	// One that is about to sleep when it is first heard.
+	m := logindtest.NewManager(t, bus, logindtest.Asleep)
+	s.hears(t, "sleep")
+	eventually(t, "the lock is let go", func() bool { return m.Taken() == 1 && m.Held() == 0 })
+	m.Prepare(false)
+	s.hears(t, "wake")
+}
+
+// A logind that answers late holds nothing up, and the lock in its answer is not lost.
+func TestAnswersLate(t *testing.T) {
+	bus := logindtest.NewBus(t)
+	m := logindtest.NewManager(t, bus, logindtest.Mute)
+	w := logind.New(bus.Address)
+	var said notes
+	s := newSleeper()
+	w.Add(s, logind.Late, said.log())
+	defer w.Remove(s)
+	eventually(t, "the log says so", func() bool { return strings.Contains(said.String(), "inhibit: no answer") })
+	m.Prepare(true)
+	s.hears(t, "sleep")
+	m.Speak()
+	eventually(t, "the lock of the late answer is let go", func() bool { return m.Taken() == 1 && m.Held() == 0 })
+	m.Prepare(false)
+	s.hears(t, "wake")
+	if got := m.Held(); got != 1 {
+		t.Errorf("%d locks are held by who has woken, want 1", got)
+	}
+}
+
+// Who ends sessions has ended them before a device is taken away.
+func TestOrder(t *testing.T) {
+	bus := logindtest.NewBus(t)
+	m := logindtest.NewManager(t, bus)
+	w := logind.New(bus.Address)
+	early, late := newSleeper(), newSleeper()
+	early.hold = make(chan struct{})
+	w.Add(late, logind.Late, nil)
+	defer w.Remove(late)
+	w.Add(early, logind.Early, nil)
+	defer w.Remove(early)
+	eventually(t, "the lock is taken", func() bool { return m.Taken() == 1 })
+	m.Prepare(true)
+	early.hears(t, "sleep")
+	if got := m.Held(); got != 1 || len(late.said) > 0 {
+		t.Errorf("while an early one is busy: %d locks are held, %d late ones told; want 1 and none", got, len(late.said))
+	}
+	close(early.hold)
+	late.hears(t, "sleep")
+	m.Prepare(false)
+	early.hears(t, "wake")
+	late.hears(t, "wake")
+}
+
+// To whom it does not matter nothing is said; who comes later and cares is told.
+func TestWhomItMatters(t *testing.T) {
+	w := logind.New("unix:path=/nonexistent/bus")
+	first, second := newSleeper(), newSleeper()
+	var said notes
+	w.Add(first, logind.Early, nil)
+	defer w.Remove(first)
+	w.Add(second, logind.Late, said.log())
+	defer w.Remove(second)
+	eventually(t, "the log says so", func() bool { return strings.Count(said.String(), "no D-Bus") == 1 })
 }

@@ -39,6 +39,9 @@ const daemonConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus 
 // Bus is a dbus-daemon that is there for a test alone.
 type Bus struct {
 	Address string
+	t       *testing.T
+	program string
+	config  string
 	cmd     *exec.Cmd
 	done    chan struct{}
 }
@@ -60,35 +63,49 @@ func NewBus(t *testing.T) *Bus {
 	if err := os.WriteFile(config, fmt.Appendf(nil, daemonConfig, filepath.Join(dir, "bus")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b := &Bus{cmd: exec.Command(program, "--config-file="+config, "--nofork", "--nopidfile", "--print-address"), done: make(chan struct{})}
+	b := &Bus{t: t, program: program, config: config}
+	t.Cleanup(b.End)
+	b.Start()
+	return b
+}
+
+// Start starts a bus that has ended again, at the same address.
+func (b *Bus) Start() {
+	b.t.Helper()
+	_ = os.Remove(filepath.Join(filepath.Dir(b.config), "bus")) // of the one before
 	out, theirs, err := os.Pipe()
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	defer out.Close()
+	b.cmd = exec.Command(b.program, "--config-file="+b.config, "--nofork", "--nopidfile", "--print-address")
+	b.done = make(chan struct{})
 	var complaints strings.Builder
 	b.cmd.Stdout, b.cmd.Stderr = theirs, &complaints
 	err = b.cmd.Start()
 	_ = theirs.Close()
 	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = b.cmd.Wait()
 		close(b.done)
-	}()
-	t.Cleanup(b.End)
+		b.t.Fatal(err)
+	}
+	go func(cmd *exec.Cmd, done chan struct{}) { // until the bus ends
+		_ = cmd.Wait()
+		close(done)
+	}(b.cmd, b.done)
 	line, err := bufio.NewReader(out).ReadString('\n') // it listens then
 	if err != nil {
 		b.End()
-		t.Fatalf("dbus-daemon: %v: %s", err, complaints.String())
+		b.t.Fatalf("dbus-daemon: %v: %s", err, complaints.String())
 	}
-	b.Address = strings.TrimSpace(line)
-	return b
+	address, _, _ := strings.Cut(strings.TrimSpace(line), ",guid=") // each start has another
+	b.Address = address
 }
 
 // End ends the bus.
 func (b *Bus) End() {
+	if b.cmd == nil || b.cmd.Process == nil {
+		return
+	}
 	_ = b.cmd.Process.Kill()
 	<-b.done
 }
@@ -98,9 +115,11 @@ type Manager struct {
 	t   *testing.T
 	bus *dbus.Conn
 
-	mu    sync.Mutex
-	taken int
-	locks []inhibitor // not let go, as far as was looked
+	mu     sync.Mutex
+	asleep bool          // what Prepare said last
+	mute   chan struct{} // Inhibit does not answer before it is closed; nil: at once. Constant
+	taken  int
+	locks  []inhibitor // not let go, as far as was looked
 }
 
 // inhibitor is a lock that somebody has: a pipe, which ends when the last copy of its other end is closed.
@@ -108,16 +127,35 @@ type inhibitor struct {
 	ours, theirs int // theirs is our copy of what was sent; -1: closed
 }
 
+// Manner is how a Manager begins.
+type Manner func(*Manager)
+
+// Asleep is a logind that has said already that the machine goes to sleep; Mute is one that does not answer to Inhibit
+// before Speak.
+var (
+	Asleep Manner = func(m *Manager) { m.asleep = true }
+	Mute   Manner = func(m *Manager) { m.mute = make(chan struct{}) }
+)
+
+// Speak ends Mute.
+func (m *Manager) Speak() { close(m.mute) }
+
 // NewManager puts logind on a bus, until the test ends.
-func NewManager(t *testing.T, b *Bus) *Manager {
+func NewManager(t *testing.T, b *Bus, manners ...Manner) *Manager {
 	t.Helper()
 	m := &Manager{t: t}
+	for _, manner := range manners {
+		manner(m)
+	}
 	var err error
 	if m.bus, err = dbus.Connect(b.Address); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.bus.Close() })
 	if err := m.bus.Export(methods{m}, objectPath, managerName); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.bus.Export(properties{m}, objectPath, "org.freedesktop.DBus.Properties"); err != nil {
 		t.Fatal(err)
 	}
 	if reply, err := m.bus.RequestName(busName, dbus.NameFlagDoNotQueue); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
@@ -135,6 +173,9 @@ func (c methods) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error)
 	if what != "sleep" || who == "" || why == "" || mode != "delay" {
 		m.t.Errorf("Inhibit(%q, %q, %q, %q): want a delay of sleep", what, who, why, mode)
 	}
+	if m.mute != nil {
+		<-m.mute
+	}
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return 0, dbus.MakeFailedError(err)
@@ -144,6 +185,33 @@ func (c methods) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error)
 	m.taken++
 	m.locks = append(m.locks, inhibitor{ends[0], ends[1]})
 	return dbus.UnixFD(ends[1]), nil
+}
+
+// properties are what the bus may ask for.
+type properties struct{ m *Manager }
+
+// Get is the method of org.freedesktop.DBus.Properties.
+func (p properties) Get(of, name string) (dbus.Variant, *dbus.Error) {
+	if of != managerName || name != "PreparingForSleep" {
+		return dbus.Variant{}, dbus.MakeFailedError(fmt.Errorf("no property %s of %s", name, of))
+	}
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	return dbus.MakeVariant(p.m.asleep), nil
+}
+
+// End ends this logind: its name is free, and its locks are void.
+func (m *Manager) End() {
+	_ = m.bus.Close()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range m.locks {
+		_ = unix.Close(l.ours)
+		if l.theirs >= 0 {
+			_ = unix.Close(l.theirs)
+		}
+	}
+	m.locks = nil
 }
 
 // Taken is how often Inhibit was called.
@@ -176,6 +244,9 @@ func (m *Manager) Held() int {
 // Prepare sends PrepareForSleep.
 func (m *Manager) Prepare(sleep bool) {
 	m.t.Helper()
+	m.mu.Lock()
+	m.asleep = sleep
+	m.mu.Unlock()
 	if err := m.bus.Emit(objectPath, managerName+".PrepareForSleep", sleep); err != nil {
 		m.t.Fatal(err)
 	}
