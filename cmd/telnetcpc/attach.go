@@ -56,6 +56,7 @@ func attach(ctx context.Context, p agent.Port, verbose bool, log *slog.Logger) e
 		stop := show(b)
 		defer stop()
 	}
+	defer obeySleep(b)()
 	return b.Run(ctx)
 }
 

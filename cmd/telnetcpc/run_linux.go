@@ -67,6 +67,7 @@ func runProgram(c *cli.Context) error {
 		stop := show(b)
 		defer stop()
 	}
+	defer obeySleep(b)()
 	// Signals are the program's: this command ends with it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context))
 	defer cancel()

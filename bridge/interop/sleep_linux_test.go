@@ -1,0 +1,90 @@
+package interop
+
+import (
+	"net"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
+)
+
+// TestSleep: a machine that goes to sleep waits until the sessions of its ports have ended, whatever makes the ports; when
+// it has woken they come back. The bus and logind may come after the agent.
+func TestSleep(t *testing.T) {
+	program, err := binary(raceEnabled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, command := range map[string]func(path, url string) *exec.Cmd{
+		"attach": func(path, url string) *exec.Cmd {
+			return exec.Command(program, "attach", "--host", "pty", "--connect", "always", path, url)
+		},
+		"run": func(path, url string) *exec.Cmd {
+			return exec.Command(program, "run", "--connect", "always", "--port", path, url, "--", "sleep", "600")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus := logindtest.NewBus(t)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			cmd := command(filepath.Join(t.TempDir(), "ttyV0"), "tcp://"+l.Addr().String())
+			cmd.Env = append(cmd.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+bus.Address)
+			cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // with what it starts
+			agent := start(t, cmd)
+			conn := accepted(t, l)
+			m := logindtest.NewManager(t, bus) // after the agent
+			for range 2 {
+				eventually(t, "the lock is taken", func() bool { return m.Held() == 1 })
+				if ended(t, conn) {
+					t.Fatal("the session has ended before the machine wants to sleep")
+				}
+				m.Prepare(true)
+				eventually(t, "the lock is let go", func() bool { return m.Held() == 0 })
+				if !ended(t, conn) {
+					t.Error("the lock was let go before the session's end")
+				}
+				_ = conn.Close()
+				m.Prepare(false)
+				conn = accepted(t, l)
+			}
+			agent.signal(t, unix.SIGTERM)
+			eventually(t, "the lock is let go at the end", func() bool { return m.Held() == 0 })
+		})
+	}
+}
+
+// accepted is the next connection, until the test ends.
+func accepted(t *testing.T, l net.Listener) *net.TCPConn {
+	t.Helper()
+	_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn.(*net.TCPConn)
+}
+
+// ended reports whether the peer's end of a connection is here already; it does not wait.
+func ended(t *testing.T, conn *net.TCPConn) (over bool) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			n, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			over = n == 0 && err == nil || err == unix.ECONNRESET
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return over
+}

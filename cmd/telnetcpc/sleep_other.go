@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "telnetcpc/bridge"
+
+// obeySleep does nothing: on Windows the service manager tells a service, and elsewhere nobody tells a program.
+func obeySleep(*bridge.Bridge) (stop func()) { return func() {} }
