@@ -78,6 +78,9 @@ func (h Host) open(ctx context.Context, config uart.PortConfig) (_ *port, err er
 		_ = p.Close()
 		return nil, err
 	}
+	deaf := changes.add(p)
+	p.attending.Go(func() { p.attend(deaf) }) // until Close
+	p.tell()                                  // of what has become of it before it could be heard
 	h.system.sleep.Add(p, logind.Late, config.Log)
 	return p, nil
 }

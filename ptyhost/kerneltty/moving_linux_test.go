@@ -103,9 +103,9 @@ func TestTurn(t *testing.T) {
 					f.file(fakeTTY+"/dev", "188:7\n")
 					f.file("dev/ttyUSB7", "")
 				})...)
-				name, err := f.tty(t.Context(), f.path(fakeDevice), nil, requests)
-				if name != "ttyUSB7" || err != nil {
-					t.Errorf("got %q, %v, want ttyUSB7 after %v", name, err, time.Since(began))
+				got, err := f.tty(t.Context(), f.path(fakeDevice), nil, requests)
+				if err != nil || got.name != "ttyUSB7" {
+					t.Errorf("got %v, %v, want ttyUSB7 after %v", got, err, time.Since(began))
 				}
 			})
 		})
@@ -222,7 +222,7 @@ func TestUdevTurn(t *testing.T) {
 		f.file("run/udev/control", "")
 		f.file("sys/class/tty/ttyUSB7/dev", "188:7\n")
 		in(t, 8*time.Second, append(f.others(5, "run/udev/data/c188:1%d"), func() { f.file("run/udev/data/c188:7", "E:ID_MM_PORT_IGNORE=1\n") })...)
-		if got, err := f.udev(t.Context(), "ttyUSB7"); got != "\nE:ID_MM_PORT_IGNORE=1\n" || err != nil {
+		if got, err := f.udev(t.Context(), "ttyUSB7", 0); got != "\nE:ID_MM_PORT_IGNORE=1\n" || err != nil {
 			t.Errorf("got %q, %v", got, err)
 		}
 	})
@@ -230,7 +230,7 @@ func TestUdevTurn(t *testing.T) {
 		f := newFake(t)
 		f.file("run/udev/control", "")
 		f.file("sys/class/tty/ttyUSB7/dev", "188:7\n")
-		if got, err := f.udev(t.Context(), "ttyUSB7"); strings.TrimSpace(got) != "" || err != nil {
+		if got, err := f.udev(t.Context(), "ttyUSB7", 0); strings.TrimSpace(got) != "" || err != nil {
 			t.Errorf("got %q, %v, want to go on without it", got, err)
 		}
 	})
@@ -255,12 +255,12 @@ func TestPrepareTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		quiet := make(chan struct{})
 		in(t, 20*time.Second, append(f.others(5, fakeHub+"/5-1%d/serial"), func() { close(quiet) })...)
-		if err := p.prepare(t.Context(), &attachment{name: "ttyUSB7"}, quiet); err != nil {
+		if err := p.prepare(t.Context(), new(attachment), "ttyUSB7", quiet); err != nil {
 			t.Errorf("while others have their turn: %v", err)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		err := p.prepare(t.Context(), &attachment{name: "ttyUSB7"}, make(chan struct{}))
+		err := p.prepare(t.Context(), new(attachment), "ttyUSB7", make(chan struct{}))
 		if err == nil || !strings.Contains(err.Error(), "/dev/ttyUSB7 could not be prepared: for 30s another program has had it open") {
 			t.Errorf("got %v, want that another program has it open", err)
 		}

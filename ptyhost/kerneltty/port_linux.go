@@ -32,10 +32,13 @@ type port struct {
 	running context.Context // ended by Close
 	end     context.CancelFunc
 
-	plugging sync.Mutex                 // makes plugging in and unplugging one after the other
+	plugging sync.Mutex                 // makes plugging in, unplugging and looking one after the other
 	asleep   bool                       // unplugged by Sleep; plugging is held
 	now      atomic.Pointer[attachment] // the last one; nil: none was begun
-	failed   atomic.Pointer[error]      // why Wake could not plug it in again
+	failed   atomic.Pointer[error]      // why it could not be made ready again
+
+	news      chan struct{} // one slot: something has become of the device
+	attending sync.WaitGroup
 
 	closing  sync.Once
 	closed   atomic.Bool
@@ -44,10 +47,31 @@ type port struct {
 
 // attachment is one stay of the adapter at the kernel, from being plugged in to being unplugged.
 type attachment struct {
-	name    string // of the tty: ttyUSB1
 	device  string // the device's directory in sysfs; empty: it never came so far
 	gone    chan struct{}
-	leaving atomic.Bool // we unplug it, and may plug it in again
+	leaving atomic.Bool         // we unplug it, and may plug it in again
+	tty     atomic.Pointer[tty] // the last one; nil: the driver never came so far
+
+	// While plugging is held.
+	unbound bool   // the driver has let go of it: tty is not there any more
+	seen    uint64 // a time, as clock says it, at which the next tty was not there yet
+}
+
+func (a *attachment) isGone() bool {
+	select {
+	case <-a.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// name is the tty's, for people.
+func (a *attachment) name() string {
+	if t := a.tty.Load(); t != nil {
+		return t.name
+	}
+	return ""
 }
 
 var (
@@ -57,13 +81,12 @@ var (
 
 // newPort makes a port that is not plugged in yet.
 func newPort(s system, claim *devpath.Claim, who devpath.Access, config uart.PortConfig) *port {
-	p := &port{system: s, claim: claim, who: who, log: config.Log, Chip: ftdi.New(config, filepath.Base(claim.Path()), config.Log)}
+	p := &port{system: s, claim: claim, who: who, log: config.Log, news: make(chan struct{}, 1), Chip: ftdi.New(config, filepath.Base(claim.Path()), config.Log)}
 	p.running, p.end = context.WithCancel(context.Background())
 	return p
 }
 
-// plugIn plugs the chip in and makes its tty ready to be used by others. The link comes last: who finds it finds
-// everything in order. What has been made when it fails Close takes away.
+// plugIn plugs the chip in and makes a port of its tty. What has been made when it fails Close takes away.
 func (p *port) plugIn(ctx context.Context) error {
 	vhci, err := p.system.ready(ctx)
 	if err != nil {
@@ -72,18 +95,12 @@ func (p *port) plugIn(ctx context.Context) error {
 	if err := p.system.teach(ftdi.VendorID, ftdi.ProductID); err != nil {
 		return err
 	}
-	quiet := p.Quiet() // what happens until the tty is ready is our own doing
+	p.Mute() // what happens until the tty is ready is our own doing
 	a, err := p.attachAgain(ctx, func() (*attachment, error) { return p.attach(ctx, vhci) })
 	if err != nil {
 		return fmt.Errorf("plug in the device: %w", err)
 	}
-	if err := p.prepare(ctx, a, quiet); err != nil {
-		return err
-	}
-	if err := p.system.give(ctx, a.name, p.who, p.log); err != nil {
-		return err
-	}
-	return p.claim.Link("/dev/" + a.name)
+	return p.makeReady(ctx, a, a.tty.Load())
 }
 
 // plugTries is how often a device is plugged in of which the kernel makes nothing. It gives one up, for good, that has not
@@ -110,12 +127,14 @@ func (p *port) attach(ctx context.Context, vhci string) (*attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &attachment{gone: make(chan struct{})}
+	a := &attachment{gone: make(chan struct{}), seen: clock()}
 	go p.serve(a, ours)
 	a.device, err = p.system.plug(ctx, vhci, theirs)
 	_ = unix.Close(theirs)
 	if err == nil {
-		a.name, err = p.system.tty(ctx, a.device, a.gone, p.Requests)
+		var t *tty
+		t, err = p.system.tty(ctx, a.device, a.gone, p.Requests)
+		a.tty.Store(t)
 	}
 	p.now.Store(a)
 	return a, err
@@ -129,6 +148,7 @@ func (p *port) serve(a *attachment, wire io.ReadWriteCloser) {
 		p.log.Error("the USB device's wire failed", "err", err)
 	}
 	if !a.leaving.Load() {
+		p.unlink()
 		_ = p.Chip.Close()
 	}
 }
@@ -154,7 +174,7 @@ func (p *port) unplug(ctx context.Context) {
 	defer cancel()
 	err := poll(ctx, func() (bool, error) { return !exists(a.device), nil })
 	if errors.Is(err, errStill) || errors.Is(err, context.DeadlineExceeded) {
-		p.log.Warn("the kernel has not taken the USB device away", "device", a.name, "waited", time.Since(began).Round(time.Second))
+		p.log.Warn("the kernel has not taken the USB device away", "device", a.name(), "waited", time.Since(began).Round(time.Second))
 	}
 }
 
@@ -168,9 +188,7 @@ func (p *port) Sleep() {
 	}
 	p.asleep = true
 	p.log.Info("unplugged: the machine goes to sleep", "device", p.Name())
-	if err := p.claim.Unlink(); err != nil {
-		p.log.Warn("the path leads nowhere meanwhile", "err", err)
-	}
+	p.unlink()
 	p.unplug(p.running)
 }
 
@@ -183,6 +201,7 @@ func (p *port) Wake() {
 	}
 	p.asleep = false
 	if err := p.plugIn(p.running); err != nil {
+		err = fmt.Errorf("not plugged in again after the machine's sleep: %w", err)
 		p.failed.Store(&err)
 		_ = p.Chip.Close()
 		return
@@ -213,19 +232,19 @@ func (p *port) Next() ([]byte, uart.Event, error) {
 		return b, e, err
 	}
 	if why := p.failed.Load(); why != nil {
-		return nil, e, fmt.Errorf("port %s: not plugged in again after the machine's sleep: %w", p.claim.Path(), *why)
+		return nil, e, fmt.Errorf("port %s: %w", p.claim.Path(), *why)
 	}
 	return nil, e, fmt.Errorf("port %s: the kernel has let go of the device %s (unplugged by usbip detach? dmesg says why)", p.claim.Path(), p.Name())
 }
 
-// Name implements uart.Port: the tty's device, which is also its name in /sys/class/tty. After the machine's sleep it may
-// be another one, where a program has the old one open still.
+// Name implements uart.Port: the tty's device, which is also its name in /sys/class/tty. After the machine's sleep, or when
+// the driver had let go of it, it may be another one, where a program has the old one open still.
 func (p *port) Name() string {
 	a := p.now.Load()
 	if a == nil {
 		return ""
 	}
-	return "/dev/" + a.name
+	return "/dev/" + a.name()
 }
 
 // Retire implements uart.Port.
@@ -240,6 +259,8 @@ func (p *port) Close() error {
 		p.end()
 		_ = p.Chip.Close()
 		p.system.sleep.Remove(p) // waits for a Sleep or Wake under way
+		changes.remove(p)
+		p.attending.Wait()
 		p.plugging.Lock()
 		defer p.plugging.Unlock()
 		p.closeErr = p.claim.Release()

@@ -22,7 +22,7 @@ func TestCloseIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := newPort(newFake(t).system, claim, devpath.Access{}, uart.PortConfig{Log: slog.New(slog.DiscardHandler)})
-			a := &attachment{name: "ttyUSB0", device: dir, gone: make(chan struct{})} // dir stays
+			a := &attachment{device: dir, gone: make(chan struct{})} // dir stays
 			close(a.gone)
 			p.now.Store(a)
 			if asleep {

@@ -110,6 +110,11 @@ func (s system) plug(ctx context.Context, vhci string, wire int) (device string,
 	ctx, cancel := s.whileMoving(ctx, plugPatience, nil, usbShown)
 	defer cancel()
 	err = poll(ctx, func() (bool, error) {
+		release, err := alone(filepath.Join(vhci, "attach"))
+		if release == nil {
+			return false, err
+		}
+		defer release()
 		slots, err := s.slots(vhci)
 		if err != nil {
 			return false, err
@@ -144,6 +149,24 @@ func (s system) plug(ctx context.Context, vhci string, wire int) (device string,
 	return device, err
 }
 
+// alone takes the right to choose a port of vhci and to take it: the kernel refuses a port that is taken, but complains of
+// each such try in its log. Others are kept away by a lock on the file by which ports are taken, whatever process they are;
+// usbip's own tool knows nothing of it. release is nil while another has the right, and with an error.
+func alone(attach string) (release func(), err error) {
+	f, err := os.OpenFile(attach, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	case err == nil:
+		return func() { _ = f.Close() }, nil
+	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EINTR):
+		return nil, f.Close()
+	default: // where there are no locks the kernel decides, as it says
+		return func() { _ = f.Close() }, nil
+	}
+}
+
 func exists(name string) bool {
 	_, err := os.Lstat(name)
 	return err == nil
@@ -152,29 +175,59 @@ func exists(name string) bool {
 // errGone says that a device has left while it was made ready.
 var errGone = errors.New("the kernel has let go of the device (dmesg says why)")
 
-// tty waits for the tty that the driver makes of the device of this directory, and returns its name: ttyUSB1. gone is closed when
-// the device has left meanwhile; requests counts those that it has got.
-func (s system) tty(ctx context.Context, device string, gone <-chan struct{}, requests func() uint64) (name string, err error) {
+// tty is what a driver has made of a device: a name, which others may have later, and what only this one has.
+type tty struct {
+	name  string // ttyUSB1
+	dir   string // in sysfs
+	inode uint64 // of dir
+}
+
+// find returns the tty that the driver has made of the device of this directory, nil where there is none.
+func (s system) find(device string) *tty {
+	found, _ := filepath.Glob(filepath.Join(device, filepath.Base(device)+":1.0", "ttyUSB*", "tty", "ttyUSB*"))
+	if len(found) != 1 {
+		return nil
+	}
+	t := &tty{name: filepath.Base(found[0]), dir: found[0], inode: inode(found[0])}
+	if t.inode == 0 || !exists(s.path("dev", t.name)) {
+		return nil
+	}
+	return t
+}
+
+// there reports whether a tty is still what its name leads to. The kernel takes the node away before it tells anybody, and
+// the directory after; both may be another's by then.
+func (s system) there(t *tty) bool {
+	return exists(s.path("dev", t.name)) && inode(t.dir) == t.inode
+}
+
+// inode is the number of a file, which in sysfs no other one gets for long; 0: there is none.
+func inode(name string) uint64 {
+	var st unix.Stat_t
+	if unix.Lstat(name, &st) != nil {
+		return 0
+	}
+	return st.Ino
+}
+
+// tty waits for the tty that the driver makes of the device of this directory. gone is closed when the device has left
+// meanwhile; requests counts those that it has got.
+func (s system) tty(ctx context.Context, device string, gone <-chan struct{}, requests func() uint64) (t *tty, err error) {
 	ctx, cancel := s.whileMoving(ctx, plugPatience, requests, usbShown)
 	defer cancel()
-	ttys := filepath.Join(device, filepath.Base(device)+":1.0", "ttyUSB*", "tty", "ttyUSB*")
 	err = poll(ctx, func() (bool, error) {
 		select {
 		case <-gone:
 			return false, errGone
 		default:
 		}
-		found, _ := filepath.Glob(ttys)
-		if len(found) != 1 {
-			return false, nil
-		}
-		name = filepath.Base(found[0])
-		return exists(s.path("dev", name)), nil
+		t = s.find(device)
+		return t != nil, nil
 	})
 	if errors.Is(err, errStill) {
-		return "", s.explainNoTTY(device)
+		return nil, s.explainNoTTY(device)
 	}
-	return name, err
+	return t, err
 }
 
 // explainNoTTY says how far a device came.

@@ -35,7 +35,8 @@ type Chip struct {
 	downRoom sync.Cond  // down has room, nobody has the port open any more, or the chip is closed
 
 	closed  bool          // Close was called
-	quiet   chan struct{} // until the next close, which closes it, nobody is told of anything; nil: told as ever
+	quiet   chan struct{} // nobody is told of anything until a close, which closes it; nil: told as ever
+	muted   bool          // no close ends quiet yet
 	stream  *usbip.Stream // where it is plugged in; nil: nowhere
 	state   state
 	period  uint64          // counts the closes, from 1
@@ -83,16 +84,40 @@ func New(config uart.PortConfig, serial string, log *slog.Logger) *Chip {
 // Fidelity is what the chip carries: constant.
 func (c *Chip) Fidelity() uart.Fidelity { return fidelity }
 
+// Mute has Next tell nothing of what the driver does until Quiet, and the close after it. Who has the port open has closed it:
+// it is called while the adapter is unplugged, or when the driver has let go of it.
+func (c *Chip) Mute() {
+	c.life.Lock()
+	defer c.life.Unlock()
+	c.closePort() // where the driver took no transfer back, nothing else shows it
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quiet == nil {
+		c.quiet = make(chan struct{})
+	}
+	c.muted = true
+}
+
 // Quiet has Next tell nothing of what the driver does until the next close of the port, and closes the channel then: who
 // plugs the adapter in prepares its tty. All that is written meanwhile is dropped; nothing waits. What was said meanwhile
-// and stays counts from the next open on, when the driver says it again. It is called while the adapter is unplugged.
+// and stays counts from the next open on, when the driver says it again. It is called while the adapter is unplugged, or
+// after Mute.
 func (c *Chip) Quiet() (over <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.quiet == nil {
 		c.quiet = make(chan struct{})
 	}
+	c.muted = false
 	return c.quiet
+}
+
+// closedInQuiet is a close while nobody is told of anything; the lock is held.
+func (c *Chip) closedInQuiet() {
+	if !c.muted {
+		close(c.quiet)
+		c.quiet = nil
+	}
 }
 
 // Unplug ends Serve as a host does that lets the adapter go. It does not wait for it.

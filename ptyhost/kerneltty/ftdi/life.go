@@ -104,8 +104,7 @@ func (c *Chip) closePort() {
 	c.error = 0
 	c.downRoom.Broadcast()
 	if c.quiet != nil {
-		close(c.quiet)
-		c.quiet = nil
+		c.closedInQuiet()
 		c.mu.Unlock()
 		return
 	}
