@@ -81,7 +81,9 @@ func (p *port) look(heard bool) {
 			}
 			return
 		}
-		p.unbound(a, t)
+		if !p.unbound(a, t) {
+			return
+		}
 	}
 	if err := p.rebind(a); err != nil {
 		err = fmt.Errorf("not ready again after its driver had let go of it: %w", err)
@@ -101,13 +103,27 @@ func (p *port) takeBack(t *tty) {
 	}
 }
 
-// unbound is the end of a tty; plugging is held.
-func (p *port) unbound(a *attachment, t *tty) {
+// unboundSettles is how long a tty may be gone before it is said that the driver is to blame: where the whole device is
+// unplugged its wire ends soon after.
+const unboundSettles = 300 * time.Millisecond
+
+// unbound is the end of a tty; plugging is held. It is false where the device is leaving, too.
+func (p *port) unbound(a *attachment, t *tty) bool {
 	a.unbound = true
 	p.unlink()
 	p.Mute()
+	if p.system.find(a.device) == nil {
+		select {
+		case <-a.gone:
+			return false
+		case <-p.running.Done():
+			return false
+		case <-time.After(unboundSettles):
+		}
+	}
 	p.log.Warn("the driver has let go of the device: the path is gone until it has it again",
 		"device", t.name, "usb", filepath.Base(a.device), "driver", "ftdi_sio")
+	return true
 }
 
 // unlink takes the path away, which may lead to another's device at any time.

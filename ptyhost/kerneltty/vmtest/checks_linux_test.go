@@ -28,6 +28,8 @@ func runChecks(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"many ports", checkManyPorts},
+		{"driver lets go", checkUnbound},
+		{"crowd", checkCrowd},
 		{"run under Yama", checkYama},
 	} {
 		t.Run(check.name, check.run)

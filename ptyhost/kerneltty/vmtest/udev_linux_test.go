@@ -4,16 +4,20 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/uart/uarttest"
 	"telnetcpc/ptyhost/kerneltty"
 	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
 )
@@ -22,7 +26,7 @@ import (
 const rules = "60-telnetcpc.rules"
 
 // daemon starts a program that runs until the check ends.
-func daemon(t *testing.T, name string, args ...string) {
+func daemon(t *testing.T, name string, args ...string) *os.Process {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	var out bytes.Buffer
@@ -37,6 +41,20 @@ func daemon(t *testing.T, name string, args ...string) {
 			t.Logf("%s said: %s", filepath.Base(name), out.String())
 		}
 	})
+	return cmd.Process
+}
+
+// startUdev starts udev, which ends with the check.
+func startUdev(t *testing.T) *os.Process {
+	t.Helper()
+	const control = "/run/udev/control"
+	_ = os.Remove(control) // of the one before
+	p := daemon(t, "/lib/systemd/systemd-udevd")
+	logindtest.Eventually(t, "udev runs", patience, func() bool {
+		_, err := os.Stat(control)
+		return err == nil
+	})
+	return p
 }
 
 // udevadm runs it to a good end.
@@ -71,6 +89,8 @@ func checkUdev(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Run("owner and mode are final", checkOwners)
+	t.Run("who was there before", checkBefore)
 	for _, ruled := range []bool{false, true} {
 		t.Run(fmt.Sprintf("with our rules %v", ruled), func(t *testing.T) {
 			if ruled {
@@ -81,13 +101,7 @@ func checkUdev(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			const control = "/run/udev/control"
-			_ = os.Remove(control) // of the one before
-			daemon(t, "/lib/systemd/systemd-udevd")
-			logindtest.Eventually(t, "udev runs", patience, func() bool {
-				_, err := os.Stat(control)
-				return err == nil
-			})
+			startUdev(t)
 			var log bytes.Buffer
 			p, err := kerneltty.New().Open(context.Background(), uart.PortConfig{
 				Path: filepath.Join(t.TempDir(), "ttyV0"), Owner: "65534", Group: "12345", Mode: 0o640,
@@ -126,5 +140,138 @@ func checkUdev(t *testing.T) {
 				t.Errorf("the log warns of ModemManager: %v, want %v: %s", got, !ruled, log.String())
 			}
 		})
+	}
+}
+
+// access is owner, group and mode of a file.
+func access(name string) string {
+	var st unix.Stat_t
+	if err := unix.Stat(name, &st); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d:%d %o", st.Uid, st.Gid, st.Mode&0o777)
+}
+
+// checkOwners: udev has its word on a node late, when it still has the end of an earlier one to do, and again whenever it is
+// asked to. What the port was asked for is in force in the end.
+func checkOwners(t *testing.T) {
+	udev := startUdev(t)
+	config := uart.PortConfig{Path: filepath.Join(t.TempDir(), "ttyV0"), Owner: "65534", Group: "12345", Mode: 0o640}
+	const want = "65534:12345 640"
+	first, err := kerneltty.New().Open(context.Background(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	device := first.Name()
+	stop := func(s unix.Signal) {
+		if err := unix.Kill(udev.Pid, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop(unix.SIGSTOP)
+	goOn := sync.OnceFunc(func() { stop(unix.SIGCONT) })
+	defer goOn()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	type opened struct {
+		uart.Port
+		error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		p, err := kerneltty.New().Open(context.Background(), config)
+		done <- opened{p, err}
+	}()
+	// udev's record of the first one is there still. Whoever takes it for one of the second is done before udev begins.
+	var p opened
+	select {
+	case p = <-done:
+	case <-time.After(5 * time.Second):
+	}
+	goOn()
+	if p.Port == nil && p.error == nil {
+		p = <-done
+	}
+	if p.error != nil {
+		t.Fatal(p.error)
+	}
+	defer p.Close()
+	if p.Name() != device {
+		t.Logf("the second one is %s, the first was %s", p.Name(), device)
+	}
+	udevadm(t, "settle")
+	logindtest.Eventually(t, "the owner is the one that was asked for", patience, func() bool { return access(config.Path) == want })
+	for _, action := range []string{"change", "add"} {
+		udevadm(t, "trigger", "--action="+action, "--settle", "/sys/class/tty/"+filepath.Base(p.Name()))
+		logindtest.Eventually(t, "after udevadm trigger, action "+action+", the owner is the one that was asked for", patience, func() bool {
+			return access(config.Path) == want
+		})
+	}
+	// What an administrator does, udev unasked, stays.
+	if err := os.Chmod(p.Name(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	udevadm(t, "settle")
+	if got := access(config.Path); got != "65534:12345 600" {
+		t.Errorf("after chmod by hand: %s", got)
+	}
+}
+
+// checkBefore: a program that opens the node as soon as udev lets it is gone before the port is there, and nothing of it
+// is told.
+func checkBefore(t *testing.T) {
+	const file = "/run/udev/rules.d/00-before.rules"
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mark := filepath.Join(t.TempDir(), "held")
+	rule := fmt.Sprintf(`ACTION=="add", SUBSYSTEM=="tty", KERNEL=="ttyUSB*", PROGRAM="/bin/sh -c '(exec 3<>/dev/%%k; echo stranger >&3; echo >%s; sleep 3; rm %s) >/dev/null 2>&1 &'"`, mark, mark)
+	if err := os.WriteFile(file, []byte(rule+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(file)
+	udev := startUdev(t)
+	if err := unix.Kill(udev.Pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	goOn := time.AfterFunc(3*time.Second, func() { _ = unix.Kill(udev.Pid, unix.SIGCONT) })
+	defer goOn.Stop()
+	p, err := kerneltty.New().Open(context.Background(), uart.PortConfig{Path: path})
+	_ = unix.Kill(udev.Pid, unix.SIGCONT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if !gone(mark) {
+		t.Error("the port is there while another program has its node open")
+	}
+	text := make(chan string, 20)
+	go func() { // until the port is closed
+		var got []byte
+		for {
+			b, e, err := p.Next()
+			if err != nil {
+				return
+			}
+			if e.Ready != nil {
+				e.Ready(nil)
+			}
+			if got = append(got, b...); len(b) > 0 && len(got) >= len("program") {
+				text <- string(got)
+			}
+		}
+	}()
+	program, err := uarttest.OpenTTY(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	if _, err := io.WriteString(program, "program"); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-text; got != "program" {
+		t.Errorf("the port tells of %q, want the program's alone", got)
 	}
 }

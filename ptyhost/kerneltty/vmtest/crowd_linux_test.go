@@ -1,0 +1,169 @@
+package vmtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
+)
+
+// crowd is how many agents begin at once.
+const crowd = 20
+
+// complaints is the kernel's log: how to read on from now, and the lines of errors and worse.
+type complaints struct {
+	fd   int
+	lost bool
+}
+
+func newComplaints(t *testing.T) *complaints {
+	t.Helper()
+	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_, err = unix.Seek(fd, 0, unix.SEEK_END)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return &complaints{fd: fd}
+}
+
+// errors are the kernel's lines of that level since the last call: printk's 3 and less.
+func (c *complaints) errors() (all []string) {
+	record := make([]byte, 8192)
+	for {
+		n, err := unix.Read(c.fd, record)
+		switch {
+		case errors.Is(err, unix.EPIPE): // some are lost, that is older ones
+			c.lost = true
+			continue
+		case err != nil || n <= 0:
+			return all
+		}
+		head, text, _ := strings.Cut(string(record[:n]), ";")
+		priority, _, _ := strings.Cut(head, ",")
+		text, _, _ = strings.Cut(text, "\n") // what follows is where it comes from
+		if level, err := strconv.Atoi(priority); err == nil && level&7 <= 3 {
+			all = append(all, text)
+		}
+	}
+}
+
+// settings has a port set some 250 times a second, until the port ends.
+const settings = `
+import sys, termios, time
+f = open(sys.argv[1], "r+b", buffering=0)
+t = termios.tcgetattr(f)
+speeds = [termios.B1200, termios.B9600, termios.B115200]
+n = 0
+while True:
+    n += 1
+    t[4] = t[5] = speeds[n % 3]
+    termios.tcsetattr(f, termios.TCSANOW, t)
+    time.sleep(0.004)
+`
+
+// checkCrowd: agents that begin at once, each a process, get a port each, and the kernel has nothing to complain of. When
+// they are killed nothing of them is left, also while programs are at their ports.
+func checkCrowd(t *testing.T) {
+	log, began := newComplaints(t), time.Now()
+	dir := t.TempDir()
+	type agent struct {
+		*exec.Cmd
+		said bytes.Buffer
+		done chan struct{}
+	}
+	agents := make([]*agent, crowd)
+	for i := range agents {
+		a := &agent{Cmd: exec.Command(telnetcpc(), "attach", "--host", "kernel", portPath(dir, i), "127.0.0.1:1"), done: make(chan struct{})}
+		a.Stdout, a.Stderr = &a.said, &a.said
+		if err := a.Start(); err != nil {
+			t.Fatal(err)
+		}
+		go func() { // until the agent ends
+			_ = a.Wait()
+			close(a.done)
+		}()
+		defer func() {
+			_ = a.Process.Kill()
+			<-a.done
+		}()
+		agents[i] = a
+	}
+	for i, a := range agents {
+		logindtest.Eventually(t, fmt.Sprintf("port %d is there", i), patience, func() bool {
+			select {
+			case <-a.done:
+				t.Fatalf("agent %d ended: %s", i, a.said.String())
+			default:
+			}
+			return !gone(portPath(dir, i))
+		})
+	}
+	for _, line := range log.errors() {
+		if strings.HasPrefix(line, "ftdi_sio ttyUSB") { // which waits no more than a second for an agent, and says so
+			t.Logf("while %d agents begin the kernel says: %s", crowd, line)
+		} else {
+			t.Errorf("while %d agents begin the kernel says: %s", crowd, line)
+		}
+	}
+	if log.lost {
+		t.Error("lines of the kernel's log are lost")
+	}
+	t.Logf("%d ports are there after %v", crowd, time.Since(began).Round(time.Millisecond))
+	if t.Failed() {
+		for _, a := range agents {
+			t.Log(a.said.String())
+		}
+	}
+	var programs []*exec.Cmd
+	for i := range 4 {
+		cmd := exec.Command("python3", "-c", settings, portPath(dir, i))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		programs = append(programs, cmd)
+	}
+	logindtest.Eventually(t, "the programs have the ports open", patience, func() bool {
+		open := 0
+		for _, cmd := range programs {
+			fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", cmd.Process.Pid))
+			for _, fd := range fds {
+				if to, _ := os.Readlink(fd); strings.HasPrefix(to, "/dev/ttyUSB") {
+					open++
+				}
+			}
+		}
+		return open == len(programs)
+	})
+	for _, a := range agents {
+		_ = a.Process.Kill()
+	}
+	for _, cmd := range programs {
+		_ = cmd.Wait() // its device is gone
+	}
+	logindtest.Eventually(t, "nothing is left of them", patience, func() bool {
+		left, _ := filepath.Glob("/sys/class/tty/ttyUSB*")
+		devices, _ := filepath.Glob("/sys/devices/*/vhci_hcd.*/usb*/[0-9]*-[0-9]*/idVendor")
+		nodes, _ := filepath.Glob("/dev/ttyUSB*")
+		return len(left)+len(devices)+len(nodes) == 0
+	})
+	for _, line := range log.errors() {
+		// Each call of a program at an adapter that was pulled out makes a line of vhci and one of the driver, until the
+		// kernel has taken the device away.
+		if !strings.HasPrefix(line, "ftdi_sio ttyUSB") && !strings.Contains(line, "enqueue for inactive port") {
+			t.Errorf("when they are killed the kernel says: %s", line)
+		}
+	}
+}

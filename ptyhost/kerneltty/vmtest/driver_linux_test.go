@@ -1,0 +1,185 @@
+package vmtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/kerneltty"
+	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
+)
+
+// notes is a log, for a check to read.
+type notes struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (n *notes) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.buf.Write(p)
+}
+
+func (n *notes) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.buf.String()
+}
+
+// sysfs writes to a file of sysfs.
+func sysfs(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// usbDevice is the directory of the USB device whose tty a path leads to.
+func usbDevice(t *testing.T, path string) string {
+	t.Helper()
+	tty, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := filepath.EvalSymlinks("/sys/class/tty/" + filepath.Base(tty) + "/device")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Dir(filepath.Dir(port))
+}
+
+func gone(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// modprobe is modprobe(8), with -r to remove a module.
+func modprobe(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("modprobe", args...).CombinedOutput(); err != nil {
+		t.Fatalf("modprobe %v: %v: %s", args, err, out)
+	}
+}
+
+// checkUnbound: a driver that lets go of the device takes the path with it, so that it leads nobody to another's device
+// that gets the number; when the driver has the device again the path leads to what it makes then.
+func checkUnbound(t *testing.T) {
+	const usb = "/sys/bus/usb/drivers/ftdi_sio/"
+	for _, tt := range []struct {
+		name     string
+		off, on  func(t *testing.T, device, tty string)
+		stranger bool // another's device gets the number meanwhile
+		held     bool // a program has the old one open
+	}{
+		{"the interface", func(t *testing.T, device, _ string) { sysfs(t, usb+"unbind", filepath.Base(device)+":1.0") },
+			func(t *testing.T, device, _ string) { sysfs(t, usb+"bind", filepath.Base(device)+":1.0") }, true, false},
+		{"the interface, at once", func(t *testing.T, device, _ string) {
+			sysfs(t, usb+"unbind", filepath.Base(device)+":1.0")
+			sysfs(t, usb+"bind", filepath.Base(device)+":1.0")
+		}, func(*testing.T, string, string) {}, false, false},
+		{"the interface, held", func(t *testing.T, device, _ string) { sysfs(t, usb+"unbind", filepath.Base(device)+":1.0") },
+			func(t *testing.T, device, _ string) { sysfs(t, usb+"bind", filepath.Base(device)+":1.0") }, false, true},
+		{"the device is not authorized", func(t *testing.T, device, _ string) { sysfs(t, device+"/authorized", "0") },
+			func(t *testing.T, device, _ string) { sysfs(t, device+"/authorized", "1") }, true, true},
+		{"the module", func(t *testing.T, _, _ string) { modprobe(t, "-r", "ftdi_sio") },
+			func(t *testing.T, _, _ string) { modprobe(t, "ftdi_sio") }, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ttyV0")
+			var said notes
+			p := openEcho(t, path, &said)
+			device, tty := usbDevice(t, path), filepath.Base(p.Name())
+			if tt.held {
+				echoed(t, path, "before")
+			} else if err := answers(path); err != nil {
+				t.Fatal(err)
+			}
+			tt.off(t, device, tty)
+			logindtest.Eventually(t, "the log says that the driver is gone", patience, func() bool {
+				return strings.Contains(said.String(), "the driver has let go of the device")
+			})
+			if tt.stranger {
+				other := filepath.Join(t.TempDir(), "ttyV1")
+				stranger := openEcho(t, other, io.Discard)
+				if !tt.held && stranger.Name() != "/dev/"+tty {
+					t.Errorf("the stranger has %s, want %s", stranger.Name(), tty)
+				}
+				if !gone(path) {
+					t.Errorf("%s is there while the driver is gone", path)
+				}
+			}
+			tt.on(t, device, tty)
+			logindtest.Eventually(t, "the port is back", patience, func() bool { return !gone(path) })
+			if err := answers(path); err != nil {
+				t.Error(err)
+			}
+			if usbDevice(t, path) != device {
+				t.Errorf("it has another device")
+			}
+		})
+	}
+	t.Run("usbip detach", checkDetached)
+}
+
+// openEcho opens a port that sends back what it gets, until the check ends.
+func openEcho(t *testing.T, path string, log io.Writer) uart.Port {
+	t.Helper()
+	p, err := kerneltty.New().Open(context.Background(), uart.PortConfig{Path: path, Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var echoes errgroup.Group
+	echoes.Go(func() error { return echo(p) })
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := echoes.Wait(); err != uart.ErrClosed {
+			t.Errorf("the port ended with %v, want ErrClosed", err)
+		}
+	})
+	return p
+}
+
+// checkDetached: a device that somebody has unplugged is the port's end, with an error; the path is gone by then.
+func checkDetached(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	p, err := kerneltty.New().Open(context.Background(), uart.PortConfig{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	var number int
+	device := filepath.Base(usbDevice(t, path)) // 3-1: the first port of vhci's first controller
+	if _, err := fmt.Sscanf(device[strings.IndexByte(device, '-')+1:], "%d", &number); err != nil {
+		t.Fatal(err)
+	}
+	found, _ := filepath.Glob("/sys/devices/*/vhci_hcd.0/detach")
+	if len(found) != 1 {
+		t.Fatal("no file to detach by")
+	}
+	sysfs(t, found[0], fmt.Sprint(number-1))
+	for err == nil {
+		_, _, err = p.Next()
+	}
+	if !strings.Contains(err.Error(), "has let go of the device") {
+		t.Errorf("the port ended with: %v", err)
+	}
+	if !gone(path) {
+		t.Errorf("%s is there when the port is lost", path)
+	}
+}
