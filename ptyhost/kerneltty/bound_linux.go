@@ -38,9 +38,9 @@ func (p *port) attend(deaf bool) {
 		case <-p.running.Done():
 			return
 		case <-p.news:
-			p.look(true)
+			p.look()
 		case <-tick:
-			p.look(false)
+			p.look()
 		}
 	}
 }
@@ -63,9 +63,9 @@ func (p *port) concerns(path string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// look makes path and device what they should be. heard: somebody has said that something has changed; who has changed the
-// owner or the mode without udev keeps it so.
-func (p *port) look(heard bool) {
+// look makes path and device what they should be. Who has changed the owner or the mode without udev keeps it so until udev
+// has its word again; where nothing can be heard, until the next look.
+func (p *port) look() {
 	p.plugging.Lock()
 	defer p.plugging.Unlock()
 	a := p.now.Load()
@@ -76,9 +76,7 @@ func (p *port) look(heard bool) {
 		now, t := clock(), a.tty.Load()
 		if p.system.there(t) {
 			a.seen = now
-			if heard {
-				p.takeBack(t)
-			}
+			p.takeBack(t)
 			return
 		}
 		if !p.unbound(a, t) {

@@ -100,8 +100,8 @@ func (c *Chip) Mute() {
 
 // Quiet has Next tell nothing of what the driver does until the next close of the port, and closes the channel then: who
 // plugs the adapter in prepares its tty. All that is written meanwhile is dropped; nothing waits. What was said meanwhile
-// and stays counts from the next open on, when the driver says it again. It is called while the adapter is unplugged, or
-// after Mute.
+// and stays counts from the next open on, when the driver says it again. It is called after Mute, or while the adapter is
+// unplugged.
 func (c *Chip) Quiet() (over <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

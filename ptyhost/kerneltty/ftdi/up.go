@@ -73,7 +73,7 @@ func (c *Chip) tell(e uart.Event) {
 	}
 }
 
-// isQuiet reports whether nobody is told; the lock is not held. It changes to true only while nothing is plugged in.
+// isQuiet reports whether nobody is told; the lock is not held. It changes to true only while no driver has the adapter.
 func (c *Chip) isQuiet() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

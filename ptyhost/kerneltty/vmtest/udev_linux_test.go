@@ -139,6 +139,9 @@ func checkUdev(t *testing.T) {
 			if got := strings.Contains(log.String(), warning); got == ruled {
 				t.Errorf("the log warns of ModemManager: %v, want %v: %s", got, !ruled, log.String())
 			}
+			if ruled {
+				checkRule(t)
+			}
 		})
 	}
 }
@@ -216,6 +219,31 @@ func checkOwners(t *testing.T) {
 	if got := access(config.Path); got != "65534:12345 600" {
 		t.Errorf("after chmod by hand: %s", got)
 	}
+}
+
+// checkRule: by our rules udev gives the node to nobody; the port's owner has it when the agent has heard of that.
+func checkRule(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	agent := daemon(t, telnetcpc(), "attach", "--host", "kernel", "--mode", "640", path, "127.0.0.1:1")
+	const want = "0:20 640"
+	logindtest.Eventually(t, "the port is there", patience, func() bool { return access(path) == want })
+	signal := func(s unix.Signal) {
+		if err := unix.Kill(agent.Pid, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal(unix.SIGSTOP)
+	defer signal(unix.SIGCONT)
+	tty, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	udevadm(t, "trigger", "--action=change", "--settle", "/sys/class/tty/"+filepath.Base(tty))
+	if got := access(path); got != "0:0 600" {
+		t.Errorf("udev gives the node to %s, want 0:0 600", got)
+	}
+	signal(unix.SIGCONT)
+	logindtest.Eventually(t, "the owner is the one that was asked for", patience, func() bool { return access(path) == want })
 }
 
 // checkBefore: a program that opens the node as soon as udev lets it is gone before the port is there, and nothing of it
