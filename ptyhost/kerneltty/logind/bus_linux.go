@@ -94,11 +94,19 @@ func (w *Watch) obey(ctx context.Context) {
 	}
 }
 
+// errSilent is a bus that takes connections and says nothing.
+var errSilent = errors.New("no D-Bus: it does not answer")
+
 // listen obeys logind, whoever that is at the time, until ctx ends or the bus does.
-func (w *Watch) listen(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	slow := time.AfterFunc(patience, cancel) // a bus that takes connections and says nothing
+func (w *Watch) listen(ctx context.Context) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slow := time.AfterFunc(patience, func() { cancel(errSilent) })
+	defer func() {
+		if context.Cause(ctx) == errSilent {
+			err = errSilent
+		}
+	}()
 	bus, err := w.connect(ctx)
 	if err != nil {
 		return err
@@ -120,7 +128,7 @@ func (w *Watch) listen(ctx context.Context) error {
 		return err
 	}
 	if !slow.Stop() {
-		return errors.New("no D-Bus: it does not answer")
+		return errSilent
 	}
 	h := &hearing{Watch: w, ctx: ctx, bus: bus, answers: make(chan *dbus.Call, 16)}
 	defer func() { h.lock.release() }()

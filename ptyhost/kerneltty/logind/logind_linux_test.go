@@ -239,6 +239,10 @@ func TestNobodyToHear(t *testing.T) {
 	s := newSleeper()
 	w.Add(s, logind.Late, new(notes).log())
 	w.Remove(s)
+	var said notes
+	w.Add(s, logind.Late, said.log())
+	eventually(t, "the log says that the bus is silent", func() bool { return strings.Contains(said.String(), "no D-Bus: it does not answer") })
+	w.Remove(s)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := w.Check(ctx); err == nil {
