@@ -31,12 +31,16 @@ func daemon(t *testing.T, name string, args ...string) *os.Process {
 	cmd := exec.Command(name, args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second // what it has started may hold its output
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		_ = cmd.Process.Signal(unix.SIGCONT)
 		_ = cmd.Process.Signal(unix.SIGTERM)
+		kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
+		kill.Stop()
 		if t.Failed() {
 			t.Logf("%s said: %s", filepath.Base(name), out.String())
 		}
