@@ -74,6 +74,9 @@ func (p *port) look() {
 	}
 	if !a.unbound {
 		now, t := clock(), a.tty.Load()
+		if t == nil {
+			return // it was never made ready, and that is said
+		}
 		if p.system.there(t) {
 			a.seen = now
 			p.takeBack(t)

@@ -203,6 +203,35 @@ func TestSlotLeaving(t *testing.T) {
 	})
 }
 
+// While another chooses a port of vhci nobody else does, in this process or another; one that stands still is named.
+func TestPlugAlone(t *testing.T) {
+	hold := func(f *fake) (release func()) {
+		release, err := alone(f.path("sys/devices/faux/vhci_hcd.0/attach"))
+		if release == nil {
+			t.Fatal(err)
+		}
+		if again, err := alone(f.path("sys/devices/faux/vhci_hcd.0/attach")); again != nil || err != nil {
+			t.Errorf("two at once: %v", err)
+		}
+		return release
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newHub(t, 1)
+		began := time.Now()
+		in(t, time.Second, hold(f))
+		if device, err := f.plug(t.Context(), f.vhci(), 99); err != nil || device != f.path(fakeHub+"/5-1") || time.Since(began) < time.Second {
+			t.Errorf("got %s, %v after %v", device, err, time.Since(began))
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		f := newHub(t, 1)
+		defer hold(f)()
+		if _, err := f.plug(t.Context(), f.vhci(), 99); err == nil || !strings.Contains(err.Error(), "another process takes a port of vhci_hcd, and nothing has moved for 1m0s") {
+			t.Errorf("got %v, want that another has the right", err)
+		}
+	})
+}
+
 // Where another process loads the module just now, its hub is waited for.
 func TestNoHubYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -109,9 +109,10 @@ func (s system) teach(vendor, product uint16) error {
 func (s system) plug(ctx context.Context, vhci string, wire int) (device string, err error) {
 	ctx, cancel := s.whileMoving(ctx, plugPatience, nil, usbShown)
 	defer cancel()
+	attach, others := filepath.Join(vhci, "attach"), false
 	err = poll(ctx, func() (bool, error) {
-		release, err := alone(filepath.Join(vhci, "attach"))
-		if release == nil {
+		release, err := alone(attach)
+		if others = release == nil; others {
 			return false, err
 		}
 		defer release()
@@ -130,7 +131,7 @@ func (s system) plug(ctx context.Context, vhci string, wire int) (device string,
 				continue
 			}
 			// devid is ours to choose: the number of the slot, as bus 1.
-			err := write(filepath.Join(vhci, "attach"), fmt.Sprintf("%d %d %d %d", p.number, wire, 1<<16|(p.number+1), highSpeed))
+			err := write(attach, fmt.Sprintf("%d %d %d %d", p.number, wire, 1<<16|(p.number+1), highSpeed))
 			if errors.Is(err, unix.EBUSY) { // another was quicker
 				leaving = true
 				continue
@@ -143,6 +144,9 @@ func (s system) plug(ctx context.Context, vhci string, wire int) (device string,
 		}
 		return false, nil
 	})
+	if errors.Is(err, errStill) && others {
+		return "", fmt.Errorf("another process takes a port of vhci_hcd, and %w for %v (fuser %s names it)", errStill, plugPatience, attach)
+	}
 	if errors.Is(err, errStill) {
 		err = fmt.Errorf("the kernel has taken no device out of its port for %v (dmesg says why)", plugPatience)
 	}
