@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
+	"telnetcpc/ptyhost/logind/logindtest"
 )
 
 // TestSleep: a machine that goes to sleep waits until the sessions of its ports have ended, whatever makes the ports; when

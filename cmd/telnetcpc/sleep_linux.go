@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge"
-	"telnetcpc/ptyhost/kerneltty/logind"
+	"telnetcpc/ptyhost/logind"
 )
 
 // sleepMost is how long the end of a session may hold the machine's sleep up. logind waits 5 s for all of this process,

@@ -14,6 +14,9 @@
 // A process that makes such a port must not open its tty itself: if it were killed meanwhile, it would wait in the kernel
 // for its own answer and stay for ever.
 //
-// This package knows vhci, sysfs and udev. The chip, the USB/IP device side and logind, in packages of their own below,
-// know none of them. None knows that there is a network.
+// The driver may let go of the adapter, udev may give the node to others: the kernel and udev say so, and the port looks.
+// See bound_linux.go.
+//
+// This package knows vhci, sysfs and udev. The chip and the USB/IP device side, in packages of their own below, know none of
+// them, nor does logind beside it. None knows that there is a network.
 package kerneltty

@@ -9,7 +9,7 @@ import (
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/devpath"
 	"telnetcpc/ptyhost/kerneltty/ftdi"
-	"telnetcpc/ptyhost/kerneltty/logind"
+	"telnetcpc/ptyhost/logind"
 )
 
 // hostName is this host's word in configuration, log and errors.

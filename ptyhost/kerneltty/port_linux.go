@@ -18,7 +18,7 @@ import (
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/devpath"
 	"telnetcpc/ptyhost/kerneltty/ftdi"
-	"telnetcpc/ptyhost/kerneltty/logind"
+	"telnetcpc/ptyhost/logind"
 )
 
 // port is one emulated adapter, plugged in, and the tty that the kernel makes of it. What passes is the chip's business.

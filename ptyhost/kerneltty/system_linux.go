@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telnetcpc/ptyhost/kerneltty/logind"
+	"telnetcpc/ptyhost/logind"
 )
 
 // modules are the kernel's, in the order in which they are needed.

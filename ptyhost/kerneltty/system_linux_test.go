@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"telnetcpc/ptyhost/kerneltty/logind"
-	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
+	"telnetcpc/ptyhost/logind"
+	"telnetcpc/ptyhost/logind/logindtest"
 )
 
 // fake is a machine made of files: what sysfs and others show.

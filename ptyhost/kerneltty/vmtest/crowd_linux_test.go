@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
+	"telnetcpc/ptyhost/logind/logindtest"
 )
 
 // crowd is how many agents begin at once.

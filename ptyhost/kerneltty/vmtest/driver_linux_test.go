@@ -19,7 +19,7 @@ import (
 
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/kerneltty"
-	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
+	"telnetcpc/ptyhost/logind/logindtest"
 )
 
 // notes is a log, for a check to read.

@@ -13,7 +13,7 @@ import (
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 	"telnetcpc/ptyhost/kerneltty"
-	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
+	"telnetcpc/ptyhost/logind/logindtest"
 )
 
 // sleep has the kernel put all devices to sleep and wake them at once: its own test of that.

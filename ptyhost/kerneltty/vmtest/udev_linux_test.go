@@ -19,7 +19,7 @@ import (
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 	"telnetcpc/ptyhost/kerneltty"
-	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
+	"telnetcpc/ptyhost/logind/logindtest"
 )
 
 // rules is our file of rules for udev; the test outside has laid it beside this one.

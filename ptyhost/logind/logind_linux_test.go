@@ -14,8 +14,8 @@ import (
 	"github.com/godbus/dbus/v5"
 	"go.uber.org/goleak"
 
-	"telnetcpc/ptyhost/kerneltty/logind"
-	"telnetcpc/ptyhost/kerneltty/logind/logindtest"
+	"telnetcpc/ptyhost/logind"
+	"telnetcpc/ptyhost/logind/logindtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
