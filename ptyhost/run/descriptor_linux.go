@@ -4,7 +4,7 @@ package run
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -23,34 +23,47 @@ func idOf(st *unix.Stat_t) fileID { return fileID{st.Dev, st.Ino} }
 // slaves is where the slaves of ptys are.
 const slaves = "/dev/pts/"
 
-// descriptor is the file that the program's descriptor leads to. It is the zero value for a file that cannot be a slave.
+// errAsk says that only the file system itself can tell.
+var errAsk = errors.New("the file is on no mount that is known here")
+
+// descriptor is the file that the program's descriptor leads to. It is the zero value for a file that cannot be a slave. The
+// error may be errAsk: then ask may wait, as long as a server likes.
 func (c *call) descriptor(fd int32) (fileID, error) {
-	where := "/proc/" + strconv.Itoa(int(c.n.TID)) + "/fd/" + strconv.Itoa(int(fd))
 	var buf [len(slaves) + 32]byte // a longer text is none of a slave here
-	n, err := unix.Readlink(where, buf[:])
+	n, err := unix.Readlink(c.proc("fd", fd), buf[:])
 	switch {
 	case err != nil || n == 0:
 		return fileID{}, err
 	case bytes.HasPrefix(buf[:n], []byte(slaves)):
-		var st unix.Stat_t
-		err := unix.Stat(where, &st)
-		return idOf(&st), err
+		return c.ask(fd)
 	case buf[0] != '/': // a pipe, a socket
 		return fileID{}, nil
 	}
-	return c.elsewhere(fd), nil
+	return c.elsewhere(fd)
+}
+
+// ask is the file that the program's descriptor leads to, as its file system says.
+func (c *call) ask(fd int32) (fileID, error) {
+	var st unix.Stat_t
+	err := unix.Stat(c.proc("fd", fd), &st)
+	return idOf(&st), err
+}
+
+// proc is a file of a descriptor of the program.
+func (c *call) proc(what string, fd int32) string {
+	return "/proc/" + strconv.Itoa(int(c.n.TID)) + "/" + what + "/" + strconv.Itoa(int(fd))
 }
 
 // elsewhere is descriptor for a file that has another path: a slave is seen so from a chroot, through a bind mount or in
 // another mount namespace. What the kernel tells of open files and of mounts costs no I/O.
-func (c *call) elsewhere(fd int32) fileID {
-	info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", c.n.TID, fd))
+func (c *call) elsewhere(fd int32) (fileID, error) {
+	info, err := os.ReadFile(c.proc("fdinfo", fd))
 	if err != nil {
-		return fileID{}
+		return fileID{}, err
 	}
 	inode := status(info).number("ino:", 10) // since Linux 5.14
 	if inode != 0 && !c.host.knows(inode) {
-		return fileID{}
+		return fileID{}, nil
 	}
 	mount := strconv.FormatUint(status(info).number("mnt_id:", 10), 10)
 	for _, whose := range []string{strconv.Itoa(int(c.n.TID)), "self"} { // a descriptor can come from elsewhere
@@ -60,15 +73,13 @@ func (c *call) elsewhere(fd int32) fileID {
 		case !ok:
 			continue
 		case device == 0:
-			return fileID{}
-		case inode == 0: // slaves are asked without I/O
-			var st unix.Stat_t
-			_ = unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", c.n.TID, fd), &st)
-			return idOf(&st)
+			return fileID{}, nil
+		case inode == 0:
+			return c.ask(fd) // slaves wait for nobody
 		}
-		return fileID{device, inode}
+		return fileID{device, inode}, nil
 	}
-	return fileID{}
+	return fileID{}, errAsk
 }
 
 // slavesOf finds a mount in a table as /proc/self/mountinfo has it: ok. device is that of its file system, where it is one of

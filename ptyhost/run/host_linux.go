@@ -217,14 +217,27 @@ func (h *Host) perform(c *call) {
 
 // ioctl performs an ioctl on the port, and lets the kernel perform all others.
 func (h *Host) ioctl(c *call) {
-	id, err := c.descriptor(int32(c.n.Data.Args[0]))
+	fd := int32(c.n.Data.Args[0])
+	id, err := c.descriptor(fd)
+	if errors.Is(err, errAsk) {
+		go func() { // ends when the file's server has answered, or is gone
+			id, err := c.ask(fd)
+			h.ioctlOn(c, id, err)
+		}()
+		return
+	}
+	h.ioctlOn(c, id, err)
+}
+
+// ioctlOn performs an ioctl on a file.
+func (h *Host) ioctlOn(c *call, id fileID, err error) {
 	if err != nil {
 		h.unreadable(err)
 		c.proceed()
 		return
 	}
 	p := h.has(id)
-	if p == nil || !c.l.valid(c.n.ID) {
+	if p == nil || !c.valid() {
 		c.proceed()
 		return
 	}
