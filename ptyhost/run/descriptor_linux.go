@@ -26,9 +26,40 @@ const slaves = "/dev/pts/"
 // errAsk says that only the file system itself can tell.
 var errAsk = errors.New("the file is on no mount that is known here")
 
+// spot is a descriptor of a thread.
+type spot struct {
+	tid uint32
+	fd  int32
+}
+
+// spotsMost bounds how many spots are remembered.
+const spotsMost = 1024
+
 // descriptor is the file that the program's descriptor leads to. It is the zero value for a file that cannot be a slave. The
-// error may be errAsk: then ask may wait, as long as a server likes.
+// error may be errAsk: then ask may wait, as long as a server likes. Only the goroutine that receives calls it.
+//
+// A spot that had a port's slave the last time is asked at once, which is half of the cost. Should the program have put a
+// file of another kind there since, its file system is asked for what it knows without its server.
 func (c *call) descriptor(fd int32) (fileID, error) {
+	s := spot{c.n.TID, fd}
+	if _, ok := c.l.spots[s]; ok {
+		if id, err := c.ask(fd); err == nil && c.host.has(id) != nil {
+			return id, nil
+		}
+		delete(c.l.spots, s)
+	}
+	id, err := c.find(fd)
+	if err == nil && id != (fileID{}) && c.host.has(id) != nil {
+		if len(c.l.spots) >= spotsMost {
+			clear(c.l.spots)
+		}
+		c.l.spots[s] = struct{}{}
+	}
+	return id, err
+}
+
+// find is descriptor for a spot that nothing is known of.
+func (c *call) find(fd int32) (fileID, error) {
 	var buf [len(slaves) + 32]byte // a longer text is none of a slave here
 	n, err := unix.Readlink(c.proc("fd", fd), buf[:])
 	switch {
@@ -42,11 +73,12 @@ func (c *call) descriptor(fd int32) (fileID, error) {
 	return c.elsewhere(fd)
 }
 
-// ask is the file that the program's descriptor leads to, as its file system says.
+// ask is the file that the program's descriptor leads to, as its file system says. FUSE, NFS, CIFS and others say it without
+// their server then, but not all do.
 func (c *call) ask(fd int32) (fileID, error) {
-	var st unix.Stat_t
-	err := unix.Stat(c.proc("fd", fd), &st)
-	return idOf(&st), err
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, c.proc("fd", fd), unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st)
+	return fileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}, err
 }
 
 // proc is a file of a descriptor of the program.
@@ -54,7 +86,7 @@ func (c *call) proc(what string, fd int32) string {
 	return "/proc/" + strconv.Itoa(int(c.n.TID)) + "/" + what + "/" + strconv.Itoa(int(fd))
 }
 
-// elsewhere is descriptor for a file that has another path: a slave is seen so from a chroot, through a bind mount or in
+// elsewhere is find for a file that has another path: a slave is seen so from a chroot, through a bind mount or in
 // another mount namespace. What the kernel tells of open files and of mounts costs no I/O.
 func (c *call) elsewhere(fd int32) (fileID, error) {
 	info, err := os.ReadFile(c.proc("fdinfo", fd))

@@ -193,12 +193,12 @@ func (h *Host) serve(l *listener, stop int) error {
 			return err
 		}
 		c := &call{host: h, l: l, abi: abiOf(n.Data.Arch), n: n}
-		ended, done := h.begin(c)
+		gone, done := h.begin(c)
 		if !done {
 			h.perform(c)
 		}
-		if ended != nil {
-			ended()
+		if gone != nil {
+			close(gone)
 		}
 	}
 }

@@ -42,24 +42,25 @@ func (c *call) signature() (s [8]uint64) {
 	return s
 }
 
-// begin notes that a thread calls. ended, which may be nil, is called when the call was performed or waits: an earlier call
-// of the thread does not wait any more. done: it was an earlier one made again, and has its answer.
-func (h *Host) begin(c *call) (ended func(), done bool) {
+// begin notes that a thread calls. gone, which may be nil, is to be closed when the call was performed or waits: an earlier
+// call of the thread does not wait any more. done: it was an earlier one made again, and has its answer.
+func (h *Host) begin(c *call) (gone chan struct{}, done bool) {
 	h.mu.Lock()
 	i, waited := h.waiting[c.n.TID]
-	delete(h.waiting, c.n.TID)
+	if waited {
+		delete(h.waiting, c.n.TID)
+	}
 	late, was := h.late[c.n.TID]
-	delete(h.late, c.n.TID)
+	if was {
+		delete(h.late, c.n.TID)
+	}
 	h.mu.Unlock()
 	if was && late.data == c.signature() && time.Since(late.at) < againWithin {
 		c.once = true
 		c.send(late.answer)
 		done = true
 	}
-	if waited {
-		ended = func() { close(i.gone) }
-	}
-	return ended, done
+	return i.gone, done
 }
 
 // keepAnswer keeps an answer that was too late. Of threads that do not call again, or do something else, none are kept for

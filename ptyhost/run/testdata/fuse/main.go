@@ -34,6 +34,7 @@ func use(dir, port string) error {
 	if err != nil {
 		return fmt.Errorf("open the port: %w", err)
 	}
+	const spot = 50
 	for i := range 10 {
 		for _, name := range []string{"file", filepath.Base(port)} {
 			fd, err := unix.Open(filepath.Join(dir, name), unix.O_RDONLY, 0)
@@ -43,8 +44,15 @@ func use(dir, port string) error {
 			if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); !errors.Is(err, unix.ENOTTY) {
 				return fmt.Errorf("%d: TCGETS of %s: got %v, want ENOTTY", i, name, err)
 			}
-			if _, err := unix.IoctlGetInt(tty, unix.TIOCMGET); err != nil {
-				return fmt.Errorf("%d: TIOCMGET: %w", i, err)
+			// In the port's place, and the port in its place.
+			for _, from := range []int{tty, fd, tty} {
+				if err := unix.Dup3(from, spot, 0); err != nil {
+					return err
+				}
+				_, err := unix.IoctlGetInt(spot, unix.TIOCMGET)
+				if from == fd && !errors.Is(err, unix.ENOTTY) || from == tty && err != nil {
+					return fmt.Errorf("%d: TIOCMGET of %d: %v", i, from, err)
+				}
 			}
 			if err := unix.Close(fd); err != nil {
 				return err
