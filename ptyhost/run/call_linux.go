@@ -3,7 +3,7 @@
 package run
 
 import (
-	"fmt"
+	"errors"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,24 +15,48 @@ type call struct {
 	l    *listener
 	abi  *abi
 	n    notification
+	once bool // it must not be performed twice, also where a signal has interrupted it
 }
 
 // answer lets the call return a value.
-func (c *call) answer(value int64) { c.l.send(response{ID: c.n.ID, Value: value}) }
+func (c *call) answer(value int64) { c.send(response{Value: value}) }
 
 // fail lets the call fail.
-func (c *call) fail(errno unix.Errno) { c.l.send(response{ID: c.n.ID, Error: -int32(errno)}) }
+func (c *call) fail(errno unix.Errno) { c.send(response{Error: -int32(errno)}) }
 
 // conclude lets the call return 0, or fail where errno is not 0.
-func (c *call) conclude(errno unix.Errno) { c.l.send(response{ID: c.n.ID, Error: -int32(errno)}) }
+func (c *call) conclude(errno unix.Errno) { c.send(response{Error: -int32(errno)}) }
+
+// send answers the call, and reports whether the program waited for it. An answer that must not be found twice is kept for
+// when the program calls again.
+func (c *call) send(r response) bool {
+	r.ID = c.n.ID
+	if c.l.send(r) {
+		return true
+	}
+	if c.once {
+		c.host.keepAnswer(c, r)
+	}
+	return false
+}
 
 // proceed lets the kernel perform the call, as if nobody had looked.
 func (c *call) proceed() {
 	c.l.send(response{ID: c.n.ID, Flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
 }
 
-// inject lets the call return a copy of a descriptor.
-func (c *call) inject(fd int, closeOnExec bool) error { return c.l.inject(c.n.ID, fd, closeOnExec) }
+// inject lets the call return a copy of a descriptor. Where the program was interrupted, a copy stays open here until its
+// thread calls again, or for a moment: an open that is made again is no close and a second open.
+func (c *call) inject(fd int, closeOnExec bool) error {
+	err := c.l.inject(c.n.ID, fd, closeOnExec)
+	if errors.Is(err, errGone) {
+		if twin, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			c.keepOpen(twin)
+		}
+		return nil
+	}
+	return err
+}
 
 // take reads p from the program's memory. Where it is false the call has failed.
 func (c *call) take(address uint64, p []byte) bool {
@@ -70,34 +94,4 @@ func (c *call) entry() (entry, bool) {
 	}
 	e, ok := c.abi.calls[uint32(c.n.Data.Number)&^x32Bit]
 	return e, ok
-}
-
-// waits notes that the call waits. What it returns is closed where the program calls again from the same thread: then it
-// does not wait any more.
-func (c *call) waits() (gone chan struct{}) {
-	gone = make(chan struct{})
-	c.host.mu.Lock()
-	defer c.host.mu.Unlock()
-	c.host.waiting[c.n.TID] = gone
-	return gone
-}
-
-func (c *call) waitsNoMore(gone chan struct{}) {
-	c.host.mu.Lock()
-	defer c.host.mu.Unlock()
-	if c.host.waiting[c.n.TID] == gone {
-		delete(c.host.waiting, c.n.TID)
-	}
-}
-
-// fileID says which file a descriptor or a path leads to.
-type fileID struct{ device, inode uint64 }
-
-func idOf(st *unix.Stat_t) fileID { return fileID{st.Dev, st.Ino} }
-
-// descriptor is the file that the program's descriptor leads to.
-func (c *call) descriptor(fd int32) (fileID, error) {
-	var st unix.Stat_t
-	err := unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", c.n.TID, fd), &st)
-	return idOf(&st), err
 }

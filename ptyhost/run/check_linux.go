@@ -21,13 +21,13 @@ type facts struct {
 	started error // why there is no stage
 	ended   bool  // it has ended without a word
 
-	at       step          // how far it came
-	errno    syscall.Errno // and why not further
-	killable bool          // signals wait while a call is answered
+	at    step          // how far it came
+	errno syscall.Errno // and why not further
 
 	descriptors error // why its descriptors cannot be looked at
 	memory      error // why its memory cannot be read
 	inject      error // why it cannot be given a descriptor
+	sends       bool  // and that as the answer of its call, in one step
 	scope       int   // kernel.yama.ptrace_scope; 0: everybody may look into his own processes, or no Yama
 }
 
@@ -77,8 +77,8 @@ func explainStage(at step, errno syscall.Errno) error {
 // notes is what a user should know though programs can be run.
 func (f facts) notes() []string {
 	notes := []string{"for programs that it starts: telnetcpc run URL -- program"}
-	if !f.killable {
-		notes = append(notes, "this kernel is older than Linux 5.19: a signal that comes while a call is answered may interrupt it, also an open")
+	if !f.sends {
+		notes = append(notes, "this kernel is older than Linux 5.14: a signal that comes while an open is answered may leave the program a descriptor that it does not know of")
 	}
 	return notes
 }
@@ -121,6 +121,9 @@ func (f *facts) inspect(pid int, l *listener) {
 	if _, errno := l.add(&a); errno != unix.ENOENT {
 		f.inject = errno
 	}
+	a.Flags = unix.SECCOMP_ADDFD_FLAG_SEND
+	_, errno := l.add(&a)
+	f.sends = errno == unix.ENOENT
 	if text, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); err == nil {
 		f.scope, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func TestExplain(t *testing.T) {
-	well := facts{at: stepListening, killable: true}
+	well := facts{at: stepListening, sends: true}
 	for _, tt := range []struct {
 		name   string
 		change func(*facts)
@@ -56,10 +56,10 @@ func TestExplain(t *testing.T) {
 }
 
 func TestNotes(t *testing.T) {
-	if n := (facts{killable: true}).notes(); len(n) != 1 {
+	if n := (facts{sends: true}).notes(); len(n) != 1 {
 		t.Errorf("a new kernel: got %q", n)
 	}
-	if n := (facts{}).notes(); len(n) != 2 || !strings.Contains(n[1], "Linux 5.19") {
+	if n := (facts{}).notes(); len(n) != 2 || !strings.Contains(n[1], "Linux 5.14") {
 		t.Errorf("an old kernel: got %q", n)
 	}
 }

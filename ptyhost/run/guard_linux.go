@@ -50,13 +50,16 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 		return nil, fmt.Errorf("memfd: %w", err)
 	}
 	defer unix.Close(memory)
-	if l.ledger, err = mapLedger(memory); err != nil {
+	books, err := mapBooks(memory)
+	if err != nil {
 		_ = unix.Close(fds[0])
 		return nil, err
 	}
+	l.share(books)
 	const at = 3
+	// It keeps nothing that others wait for the end of: no pipe, and no directory.
 	_, _, err = h.children.start([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1]), uintptr(memory)},
+		Dir: "/", Env: os.Environ(), Files: alone([]uintptr{n, n, n, uintptr(fds[1]), uintptr(memory)}),
 	})
 	if err != nil {
 		_ = unix.Close(fds[0])
@@ -121,11 +124,9 @@ func guard(args []string) {
 		}
 	}
 	l := newListener(fd)
-	if ledger, err := mapLedger(socket + 1); err == nil {
-		for i := range ledger {
-			if id := ledger[i].Load(); id != 0 { // received by the one that is gone
-				(&call{l: l, n: notification{ID: id}}).proceed()
-			}
+	if books, err := mapBooks(socket + 1); err == nil {
+		for id := range books.open { // received by the one that is gone
+			(&call{l: l, n: notification{ID: id}}).proceed()
 		}
 	}
 	never, _, err := os.Pipe()
@@ -144,13 +145,19 @@ func guard(args []string) {
 	}
 }
 
-// ledger has the calls that were received and not answered, in memory that the guard shares: nobody can receive them again.
-// It has room for more than programs are likely to have waiting at once.
-type ledger [512]atomic.Uint64
+// books are what an agent and its guard share: the calls that were received and not answered. Nobody can receive them again.
+type books struct {
+	room   [64]uint64 // where the kernel writes what is received; first in it is the id
+	ledger ledger
+}
 
-// mapLedger maps a ledger from a file in memory, for the life of the process.
-func mapLedger(fd int) (*ledger, error) {
-	const size = int(unsafe.Sizeof(ledger{}))
+// ledger has the ids of calls; 0: free. It has room for as many as programs are likely to have waiting at once, of which
+// only what is used takes memory.
+type ledger [32 << 10]atomic.Uint64
+
+// mapBooks maps books from a file in memory, for the life of the process.
+func mapBooks(fd int) (*books, error) {
+	const size = int(unsafe.Sizeof(books{}))
 	if err := unix.Ftruncate(fd, int64(size)); err != nil {
 		return nil, fmt.Errorf("memfd: %w", err)
 	}
@@ -158,7 +165,28 @@ func mapLedger(fd int) (*ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mmap: %w", err)
 	}
-	return (*ledger)(unsafe.Pointer(&memory[0])), nil
+	return (*books)(unsafe.Pointer(&memory[0])), nil
+}
+
+// open yields the calls, some of which may have been answered.
+func (b *books) open(yield func(id uint64) bool) {
+	// What was received last may not be in the ledger yet.
+	if id := b.room[0]; id != 0 && !yield(id) {
+		return
+	}
+	for i := range b.ledger {
+		if id := b.ledger[i].Load(); id != 0 && !yield(id) {
+			return
+		}
+	}
+}
+
+// share has the kernel and this process write what is received where a guard finds it.
+func (l *listener) share(b *books) {
+	l.ledger = &b.ledger
+	if len(l.room) <= len(b.room) {
+		l.room = b.room[:len(l.room)]
+	}
 }
 
 // enter notes a call; strike takes it out.

@@ -32,12 +32,13 @@ type Host struct {
 	children children
 	ready    chan struct{} // closed when the first port is there
 
-	mu        sync.Mutex       // over all below; taken under a port's lock, never the other way round
-	port      *port            // that paths lead to; nil: there is none now
-	ports     map[fileID]*port // by their slaves, until they are closed
-	name      string           // of its slave
-	bases     []string         // last elements of the paths that are the port's
-	waiting   map[uint32]chan struct{}
+	mu        sync.Mutex              // over all below; taken under a port's lock, never the other way round
+	port      *port                   // that paths lead to; nil: there is none now
+	ports     map[fileID]*port        // by their slaves, until they are closed
+	name      string                  // of its slave
+	bases     []string                // last elements of the paths that are the port's
+	waiting   map[uint32]interruption // calls that wait, by their threads
+	late      map[uint32]answered     // answers that came too late, likewise
 	saidBlind bool
 }
 
@@ -52,7 +53,7 @@ func New(as []string, log *slog.Logger) (*Host, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	h := &Host{as: as, log: log, ready: make(chan struct{}), ports: map[fileID]*port{}, waiting: map[uint32]chan struct{}{}}
+	h := &Host{as: as, log: log, ready: make(chan struct{}), ports: map[fileID]*port{}, waiting: map[uint32]interruption{}, late: map[uint32]answered{}}
 	return h, h.setPort(nil)
 }
 
@@ -185,44 +186,58 @@ func (h *Host) has(id fileID) *port {
 // serve answers the calls of a listener, until no program is left or stop becomes readable. Nothing here waits: what a call
 // waits for is waited for in a goroutine of its own.
 func (h *Host) serve(l *listener, stop int) error {
+	defer h.leave(l)
 	for {
 		n, err := l.receive(stop)
 		if err != nil {
 			return err
 		}
-		h.interrupt(n.TID)
 		c := &call{host: h, l: l, abi: abiOf(n.Data.Arch), n: n}
-		switch e, known := c.entry(); {
-		case !known:
-			c.proceed()
-		case e.kind == kindIoctl:
-			h.ioctl(c)
-		default:
-			h.path(c, e)
+		gone, done := h.begin(c)
+		if !done {
+			h.perform(c)
+		}
+		if gone != nil {
+			close(gone)
 		}
 	}
 }
 
-// interrupt ends the wait of an earlier call of a thread that calls again.
-func (h *Host) interrupt(tid uint32) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if gone := h.waiting[tid]; gone != nil {
-		delete(h.waiting, tid)
-		close(gone)
+// perform performs a call, or lets the kernel do it.
+func (h *Host) perform(c *call) {
+	switch e, known := c.entry(); {
+	case !known:
+		c.proceed()
+	case e.kind == kindIoctl:
+		h.ioctl(c)
+	default:
+		h.path(c, e)
 	}
 }
 
 // ioctl performs an ioctl on the port, and lets the kernel perform all others.
 func (h *Host) ioctl(c *call) {
-	id, err := c.descriptor(int32(c.n.Data.Args[0]))
+	fd := int32(c.n.Data.Args[0])
+	id, err := c.descriptor(fd)
+	if errors.Is(err, errAsk) {
+		go func() { // ends when the file's server has answered, or is gone
+			id, err := c.ask(fd)
+			h.ioctlOn(c, id, err)
+		}()
+		return
+	}
+	h.ioctlOn(c, id, err)
+}
+
+// ioctlOn performs an ioctl on a file.
+func (h *Host) ioctlOn(c *call, id fileID, err error) {
 	if err != nil {
 		h.unreadable(err)
 		c.proceed()
 		return
 	}
 	p := h.has(id)
-	if p == nil || !c.l.valid(c.n.ID) {
+	if p == nil || !c.valid() {
 		c.proceed()
 		return
 	}

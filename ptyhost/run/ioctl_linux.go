@@ -219,27 +219,6 @@ func (p *port) sendBreak(on bool) {
 // breakTime is how long tcsendbreak's break lasts.
 const breakTime = 250 * time.Millisecond
 
-// breakFor sends a break of that length, when the far UART is empty.
-func (p *port) breakFor(c *call, d time.Duration) {
-	p.drained(c, interrupted, func() {
-		p.sendBreak(true)
-		end := time.Now().Add(d)
-		p.later(c, interrupted, func() bool {
-			p.again = time.Until(end)
-			return p.ended || p.again <= 0
-		}, func(errno unix.Errno) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if p.ended {
-				c.fail(unix.EIO)
-				return
-			}
-			p.sendBreak(false)
-			c.conclude(errno)
-		})
-	})
-}
-
 // drainPause is how often a call that waits for the far UART asks again at most.
 const drainPause = 5 * time.Millisecond
 
@@ -262,7 +241,9 @@ func (p *port) drained(c *call, end ending, then func()) {
 			return false
 		}
 		answered = true
-		then()
+		if c.valid() {
+			then()
+		}
 		return true
 	}, func(errno unix.Errno) {
 		switch {
@@ -296,6 +277,7 @@ func (p *port) flush(c *call, queue uint32) {
 		p.term.PokeWriter()
 	}
 	p.add(e)
+	c.once = true
 	c.answer(0)
 }
 

@@ -56,6 +56,11 @@ func startsWith(t *testing.T, stdin io.Reader, ready string, args ...string) *st
 // ends waits for its end and returns its status.
 func (s *started) ends(t *testing.T) int {
 	t.Helper()
+	return s.endsWithin(t, patience)
+}
+
+func (s *started) endsWithin(t *testing.T, patience time.Duration) int {
+	t.Helper()
 	over := time.AfterFunc(patience, func() { _ = syscall.Kill(-s.Process.Pid, syscall.SIGKILL) })
 	_ = s.Wait()
 	if !over.Stop() {
@@ -177,4 +182,71 @@ func TestBytesOfShortProgram(t *testing.T) {
 		t.Errorf("status %d: %s", status, errs)
 	}
 	says(t, server, "up=6")
+}
+
+// TestSignalsWithoutGroup: a program that has left the process group gets what was sent to that from telnetcpc.
+func TestSignalsWithoutGroup(t *testing.T) {
+	address, _ := serve(t, "loopback")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	s := startsWith(t, r, "ready\n", address, "--", "/usr/bin/python3", "-c", "import os; os.setpgid(0, 0)"+counts)
+	_ = r.Close()
+	if err := syscall.Kill(-s.Process.Pid, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("got %d\n", int(syscall.SIGUSR1))
+	eventually(t, "the program gets it", func() bool { return strings.HasSuffix(s.out.String(), want) })
+	_ = w.Close()
+	if status := s.ends(t); status != 0 || s.out.String() != "ready\n"+want {
+		t.Errorf("status %d: %q", status, s.out.String())
+	}
+}
+
+// TestGuardKeepsNothing: the guard has neither a descriptor that was inherited nor a directory: who waits for the end of a
+// pipe, or wants to unmount, waits for the programs alone.
+func TestGuardKeepsNothing(t *testing.T) {
+	address, _ := serve(t, "loopback")
+	inherited, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inherited.Close()
+	r, input, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer input.Close()
+	s := &started{Cmd: unprivileged(exec.Command(telnetcpc, "run", address, "--", "sh", "-c", "exec 3>&- 4>&- 5>&- 6>&-; echo ready; read line"))}
+	s.Stdin, s.Stdout, s.Stderr, s.ExtraFiles = r, &s.out, &s.errs, []*os.File{w, w, w, w}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	t.Cleanup(func() { _ = s.Process.Kill(); _ = s.Wait() })
+	eventually(t, "it says ready", func() bool { return s.out.String() == "ready\n" })
+	guard := child(t, s.Process.Pid, "telnetcpc: guard")
+	if at, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", guard)); err != nil || at != "/" {
+		t.Errorf("the guard's directory is %s, %v", at, err)
+	}
+	pipe, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", inherited.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", guard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", guard, name.Name())); to == pipe {
+			t.Errorf("the guard has the pipe as %s", name.Name())
+		}
+	}
+	_ = input.Close()
+	if status := s.ends(t); status != 1 {
+		t.Errorf("status %d: %s", status, s.errs.String())
+	}
 }

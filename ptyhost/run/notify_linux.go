@@ -42,37 +42,71 @@ type addition struct {
 }
 
 // listener is the descriptor of a filter's listener. Calls of a program are received by one goroutine, and answered by any.
+//
+// Two signals matter here. One to the program interrupts its call until the call is answered, as it would a driver's: the
+// kernel lets it fail with EINTR or makes it again, and an answer finds nobody (ENOENT). So a change may have been made by a
+// call that says EINTR; who has asked for SA_RESTART sees the same call made twice, see once_linux.go. The flag that keeps
+// signals from a call, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, is not used: it keeps the machine from sleeping, a freezer
+// and a debugger from stopping the program, and a signal from a call that waits for ever.
+//
+// One to this process interrupts the request under way, and Go's runtime sends itself many. What that does to each request
+// is said there.
 type listener struct {
-	fd       int
-	killable bool     // a call that was received is interrupted by fatal signals only
-	room     []uint64 // for the kernel's struct seccomp_notif, which may be larger than ours
-	ledger   *ledger  // of the calls that were received and not answered; nil: nobody asks
+	fd     int
+	room   []uint64 // for the kernel's struct seccomp_notif, which may be larger than ours; first in it is the id
+	ledger *ledger  // of the calls that were received and not answered; nil: nobody asks
+
+	spots map[spot]struct{} // descriptors that had a port's slave; only of the goroutine that receives
+
+	adds chan adding   // to the thread that gives descriptors
+	over chan struct{} // closed by close
 }
 
 func newListener(fd int) *listener {
+	return &listener{
+		fd: fd, room: make([]uint64, notificationSize()/8), spots: map[spot]struct{}{},
+		adds: make(chan adding), over: make(chan struct{}),
+	}
+}
+
+// close closes the descriptor. Nobody receives any more; who answers yet finds nobody.
+func (l *listener) close() {
+	close(l.over)
+	_ = unix.Close(l.fd)
+}
+
+// notificationSize is how many bytes the kernel writes for a call, in whole words.
+func notificationSize() uintptr {
 	var sizes [3]uint16 // struct seccomp_notif_sizes: of notification, response and seccomp_data
 	size := uintptr(0)
 	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_NOTIF_SIZES, 0, uintptr(unsafe.Pointer(&sizes))); errno == 0 {
 		size = uintptr(sizes[0])
 	}
-	return &listener{fd: fd, room: make([]uint64, (max(size, unsafe.Sizeof(notification{}))+7)/8)}
+	return (max(size, unsafe.Sizeof(notification{})) + 7) / 8 * 8
 }
 
 // errOver says that no program has the filter any more.
 var errOver = errors.New("no program is left")
 
 // receive waits for the next call. It fails with errOver, or by stop, a descriptor that becomes readable.
+//
+// A signal: poll ends with EINTR, or says POLLERR where the lock of the filter was taken just then; neither means anything.
+// SECCOMP_IOCTL_NOTIF_RECV waits interruptibly only before it takes a call, so nothing is lost with its EINTR. A kill: the
+// kernel finishes the request first, so a call that is taken is always noted in room, where the guard finds it.
 func (l *listener) receive(stop int) (n notification, err error) {
 	fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}, {Fd: int32(stop), Events: unix.POLLIN}}
 	for {
-		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+		if _, err := unix.Poll(fds, -1); err != nil {
+			if err == unix.EINTR {
+				continue
+			}
 			return n, err
 		}
 		switch {
 		case fds[1].Revents != 0:
 			return n, unix.ECANCELED
 		case fds[0].Revents&unix.POLLIN != 0:
-			clear(l.room) // the kernel wants zeroes
+			clear(l.room) // the kernel wants zeroes; the last call is in the ledger, or answered
 			_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&l.room[0])))
 			if errno == 0 {
 				n = *(*notification)(unsafe.Pointer(&l.room[0]))
@@ -82,56 +116,36 @@ func (l *listener) receive(stop int) (n notification, err error) {
 			if errno != unix.ENOENT && errno != unix.EINTR { // ENOENT: killed or interrupted meanwhile
 				return n, errno
 			}
-		case fds[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0:
+		case fds[0].Revents&unix.POLLHUP != 0:
 			return n, errOver
+		case fds[0].Revents&unix.POLLNVAL != 0:
+			return n, unix.EBADF
 		}
 	}
 }
 
 // valid reports whether the call still waits for its answer: what was read of the process until now was its own.
+//
+// A signal: EINTR, where the lock of the filter is taken just then.
 func (l *listener) valid(id uint64) bool {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_ID_VALID, uintptr(unsafe.Pointer(&id)))
-	return errno == 0
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_ID_VALID, uintptr(unsafe.Pointer(&id)))
+		if errno != unix.EINTR {
+			return errno == 0
+		}
+	}
 }
 
-// send answers a call. It does nothing where the program does not wait any more.
-func (l *listener) send(r response) {
+// send answers a call, and reports whether the program still waited for it. It may be wrong for less than a microsecond:
+// the kernel takes an answer for a call that has seen a signal and not yet left.
+//
+// A signal: EINTR before anything was done.
+func (l *listener) send(r response) bool {
 	for {
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&r)))
 		if errno != unix.EINTR {
 			l.ledger.strike(r.ID)
-			return
-		}
-	}
-}
-
-// inject gives the program a copy of fd as the result of its call. A program that is interrupted gets none. The error is
-// the program's: it has too many descriptors open.
-func (l *listener) inject(id uint64, fd int, closeOnExec bool) error {
-	a := addition{ID: id, Flags: unix.SECCOMP_ADDFD_FLAG_SEND, FD: uint32(fd)}
-	if closeOnExec {
-		a.NewFlags = unix.O_CLOEXEC
-	}
-	_, errno := l.add(&a)
-	if errno == unix.EINVAL { // before Linux 5.14, adding and answering are two steps
-		a.Flags = 0
-		var got int
-		if got, errno = l.add(&a); errno == 0 {
-			l.send(response{ID: id, Value: int64(got)})
-		}
-	}
-	if errno != 0 && errno != unix.ENOENT {
-		return errno
-	}
-	l.ledger.strike(id)
-	return nil
-}
-
-func (l *listener) add(a *addition) (fd int, errno unix.Errno) {
-	for {
-		got, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_ADDFD, uintptr(unsafe.Pointer(a)))
-		if errno != unix.EINTR {
-			return int(got), errno
+			return errno == 0
 		}
 	}
 }

@@ -65,6 +65,7 @@ type port struct {
 	told      line
 	dtr, rts  bool
 	breaking  bool
+	timed     *timedBreak // the last one
 	exclusive bool
 	divisor   int32 // TIOCSSERIAL: custom_divisor
 	flags     int32 // and flags

@@ -59,14 +59,15 @@ func (c *children) reap() {
 		if err == unix.EINTR {
 			continue
 		}
-		if err != nil { // ECHILD: none is left
-			c.mu.Lock()
-			c.reaping = false
-			c.mu.Unlock()
-			return
-		}
 		c.mu.Lock()
-		ended := c.ends[pid]
+		if err != nil { // ECHILD: none was left then. Since then start may have brought one, and left it to this.
+			if pid, err = unix.Wait4(-1, &ws, unix.WNOHANG, nil); err != nil {
+				c.reaping = false
+				c.mu.Unlock()
+				return
+			}
+		}
+		ended := c.ends[pid] // pid 0: it runs
 		delete(c.ends, pid)
 		c.mu.Unlock()
 		if ended != nil {

@@ -31,7 +31,7 @@ func (p *Program) Forward(got func(os.Signal)) (stop func()) {
 			select {
 			case s := <-signals:
 				number := s.(syscall.Signal)
-				if !p.guard.heard.take(number) {
+				if !p.guard.heard.take(number) || !p.inGroup() {
 					p.signal(number)
 				}
 				if got != nil {
@@ -46,6 +46,12 @@ func (p *Program) Forward(got func(os.Signal)) (stop func()) {
 		signal.Stop(signals)
 		close(done)
 	}
+}
+
+// inGroup reports whether the program is in this process's process group, as the guard is: it gets what is sent to that.
+func (p *Program) inGroup() bool {
+	group, err := unix.Getpgid(p.pid)
+	return err == nil && group == unix.Getpgrp()
 }
 
 // signal sends a signal to the program, if it has not ended.

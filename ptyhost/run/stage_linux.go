@@ -63,15 +63,11 @@ func stage(args []string) {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		fail(stepPrivileges, errnoOf(err))
 	}
-	l, killable, errno := install(filter(args[1] != ""))
+	l, errno := install(filter(args[1] != ""))
 	if errno != 0 {
 		fail(stepFilter, errno)
 	}
-	word := syscall.Errno(0)
-	if killable {
-		word = 1
-	}
-	report(socket, stepListening, word, l)
+	report(socket, stepListening, 0, l)
 	_ = unix.Close(l)
 	var goOn [1]byte
 	if n, _ := unix.Read(socket, goOn[:]); n != 1 {
@@ -85,21 +81,16 @@ func stage(args []string) {
 	fail(stepExec, errnoOf(err))
 }
 
-// install sets the filter. killable: signals other than fatal ones wait until a call that was received is answered.
-func install(program []unix.SockFilter) (l int, killable bool, errno syscall.Errno) {
+// install sets the filter.
+func install(program []unix.SockFilter) (l int, errno syscall.Errno) {
 	whole := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	// The filter fences nothing: before Linux 5.16 the kernel would slow the program down as if it did (SPEC_ALLOW).
-	const listens = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
-	for _, flags := range []uintptr{listens | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, listens} {
-		fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&whole)))
-		if errno == 0 {
-			return int(fd), flags&unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV != 0, 0
-		}
-		if errno != unix.EINVAL { // EINVAL: before Linux 5.19
-			return -1, false, errno
-		}
+	const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&whole)))
+	if errno != 0 {
+		return -1, errno
 	}
-	return -1, false, unix.EINVAL
+	return int(fd), 0
 }
 
 // report sends a word through the socket, with a descriptor where there is one.

@@ -124,8 +124,7 @@ func (h *Host) startStage(path string, argv, env []string) (s stageProcess, f fa
 		return s, facts{started: errors.New("its listener did not come (too many open files?)")}
 	}
 	s.l = newListener(fd)
-	f.errno, f.killable = 0, word != 0
-	s.l.killable = f.killable
+	f.errno = 0
 	f.inspect(s.pid, s.l)
 	return s, f
 }
@@ -151,7 +150,7 @@ func (s stageProcess) abandon() {
 		_ = unix.Close(s.socket)
 	}
 	if s.l != nil {
-		_ = unix.Close(s.l.fd)
+		s.l.close()
 	}
 	if s.end != nil {
 		<-s.end
@@ -187,10 +186,11 @@ func (p *Program) listen(l *listener) error {
 		return err
 	}
 	p.stop = w
+	go l.addAll()
 	go func() {
 		defer close(p.over)
 		defer r.Close()
-		defer unix.Close(l.fd)
+		defer l.close()
 		if err := p.host.serve(l, int(r.Fd())); err != nil && !errors.Is(err, errOver) && !errors.Is(err, unix.ECANCELED) {
 			p.host.log.Error("the programs' calls are not answered any more", "err", err)
 		}
@@ -203,16 +203,8 @@ func (p *Program) listen(l *listener) error {
 // (the race detector has such), and its number that of the pipe by which fork and exec are waited for in the next.
 func inherited(socket int) (files []uintptr, at int, release func()) {
 	copies := map[int]int{}
-	names, _ := os.ReadDir("/proc/self/fd")
 	last := 2
-	for _, name := range names {
-		fd, err := strconv.Atoi(name.Name())
-		if err != nil {
-			continue
-		}
-		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
-			continue
-		}
+	for _, fd := range lasting() {
 		if twin, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
 			copies[fd] = twin
 			last = max(last, fd)
@@ -222,7 +214,7 @@ func inherited(socket int) (files []uintptr, at int, release func()) {
 		if twin, ok := copies[fd]; ok {
 			files = append(files, uintptr(twin))
 		} else {
-			files = append(files, ^uintptr(0)) // closed
+			files = append(files, closed)
 		}
 	}
 	return append(files, uintptr(socket)), last + 1, func() {
@@ -230,6 +222,34 @@ func inherited(socket int) (files []uintptr, at int, release func()) {
 			_ = unix.Close(twin)
 		}
 	}
+}
+
+// closed is a descriptor that a started process does not get.
+const closed = ^uintptr(0)
+
+// alone makes a process that gets these descriptors get no others.
+func alone(files []uintptr) []uintptr {
+	for _, fd := range lasting() {
+		for len(files) <= fd {
+			files = append(files, closed)
+		}
+	}
+	return files
+}
+
+// lasting are this process's descriptors that a process which it starts has too.
+func lasting() (fds []int) {
+	names, _ := os.ReadDir("/proc/self/fd")
+	for _, name := range names {
+		fd, err := strconv.Atoi(name.Name())
+		if err != nil {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
 }
 
 // wait takes the program's end. It is started by start.

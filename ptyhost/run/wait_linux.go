@@ -12,30 +12,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// lookAtCaller is how often a waiting call is looked at for signals that want to interrupt it: under
-	// WAIT_KILLABLE_RECV the kernel keeps them from it. Without that, for whether it is still there.
-	lookAtCaller = 20 * time.Millisecond
-	// errnoRestart is ERESTARTSYS: the kernel begins the call anew behind the signal's handler, or makes EINTR of it, as
-	// the program has asked for by SA_RESTART.
-	errnoRestart = unix.Errno(512)
-)
+// lookAtCaller is how often a call that waits is looked at for whether somebody still waits for its answer, where nothing
+// else tells: its program was killed while others live, or was interrupted and does other things. What it holds is a
+// goroutine, and an open's descriptor. It costs 10 us a second.
+const lookAtCaller = time.Second
 
-// ending says how a call that waits ends where a signal interrupts it, as the kernel's own does.
+// ending says how a call that waits ends where a signal interrupts it. The kernel decides that now: it begins the call again
+// or makes EINTR of it, as the program has asked for by SA_RESTART.
 type ending bool
 
 const (
-	restarts    ending = true  // ERESTARTSYS
-	interrupted ending = false // EINTR
+	restarts    ending = true
+	interrupted ending = false
 )
 
 // later answers a call when ready is true: then it calls do with 0. The port's lock is held for ready, and by the caller of
-// later; it is held for do only where ready is true at once. Where a signal wants to interrupt the call, do gets what to
-// answer; where the program does not wait any more, that too: answering then does nothing. ready is asked again whenever the
-// port has changed, and after the pause that it may have asked for by p.again.
+// later; it is held for do only where ready is true at once. Where the program does not wait any more, do gets EINTR:
+// answering then does nothing. ready is asked again whenever the port has changed, and after the pause that it may have
+// asked for by p.again.
 //
 // The goroutine that waits is started here, and ends with the call, or with the port.
-func (p *port) later(c *call, end ending, ready func() bool, do func(unix.Errno)) {
+func (p *port) later(c *call, _ ending, ready func() bool, do func(unix.Errno)) {
 	if p.again = 0; ready() {
 		do(0)
 		return
@@ -56,8 +53,8 @@ func (p *port) later(c *call, end ending, ready func() bool, do func(unix.Errno)
 			case <-gone:
 				errno, done = unix.EINTR, true
 			case <-look.C:
-				if errno = c.disturbed(end); errno != 0 {
-					done = true
+				if !c.valid() {
+					errno, done = unix.EINTR, true
 				}
 			}
 			timer.Stop()
@@ -76,6 +73,9 @@ func (p *port) later(c *call, end ending, ready func() bool, do func(unix.Errno)
 			}
 			p.mu.Unlock()
 		}
+		if errno == 0 && !c.valid() { // nothing is done for who is not there
+			errno = unix.EINTR
+		}
 		do(errno)
 	}()
 }
@@ -88,27 +88,8 @@ func pauseOf(again time.Duration) time.Duration {
 	return again
 }
 
-// disturbed reports how a call that waits is to end before its time; 0: it goes on.
-func (c *call) disturbed(end ending) unix.Errno {
-	if !c.l.valid(c.n.ID) {
-		return unix.EINTR
-	}
-	if !c.l.killable {
-		return 0 // the kernel interrupts it itself
-	}
-	s := statusOf(c.n.TID)
-	own := s.number("SigPnd:", 16) &^ s.number("SigBlk:", 16)
-	shared := s.number("ShdPnd:", 16) &^ s.number("SigBlk:", 16)
-	alone := s.number("Threads:", 10) == 1
-	switch {
-	case own == 0 && shared == 0:
-		return 0
-	case end == restarts && (own != 0 || alone):
-		return errnoRestart
-	}
-	// Signals of the process may be another thread's: then EINTR is said too much, which programs have to bear.
-	return unix.EINTR
-}
+// valid reports whether the program still waits for the answer.
+func (c *call) valid() bool { return c.l.valid(c.n.ID) }
 
 // status is /proc/PID/status.
 type status []byte

@@ -31,6 +31,7 @@ func runChecks(t *testing.T) {
 		{"driver lets go", checkUnbound},
 		{"crowd", checkCrowd},
 		{"run under Yama", checkYama},
+		{"run frozen", checkFrozenRun},
 	} {
 		t.Run(check.name, check.run)
 	}

@@ -1,0 +1,320 @@
+//go:build amd64 || arm64
+
+package run_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Calls that signals, stops and killed agents disturb; the program is testdata/calls.c.
+
+func compileCalls(t *testing.T) string {
+	t.Helper()
+	return compile(t, "gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "testdata/calls.c")
+}
+
+// number is how often a test does something: so often, or what a variable says.
+func number(t *testing.T, variable string, usual int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
+}
+
+// tasks are the threads of a process.
+func tasks(pid int) (tids []int) {
+	names, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, name := range names {
+		if tid, err := strconv.Atoi(name.Name()); err == nil {
+			tids = append(tids, tid)
+		}
+	}
+	return tids
+}
+
+// storm sends a signal to all threads of a process until it is stopped, which returns how many it sent.
+func storm(pid int, signal syscall.Signal) (stop func() int) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	sent := 0
+	wg.Go(func() {
+		for {
+			for _, tid := range tasks(pid) {
+				if unix.Tgkill(pid, tid, signal) == nil {
+					sent++
+				}
+			}
+			select {
+			case <-done:
+				return
+			case <-time.After(20 * time.Microsecond):
+			}
+		}
+	})
+	return func() int {
+		close(done)
+		wg.Wait()
+		return sent
+	}
+}
+
+// child is a process of a telnetcpc run by its name in ps.
+func child(t *testing.T, pid int, name string) int {
+	t.Helper()
+	for _, tid := range tasks(pid) {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, tid))
+		for _, field := range strings.Fields(string(text)) {
+			line, _ := os.ReadFile("/proc/" + field + "/cmdline")
+			if n, err := strconv.Atoi(field); err == nil && strings.Contains(string(line), name) {
+				return n
+			}
+		}
+	}
+	t.Fatalf("%d has no child %s", pid, name)
+	return 0
+}
+
+// TestOpensUnderSignals: each open gets a descriptor of its own while signals rain on telnetcpc, with a session and while
+// the remote is away. TELNETCPC_RUN_OPENS is how many there are.
+func TestOpensUnderSignals(t *testing.T) {
+	program := compileCalls(t)
+	n := number(t, "TELNETCPC_RUN_OPENS", 3000)
+	for _, remote := range []string{"here", "away"} {
+		t.Run(remote, func(t *testing.T) {
+			address := "rfc2217://127.0.0.1:1"
+			if remote == "here" {
+				address, _ = serve(t, "loopback")
+			}
+			t.Setenv("GOGC", "1")
+			s := starts(t, "ready\n", "--open-wait", "1ms", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", "opens", strconv.Itoa(n))
+			stop := storm(s.Process.Pid, unix.SIGURG)
+			status := s.endsWithin(t, patience+time.Duration(n)*5*time.Millisecond)
+			t.Logf("%d signals: %s", stop(), s.out.String())
+			if status != 0 || !strings.HasSuffix(s.out.String(), "ok\n") {
+				t.Errorf("status %d: %s\n%s", status, s.out.String(), s.errs.String())
+			}
+		})
+	}
+}
+
+// TestInterruptedCalls: what a signal to the program does to its calls.
+func TestInterruptedCalls(t *testing.T) {
+	program := compileCalls(t)
+	for _, tt := range []struct {
+		what    string
+		n, wait string
+		count   map[string]int // of lines that telnetcpc says
+	}{
+		{"restarts", "300", "20ms", map[string]int{"up   settings RTS off\n": 300, "up   settings RTS on\n": 300, "up   purge tx\n": 300}},
+		{"interrupted", "2000", "20ms", nil},
+		{"breaks", "3", "20ms", map[string]int{"up   settings break on\n": 4, "up   settings break off\n": 4}},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			address, _ := serve(t, "loopback")
+			out, errs, status := runs(t, "-v", "--open-wait", tt.wait, "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", tt.what, tt.n)
+			t.Log(out)
+			if status != 0 || !strings.HasSuffix(out, "ok\n") {
+				t.Errorf("status %d: %s\n%s", status, out, errs)
+			}
+			for line, want := range tt.count {
+				if got := strings.Count(errs, line); got != want {
+					t.Errorf("%q is said %d times, want %d\n%s", line, got, want, errs)
+				}
+			}
+		})
+	}
+}
+
+// waiting starts a program of which ten threads wait for a line, and by what "waits", not "lines", one more for a drain.
+func waiting(t *testing.T, what string) (s *started, program int, goOn io.Closer) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	t.Cleanup(func() { _ = w.Close() })
+	file := compileCalls(t)
+	address, _ := serve(t, "loopback")
+	s = startsWith(t, r, "ready\n", "--as", "/dev/ttyS77", address, "--", file, "/dev/ttyS77", what, "10")
+	return s, child(t, s.Process.Pid, file), w
+}
+
+// goesOn lets such a program go on, whose calls must have noticed nothing.
+func goesOn(t *testing.T, s *started, w io.Closer) {
+	t.Helper()
+	_ = w.Close()
+	status := s.ends(t)
+	if out := s.out.String(); status != 0 || strings.Count(out, "a line has changed\n") != 10 || strings.Contains(out, ": ") {
+		t.Errorf("status %d: %s", status, out)
+	}
+}
+
+// TestStoppedWhileWaiting: a program that waits in calls can be stopped, traced and frozen, and then goes on waiting.
+func TestStoppedWhileWaiting(t *testing.T) {
+	t.Run("SIGSTOP", func(t *testing.T) {
+		s, pid, w := waiting(t, "waits")
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+		eventually(t, "it is stopped", func() bool { return state(pid) == "T" })
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+		goesOn(t, s, w)
+	})
+	t.Run("strace", func(t *testing.T) {
+		if _, err := exec.LookPath("strace"); err != nil {
+			skip(t, "strace is not here (scripts/test installs it on Debian)")
+		}
+		s, pid, w := waiting(t, "waits")
+		said := filepath.Join(own(t), "said")
+		cmd := exec.Command("strace", "-f", "-o", said, "-p", strconv.Itoa(pid))
+		errs, err := cmd.StderrPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = io.Copy(io.Discard, errs) }() // ends with strace
+		attached := func() bool {
+			for _, tid := range tasks(pid) {
+				text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+				if strings.Contains(string(text), "TracerPid:\t0\n") {
+					return false
+				}
+			}
+			text, _ := os.ReadFile(said)
+			return strings.Count(string(text), "TIOCMIWAIT") >= 10
+		}
+		eventually(t, "strace shows the calls that wait", attached)
+		goesOn(t, s, w)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("strace: %v", err)
+		}
+	})
+	t.Run("freezer", func(t *testing.T) {
+		s, pid, w := waiting(t, "waits")
+		freeze, frozen, thaw := freezer(t, pid)
+		freeze()
+		eventually(t, "it is frozen", frozen)
+		thaw()
+		eventually(t, "it is thawed", func() bool { return !frozen() })
+		goesOn(t, s, w)
+	})
+}
+
+// state is a process's state as ps shows it.
+func state(pid int) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, after, _ := strings.Cut(string(text), ") ")
+	state, _, _ := strings.Cut(after, " ")
+	return state
+}
+
+// freezer makes a control group that can be frozen, with a process in it.
+func freezer(t *testing.T, pid int) (freeze func(), frozen func() bool, thaw func()) {
+	t.Helper()
+	put := func(file, text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var last error
+	for _, tt := range []struct{ root, file, on, off, look, is string }{
+		{"/sys/fs/cgroup/freezer", "freezer.state", "FROZEN", "THAWED", "freezer.state", "FROZEN"},
+		{"/sys/fs/cgroup", "cgroup.freeze", "1", "0", "cgroup.events", "frozen 1"},
+		{"/sys/fs/cgroup/unified", "cgroup.freeze", "1", "0", "cgroup.events", "frozen 1"},
+	} {
+		dir := filepath.Join(tt.root, fmt.Sprintf("telnetcpc-test-%d", pid))
+		if last = os.Mkdir(dir, 0o755); last != nil {
+			continue
+		}
+		if _, last = os.Stat(filepath.Join(dir, tt.file)); last != nil {
+			_ = os.Remove(dir)
+			continue
+		}
+		thaw = func() { put(filepath.Join(dir, tt.file), tt.off) }
+		t.Cleanup(func() {
+			_ = os.WriteFile(filepath.Join(dir, tt.file), []byte(tt.off), 0)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			eventually(t, "the control group is gone", func() bool { return os.Remove(dir) == nil })
+		})
+		put(filepath.Join(dir, "cgroup.procs"), strconv.Itoa(pid))
+		return func() { put(filepath.Join(dir, tt.file), tt.on) }, func() bool {
+			text, _ := os.ReadFile(filepath.Join(dir, tt.look))
+			return strings.Contains(string(text), tt.is)
+		}, thaw
+	}
+	skip(t, fmt.Sprintf("no control group with a freezer can be made here: %v", last))
+	return nil, nil, nil
+}
+
+// used is the processor time of a process so far.
+func used(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	sum := time.Duration(0)
+	for _, tid := range tasks(pid) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/schedstat", pid, tid))
+		if errors.Is(err, fs.ErrNotExist) {
+			skip(t, "this kernel counts no time of threads (CONFIG_SCHED_INFO)")
+		}
+		var ns int64 // then the time it has waited, and how often it ran
+		if _, err := fmt.Sscan(string(text), &ns); err == nil {
+			sum += time.Duration(ns)
+		}
+	}
+	return sum
+}
+
+// TestWaitingCostsNothing: a program with ten calls that wait costs telnetcpc a small part of the time that goes by.
+func TestWaitingCostsNothing(t *testing.T) {
+	s, _, w := waiting(t, "lines")
+	const span = 3 * time.Second
+	before, began := used(t, s.Process.Pid), time.Now()
+	time.Sleep(span)
+	cost, passed := used(t, s.Process.Pid)-before, time.Since(began)
+	t.Logf("%v in %v: %.2f %%", cost, passed, 100*float64(cost)/float64(passed))
+	if cost > passed/100 {
+		t.Errorf("ten threads that wait cost %v in %v, want less than a hundredth", cost, passed)
+	}
+	goesOn(t, s, w)
+}
+
+// TestBusyAgentKilled: threads that call all the time go on when telnetcpc is killed, whatever it was about to do.
+// TELNETCPC_RUN_KILLS is how often it is.
+func TestBusyAgentKilled(t *testing.T) {
+	program := compileCalls(t)
+	address, _ := serve(t, "loopback")
+	for i := range number(t, "TELNETCPC_RUN_KILLS", 12) {
+		s := starts(t, "ready\n", "--open-wait", "0s", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", "outlives", "4")
+		pid := child(t, s.Process.Pid, program)
+		time.Sleep(time.Duration(i%17) * 300 * time.Microsecond) // no synchronisation: another moment each time
+		if err := s.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		over := time.AfterFunc(20*time.Second, func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+		_ = s.Wait() // for its output, which the program has too
+		if !over.Stop() || !strings.HasSuffix(s.out.String(), "ok\n") {
+			t.Fatalf("kill %d: a thread has not gone on: %s", i, s.out.String())
+		}
+	}
+}

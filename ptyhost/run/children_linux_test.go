@@ -1,0 +1,109 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestEndsOfChildren: the end of each child is taken, also of one that is started just when the last one has ended.
+func TestEndsOfChildren(t *testing.T) {
+	if os.Getenv(childrenVariable) == "" { // this process must have no other children
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		attr := &syscall.ProcAttr{Env: append(os.Environ(), childrenVariable+"=1"), Files: []uintptr{0, 1, 2}}
+		pid, err := syscall.ForkExec(self, []string{self, "-test.run=^TestEndsOfChildren$", "-test.timeout=60s"}, attr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ws := waitFor(pid); ws.ExitStatus() != 0 {
+			t.Errorf("status %d", ws.ExitStatus())
+		}
+		return
+	}
+	var c children
+	if err := c.adopt(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		_, end, err := c.start([]string{guardName, "nothing", "nothing"}, &syscall.ProcAttr{Env: os.Environ()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case ws := <-end:
+			if ws.ExitStatus() != exitStage {
+				t.Fatalf("child %d: status %d", i, ws.ExitStatus())
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("the end of child %d was not taken", i)
+		}
+	}
+}
+
+// childrenVariable has this test do its work.
+const childrenVariable = "TELNETCPC_TEST_CHILDREN"
+
+// TestBooks: what was received is found by the guard before it is noted, and however many calls wait.
+func TestBooks(t *testing.T) {
+	memory, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(memory)
+	ours, err := mapBooks(memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := mapBooks(memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newListener(-1)
+	l.share(ours)
+	const waiting = 5000
+	for id := uint64(1); id <= waiting; id++ {
+		l.ledger.enter(id)
+	}
+	l.room[0] = waiting + 1 // as the kernel writes it
+	found := map[uint64]bool{}
+	for id := range theirs.open {
+		found[id] = true
+	}
+	if len(found) != waiting+1 || !found[waiting+1] {
+		t.Errorf("%d calls were found, want %d", len(found), waiting+1)
+	}
+	for id := uint64(1); id <= waiting; id++ {
+		l.ledger.strike(id)
+	}
+	for id := range theirs.open {
+		if id <= waiting {
+			t.Fatalf("call %d is found after its answer", id)
+		}
+	}
+}
+
+// TestSlavesOf: a mount is found, and whether it is one of slaves.
+func TestSlavesOf(t *testing.T) {
+	const table = "22 1 0:21 / /proc rw,relatime shared:5 - proc proc rw\n" +
+		"25 24 0:23 / /srv/chroot/dev/pts rw,nosuid - devpts devpts rw,gid=5,mode=620,ptmxmode=000\n" +
+		"256 24 0:50 / /mnt/a\\040-\\040devpts rw shared:9 master:1 - fuse.sshfs you@there rw\n"
+	for _, tt := range []struct {
+		mount  string
+		device uint64
+		ok     bool
+	}{
+		{"25", unix.Mkdev(0, 23), true}, {"22", 0, true}, {"256", 0, true}, {"2", 0, false}, {"", 0, false},
+	} {
+		if device, ok := slavesOf([]byte(table), tt.mount); device != tt.device || ok != tt.ok {
+			t.Errorf("mount %s: got %#x, %v, want %#x, %v", tt.mount, device, ok, tt.device, tt.ok)
+		}
+	}
+}

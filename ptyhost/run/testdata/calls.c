@@ -1,0 +1,275 @@
+/* Calls of a program on its serial port that signals, stops and killed agents disturb: calls PATH WHAT [N]. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WANT(what) \
+	do { \
+		if (!(what)) { \
+			printf("line %d: not %s (%s)\n", __LINE__, #what, strerror(errno)); \
+			fflush(stdout); \
+			_exit(1); \
+		} \
+	} while (0)
+
+static int port(const char *path)
+{
+	int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK);
+	WANT(fd >= 0);
+	WANT(fcntl(fd, F_SETFL, 0) == 0);
+	return fd;
+}
+
+static volatile int rang;
+
+static void ring(int number)
+{
+	(void)number;
+	rang++;
+}
+
+static void alarms(int flags, int first_us, int again_us)
+{
+	struct sigaction a = {.sa_handler = ring, .sa_flags = flags};
+	struct itimerval v = {{0, again_us}, {0, first_us}};
+	WANT(sigaction(SIGALRM, &a, NULL) == 0);
+	WANT(setitimer(ITIMER_REAL, &v, NULL) == 0);
+}
+
+static long ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void say(const char *text)
+{
+	printf("%s\n", text);
+	fflush(stdout);
+}
+
+/* opens: each open has its own descriptor, which is a terminal. */
+static void opens(const char *path, int n)
+{
+	struct stat st;
+	int i, fd, bad = 0;
+	say("ready");
+	for (i = 0; i < n; i++) {
+		fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK);
+		if (fd <= 2 || fstat(fd, &st) != 0 || !S_ISCHR(st.st_mode)) {
+			printf("open %d: %d (%s)\n", i, fd, strerror(errno));
+			bad++;
+		}
+		if (fd > 2)
+			close(fd);
+	}
+	printf("%d of %d opens were wrong\n", bad, n);
+	WANT(bad == 0);
+}
+
+/* short calls under a timer with SA_RESTART: none of them fails, and none is made twice. */
+static void restarts(const char *path, int n)
+{
+	int fd = port(path), i, bits = TIOCM_RTS;
+	struct termios t;
+	alarms(SA_RESTART, 100, 100);
+	for (i = 0; i < n; i++) {
+		WANT(ioctl(fd, TIOCMBIC, &bits) == 0);
+		WANT(ioctl(fd, TIOCMBIS, &bits) == 0);
+		WANT(tcflush(fd, TCOFLUSH) == 0);
+		WANT(tcgetattr(fd, &t) == 0);
+		WANT(tcsetattr(fd, TCSANOW, &t) == 0);
+	}
+	alarms(SA_RESTART, 0, 0);
+	printf("%d signals\n", rang);
+}
+
+/* short calls under a timer without SA_RESTART: one may say EINTR, and then it may have had its effect. */
+static void interrupted(const char *path, int n)
+{
+	int fd = port(path), i, said = 0, done = 0;
+	struct termios t, back;
+	WANT(tcgetattr(fd, &t) == 0);
+	alarms(0, 100, 100);
+	for (i = 0; i < n; i++) {
+		cfsetspeed(&t, i % 2 ? B9600 : B19200);
+		if (ioctl(fd, TCSETS, &t) != 0) { /* glibc's struct begins as the kernel's */
+			WANT(errno == EINTR);
+			said++;
+			while (ioctl(fd, TCGETS, &back) != 0)
+				WANT(errno == EINTR);
+			done += (back.c_cflag & CBAUD) == (t.c_cflag & CBAUD);
+		}
+	}
+	alarms(0, 0, 0);
+	printf("%d signals, %d of %d calls said EINTR, %d of them had their effect\n", rang, said, n, done);
+}
+
+/* breaks: a signal with SA_RESTART in the middle of a break makes no second one. */
+static void breaks(const char *path, int n)
+{
+	int fd = port(path), i;
+	for (i = 0; i < n; i++) {
+		long began = ms();
+		alarms(SA_RESTART, 20000, 20000);
+		WANT(tcsendbreak(fd, 0) == 0);
+		alarms(SA_RESTART, 0, 0);
+		WANT(ms() - began < 10000);
+	}
+	WANT(rang > n);
+	rang = 0;
+	alarms(0, 50000, 0); /* without it the call says so, and the break has its length */
+	WANT(tcsendbreak(fd, 0) == -1 && errno == EINTR);
+	WANT(rang == 1);
+}
+
+/* held: an open that waits for its session is interrupted many times, and is one open. */
+static void held(const char *path, int n)
+{
+	int fd;
+	(void)n;
+	alarms(SA_RESTART, 10000, 10000);
+	fd = open(path, O_RDWR | O_NOCTTY);
+	WANT(fd > 2);
+	alarms(SA_RESTART, 0, 0);
+	printf("%d signals\n", rang);
+	WANT(rang > 3);
+	alarms(0, 1000, 0);
+	WANT(close(fd) == 0);
+	alarms(0, 0, 0);
+}
+
+static const char *device;
+static int shared;
+static volatile int changed;
+
+static void *wait_line(void *unused)
+{
+	(void)unused;
+	if (ioctl(shared, TIOCMIWAIT, TIOCM_CTS) != 0)
+		printf("TIOCMIWAIT: %s\n", strerror(errno));
+	else
+		say("a line has changed");
+	__sync_fetch_and_add(&changed, 1);
+	return NULL;
+}
+
+static void *wait_drain(void *unused)
+{
+	(void)unused;
+	if (tcdrain(shared) != 0)
+		printf("tcdrain: %s\n", strerror(errno));
+	else
+		say("drained");
+	return NULL;
+}
+
+/* n threads wait for a line, and one until the far end is empty, and the end of standard input changes the line. */
+static void wait_all(const char *path, int n, int drain)
+{
+	pthread_t t[100], d = 0;
+	struct termios tio;
+	char text[90];
+	int i, bits = TIOCM_RTS;
+	shared = port(path);
+	for (i = 0, bits = 0; i < 2000 && !(bits & TIOCM_CTS); i++) {
+		WANT(ioctl(shared, TIOCMGET, &bits) == 0);
+		usleep(5000);
+	}
+	WANT(tcgetattr(shared, &tio) == 0);
+	cfmakeraw(&tio);
+	cfsetspeed(&tio, B300);
+	WANT(tcsetattr(shared, TCSANOW, &tio) == 0);
+	memset(text, 'U', sizeof text);
+	for (i = 0; i < n; i++)
+		WANT(pthread_create(&t[i], NULL, wait_line, NULL) == 0);
+	WANT(!drain || write(shared, text, sizeof text) == sizeof text);
+	WANT(!drain || pthread_create(&d, NULL, wait_drain, NULL) == 0);
+	usleep(300000);
+	say("ready");
+	while (getchar() != EOF)
+		;
+	bits = TIOCM_RTS;
+	WANT(!drain || pthread_join(d, NULL) == 0);
+	for (i = 0; changed < n && i < 400; i++) { /* a call that is just made again misses an edge, as of any driver */
+		WANT(ioctl(shared, i % 2 ? TIOCMBIS : TIOCMBIC, &bits) == 0);
+		usleep(50000);
+	}
+	for (i = 0; i < n; i++)
+		WANT(pthread_join(t[i], NULL) == 0);
+}
+
+static void waits(const char *path, int n)
+{
+	wait_all(path, n, 1);
+}
+
+static void lines(const char *path, int n)
+{
+	wait_all(path, n, 0);
+}
+
+static void *busy(void *opens)
+{
+	struct termios t;
+	int fd, i, bits;
+	for (i = 0;; i++) {
+		if (opens != NULL && (fd = open(i % 4 ? "/dev/null" : device, O_RDWR | O_NOCTTY | O_NONBLOCK)) >= 0)
+			close(fd);
+		if (ioctl(shared, TIOCMGET, &bits) != 0)
+			break;
+		tcgetattr(shared, &t);
+	}
+	WANT(errno == EIO || errno == ENOTTY);
+	return NULL;
+}
+
+/* outlives: threads call all the time, while telnetcpc is killed; then all of them end. */
+static void outlives(const char *path, int n)
+{
+	pthread_t t[100];
+	int i;
+	device = path;
+	shared = port(path);
+	for (i = 0; i < n; i++)
+		WANT(pthread_create(&t[i], NULL, busy, i % 2 ? &shared : NULL) == 0);
+	usleep(20000);
+	say("ready");
+	for (i = 0; i < n; i++)
+		WANT(pthread_join(t[i], NULL) == 0);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*run)(const char *path, int n);
+	} all[] = {
+		{"opens", opens}, {"restarts", restarts}, {"interrupted", interrupted}, {"breaks", breaks}, {"held", held},
+		{"waits", waits}, {"lines", lines}, {"outlives", outlives},
+	};
+	size_t i;
+	if (argc < 3)
+		return 2;
+	for (i = 0; i < sizeof all / sizeof all[0]; i++)
+		if (strcmp(argv[2], all[i].name) == 0) {
+			all[i].run(argv[1], argc > 3 ? atoi(argv[3]) : 1);
+			say("ok");
+			return 0;
+		}
+	return 2;
+}

@@ -1,0 +1,150 @@
+// Command fuse is a program whose files come from a server that is itself a program with a serial port: fuse DIR PORT. It
+// mounts a file system of its own on DIR, each request of which makes calls that telnetcpc run has to answer, and has a
+// child use the files and the port. It says "ok" if that ends well.
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	var err error
+	if len(os.Args) == 4 {
+		err = use(os.Args[1], os.Args[2])
+	} else {
+		err = serve(os.Args[1], os.Args[2])
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("ok")
+}
+
+// use is the child.
+func use(dir, port string) error {
+	tty, err := unix.Open(port, unix.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return fmt.Errorf("open the port: %w", err)
+	}
+	const spot = 50
+	for i := range 10 {
+		for _, name := range []string{"file", filepath.Base(port)} {
+			fd, err := unix.Open(filepath.Join(dir, name), unix.O_RDONLY, 0)
+			if err != nil {
+				return fmt.Errorf("%d: open %s: %w", i, name, err)
+			}
+			if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); !errors.Is(err, unix.ENOTTY) {
+				return fmt.Errorf("%d: TCGETS of %s: got %v, want ENOTTY", i, name, err)
+			}
+			// In the port's place, and the port in its place.
+			for _, from := range []int{tty, fd, tty} {
+				if err := unix.Dup3(from, spot, 0); err != nil {
+					return err
+				}
+				_, err := unix.IoctlGetInt(spot, unix.TIOCMGET)
+				if from == fd && !errors.Is(err, unix.ENOTTY) || from == tty && err != nil {
+					return fmt.Errorf("%d: TIOCMGET of %d: %v", i, from, err)
+				}
+			}
+			if err := unix.Close(fd); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// serve mounts the file system and starts the child.
+func serve(dir, port string) error {
+	tty, err := unix.Open(port, unix.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return fmt.Errorf("open the port: %w", err)
+	}
+	device, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open /dev/fuse: %w", err)
+	}
+	if err := unix.Mount("test", dir, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", device)); err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	go answer(device, tty) // ends with the process
+	cmd := exec.Command("/proc/self/exe", dir, port, "child")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+// Requests of linux/fuse.h.
+const (
+	lookup, forget, getattr, open, initialize, interrupt, opendir, batchForget = 1, 2, 3, 14, 26, 36, 27, 42
+	release, releasedir, flush                                                 = 18, 29, 25
+)
+
+// answer answers requests: every name is an empty file.
+func answer(device, tty int) {
+	e := binary.NativeEndian
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := unix.Read(device, buf)
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil || n < 40 {
+			return
+		}
+		opcode, unique, node := e.Uint32(buf[4:]), e.Uint64(buf[8:]), e.Uint64(buf[16:])
+		if opcode == forget || opcode == batchForget || opcode == interrupt {
+			continue
+		}
+		// Calls that telnetcpc has to answer first.
+		_, _ = unix.IoctlGetInt(tty, unix.TIOCMGET)
+		if null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+			_ = unix.Close(null)
+		}
+		var out []byte
+		errno := unix.Errno(0)
+		switch opcode {
+		case initialize:
+			out = make([]byte, 64)
+			e.PutUint32(out, 7)
+			e.PutUint32(out[4:], 31)
+			e.PutUint32(out[20:], 4096) // max_write
+		case lookup:
+			out = append(make([]byte, 40), attributes(2)...)
+			e.PutUint64(out, 2)
+		case getattr:
+			out = append(make([]byte, 16), attributes(node)...)
+		case open, opendir:
+			out = make([]byte, 16)
+		case release, releasedir, flush:
+		default:
+			errno = unix.ENOSYS
+		}
+		head := e.AppendUint32(nil, uint32(16+len(out)))
+		head = e.AppendUint32(head, uint32(-int32(errno)))
+		head = e.AppendUint64(head, unique)
+		_, _ = unix.Write(device, append(head, out...))
+	}
+}
+
+// attributes is a struct fuse_attr.
+func attributes(node uint64) []byte {
+	b := make([]byte, 88)
+	e := binary.NativeEndian
+	e.PutUint64(b, node)
+	mode := uint32(unix.S_IFREG | 0o644)
+	if node == 1 {
+		mode = unix.S_IFDIR | 0o755
+	}
+	e.PutUint32(b[60:], mode)
+	e.PutUint32(b[64:], 1)
+	return b
+}
