@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"path"
-	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -35,8 +33,8 @@ type Host struct {
 	mu        sync.Mutex       // over all below; taken under a port's lock, never the other way round
 	port      *port            // that paths lead to; nil: there is none now
 	ports     map[fileID]*port // by their slaves, until they are closed
-	name      string           // of its slave
-	bases     []string         // last elements of the paths that are the port's
+	slave     fileID           // of port; zero: there is none
+	names     *names           // that are the port's
 	waiting   map[uint32]chan struct{}
 	saidBlind bool
 }
@@ -52,7 +50,7 @@ func New(as []string, log *slog.Logger) (*Host, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	h := &Host{as: as, log: log, ready: make(chan struct{}), ports: map[fileID]*port{}, waiting: map[uint32]chan struct{}{}}
+	h := &Host{as: withDirectories(as), log: log, ready: make(chan struct{}), ports: map[fileID]*port{}, waiting: map[uint32]chan struct{}{}}
 	return h, h.setPort(nil)
 }
 
@@ -133,14 +131,11 @@ func (h *Host) setPort(p *port) error {
 	if p != nil && h.port != nil {
 		return errors.New("these programs have a port already (run another telnetcpc)")
 	}
-	h.port, h.name, h.bases = p, "", nil
-	for _, pattern := range h.as {
-		h.bases = append(h.bases, path.Base(pattern))
-	}
+	h.port, h.slave, h.names = p, fileID{}, newNames(h.as, nil)
 	if p != nil {
-		h.ports[p.id] = p
-		h.name = p.term.Name() // nobody else has p yet
-		h.bases = append(h.bases, path.Base(p.claim.Path()), path.Base(h.name))
+		h.ports[p.id] = p // nobody else has p yet
+		h.slave = p.id
+		h.names = newNames(h.as, literally(p.claim.Path()))
 	}
 	return nil
 }
@@ -163,16 +158,22 @@ func (h *Host) forget(p *port) {
 	maps.DeleteFunc(h.ports, func(_ fileID, known *port) bool { return known == p })
 }
 
-// replace makes the port's present slave known, at its name, in the place of another.
-func (h *Host) replace(p *port, last fileID, name string) {
+// replace makes the port's present slave known, in the place of another.
+func (h *Host) replace(p *port, last fileID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.ports, last)
 	h.ports[p.id] = p
 	if h.port == p {
-		h.bases = append(slices.Clone(h.bases), path.Base(name))
-		h.name = name
+		h.slave = p.id
 	}
+}
+
+// led is the port that paths lead to, by which names, and its slave. p is nil where there is none now.
+func (h *Host) led() (p *port, n *names, slave fileID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.port, h.names, h.slave
 }
 
 // has is the port whose slave a file is, or nil.
@@ -226,7 +227,7 @@ func (h *Host) ioctl(c *call) {
 		c.proceed()
 		return
 	}
-	p.ioctl(c)
+	p.ioctl(c, id)
 }
 
 // unreadable says once that a program cannot be looked into.

@@ -1,0 +1,120 @@
+//go:build amd64 || arm64
+
+package run_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// localDevice is what is at a path that is the port for programs: a real one of this machine. Nothing may reach it.
+func localDevice(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(own(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "ttyS0")
+	if err := os.WriteFile(path, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if text, err := os.ReadFile(path); err != nil || len(text) > 0 {
+			t.Errorf("the machine's own device got %q (%v)", text, err)
+		}
+	})
+	return path
+}
+
+// pathsProgram is the program of these tests.
+func pathsProgram(t *testing.T, args ...string) string {
+	t.Helper()
+	return compile(t, "gcc", append(args, "-Wall", "-Wextra", "-Werror", "-pthread", "testdata/paths.c")...)
+}
+
+// TestWays: whatever way leads a program to the port, it finds it: as the kernel looks up a path for that program.
+func TestWays(t *testing.T) {
+	program := pathsProgram(t)
+	for _, check := range []string{"links", "own links", "descriptors", "late", "chroots", "mounts"} {
+		for _, device := range []string{"there", "not there"} {
+			t.Run(check+", device "+device, func(t *testing.T) {
+				if check == "chroots" || check == "mounts" {
+					needUserNamespaces(t)
+				}
+				as := localDevice(t)
+				if device == "not there" {
+					as = filepath.Join(own(t), "ttyS77")
+				}
+				address, _ := serve(t, "loopback")
+				out, errs, status := runs(t, "-v", "--as", as, address, "--", program, as, own(t), check)
+				if status != 0 || !strings.HasSuffix(out, "ok\n") {
+					t.Errorf("status %d: %s\n%s", status, out, errs)
+				}
+			})
+		}
+	}
+}
+
+// needUserNamespaces skips a test of roots and mounts where nobody may make them.
+func needUserNamespaces(t *testing.T) {
+	t.Helper()
+	if out, err := unprivileged(exec.Command("unshare", "--user", "--map-root-user", "--mount", "true")).CombinedOutput(); err != nil {
+		skip(t, fmt.Sprintf("nobody has no user namespaces here: %v: %s", err, out))
+	}
+}
+
+// TestReceived: a port that came from a program that was not started here, as a descriptor, counts as opened before the
+// first call of who got it is answered: what that does to DTR and RTS is not undone by a late notice.
+func TestReceived(t *testing.T) {
+	program := pathsProgram(t)
+	address, _ := serve(t, "loopback")
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(own(t), "ttyV0")
+	sent := make(chan error, 1)
+	go func() { // ends with the program
+		var b [1]byte
+		for {
+			if n, err := unix.Read(fds[0], b[:]); n != 1 {
+				sent <- err
+				return
+			}
+			fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY, 0)
+			if err == nil {
+				err = unix.Sendmsg(fds[0], b[:], unix.UnixRights(fd), nil, 0)
+				_ = unix.Close(fd)
+			}
+			if err != nil {
+				_ = unix.Shutdown(fds[0], unix.SHUT_RDWR)
+				sent <- err
+				return
+			}
+		}
+	}()
+	theirs := os.NewFile(uintptr(fds[1]), "socket")
+	cmd := unprivileged(exec.Command(telnetcpc, "run", "-v", "--port", path, address, "--", program, "/dev/ttyS77", own(t), "received"))
+	cmd.Env = append(cmd.Env, "TELNETCPC_TEST_SOCKET=3")
+	cmd.ExtraFiles = []*os.File{theirs}
+	over := time.AfterFunc(patience, func() { _ = unix.Shutdown(fds[0], unix.SHUT_RDWR) })
+	out, err := cmd.CombinedOutput()
+	_ = theirs.Close()
+	if !over.Stop() || err != nil || !strings.Contains(string(out), "\nok\n") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	_ = unix.Close(fds[0])
+}

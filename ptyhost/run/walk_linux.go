@@ -1,0 +1,462 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where a path of a program leads: looked up as the kernel does it for that program (path_resolution(7)), with its root and
+// its directory, by descriptors that open no file. A link that changes meanwhile leads here and there, which harms nobody:
+// this is no security border.
+
+// place is where a path leads.
+type place uint8
+
+const (
+	elsewhere place = iota // the kernel knows better
+	here                   // to the port's own file
+	mapped                 // to a path that is the port whatever is there
+	missing                // to a directory of such a path, which is not there
+	noEntry                // beyond what is no directory
+)
+
+// destination is what looking a path up has found.
+type destination struct {
+	place
+	real bool         // here: the kernel comes to the slave too
+	name string       // missing: what it is called
+	near unix.Statx_t // missing: the directory that it would be in
+}
+
+// question is what a call asks of a path.
+type question struct {
+	tid     uint32
+	dir     int32 // where a relative path begins; AT_FDCWD
+	text    string
+	follow  bool   // a link at the end too
+	resolve uint64 // RESOLVE_* of openat2
+	names   *names
+	slave   fileID // of the port; zero: there is none
+}
+
+// linksMost is how many links a path may lead through: MAXSYMLINKS.
+const linksMost = 40
+
+// proc is a file of the program in /proc.
+func (q *question) proc(what string) string { return fmt.Sprintf("/proc/%d/%s", q.tid, what) }
+
+// quick answers where that costs next to nothing and waits for no file system; sure says that it could. Nearly every path
+// is none of ours: its last element has another name, and is no link.
+func (q *question) quick() (v destination, sure bool) {
+	base := path.Base(q.text)
+	switch {
+	case q.text == "", q.text == ".", q.text == "/", len(q.names.as) == 0 && q.slave == fileID{}:
+		return v, true
+	case q.names.lexical(q.text):
+		return destination{place: mapped}, true
+	case base == ".." || base == "." || q.names.candidate(base):
+		return v, false
+	case !q.follow && q.slave == fileID{}:
+		return v, true
+	case q.resolve != 0 || !q.sameRoot():
+		return v, false
+	}
+	fd, err := q.cached()
+	switch {
+	case err == unix.ENOENT: // in /proc/self/fd it was this process's number that was looked for
+		return v, strings.Trim(base, "0123456789") != ""
+	case err != nil:
+		return v, false
+	}
+	defer unix.Close(fd)
+	var st unix.Statx_t
+	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO, &st)
+	if err != nil || st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		return v, err == nil && !q.follow
+	}
+	if q.isSlave(fileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}) {
+		v = destination{place: here, real: true}
+	}
+	return v, true
+}
+
+// resolveCached is RESOLVE_CACHED: what is not in memory is not looked up (Linux 5.12; older kernels refuse it).
+const resolveCached = 0x20
+
+// cached opens the last element itself, if the kernel has everything on the way to it in its memory.
+func (q *question) cached() (fd int, err error) {
+	start := unix.AT_FDCWD
+	if !path.IsAbs(q.text) {
+		if start, err = unix.Open(q.start(), unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+			return -1, err
+		}
+		defer unix.Close(start)
+	}
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: resolveCached | unix.RESOLVE_NO_MAGICLINKS}
+	return unix.Openat2(start, q.text, &how)
+}
+
+// sameRoot reports whether the program sees the same file systems as this process.
+func (q *question) sameRoot() bool {
+	its, err := rootAt(q.proc("root"))
+	return err == nil && its == ownRoot()
+}
+
+// rootID says which directory a root is, and of which mount: each mount namespace has its own.
+type rootID struct {
+	mount, inode uint64
+	major, minor uint32
+}
+
+// ownRoot is that of this process, which does not change.
+var ownRoot = sync.OnceValue(func() rootID {
+	id, err := rootAt("/")
+	if err != nil {
+		return rootID{mount: ^uint64(0)} // no program has it
+	}
+	return id
+})
+
+func rootAt(name string) (rootID, error) {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, name, unix.AT_STATX_DONT_SYNC, unix.STATX_INO|unix.STATX_MNT_ID, &st)
+	return rootID{st.Mnt_id, st.Ino, st.Dev_major, st.Dev_minor}, err
+}
+
+// start is the link to the directory where a relative path begins.
+func (q *question) start() string {
+	if q.dir == unix.AT_FDCWD {
+		return q.proc("cwd")
+	}
+	return q.proc("fd/" + strconv.Itoa(int(q.dir)))
+}
+
+func (q *question) isSlave(id fileID) bool { return q.slave != fileID{} && q.slave == id }
+
+// spot is a directory on the way, by a descriptor and by its name as the program sees it.
+type spot struct {
+	fd   int
+	name string
+	gone bool // it is not there; fd is that of the nearest directory above it that is
+}
+
+// walk is one look-up.
+type walk struct {
+	*question
+	root     spot
+	rootName string // of the root, as this process sees it
+	at       spot
+	rest     string // of the path
+	links    int
+	own      bool // the way leads through the port's own path
+	fds      []int
+	device   uint64 // of the beginning
+}
+
+// walk looks the path up. It waits as long as file systems make it wait.
+func (q *question) walk() destination {
+	w := &walk{question: q, rest: q.text}
+	defer func() {
+		for _, fd := range w.fds {
+			_ = unix.Close(fd)
+		}
+	}()
+	if !w.begin() {
+		return destination{}
+	}
+	for {
+		if v, done := w.step(); done {
+			if v.place == elsewhere && w.own {
+				v = destination{place: here}
+			}
+			return v
+		}
+	}
+}
+
+// open opens a name in a directory without opening a file.
+func (w *walk) open(dir int, name string, flags int) (fd int, st unix.Stat_t, err error) {
+	fd, err = unix.Openat(dir, name, unix.O_PATH|unix.O_CLOEXEC|flags, 0)
+	if err != nil {
+		return -1, st, err
+	}
+	if len(w.fds) == fdsMost { // few are looked at again: the place where the walk is, and the root
+		w.drop()
+	}
+	w.fds = append(w.fds, fd)
+	return fd, st, unix.Fstat(fd, &st)
+}
+
+const fdsMost = 16
+
+// drop closes what is not needed any more.
+func (w *walk) drop() {
+	kept := w.fds[:0]
+	for _, fd := range w.fds {
+		if fd == w.root.fd || fd == w.at.fd {
+			kept = append(kept, fd)
+		} else {
+			_ = unix.Close(fd)
+		}
+	}
+	w.fds = kept
+}
+
+// begin finds where the path begins.
+func (w *walk) begin() bool {
+	var err error
+	if w.root.fd, _, err = w.open(unix.AT_FDCWD, w.proc("root"), 0); err != nil {
+		return false
+	}
+	w.root.name = "/"
+	if w.rootName, err = os.Readlink(w.proc("root")); err != nil {
+		return false
+	}
+	w.at = w.root
+	inside := w.resolve&unix.RESOLVE_IN_ROOT != 0
+	below := w.resolve&unix.RESOLVE_BENEATH != 0
+	if !path.IsAbs(w.text) || inside {
+		if w.at.fd, _, err = w.open(unix.AT_FDCWD, w.start(), 0); err != nil {
+			return false
+		}
+		name, err := os.Readlink(w.start())
+		if err != nil {
+			return false
+		}
+		w.at.name = w.seen(name)
+	}
+	if inside || below {
+		w.root = w.at
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(w.at.fd, &st); err != nil {
+		return false
+	}
+	w.device = st.Dev
+	return !below || !path.IsAbs(w.text)
+}
+
+// seen is a name that this process has read in /proc as the program sees it. What is not below the program's root has no
+// name there.
+func (w *walk) seen(name string) string {
+	if w.rootName == "/" {
+		return name
+	}
+	if name == w.rootName {
+		return "/"
+	}
+	if inside, ok := strings.CutPrefix(name, w.rootName+"/"); ok {
+		return "/" + inside
+	}
+	return ""
+}
+
+// step takes the next element of the path. done says that v is the answer.
+func (w *walk) step() (v destination, done bool) {
+	name, rest, more := strings.Cut(strings.TrimLeft(w.rest, "/"), "/")
+	last := strings.Trim(rest, "/") == ""
+	w.rest = rest
+	switch name {
+	case "":
+		return w.atDirectory(), true
+	case ".":
+		return v, false
+	case "..":
+		return v, !w.up()
+	}
+	if len(name) > unix.NAME_MAX {
+		return v, true
+	}
+	full := path.Join(w.at.name, name)
+	isMapped := w.at.name != "" && w.names.mapped(full)
+	if isMapped && last && !more {
+		return destination{place: mapped}, true
+	}
+	if w.at.gone {
+		return w.enterMissing(full, isMapped)
+	}
+	if slices.Contains(w.names.own, full) && last && !more && w.follow {
+		w.own = true
+	}
+	fd, st, err := w.open(w.at.fd, name, unix.O_NOFOLLOW)
+	switch {
+	case err == unix.ENOENT && fd < 0:
+		return w.enterMissing(full, isMapped)
+	case err != nil, w.resolve&unix.RESOLVE_NO_XDEV != 0 && st.Dev != w.device:
+		return v, true
+	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
+		if last && !more && !w.follow {
+			return v, true // the link is meant
+		}
+		return w.through(fd, name, st, more)
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		w.at = spot{fd: fd, name: w.join(name)}
+		return v, false
+	case isMapped:
+		return destination{place: noEntry}, true
+	case last && !more && w.isSlave(idOf(&st)):
+		return destination{place: here, real: true}, true
+	}
+	return v, true
+}
+
+// join is the name of an element of where the walk is; what has no name has none below it.
+func (w *walk) join(name string) string {
+	if w.at.name == "" {
+		return ""
+	}
+	return path.Join(w.at.name, name)
+}
+
+// up goes to the directory above. It is false where the kernel does not let the program go.
+func (w *walk) up() bool {
+	if w.at.fd == w.root.fd && !w.at.gone || w.at.name == w.root.name {
+		return w.resolve&unix.RESOLVE_BENEATH == 0
+	}
+	above := path.Dir(w.at.name)
+	if w.at.gone {
+		if w.root.name != "/" {
+			return false
+		}
+		w.at.name = above
+		if fd, _, err := w.open(w.root.fd, "./"+above, unix.O_DIRECTORY); err == nil { // else it is not there either
+			w.at = spot{fd: fd, name: above}
+		}
+		return true
+	}
+	fd, st, err := w.open(w.at.fd, "..", 0)
+	if err != nil || w.resolve&unix.RESOLVE_NO_XDEV != 0 && st.Dev != w.device {
+		return false
+	}
+	if w.at.name == "" {
+		above = ""
+	}
+	w.at = spot{fd: fd, name: above}
+	return true
+}
+
+// enterMissing goes on in a directory that is not there, where it is one of a path that is the port.
+func (w *walk) enterMissing(full string, isMapped bool) (v destination, done bool) {
+	switch {
+	case isMapped: // and more comes
+		return destination{place: noEntry}, true
+	case w.at.name == "" || !w.names.parent(full):
+		return v, true
+	}
+	w.at = spot{fd: w.at.fd, name: full, gone: true}
+	return v, false
+}
+
+// atDirectory is the end of a path that leads to where the walk is.
+func (w *walk) atDirectory() (v destination) {
+	if !w.at.gone {
+		return v
+	}
+	v = destination{place: missing, name: w.at.name}
+	if err := unix.Statx(w.at.fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &v.near); err != nil {
+		return destination{}
+	}
+	return v
+}
+
+// through goes through a link, which fd is.
+func (w *walk) through(fd int, name string, st unix.Stat_t, more bool) (v destination, done bool) {
+	if w.links++; w.links > linksMost || w.resolve&unix.RESOLVE_NO_SYMLINKS != 0 {
+		return v, true // ELOOP, which the kernel says
+	}
+	text, magic := w.linkText(fd, name)
+	if magic {
+		return w.jump(name, more)
+	}
+	if text == "" {
+		return v, true
+	}
+	if more {
+		text += "/" + w.rest
+	}
+	if path.IsAbs(text) {
+		if w.resolve&unix.RESOLVE_BENEATH != 0 {
+			return v, true
+		}
+		if w.root.name == "/" && w.names.lexical(text) {
+			return destination{place: mapped}, true
+		}
+		w.at = w.root
+	}
+	w.rest = text
+	return v, false
+}
+
+// procRoot is the inode of the root of /proc, in which self is.
+const procRoot = 1
+
+// linkText is what a link says to the program. magic: it says nothing, but leads to a file by itself; see proc(5).
+func (w *walk) linkText(fd int, name string) (text string, magic bool) {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err == nil && fs.Type == unix.PROC_SUPER_MAGIC {
+		var dir unix.Stat_t
+		switch err := unix.Fstat(w.at.fd, &dir); {
+		case err != nil:
+			return "", false
+		case dir.Ino != procRoot:
+			return "", true
+		case name == "self":
+			return w.pid(dir.Dev, "NStgid:"), false
+		case name == "thread-self":
+			return w.pid(dir.Dev, "NStgid:") + "/task/" + w.pid(dir.Dev, "NSpid:"), false
+		}
+	}
+	var b [unix.PathMax]byte
+	n, err := unix.Readlinkat(fd, "", b[:])
+	if err != nil {
+		return "", false
+	}
+	return string(b[:n]), false
+}
+
+// pid is a number of the program in a /proc, which may be that of a namespace further in.
+func (w *walk) pid(device uint64, which string) string {
+	var st unix.Stat_t
+	outer := unix.Stat("/proc", &st) == nil && st.Dev == device
+	for line := range strings.Lines(string(statusOf(w.tid))) {
+		if numbers, ok := strings.CutPrefix(line, which); ok {
+			if all := strings.Fields(numbers); len(all) > 0 && outer {
+				return all[0]
+			} else if len(all) > 0 {
+				return all[len(all)-1]
+			}
+		}
+	}
+	return strconv.Itoa(int(w.tid))
+}
+
+// jump goes where a link of /proc leads.
+func (w *walk) jump(name string, more bool) (v destination, done bool) {
+	if w.resolve&(unix.RESOLVE_NO_MAGICLINKS|unix.RESOLVE_BENEATH|unix.RESOLVE_IN_ROOT) != 0 {
+		return v, true
+	}
+	fd, st, err := w.open(w.at.fd, name, 0)
+	switch {
+	case err != nil:
+		return v, true
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		text, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		if err != nil {
+			return v, true
+		}
+		w.at = spot{fd: fd, name: w.seen(text)}
+		return v, false
+	case !more && w.isSlave(idOf(&st)):
+		return destination{place: here, real: true}, true
+	}
+	return v, true
+}
