@@ -7,11 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart/uarttest"
 )
 
 // localDevice is what is at a path that is the port for programs: a real one of this machine. Nothing may reach it.
@@ -65,6 +68,44 @@ func TestWays(t *testing.T) {
 	}
 }
 
+// TestServedByTree: a program of the tree serves a file system, and its own calls are answered while telnetcpc looks up a
+// path there.
+func TestServedByTree(t *testing.T) {
+	needUserNamespaces(t)
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		skip(t, "no FUSE here: "+err.Error())
+	}
+	program := pathsProgram(t)
+	address, _ := serve(t, "loopback")
+	as := localDevice(t)
+	for _, tt := range []struct {
+		name         string
+		outer, inner []string // where the file systems are split
+	}{
+		{"the same mounts as telnetcpc", []string{"unshare", "--user", "--map-root-user", "--mount"}, nil},
+		{"others", nil, []string{"unshare", "--user", "--map-root-user", "--mount"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			argv := append(slices.Clone(tt.outer), telnetcpc, "run", "--as", as)
+			if tt.outer != nil {
+				argv = append(argv, "--group", "0") // there is no group dialout
+			}
+			argv = append(argv, address, "--")
+			argv = append(append(argv, tt.inner...), program, as, own(t), "served")
+			cmd := unprivileged(exec.Command(argv[0], argv[1:]...))
+			if cmd.SysProcAttr == nil {
+				cmd.SysProcAttr = &unix.SysProcAttr{}
+			}
+			cmd.SysProcAttr.Setpgid = true
+			over := time.AfterFunc(patience, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+			out, err := cmd.CombinedOutput()
+			if !over.Stop() || err != nil || !strings.HasSuffix(string(out), "ok\n") {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+}
+
 // needUserNamespaces skips a test of roots and mounts where nobody may make them.
 func needUserNamespaces(t *testing.T) {
 	t.Helper()
@@ -83,13 +124,18 @@ func TestReceived(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(own(t), "ttyV0")
+	var out uarttest.Output
 	sent := make(chan error, 1)
 	go func() { // ends with the program
 		var b [1]byte
-		for {
+		for round := 0; ; round++ {
 			if n, err := unix.Read(fds[0], b[:]); n != 1 {
 				sent <- err
 				return
+			}
+			// A close and an open that follow at once are one to who gets no notice of them in time.
+			for strings.Count(out.String(), "up   closed") < round {
+				time.Sleep(time.Millisecond)
 			}
 			fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY, 0)
 			if err == nil {
@@ -107,12 +153,14 @@ func TestReceived(t *testing.T) {
 	cmd := unprivileged(exec.Command(telnetcpc, "run", "-v", "--port", path, address, "--", program, "/dev/ttyS77", own(t), "received"))
 	cmd.Env = append(cmd.Env, "TELNETCPC_TEST_SOCKET=3")
 	cmd.ExtraFiles = []*os.File{theirs}
-	over := time.AfterFunc(patience, func() { _ = unix.Shutdown(fds[0], unix.SHUT_RDWR) })
-	out, err := cmd.CombinedOutput()
+	cmd.Stdout, cmd.Stderr = &out, &out
+	over := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	err = cmd.Run()
 	_ = theirs.Close()
-	if !over.Stop() || err != nil || !strings.Contains(string(out), "\nok\n") {
-		t.Errorf("%v: %s", err, out)
+	if !over.Stop() || err != nil || !strings.Contains(out.String(), "\nok\n") {
+		t.Errorf("%v: %s", err, out.String())
 	}
+	_ = unix.Shutdown(fds[0], unix.SHUT_RDWR)
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}

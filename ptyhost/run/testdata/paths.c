@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <linux/openat2.h>
 #include <pthread.h>
 #include <sched.h>
@@ -275,6 +276,74 @@ static void mounts(void)
 	WANT(ioctl(other, TIOCMGET, &master) == -1 && errno == ENOTTY);
 }
 
+static int fuse;
+
+static void reply(unsigned long long unique, int error, const void *body, size_t size)
+{
+	char text[256];
+	struct fuse_out_header h = {.len = sizeof h + size, .error = error, .unique = unique};
+	memcpy(text, &h, sizeof h);
+	memcpy(text + sizeof h, body, size);
+	WANT(write(fuse, text, h.len) == (ssize_t)h.len);
+}
+
+/* serves a file system whose every name is a link to the port. Before each answer it does what telnetcpc must answer. */
+static void *serves(void *unused)
+{
+	static char room[FUSE_MIN_READ_BUFFER];
+	struct fuse_in_header *h = (struct fuse_in_header *)room;
+	struct fuse_attr attr = {.ino = 2, .mode = S_IFLNK | 0777, .nlink = 1};
+	(void)unused;
+	while (read(fuse, room, sizeof room) > 0) {
+		struct fuse_init_out init = {.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION, .max_write = 4096};
+		struct fuse_entry_out entry = {.nodeid = 2, .attr = attr};
+		struct fuse_attr_out out = {.attr = attr};
+		struct stat st;
+		int bits, fd;
+		if (h->opcode != FUSE_INIT) {
+			close(port(open(as, O_RDWR | O_NOCTTY)));
+			WANT((fd = open("/dev/null", O_RDONLY)) >= 0 && ioctl(fd, TIOCMGET, &bits) == -1 && close(fd) == 0);
+			WANT(stat(dir, &st) == 0);
+		}
+		switch (h->opcode) {
+		case FUSE_INIT:
+			reply(h->unique, 0, &init, sizeof init);
+			break;
+		case FUSE_LOOKUP:
+			reply(h->unique, 0, &entry, sizeof entry);
+			break;
+		case FUSE_READLINK:
+			reply(h->unique, 0, as, strlen(as));
+			break;
+		case FUSE_GETATTR:
+			if (h->nodeid == 1)
+				out.attr.ino = 1, out.attr.mode = S_IFDIR | 0777;
+			reply(h->unique, 0, &out, sizeof out);
+			break;
+		default:
+			if (h->opcode != FUSE_FORGET && h->opcode != FUSE_BATCH_FORGET)
+				reply(h->unique, -ENOSYS, "", 0);
+		}
+	}
+	return NULL;
+}
+
+/* served: a file system that a program of the tree serves makes nobody wait for ever. */
+static void served(void)
+{
+	char text[128];
+	pthread_t t;
+	struct stat st;
+	WANT((fuse = open("/dev/fuse", O_RDWR)) >= 0 && mkdir(in("fs"), 0755) == 0);
+	snprintf(text, sizeof text, "fd=%d,rootmode=40000,user_id=%d,group_id=%d", fuse, getuid(), getgid());
+	WANT(mount("fuse", in("fs"), "fuse", MS_NOSUID | MS_NODEV, text) == 0);
+	WANT(pthread_create(&t, NULL, serves, NULL) == 0);
+	opens(in("fs/modem"));
+	WANT(lstat(in("fs/other"), &st) == 0 && S_ISLNK(st.st_mode));
+	WANT(symlink("fs/third", in("outside")) == 0);
+	opens(in("outside"));
+}
+
 /* after: telnetcpc is killed when this says "ready". What was the port is nothing, by every way; all else is as ever. */
 static void after(void)
 {
@@ -325,7 +394,7 @@ int main(int argc, char **argv)
 		void (*check)(void);
 	} checks[] = {
 		{"links", links_as}, {"own links", links_own}, {"descriptors", descriptors}, {"late", late}, {"received", received},
-		{"chroots", chroots}, {"mounts", mounts}, {"after", after},
+		{"served", served}, {"chroots", chroots}, {"mounts", mounts}, {"after", after},
 	};
 	struct stat st;
 	size_t i;
