@@ -18,7 +18,7 @@ import (
 
 // A filter whose listener is gone makes every trapped call fail (ENOSYS), on other ttys and files of the program too. So a
 // second process holds the listener: it does nothing until this one is gone, however that happened, and then lets every
-// call go on, until no program is left. The port is hung up by then, as an adapter that was pulled out.
+// call go on, until no program is left, but what leads to the port's paths. The port is hung up by then, as an adapter that was pulled out.
 //
 // It is in the program's process group, and so tells another thing: whether a signal was sent to the group, as a
 // terminal does it, or to this process alone.
@@ -50,12 +50,12 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 		return nil, fmt.Errorf("memfd: %w", err)
 	}
 	defer unix.Close(memory)
-	if l.ledger, err = mapLedger(memory); err != nil {
+	if l.ledger, l.held, err = mapLedger(memory); err != nil {
 		_ = unix.Close(fds[0])
 		return nil, err
 	}
 	const at = 3
-	_, _, err = h.children.start([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, &syscall.ProcAttr{
+	_, _, err = h.children.start(append([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, h.words()...), &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1]), uintptr(memory)},
 	})
 	if err != nil {
@@ -121,10 +121,11 @@ func guard(args []string) {
 		}
 	}
 	l := newListener(fd)
-	if ledger, err := mapLedger(socket + 1); err == nil {
+	after := newAftermath(l, args[2:])
+	if ledger, held, err := mapLedger(socket + 1); err == nil {
 		for i := range ledger {
 			if id := ledger[i].Load(); id != 0 { // received by the one that is gone
-				(&call{l: l, n: notification{ID: id}}).proceed()
+				after.take(id, held)
 			}
 		}
 	}
@@ -140,7 +141,7 @@ func guard(args []string) {
 		if err != nil {
 			os.Exit(exitStage)
 		}
-		(&call{l: l, n: n}).proceed()
+		after.answer(n)
 	}
 }
 
@@ -149,16 +150,21 @@ func guard(args []string) {
 type ledger [512]atomic.Uint64
 
 // mapLedger maps a ledger from a file in memory, for the life of the process.
-func mapLedger(fd int) (*ledger, error) {
-	const size = int(unsafe.Sizeof(ledger{}))
+func mapLedger(fd int) (*ledger, *held, error) {
+	type books struct {
+		ledger ledger
+		held   held
+	}
+	const size = int(unsafe.Sizeof(books{}))
 	if err := unix.Ftruncate(fd, int64(size)); err != nil {
-		return nil, fmt.Errorf("memfd: %w", err)
+		return nil, nil, fmt.Errorf("memfd: %w", err)
 	}
 	memory, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fmt.Errorf("mmap: %w", err)
+		return nil, nil, fmt.Errorf("mmap: %w", err)
 	}
-	return (*ledger)(unsafe.Pointer(&memory[0])), nil
+	b := (*books)(unsafe.Pointer(&memory[0]))
+	return &b.ledger, &b.held, nil
 }
 
 // enter notes a call; strike takes it out.

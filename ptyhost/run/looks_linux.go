@@ -55,10 +55,10 @@ const searchable = unix.S_IFDIR | 0o111
 
 // lookAt answers a program that looks at a directory of a path that is the port, where there is none: as far as such a
 // directory can be used without being there.
-func (v destination) lookAt(c *call, a asked) {
+func (d destination) lookAt(c *call, a asked) {
 	id := fnv.New64a() // its inode: another one for each name, as programs compare them
-	_, _ = id.Write([]byte(v.name))
-	near := v.near
+	_, _ = id.Write([]byte(d.name))
+	near := d.near
 	near.Ino, near.Mode, near.Nlink = id.Sum64(), searchable, 2
 	switch a.kind {
 	case kindStat, kindStat64:

@@ -47,6 +47,7 @@ type listener struct {
 	killable bool     // a call that was received is interrupted by fatal signals only
 	room     []uint64 // for the kernel's struct seccomp_notif, which may be larger than ours
 	ledger   *ledger  // of the calls that were received and not answered; nil: nobody asks
+	held     *held    // what is known of those with paths; likewise
 }
 
 func newListener(fd int) *listener {

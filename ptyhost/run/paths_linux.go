@@ -71,28 +71,41 @@ func (h *Host) path(c *call, e entry) {
 	if e.opens() {
 		a.slave = slave
 	}
-	if v, sure := a.quick(); sure {
-		h.reach(c, a, p, v)
+	d, sure := a.quick()
+	if sure && d.place == elsewhere {
+		c.proceed()
 		return
 	}
-	go func() { h.reach(c, a, p, a.walk()) }()
+	kept := c.l.held.note(c)
+	reach := func() {
+		kept.leads(d.place == mapped || d.place == here)
+		h.reach(c, a, p, d)
+	}
+	if sure {
+		reach()
+		return
+	}
+	go func() {
+		d = a.walk()
+		reach()
+	}()
 }
 
 // reach performs a call whose path leads there. p is nil where there is no port now.
-func (h *Host) reach(c *call, a asked, p *port, v destination) {
+func (h *Host) reach(c *call, a asked, p *port, d destination) {
 	switch {
-	case v.place == elsewhere, !c.l.valid(c.n.ID):
+	case d.place == elsewhere, !c.l.valid(c.n.ID):
 		c.proceed()
-	case v.place == noEntry:
+	case d.place == noEntry:
 		c.fail(unix.ENOTDIR)
-	case v.place == here && (p == nil || !a.opens()), v.place == missing && p == nil:
+	case d.place == here && (p == nil || !a.opens()), d.place == missing && p == nil:
 		c.proceed()
 	case p == nil:
 		c.fail(unix.ENOENT)
-	case v.place == missing:
-		v.lookAt(c, a)
+	case d.place == missing:
+		d.lookAt(c, a)
 	case a.opens():
-		h.open(c, p, v, a.flags)
+		h.open(c, p, d, a.flags)
 	default:
 		p.lookAt(c, a.kind, a.args)
 	}
@@ -102,9 +115,9 @@ func (h *Host) reach(c *call, a asked, p *port, v destination) {
 const unusual = unix.O_PATH | unix.O_DIRECTORY | unix.O_EXCL
 
 // open performs an open of the port.
-func (h *Host) open(c *call, p *port, v destination, flags int) {
+func (h *Host) open(c *call, p *port, d destination, flags int) {
 	switch {
-	case v.place == here && flags&unusual != 0:
+	case d.place == here && flags&unusual != 0:
 		c.proceed()
 	case flags&unix.O_DIRECTORY != 0:
 		c.fail(unix.ENOTDIR)
@@ -113,7 +126,7 @@ func (h *Host) open(c *call, p *port, v destination, flags int) {
 	case flags&unix.O_PATH != 0:
 		c.fail(unix.EOPNOTSUPP) // the kernel injects no such descriptor
 	default:
-		p.openFor(c, flags, v.real)
+		p.openFor(c, flags, d.real)
 	}
 }
 

@@ -56,37 +56,42 @@ func (q *question) proc(what string) string { return fmt.Sprintf("/proc/%d/%s", 
 
 // quick answers where that costs next to nothing and waits for no file system; sure says that it could. Nearly every path
 // is none of ours: its last element has another name, and is no link.
-func (q *question) quick() (v destination, sure bool) {
+func (q *question) quick() (d destination, sure bool) {
 	base := path.Base(q.text)
 	switch {
-	case q.text == "", q.text == ".", q.text == "/", len(q.names.as) == 0 && q.slave == fileID{}:
-		return v, true
+	case q.text == "", q.text == ".", q.text == "/":
+		return d, true
 	case q.names.lexical(q.text):
 		return destination{place: mapped}, true
+	case slices.Contains(q.names.own, q.text) && q.sameRoot(): // that it is a link is known
+		if q.follow {
+			d = destination{place: here, real: true}
+		}
+		return d, true
 	case base == ".." || base == "." || q.names.candidate(base):
-		return v, false
+		return d, false
 	case !q.follow && q.slave == fileID{}:
-		return v, true
+		return d, true
 	case q.resolve != 0 || !q.sameRoot():
-		return v, false
+		return d, false
 	}
 	fd, err := q.cached()
 	switch {
 	case err == unix.ENOENT: // in /proc/self/fd it was this process's number that was looked for
-		return v, strings.Trim(base, "0123456789") != ""
+		return d, strings.Trim(base, "0123456789") != ""
 	case err != nil:
-		return v, false
+		return d, false
 	}
 	defer unix.Close(fd)
 	var st unix.Statx_t
 	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO, &st)
 	if err != nil || st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		return v, err == nil && !q.follow
+		return d, err == nil && !q.follow
 	}
 	if q.isSlave(fileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}) {
-		v = destination{place: here, real: true}
+		d = destination{place: here, real: true}
 	}
-	return v, true
+	return d, true
 }
 
 // resolveCached is RESOLVE_CACHED: what is not in memory is not looked up (Linux 5.12; older kernels refuse it).
@@ -174,11 +179,11 @@ func (q *question) walk() destination {
 		return destination{}
 	}
 	for {
-		if v, done := w.step(); done {
-			if v.place == elsewhere && w.own {
-				v = destination{place: here}
+		if d, done := w.step(); done {
+			if d.place == elsewhere && w.own {
+				d = destination{place: here}
 			}
-			return v
+			return d
 		}
 	}
 }
@@ -260,8 +265,8 @@ func (w *walk) seen(name string) string {
 	return ""
 }
 
-// step takes the next element of the path. done says that v is the answer.
-func (w *walk) step() (v destination, done bool) {
+// step takes the next element of the path. done says that d is the answer.
+func (w *walk) step() (d destination, done bool) {
 	name, rest, more := strings.Cut(strings.TrimLeft(w.rest, "/"), "/")
 	last := strings.Trim(rest, "/") == ""
 	w.rest = rest
@@ -269,12 +274,12 @@ func (w *walk) step() (v destination, done bool) {
 	case "":
 		return w.atDirectory(), true
 	case ".":
-		return v, false
+		return d, false
 	case "..":
-		return v, !w.up()
+		return d, !w.up()
 	}
 	if len(name) > unix.NAME_MAX {
-		return v, true
+		return d, true
 	}
 	full := path.Join(w.at.name, name)
 	isMapped := w.at.name != "" && w.names.mapped(full)
@@ -292,21 +297,21 @@ func (w *walk) step() (v destination, done bool) {
 	case err == unix.ENOENT && fd < 0:
 		return w.enterMissing(full, isMapped)
 	case err != nil, w.resolve&unix.RESOLVE_NO_XDEV != 0 && st.Dev != w.device:
-		return v, true
+		return d, true
 	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
 		if last && !more && !w.follow {
-			return v, true // the link is meant
+			return d, true // the link is meant
 		}
 		return w.through(fd, name, st, more)
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		w.at = spot{fd: fd, name: w.join(name)}
-		return v, false
+		return d, false
 	case isMapped:
 		return destination{place: noEntry}, true
 	case last && !more && w.isSlave(idOf(&st)):
 		return destination{place: here, real: true}, true
 	}
-	return v, true
+	return d, true
 }
 
 // join is the name of an element of where the walk is; what has no name has none below it.
@@ -345,47 +350,47 @@ func (w *walk) up() bool {
 }
 
 // enterMissing goes on in a directory that is not there, where it is one of a path that is the port.
-func (w *walk) enterMissing(full string, isMapped bool) (v destination, done bool) {
+func (w *walk) enterMissing(full string, isMapped bool) (d destination, done bool) {
 	switch {
 	case isMapped: // and more comes
 		return destination{place: noEntry}, true
 	case w.at.name == "" || !w.names.parent(full):
-		return v, true
+		return d, true
 	}
 	w.at = spot{fd: w.at.fd, name: full, gone: true}
-	return v, false
+	return d, false
 }
 
 // atDirectory is the end of a path that leads to where the walk is.
-func (w *walk) atDirectory() (v destination) {
+func (w *walk) atDirectory() (d destination) {
 	if !w.at.gone {
-		return v
+		return d
 	}
-	v = destination{place: missing, name: w.at.name}
-	if err := unix.Statx(w.at.fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &v.near); err != nil {
+	d = destination{place: missing, name: w.at.name}
+	if err := unix.Statx(w.at.fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &d.near); err != nil {
 		return destination{}
 	}
-	return v
+	return d
 }
 
 // through goes through a link, which fd is.
-func (w *walk) through(fd int, name string, st unix.Stat_t, more bool) (v destination, done bool) {
+func (w *walk) through(fd int, name string, st unix.Stat_t, more bool) (d destination, done bool) {
 	if w.links++; w.links > linksMost || w.resolve&unix.RESOLVE_NO_SYMLINKS != 0 {
-		return v, true // ELOOP, which the kernel says
+		return d, true // ELOOP, which the kernel says
 	}
 	text, magic := w.linkText(fd, name)
 	if magic {
 		return w.jump(name, more)
 	}
 	if text == "" {
-		return v, true
+		return d, true
 	}
 	if more {
 		text += "/" + w.rest
 	}
 	if path.IsAbs(text) {
 		if w.resolve&unix.RESOLVE_BENEATH != 0 {
-			return v, true
+			return d, true
 		}
 		if w.root.name == "/" && w.names.lexical(text) {
 			return destination{place: mapped}, true
@@ -393,7 +398,7 @@ func (w *walk) through(fd int, name string, st unix.Stat_t, more bool) (v destin
 		w.at = w.root
 	}
 	w.rest = text
-	return v, false
+	return d, false
 }
 
 // procRoot is the inode of the root of /proc, in which self is.
@@ -440,23 +445,23 @@ func (w *walk) pid(device uint64, which string) string {
 }
 
 // jump goes where a link of /proc leads.
-func (w *walk) jump(name string, more bool) (v destination, done bool) {
+func (w *walk) jump(name string, more bool) (d destination, done bool) {
 	if w.resolve&(unix.RESOLVE_NO_MAGICLINKS|unix.RESOLVE_BENEATH|unix.RESOLVE_IN_ROOT) != 0 {
-		return v, true
+		return d, true
 	}
 	fd, st, err := w.open(w.at.fd, name, 0)
 	switch {
 	case err != nil:
-		return v, true
+		return d, true
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		text, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 		if err != nil {
-			return v, true
+			return d, true
 		}
 		w.at = spot{fd: fd, name: w.seen(text)}
-		return v, false
+		return d, false
 	case !more && w.isSlave(idOf(&st)):
 		return destination{place: here, real: true}, true
 	}
-	return v, true
+	return d, true
 }

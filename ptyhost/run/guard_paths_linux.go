@@ -1,0 +1,131 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the guard does with paths when the other process is gone. A path that was the port is nothing then, for as long as
+// the programs live: this machine may have a device of its own there, and the number of the port's pty may be another
+// terminal's by now. What a program wrote for its device would go there without a word.
+
+// aftermath answers the calls that nobody else answers any more.
+type aftermath struct {
+	l     *listener
+	names *names
+}
+
+// words is what a guard is told of the port's names, in its arguments.
+func (h *Host) words() []string {
+	_, n, _ := h.led()
+	return slices.Concat([]string{strconv.Itoa(len(n.own))}, n.own, n.as)
+}
+
+// newAftermath takes the words.
+func newAftermath(l *listener, words []string) *aftermath {
+	a := &aftermath{l: l, names: newNames(nil, nil)}
+	if len(words) > 0 {
+		if own, err := strconv.Atoi(words[0]); err == nil && own >= 0 && own < len(words) {
+			a.names = newNames(words[1+own:], words[1:1+own])
+		}
+	}
+	return a
+}
+
+// answer answers a call. What may wait for a file system has a goroutine of its own, which ends with the look-up. A program
+// whose memory cannot be read gets what the kernel finds.
+func (a *aftermath) answer(n notification) {
+	c := &call{l: a.l, abi: abiOf(n.Data.Arch), n: n}
+	e, known := c.entry()
+	if !known || e.kind == kindIoctl {
+		c.proceed()
+		return
+	}
+	asked, err := c.asks(e)
+	if err != nil {
+		c.proceed()
+		return
+	}
+	asked.names = a.names
+	if d, sure := asked.quick(); sure {
+		d.conclude(c, asked)
+		return
+	}
+	go func() { asked.walk().conclude(c, asked) }()
+}
+
+// conclude answers a call whose path leads there.
+func (d destination) conclude(c *call, a asked) {
+	if d.place == mapped || d.place == here && a.opens() {
+		c.fail(unix.ENOENT)
+		return
+	}
+	c.proceed()
+}
+
+// take answers a call that the other process had received when it went.
+func (a *aftermath) take(id uint64, h *held) {
+	kept := h.find(id)
+	switch {
+	case kept == nil:
+		(&call{l: a.l, n: notification{ID: id}}).proceed()
+	case kept.ours.Load():
+		(&call{l: a.l, n: kept.call}).fail(unix.ENOENT)
+	default:
+		a.answer(kept.call)
+	}
+}
+
+// held are calls with paths that were received and could not be answered at once, in memory that the guard shares: an open
+// waits for the session or the carrier, a look-up for a file system. There is room for more than are likely to wait.
+type held [512]heldCall
+
+type heldCall struct {
+	id   atomic.Uint64 // 0: free; the rest is there before it
+	ours atomic.Bool   // it leads to the port
+	call notification
+}
+
+// note notes a call. One goroutine notes calls. What it returns may be nil: there is no room, or nobody asks.
+func (h *held) note(c *call) *heldCall {
+	if h == nil {
+		return nil
+	}
+	for i := range h {
+		kept := &h[i]
+		if id := kept.id.Load(); id != 0 && c.l.valid(id) {
+			continue
+		}
+		kept.id.Store(0)
+		kept.ours.Store(false)
+		kept.call = c.n
+		kept.id.Store(c.n.ID)
+		return kept
+	}
+	return nil
+}
+
+// leads notes that the call leads to the port.
+func (k *heldCall) leads(here bool) {
+	if k != nil && here {
+		k.ours.Store(true)
+	}
+}
+
+// find finds a call by its id; nil: it was not noted.
+func (h *held) find(id uint64) *heldCall {
+	if h == nil {
+		return nil
+	}
+	for i := range h {
+		if h[i].id.Load() == id {
+			return &h[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+//go:build amd64 || arm64
+
+package run_test
+
+import (
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// afterKill kills telnetcpc and waits until its program has ended, well.
+func (s *started) afterKill(t *testing.T) {
+	t.Helper()
+	if err := s.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	said := func() bool { return strings.Count(s.out.String(), "\n") >= 2 }
+	eventually(t, "the program has ended", said)
+	if out := s.out.String(); !strings.HasSuffix(out, "\nok\n") {
+		t.Errorf("the program says: %s", out)
+	}
+}
+
+// TestPathsAfterKill: what was the port is nothing when telnetcpc is gone, and no path leads a program to this machine's own
+// device or to another terminal.
+func TestPathsAfterKill(t *testing.T) {
+	program := pathsProgram(t)
+	for _, device := range []string{"there", "not there"} {
+		t.Run("device "+device, func(t *testing.T) {
+			as := localDevice(t)
+			if device == "not there" {
+				as = filepath.Join(own(t), "ttyS77")
+			}
+			address, _ := serve(t, "loopback")
+			path := filepath.Join(own(t), "ttyV0")
+			starts(t, "ready", "--port", path, "--as", as, address, "--", program, as, own(t), "after").afterKill(t)
+		})
+	}
+}
+
+// TestPendingAfterKill: an open that waited when telnetcpc was killed opens nothing else.
+func TestPendingAfterKill(t *testing.T) {
+	program := pathsProgram(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0") // it answers nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	as := localDevice(t)
+	s := starts(t, "ready", "-v", "--open-wait", "1h", "--as", as, "rfc2217://"+l.Addr().String(), "--", program, as, own(t), "pending")
+	eventually(t, "the open waits", func() bool { return strings.Contains(s.out.String()+s.errs.String(), "up   opened") })
+	s.afterKill(t)
+}
