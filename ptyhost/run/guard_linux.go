@@ -25,6 +25,7 @@ import (
 
 // guardian is this process's end of a guard.
 type guardian struct {
+	pid    int
 	socket int // closed: this process is gone
 	heard  heard
 	done   chan struct{} // closed when nothing is read from the socket any more
@@ -55,14 +56,14 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 		return nil, err
 	}
 	const at = 3
-	_, _, err = h.children.start(append([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, h.words()...), &syscall.ProcAttr{
+	pid, _, err := h.children.start(append([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, h.words()...), &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1]), uintptr(memory)},
 	})
 	if err != nil {
 		_ = unix.Close(fds[0])
 		return nil, fmt.Errorf("start a guard: %w", err)
 	}
-	g := &guardian{socket: fds[0], done: make(chan struct{})}
+	g := &guardian{pid: pid, socket: fds[0], done: make(chan struct{})}
 	g.heard.init()
 	report(g.socket, stepListening, 0, l.fd)
 	if at, _, _, ok := hear(g.socket); !ok || at != stepListening {

@@ -3,6 +3,8 @@
 package run
 
 import (
+	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -128,4 +130,25 @@ func (h *held) find(id uint64) *heldCall {
 		}
 	}
 	return nil
+}
+
+// Where Yama is set so (ptrace_scope 1), only an ancestor may read a program's memory, and the guard is none. A process may
+// admit one other to itself: this holds over an exec by its first thread, but not for the processes that it starts.
+
+// init keeps a stage on its first thread.
+func init() {
+	if len(os.Args) > 0 && os.Args[0] == stageName {
+		runtime.LockOSThread()
+	}
+}
+
+// admit lets a guard read the memory of what this process becomes. Without Yama it fails, and need not be done.
+func admit(guard int) { _ = unix.Prctl(unix.PR_SET_PTRACER, uintptr(guard), 0, 0, 0) }
+
+// afterwards is what a user should know of the time after this process's end; empty: nothing.
+func (f facts) afterwards(as []string) string {
+	if f.scope != 1 || len(as) == 0 || os.Geteuid() == 0 {
+		return ""
+	}
+	return "kernel.yama.ptrace_scope is 1: should telnetcpc be killed, the programs that this program starts find this machine's own device at the --as paths (to change that: sysctl kernel.yama.ptrace_scope=0)"
 }

@@ -73,10 +73,11 @@ func stage(args []string) {
 	}
 	report(socket, stepListening, word, l)
 	_ = unix.Close(l)
-	var goOn [1]byte
-	if n, _ := unix.Read(socket, goOn[:]); n != 1 {
+	var guard [4]byte
+	if n, _ := unix.Read(socket, guard[:]); n != len(guard) {
 		os.Exit(exitStage)
 	}
+	admit(int(binary.NativeEndian.Uint32(guard[:])))
 	path, argv := args[2], args[3:]
 	err = syscall.Exec(path, argv, os.Environ())
 	if err == syscall.ENOEXEC { // a script without #!, as execvp(3) and so env(1) have it

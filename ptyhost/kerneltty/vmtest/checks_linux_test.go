@@ -29,6 +29,7 @@ func runChecks(t *testing.T) {
 	}{
 		{"many ports", checkManyPorts},
 		{"run under Yama", checkYama},
+		{"paths under Yama", checkYamaPaths},
 	} {
 		t.Run(check.name, check.run)
 	}
