@@ -55,6 +55,7 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 		_ = unix.Close(fds[0])
 		return nil, err
 	}
+	h.addGuard(l.held)
 	const at = 3
 	pid, _, err := h.children.start(append([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, h.words()...), &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1]), uintptr(memory)},
@@ -122,8 +123,9 @@ func guard(args []string) {
 		}
 	}
 	l := newListener(fd)
-	after := newAftermath(l, args[2:])
-	if ledger, held, err := mapLedger(socket + 1); err == nil {
+	ledger, held, err := mapLedger(socket + 1)
+	after := newAftermath(l, args[2:], held)
+	if err == nil {
 		for i := range ledger {
 			if id := ledger[i].Load(); id != 0 { // received by the one that is gone
 				after.take(id, held)

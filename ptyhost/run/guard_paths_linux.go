@@ -4,6 +4,7 @@ package run
 
 import (
 	"os"
+	"path"
 	"runtime"
 	"slices"
 	"strconv"
@@ -20,6 +21,7 @@ import (
 type aftermath struct {
 	l     *listener
 	names *names
+	slave fileID // that was the port's: another terminal may have its number by now
 }
 
 // words is what a guard is told of the port's names, in its arguments.
@@ -28,9 +30,12 @@ func (h *Host) words() []string {
 	return slices.Concat([]string{strconv.Itoa(len(n.own))}, n.own, n.as)
 }
 
-// newAftermath takes the words.
-func newAftermath(l *listener, words []string) *aftermath {
+// newAftermath takes the words, and what the other process has left in the memory.
+func newAftermath(l *listener, words []string, h *held) *aftermath {
 	a := &aftermath{l: l, names: newNames(nil, nil)}
+	if h != nil {
+		a.slave = fileID{h.device.Load(), h.inode.Load()}
+	}
 	if len(words) > 0 {
 		if own, err := strconv.Atoi(words[0]); err == nil && own >= 0 && own < len(words) {
 			a.names = newNames(words[1+own:], words[1:1+own])
@@ -39,7 +44,7 @@ func newAftermath(l *listener, words []string) *aftermath {
 	return a
 }
 
-// answer answers a call. What may wait for a file system has a goroutine of its own, which ends with the look-up. A program
+// answer answers a call. It has one caller. What may wait for a file system has a goroutine of its own, which ends with the look-up. A program
 // whose memory cannot be read gets what the kernel finds.
 func (a *aftermath) answer(n notification) {
 	c := &call{l: a.l, abi: abiOf(n.Data.Arch), n: n}
@@ -54,6 +59,12 @@ func (a *aftermath) answer(n notification) {
 		return
 	}
 	asked.names = a.names
+	if asked.opens() {
+		if path.Base(asked.text) == "ptmx" { // the program makes a terminal of its own: the number may be that one's
+			a.slave = fileID{}
+		}
+		asked.slave = a.slave
+	}
 	if d, sure := asked.quick(); sure {
 		d.conclude(c, asked)
 		return
@@ -85,7 +96,10 @@ func (a *aftermath) take(id uint64, h *held) {
 
 // held are calls with paths that were received and could not be answered at once, in memory that the guard shares: an open
 // waits for the session or the carrier, a look-up for a file system. There is room for more than are likely to wait.
-type held [512]heldCall
+type held struct {
+	calls         [512]heldCall
+	device, inode atomic.Uint64 // of the port's slave
+}
 
 type heldCall struct {
 	id   atomic.Uint64 // 0: free; the rest is there before it
@@ -98,8 +112,8 @@ func (h *held) note(c *call) *heldCall {
 	if h == nil {
 		return nil
 	}
-	for i := range h {
-		kept := &h[i]
+	for i := range h.calls {
+		kept := &h.calls[i]
 		if id := kept.id.Load(); id != 0 && c.l.valid(id) {
 			continue
 		}
@@ -124,12 +138,28 @@ func (h *held) find(id uint64) *heldCall {
 	if h == nil {
 		return nil
 	}
-	for i := range h {
-		if h[i].id.Load() == id {
-			return &h[i]
+	for i := range h.calls {
+		if h.calls[i].id.Load() == id {
+			return &h.calls[i]
 		}
 	}
 	return nil
+}
+
+// addGuard makes known what is shared with a guard, for the life of this process.
+func (h *Host) addGuard(shared *held) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.guards = append(h.guards, shared)
+	h.tellGuards()
+}
+
+// tellGuards tells every guard which slave is the port's; the lock of the host is held.
+func (h *Host) tellGuards() {
+	for _, told := range h.guards {
+		told.device.Store(h.slave.device)
+		told.inode.Store(h.slave.inode)
+	}
 }
 
 // Where Yama is set so (ptrace_scope 1), only an ancestor may read a program's memory, and the guard is none. A process may

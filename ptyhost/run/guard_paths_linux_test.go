@@ -3,10 +3,15 @@
 package run_test
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // afterKill kills telnetcpc and waits until its program has ended, well.
@@ -22,6 +27,36 @@ func (s *started) afterKill(t *testing.T) {
 	}
 }
 
+// takeTerminal makes pseudo-terminals until one has that name, which is free soon.
+func takeTerminal(t *testing.T, slave string) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		number, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
+		if err == nil {
+			err = unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		name := fmt.Sprintf("/dev/pts/%d", number)
+		if name == slave {
+			_ = os.Chmod(name, 0o666)
+		} else if strings.Compare(fmt.Sprintf("%20s", name), fmt.Sprintf("%20s", slave)) > 0 {
+			_ = unix.Close(master) // a later one: it is not free yet
+			continue
+		}
+		t.Cleanup(func() { _ = unix.Close(master) })
+		if name == slave {
+			return
+		}
+	}
+	t.Errorf("%s does not become free", slave)
+}
+
 // TestPathsAfterKill: what was the port is nothing when telnetcpc is gone, and no path leads a program to this machine's own
 // device or to another terminal.
 func TestPathsAfterKill(t *testing.T) {
@@ -34,7 +69,18 @@ func TestPathsAfterKill(t *testing.T) {
 			}
 			address, _ := serve(t, "loopback")
 			path := filepath.Join(own(t), "ttyV0")
-			starts(t, "ready", "--port", path, "--as", as, address, "--", program, as, own(t), "after").afterKill(t)
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := startsWith(t, r, "ready", "--port", path, "--as", as, address, "--", program, as, own(t), "after")
+			_ = r.Close()
+			go func() { // ends with the kill
+				slave, _, _ := strings.Cut(s.out.String(), " ")
+				takeTerminal(t, slave)
+				_ = w.Close()
+			}()
+			s.afterKill(t)
 		})
 	}
 }

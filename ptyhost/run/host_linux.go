@@ -35,6 +35,7 @@ type Host struct {
 	ports     map[fileID]*port // by their slaves, until they are closed
 	slave     fileID           // of port; zero: there is none
 	names     *names           // that are the port's
+	guards    []*held          // what is shared with each guard
 	waiting   map[uint32]chan struct{}
 	saidBlind bool
 }
@@ -131,12 +132,15 @@ func (h *Host) setPort(p *port) error {
 	if p != nil && h.port != nil {
 		return errors.New("these programs have a port already (run another telnetcpc)")
 	}
-	h.port, h.slave, h.names = p, fileID{}, newNames(h.as, nil)
-	if p != nil {
-		h.ports[p.id] = p // nobody else has p yet
-		h.slave = p.id
-		h.names = newNames(h.as, literally(p.claim.Path()))
+	h.port, h.names = p, newNames(h.as, nil)
+	if p == nil {
+		h.slave = fileID{}
+		return nil // guards know the last one
 	}
+	h.ports[p.id] = p // nobody else has p yet
+	h.slave = p.id
+	h.names = newNames(h.as, literally(p.claim.Path()))
+	h.tellGuards()
 	return nil
 }
 
@@ -166,6 +170,7 @@ func (h *Host) replace(p *port, last fileID) {
 	h.ports[p.id] = p
 	if h.port == p {
 		h.slave = p.id
+		h.tellGuards()
 	}
 }
 

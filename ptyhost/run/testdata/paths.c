@@ -352,12 +352,16 @@ static void after(void)
 	char c, text[128];
 	int fd = port(open(own, O_RDWR | O_NOCTTY)), at;
 	pid_t child;
+	char slave[64], name[64];
+	int masters[100], n = 0, no = 0, number, made;
+	WANT(ttyname_r(fd, slave, sizeof slave) == 0);
 	WANT(symlink(as, in("modem")) == 0 && symlink(own, in("own")) == 0 && symlink(dir, in("here")) == 0);
 	WANT((at = open(dir, O_PATH)) >= 0);
-	printf("ready\n");
+	printf("%s ready\n", slave);
 	fflush(stdout);
 	WANT(read(fd, &c, 1) <= 0);
 	WANT(close(fd) == 0);
+	WANT(read(0, &c, 1) == 0); /* the test has now taken the number of the pty */
 	(void)unlink(own);
 	WANT((fd = open(own, O_RDWR | O_CREAT, 0600)) == -1 && errno == ENOENT);
 	WANT(symlink(in("stranger"), own) == 0); /* the number of the pty is another's */
@@ -378,6 +382,16 @@ static void after(void)
 	WANT(lstat(in("modem"), &st) == 0);
 	WANT((fd = open(in("stranger"), O_RDWR | O_CREAT, 0600)) >= 0 && close(fd) == 0);
 	WANT((fd = open("/dev/null", O_RDWR)) >= 0 && close(fd) == 0);
+	FAILS(open(slave, O_RDWR | O_NOCTTY), ENOENT);
+	snprintf(text, sizeof text, "/proc/self/root%s", slave);
+	FAILS(open(text, O_RDWR | O_NOCTTY), ENOENT);
+	/* A terminal of its own may have any number. */
+	do {
+		WANT(n < 100 && (masters[n] = posix_openpt(O_RDWR | O_NOCTTY)) >= 0);
+		WANT(ioctl(masters[n], TIOCSPTLCK, &no) == 0 && ioctl(masters[n++], TIOCGPTN, &number) == 0);
+		snprintf(name, sizeof name, "/dev/pts/%d", number);
+		WANT((made = open(name, O_RDWR | O_NOCTTY)) >= 0 && close(made) == 0);
+	} while (n < 5);
 	WANT((child = fork()) >= 0);
 	if (child == 0) {
 		FAILS(open(as, O_RDWR), ENOENT);
