@@ -166,3 +166,19 @@ func TestReceived(t *testing.T) {
 	}
 	_ = unix.Close(fds[0])
 }
+
+// TestGivenThroughLink: a path that is given through a link to a directory is the port by both its names.
+func TestGivenThroughLink(t *testing.T) {
+	as := localDevice(t)
+	link := filepath.Join(own(t), "dev")
+	if err := os.Symlink(filepath.Dir(as), link); err != nil {
+		t.Fatal(err)
+	}
+	given := filepath.Join(link, filepath.Base(as))
+	address, server := serve(t, "loopback")
+	_, errs, status := runs(t, "--as", given, address, "--", "sh", "-c", `echo one >"$1" && echo two >"$2"`, "sh", given, as)
+	if status != 0 {
+		t.Errorf("status %d: %s", status, errs)
+	}
+	says(t, server, "up=8")
+}

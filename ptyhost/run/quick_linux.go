@@ -20,7 +20,7 @@ import (
 func (q *question) quick() (d destination, sure bool) {
 	base := path.Base(q.text)
 	switch {
-	case q.text == "", q.text == ".", q.text == "/":
+	case q.text == "", q.text == ".", q.text == "/", q.slave == fileID{} && len(q.names.as)+len(q.names.own) == 0:
 		return d, true
 	case q.names.lexical(q.text):
 		return destination{place: mapped}, true
