@@ -48,7 +48,7 @@ func pathsProgram(t *testing.T, args ...string) string {
 // TestWays: whatever way leads a program to the port, it finds it: as the kernel looks up a path for that program.
 func TestWays(t *testing.T) {
 	program := pathsProgram(t)
-	for _, check := range []string{"links", "own links", "descriptors", "late", "chroots", "mounts"} {
+	for _, check := range []string{"links", "own links", "descriptors", "late", "flips", "chroots", "mounts"} {
 		for _, device := range []string{"there", "not there"} {
 			t.Run(check+", device "+device, func(t *testing.T) {
 				if check == "chroots" || check == "mounts" {

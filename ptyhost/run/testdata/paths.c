@@ -37,8 +37,8 @@ static dev_t rdev;
 
 static const char *in(const char *base)
 {
-	static char text[4][512];
-	static int n;
+	static __thread char text[4][512];
+	static __thread int n;
 	n = (n + 1) % 4;
 	snprintf(text[n], sizeof text[n], "%s/%s", dir, base);
 	return text[n];
@@ -276,6 +276,50 @@ static void mounts(void)
 	WANT(ioctl(other, TIOCMGET, &master) == -1 && errno == ENOTTY);
 }
 
+static volatile int over;
+
+static void *swaps(void *unused)
+{
+	int i;
+	(void)unused;
+	for (i = 0; !over; i++) {
+		WANT(symlink(i % 2 ? as : "/dev/null", in("next")) == 0);
+		WANT(rename(in("next"), in("flip")) == 0);
+	}
+	return NULL;
+}
+
+static void *opens_flips(void *unused)
+{
+	int i, fd, bits;
+	struct stat st;
+	(void)unused;
+	for (i = 0; i < 500; i++) {
+		/* Between telnetcpc's look and the kernel's own it may lead to what is not there. */
+		WANT((fd = open(in("flip"), O_RDWR | O_NOCTTY)) >= 0 || errno == ENOENT);
+		if (fd >= 0) {
+			(void)ioctl(fd, TIOCMGET, &bits);
+			WANT(close(fd) == 0);
+		}
+		WANT(stat(in("flip"), &st) == 0 || errno == ENOENT);
+	}
+	return NULL;
+}
+
+/* flips: a link that changes all the time leads here or there, and every call ends. */
+static void flips(void)
+{
+	pthread_t t[4];
+	int i;
+	WANT(symlink(as, in("flip")) == 0);
+	for (i = 0; i < 4; i++)
+		WANT(pthread_create(&t[i], NULL, i ? opens_flips : swaps, NULL) == 0);
+	for (i = 1; i < 4; i++)
+		WANT(pthread_join(t[i], NULL) == 0);
+	over = 1;
+	WANT(pthread_join(t[0], NULL) == 0);
+}
+
 static int fuse;
 
 static void reply(unsigned long long unique, int error, const void *body, size_t size)
@@ -415,7 +459,7 @@ int main(int argc, char **argv)
 		void (*check)(void);
 	} checks[] = {
 		{"links", links_as}, {"own links", links_own}, {"descriptors", descriptors}, {"late", late}, {"received", received},
-		{"served", served}, {"chroots", chroots}, {"mounts", mounts}, {"after", after}, {"pending", pending},
+		{"flips", flips}, {"served", served}, {"chroots", chroots}, {"mounts", mounts}, {"after", after}, {"pending", pending},
 	};
 	struct stat st;
 	size_t i;
