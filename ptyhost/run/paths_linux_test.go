@@ -47,7 +47,16 @@ func pathsProgram(t *testing.T, args ...string) string {
 
 // TestWays: whatever way leads a program to the port, it finds it: as the kernel looks up a path for that program.
 func TestWays(t *testing.T) {
-	program := pathsProgram(t)
+	ways(t, pathsProgram(t))
+}
+
+// TestWays32Bits: so does a program of 32 bits, whose calls have other numbers.
+func TestWays32Bits(t *testing.T) {
+	need32Bits(t)
+	ways(t, pathsProgram(t, "-m32"))
+}
+
+func ways(t *testing.T, program string) {
 	for _, check := range []string{"links", "own links", "descriptors", "late", "flips", "chroots", "mounts"} {
 		for _, device := range []string{"there", "not there"} {
 			t.Run(check+", device "+device, func(t *testing.T) {
@@ -103,6 +112,23 @@ func TestServedByTree(t *testing.T) {
 				t.Errorf("%v: %s", err, out)
 			}
 		})
+	}
+}
+
+// TestOtherNumbers: a program whose processes have numbers of their own finds its files by its own /proc.
+func TestOtherNumbers(t *testing.T) {
+	needUserNamespaces(t)
+	namespaces := []string{"unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"}
+	if out, err := unprivileged(exec.Command(namespaces[0], append(namespaces[1:], "true")...)).CombinedOutput(); err != nil {
+		skip(t, fmt.Sprintf("nobody has no /proc of his own here: %v: %s", err, out))
+	}
+	program := pathsProgram(t)
+	address, _ := serve(t, "loopback")
+	as := localDevice(t)
+	args := append([]string{"--as", as, address, "--"}, namespaces...)
+	out, errs, status := runs(t, append(args, program, as, own(t), "descriptors")...)
+	if status != 0 || !strings.HasSuffix(out, "ok\n") {
+		t.Errorf("status %d: %s\n%s", status, out, errs)
 	}
 }
 

@@ -51,7 +51,9 @@ type question struct {
 const linksMost = 40
 
 // proc is a file of the program in /proc.
-func (q *question) proc(what string) string { return fmt.Sprintf("/proc/%d/%s", q.tid, what) }
+func (q *question) proc(what string) string {
+	return "/proc/" + strconv.Itoa(int(q.tid)) + "/" + what
+}
 
 // start is the link to the directory where a relative path begins.
 func (q *question) start() string {
