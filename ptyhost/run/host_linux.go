@@ -127,19 +127,22 @@ func (h *Host) Busy() bool {
 
 // setPort makes p the port of the programs.
 func (h *Host) setPort(p *port) error {
+	var own []string
+	if p != nil {
+		own = literally(p.claim.Path()) // before the lock: it looks at file systems
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if p != nil && h.port != nil {
 		return errors.New("these programs have a port already (run another telnetcpc)")
 	}
-	h.port, h.names = p, newNames(h.as, nil)
+	h.port, h.names = p, newNames(h.as, own)
 	if p == nil {
 		h.slave = fileID{}
 		return nil // guards know the last one
 	}
 	h.ports[p.id] = p // nobody else has p yet
 	h.slave = p.id
-	h.names = newNames(h.as, literally(p.claim.Path()))
 	h.tellGuards()
 	return nil
 }
