@@ -21,10 +21,22 @@ const (
 	kindListXattr      // path, buffer, its size
 )
 
-// entry is a trapped system call: its kind, and whether a directory's descriptor stands before the path.
+// links says whether a link at the end of a call's path is followed, beside what flags of an open say.
+type links uint8
+
+const (
+	follows links = iota
+	never
+	flag1 // unless AT_SYMLINK_NOFOLLOW is in the first argument after the path
+	flag2 // in the second
+)
+
+// entry is a trapped system call: its kind, whether a directory's descriptor comes before the path, and what a link at the
+// path's end means.
 type entry struct {
-	kind kind
-	at   bool
+	kind  kind
+	at    bool
+	links links
 }
 
 // abi is a set of system calls: a program of another word size has another one on the same machine.
@@ -37,8 +49,8 @@ type abi struct {
 
 // common are the calls that every system has with the same number: openat2, faccessat2.
 func common(calls map[uint32]entry) map[uint32]entry {
-	calls[unix.SYS_OPENAT2] = entry{kindOpen2, true}
-	calls[unix.SYS_FACCESSAT2] = entry{kindAccess, true}
+	calls[unix.SYS_OPENAT2] = entry{kindOpen2, true, follows}
+	calls[unix.SYS_FACCESSAT2] = entry{kindAccess, true, flag2}
 	return calls
 }
 

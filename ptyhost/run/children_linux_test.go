@@ -74,8 +74,8 @@ func TestBooks(t *testing.T) {
 	}
 	l.room[0] = waiting + 1 // as the kernel writes it
 	found := map[uint64]bool{}
-	for id := range theirs.open {
-		found[id] = true
+	for n := range theirs.open {
+		found[n.ID] = true
 	}
 	if len(found) != waiting+1 || !found[waiting+1] {
 		t.Errorf("%d calls were found, want %d", len(found), waiting+1)
@@ -83,9 +83,9 @@ func TestBooks(t *testing.T) {
 	for id := uint64(1); id <= waiting; id++ {
 		l.ledger.strike(id)
 	}
-	for id := range theirs.open {
-		if id <= waiting {
-			t.Fatalf("call %d is found after its answer", id)
+	for n := range theirs.open {
+		if n.ID <= waiting {
+			t.Fatalf("call %d is found after its answer", n.ID)
 		}
 	}
 }

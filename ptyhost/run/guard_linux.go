@@ -18,13 +18,14 @@ import (
 
 // A filter whose listener is gone makes every trapped call fail (ENOSYS), on other ttys and files of the program too. So a
 // second process holds the listener: it does nothing until this one is gone, however that happened, and then lets every
-// call go on, until no program is left. The port is hung up by then, as an adapter that was pulled out.
+// call go on, until no program is left, but what leads to the port's paths. The port is hung up by then, as an adapter that was pulled out.
 //
 // It is in the program's process group, and so tells another thing: whether a signal was sent to the group, as a
 // terminal does it, or to this process alone.
 
 // guardian is this process's end of a guard.
 type guardian struct {
+	pid    int
 	socket int // closed: this process is gone
 	heard  heard
 	done   chan struct{} // closed when nothing is read from the socket any more
@@ -56,16 +57,18 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 		return nil, err
 	}
 	l.share(books)
+	h.addGuard(l.held)
 	const at = 3
+	args := append([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, h.words()...)
 	// It keeps nothing that others wait for the end of: no pipe, and no directory.
-	_, _, err = h.children.start([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, &syscall.ProcAttr{
+	pid, _, err := h.children.start(args, &syscall.ProcAttr{
 		Dir: "/", Env: os.Environ(), Files: alone([]uintptr{n, n, n, uintptr(fds[1]), uintptr(memory)}),
 	})
 	if err != nil {
 		_ = unix.Close(fds[0])
 		return nil, fmt.Errorf("start a guard: %w", err)
 	}
-	g := &guardian{socket: fds[0], done: make(chan struct{})}
+	g := &guardian{pid: pid, socket: fds[0], done: make(chan struct{})}
 	g.heard.init()
 	report(g.socket, stepListening, 0, l.fd)
 	if at, _, _, ok := hear(g.socket); !ok || at != stepListening {
@@ -124,9 +127,11 @@ func guard(args []string) {
 		}
 	}
 	l := newListener(fd)
-	if books, err := mapBooks(socket + 1); err == nil {
-		for id := range books.open { // received by the one that is gone
-			(&call{l: l, n: notification{ID: id}}).proceed()
+	books, err := mapBooks(socket + 1)
+	after := newAftermath(l, args[2:], books)
+	if err == nil {
+		for n := range books.open { // received by the one that is gone
+			after.take(n)
 		}
 	}
 	never, _, err := os.Pipe()
@@ -141,7 +146,7 @@ func guard(args []string) {
 		if err != nil {
 			os.Exit(exitStage)
 		}
-		(&call{l: l, n: n}).proceed()
+		after.answer(n)
 	}
 }
 
@@ -149,6 +154,7 @@ func guard(args []string) {
 type books struct {
 	room   [64]uint64 // where the kernel writes what is received; first in it is the id
 	ledger ledger
+	held   held
 }
 
 // ledger has the ids of calls; 0: free. It has room for as many as programs are likely to have waiting at once, of which
@@ -168,14 +174,15 @@ func mapBooks(fd int) (*books, error) {
 	return (*books)(unsafe.Pointer(&memory[0])), nil
 }
 
-// open yields the calls, some of which may have been answered.
-func (b *books) open(yield func(id uint64) bool) {
+// open yields the calls, some of which may have been answered. Of those that nothing is known of it has the id alone.
+func (b *books) open(yield func(notification) bool) {
 	// What was received last may not be in the ledger yet.
-	if id := b.room[0]; id != 0 && !yield(id) {
+	last := *(*notification)(unsafe.Pointer(&b.room[0]))
+	if last.ID != 0 && !yield(last) {
 		return
 	}
 	for i := range b.ledger {
-		if id := b.ledger[i].Load(); id != 0 && !yield(id) {
+		if id := b.ledger[i].Load(); id != 0 && id != last.ID && !yield(notification{ID: id}) {
 			return
 		}
 	}
@@ -183,7 +190,7 @@ func (b *books) open(yield func(id uint64) bool) {
 
 // share has the kernel and this process write what is received where a guard finds it.
 func (l *listener) share(b *books) {
-	l.ledger = &b.ledger
+	l.ledger, l.held = &b.ledger, &b.held
 	if len(l.room) <= len(b.room) {
 		l.room = b.room[:len(l.room)]
 	}

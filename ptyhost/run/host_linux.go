@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"path"
-	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -35,8 +33,9 @@ type Host struct {
 	mu        sync.Mutex              // over all below; taken under a port's lock, never the other way round
 	port      *port                   // that paths lead to; nil: there is none now
 	ports     map[fileID]*port        // by their slaves, until they are closed
-	name      string                  // of its slave
-	bases     []string                // last elements of the paths that are the port's
+	slave     fileID                  // of port; zero: there is none
+	names     *names                  // that are the port's
+	guards    []*held                 // what is shared with each guard
 	waiting   map[uint32]interruption // calls that wait, by their threads
 	late      map[uint32]answered     // answers that came too late, likewise
 	saidBlind bool
@@ -53,7 +52,10 @@ func New(as []string, log *slog.Logger) (*Host, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	h := &Host{as: as, log: log, ready: make(chan struct{}), ports: map[fileID]*port{}, waiting: map[uint32]interruption{}, late: map[uint32]answered{}}
+	h := &Host{
+		as: withDirectories(as), log: log, ready: make(chan struct{}),
+		ports: map[fileID]*port{}, waiting: map[uint32]interruption{}, late: map[uint32]answered{},
+	}
 	return h, h.setPort(nil)
 }
 
@@ -129,20 +131,23 @@ func (h *Host) Busy() bool {
 
 // setPort makes p the port of the programs.
 func (h *Host) setPort(p *port) error {
+	var own []string
+	if p != nil {
+		own = literally(p.claim.Path()) // before the lock: it looks at file systems
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if p != nil && h.port != nil {
 		return errors.New("these programs have a port already (run another telnetcpc)")
 	}
-	h.port, h.name, h.bases = p, "", nil
-	for _, pattern := range h.as {
-		h.bases = append(h.bases, path.Base(pattern))
+	h.port, h.names = p, newNames(h.as, own)
+	if p == nil {
+		h.slave = fileID{}
+		return nil // guards know the last one
 	}
-	if p != nil {
-		h.ports[p.id] = p
-		h.name = p.term.Name() // nobody else has p yet
-		h.bases = append(h.bases, path.Base(p.claim.Path()), path.Base(h.name))
-	}
+	h.ports[p.id] = p // nobody else has p yet
+	h.slave = p.id
+	h.tellGuards()
 	return nil
 }
 
@@ -164,16 +169,23 @@ func (h *Host) forget(p *port) {
 	maps.DeleteFunc(h.ports, func(_ fileID, known *port) bool { return known == p })
 }
 
-// replace makes the port's present slave known, at its name, in the place of another.
-func (h *Host) replace(p *port, last fileID, name string) {
+// replace makes the port's present slave known, in the place of another.
+func (h *Host) replace(p *port, last fileID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.ports, last)
 	h.ports[p.id] = p
 	if h.port == p {
-		h.bases = append(slices.Clone(h.bases), path.Base(name))
-		h.name = name
+		h.slave = p.id
+		h.tellGuards()
 	}
+}
+
+// led is the port that paths lead to, by which names, and its slave. p is nil where there is none now.
+func (h *Host) led() (p *port, n *names, slave fileID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.port, h.names, h.slave
 }
 
 // has is the port whose slave a file is, or nil.
@@ -241,7 +253,7 @@ func (h *Host) ioctlOn(c *call, id fileID, err error) {
 		c.proceed()
 		return
 	}
-	p.ioctl(c)
+	p.ioctl(c, id)
 }
 
 // unreadable says once that a program cannot be looked into.

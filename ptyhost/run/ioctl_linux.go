@@ -14,13 +14,16 @@ import (
 // What a program's ioctl on the port does. Each answers as a serial driver of the kernel: serial_core.c, tty_io.c,
 // tty_ioctl.c.
 
-// ioctl performs a call on the port.
-func (p *port) ioctl(c *call) {
+// ioctl performs a call on the port by a descriptor of that slave.
+func (p *port) ioctl(c *call, slave fileID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended {
+	if p.ended || slave != p.id { // hung up meanwhile
 		c.fail(unix.EIO)
 		return
+	}
+	if !p.open && !p.term.NobodyHas() { // by a way that nobody saw, as a descriptor that another program has sent
+		p.openNow(func(error) {})
 	}
 	request, arg := uint32(c.n.Data.Args[1]), c.n.Data.Args[2]
 	switch request {

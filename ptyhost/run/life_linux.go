@@ -82,7 +82,7 @@ func (p *port) hangUp() {
 	p.pty = next
 	p.hangups++
 	p.wakeUp()
-	p.host.replace(p, last.id, p.term.Name())
+	p.host.replace(p, last.id)
 	if err := p.claim.Relink(p.term.Name()); err != nil && !errors.Is(err, fs.ErrClosed) {
 		p.log.Warn("the port's path does not lead to it any more", "err", err)
 	}

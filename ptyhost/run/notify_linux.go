@@ -55,6 +55,7 @@ type listener struct {
 	fd     int
 	room   []uint64 // for the kernel's struct seccomp_notif, which may be larger than ours; first in it is the id
 	ledger *ledger  // of the calls that were received and not answered; nil: nobody asks
+	held   *held    // what is known of those with paths; likewise
 
 	spots map[spot]struct{} // descriptors that had a port's slave; only of the goroutine that receives
 

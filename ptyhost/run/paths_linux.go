@@ -5,9 +5,7 @@ package run
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
 	"path"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,53 +13,101 @@ import (
 
 // Calls with a path. Most of them are none of ours, and the kernel performs them.
 
-// place is where a path leads.
-type place uint8
+// asked is a call with a path: where the path begins to lead, and what the call does there.
+type asked struct {
+	question
+	entry
+	args  []uint64 // from the path on
+	flags int      // of an open
+}
 
-const (
-	elsewhere place = iota
-	here            // the port's own path, which is in the file system
-	mapped          // a path that stands for the port
-)
-
-// path performs a call with a path, or lets the kernel perform it.
-func (h *Host) path(c *call, e entry) {
-	args := c.n.Data.Args[:]
-	dir := int32(unix.AT_FDCWD)
+// asks reads what a call with a path asks for, from its registers and the program's memory.
+func (c *call) asks(e entry) (a asked, err error) {
+	a = asked{question: question{tid: c.n.TID, dir: unix.AT_FDCWD, follow: true}, entry: e, args: c.n.Data.Args[:]}
 	if e.at {
-		dir, args = int32(args[0]), args[1:]
+		a.dir, a.args = int32(a.args[0]), a.args[1:]
 	}
-	text, err := readString(c.n.TID, c.address(args[0]))
+	if a.text, err = readString(c.n.TID, c.address(a.args[0])); err != nil {
+		return a, err
+	}
+	switch e.kind {
+	case kindOpen:
+		a.flags = int(int32(a.args[1]))
+	case kindCreate:
+		a.flags = unix.O_CREAT | unix.O_WRONLY | unix.O_TRUNC
+	case kindOpen2:
+		var how [24]byte // struct open_how
+		if err := readMemory(c.n.TID, c.address(a.args[1]), how[:]); err != nil {
+			return a, err
+		}
+		a.flags, a.resolve = int(binary.NativeEndian.Uint64(how[:])), binary.NativeEndian.Uint64(how[16:])
+	}
+	switch e.links {
+	case never:
+		a.follow = false
+	case flag1, flag2:
+		a.follow = a.args[1+int(e.links-flag1)]&unix.AT_SYMLINK_NOFOLLOW == 0
+	}
+	if a.flags&unix.O_NOFOLLOW != 0 || a.flags&unix.O_CREAT != 0 && a.flags&unix.O_EXCL != 0 {
+		a.follow = false
+	}
+	return a, nil
+}
+
+// opens reports whether the call opens what is at the path.
+func (e entry) opens() bool { return e.kind == kindOpen || e.kind == kindOpen2 || e.kind == kindCreate }
+
+// path performs a call with a path, or lets the kernel perform it. What may wait for a file system, which may be one that a
+// program of the same tree serves, is done in a goroutine of its own, which ends with the look-up.
+func (h *Host) path(c *call, e entry) {
+	a, err := c.asks(e)
 	if err != nil {
 		h.unreadable(err)
 		c.proceed()
 		return
 	}
-	p, where := h.find(c, dir, text)
-	if where == elsewhere || !c.l.valid(c.n.ID) {
+	p, names, slave := h.led()
+	a.names = names
+	if e.opens() {
+		a.slave = slave
+	}
+	d, sure := a.quick()
+	if sure && d.place == elsewhere {
 		c.proceed()
 		return
 	}
-	switch e.kind {
-	case kindOpen:
-		h.open(c, p, where, int(args[1]))
-	case kindCreate:
-		h.open(c, p, where, unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC)
-	case kindOpen2:
-		var how [8]byte // the flags of struct open_how; the rest is about the way to the file
-		if c.take(args[1], how[:]) {
-			h.open(c, p, where, int(binary.NativeEndian.Uint64(how[:])))
-		}
+	kept := c.l.held.note(c)
+	reach := func() {
+		kept.leads(d.place == mapped || d.place == here)
+		h.reach(c, a, p, d)
+	}
+	if sure {
+		reach()
+		return
+	}
+	go func() {
+		d = a.walk()
+		reach()
+	}()
+}
+
+// reach performs a call whose path leads there. p is nil where there is no port now.
+func (h *Host) reach(c *call, a asked, p *port, d destination) {
+	switch {
+	case d.place == elsewhere, !c.l.valid(c.n.ID):
+		c.proceed()
+	case d.place == noEntry:
+		c.fail(unix.ENOTDIR)
+	case d.place == here && (p == nil || !a.opens()), d.place == missing && p == nil:
+		c.proceed()
+	case p == nil:
+		c.fail(unix.ENOENT)
+	case d.place == missing:
+		d.lookAt(c, a)
+	case a.opens():
+		h.open(c, p, d, a.flags)
 	default:
-		if where == here {
-			c.proceed()
-			return
-		}
-		if p == nil {
-			c.fail(unix.ENOENT)
-			return
-		}
-		p.lookAt(c, e.kind, args)
+		p.lookAt(c, a.kind, a.args)
 	}
 }
 
@@ -69,12 +115,10 @@ func (h *Host) path(c *call, e entry) {
 const unusual = unix.O_PATH | unix.O_DIRECTORY | unix.O_EXCL
 
 // open performs an open of the port.
-func (h *Host) open(c *call, p *port, where place, flags int) {
+func (h *Host) open(c *call, p *port, d destination, flags int) {
 	switch {
-	case where == here && (p == nil || flags&(unusual|unix.O_NOFOLLOW) != 0):
+	case d.place == here && flags&unusual != 0:
 		c.proceed()
-	case p == nil:
-		c.fail(unix.ENOENT)
 	case flags&unix.O_DIRECTORY != 0:
 		c.fail(unix.ENOTDIR)
 	case flags&unix.O_CREAT != 0 && flags&unix.O_EXCL != 0:
@@ -82,50 +126,8 @@ func (h *Host) open(c *call, p *port, where place, flags int) {
 	case flags&unix.O_PATH != 0:
 		c.fail(unix.EOPNOTSUPP) // the kernel injects no such descriptor
 	default:
-		p.openFor(c, flags, where == here)
+		p.openFor(c, flags, d.real)
 	}
-}
-
-// find says where a path leads. p is nil where the port that a path stands for is not there.
-func (h *Host) find(c *call, dir int32, text string) (p *port, where place) {
-	if text == "" {
-		return nil, elsewhere
-	}
-	h.mu.Lock()
-	p, name, bases := h.port, h.name, h.bases
-	h.mu.Unlock()
-	base := path.Base(text)
-	if !slices.ContainsFunc(bases, func(pattern string) bool { return matches(pattern, base) }) {
-		return nil, elsewhere
-	}
-	if !path.IsAbs(text) {
-		start, err := os.Readlink(c.start(dir))
-		if err != nil {
-			return nil, elsewhere
-		}
-		text = path.Join(start, text)
-	}
-	text = path.Clean(text)
-	switch {
-	case slices.ContainsFunc(h.as, func(pattern string) bool { return matches(pattern, text) }):
-		return p, mapped
-	case p != nil && (text == p.claim.Path() || text == name):
-		return p, here
-	}
-	return nil, elsewhere
-}
-
-// start is the link to the directory where a relative path begins.
-func (c *call) start(dir int32) string {
-	if dir == unix.AT_FDCWD {
-		return fmt.Sprintf("/proc/%d/cwd", c.n.TID)
-	}
-	return fmt.Sprintf("/proc/%d/fd/%d", c.n.TID, dir)
-}
-
-func matches(pattern, text string) bool {
-	ok, err := path.Match(pattern, text)
-	return ok && err == nil
 }
 
 // checkPaths looks at the paths that shall stand for the port.
@@ -136,68 +138,4 @@ func checkPaths(as []string) error {
 		}
 	}
 	return nil
-}
-
-// statxSync are the flags of statx that say how fresh the answer shall be: AT_STATX_SYNC_TYPE.
-const statxSync = 0x6000
-
-// lookAt answers a program that looks at a path which stands for the port: it finds the pty's slave, a character device.
-func (p *port) lookAt(c *call, k kind, args []uint64) {
-	switch k {
-	case kindStat, kindStat64:
-		var st unix.Stat_t
-		if err := unix.Stat(p.Name(), &st); err != nil {
-			c.fail(errnoOf(err))
-			return
-		}
-		if k == kindStat64 {
-			c.give(args[1], c.abi.stat64(&st))
-			return
-		}
-		c.give(args[1], bytesOf(&st))
-	case kindStatx:
-		var st unix.Statx_t
-		if err := unix.Statx(unix.AT_FDCWD, p.Name(), int(args[1])&statxSync, int(args[2]), &st); err != nil {
-			c.fail(errnoOf(err))
-			return
-		}
-		c.give(args[3], bytesOf(&st))
-	case kindAccess:
-		if args[1]&unix.X_OK != 0 {
-			c.fail(unix.EACCES) // no device can be executed
-			return
-		}
-		c.answer(0)
-	case kindReadlink:
-		c.fail(unix.EINVAL) // it is none
-	case kindGetXattr:
-		c.fail(unix.ENODATA)
-	case kindListXattr:
-		c.answer(0)
-	}
-}
-
-// stat64Layout writes a struct stat64 of a 32-bit system.
-type stat64Layout func(*unix.Stat_t) []byte
-
-// writeStat64 writes a struct stat64, whose later members stand at these places.
-func writeStat64(st *unix.Stat_t, size, blockSize, blocks, times, inode, whole int) []byte {
-	b := make([]byte, whole)
-	e := binary.NativeEndian
-	e.PutUint64(b, st.Dev)
-	e.PutUint32(b[12:], uint32(st.Ino))
-	e.PutUint32(b[16:], st.Mode)
-	e.PutUint32(b[20:], uint32(st.Nlink))
-	e.PutUint32(b[24:], st.Uid)
-	e.PutUint32(b[28:], st.Gid)
-	e.PutUint64(b[32:], st.Rdev)
-	e.PutUint64(b[size:], uint64(st.Size))
-	e.PutUint32(b[blockSize:], uint32(st.Blksize))
-	e.PutUint64(b[blocks:], uint64(st.Blocks))
-	for i, t := range []unix.Timespec{st.Atim, st.Mtim, st.Ctim} {
-		e.PutUint32(b[times+8*i:], uint32(t.Sec))
-		e.PutUint32(b[times+8*i+4:], uint32(t.Nsec))
-	}
-	e.PutUint64(b[inode:], st.Ino)
-	return b
 }

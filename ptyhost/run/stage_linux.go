@@ -16,7 +16,7 @@ import (
 // What this binary does under another name. It finds its work in its arguments, which only this package writes.
 const (
 	stageName = "telnetcpc: stage" // NAME SOCKET PATHS PROGRAM ARGV...
-	guardName = "telnetcpc: guard" // NAME SOCKET PARENT, with the ledger behind the socket
+	guardName = "telnetcpc: guard" // NAME SOCKET PARENT NAMES..., with the ledger behind the socket; see Host.words
 )
 
 // Main must come first in a program that uses this package: where this process is one of those that Start starts of the
@@ -69,10 +69,11 @@ func stage(args []string) {
 	}
 	report(socket, stepListening, 0, l)
 	_ = unix.Close(l)
-	var goOn [1]byte
-	if n, _ := unix.Read(socket, goOn[:]); n != 1 {
+	var guard [4]byte
+	if n, _ := unix.Read(socket, guard[:]); n != len(guard) {
 		os.Exit(exitStage)
 	}
+	admit(int(binary.NativeEndian.Uint32(guard[:])))
 	path, argv := args[2], args[3:]
 	err = syscall.Exec(path, argv, os.Environ())
 	if err == syscall.ENOEXEC { // a script without #!, as execvp(3) and so env(1) have it

@@ -3,6 +3,7 @@
 package run
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -129,9 +130,9 @@ func (h *Host) startStage(path string, argv, env []string) (s stageProcess, f fa
 	return s, f
 }
 
-// proceed lets a stage become its program.
-func (s stageProcess) proceed(name string) error {
-	if _, err := unix.Write(s.socket, []byte{1}); err != nil {
+// proceed lets a stage become its program, which a guard may look into.
+func (s stageProcess) proceed(name string, guard int) error {
+	if _, err := unix.Write(s.socket, binary.NativeEndian.AppendUint32(nil, uint32(guard))); err != nil {
 		return fmt.Errorf("the stage has ended: %w", err)
 	}
 	at, errno, _, ok := hear(s.socket) // no word: the program has closed the socket
@@ -165,13 +166,16 @@ func (p *Program) start(path string, argv, env []string) error {
 		return err
 	}
 	p.pid = s.pid
+	if text := f.afterwards(p.host.as); text != "" {
+		p.host.log.Warn(text)
+	}
 	if err := p.listen(s.l); err != nil {
 		s.abandon()
 		return err
 	}
 	go p.wait(s.end)
 	defer unix.Close(s.socket)
-	return s.proceed(argv[0])
+	return s.proceed(argv[0], p.guard.pid)
 }
 
 // listen starts the goroutine that answers the program's calls. It ends when no program is left, or by Close.

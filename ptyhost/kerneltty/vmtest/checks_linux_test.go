@@ -32,6 +32,7 @@ func runChecks(t *testing.T) {
 		{"crowd", checkCrowd},
 		{"run under Yama", checkYama},
 		{"run frozen", checkFrozenRun},
+		{"paths under Yama", checkYamaPaths},
 	} {
 		t.Run(check.name, check.run)
 	}

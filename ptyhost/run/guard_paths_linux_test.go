@@ -1,0 +1,100 @@
+//go:build amd64 || arm64
+
+package run_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// afterKill kills telnetcpc and waits until its program has ended, well.
+func (s *started) afterKill(t *testing.T) {
+	t.Helper()
+	if err := s.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	said := func() bool { return strings.Count(s.out.String(), "\n") >= 2 }
+	eventually(t, "the program has ended", said)
+	if out := s.out.String(); !strings.HasSuffix(out, "\nok\n") {
+		t.Errorf("the program says: %s", out)
+	}
+}
+
+// takeTerminal makes pseudo-terminals until one has that name, which is free soon.
+func takeTerminal(t *testing.T, slave string) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		number, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
+		if err == nil {
+			err = unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		name := fmt.Sprintf("/dev/pts/%d", number)
+		if name == slave {
+			_ = os.Chmod(name, 0o666)
+		} else if strings.Compare(fmt.Sprintf("%20s", name), fmt.Sprintf("%20s", slave)) > 0 {
+			_ = unix.Close(master) // a later one: it is not free yet
+			continue
+		}
+		t.Cleanup(func() { _ = unix.Close(master) })
+		if name == slave {
+			return
+		}
+	}
+	t.Errorf("%s does not become free", slave)
+}
+
+// TestPathsAfterKill: what was the port is nothing when telnetcpc is gone, and no path leads a program to this machine's own
+// device or to another terminal.
+func TestPathsAfterKill(t *testing.T) {
+	program := pathsProgram(t)
+	for _, device := range []string{"there", "not there"} {
+		t.Run("device "+device, func(t *testing.T) {
+			as := localDevice(t)
+			if device == "not there" {
+				as = filepath.Join(own(t), "ttyS77")
+			}
+			address, _ := serve(t, "loopback")
+			path := filepath.Join(own(t), "ttyV0")
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := startsWith(t, r, "ready", "--port", path, "--as", as, address, "--", program, as, own(t), "after")
+			_ = r.Close()
+			go func() { // ends with the kill
+				slave, _, _ := strings.Cut(s.out.String(), " ")
+				takeTerminal(t, slave)
+				_ = w.Close()
+			}()
+			s.afterKill(t)
+		})
+	}
+}
+
+// TestPendingAfterKill: an open that waited when telnetcpc was killed opens nothing else.
+func TestPendingAfterKill(t *testing.T) {
+	program := pathsProgram(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0") // it answers nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	as := localDevice(t)
+	s := starts(t, "ready", "-v", "--open-wait", "1h", "--as", as, "rfc2217://"+l.Addr().String(), "--", program, as, own(t), "pending")
+	eventually(t, "the open waits", func() bool { return strings.Contains(s.out.String()+s.errs.String(), "up   opened") })
+	s.afterKill(t)
+}

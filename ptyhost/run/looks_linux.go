@@ -1,0 +1,140 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Answers to a program that looks at a path without opening it.
+
+// statxSync are the flags of statx that say how fresh the answer shall be: AT_STATX_SYNC_TYPE.
+const statxSync = 0x6000
+
+// lookAt answers a program that looks at a path which stands for the port: it finds the pty's slave, a character device.
+func (p *port) lookAt(c *call, k kind, args []uint64) {
+	switch k {
+	case kindStat, kindStat64:
+		var st unix.Stat_t
+		if err := unix.Stat(p.Name(), &st); err != nil {
+			c.fail(errnoOf(err))
+			return
+		}
+		if k == kindStat64 {
+			c.give(args[1], c.abi.stat64(&st))
+			return
+		}
+		c.give(args[1], bytesOf(&st))
+	case kindStatx:
+		var st unix.Statx_t
+		if err := unix.Statx(unix.AT_FDCWD, p.Name(), int(args[1])&statxSync, int(args[2]), &st); err != nil {
+			c.fail(errnoOf(err))
+			return
+		}
+		c.give(args[3], bytesOf(&st))
+	case kindAccess:
+		if args[1]&unix.X_OK != 0 {
+			c.fail(unix.EACCES) // no device can be executed
+			return
+		}
+		c.answer(0)
+	case kindReadlink:
+		c.fail(unix.EINVAL) // it is none
+	case kindGetXattr:
+		c.fail(unix.ENODATA)
+	case kindListXattr:
+		c.answer(0)
+	}
+}
+
+// searchable is the mode of a directory that is not there: a program may go through it, and cannot list it.
+const searchable = unix.S_IFDIR | 0o111
+
+// lookAt answers a program that looks at a directory of a path that is the port, where there is none: as far as such a
+// directory can be used without being there.
+func (d destination) lookAt(c *call, a asked) {
+	id := fnv.New64a() // its inode: another one for each name, as programs compare them
+	_, _ = id.Write([]byte(d.name))
+	near := d.near
+	near.Ino, near.Mode, near.Nlink = id.Sum64(), searchable, 2
+	switch a.kind {
+	case kindStat, kindStat64:
+		st := statOf(&near)
+		if a.kind == kindStat64 {
+			c.give(a.args[1], c.abi.stat64(&st))
+			return
+		}
+		c.give(a.args[1], bytesOf(&st))
+	case kindStatx:
+		c.give(a.args[3], bytesOf(&near))
+	case kindAccess:
+		if a.args[1]&(unix.R_OK|unix.W_OK) != 0 {
+			c.fail(unix.EACCES)
+			return
+		}
+		c.answer(0)
+	case kindReadlink:
+		c.fail(unix.EINVAL) // it is none
+	case kindGetXattr:
+		c.fail(unix.ENODATA)
+	case kindListXattr:
+		c.answer(0)
+	default:
+		c.fail(openMissing(a.flags))
+	}
+}
+
+// openMissing is what an open of such a directory gets.
+func openMissing(flags int) unix.Errno {
+	switch {
+	case flags&unix.O_PATH != 0:
+		return unix.EOPNOTSUPP // the kernel injects no such descriptor
+	case flags&unix.O_CREAT != 0 && flags&unix.O_EXCL != 0:
+		return unix.EEXIST
+	case flags&(unix.O_CREAT|unix.O_ACCMODE) != 0:
+		return unix.EISDIR
+	}
+	return unix.EACCES
+}
+
+// statOf is a struct statx as a struct stat.
+func statOf(x *unix.Statx_t) (st unix.Stat_t) {
+	st.Dev, st.Ino, st.Mode, st.Uid, st.Gid = unix.Mkdev(x.Dev_major, x.Dev_minor), x.Ino, uint32(x.Mode), x.Uid, x.Gid
+	setLinks(&st, x.Nlink)
+	st.Size, st.Blocks = int64(x.Size), int64(x.Blocks)
+	setBlock(&st, x.Blksize)
+	st.Atim, st.Mtim, st.Ctim = timeOf(x.Atime), timeOf(x.Mtime), timeOf(x.Ctime)
+	return st
+}
+
+func timeOf(t unix.StatxTimestamp) unix.Timespec {
+	return unix.Timespec{Sec: t.Sec, Nsec: int64(t.Nsec)}
+}
+
+// stat64Layout writes a struct stat64 of a 32-bit system.
+type stat64Layout func(*unix.Stat_t) []byte
+
+// writeStat64 writes a struct stat64, whose later members stand at these places.
+func writeStat64(st *unix.Stat_t, size, blockSize, blocks, times, inode, whole int) []byte {
+	b := make([]byte, whole)
+	e := binary.NativeEndian
+	e.PutUint64(b, st.Dev)
+	e.PutUint32(b[12:], uint32(st.Ino))
+	e.PutUint32(b[16:], st.Mode)
+	e.PutUint32(b[20:], uint32(st.Nlink))
+	e.PutUint32(b[24:], st.Uid)
+	e.PutUint32(b[28:], st.Gid)
+	e.PutUint64(b[32:], st.Rdev)
+	e.PutUint64(b[size:], uint64(st.Size))
+	e.PutUint32(b[blockSize:], uint32(st.Blksize))
+	e.PutUint64(b[blocks:], uint64(st.Blocks))
+	for i, t := range []unix.Timespec{st.Atim, st.Mtim, st.Ctim} {
+		e.PutUint32(b[times+8*i:], uint32(t.Sec))
+		e.PutUint32(b[times+8*i+4:], uint32(t.Nsec))
+	}
+	e.PutUint64(b[inode:], st.Ino)
+	return b
+}

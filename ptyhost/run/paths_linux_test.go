@@ -1,0 +1,210 @@
+//go:build amd64 || arm64
+
+package run_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart/uarttest"
+)
+
+// localDevice is what is at a path that is the port for programs: a real one of this machine. Nothing may reach it.
+func localDevice(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(own(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "ttyS0")
+	if err := os.WriteFile(path, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if text, err := os.ReadFile(path); err != nil || len(text) > 0 {
+			t.Errorf("the machine's own device got %q (%v)", text, err)
+		}
+	})
+	return path
+}
+
+// pathsProgram is the program of these tests.
+func pathsProgram(t *testing.T, args ...string) string {
+	t.Helper()
+	return compile(t, "gcc", append(args, "-Wall", "-Wextra", "-Werror", "-pthread", "testdata/paths.c")...)
+}
+
+// TestWays: whatever way leads a program to the port, it finds it: as the kernel looks up a path for that program.
+func TestWays(t *testing.T) {
+	ways(t, pathsProgram(t))
+}
+
+// TestWays32Bits: so does a program of 32 bits, whose calls have other numbers.
+func TestWays32Bits(t *testing.T) {
+	need32Bits(t)
+	ways(t, pathsProgram(t, "-m32"))
+}
+
+func ways(t *testing.T, program string) {
+	for _, check := range []string{"links", "own links", "descriptors", "late", "flips", "chroots", "mounts"} {
+		for _, device := range []string{"there", "not there"} {
+			t.Run(check+", device "+device, func(t *testing.T) {
+				if check == "chroots" || check == "mounts" {
+					needUserNamespaces(t)
+				}
+				as := localDevice(t)
+				if device == "not there" {
+					as = filepath.Join(own(t), "ttyS77")
+				}
+				address, _ := serve(t, "loopback")
+				out, errs, status := runs(t, "-v", "--as", as, address, "--", program, as, own(t), check)
+				if status != 0 || !strings.HasSuffix(out, "ok\n") {
+					t.Errorf("status %d: %s\n%s", status, out, errs)
+				}
+			})
+		}
+	}
+}
+
+// TestServedByTree: a program of the tree serves a file system, and its own calls are answered while telnetcpc looks up a
+// path there.
+func TestServedByTree(t *testing.T) {
+	needUserNamespaces(t)
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		skip(t, "no FUSE here: "+err.Error())
+	}
+	program := pathsProgram(t)
+	address, _ := serve(t, "loopback")
+	as := localDevice(t)
+	for _, tt := range []struct {
+		name         string
+		outer, inner []string // where the file systems are split
+	}{
+		{"the same mounts as telnetcpc", []string{"unshare", "--user", "--map-root-user", "--mount"}, nil},
+		{"others", nil, []string{"unshare", "--user", "--map-root-user", "--mount"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			argv := append(slices.Clone(tt.outer), telnetcpc, "run", "--as", as)
+			if tt.outer != nil {
+				argv = append(argv, "--group", "0") // there is no group dialout
+			}
+			argv = append(argv, address, "--")
+			argv = append(append(argv, tt.inner...), program, as, own(t), "served")
+			cmd := unprivileged(exec.Command(argv[0], argv[1:]...))
+			if cmd.SysProcAttr == nil {
+				cmd.SysProcAttr = &unix.SysProcAttr{}
+			}
+			cmd.SysProcAttr.Setpgid = true
+			over := time.AfterFunc(patience, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+			out, err := cmd.CombinedOutput()
+			if !over.Stop() || err != nil || !strings.HasSuffix(string(out), "ok\n") {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+}
+
+// TestOtherNumbers: a program whose processes have numbers of their own finds its files by its own /proc.
+func TestOtherNumbers(t *testing.T) {
+	needUserNamespaces(t)
+	namespaces := []string{"unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"}
+	if out, err := unprivileged(exec.Command(namespaces[0], append(namespaces[1:], "true")...)).CombinedOutput(); err != nil {
+		skip(t, fmt.Sprintf("nobody has no /proc of his own here: %v: %s", err, out))
+	}
+	program := pathsProgram(t)
+	address, _ := serve(t, "loopback")
+	as := localDevice(t)
+	args := append([]string{"--as", as, address, "--"}, namespaces...)
+	out, errs, status := runs(t, append(args, program, as, own(t), "descriptors")...)
+	if status != 0 || !strings.HasSuffix(out, "ok\n") {
+		t.Errorf("status %d: %s\n%s", status, out, errs)
+	}
+}
+
+// needUserNamespaces skips a test of roots and mounts where nobody may make them.
+func needUserNamespaces(t *testing.T) {
+	t.Helper()
+	if out, err := unprivileged(exec.Command("unshare", "--user", "--map-root-user", "--mount", "true")).CombinedOutput(); err != nil {
+		skip(t, fmt.Sprintf("nobody has no user namespaces here: %v: %s", err, out))
+	}
+}
+
+// TestReceived: a port that came from a program that was not started here, as a descriptor, counts as opened before the
+// first call of who got it is answered: what that does to DTR and RTS is not undone by a late notice.
+func TestReceived(t *testing.T) {
+	program := pathsProgram(t)
+	address, _ := serve(t, "loopback")
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(own(t), "ttyV0")
+	var out uarttest.Output
+	sent := make(chan error, 1)
+	go func() { // ends with the program
+		var b [1]byte
+		for round := 0; ; round++ {
+			if n, err := unix.Read(fds[0], b[:]); n != 1 {
+				sent <- err
+				return
+			}
+			// A close and an open that follow at once are one to who gets no notice of them in time.
+			for strings.Count(out.String(), "up   closed") < round {
+				time.Sleep(time.Millisecond)
+			}
+			fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY, 0)
+			if err == nil {
+				err = unix.Sendmsg(fds[0], b[:], unix.UnixRights(fd), nil, 0)
+				_ = unix.Close(fd)
+			}
+			if err != nil {
+				_ = unix.Shutdown(fds[0], unix.SHUT_RDWR)
+				sent <- err
+				return
+			}
+		}
+	}()
+	theirs := os.NewFile(uintptr(fds[1]), "socket")
+	cmd := unprivileged(exec.Command(telnetcpc, "run", "-v", "--port", path, address, "--", program, "/dev/ttyS77", own(t), "received"))
+	cmd.Env = append(cmd.Env, "TELNETCPC_TEST_SOCKET=3")
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Stdout, cmd.Stderr = &out, &out
+	over := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	err = cmd.Run()
+	_ = theirs.Close()
+	if !over.Stop() || err != nil || !strings.Contains(out.String(), "\nok\n") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	_ = unix.Shutdown(fds[0], unix.SHUT_RDWR)
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	_ = unix.Close(fds[0])
+}
+
+// TestGivenThroughLink: a path that is given through a link to a directory is the port by both its names.
+func TestGivenThroughLink(t *testing.T) {
+	as := localDevice(t)
+	link := filepath.Join(own(t), "dev")
+	if err := os.Symlink(filepath.Dir(as), link); err != nil {
+		t.Fatal(err)
+	}
+	given := filepath.Join(link, filepath.Base(as))
+	address, server := serve(t, "loopback")
+	_, errs, status := runs(t, "--as", given, address, "--", "sh", "-c", `echo one >"$1" && echo two >"$2"`, "sh", given, as)
+	if status != 0 {
+		t.Errorf("status %d: %s", status, errs)
+	}
+	says(t, server, "up=8")
+}
