@@ -3,7 +3,6 @@
 package run
 
 import (
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,12 +15,16 @@ type timedBreak struct {
 	data [8]uint64 // of its call; see signature
 	over bool
 	end  time.Time
-	told atomic.Bool // the program knows that it is over
+	told bool // the program knows that it is over
 }
+
+// breakAgain is how long after a break the call that has made it may come again: a break too many does more harm than one too
+// few, of a program that has read EINTR at its very end.
+const breakAgain = time.Second
 
 // of reports whether a call is the one that has made the break, made again; the port's lock is held.
 func (b *timedBreak) of(c *call) bool {
-	return b != nil && b.tid == c.n.TID && b.data == c.signature() && !b.told.Load() && time.Since(b.end) < againWithin
+	return b != nil && b.tid == c.n.TID && b.data == c.signature() && !b.told && time.Since(b.end) < breakAgain
 }
 
 // breakFor sends a break of that length, when the far UART is empty.
@@ -49,18 +52,15 @@ func (p *port) breakFor(c *call, d time.Duration) {
 
 // awaitBreak answers a call when a break is over; the lock is held.
 func (p *port) awaitBreak(c *call, b *timedBreak) {
-	over := false
 	p.later(c, interrupted, func() bool {
-		over = b.over
-		return over || p.ended
-	}, func(errno unix.Errno) {
-		switch {
-		case over:
-			b.told.Store(c.send(response{}))
-		case errno == 0:
-			c.fail(unix.EIO) // the port has ended
-		default:
-			c.fail(errno)
+		if b.over && c.send(response{}) { // under the lock: the program may send its next break at once
+			b.told = true
 		}
+		return b.over || p.ended
+	}, func(errno unix.Errno) {
+		if errno == 0 {
+			errno = unix.EIO // the port has ended
+		}
+		c.fail(errno) // nobody hears it where the break is over
 	})
 }
