@@ -220,7 +220,7 @@ func (w *walk) step() (d destination, done bool) {
 		if last && !more && !w.follow {
 			return d, true // the link is meant
 		}
-		return w.through(fd, name, st, more)
+		return w.through(fd, name, more)
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		w.at = spot{fd: fd, name: w.join(name)}
 		return d, false
@@ -292,7 +292,7 @@ func (w *walk) atDirectory() (d destination) {
 }
 
 // through goes through a link, which fd is.
-func (w *walk) through(fd int, name string, st unix.Stat_t, more bool) (d destination, done bool) {
+func (w *walk) through(fd int, name string, more bool) (d destination, done bool) {
 	if w.links++; w.links > linksMost || w.resolve&unix.RESOLVE_NO_SYMLINKS != 0 {
 		return d, true // ELOOP, which the kernel says
 	}
