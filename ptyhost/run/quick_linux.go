@@ -38,8 +38,8 @@ func (q *question) quick() (d destination, sure bool) {
 	}
 	mode, id, _, err := q.cached(unix.O_NOFOLLOW)
 	switch {
-	case err == unix.ENOENT: // in /proc/self/fd it was this process's number that was looked for
-		return d, strings.Trim(base, "0123456789") != ""
+	case err == unix.ENOENT: // in /proc/self it was this process that was looked for; descriptors are numbers
+		return d, strings.Trim(base, "0123456789") != "" && !strings.HasPrefix(q.text, "/proc/")
 	case err != nil:
 		return d, false
 	case mode == unix.S_IFLNK && q.follow:

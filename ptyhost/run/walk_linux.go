@@ -65,8 +65,8 @@ func (q *question) start() string {
 
 func (q *question) isSlave(id fileID) bool { return q.slave != fileID{} && q.slave == id }
 
-// dirAt is a directory on the way, by a descriptor and by its name as the program sees it.
-type dirAt struct {
+// position is a directory on the way, by a descriptor and by its name as the program sees it.
+type position struct {
 	fd   int
 	name string
 	gone bool // it is not there; fd is that of the nearest directory above it that is
@@ -75,9 +75,9 @@ type dirAt struct {
 // walk is one look-up.
 type walk struct {
 	*question
-	root     dirAt
+	root     position
 	rootName string // of the root, as this process sees it
-	at       dirAt
+	at       position
 	rest     string // of the path
 	links    int
 	own      bool // the way leads through the port's own path
@@ -220,9 +220,9 @@ func (w *walk) step() (d destination, done bool) {
 		if last && !more && !w.follow {
 			return d, true // the link is meant
 		}
-		return w.through(fd, name, st, more)
+		return w.through(fd, name, more)
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		w.at = dirAt{fd: fd, name: w.join(name)}
+		w.at = position{fd: fd, name: w.join(name)}
 		return d, false
 	case isMapped:
 		return destination{place: noEntry}, true
@@ -252,7 +252,7 @@ func (w *walk) up() bool {
 		}
 		w.at.name = above
 		if fd, _, err := w.open(w.root.fd, "./"+above, unix.O_DIRECTORY); err == nil { // else it is not there either
-			w.at = dirAt{fd: fd, name: above}
+			w.at = position{fd: fd, name: above}
 		}
 		return true
 	}
@@ -263,7 +263,7 @@ func (w *walk) up() bool {
 	if w.at.name == "" {
 		above = ""
 	}
-	w.at = dirAt{fd: fd, name: above}
+	w.at = position{fd: fd, name: above}
 	return true
 }
 
@@ -275,7 +275,7 @@ func (w *walk) enterMissing(full string, isMapped bool) (d destination, done boo
 	case w.at.name == "" || !w.names.parent(full):
 		return d, true
 	}
-	w.at = dirAt{fd: w.at.fd, name: full, gone: true}
+	w.at = position{fd: w.at.fd, name: full, gone: true}
 	return d, false
 }
 
@@ -292,7 +292,7 @@ func (w *walk) atDirectory() (d destination) {
 }
 
 // through goes through a link, which fd is.
-func (w *walk) through(fd int, name string, st unix.Stat_t, more bool) (d destination, done bool) {
+func (w *walk) through(fd int, name string, more bool) (d destination, done bool) {
 	if w.links++; w.links > linksMost || w.resolve&unix.RESOLVE_NO_SYMLINKS != 0 {
 		return d, true // ELOOP, which the kernel says
 	}
@@ -376,7 +376,7 @@ func (w *walk) jump(name string, more bool) (d destination, done bool) {
 		if err != nil {
 			return d, true
 		}
-		w.at = dirAt{fd: fd, name: w.seen(text)}
+		w.at = position{fd: fd, name: w.seen(text)}
 		return d, false
 	case !more && w.isSlave(idOf(&st)):
 		return destination{place: here, real: true}, true

@@ -119,6 +119,8 @@ static void links(const char *target)
 	opens("/proc/thread-self/cwd/sub/../modem");
 	snprintf(text, sizeof text, "/proc/self/root%s", target);
 	opens(text);
+	snprintf(text, sizeof text, "/proc/self/task/%d/cwd/modem", getpid());
+	opens(text);
 	snprintf(text, sizeof text, "/proc/%d/fd/%d/second", getpid(), at);
 	opens(text);
 
