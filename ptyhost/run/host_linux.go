@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/aside"
 	"telnetcpc/ptyhost/devpath"
 )
 
@@ -49,10 +50,7 @@ func New(as []string, log *slog.Logger) (*Host, error) {
 	if err := checkPaths(as); err != nil {
 		return nil, err
 	}
-	if log == nil {
-		log = slog.Default()
-	}
-	h := &Host{as: as, log: log, ready: make(chan struct{}), ports: map[fileID]*port{}, waiting: map[uint32]chan struct{}{}}
+	h := &Host{as: as, log: aside.Logger(log), ready: make(chan struct{}), ports: map[fileID]*port{}, waiting: map[uint32]chan struct{}{}}
 	return h, h.setPort(nil)
 }
 

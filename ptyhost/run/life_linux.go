@@ -45,10 +45,12 @@ func (p *port) closeNow() {
 	if p.termios.Cflag&unix.HUPCL != 0 {
 		p.drive(false, false)
 	}
-	if n := p.queue.Merged(); n > 0 {
-		p.log.Warn("control lines or opens went by too fast: only the last of them was sent", "lost", n)
+	if crowded := p.queue.Crowded(); !crowded || !p.merged { // else a script that opens and closes would fill the log
+		if n := p.queue.Merged(); n > 0 {
+			p.log.Warn("control lines or opens went by too fast: only the last of them was sent", "lost", n)
+		}
+		p.merged, p.overrun = crowded, p.overrun && crowded
 	}
-	p.overrun = false
 	p.add(uart.Event{Kind: uart.KindClosed})
 	p.clean()
 	p.term.PokeWriter() // who waits in Write has nobody to write to
