@@ -45,12 +45,12 @@ type Chip struct {
 	opening *usbip.Transfer // the request by which an open waits for the session; nil: none does
 	openBy  *time.Timer     // ends that wait
 
-	up      ordered.Queue
-	lent    bool              // Next has lent bytes that have not come back
-	lending [lendLimit]byte   // what it lends; Next's caller alone, between two calls
-	held    []*usbip.Transfer // OUT transfers whose bytes are in up, above ordered.Limit
-	changes []change          // that wait for room in up, oldest first
-	holding *time.Timer       // for holds; nil: none waits
+	up        ordered.Queue
+	lent      bool              // Next has lent bytes that have not come back
+	lending   [lendLimit]byte   // what it lends; Next's caller alone, between two calls
+	held      []*usbip.Transfer // OUT transfers whose bytes are in up, above ordered.Limit
+	changes   []change          // that wait for room in up, oldest first
+	holding   *time.Timer       // for holds; nil: none waits
 	stuck     bool              // a change has waited for holdMost, and nothing was taken since
 	in        []*usbip.Transfer // IN transfers that wait, oldest first
 	releasing *time.Timer       // for releaseAbsent; nil: nothing is held, or nobody can say
