@@ -5,12 +5,14 @@ package run_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -63,25 +65,59 @@ func records(t *testing.T) *recorder {
 	return r
 }
 
+// slowly is the address of a relay to the recorder, which takes what comes by small pieces, as a slow network does.
+func (r *recorder) slowly(t *testing.T) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() { // ends with the listener, or its only client
+		near, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer near.Close()
+		_ = near.(*net.TCPConn).SetReadBuffer(1) // the least that there is
+		far, err := net.Dial("tcp", r.address)
+		if err != nil {
+			return
+		}
+		defer far.Close()
+		go func() { _, _ = io.Copy(near, far) }()
+		p := make([]byte, 512)
+		for {
+			n, err := near.Read(p)
+			if _, failed := far.Write(p[:n]); err != nil || failed != nil {
+				return
+			}
+			time.Sleep(time.Millisecond) // the network's pace
+		}
+	}()
+	return l.Addr().String()
+}
+
 func (r *recorder) all() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]string(nil), r.did...)
 }
 
-// TestAllEdgesArrive: 2000 edges of RTS back to back, with bytes between them, over a real session: each comes, in its
+// TestAllEdgesArrive: 20,000 edges of RTS back to back, with bytes between some of them, over a real session: each comes, in its
 // place, and the last close's behind them.
 func TestAllEdgesArrive(t *testing.T) {
+	const edges = 20_000
 	program := compile(t, "gcc", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
 	r := records(t)
-	out, errs, status := runs(t, "--as", "/dev/ttyS77", r.address, "--", program, "/dev/ttyS77", "edges")
+	out, errs, status := runs(t, "--as", "/dev/ttyS77", r.slowly(t), "--", program, "/dev/ttyS77", "edges")
 	if status != 0 || !strings.HasSuffix(out, "ok\n") {
 		t.Errorf("status %d: %s\n%s", status, out, errs)
 	}
 	want := []string{"RTS on"}
-	for i := range 2000 {
-		if i%8 == 0 {
-			want = append(want, fmt.Sprint("byte ", i/8))
+	for i := range edges {
+		if i%250 == 0 {
+			want = append(want, fmt.Sprint("byte ", byte(i/250)))
 		}
 		want = append(want, "RTS "+uart.LevelOf(i%2 == 1).String())
 	}
@@ -199,21 +235,22 @@ func over(p *run.Program) bool {
 	}
 }
 
-// TestCloseLetsHeldCallGo: with EIO, as an adapter that was pulled out.
-func TestCloseLetsHeldCallGo(t *testing.T) {
-	asked := make(chan struct{}, 1)
-	c := crowd(t, uart.PortConfig{Unsent: func() time.Duration {
-		select {
-		case asked <- struct{}{}:
-		default:
-		}
+// holding is a port with a session, and whether a call is held: then it is asked again and again what is unsent.
+func holding(t *testing.T) (c *crowded, held func() bool) {
+	t.Helper()
+	var asked atomic.Int64
+	c = crowd(t, uart.PortConfig{Unsent: func() time.Duration {
+		asked.Add(1)
 		return 0
 	}})
+	return c, func() bool { return asked.Load() > 5 }
+}
+
+// TestCloseLetsHeldCallGo: with EIO, as an adapter that was pulled out.
+func TestCloseLetsHeldCallGo(t *testing.T) {
+	c, held := holding(t)
 	p := c.starts(t, "ends")
-	select {
-	case <-asked:
-	case <-p.Ended():
-	}
+	eventually(t, "the program is held", func() bool { return held() || over(p) })
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
@@ -222,20 +259,9 @@ func TestCloseLetsHeldCallGo(t *testing.T) {
 
 // TestHeldProgramDies: nothing of it stays, and the next program has a whole port.
 func TestHeldProgramDies(t *testing.T) {
-	asked := make(chan struct{}, 1)
-	c := crowd(t, uart.PortConfig{Unsent: func() time.Duration {
-		select {
-		case asked <- struct{}{}:
-		default:
-		}
-		return 0
-	}})
+	c, held := holding(t)
 	p := c.starts(t, "dies")
-	select {
-	case <-asked:
-	case <-p.Ended():
-		t.Fatal("the program was not held")
-	}
+	eventually(t, "the program is held", func() bool { return held() || over(p) })
 	pid := 0
 	if _, err := fmt.Sscanf(c.output(), "pid %d", &pid); err != nil {
 		t.Fatalf("%q: %v", c.output(), err)

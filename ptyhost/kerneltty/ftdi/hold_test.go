@@ -3,7 +3,6 @@ package ftdi_test
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,20 +17,14 @@ import (
 // noSession is PortConfig.Unsent of a bridge that has had none for long.
 func noSession() time.Duration { return -1 }
 
-// asked is PortConfig.Unsent of a session; it tells when it is asked.
-type asked struct {
-	left atomic.Int64
-	came chan struct{}
-}
+// session is PortConfig.Unsent of a session, until it ends.
+type session struct{ ended atomic.Bool }
 
-func newAsked() *asked { return &asked{came: make(chan struct{}, 1)} }
-
-func (a *asked) unsent() time.Duration {
-	select {
-	case a.came <- struct{}{}:
-	default:
+func (s *session) unsent() time.Duration {
+	if s.ended.Load() {
+		return -1
 	}
-	return time.Duration(a.left.Load())
+	return 0
 }
 
 // edge is the nth change of DTR and RTS.
@@ -54,82 +47,88 @@ func (b *bed) makes(from, n int) <-chan int {
 
 // TestAllEdgesArrive: 2000 edges back to back, with bytes between, while the far end is slow: each comes, in its place.
 func TestAllEdgesArrive(t *testing.T) {
-	const edges, every = 2000, 7
-	a := newAsked()
-	b := plugIn(t, uart.PortConfig{Unsent: a.unsent})
-	b.opens()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for i := range edges {
-			if i%every == 0 {
-				if _, err := b.driver.write([]byte{byte(i / every)}); err != nil {
-					return
+	synctest.Test(t, func(t *testing.T) {
+		const edges, every = 2000, 300
+		b := plugInto(t, uart.PortConfig{Unsent: new(session).unsent}, nil)
+		b.opens()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := range edges {
+				if i%every == 0 {
+					if _, err := b.driver.write([]byte{byte(i / every)}); err != nil {
+						return
+					}
+					_ = b.driver.drainWrites()
 				}
-				_ = b.driver.drainWrites()
+				b.driver.set(uart.Event{Control: edge(i)})
 			}
-			b.driver.set(uart.Event{Control: edge(i)})
+			b.driver.closes()
+		}()
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Error("nobody was held")
+		default:
 		}
-		b.driver.closes()
-	}()
-	select {
-	case <-a.came:
-	case <-done:
-		t.Error("nobody was held")
-	}
-	for i := range edges {
-		if p, e := b.next(); i%every == 0 {
-			if p != string([]byte{byte(i / every)}) {
-				t.Fatalf("before edge %d: got %q, %v", i, p, e)
+		for i := range edges {
+			p, e := b.next()
+			if i%every == 0 {
+				if p != string([]byte{byte(i / every)}) {
+					t.Fatalf("before edge %d: got %q, %v", i, p, e)
+				}
+				p, e = b.next()
 			}
-			p, e = b.next()
 			if p != "" || e.Control != edge(i) {
 				t.Fatalf("edge %d: got %q, %v, want %v", i, p, e, edge(i))
 			}
-		} else if e.Control != edge(i) {
-			t.Fatalf("edge %d: got %q, %v, want %v", i, p, e, edge(i))
 		}
-	}
-	b.wants("settings DTR off RTS off", "closed")
-	<-done
+		b.wants("settings DTR off RTS off", "closed")
+		<-done
+	})
 }
 
 // TestHeldHoldsNothingElse: while an edge waits, the device does all else: it says its status, gives and takes bytes, has
 // transfers taken back, and takes a change of the line coding.
 func TestHeldHoldsNothingElse(t *testing.T) {
-	a := newAsked()
-	b := plugIn(t, uart.PortConfig{Unsent: a.unsent})
-	b.opens()
-	done := b.makes(0, 300)
-	<-a.came
-	if _, err := b.driver.modemStatus(); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := b.chip.Write([]byte("down")); n != 4 || err != nil {
-		t.Fatalf("write: %d, %v", n, err)
-	}
-	got := make([]byte, 10)
-	if n, err := b.driver.read(got); err != nil || !strings.HasPrefix("down", string(got[:n])) {
-		t.Fatalf("read %q, %v", got[:n], err)
-	}
-	out := &usbiptest.URB{Endpoint: 2, Data: []byte("up")}
-	_ = b.host.Submit(out)
-	out.Wait()
-	if status := b.asks(4, 0x0107, 0); status != 0 { // 7O1
-		t.Errorf("line coding: status %d", status)
-	}
-	if n := len(done); n >= 300 {
-		t.Errorf("%d edges were made and nobody is held", n)
-	}
-	edges := 0
-	for edges < 300 {
-		if _, e := b.next(); e.Control != (uart.Control{}) {
-			if e.Control != edge(edges) {
-				t.Fatalf("edge %d: got %v", edges, e)
-			}
-			edges++
+	synctest.Test(t, func(t *testing.T) {
+		const edges, room = 300, 256
+		b := plugInto(t, uart.PortConfig{Unsent: new(session).unsent}, nil)
+		b.opens()
+		done := b.makes(0, edges)
+		synctest.Wait()
+		began := time.Now()
+		if _, err := b.driver.modemStatus(); err != nil {
+			t.Fatal(err)
 		}
-	}
+		if n, err := b.chip.Write([]byte("down")); n != 4 || err != nil {
+			t.Fatalf("write: %d, %v", n, err)
+		}
+		got := make([]byte, 10)
+		if n, err := b.driver.read(got); err != nil || string(got[:n]) != "down" {
+			t.Fatalf("read %q, %v", got[:n], err)
+		}
+		out := &usbiptest.URB{Endpoint: 2, Data: []byte("up")}
+		_ = b.host.Submit(out)
+		out.Wait()
+		if status := b.asks(4, 0x0107, 0); status != 0 { // 7O1
+			t.Errorf("line coding: status %d", status)
+		}
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("all that has taken %v", waited)
+		}
+		if n := len(done); n != room {
+			t.Errorf("%d edges were made, want %d and one that is held", n, room)
+		}
+		for made := 0; made < edges; {
+			if _, e := b.next(); e.Control != (uart.Control{}) {
+				if e.Control != edge(made) {
+					t.Fatalf("edge %d: got %v", made, e)
+				}
+				made++
+			}
+		}
+	})
 }
 
 // takes takes so many answers of Next.
@@ -187,24 +186,27 @@ func TestHeldForFourSeconds(t *testing.T) {
 // TestHeldIsLetGo: an edge that waits goes on when the session ends, and when the device is unplugged or closed; a request
 // that is taken back did not happen.
 func TestHeldIsLetGo(t *testing.T) {
-	for name, end := range map[string]func(*bed, *asked){
-		"no session": func(_ *bed, a *asked) { a.left.Store(-1) },
-		"unplugged":  func(b *bed, _ *asked) { b.chip.Unplug() },
-		"closed":     func(b *bed, _ *asked) { _ = b.chip.Close() },
-		"reset":      func(b *bed, _ *asked) { b.asks(0, 0, 0) },
+	for name, end := range map[string]func(*bed, *session){
+		"no session": func(_ *bed, s *session) { s.ended.Store(true) },
+		"unplugged":  func(b *bed, _ *session) { b.chip.Unplug() },
+		"closed":     func(b *bed, _ *session) { _ = b.chip.Close() },
+		"reset":      func(b *bed, _ *session) { b.asks(0, 0, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				a := newAsked()
-				b := plugInto(t, uart.PortConfig{Unsent: a.unsent}, nil)
+				s := new(session)
+				b := plugInto(t, uart.PortConfig{Unsent: s.unsent}, nil)
 				b.opens()
 				done := b.makes(0, 257)
 				for range 256 {
 					<-done
 				}
 				synctest.Wait()
+				if len(done) > 0 {
+					t.Fatal("edge 257 is not held")
+				}
 				began := time.Now()
-				end(b, a)
+				end(b, s)
 				<-done
 				if waited := time.Since(began); waited >= time.Second {
 					t.Errorf("it has taken %v", waited)

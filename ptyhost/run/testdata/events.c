@@ -46,7 +46,7 @@ static int edge(int fd, int i)
 	return ioctl(fd, i % 2 ? TIOCMBIS : TIOCMBIC, &bits);
 }
 
-/* edges: RTS changes 2000 times, with a byte before every eighth change, at a rate at which the line takes no time. */
+/* edges: RTS changes 20,000 times, with a byte before each 250th change, at a rate at which the line takes no time. */
 static void edges(const char *path)
 {
 	struct termios2 t;
@@ -55,9 +55,9 @@ static void edges(const char *path)
 	t.cflag = (t.cflag & ~CBAUD) | OTHER;
 	t.ispeed = t.ospeed = 20000000;
 	WANT(ioctl(fd, SETS2, &t) == 0);
-	for (i = 0; i < 2000; i++) {
-		unsigned char b = i / 8;
-		if (i % 8 == 0)
+	for (i = 0; i < 20000; i++) {
+		unsigned char b = i / 250;
+		if (i % 250 == 0)
 			WANT(write(fd, &b, 1) == 1);
 		WANT(edge(fd, i) == 0);
 	}
