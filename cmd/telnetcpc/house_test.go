@@ -43,7 +43,7 @@ var importRules = []struct {
 	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/remote", "bridge/loglimit"}, "it is handed a Port and a remote: it knows no host, no protocol, no agent"},
 	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver"}, nil, "only cmd knows which hosts there are"},
 	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/..."}, "a port must not know that there is a network"},
-	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/devpath", "ptyhost/kerneltty/..."}, "a port must not know that there is a network"},
+	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/kerneltty/..."}, "a port must not know that there is a network"},
 	{"ptyhost/kerneltty/ftdi", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "ptyhost/aside", "ptyhost/kerneltty/usbip"}, "a chip does not know what it is plugged into"},
 	{"ptyhost/kerneltty/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
 	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost", "ptyhost/aside", "ptyhost/devpath", "bridge/ordered"}, "a port must not know that there is a network"},
