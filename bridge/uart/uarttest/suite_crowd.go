@@ -43,20 +43,16 @@ func testEdges(b *bench) {
 		b.Errorf("%d changes of DTR were made, nobody has taken one, and the program was not held", n)
 	}
 	for i := range edges {
-		if e := b.event(uart.KindSettings); e.Control != edge(i) {
+		if e := b.event(uart.KindSettings); e.Control.DTR != edge(i).DTR { // a program may say RTS too, as it is
 			b.Fatalf("change %d: got %v, want %v", i, e, edge(i))
 		}
 	}
 	b.does("change of DTR", <-done)
 
 	b.away.Store(true)
-	made.Store(0)
 	b.does("change of DTR", <-makes())
-	for e := (uart.Event{}); e.Control.RTS != uart.LevelOff; {
-		if made.CompareAndSwap(edges, 0) {
-			b.does("change of RTS", p.Set(uart.Event{Control: uart.Control{RTS: uart.LevelOff}}))
-		}
-		e = b.event(uart.KindSettings)
+	b.does("change of RTS", p.Set(uart.Event{Control: uart.Control{RTS: uart.LevelOff}}))
+	for b.event(uart.KindSettings).Control.RTS != uart.LevelOff {
 	}
 }
 
