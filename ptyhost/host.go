@@ -6,13 +6,13 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"path/filepath"
 	"sync"
 
 	"github.com/creack/pty"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/aside"
 	"telnetcpc/ptyhost/devpath"
 )
 
@@ -85,10 +85,7 @@ func open(config uart.PortConfig) (_ *port, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &port{claim: claim, urgent: config.Urgent, log: config.Log}
-	if p.log == nil {
-		p.log = slog.Default()
-	}
+	p := &port{claim: claim, urgent: config.Urgent, log: aside.Logger(config.Log)}
 	if p.urgent == nil {
 		p.urgent = func(uart.Event) {}
 	}

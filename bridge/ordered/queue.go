@@ -1,15 +1,26 @@
 // Package ordered is a queue of bytes with events between them: what the application did and nobody has taken yet, by the
-// contract of uart.Port. It waits for nobody and calls nobody, but for the Ready of an open that it merges, and that from a
-// goroutine of its own. It knows neither who fills it nor who takes from it.
+// contract of uart.Port. It waits for nobody and calls nobody. It knows neither who fills it nor who takes from it.
 package ordered
 
-import "telnetcpc/bridge/uart"
+import (
+	"slices"
+
+	"telnetcpc/bridge/uart"
+)
 
 // Limit is how many bytes may wait before whoever writes them is held back. The queue itself takes more.
 const Limit = 64 << 10
 
-// eventLimit is how many events may wait before what else must not merge does.
-const eventLimit = 256
+const (
+	// holdLimit is how many events may wait before whoever makes more is held back, where the host can do that, and before
+	// what loses nothing by it merges.
+	holdLimit = 256
+	// mergeLimit is how many may wait before DTR, RTS, break and opens merge too. Between the two is room for what comes
+	// with a close and an open, which nobody can hold back.
+	mergeLimit = holdLimit + 8
+	// moveLimit is how many may wait before they merge though bytes lie between them.
+	moveLimit = 1024
+)
 
 // placed is an event, and the position in the bytes before which it happened.
 type placed struct {
@@ -19,6 +30,8 @@ type placed struct {
 
 // Queue is what the application did and nobody has taken: bytes, and events at their places between them. A position is a
 // count of all bytes ever pushed; what is taken or dropped keeps its number. The zero value is empty. It has no lock.
+//
+// However it is used it holds little more than 1024 events, as long as opens and closes alternate.
 type Queue struct {
 	bytes  FIFO
 	end    uint64 // position behind the last byte
@@ -72,52 +85,149 @@ func (q *Queue) Drop() {
 	}
 }
 
-// Merged returns how many changes were merged into later ones though none of them should be lost, and begins to count
-// anew.
+// Crowded reports whether so many events wait that some are merged.
+func (q *Queue) Crowded() bool { return len(q.events) >= holdLimit }
+
+// Merged returns how many changes of DTR, RTS and break, and how many opens, are told by none of their own, and begins to
+// count from 0 again.
 func (q *Queue) Merged() uint64 {
 	n := q.merged
 	q.merged = 0
 	return n
 }
 
-// Add appends an event. It merges into the one before, as long as no byte lies between, where it takes nothing from
-// what is told: line coding and flow control into line coding and flow control. Beyond eventLimit it merges DTR, RTS
-// and break, purges, and a close with the open behind it too, and counts them (Merged, and Event.Purges and Visits):
-// memory ends somewhere, and the last state is what matters then.
-func (q *Queue) Add(e uart.Event) {
-	if n := len(q.events); n > 0 && q.events[n-1].at == q.end && q.merge(&q.events[n-1].event, e, n >= eventLimit) {
-		return
-	}
-	q.events = append(q.events, placed{q.end, e})
+// Outcome says what became of an event.
+type Outcome struct {
+	// Ready, where set, is the one of an open that Next will never tell of. Whoever holds the program's open for it is to let
+	// it go: nobody else calls it.
+	Ready func(error)
+	// Moved says that for want of room changes were merged over bytes that lie between them: the earlier one is told behind
+	// those bytes.
+	Moved bool
 }
 
-func (q *Queue) merge(last *uart.Event, e uart.Event, full bool) bool {
-	switch {
-	case last.Kind == uart.KindSettings && e.Kind == uart.KindSettings:
-		if plain := last.Control == (uart.Control{}) && e.Control == (uart.Control{}); !plain {
-			if !full {
-				return false
-			}
-			q.merged++
-		}
-		last.Coding, last.Flow = e.Coding.Over(last.Coding), e.Flow.Over(last.Flow)
-		last.Control = e.Control.Over(last.Control)
-		return true
-	case full && last.Kind == uart.KindPurge && e.Kind == uart.KindPurge:
-		if last.Purge&e.Purge&uart.PurgeTx != 0 {
-			last.Purges++
-		}
-		last.Purge |= e.Purge
-	case full && last.Kind == uart.KindClosed && e.Kind == uart.KindOpened:
-		before := &q.events[len(q.events)-2].event // the queue is full: there is one
-		before.Visits += last.Visits + 1
-		q.events = q.events[:len(q.events)-1]
-		if e.Ready != nil {
-			go e.Ready(nil) // nobody will hear of this open; it may take a lock that the caller holds
-		}
-	default:
+// Full reports whether whoever makes this event is to be held back until somebody has taken others: so many wait that it
+// would be one more of too many, or may take something from what is told.
+func (q *Queue) Full(e uart.Event) bool {
+	if len(q.events) < holdLimit {
 		return false
 	}
-	q.merged++
+	switch {
+	case e.Kind == uart.KindPurge:
+		return false // it cannot wait: it throws away what others wait for
+	case e.Kind == uart.KindSettings && e.Control == (uart.Control{}):
+		i := q.last(uart.KindSettings)
+		return i < 0 || q.events[i].at != q.end
+	}
 	return true
+}
+
+// Add appends an event. Line coding and flow control merge into line coding and flow control right before them, as long as
+// no byte lies between. Where 256 events wait they merge into the last settings, and a purge into the last purge, with
+// other events between them too, but no byte, open or close. Where some more wait DTR, RTS and break merge likewise, and
+// a close with the open behind it, and are counted: Merged, and Event.Purges and Visits. Where 1024 wait, bytes between
+// them do not matter any more: then the earlier event is told with the later one, at its place. So memory ends somewhere,
+// the last state is always told, and no change is told before bytes that were written before it.
+func (q *Queue) Add(e uart.Event) Outcome {
+	n := len(q.events)
+	if n == 0 {
+		q.push(e)
+		return Outcome{}
+	}
+	near := func(i int) bool { return i >= 0 && q.events[i].at == q.end }
+	switch e.Kind {
+	case uart.KindSettings:
+		plain := e.Control == (uart.Control{})
+		i := q.last(uart.KindSettings)
+		switch {
+		case near(i) && plain && (n >= holdLimit || i == n-1 && q.events[i].event.Control == (uart.Control{})),
+			near(i) && n >= mergeLimit:
+			q.events[i].event = q.over(e, q.events[i].event)
+			return Outcome{}
+		case i >= 0 && n >= moveLimit:
+			e = q.over(e, q.take(i))
+			q.push(e)
+			return Outcome{Moved: true}
+		}
+	case uart.KindPurge:
+		switch i := q.last(uart.KindPurge); {
+		case near(i) && n >= holdLimit:
+			q.events[i].event = purges(e, q.events[i].event)
+			return Outcome{}
+		case i >= 0 && n >= moveLimit:
+			e = purges(e, q.take(i))
+			q.push(e)
+			return Outcome{Moved: true}
+		}
+	case uart.KindOpened:
+		if i := q.lastClose(); near(i) && n >= mergeLimit || i >= 0 && n >= moveLimit {
+			q.revisit(i)
+			return Outcome{Ready: e.Ready}
+		}
+	}
+	q.push(e)
+	return Outcome{}
+}
+
+func (q *Queue) push(e uart.Event) { q.events = append(q.events, placed{q.end, e}) }
+
+// last is the place of the last event of a kind; -1: there is none. One before an open or close counts only where the
+// queue is so full that nothing else helps: a close that is told by another event leaves what lay around it.
+func (q *Queue) last(k uart.Kind) int {
+	for i := len(q.events) - 1; i >= 0; i-- {
+		switch kind := q.events[i].event.Kind; {
+		case kind == k:
+			return i
+		case len(q.events) < moveLimit && (kind == uart.KindOpened || kind == uart.KindClosed):
+			return -1
+		}
+	}
+	return -1
+}
+
+// lastClose is the place of the last close that has no open behind it; -1: there is none.
+func (q *Queue) lastClose() int {
+	for i := len(q.events) - 1; i >= 0; i-- {
+		switch q.events[i].event.Kind {
+		case uart.KindClosed:
+			return i
+		case uart.KindOpened:
+			return -1
+		}
+	}
+	return -1
+}
+
+// take takes an event out of the middle.
+func (q *Queue) take(i int) uart.Event {
+	e := q.events[i].event
+	q.events = slices.Delete(q.events, i, i+1)
+	return e
+}
+
+// over is settings with later ones over them; it counts what is lost by that.
+func (q *Queue) over(e, before uart.Event) uart.Event {
+	if e.Control != (uart.Control{}) && before.Control != (uart.Control{}) {
+		q.merged++
+	}
+	before.Coding, before.Flow = e.Coding.Over(before.Coding), e.Flow.Over(before.Flow)
+	before.Control = e.Control.Over(before.Control)
+	before.Visits += e.Visits
+	return before
+}
+
+// purges is one purge for two.
+func purges(e, before uart.Event) uart.Event {
+	if before.Purge&e.Purge&uart.PurgeTx != 0 {
+		before.Purges++
+	}
+	before.Purge |= e.Purge
+	return before
+}
+
+// revisit takes out the close at i, whose open is told by an event before it, or behind it where there is none.
+func (q *Queue) revisit(i int) {
+	visits := q.take(i).Visits + 1
+	q.merged++
+	q.events[max(i-1, 0)].event.Visits += visits
 }

@@ -72,7 +72,8 @@ type PortConfig struct {
 	// goroutine, never blocks; ask again after that time. nil counts as always 0. A host that can drain says
 	// "empty" only when this is 0, its own queue is empty and the bytes that it lent have come back (the following
 	// Next). Negative: there is no session, and there has been none for so long that no byte is waited for: then
-	// the host says "empty" whatever its queue holds, as a UART does behind a cut cable. The bytes stay. So a host in
+	// the host says "empty" whatever its queue holds, as a UART does behind a cut cable, and holds no program that makes
+	// more changes than fit: the last ones count. The bytes stay. So a host in
 	// whose queue bytes are waited for asks too, again and again, a few times a second at least.
 	Unsent func() time.Duration
 

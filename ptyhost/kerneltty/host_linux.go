@@ -3,10 +3,10 @@ package kerneltty
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/aside"
 	"telnetcpc/ptyhost/devpath"
 	"telnetcpc/ptyhost/kerneltty/ftdi"
 	"telnetcpc/ptyhost/logind"
@@ -70,9 +70,7 @@ func (h Host) open(ctx context.Context, config uart.PortConfig) (_ *port, err er
 	if err != nil {
 		return nil, err
 	}
-	if config.Log == nil {
-		config.Log = slog.Default()
-	}
+	config.Log = aside.Logger(config.Log) // most is said under a lock that Close takes
 	p := newPort(h.system, claim, who, config)
 	if err := p.plugIn(ctx); err != nil {
 		_ = p.Close()

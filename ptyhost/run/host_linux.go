@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/aside"
 	"telnetcpc/ptyhost/devpath"
 )
 
@@ -49,11 +50,8 @@ func New(as []string, log *slog.Logger) (*Host, error) {
 	if err := checkPaths(as); err != nil {
 		return nil, err
 	}
-	if log == nil {
-		log = slog.Default()
-	}
 	h := &Host{
-		as: withDirectories(as), log: log, ready: make(chan struct{}),
+		as: withDirectories(as), log: aside.Logger(log), ready: make(chan struct{}),
 		ports: map[fileID]*port{}, waiting: map[uint32]interruption{}, late: map[uint32]answered{},
 	}
 	return h, h.setPort(nil)

@@ -56,13 +56,17 @@ func (p *port) ioctl(c *call, slave fileID) {
 		}
 		p.breakFor(c, d)
 	case unix.TIOCSBRK:
-		p.drained(c, interrupted, func() {
-			p.sendBreak(true)
-			c.answer(0)
+		p.whenRoom(c, breakEdge, func() {
+			p.drained(c, interrupted, func() {
+				p.sendBreak(true)
+				c.answer(0)
+			})
 		})
 	case unix.TIOCCBRK:
-		p.sendBreak(false)
-		c.answer(0)
+		p.whenRoom(c, breakEdge, func() {
+			p.sendBreak(false)
+			c.answer(0)
+		})
 	case unix.TCFLSH:
 		p.flush(c, uint32(arg))
 	case unix.TIOCOUTQ:
@@ -146,11 +150,17 @@ func (p *port) takeTermios(c *call, arg uint64, form int, wait, flush bool) {
 		p.setTermios(now)
 		c.answer(0)
 	}
-	if wait {
-		p.drained(c, restarts, set)
-		return
+	change := uart.Event{Kind: uart.KindSettings}
+	if zero := func(t *unix.Termios) bool { return t.Cflag&unix.CBAUD == unix.B0 }; zero(&t) != zero(&p.termios) && form != formOld {
+		change.Control.DTR = uart.LevelOff // or on
 	}
-	set()
+	p.whenRoom(c, change, func() {
+		if wait {
+			p.drained(c, restarts, set)
+			return
+		}
+		set()
+	})
 }
 
 // setTermios makes t the port's termios, and tells what of the line has changed; the lock is held.
@@ -158,11 +168,13 @@ func (p *port) setTermios(t unix.Termios) {
 	setSpeeds(&t)
 	before := p.termios
 	p.termios = t
-	if now := onPty(t); now != onPty(before) {
+	// The pty gets it also where nothing has changed: a program that was not started here may have set the pty otherwise.
+	now := onPty(t)
+	if now != onPty(before) {
 		p.takeIn()
-		if err := unix.IoctlSetTermios(p.term.Master(), unix.TCSETS2, &now); err != nil {
-			p.log.Warn("the pty's termios cannot be set", "device", p.term.Name(), "err", err)
-		}
+	}
+	if err := unix.IoctlSetTermios(p.term.Master(), unix.TCSETS2, &now); err != nil {
+		p.log.Warn("the pty's termios cannot be set", "device", p.term.Name(), "err", err)
 	}
 	p.tellLine()
 	if was, is := before.Cflag&unix.CBAUD == unix.B0, t.Cflag&unix.CBAUD == unix.B0; was != is {
@@ -193,30 +205,6 @@ func (p *port) remark(t *unix.Termios) {
 		p.saidFlow = true
 		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.term.Name())
 	}
-}
-
-// drive sets DTR and RTS; the lock is held.
-func (p *port) drive(dtr, rts bool) {
-	var change uart.Control
-	if dtr != p.dtr {
-		change.DTR = uart.LevelOf(dtr)
-	}
-	if rts != p.rts {
-		change.RTS = uart.LevelOf(rts)
-	}
-	p.dtr, p.rts = dtr, rts
-	if change != (uart.Control{}) {
-		p.add(uart.Event{Kind: uart.KindSettings, Control: change})
-	}
-}
-
-// sendBreak begins or ends a break; the lock is held.
-func (p *port) sendBreak(on bool) {
-	if on == p.breaking {
-		return
-	}
-	p.breaking = on
-	p.add(uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOf(on)}})
 }
 
 // breakTime is how long tcsendbreak's break lasts.

@@ -45,10 +45,12 @@ func (p *port) closeNow() {
 	if p.termios.Cflag&unix.HUPCL != 0 {
 		p.drive(false, false)
 	}
-	if n := p.queue.Merged(); n > 0 {
-		p.log.Warn("control lines or opens went by too fast: only the last of them was sent", "lost", n)
+	if crowded := p.queue.Crowded(); !crowded || !p.merged { // else a script that opens and closes would fill the log
+		if n := p.queue.Merged(); n > 0 {
+			p.log.Warn("control lines or opens went by too fast: only the last of them was sent", "lost", n)
+		}
+		p.merged, p.overrun = crowded, p.overrun && crowded
 	}
-	p.overrun = false
 	p.add(uart.Event{Kind: uart.KindClosed})
 	p.clean()
 	p.term.PokeWriter() // who waits in Write has nobody to write to
@@ -57,13 +59,26 @@ func (p *port) closeNow() {
 
 // clean gives the next program a pty without the last one's leavings: bytes that nobody read, an output that ^S or tcflow
 // has stopped.
+//
+// So is TIOCEXCL of a program that was not started here, whose call nobody saw: on a pty the kernel keeps it over the last
+// close, where a UART's driver forgets it. The master cannot take it back; a slave can, but without privileges none can be
+// opened then, and the port goes on with another pty.
 func (p *port) clean() {
 	p.pending = nil
-	p.withSlave(func(fd int) {
-		_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
-		_ = unix.IoctlSetInt(fd, unix.TCXONC, unix.TCOOFF) // TCOON alone undoes no ^S
-		_ = unix.IoctlSetInt(fd, unix.TCXONC, unix.TCOON)
-	})
+	fd, err := p.term.OpenSlave(unix.O_RDWR | unix.O_NONBLOCK)
+	if err == unix.EBUSY {
+		p.renew()
+		return
+	}
+	if err != nil {
+		p.log.Warn("the pty cannot be opened", "device", p.term.Name(), "err", err)
+		return
+	}
+	_ = unix.IoctlSetInt(fd, unix.TIOCNXCL, 0)
+	_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
+	_ = unix.IoctlSetInt(fd, unix.TCXONC, unix.TCOOFF) // TCOON alone undoes no ^S
+	_ = unix.IoctlSetInt(fd, unix.TCXONC, unix.TCOON)
+	_ = unix.Close(fd)
 }
 
 // hangUp is the kernel's hangup of a tty: the carrier is gone. Programs that have the port open read end of file, and whose
@@ -75,18 +90,49 @@ func (p *port) hangUp() {
 		p.log.Warn("DCD has fallen and the port cannot hang up", "device", p.term.Name(), "err", err)
 		return
 	}
+	p.closeNow()
+	p.hangups++
+	p.goOn(next)
+}
+
+// goOn makes another pty the port's; the lock is held.
+func (p *port) goOn(next *pty) {
 	now := onPty(p.termios)
 	_ = unix.IoctlSetTermios(next.term.Master(), unix.TCSETS2, &now)
-	p.closeNow()
 	last := p.pty
 	p.pty = next
-	p.hangups++
 	p.wakeUp()
 	p.host.replace(p, last.id)
 	if err := p.claim.Relink(p.term.Name()); err != nil && !errors.Is(err, fs.ErrClosed) {
 		p.log.Warn("the port's path does not lead to it any more", "err", err)
 	}
 	p.hanging.Go(last.close) // its wait ends only when this lock is free
+}
+
+// renew makes a new pty the port's, while nobody has the port open; the lock is held.
+func (p *port) renew() {
+	next, err := p.newPTY()
+	if err != nil {
+		p.log.Warn("a program has kept the port for itself, and there is no other pty", "device", p.term.Name(), "err", err)
+		return
+	}
+	p.goOn(next)
+}
+
+// openSlave opens the slave for a program. Where a program that was not started here has kept the port for itself, and has
+// closed it unseen, that is over. The lock is held.
+func (p *port) openSlave(flags int) (fd int, err error) {
+	fd, err = p.term.OpenSlave(flags)
+	if err != unix.EBUSY || p.open || !p.term.NobodyHas() {
+		return fd, err
+	}
+	if p.hasBytes() {
+		p.openNow(func(error) {})
+		p.closeNow()
+	} else {
+		p.renew()
+	}
+	return p.term.OpenSlave(flags)
 }
 
 // opening is a first open that waits for the session.
@@ -122,7 +168,7 @@ func (p *port) openFor(c *call, flags int, real bool) {
 		c.fail(unix.EBUSY)
 		return
 	}
-	fd, err := p.term.OpenSlave(flags & (unix.O_ACCMODE | unix.O_NONBLOCK | unix.O_SYNC | unix.O_DSYNC))
+	fd, err := p.openSlave(flags & (unix.O_ACCMODE | unix.O_NONBLOCK | unix.O_SYNC | unix.O_DSYNC))
 	if err != nil {
 		c.fail(errnoOf(err))
 		return

@@ -4,6 +4,7 @@ package run
 
 import (
 	"encoding/binary"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,17 +38,101 @@ func (p *port) changeLines(c *call, request uint32, arg uint64) {
 	if !ok {
 		return
 	}
-	now := p.lines()
-	switch request {
-	case unix.TIOCMSET:
-		now = said
-	case unix.TIOCMBIS:
-		now |= said
-	case unix.TIOCMBIC:
-		now &^= said
+	now := func() (dtr, rts bool) {
+		bits := p.lines()
+		switch request {
+		case unix.TIOCMSET:
+			bits = said
+		case unix.TIOCMBIS:
+			bits |= said
+		case unix.TIOCMBIC:
+			bits &^= said
+		}
+		return bits&unix.TIOCM_DTR != 0, bits&unix.TIOCM_RTS != 0
 	}
-	p.drive(now&unix.TIOCM_DTR != 0, now&unix.TIOCM_RTS != 0)
-	c.answer(0)
+	set := func() {
+		p.drive(now())
+		c.answer(0)
+	}
+	if change := p.edges(now()); change != (uart.Control{}) {
+		p.whenRoom(c, uart.Event{Kind: uart.KindSettings, Control: change}, set)
+		return
+	}
+	set()
+}
+
+// edges is what changes with DTR and RTS like this; the lock is held.
+func (p *port) edges(dtr, rts bool) (change uart.Control) {
+	if dtr != p.dtr {
+		change.DTR = uart.LevelOf(dtr)
+	}
+	if rts != p.rts {
+		change.RTS = uart.LevelOf(rts)
+	}
+	return change
+}
+
+// drive sets DTR and RTS; the lock is held.
+func (p *port) drive(dtr, rts bool) {
+	change := p.edges(dtr, rts)
+	p.dtr, p.rts = dtr, rts
+	if change != (uart.Control{}) {
+		p.add(uart.Event{Kind: uart.KindSettings, Control: change})
+	}
+}
+
+// breakEdge is the beginning or the end of a break, for whenRoom.
+var breakEdge = uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOn}}
+
+// sendBreak begins or ends a break; the lock is held.
+func (p *port) sendBreak(on bool) {
+	if on == p.breaking {
+		return
+	}
+	p.breaking = on
+	p.add(uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOf(on)}})
+}
+
+const (
+	// holdMost is how long a call is held while too many changes wait for the remote.
+	holdMost = 30 * time.Second
+	// holdPause is how often it is asked meanwhile whether there is a session that anything is waited for.
+	holdPause = 100 * time.Millisecond
+)
+
+// whenRoom calls then, under the lock, when there is room for a change such as e among those that wait for the remote: the
+// call is held as by a driver whose UART is slow. Nobody is held where no byte is waited for, because there is no session;
+// nor, when one call was held for holdMost, until something was taken. Then the queue merges what it must, and counts it.
+func (p *port) whenRoom(c *call, e uart.Event, then func()) {
+	if p.stuck || !p.queue.Full(e) {
+		then()
+		return
+	}
+	end, answered := time.Now().Add(holdMost), false
+	p.later(c, restarts, func() bool {
+		if p.ended {
+			return true
+		}
+		if !p.stuck && p.queue.Full(e) && p.config.Unsent() >= 0 {
+			left := time.Until(end)
+			if p.again = min(left, holdPause); left > 0 {
+				return false
+			}
+			p.stuck = true
+			p.wakeUp() // others are held no longer either
+		}
+		answered = true
+		then()
+		return true
+	}, func(errno unix.Errno) {
+		switch {
+		case answered:
+		case errno != 0:
+			c.fail(errno)
+		default:
+			c.fail(unix.EIO) // the port has ended
+		}
+	})
 }
 
 // waitForLines performs TIOCMIWAIT: it is answered when one of the lines has changed.
@@ -81,107 +166,6 @@ func (p *port) setSoftCarrier(c *call, arg uint64) {
 	}
 	p.setTermios(t)
 	c.answer(0)
-}
-
-// What TIOCGSERIAL tells of a UART that is not here: a 16550A with the clock of an FTDI adapter, whose divisors reach every
-// usual rate.
-const (
-	uartType   = 4 // PORT_16550A
-	uartFIFO   = 16
-	baudBase   = 24_000_000
-	closeDelay = 50   // hundredths of a second
-	closeWait  = 3000 // likewise
-)
-
-// Flags of linux/tty_flags.h that every program may change. The speeds stand for the rate of B38400.
-const (
-	spdHigh     = 0x0010
-	spdVeryHigh = 0x0020
-	spdCustom   = spdHigh | spdVeryHigh
-	spdShi      = 0x1000
-	spdWarp     = spdShi | spdHigh
-	spdMask     = 0x1030
-	userFlags   = spdMask | 0x0400 | 0x2000 // callout_nohup, low_latency
-)
-
-// serial is the beginning of struct serial_struct, which all systems have alike; behind it come addresses of no use here,
-// of which a narrow system has shorter ones.
-type serial struct {
-	Type, Line       int32
-	Port             uint32
-	IRQ, Flags       int32
-	FIFO             int32
-	Divisor          int32
-	BaudBase         int32
-	CloseDelay       uint16
-	IOType, Reserved uint8
-	Hub6             int32
-	CloseWait, Wait2 uint16
-}
-
-const (
-	serialSize       = 72 // of struct serial_struct
-	serialSizeNarrow = 60
-)
-
-// serial is what TIOCGSERIAL tells; the lock is held.
-func (p *port) serial() serial {
-	return serial{
-		Type: uartType, Flags: p.flags, FIFO: uartFIFO, Divisor: p.divisor, BaudBase: baudBase,
-		CloseDelay: closeDelay, CloseWait: closeWait,
-	}
-}
-
-func (p *port) getSerial(c *call, arg uint64) {
-	var whole [serialSize]byte
-	now := p.serial()
-	copy(whole[:], bytesOf(&now))
-	size := serialSize
-	if c.abi.narrow || c.x32() {
-		size = serialSizeNarrow
-	}
-	c.give(arg, whole[:size])
-}
-
-// setSerial performs TIOCSSERIAL: what every program may change is taken, another change is refused as to a program
-// without privileges.
-func (p *port) setSerial(c *call, arg uint64) {
-	var said serial
-	if !c.take(arg, bytesOf(&said)) {
-		return
-	}
-	want := p.serial()
-	want.Flags = want.Flags&^userFlags | said.Flags&userFlags
-	want.Divisor = said.Divisor
-	if said != want {
-		c.fail(unix.EPERM)
-		return
-	}
-	p.flags, p.divisor = want.Flags, want.Divisor
-	p.tellLine()
-	c.answer(0)
-}
-
-// oddRate is what B38400 stands for: the way to other rates before there was BOTHER.
-func (p *port) oddRate() uint32 {
-	if p.termios.Cflag&unix.CBAUD != unix.B38400 {
-		return p.termios.Ospeed
-	}
-	switch p.flags & spdMask {
-	case spdHigh:
-		return 57600
-	case spdVeryHigh:
-		return 115200
-	case spdShi:
-		return 230400
-	case spdWarp:
-		return 460800
-	case spdCustom:
-		if p.divisor > 0 {
-			return uint32((baudBase + p.divisor/2) / p.divisor)
-		}
-	}
-	return 38400
 }
 
 // give32 and take32 are give and take of an int.

@@ -16,6 +16,7 @@ import (
 	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost"
+	"telnetcpc/ptyhost/aside"
 	"telnetcpc/ptyhost/devpath"
 )
 
@@ -26,7 +27,7 @@ const (
 	// drainMost bounds what one call takes out of the pty: more cannot have been in it before the call (22,048 measured).
 	drainMost = 32 << 10
 	// queueMost is how many bytes may wait in the queue for a call to put what is in the pty behind them. Beyond it the
-	// change is told before the bytes that are still in the pty: memory ends somewhere, and a call is never held.
+	// change is told before the bytes that are still in the pty: memory ends somewhere.
 	queueMost = 256 << 10
 )
 
@@ -59,7 +60,9 @@ type port struct {
 	opening *opening
 	period  uint64 // closes so far
 	purges  uint64 // of what was received
-	overrun bool   // that the order was given up for want of room was said
+	overrun bool   // that the order was given up for want of room was said, since the queue was last not crowded, at a close
+	merged  bool   // that changes were merged, likewise
+	stuck   bool   // a call was held for holdMost; nothing has been taken since
 
 	termios   unix.Termios
 	told      line
@@ -67,8 +70,7 @@ type port struct {
 	breaking  bool
 	timed     *timedBreak // the last one
 	exclusive bool
-	divisor   int32 // TIOCSSERIAL: custom_divisor
-	flags     int32 // and flags
+	info      serialInfo // TIOCSSERIAL
 	modem     uart.ModemState
 	counts    counts
 
@@ -114,11 +116,8 @@ var _ uart.Port = (*port)(nil)
 // newPort makes a port; its path is taken, and leads nowhere yet.
 func newPort(h *Host, claim *devpath.Claim, who devpath.Access, config uart.PortConfig) (*port, error) {
 	p := &port{
-		host: h, claim: claim, who: who, config: config, log: config.Log, wake: make(chan struct{}),
-		told: line{uart.DefaultCoding(), uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}},
-	}
-	if p.log == nil {
-		p.log = slog.Default()
+		host: h, claim: claim, who: who, config: config, log: aside.Logger(config.Log), wake: make(chan struct{}),
+		told: line{uart.DefaultCoding(), uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}, info: firstSerialInfo(),
 	}
 	if p.config.Urgent == nil {
 		p.config.Urgent = func(uart.Event) {}
@@ -262,8 +261,10 @@ func (p *port) look() bool {
 	if p.ended {
 		return false
 	}
+	p.stuck = false
 	for {
 		if e, ok := p.queue.Event(); ok {
+			p.wakeUp() // there is room for another
 			p.found = found{event: e}
 			return true
 		}
@@ -301,10 +302,7 @@ func (p *port) readBytes() (n int) {
 // takeIn moves what is in the pty into the queue; the lock is held.
 func (p *port) takeIn() {
 	if p.queue.Len() > queueMost {
-		if !p.overrun {
-			p.overrun = true
-			p.log.Warn("changes of settings overtake bytes: too many of them wait for the remote", "device", p.term.Name())
-		}
+		p.sayOverrun("changes of settings overtake bytes: too many of them wait for the remote")
 		return
 	}
 	p.takeAll()
@@ -331,8 +329,23 @@ func (p *port) takeAll() {
 // add puts an event behind what the programs have done until now; the lock is held.
 func (p *port) add(e uart.Event) {
 	p.takeIn()
-	p.queue.Add(e)
+	outcome := p.queue.Add(e)
+	if outcome.Ready != nil && p.opening != nil {
+		// Nobody will hear of this open, so it waits for no session. What Ready does is done here, for Ready takes the lock.
+		p.opening.done, p.opening = true, nil
+	}
+	if outcome.Moved {
+		p.sayOverrun("changes of settings come behind bytes that were written after them: too many of them wait for the remote")
+	}
 	p.term.PokeReader()
+}
+
+// sayOverrun says, once an open, that the order was given up; the lock is held.
+func (p *port) sayOverrun(how string) {
+	if !p.overrun {
+		p.overrun = true
+		p.log.Warn(how, "device", p.term.Name())
+	}
 }
 
 // absolute is the path of a port, as everybody sees it.

@@ -105,9 +105,9 @@ func TestOpenWaitsForRoom(t *testing.T) {
 	}
 }
 
-// TestCallsAreNeverHeld: a program that changes its settings between its bytes while nobody carries them on is held by its
+// TestFewChangesAreNotHeld: a program that changes its settings between its bytes while nobody carries them on is held by its
 // writes alone. Its changes keep their places as long as there is room, and no byte is lost at any time.
-func TestCallsAreNeverHeld(t *testing.T) {
+func TestFewChangesAreNotHeld(t *testing.T) {
 	p, programs, path := port(t)
 	program, err := programs.Open(path)
 	if err != nil {

@@ -32,6 +32,8 @@ type bench struct {
 	port  uart.Port
 	lines bool // the test is about control lines
 
+	openWait time.Duration // 0: patience
+
 	busy atomic.Bool  // Unsent says that the far UART is not empty
 	away atomic.Bool  // Unsent says that there is no far UART, and that no byte is waited for
 	asks atomic.Int64 // how often Unsent was asked
@@ -100,8 +102,12 @@ func (b *bench) closePrograms() {
 
 // open opens a port at the bench's path.
 func (b *bench) open() (uart.Port, error) {
+	wait := b.openWait
+	if wait == 0 {
+		wait = patience
+	}
 	return b.host.Open(context.Background(), uart.PortConfig{
-		Path: b.path, OpenWait: patience,
+		Path: b.path, OpenWait: wait,
 		Unsent: func() time.Duration {
 			b.asks.Add(1)
 			switch {

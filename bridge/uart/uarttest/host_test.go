@@ -40,6 +40,7 @@ type fakePrograms struct {
 func (f *fakePrograms) Path(*testing.T) string { return fmt.Sprintf("fake%d", f.n.Add(1)) }
 
 func (f *fakePrograms) Virtual() bool { return true }
+func (f *fakePrograms) Patient() bool { return true }
 
 func (f *fakePrograms) Open(path string) (uarttest.Program, error) {
 	p := f.host.Port(path)

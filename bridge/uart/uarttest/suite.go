@@ -21,6 +21,7 @@ type Programs interface {
 // Programs may say what is different with their ports, by methods that report it:
 //
 //	Virtual() bool    the paths are in no file system, as those of a fake or of COM ports
+//	Patient() bool    an open waits as long as the session needs, and no change is held, as those of a fake
 //	Exclusive() bool  one program at a time can have a port open
 //	Lasting() bool    a path is there without a port too, and its programs outlive the port, as the ends of a com0com
 //	                  pair: Retire answers ErrNotCarried
@@ -83,6 +84,8 @@ func TestHost(t *testing.T, h uart.Host, programs Programs) {
 		{"hang up on close", testHangUpOnClose, uart.CarriesDTR},
 		{"purge", testPurge, 0},
 		{"purges that nobody takes", testManyPurges, uart.CarriesPurge},
+		{"edges back to back", testEdges, uart.CarriesDrain},
+		{"opens in a loop without a session", testOpensInALoop, uart.CarriesDrain},
 		{"drain", testDrain, 0},
 		{"drain without a session", testDrainWithoutSession, uart.CarriesDrain},
 		{"close without a session", testCloseWithoutSession, uart.CarriesDrain},

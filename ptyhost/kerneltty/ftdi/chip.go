@@ -9,6 +9,7 @@ import (
 
 	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/aside"
 	"telnetcpc/ptyhost/kerneltty/usbip"
 )
 
@@ -49,6 +50,9 @@ type Chip struct {
 	lent      bool              // Next has lent bytes that have not come back
 	lending   [lendLimit]byte   // what it lends; Next's caller alone, between two calls
 	held      []*usbip.Transfer // OUT transfers whose bytes are in up, above ordered.Limit
+	changes   []change          // that wait for room in up, oldest first
+	holding   *time.Timer       // for holds; nil: none waits
+	stuck     bool              // a change has waited for holdMost, and nothing was taken since
 	in        []*usbip.Transfer // IN transfers that wait, oldest first
 	releasing *time.Timer       // for releaseAbsent; nil: nothing is held, or nobody can say
 	down      downQueue
@@ -56,6 +60,9 @@ type Chip struct {
 	modem     uart.ModemState            // the device's
 	shown     uart.ModemState            // what the last packet said of it
 	scratch   [maxPacket * maxBatch]byte // where packets are made
+
+	// That changes were merged, or moved, was said since the queue was last not crowded, at a close.
+	saidMerged, saidMoved bool
 }
 
 const (
@@ -67,11 +74,8 @@ const (
 // New makes a chip that is not plugged in yet. Of config it uses Unsent, Urgent and OpenWait. serial is the serial
 // number that the adapter shows; what is beyond 126 characters is cut off. log nil: slog.Default().
 func New(config uart.PortConfig, serial string, log *slog.Logger) *Chip {
-	if log == nil {
-		log = slog.Default()
-	}
 	c := &Chip{
-		config: config, serial: serial, log: log, period: 1,
+		config: config, serial: serial, log: aside.Logger(log), period: 1,
 		said: said{
 			coding: uart.DefaultCoding(), flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}, latency: defaultLatency,
 		},
@@ -180,6 +184,7 @@ func (c *Chip) unplug() (closed bool) {
 	c.life.Lock()
 	defer c.life.Unlock()
 	c.mu.Lock()
+	c.performAll(true)
 	c.stream, c.in, c.held = nil, nil, nil
 	c.stopReleasing()
 	c.unsettle()
@@ -202,6 +207,8 @@ func (c *Chip) Close() error {
 	c.mu.Lock()
 	s := c.stream
 	c.closed = true
+	c.changes = nil
+	c.stopHolding()
 	c.stopReleasing()
 	c.unsettle()
 	c.stopOpening()

@@ -3,6 +3,7 @@ package ftdi_test
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -32,13 +33,19 @@ type bed struct {
 // plugIn makes a bed whose device has been found. When the test ends the chip is closed.
 func plugIn(t *testing.T, config uart.PortConfig) *bed {
 	t.Helper()
+	return plugInto(t, config, nil)
+}
+
+// plugInto is plugIn of a chip with a log.
+func plugInto(t *testing.T, config uart.PortConfig, log *slog.Logger) *bed {
+	t.Helper()
 	b := &bed{T: t}
 	config.Urgent = func(e uart.Event) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.urgent = append(b.urgent, e)
 	}
-	b.chip = ftdi.New(config, "ttyV0", nil)
+	b.chip = ftdi.New(config, "ttyV0", log)
 	b.attach()
 	over := time.AfterFunc(patience, func() { _ = b.chip.Close() })
 	t.Cleanup(func() {

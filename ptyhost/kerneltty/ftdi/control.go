@@ -1,8 +1,6 @@
 package ftdi
 
 import (
-	"time"
-
 	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/kerneltty/usbip"
@@ -25,7 +23,7 @@ func (c *Chip) control(t *usbip.Transfer) {
 	}
 }
 
-// change performs a request that says something. false: it is unknown, or no UART can do it.
+// change performs a request that says something, and answers it. false: it is unknown, or no UART can do it.
 func (c *Chip) change(t *usbip.Transfer) bool {
 	s := t.Setup
 	switch s.Request {
@@ -38,7 +36,7 @@ func (c *Chip) change(t *usbip.Transfer) bool {
 			return false
 		}
 	case reqModemCtrl:
-		c.lines(s)
+		return c.lines(t)
 	case reqFlowCtrl:
 		flow, ok := flowOf(s.Index)
 		if !ok {
@@ -59,7 +57,7 @@ func (c *Chip) change(t *usbip.Transfer) bool {
 			return false
 		}
 		c.settings(coding, c.said.flow)
-		c.sendBreak(s.Value&dataBreak != 0)
+		return c.sendBreak(t, s.Value&dataBreak != 0)
 	case reqLatencyTimer:
 		c.said.latency = uint8(s.Value)
 	case reqEventChar, reqErrorChar:
@@ -122,20 +120,17 @@ func (d *said) divisor(s usbip.Setup) uint32 {
 
 // lines performs MODEM_CTRL. Both lines down right behind flow control off is what ftdi_dtr_rts does at a close; so does
 // B0, but with SET_DATA before it.
-func (c *Chip) lines(s usbip.Setup) {
+func (c *Chip) lines(t *usbip.Transfer) bool {
+	s := t.Setup
 	control := controlOf(s.Value)
 	if control == (uart.Control{}) {
-		return
+		t.Answer(nil)
+		return true
 	}
 	before, first := c.said.last[0], c.said.last[1]
 	closing := s.Value == ctrlAllDown && before.Request == reqFlowCtrl && before.Index>>8 == flowNone && first.Request != reqData
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.tell(uart.Event{Kind: uart.KindSettings, Control: control})
-	if closing && c.state == stateOpen {
-		c.state, c.fell = stateClosing, time.Now()
-		c.uncertain()
-	}
+	c.perform(t, uart.Event{Kind: uart.KindSettings, Control: control}, closing)
+	return true
 }
 
 // settings performs what changes line coding or flow control. The driver says all of them whenever one changes: what
@@ -150,12 +145,14 @@ func (c *Chip) settings(coding uart.Coding, flow uart.Flow) {
 }
 
 // sendBreak performs the break bit of SET_DATA, which comes with every change of the data bits too.
-func (c *Chip) sendBreak(on bool) {
+func (c *Chip) sendBreak(t *usbip.Transfer, on bool) bool {
 	if on == c.said.sending || c.isQuiet() {
-		return
+		t.Answer(nil)
+		return true
 	}
 	c.said.sending = on
-	c.push(uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOf(on)}})
+	c.perform(t, uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOf(on)}}, false)
+	return true
 }
 
 // purge performs RESET_PURGE_RX and RESET_PURGE_TX: it drops what waits here, and says so at once and in its place.

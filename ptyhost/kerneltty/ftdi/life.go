@@ -52,7 +52,6 @@ func (c *Chip) reset(t *usbip.Transfer) {
 func (c *Chip) openPort(t *usbip.Transfer) {
 	e := uart.Event{Kind: uart.KindOpened, Ready: func(error) {}}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.state = stateOpen
 	c.unsettle()
 	switch {
@@ -65,7 +64,11 @@ func (c *Chip) openPort(t *usbip.Transfer) {
 		// The driver takes no answer for a failed open: it goes on all the same.
 		e.Ready = func(error) { c.ready(t) }
 	}
-	c.tell(e)
+	swallowed := c.tell(e)
+	c.mu.Unlock()
+	if swallowed != nil {
+		swallowed(nil) // nobody else will
+	}
 }
 
 // ready lets an open go on, if it still waits.
@@ -92,6 +95,7 @@ func (c *Chip) stopOpening() {
 // closePort makes the port closed, where it is not: who waits in Write returns, what was not read is gone. life is held.
 func (c *Chip) closePort() {
 	c.mu.Lock()
+	c.performAll(true) // a driver that closes, or opens, waits for none of them any more
 	if c.state == stateClosed || c.closed {
 		c.mu.Unlock()
 		return
@@ -108,7 +112,11 @@ func (c *Chip) closePort() {
 		c.mu.Unlock()
 		return
 	}
-	merged := c.up.Merged()
+	merged := uint64(0)
+	if crowded := c.up.Crowded(); !crowded || !c.saidMerged { // else a script that opens and closes would fill the log
+		merged = c.up.Merged()
+		c.saidMerged, c.saidMoved = crowded, c.saidMoved && crowded
+	}
 	c.mu.Unlock()
 
 	if merged > 0 {
@@ -123,7 +131,8 @@ func (c *Chip) closePort() {
 // answered just before: a driver that stays takes none back.
 func (c *Chip) unlinked(t *usbip.Transfer, pending bool) {
 	if t.Endpoint == 0 {
-		return // an open that waits no longer: the answer, when it comes, goes nowhere
+		c.forget(t) // an open that waits no longer: the answer, when it comes, goes nowhere
+		return
 	}
 	if !t.In {
 		c.mu.Lock()

@@ -100,9 +100,9 @@ func TestPurge(t *testing.T) {
 	b.wants("data after")
 }
 
-// TestMerging: what must not merge does not, but for beyond 256 events, where the last state stays true.
+// TestMerging: what must not merge does not, but for beyond 264 events without a session, where the last state stays true.
 func TestMerging(t *testing.T) {
-	b := plugIn(t, uart.PortConfig{})
+	b := plugIn(t, uart.PortConfig{Unsent: noSession})
 	b.opens()
 	send := func(s string) {
 		u := &usbiptest.URB{Endpoint: 2, Data: []byte(s)}
@@ -136,8 +136,8 @@ func TestMerging(t *testing.T) {
 		n, last = n+1, e
 	}
 	want := uart.Control{DTR: uart.LevelOn, RTS: uart.LevelOn, Break: uart.LevelOn}
-	if n != 256 || last.Control != want {
-		t.Errorf("got %d events, the last of them %v; want 256, the last with %v", n, last, want)
+	if n != 264 || last.Control != want {
+		t.Errorf("got %d events, the last of them %v; want 264, the last with %v", n, last, want)
 	}
 	b.wants("settings RTS off")
 }

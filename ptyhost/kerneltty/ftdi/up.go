@@ -47,7 +47,11 @@ func (c *Chip) Next() ([]byte, uart.Event, error) {
 	if c.closed {
 		return nil, uart.Event{}, uart.ErrClosed
 	}
+	c.stuck = false
 	if e, ok := c.up.Event(); ok {
+		if len(c.changes) > 0 && c.performAll(false) && c.stream != nil {
+			c.stream.FlushSoon()
+		}
 		return nil, e, nil
 	}
 	n := c.up.Take(c.lending[:])
@@ -65,12 +69,19 @@ func (c *Chip) push(e uart.Event) {
 	c.tell(e)
 }
 
-// tell puts an event at its place; the lock is held.
-func (c *Chip) tell(e uart.Event) {
-	if c.quiet == nil {
-		c.up.Add(e)
-		c.upReady.Signal()
+// tell puts an event at its place, and returns the Ready of an open that was swallowed: to be called without the lock. The
+// lock is held.
+func (c *Chip) tell(e uart.Event) (swallowed func(error)) {
+	if c.quiet != nil {
+		return nil
 	}
+	outcome := c.up.Add(e)
+	c.upReady.Signal()
+	if outcome.Moved && !c.saidMoved {
+		c.saidMoved = true
+		c.log.Warn("changes of settings come behind bytes that were written after them: too many of them wait for the remote")
+	}
+	return outcome.Ready
 }
 
 // isQuiet reports whether nobody is told; the lock is not held. It changes to true only while no driver has the adapter.

@@ -1,0 +1,117 @@
+package uarttest
+
+import (
+	"sync/atomic"
+	"time"
+
+	"telnetcpc/bridge/uart"
+)
+
+// What nobody takes for a while: a program that changes lines faster than the session carries them, and a script that
+// opens, writes and closes in a loop while the remote is away.
+
+// testEdges: of DTR and RTS each change comes, in its order, however many a program makes back to back: while there is a
+// session the program is held. Without one it is not held, and the last state comes.
+func testEdges(b *bench) {
+	const edges = 600 // more than any queue of events holds
+	if b.patient() {
+		return
+	}
+	b.lines = true
+	b.start()
+	p := b.first()
+	b.drives(p)
+	edge := func(i int) uart.Control { return uart.Control{DTR: uart.LevelOf(i%2 == 0)} }
+	var made atomic.Int64
+	makes := func() <-chan error {
+		done := make(chan error, 1)
+		go func() { // ends with the program or the port
+			for i := range edges {
+				if err := p.Set(uart.Event{Control: edge(i)}); err != nil {
+					done <- err
+					return
+				}
+				made.Add(1)
+			}
+			done <- nil
+		}()
+		return done
+	}
+
+	done := makes()
+	if n := settles(made.Load); n == edges {
+		b.Errorf("%d changes of DTR were made, nobody has taken one, and the program was not held", n)
+	}
+	for i := range edges {
+		if e := b.event(uart.KindSettings); e.Control.DTR != edge(i).DTR { // a program may say RTS too, as it is
+			b.Fatalf("change %d: got %v, want %v", i, e, edge(i))
+		}
+	}
+	b.does("change of DTR", <-done)
+
+	b.away.Store(true)
+	b.does("change of DTR", <-makes())
+	b.does("change of RTS", p.Set(uart.Event{Control: uart.Control{RTS: uart.LevelOff}}))
+	for b.event(uart.KindSettings).Control.RTS != uart.LevelOff {
+	}
+}
+
+// patient reports what Programs may say of that.
+func (b *bench) patient() bool {
+	p, ok := b.programs.(interface{ Patient() bool })
+	return ok && p.Patient()
+}
+
+// drives takes what the open has raised, and leaves DTR off and RTS on.
+func (b *bench) drives(p Program) {
+	b.Helper()
+	for _, c := range []uart.Control{{RTS: uart.LevelOff}, {RTS: uart.LevelOn}, {DTR: uart.LevelOff}} {
+		b.does("control of lines", p.Set(uart.Event{Control: c}))
+		for e := b.event(uart.KindSettings); c.Over(e.Control) != e.Control; {
+			e = b.event(uart.KindSettings)
+		}
+	}
+}
+
+// testOpensInALoop: a script that opens, writes and closes while nobody takes anything, with opens that wait for a session
+// which does not come: no open hangs, each is counted, no byte is lost, and what waits is little.
+func testOpensInALoop(b *bench) {
+	const (
+		rounds    = 400
+		mostWaits = 1100
+	)
+	if b.patient() {
+		return
+	}
+	b.lines = true
+	b.openWait = 2 * time.Millisecond
+	b.away.Store(true)
+	b.start()
+	for range rounds {
+		p, err := b.programs.Open(b.path)
+		b.does("open", err)
+		_, err = p.Write([]byte("x"))
+		b.does("write", err)
+		b.does("close", p.Close())
+	}
+	b.eventually("all closes are called out", func() bool { return b.calledOut(uart.KindClosed) == rounds })
+	opens, closes, bytes, events := 0, 0, 0, 0
+	for closes < rounds {
+		a := b.next()
+		if bytes += len(a.data); a.event.Kind == uart.KindData {
+			continue
+		}
+		events++
+		switch a.event.Kind {
+		case uart.KindOpened:
+			opens++
+		case uart.KindClosed:
+			closes++
+		}
+		opens += int(a.event.Visits)
+		closes += int(a.event.Visits)
+	}
+	if opens != rounds || closes != rounds || bytes != rounds || events > mostWaits {
+		b.Errorf("%d opens, %d closes, %d bytes and %d events came of %d rounds", opens, closes, bytes, events, rounds)
+	}
+}

@@ -1,0 +1,75 @@
+package aside_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"telnetcpc/ptyhost/aside"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// stopped is a log's file that takes nothing until it is let go.
+type stopped struct {
+	came, goOn chan struct{}
+
+	mu   sync.Mutex // over all below
+	text bytes.Buffer
+}
+
+func (s *stopped) Write(p []byte) (int, error) {
+	select {
+	case s.came <- struct{}{}:
+	default:
+	}
+	<-s.goOn
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *stopped) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// TestNobodyWaits: a log that stands still holds nobody; what it is given comes in its order, and what found no room is
+// counted in its place.
+func TestNobodyWaits(t *testing.T) {
+	s := &stopped{came: make(chan struct{}, 1), goOn: make(chan struct{})}
+	log := aside.Logger(slog.New(slog.NewTextHandler(s, nil)).With("port", "a")).With("more", 1).WithGroup("g")
+	log.Info("first", "n", 0)
+	<-s.came // it is with the log, and waits no more
+	for i := range 100 {
+		log.Info("later", "n", i+1)
+	}
+	close(s.goOn)
+	for end := time.Now().Add(time.Minute); !strings.Contains(s.String(), "lines=36"); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("got %s", s)
+		}
+	}
+	got := strings.Split(s.String(), "\n")
+	for i, line := range got[:65] {
+		if want := fmt.Sprintf("port=a more=1 g.n=%d", i); !strings.HasSuffix(line, want) {
+			t.Errorf("line %d: got %q, want %q at its end", i, line, want)
+		}
+	}
+}
+
+// TestQuiet: what is not to be logged costs no goroutine.
+func TestQuiet(t *testing.T) {
+	aside.Logger(slog.New(slog.DiscardHandler)).Error("nobody hears it")
+	aside.Logger(nil).Debug("nor this")
+	if err := goleak.Find(); err != nil {
+		t.Error(err)
+	}
+}

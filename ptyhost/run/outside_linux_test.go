@@ -1,0 +1,91 @@
+//go:build amd64 || arm64
+
+package run_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/uart"
+)
+
+// TestSerialOfRoot: what TIOCSSERIAL takes from a privileged program.
+func TestSerialOfRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		skip(t, "only root has privileged programs")
+	}
+	c := crowd(t, uart.PortConfig{})
+	c.ends(t, c.starts(t, "serial"))
+}
+
+// TestSttyOfAnother: a program that was not started here makes the pty cook its input; the next tcsetattr of a program of
+// the port makes it what that program says, though that is what it said before.
+func TestSttyOfAnother(t *testing.T) {
+	_, programs, path := port(t)
+	program, err := programs.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sets := func() {
+		t.Helper()
+		if err := program.Set(uart.Event{Coding: uart.Coding{Baud: 9600}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sets()
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	is, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := *is
+	is.Lflag |= unix.ICANON | unix.ECHO
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS2, is); err != nil {
+		t.Fatal(err)
+	}
+	sets()
+	if is, err = unix.IoctlGetTermios(fd, unix.TCGETS2); err != nil || *is != raw {
+		t.Errorf("the pty is %+v, %v; want %+v", is, err, raw)
+	}
+}
+
+// TestExclusiveOfAnother: TIOCEXCL of a program that was not started here keeps others out as long as that program has the
+// port open, and no longer.
+func TestExclusiveOfAnother(t *testing.T) {
+	address, _ := serve(t, "loopback")
+	path := filepath.Join(own(t), "ttyV0")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	s := startsWith(t, r, "ready\n", "--port", path, address, "--", "sh", "-c",
+		`echo ready; while read x; do if exec 3<>"$TELNETCPC_PORT"; then echo opened; exec 3>&-; fi; done; test -c "$TELNETCPC_PORT"`)
+	_ = r.Close()
+	for i := range 3 {
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		if err := unix.IoctlSetInt(fd, unix.TIOCEXCL, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Close(fd); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = w.WriteString("open it\n")
+		eventually(t, "the program has the port", func() bool { return strings.Count(s.out.String(), "opened\n") == i+1 || gone(path) })
+	}
+	_ = w.Close()
+	if status := s.ends(t); status != 0 {
+		t.Errorf("status %d: %s%s", status, s.out.String(), s.errs.String())
+	}
+}

@@ -1,0 +1,170 @@
+/* What a program in C does to its serial port faster than a remote takes it, and what is for the privileged, for the tests of
+ * this package: events PATH CHECK. It says "ok", or what is wrong and fails. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/serial.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/time.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define WANT(what) \
+	do { \
+		if (!(what)) { \
+			printf("line %d: not %s (%s)\n", __LINE__, #what, strerror(errno)); \
+			exit(1); \
+		} \
+	} while (0)
+
+/* struct termios2 of asm/termbits.h, which cannot be included beside termios.h. */
+struct termios2 {
+	unsigned int iflag, oflag, cflag, lflag;
+	unsigned char line, cc[19];
+	unsigned int ispeed, ospeed;
+};
+#define GETS2 _IOR('T', 0x2A, struct termios2)
+#define SETS2 _IOW('T', 0x2B, struct termios2)
+#define OTHER 0010000 /* BOTHER */
+
+static int opened(const char *path)
+{
+	int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK);
+	WANT(fd >= 0);
+	WANT(fcntl(fd, F_SETFL, 0) == 0);
+	return fd;
+}
+
+static int edge(int fd, int i)
+{
+	int bits = TIOCM_RTS;
+	return ioctl(fd, i % 2 ? TIOCMBIS : TIOCMBIC, &bits);
+}
+
+/* edges: RTS changes 20,000 times, with a byte before each 250th change, at a rate at which the line takes no time. */
+static void edges(const char *path)
+{
+	struct termios2 t;
+	int fd = opened(path), i;
+	WANT(ioctl(fd, GETS2, &t) == 0);
+	t.cflag = (t.cflag & ~CBAUD) | OTHER;
+	t.ispeed = t.ospeed = 20000000;
+	WANT(ioctl(fd, SETS2, &t) == 0);
+	for (i = 0; i < 20000; i++) {
+		unsigned char b = i / 250;
+		if (i % 250 == 0)
+			WANT(write(fd, &b, 1) == 1);
+		WANT(edge(fd, i) == 0);
+	}
+}
+
+static volatile sig_atomic_t rang;
+
+static void ring(int number)
+{
+	(void)number;
+	rang++;
+}
+
+/* held: changes wait for somebody to take those before them. A signal interrupts the call that waits, which then has done
+ * nothing; where the program asked for that it begins anew. */
+static void held(const char *path)
+{
+	struct itimerval v = {.it_value = {.tv_usec = 300000}};
+	struct sigaction a = {.sa_handler = ring};
+	int fd = opened(path), i, bits;
+	WANT(sigaction(SIGALRM, &a, NULL) == 0);
+	WANT(setitimer(ITIMER_REAL, &v, NULL) == 0);
+	for (i = 0; edge(fd, i) == 0; i++)
+		WANT(i < 2000);
+	WANT(errno == EINTR && rang == 1 && i > 200);
+	WANT(ioctl(fd, TIOCMGET, &bits) == 0);
+	WANT(!!(bits & TIOCM_RTS) == !(i % 2));
+	a.sa_flags = SA_RESTART;
+	WANT(sigaction(SIGALRM, &a, NULL) == 0);
+	WANT(setitimer(ITIMER_REAL, &v, NULL) == 0);
+	printf("held after %d\n", i);
+	fflush(stdout);
+	for (; i < 2000; i++)
+		WANT(edge(fd, i) == 0);
+	WANT(rang == 2);
+}
+
+/* ends: the port ends under a call that waits. */
+static void ends(const char *path)
+{
+	int fd = opened(path), i;
+	for (i = 0; edge(fd, i) == 0; i++)
+		WANT(i < 2000);
+	WANT(errno == EIO && i > 200);
+}
+
+/* dies: the program is killed in a call that waits, where nobody takes what it does. */
+static void dies(const char *path)
+{
+	int fd = opened(path), i;
+	printf("pid %d\n", getpid());
+	fflush(stdout);
+	for (i = 0; i < 2000; i++)
+		WANT(edge(fd, i) == 0);
+}
+
+/* serial: a privileged program sets what belongs to the driver, and it stays over the last close. */
+static void serial(const char *path)
+{
+	struct serial_struct s, back;
+	int fd = opened(path);
+	WANT(ioctl(fd, TIOCGSERIAL, &s) == 0);
+	WANT(s.closing_wait == 3000 && s.close_delay == 50);
+	s.closing_wait = ASYNC_CLOSING_WAIT_NONE;
+	s.close_delay = 7;
+	s.flags |= ASYNC_LOW_LATENCY | ASYNC_SKIP_TEST;
+	s.irq = 3;
+	WANT(ioctl(fd, TIOCSSERIAL, &s) == 0);
+	WANT(close(fd) == 0);
+	fd = opened(path);
+	WANT(ioctl(fd, TIOCGSERIAL, &back) == 0);
+	WANT(back.closing_wait == s.closing_wait && back.close_delay == 7 && back.flags == s.flags && back.irq == 0);
+	WANT(write(fd, "x", 1) == 1 && close(fd) == 0);
+}
+
+/* remarks: what is said of the settings is said while the log stands still. */
+static void remarks(const char *path)
+{
+	struct termios t;
+	int fd = opened(path), i;
+	WANT(tcgetattr(fd, &t) == 0);
+	t.c_cflag |= CRTSCTS;
+	t.c_iflag |= IXON;
+	for (i = 0; i < 3; i++) {
+		WANT(tcsetattr(fd, TCSANOW, &t) == 0);
+		WANT(edge(fd, i) == 0);
+	}
+	WANT(write(fd, "x", 1) == 1 && close(fd) == 0);
+	WANT((fd = opened(path)) >= 0 && close(fd) == 0);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*check)(const char *path);
+	} checks[] = {
+		{"edges", edges}, {"held", held}, {"ends", ends}, {"dies", dies}, {"serial", serial}, {"remarks", remarks},
+	};
+	size_t i;
+	if (argc != 3)
+		return 2;
+	for (i = 0; i < sizeof checks / sizeof checks[0]; i++)
+		if (strcmp(argv[2], checks[i].name) == 0) {
+			checks[i].check(argv[1]);
+			printf("ok\n");
+			return 0;
+		}
+	return 2;
+}
