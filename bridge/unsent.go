@@ -12,11 +12,10 @@ const (
 	// answered mark lost up to so many at a real one.
 	serverBuffer = 4 << 10
 	// markPause is how long nothing must have been given for the mark behind it to be asked for, where somebody wants to
-	// know. It is far above the pauses of a program that asks and waits for the answer, so such a one costs no mark an
-	// exchange; and below what a program waits before it drains.
-	markPause = 10 * time.Millisecond
-	// markUnasked is how many marks of pauses in a row nobody may have wanted for pauses to go on having them: who never
-	// drains pays for markEvery alone.
+	// know. Its answer says when the bytes had come at the latest: a late mark makes the line's end look as late.
+	markPause = time.Millisecond
+	// markUnasked is how many looks for a pause in a row may have been of no use to anybody: a program that exchanges a
+	// thousand messages a second and never drains pays for markEvery alone, on a radio link too.
 	markUnasked = 16
 	// ackFirst and ackMost bound how soon to look again at bytes that TCP has not acknowledged and no mark will tell of:
 	// nothing else tells. In between the next look comes when the last bytes are a quarter older.
@@ -25,6 +24,8 @@ const (
 	lookAgain = time.Second
 	// markPatience is how long an answer to a mark is waited for before drain rests on computation, until one is answered.
 	markPatience = 30 * time.Second
+	// blockedPatience is that where down is blocked, for the application does not read: its answer may have come.
+	blockedPatience = time.Second
 	// markEvery and markBytes are how long, and how many bytes, may pass before the next mark is asked for. So a loss is
 	// stated closely, and the line's end is known closely at a drain, for 6 bytes each way and tick.
 	markEvery = 250 * time.Millisecond
