@@ -67,7 +67,7 @@ func (r *run) change(s *session, e uart.Event, up bool) bool {
 	falls := e.Control.DTR == uart.LevelOff || e.Control.RTS == uart.LevelOff
 	waits := falls || l.after(e).Coding != s.told.Coding
 	if r.port.Fidelity().Carries(uart.CarriesDrain) { // the application has waited, unless it has only closed the port
-		waits = falls && r.closesCalled.Load() > r.closesSeen.Load()
+		waits = falls && (r.closesCalled.Load() > r.closesSeen.Load() || l.holdsClosed())
 	}
 	r.falling.Store(falls)
 	empty := !waits || r.awaitEmpty(s)

@@ -80,8 +80,9 @@ func (r *run) tooEarly(s *session) bool {
 	if over := s.over.Load(); over != 0 && visit >= over {
 		return true // the session had ended when the port was opened
 	}
-	// While only the fall that comes of a close is waited for, all bytes before it have been given.
-	if visit > r.closesSeen.Load() && !r.falling.Load() || r.link.holdsClosed() {
+	// While only the fall that comes of the last close is waited for, all bytes before it have been given.
+	falling := r.falling.Load()
+	if seen := r.closesSeen.Load(); visit > seen+1 || visit > seen && !falling || r.link.holdsOld() {
 		return true
 	}
 	if s.Fidelity().Carries(uart.CarriesBaud) && time.Now().Before(s.unsent.earliest(visit)) {

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -281,6 +282,13 @@ func (l *link) holdsClosed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.held.beforeClose() > 0
+}
+
+// holdsOld reports whether bytes themselves are held that were written before the last close.
+func (l *link) holdsOld() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.held.items[:l.held.beforeClose()], item.isData)
 }
 
 // dropClosed drops the bytes of opens that are closed, and returns how many they were.

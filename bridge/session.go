@@ -177,8 +177,8 @@ func (s *session) needs() needs {
 		return needs{left: lookAgain, bytes: bytes, again: lookAgain}
 	}
 	n := needs{left, bytes, asked && !s.doubted(), !asked, again}
-	if n.marking {
-		n.again = max(left, lookAgain)
+	if n.marking { // those behind the last answer may not even have come
+		n.again, n.bytes = max(left, lookAgain), max(bytes, int(s.unsent.sinceMark()))
 	}
 	return n
 }
