@@ -57,9 +57,7 @@ func (r *run) deliver(s *session, p []byte) {
 		r.early.Add(uint64(len(p)))
 		return
 	}
-	r.gives.Add(1)
 	n, err := r.port.Write(p)
-	r.gives.Add(1)
 	r.count.down.Add(uint64(n))
 	r.count.downDropped.Add(uint64(len(p) - n))
 	if err != nil {

@@ -32,7 +32,6 @@ type run struct {
 	untold atomic.Uint64 // bytes dropped of which the log does not know yet
 	early  atomic.Uint64 // bytes of the device dropped for what was written before they came; of which the log does not know yet
 	place  atomic.Uint64 // odd while up is in Port.Next, and changed by every Next; for the end alone
-	gives  atomic.Uint64 // odd while down is in Port.Write, and changed by every Write; for markClock alone
 
 	// Called out by Urgent, and come from Next: bytes in hand are dropped while more purges were called out than came,
 	// while closes up to abandon did not come, and at the end.

@@ -50,8 +50,6 @@ type clocks struct {
 	looked   uint64        // bytes given to sessions by the last look
 	ended    bool          // at the last look the peer had ended the connection and nobody had read that
 	marks    watch         // the answer to the mark under way
-	gives    uint64        // run.gives at the last look for it
-	blocked  time.Time     // since when that is what it is
 	leaves   watch         // the last bytes, while the session is closing or left
 	finSent  bool          // our FIN is sent, after all that was to be
 	leftAt   time.Time     // when it was

@@ -130,8 +130,8 @@ func (r *run) suspension(again *alarm, now time.Time) {
 		"remote", r.cfg.Remote.String(), "for", now.Sub(since).Round(time.Second))
 }
 
-// markClock has nobody wait for a mark that stays unanswered for markPatience, or cannot be read for blockedPatience: drain
-// then rests on computation, until one is answered.
+// markClock has nobody wait for a mark that stays unanswered for markPatience: drain then rests on computation, until
+// one is answered.
 func (r *run) markClock(again *alarm, now time.Time) {
 	s := r.session
 	given, marked, _ := s.unsent.progress()
@@ -142,15 +142,8 @@ func (r *run) markClock(again *alarm, now time.Time) {
 	if s.marks.since.IsZero() || s.marks.at.marked != marked {
 		s.marks = watch{progress{marked: marked}, now}
 	}
-	if gives := r.gives.Load(); gives != s.gives || s.blocked.IsZero() {
-		s.gives, s.blocked = gives, now
-	}
-	until := s.marks.since.Add(markPatience)
-	if s.gives%2 == 1 {
-		until = minTime(until, later(s.marks.since, s.blocked).Add(blockedPatience))
-	}
-	if now.Before(until) {
-		again.at(minTime(until, now.Add(blockedPatience)))
+	if until := s.marks.since.Add(markPatience); now.Before(until) {
+		again.at(until)
 		return
 	}
 	s.doubts(marked)

@@ -24,8 +24,6 @@ const (
 	lookAgain = time.Second
 	// markPatience is how long an answer to a mark is waited for before drain rests on computation, until one is answered.
 	markPatience = 30 * time.Second
-	// blockedPatience is that where down is blocked, for the application does not read: its answer may have come.
-	blockedPatience = time.Second
 	// markEvery and markBytes are how long, and how many bytes, may pass before the next mark is asked for. So a loss is
 	// stated closely, and the line's end is known closely at a drain, for 6 bytes each way and tick.
 	markEvery = 250 * time.Millisecond

@@ -42,8 +42,8 @@ func TestDrainBehindAPause(t *testing.T) {
 		p.numbers(t, "pauses 60", &drain, &other)
 		best = min(best, float64(drain)/float64(other))
 	}
-	if best > 40 {
-		t.Errorf("tcdrain costs %.0f times a TIOCMGET: %v and %v", best, time.Duration(drain), time.Duration(other))
+	if best > 15 {
+		t.Errorf("a tcdrain costs %.0f times a TIOCMGET: %v and %v", best, time.Duration(drain), time.Duration(other))
 	}
 }
 
@@ -109,8 +109,10 @@ func TestOutqWithoutSession(t *testing.T) {
 	p := runs(t, f.url(), "--hold-for", "1h")
 	p.told(t, "open", "fill 1000")
 	var n int64
-	if p.numbers(t, "outq", &n); n != 1000 {
-		t.Errorf("TIOCOUTQ says %d of 1000 bytes that wait for a session", n)
+	for range 20 {
+		if p.numbers(t, "outq", &n); n != 1000 {
+			t.Fatalf("TIOCOUTQ says %d of 1000 bytes that wait for a session", n)
+		}
 	}
 }
 
