@@ -67,9 +67,12 @@ func (r *run) change(s *session, e uart.Event, up bool) bool {
 	falls := e.Control.DTR == uart.LevelOff || e.Control.RTS == uart.LevelOff
 	waits := falls || l.after(e).Coding != s.told.Coding
 	if r.port.Fidelity().Carries(uart.CarriesDrain) { // the application has waited, unless it has only closed the port
-		waits = falls && r.closesCalled.Load() > r.closesSeen.Load()
+		waits = falls && (r.closesCalled.Load() > r.closesSeen.Load() || l.holdsClosed())
 	}
-	if waits && !r.awaitEmpty(s) {
+	r.falling.Store(falls)
+	empty := !waits || r.awaitEmpty(s)
+	r.falling.Store(false)
+	if !empty {
 		return up // the end has come, and bytes wait that the change would spoil
 	}
 	next, ok := l.merge(s, e, up)
@@ -128,9 +131,8 @@ func (r *run) awaitEmpty(s *session) bool {
 			r.board.set(func(b *Snapshot) { b.ChangeWaits = time.Time{} })
 		}
 	}()
-	// At a high rate the line time is nothing beside the 40 ms after which TCP acknowledges: a look each 10 microseconds
-	// would use the processor up. So the pauses grow.
-	for pause := 50 * time.Microsecond; ; pause = min(2*pause, markPoll) {
+	for {
+		changed := r.link.notice.wait() // first: what changes behind it is heard
 		n := s.needs()
 		switch {
 		case r.dropAll.Load() || r.isDone():
@@ -144,14 +146,11 @@ func (r *run) awaitEmpty(s *session) bool {
 			return true
 		case !r.lookAtEmpty(s, &w, began, n.left):
 			return true
-		case n.left == 0: // the mark's answer is heard
-			pause = waitLong
 		}
-		again := time.NewTimer(min(max(n.left, pause), waitLong))
+		again := time.NewTimer(min(n.again, waitLong))
 		select {
 		case <-again.C:
-		case <-s.fell: // a mark was answered, or the session is lost
-			pause = markPoll
+		case <-changed: // a mark was answered, or the session is lost
 		case <-r.done:
 		}
 		again.Stop()
@@ -190,7 +189,7 @@ func (r *run) purge(e uart.Event) {
 	if e.Purge&uart.PurgeTx != 0 {
 		r.link.mu.Lock()
 		r.dropped(r.link.held.purge())
-		r.link.changed.Broadcast()
+		r.link.broadcast()
 		r.link.mu.Unlock()
 		r.purgesSeen.Add(1 + uint64(e.Purges))
 	}

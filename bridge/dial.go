@@ -87,7 +87,7 @@ var errTakesNothing = fmt.Errorf("the access server has agreed to a session and 
 func (r *run) begin(ctx context.Context, s remote.Session) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, stateMost)
 	defer cancel()
-	n := newSession(s)
+	n := newSession(s, &r.link.notice, r.port.Fidelity().Carries(uart.CarriesDrain))
 	n.told = r.link.state()
 	n.unsent.start(n.told.Coding)
 	closed := make(chan struct{})

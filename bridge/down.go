@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"telnetcpc/bridge/uart"
 )
@@ -43,19 +44,57 @@ func (r *run) read(s *session) {
 		case e.Kind != uart.KindData:
 			r.fromDevice(s, e)
 		default:
-			r.deliver(p)
+			r.deliver(s, p)
 		}
 	}
 }
 
 // deliver gives bytes to the application. After the port is closed it goes on, dropping: a mark may be on its way.
-func (r *run) deliver(p []byte) {
+func (r *run) deliver(s *session, p []byte) {
 	r.tap.data(Down, p)
+	if r.tooEarly(s) {
+		r.count.downDropped.Add(uint64(len(p)))
+		r.early.Add(uint64(len(p)))
+		return
+	}
 	n, err := r.port.Write(p)
 	r.count.down.Add(uint64(n))
 	r.count.downDropped.Add(uint64(len(p) - n))
 	if err != nil {
 		r.portLost(err)
+	}
+}
+
+// tooEarly reports whether the device has said before what was written before the last close can have come to it what is
+// read now. That was for the program that has closed the port, and is not the next one's: a UART whose close waits for its
+// bytes throws it away. The earliest moment counts, so that an answer to the last byte is still heard: a script writes by
+// one open and reads by the next. Where the remote knows no line its time is nobody's: then only bytes that are still here
+// count.
+func (r *run) tooEarly(s *session) bool {
+	visit := r.closesCalled.Load() // as long as nobody opens the port the host drops what comes
+	if visit == s.clean {
+		return false
+	}
+	if over := s.over.Load(); over != 0 && visit >= over {
+		return true // the session had ended when the port was opened
+	}
+	// While only the fall that comes of the last close is waited for, all bytes before it have been given.
+	falling := r.falling.Load()
+	if seen := r.closesSeen.Load(); visit > seen+1 || visit > seen && !falling || r.link.holdsOld() {
+		return true
+	}
+	if s.Fidelity().Carries(uart.CarriesBaud) && time.Now().Before(s.unsent.earliest(visit)) {
+		return true
+	}
+	s.clean = visit
+	r.sayEarly()
+	return false
+}
+
+// sayEarly says how much of the device was dropped by tooEarly.
+func (r *run) sayEarly() {
+	if n := r.early.Swap(0); n > 0 {
+		r.log.Info("the device's answers to what was written before the last close are dropped", "dropped", n)
 	}
 }
 
@@ -173,7 +212,7 @@ func (r *run) lineState(s *session, l uart.LineState) {
 		s.unsent.transmitterEmpty()
 		s.look()
 	}
-	if l &= uart.LineErrors; l == 0 {
+	if l &= uart.LineErrors; l == 0 || r.tooEarly(s) {
 		return
 	}
 	r.log.Debug("line state", "state", l.String())

@@ -35,6 +35,7 @@ type item struct {
 	event uart.Event
 	at    time.Time // of data, when its first byte came; of a KindClosed, when that was
 	open  uint64    // of both, the open in which that was
+	visit uint64    // of data, after how many closes it came
 }
 
 func (it item) isData() bool  { return it.data != nil }
@@ -43,20 +44,20 @@ func (it item) isClose() bool { return it.event.Kind == uart.KindClosed }
 // empty reports whether there is nothing to send. A close is nothing to send.
 func (h *held) empty() bool { return h.bytes == 0 && h.events == 0 }
 
-// push takes bytes that came at the time at, as many as there is room for, and returns how many.
-func (h *held) push(p []byte, at time.Time) int {
+// push takes bytes that came at the time at, after so many closes, as many as there is room for, and returns how many.
+func (h *held) push(p []byte, at time.Time, visit uint64) int {
 	n := min(len(p), heldBytes-h.bytes)
 	if n <= 0 || h.events >= heldEvents {
 		return 0
 	}
 	h.bytes += n
 	if last := len(h.items) - 1; last > 0 || last == 0 && !h.inUse {
-		if it := &h.items[last]; it.isData() && it.open == h.open && at.Sub(it.at) <= h.keep/heldPieces {
+		if it := &h.items[last]; it.isData() && it.open == h.open && it.visit == visit && at.Sub(it.at) <= h.keep/heldPieces {
 			it.data = append(it.data, p[:n]...)
 			return n
 		}
 	}
-	h.items = append(h.items, item{data: append([]byte(nil), p[:n]...), at: at, open: h.open})
+	h.items = append(h.items, item{data: append([]byte(nil), p[:n]...), at: at, open: h.open, visit: visit})
 	return n
 }
 
@@ -243,20 +244,20 @@ func (h *held) unlink() (breaks int) {
 	return breaks
 }
 
-// next is what is to be sent first: bytes, which stay, or a change, which is taken out and in the state: where the session
+// next is what is to be sent first: bytes, which stay, and after how many closes they came, or a change, which is taken out and in the state: where the session
 // is lost before it is told, later changes come over it and not under it. ok is false where there is nothing.
-func (h *held) next() (p []byte, e uart.Event, ok bool) {
+func (h *held) next() (p []byte, visit uint64, e uart.Event, ok bool) {
 	for len(h.items) > 0 {
 		it := h.items[0]
 		if it.isData() {
-			return it.data, e, true
+			return it.data, it.visit, e, true
 		}
 		h.take(0)
 		if !it.isClose() {
-			return nil, it.event, true
+			return nil, 0, it.event, true
 		}
 	}
-	return nil, e, false
+	return nil, 0, e, false
 }
 
 // gave notes that a session has taken n of the bytes in use, and returns how many of the rest are dropped, and whether the

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ type link struct {
 
 	mu      sync.Mutex // over all below, and the changes of the two above; held over no I/O
 	changed sync.Cond  // anything that up or resend waits for: a session, room, the end of a suspension
+	notice  notice     // that, and what else an answer of Unsent depends on: for hosts, and for up while it waits for unsent bytes
 	held    held
 	wanted  settings  // the application's, behind all that is held
 	said    settings  // what the log was told last
@@ -93,11 +95,17 @@ func (l *link) merge(s *session, e uart.Event, up bool) (next settings, ok bool)
 	return l.inForce(l.held.state), true
 }
 
+// broadcast tells that something has changed. The caller holds mu.
+func (l *link) broadcast() {
+	l.changed.Broadcast()
+	l.notice.tell()
+}
+
 // wake lets up and resend look again.
 func (l *link) wake() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.changed.Broadcast()
+	l.broadcast()
 }
 
 // end lets nobody wait any more, and returns how many bytes were held: nobody will get them.
@@ -105,7 +113,7 @@ func (l *link) end() (dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.over = true
-	l.changed.Broadcast()
+	l.broadcast()
 	return l.held.dropBytes()
 }
 
@@ -115,7 +123,7 @@ func (l *link) stand(s *session) (resend bool) {
 	defer l.mu.Unlock()
 	l.cur.Store(s)
 	l.fresh, l.dialing = false, false
-	l.changed.Broadcast()
+	l.broadcast()
 	if l.sending || l.settled(s) {
 		return false
 	}
@@ -147,7 +155,7 @@ func (l *link) takeOut(now time.Time) (breaks int) {
 	}
 	l.cur.Store(nil)
 	l.direct.Store(nil)
-	l.changed.Broadcast()
+	l.broadcast()
 	return l.held.unlink()
 }
 
@@ -207,7 +215,7 @@ func (l *link) dialFailed(opens uint64) (dropped int) {
 	defer l.mu.Unlock()
 	l.fresh, l.dialing = l.held.open > opens, false
 	l.first, l.freshBy = opens+1, time.Time{}
-	l.changed.Broadcast()
+	l.broadcast()
 	return l.dropOld()
 }
 
@@ -264,7 +272,7 @@ func (l *link) expire(now time.Time) (closed, old int, due time.Time) {
 		due = l.freshBy
 	}
 	if closed = l.held.drop(n); closed+old > 0 {
-		l.changed.Broadcast()
+		l.broadcast()
 	}
 	return closed, old, due
 }
@@ -274,6 +282,13 @@ func (l *link) holdsClosed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.held.beforeClose() > 0
+}
+
+// holdsOld reports whether bytes themselves are held that were written before the last close.
+func (l *link) holdsOld() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.held.items[:l.held.beforeClose()], item.isData)
 }
 
 // dropClosed drops the bytes of opens that are closed, and returns how many they were.
@@ -292,22 +307,25 @@ func (l *link) holds() int {
 
 // left is uart.PortConfig.Unsent while up does not give to a session itself: what is held counts too. Without a link it
 // is negative when HoldFor is over, as at a cut cable.
-func (l *link) left(now time.Time) time.Duration {
+func (l *link) left(now time.Time) uart.Unsent {
 	l.mu.Lock()
-	s, behind := l.cur.Load(), max(l.held.lineTime(l.inForce), markPoll)
+	s, held, lineTime := l.cur.Load(), l.held.bytes, l.held.lineTime(l.inForce)
 	if s == nil {
 		defer l.mu.Unlock()
 		return l.leftAlone(now)
 	}
 	l.mu.Unlock()
-	if s.failed() {
-		return markPoll // Run is about to say that there is no link, and since when
+	if s.failed() { // Run is about to say that there is no link, and since when
+		return uart.Unsent{Left: lookAgain, Bytes: max(held, 1)}
 	}
-	return s.left() + behind
+	u := s.left() // what changes before up gives to it itself is told
+	u.Left += max(lineTime, ackFirst)
+	u.Bytes = max(u.Bytes+held, 1)
+	return u
 }
 
 // leftAlone is left without a link. The caller holds mu.
-func (l *link) leftAlone(now time.Time) time.Duration {
+func (l *link) leftAlone(now time.Time) uart.Unsent {
 	outage := l.held.keep
 	switch {
 	case l.fresh && l.freshBy.IsZero():
@@ -315,11 +333,15 @@ func (l *link) leftAlone(now time.Time) time.Duration {
 	case l.fresh:
 		outage = max(outage, l.freshBy.Sub(l.since))
 	}
-	switch {
-	case outage != Forever && !now.Before(l.since.Add(outage)):
-		return -1
-	case l.held.bytes > 0:
-		return markPoll
+	again := lookAgain
+	if outage != Forever {
+		again = min(again, l.since.Add(outage).Sub(now))
 	}
-	return 0
+	switch {
+	case again <= 0:
+		return uart.Unsent{Left: -1}
+	case l.held.bytes > 0:
+		return uart.Unsent{Left: again, Bytes: l.held.bytes}
+	}
+	return uart.Unsent{}
 }

@@ -47,6 +47,7 @@ func (r *run) enter(p phase, now time.Time) {
 	before := r.phase
 	r.phase = p
 	if p == phaseLeft { // before all else: up gives it nothing any more, and looks again until it is out of the link
+		r.session.over.CompareAndSwap(0, r.closesCalled.Load()+1)
 		r.breaksDropped(r.link.leave(r.session.opens, now))
 	}
 	r.board.link(states[p])
@@ -89,6 +90,7 @@ const stoodWell = 5 * time.Second
 func (r *run) end(cause error, atOnce bool, next phase, now time.Time) {
 	s := r.session
 	s.fail(cause)
+	s.over.CompareAndSwap(0, r.closesCalled.Load()+1)
 	r.breaksDropped(r.link.clear(now))
 	loss := s.loss(now)
 	if atOnce {

@@ -30,6 +30,7 @@ type run struct {
 	visits atomic.Uint64 // how often it was opened: a program that came and went wants a session too
 	dtrUp  atomic.Bool   // the last program left DTR up: HUPCL is off
 	untold atomic.Uint64 // bytes dropped of which the log does not know yet
+	early  atomic.Uint64 // bytes of the device dropped for what was written before they came; of which the log does not know yet
 	place  atomic.Uint64 // odd while up is in Port.Next, and changed by every Next; for the end alone
 
 	// Called out by Urgent, and come from Next: bytes in hand are dropped while more purges were called out than came,
@@ -38,6 +39,7 @@ type run struct {
 	closesCalled, closesSeen atomic.Uint64
 	abandon                  atomic.Uint64
 	dropAll                  atomic.Bool
+	falling                  atomic.Bool // the one who sends waits with a fall of DTR or RTS; for down alone
 
 	readyMu sync.Mutex // over ready
 	ready   []func(error)
@@ -113,11 +115,16 @@ func (r *run) isDone() bool {
 }
 
 // unsent is uart.PortConfig.Unsent of this port.
-func (r *run) unsent() time.Duration {
+func (r *run) unsent() uart.Unsent {
+	changed := r.link.notice.wait() // first: what changes behind it is told by it
+	var u uart.Unsent
 	if s := r.link.giver(); s != nil {
-		return s.left()
+		u = s.left()
+	} else {
+		u = r.link.left(time.Now())
 	}
-	return r.link.left(time.Now())
+	u.Changed = changed
+	return u
 }
 
 // urgent is uart.PortConfig.Urgent: a purge or a close was seen before its place in the stream.

@@ -25,10 +25,15 @@ type session struct {
 	suspended atomic.Int64        // since when the access server takes no data, in Unix nanoseconds; 0: it does
 	waiting   atomic.Bool         // bytes have waited since then
 	doubt     atomic.Uint64       // see doubted
-	fell      chan struct{}       // one slot: the one who waits for unsent bytes should look again
+	notice    *notice             // the link's: whoever waits for unsent bytes should look again
 
-	markTimer *time.Timer // asks for the mark behind the last bytes; set before the session is anybody's
-	armed     atomic.Bool // it will
+	drains    bool         // the port's programs can drain: they want to know at once, so pauses have their marks
+	markTimer *time.Timer  // asks for the mark behind the last bytes; set before the session is anybody's
+	armed     atomic.Bool  // it will
+	unasked   atomic.Int32 // how often it has looked for a pause since somebody wanted to know
+
+	clean uint64        // the visit to which the device's bytes belong, whatever was written before; only down's
+	over  atomic.Uint64 // the first visit to which none of them belongs, for the session had ended before it; 0: it has not ended
 
 	mu    sync.Mutex  // over stale
 	stale uart.Coding // what the access server has changed by itself, until it is asked for again
@@ -61,12 +66,9 @@ type end struct {
 	unacked int // as Session.Unacked
 }
 
-func newSession(s remote.Session) *session {
-	n := &session{Session: s, fell: make(chan struct{}, 1)}
-	n.markTimer = time.AfterFunc(markEvery, func() { // ends by itself; stopped at the session's end
-		n.armed.Store(false)
-		n.mark()
-	})
+func newSession(s remote.Session, notice *notice, drains bool) *session {
+	n := &session{Session: s, notice: notice, drains: drains}
+	n.markTimer = time.AfterFunc(markEvery, n.markDue) // ends by itself; stopped at the session's end
 	n.markTimer.Stop()
 	return n
 }
@@ -81,17 +83,13 @@ func (s *session) fail(err error) {
 
 func (s *session) failed() bool { return s.lost.Load() != nil }
 
-// look lets the one who waits for unsent bytes look again.
-func (s *session) look() {
-	select {
-	case s.fell <- struct{}{}:
-	default:
-	}
-}
+// look lets whoever waits for unsent bytes look again.
+func (s *session) look() { s.notice.tell() }
 
-// gave counts bytes given to TCP. The first ones after an answered mark start the clock of the next.
-func (s *session) gave(n int) {
-	first, many := s.unsent.gave(n)
+// gave counts bytes given to TCP, which were written after so many closes. The first ones after an answered mark start the
+// clock of the next.
+func (s *session) gave(n int, visit uint64) {
+	first, many := s.unsent.gave(n, visit)
 	if first {
 		s.arm()
 	}
@@ -100,11 +98,42 @@ func (s *session) gave(n int) {
 	}
 }
 
-// arm has the next mark asked for in markEvery.
+// arm has the next mark asked for when the writer pauses, and in markEvery at the latest.
 func (s *session) arm() {
-	if s.armed.CompareAndSwap(false, true) {
-		s.markTimer.Reset(markEvery)
+	if s.eager() {
+		s.armFor(markPause)
+	} else {
+		s.armFor(markEvery)
 	}
+}
+
+func (s *session) armFor(d time.Duration) {
+	if s.armed.CompareAndSwap(false, true) {
+		s.markTimer.Reset(d)
+	}
+}
+
+// eager reports whether pauses are looked for: somebody may want to know what has left the far UART.
+func (s *session) eager() bool { return s.drains && s.unasked.Load() < markUnasked }
+
+// markDue asks for a mark, or looks again when it is due. It costs the bytes nothing: a look each pause at most, while they
+// come.
+func (s *session) markDue() {
+	s.armed.Store(false) // first: what is given from now on arms it anew
+	first, last, ok := s.unsent.since()
+	if !ok || s.failed() {
+		return
+	}
+	due := first.Add(markEvery)
+	if s.eager() {
+		due = minTime(due, last.Add(markPause))
+		s.unasked.Add(1)
+	}
+	if wait := time.Until(due); wait > 0 {
+		s.armFor(wait)
+		return
+	}
+	s.mark()
 }
 
 // mark asks for a mark behind what was given, and reports whether one is under way: false where this peer answers none.
@@ -120,32 +149,36 @@ func (s *session) marked(n uint64) {
 	s.look()
 }
 
-// left is how long the far UART still needs at least, 0 when it is empty as far as can be known.
-func (s *session) left() time.Duration {
+// left is what of the bytes given has not left the far UART, as far as can be known.
+func (s *session) left() uart.Unsent {
 	n := s.needs()
-	if n.left == 0 && n.marking {
-		return markPoll
+	if n.again > 0 {
+		n.bytes = max(n.bytes, 1)
 	}
-	return n.left
+	return uart.Unsent{Left: n.again, Bytes: n.bytes, Up: true}
 }
 
 // needs is what is known of bytes that may not be out.
 type needs struct {
 	left    time.Duration // the far UART needs by computation; 0: nothing
+	bytes   int           // that it then has
 	marking bool          // a mark that may say otherwise is waited for: its answer makes itself heard
 	sure    bool          // the peer has said that it has taken all bytes, or is one that says nothing of the kind
+	again   time.Duration // when to look again where nothing makes itself heard; 0: all are out
 }
 
 func (s *session) needs() needs {
+	s.unasked.Store(0)
 	asked := s.mark() // at once: its answer dates the last bytes
-	left, likely := s.unsent.left(s.Unacked())
-	if left == 0 {
-		left = likely
+	left, bytes, again := s.unsent.left(s.Unacked())
+	if s.failed() { // looked at last: a closed socket knows of no byte. Run is about to take the session, and says so
+		return needs{left: lookAgain, bytes: bytes, again: lookAgain}
 	}
-	if s.failed() { // looked at last: a closed socket knows of no byte. Run is about to take the session
-		return needs{left: markPoll}
+	n := needs{left, bytes, asked && !s.doubted(), !asked, again}
+	if n.marking { // those behind the last answer may not even have come
+		n.again, n.bytes = max(left, lookAgain), max(bytes, int(s.unsent.sinceMark()))
 	}
-	return needs{left, asked && !s.doubted(), !asked}
+	return n
 }
 
 // doubts notes that the mark behind the first marked bytes has been unanswered for markPatience.

@@ -147,6 +147,7 @@ func (r *run) markClock(again *alarm, now time.Time) {
 		return
 	}
 	s.doubts(marked)
+	s.look()
 }
 
 // leave ends a session that nobody wants: linger first, then the time that the last bytes need, then FIN, then the peer's
@@ -188,7 +189,7 @@ func (r *run) leave(again *alarm, now time.Time) {
 	case n.left == 0: // the mark's answer kicks
 		again.at(minTime(now.Add(progressLook), stuck.Add(patience)))
 	default:
-		again.at(now.Add(min(max(n.left, 2*markPoll), progressLook)))
+		again.at(now.Add(min(n.again, progressLook)))
 	}
 }
 
@@ -199,7 +200,7 @@ func (r *run) leaveEmpty(again *alarm, given uint64, now time.Time) {
 	busy := r.link.holds() > 0 || s.writing.Load() > 0 // before what was given: what moves on between is in that
 	if n, _, _ := s.unsent.progress(); busy || n != given {
 		s.leaving.Store(false)
-		again.at(now.Add(2 * markPoll))
+		again.at(now.Add(ackMost))
 		return
 	}
 	s.drained = true

@@ -11,8 +11,17 @@ const (
 	// serverBuffer is how many bytes an access server is assumed to hold behind its line's time: a FIN right behind an
 	// answered mark lost up to so many at a real one.
 	serverBuffer = 4 << 10
-	// markPoll is how soon to ask again while a mark is under way.
-	markPoll = 5 * time.Millisecond
+	// markPause is how long nothing must have been given for the mark behind it to be asked for, where somebody wants to
+	// know. Its answer says when the bytes had come at the latest: a late mark makes the line's end look as late.
+	markPause = time.Millisecond
+	// markUnasked is how many looks for a pause in a row may have been of no use to anybody: a program that exchanges a
+	// thousand messages a second and never drains pays for markEvery alone, on a radio link too.
+	markUnasked = 16
+	// ackFirst and ackMost bound how soon to look again at bytes that TCP has not acknowledged and no mark will tell of:
+	// nothing else tells. In between the next look comes when the last bytes are a quarter older.
+	ackFirst, ackMost = time.Millisecond, 20 * time.Millisecond
+	// lookAgain is when to look again at what makes itself heard.
+	lookAgain = time.Second
 	// markPatience is how long an answer to a mark is waited for before drain rests on computation, until one is answered.
 	markPatience = 30 * time.Second
 	// markEvery and markBytes are how long, and how many bytes, may pass before the next mark is asked for. So a loss is
@@ -34,10 +43,14 @@ type unsent struct {
 	taken  uint64 // what that mark's answer said: a write may not have returned yet
 	asked  uint64 // given when the last mark was due for the number of bytes
 	out    uint64 // of those, the ones that are known to have left the far UART
+	visit  uint64 // in which the last of them were written
 
-	line time.Time // when the line can have carried all that was given, at the earliest
-	came time.Time // when the line has carried all that is marked, at the latest
-	end  time.Time // when the line has carried all that was given, as far as known; never before line
+	first  time.Time // when the first bytes behind the last answered mark were given, or, where some were, when it was answered
+	last   time.Time // when something was given last
+	before time.Time // line, of what was written before that visit
+	line   time.Time // when the line can have carried all that was given, at the earliest
+	came   time.Time // when the line has carried all that is marked, at the latest
+	end    time.Time // when the line has carried all that was given, as far as known; never before line
 
 	codings []recoded // of the bytes behind out, oldest first
 }
@@ -118,9 +131,9 @@ func (u *unsent) lineTime(a, b uint64) (d time.Duration) {
 	return d
 }
 
-// gave counts n bytes given to TCP. first: they are the first behind an answered mark; many: a mark is due for their
-// number.
-func (u *unsent) gave(n int) (first, many bool) {
+// gave counts n bytes given to TCP, which were written in this visit: after so many closes. first: they are the first
+// behind an answered mark; many: a mark is due for their number.
+func (u *unsent) gave(n int, visit uint64) (first, many bool) {
 	if n == 0 {
 		return false, false
 	}
@@ -128,8 +141,14 @@ func (u *unsent) gave(n int) (first, many bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.allOut(now)
-	first = u.given == u.marked
+	if visit != u.visit {
+		u.visit, u.before = visit, u.line
+	}
+	if first = u.given == u.marked; first {
+		u.first = now
+	}
 	u.given += uint64(n)
+	u.last = now
 	took := u.coding.LineTime(n)
 	u.line = later(u.line, now).Add(took)
 	u.end = later(u.end, now).Add(took)
@@ -147,8 +166,9 @@ func (u *unsent) gave(n int) (first, many bool) {
 func (u *unsent) answered(n uint64) (more bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.first = time.Now()
 	u.taken = max(u.taken, n)
-	u.take(time.Now())
+	u.take(u.first)
 	return u.given > u.marked
 }
 
@@ -175,20 +195,49 @@ func (u *unsent) transmitterEmpty() {
 	}
 }
 
-// left is how long the far UART still needs, when TCP has unacked bytes (negative: not known) on the way: surely, and as
-// far as can be known. Both are 0 when it is empty.
-func (u *unsent) left(unacked int) (sure, likely time.Duration) {
+// purged notes that what is not out has been thrown away: at once, at the earliest.
+func (u *unsent) purged() {
+	now := time.Now()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.line, u.before = minTime(u.line, now), minTime(u.before, now)
+}
+
+// earliest is when the line can have carried what was given in the visits before this one, at the earliest.
+func (u *unsent) earliest(visit uint64) time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.visit >= visit {
+		return u.before
+	}
+	return u.line
+}
+
+// since is since when bytes have had no answered mark behind them, and when the last of them were given; ok is false
+// where there are none.
+func (u *unsent) since() (first, last time.Time, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.first, u.last, u.given > u.marked
+}
+
+// left is how long the far UART still needs as far as can be known, when TCP has unacked bytes (negative: not known) on
+// the way; how many bytes it then has; and when to look again. All are 0 when it is empty.
+func (u *unsent) left(unacked int) (left time.Duration, bytes int, again time.Duration) {
 	now := time.Now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if unacked > 0 && u.given > u.marked {
+		again = min(max(now.Sub(u.last)/4, ackFirst), ackMost)
 		// Bytes that have not arrived have not begun; the count is of escaped bytes, so it is never too small.
 		few := min(uint64(unacked), u.given-u.marked)
 		u.end = later(u.end, now.Add(u.lineTime(u.given-few, u.given)))
 	}
-	sure, likely = max(0, u.line.Sub(now)), max(0, u.end.Sub(now))
 	u.allOut(now)
-	return sure, likely
+	if left = u.end.Sub(now); left <= 0 {
+		return 0, 0, 0
+	}
+	return left, int(u.queued(u.given, left)), max(left, again)
 }
 
 // sinceMark is how many bytes were given since the last answered mark.
@@ -212,13 +261,12 @@ func (u *unsent) progress() (given, marked uint64, leaving time.Time) {
 func (u *unsent) atRisk(at time.Time) uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.given - u.marked + min(u.marked, max(u.queued(u.came.Sub(at)), serverBuffer))
+	return u.given - u.marked + min(u.marked, max(u.queued(u.marked, u.came.Sub(at)), serverBuffer))
 }
 
-// queued is how many bytes, the marked ones counted from the last, the line carries in this time. The caller holds the
-// lock.
-func (u *unsent) queued(left time.Duration) (n uint64) {
-	to := u.marked
+// queued is how many bytes, the ones up to this position counted from the last, the line carries in this time. The caller
+// holds the lock.
+func (u *unsent) queued(to uint64, left time.Duration) (n uint64) {
 	for i := len(u.codings) - 1; i >= 0 && left > 0; i-- {
 		from, each := u.codings[i].from, max(u.codings[i].coding.LineTime(1), 1)
 		if i == 0 {

@@ -53,15 +53,16 @@ func (r *run) send(p []byte) {
 			p = r.hold(p)
 			continue
 		}
-		p = p[r.give(s, p):]
+		p = p[r.give(s, p, r.closesSeen.Load()):]
 	}
 }
 
 // pieceMost bounds what is given to a session in one call: what is inside a call that does not return counts as lost.
 const pieceMost = 16 << 10
 
-// give writes a piece of p to the session and returns how much it took. Only the one who sends calls it.
-func (r *run) give(s *session, p []byte) int {
+// give writes a piece of p, which was written after so many closes, to the session and returns how much it took. Only the
+// one who sends calls it.
+func (r *run) give(s *session, p []byte, visit uint64) int {
 	p = p[:min(len(p), pieceMost)]
 	s.writing.Store(uint64(len(p)))
 	// Run looks at writing behind each of these: it has left the session and reckons its loss, or is about to leave it, or
@@ -71,7 +72,7 @@ func (r *run) give(s *session, p []byte) int {
 		return 0
 	}
 	n, err := s.Write(p)
-	s.gave(n)
+	s.gave(n, visit)
 	s.writing.Store(0)
 	r.count.up.Add(uint64(n))
 	r.tap.data(Up, p[:n])
@@ -114,7 +115,7 @@ func (r *run) hold(p []byte) []byte {
 			}
 			r.outage(l.held.drop(l.held.tooOld(at, l.freshFrom())))
 		}
-		n := l.held.push(p, at)
+		n := l.held.push(p, at, r.closesSeen.Load())
 		p = p[n:]
 		if n > 0 {
 			r.kickRun() // somebody wants a session
@@ -191,6 +192,7 @@ func (r *run) portClosed() {
 	r.opened.Store(false)
 	r.closesSeen.Add(1)
 	r.board.set(func(s *Snapshot) { s.Opened = false })
+	r.sayEarly()
 	args := []any{"up", r.count.up.Load(), "down", r.count.down.Load()}
 	if n := r.untold.Swap(0); n > 0 {
 		r.log.Warn("port closed", append(args, "dropped", n)...)

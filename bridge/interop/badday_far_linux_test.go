@@ -245,7 +245,11 @@ type distant struct {
 	total   int      // bytes sent and held
 	bauds   []uint32 // what was asked for, in order
 	under   int      // bytes that had not left when DTR or RTS fell last
+	breaks  []place  // that began, in order
 }
+
+// place is where in the stream a break began: how many bytes had come, and how many of them had not left.
+type place struct{ came, waiting int }
 
 func newDistant() *distant {
 	return &distant{inForce: uart.Event{
@@ -293,6 +297,9 @@ func (d *distant) apply(e uart.Event) uart.Event {
 	if e.Control.DTR == uart.LevelOff || e.Control.RTS == uart.LevelOff {
 		d.under = len(d.held)
 	}
+	if e.Control.Break == uart.LevelOn {
+		d.breaks = append(d.breaks, place{d.total, len(d.held)})
+	}
 	d.inForce.Coding = e.Coding.Over(d.inForce.Coding)
 	d.inForce.Flow = e.Flow.Over(d.inForce.Flow)
 	d.inForce.Control = e.Control.Over(d.inForce.Control)
@@ -326,6 +333,13 @@ func (d *distant) end() time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.began.Add(d.inForce.Coding.LineTime(len(d.held)))
+}
+
+// broke is where the breaks began.
+func (d *distant) broke() []place {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]place(nil), d.breaks...)
 }
 
 // got is everything that came, whether or not it has left.

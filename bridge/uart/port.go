@@ -68,14 +68,10 @@ type PortConfig struct {
 	Group string      // group name or number; empty: the host's default
 	Mode  fs.FileMode // permission bits; 0: the host's default
 
-	// Unsent says how long the far UART will still need at least; 0: it is empty as far as is known. From any
-	// goroutine, never blocks; ask again after that time. nil counts as always 0. A host that can drain says
-	// "empty" only when this is 0, its own queue is empty and the bytes that it lent have come back (the following
-	// Next). Negative: there is no session, and there has been none for so long that no byte is waited for: then
-	// the host says "empty" whatever its queue holds, as a UART does behind a cut cable, and holds no program that makes
-	// more changes than fit: the last ones count. The bytes stay. So a host in
-	// whose queue bytes are waited for asks too, again and again, a few times a second at least.
-	Unsent func() time.Duration
+	// Unsent says what is known of the bytes that Next has returned and that have not left the far UART yet. From any
+	// goroutine, also under a lock of the host; it never blocks and calls nothing of the port. nil counts as always the
+	// zero value.
+	Unsent func() Unsent
 
 	// Urgent is called as soon as a purge or the last close is known, before its place in the stream is reached;
 	// the same event comes from Next later, or one that says that it stands for it (Event.Purges, Visits). It never blocks.
@@ -83,7 +79,10 @@ type PortConfig struct {
 	Urgent func(Event)
 
 	// OpenWait is how long an application's open may wait for the session at most, where the host can make it wait
-	// (Event.Ready); then it goes on without one. 0: it does not wait.
+	// (Event.Ready); then it goes on without one. Such a host lets an open also wait until what was written before the
+	// last close has left the far UART, as a UART's driver does, whose close waits: an open with O_NONBLOCK too, as long
+	// as bytes leave; 30 s in which none does end that while a session is up, OpenWait while none is. 0: an open waits
+	// for nothing, and a program may then read what answers the one before, as far as that comes late.
 	OpenWait time.Duration
 
 	// Pinned overrides the coding that the application asks for, whatever it is; a host that cannot learn that needs it.
@@ -92,6 +91,26 @@ type PortConfig struct {
 
 	// Log takes what a user should know and no caller can act on. nil: slog.Default().
 	Log *slog.Logger
+}
+
+// Unsent is what is known of bytes that have not left the far UART yet.
+type Unsent struct {
+	// Left is how long the far UART will still need; 0: it is empty as far as is known. Ask again after that time, or
+	// when Changed is closed, whichever comes first. A host that can drain says "empty" only when this is 0, its own queue
+	// is empty and the bytes that it lent have come back (the following Next). Negative: there is no session, and there
+	// has been none for so long that no byte is waited for: then the host says "empty" whatever its queue holds, as a
+	// UART does behind a cut cable. The bytes stay. So a host in whose queue bytes are waited for asks too, again and
+	// again, a few times a second at least.
+	Left time.Duration
+	// Bytes is how many they are, as far as is known: at least 1 where Left is not 0, and 0 where it is. Bytes that the
+	// host has lent may be counted already. It falls as the line carries them.
+	Bytes int
+	// Up says that a session is up: an open need not wait for one.
+	Up bool
+	// Changed is closed when the answer may be another one sooner than the time alone would make it: a mark was answered,
+	// the transmitter was seen empty, a session has come or is lost. nil: that is never told. Who does not wait may forget
+	// it.
+	Changed <-chan struct{}
 }
 
 // Host makes ports of one kind.

@@ -237,9 +237,9 @@ func over(p *run.Program) bool {
 func holding(t *testing.T) (c *crowded, held func() bool) {
 	t.Helper()
 	var asked atomic.Int64
-	c = crowd(t, uart.PortConfig{Unsent: func() time.Duration {
+	c = crowd(t, uart.PortConfig{Unsent: func() uart.Unsent {
 		asked.Add(1)
-		return 0
+		return uart.Unsent{}
 	}})
 	return c, func() bool { return asked.Load() > 5 }
 }
@@ -281,7 +281,7 @@ func TestHeldProgramDies(t *testing.T) {
 // TestNobodyIsHeldWithoutSession: the last state is told, and what is left out is counted and said.
 func TestNobodyIsHeldWithoutSession(t *testing.T) {
 	log := &keeps{}
-	c := crowd(t, uart.PortConfig{Unsent: func() time.Duration { return -1 }, Log: slog.New(log)})
+	c := crowd(t, uart.PortConfig{Unsent: func() uart.Unsent { return uart.Unsent{Left: -1} }, Log: slog.New(log)})
 	c.ends(t, c.starts(t, "dies"))
 	events, rts := 0, uart.Level(0)
 	for e := (uart.Event{}); e.Kind != uart.KindClosed; events++ {

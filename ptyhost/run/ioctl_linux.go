@@ -210,8 +210,8 @@ func (p *port) remark(t *unix.Termios) {
 // breakTime is how long tcsendbreak's break lasts.
 const breakTime = 250 * time.Millisecond
 
-// drainPause is how often a call that waits for the far UART asks again at most.
-const drainPause = 5 * time.Millisecond
+// drainPause is how often a call that waits for bytes which are here asks whether they are waited for.
+const drainPause = 250 * time.Millisecond
 
 // drained calls then, under the lock, when everything that was written has left the far UART, as far as can be known; or
 // when no byte is waited for.
@@ -222,13 +222,7 @@ func (p *port) drained(c *call, end ending, then func()) {
 			return true
 		}
 		p.takeIn()
-		left := p.config.Unsent()
-		if left >= 0 && p.queue.Len()+p.lent > 0 {
-			p.again = drainPause
-			return false
-		}
-		if left > 0 {
-			p.again = min(left, drainPause)
+		if !p.isEmpty(p.config.Unsent()) {
 			return false
 		}
 		answered = true
@@ -245,6 +239,22 @@ func (p *port) drained(c *call, end ending, then func()) {
 			c.fail(unix.EIO) // the port has ended
 		}
 	})
+}
+
+// isEmpty reports whether everything is out as far as is known, or no byte is waited for, for one who asks later: again
+// when that can have changed. What comes back of the bytes lent wakes him. The lock is held.
+func (p *port) isEmpty(u uart.Unsent) bool {
+	switch {
+	case u.Left < 0:
+		return true
+	case p.queue.Len()+p.lent > 0:
+		p.again, p.news = drainPause, u.Changed
+		return false
+	case u.Left > 0:
+		p.again, p.news = u.Left, u.Changed
+		return false
+	}
+	return true
 }
 
 // flush performs tcflush.
@@ -276,15 +286,23 @@ func (p *port) flush(c *call, queue uint32) {
 // is held.
 func (p *port) unsent() uint32 {
 	p.takeIn()
-	left := p.config.Unsent()
-	if left < 0 {
+	u := p.config.Unsent()
+	if u.Left < 0 {
 		return 0
 	}
-	n := p.queue.Len() + p.lent
-	if left > 0 {
-		n += 1 + int(left/max(1, p.told.coding.LineTime(1)))
+	// Lent bytes may be counted twice. No more are unsent than were the last time, and were written since.
+	n, q := p.queue.Len()+p.lent+u.Bytes, &p.outq
+	if n = min(n, q.unsent+int(p.written-q.written)); n == 0 && u.Left > 0 {
+		n = 1
 	}
+	*q = outq{n, p.written}
 	return uint32(n)
+}
+
+// outq is what TIOCOUTQ has said, and how many bytes had been written then.
+type outq struct {
+	unsent  int
+	written uint64
 }
 
 // errnoOf is the number of an error of a system call.

@@ -52,6 +52,7 @@ func (p *port) closeNow() {
 		p.merged, p.overrun = crowded, p.overrun && crowded
 	}
 	p.add(uart.Event{Kind: uart.KindClosed})
+	p.last = visit{end: p.written, owes: true}
 	p.clean()
 	p.term.PokeWriter() // who waits in Write has nobody to write to
 	p.wakeUp()
@@ -136,7 +137,51 @@ func (p *port) openSlave(flags int) (fd int, err error) {
 }
 
 // opening is a first open that waits for the session.
-type opening struct{ done bool }
+type opening struct {
+	done bool // it waits no more
+	up   bool // for there is a session
+}
+
+// visit is what the programs wrote before the last close.
+type visit struct {
+	end  uint64 // of it, as port.written counts
+	owes bool   // the next open waits for it
+}
+
+// progress is how far a visit's bytes had come when they moved last.
+type progress struct {
+	left  int
+	since time.Time
+	moved bool // at all
+}
+
+// lastPatience is how long none of the last visit's bytes may leave for an open to go on, as a driver's close goes on after
+// closing_wait.
+const lastPatience = 30 * time.Second
+
+// awaitsLast reports whether an open waits for what the last visit has written, as it would for the close of a UART's
+// driver, which holds the lock that an open takes, O_NONBLOCK or not. So the program does not read what answers the one
+// before. Without a session no byte leaves: then it waits for the session alone, that is for OpenWait. The lock is held.
+func (p *port) awaitsLast(o *opening, w *progress) bool {
+	if !p.last.owes || p.config.OpenWait <= 0 {
+		return false
+	}
+	u := p.config.Unsent()
+	left := p.queue.Len() + p.lent + u.Bytes - int(p.written-p.last.end) // those of now have a later place
+	if left <= 0 || p.isEmpty(u) {
+		return false
+	}
+	now := time.Now()
+	if w.since.IsZero() || left < w.left {
+		*w = progress{left, now, !w.since.IsZero()}
+	}
+	if !w.moved && !u.Up && (o == nil || o.done && !o.up) {
+		return false
+	}
+	until := w.since.Add(lastPatience)
+	p.again = min(p.again, max(until.Sub(now), time.Millisecond))
+	return now.Before(until)
+}
 
 // openGrace is how long the kernel may take with an open that it performs itself.
 const openGrace = time.Second
@@ -199,12 +244,13 @@ func (p *port) openFor(c *call, flags int, real bool) {
 // without the lock, where the port is hung up meanwhile: then the open begins anew.
 func (p *port) handOver(c *call, fd, flags int, again, hand func()) {
 	waits, given := p.opening, false
+	var moves progress
 	p.later(c, restarts, func() bool {
 		carrier := flags&unix.O_NONBLOCK != 0 || p.termios.Cflag&unix.CLOCAL != 0 || p.modem&uart.DCD != 0
-		if !p.ended && (waits != nil && !waits.done || !carrier) {
+		if !p.ended && (waits != nil && !waits.done || !carrier || p.awaitsLast(waits, &moves)) {
 			return false
 		}
-		given = true
+		given, p.last.owes = true, false
 		hand()
 		return true
 	}, func(errno unix.Errno) {
@@ -226,23 +272,23 @@ func (p *port) handOver(c *call, fd, flags int, again, hand func()) {
 // held.
 func (p *port) readier() func(error) {
 	o := p.opening
-	ready := func(error) {
+	ready := func(up bool) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		o.done = true
+		o.done, o.up = true, up
 		if p.opening == o {
 			p.opening = nil
 		}
 		p.wakeUp()
 	}
-	if p.config.OpenWait <= 0 {
-		o.done, p.opening = true, nil
+	if p.config.OpenWait <= 0 || p.config.Unsent().Up {
+		o.done, o.up, p.opening = true, true, nil
 		return func(error) {}
 	}
-	timer := time.AfterFunc(p.config.OpenWait, func() { ready(nil) })
+	timer := time.AfterFunc(p.config.OpenWait, func() { ready(false) })
 	return func(err error) {
 		timer.Stop()
-		ready(err)
+		ready(err == nil)
 	}
 }
 

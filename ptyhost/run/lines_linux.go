@@ -113,7 +113,7 @@ func (p *port) whenRoom(c *call, e uart.Event, then func()) {
 		if p.ended {
 			return true
 		}
-		if !p.stuck && p.queue.Full(e) && p.config.Unsent() >= 0 {
+		if !p.stuck && p.queue.Full(e) && p.config.Unsent().Left >= 0 {
 			left := time.Until(end)
 			if p.again = min(left, holdPause); left > 0 {
 				return false

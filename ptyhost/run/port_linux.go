@@ -53,7 +53,10 @@ type port struct {
 	*pty
 	hangups uint64 // so far: each has brought another pty
 	queue   ordered.Queue
-	lent    int // bytes that Next has returned and that have not come back
+	lent    int    // bytes that Next has returned and that have not come back
+	written uint64 // bytes that were ever taken out of the pty
+	last    visit
+	outq    outq
 	ended   bool
 
 	open    bool // somebody has the slave open
@@ -81,6 +84,7 @@ type port struct {
 	wake     chan struct{} // closed when something has changed that a call may wait for
 	sleepers int           // calls that wait
 	again    time.Duration // what ready asks later for
+	news     <-chan struct{}
 
 	saidSpeed, saidFlow bool
 }
@@ -123,7 +127,7 @@ func newPort(h *Host, claim *devpath.Claim, who devpath.Access, config uart.Port
 		p.config.Urgent = func(uart.Event) {}
 	}
 	if p.config.Unsent == nil {
-		p.config.Unsent = func() time.Duration { return 0 }
+		p.config.Unsent = func() uart.Unsent { return uart.Unsent{} }
 	}
 	first, err := p.newPTY()
 	if err != nil {
@@ -289,6 +293,7 @@ func (p *port) readBytes() (n int) {
 		m, gone := p.term.ReadMaster(p.lending[n:])
 		n += m
 		p.counts.tx += int32(m)
+		p.written += uint64(m)
 		if gone && n == 0 {
 			p.closeNow()
 			return 0
@@ -319,6 +324,7 @@ func (p *port) takeAll() {
 		}
 		p.queue.Push(buf[:n])
 		p.counts.tx += int32(n)
+		p.written += uint64(n)
 		taken += n
 	}
 	if taken > 0 {

@@ -28,17 +28,17 @@ const (
 
 // later answers a call when ready is true: then it calls do with 0. The port's lock is held for ready, and by the caller of
 // later; it is held for do only where ready is true at once. Where the program does not wait any more, do gets EINTR:
-// answering then does nothing. ready is asked again whenever the port has changed, and after the pause that it may have
-// asked for by p.again.
+// answering then does nothing. ready is asked again whenever the port has changed, after the pause that it may have asked for
+// by p.again, and when p.news is closed.
 //
 // The goroutine that waits is started here, and ends with the call, or with the port.
 func (p *port) later(c *call, _ ending, ready func() bool, do func(unix.Errno)) {
-	if p.again = 0; ready() {
+	if p.again, p.news = 0, nil; ready() {
 		do(0)
 		return
 	}
 	p.sleepers++
-	wake, again, hangups := p.wake, p.again, p.hangups
+	wake, again, news, hangups := p.wake, p.again, p.news, p.hangups
 	gone := c.waits()
 	go func() {
 		defer c.waitsNoMore(gone)
@@ -50,6 +50,7 @@ func (p *port) later(c *call, _ ending, ready func() bool, do func(unix.Errno)) 
 			select {
 			case <-wake:
 			case <-timer.C:
+			case <-news:
 			case <-gone:
 				errno, done = unix.EINTR, true
 			case <-look.C:
@@ -59,7 +60,7 @@ func (p *port) later(c *call, _ ending, ready func() bool, do func(unix.Errno)) 
 			}
 			timer.Stop()
 			p.mu.Lock()
-			p.again = 0
+			p.again, p.news = 0, nil
 			switch {
 			case done:
 			case p.hangups != hangups: // the descriptor of the call is of no port any more
@@ -67,7 +68,7 @@ func (p *port) later(c *call, _ ending, ready func() bool, do func(unix.Errno)) 
 			default:
 				done = ready()
 			}
-			wake, again = p.wake, p.again
+			wake, again, news = p.wake, p.again, p.news
 			if done {
 				p.sleepers--
 			}

@@ -1,11 +1,15 @@
 /* A program at the port that is its argument. It does what it is told line by line, and answers each line with one:
  * "open", "close", "baud N" (raw, at once), "write TEXT", "fill N" (so many bytes), "drain" (answered with the time at
- * which tcdrain returned, in nanoseconds of CLOCK_MONOTONIC), "end N" (with that exit status). */
+ * which tcdrain returned, in nanoseconds of CLOCK_MONOTONIC), "until C" (reads; answered with how many bytes came before
+ * that one), "outq" (answered with TIOCOUTQ), "pauses N" (so many times a byte, 20 ms, tcdrain; answered with the medians of
+ * tcdrain and of TIOCMGET), "frames N" and "bare N" (so many DMX frames at 250000 8N2, and their pauses alone; answered with
+ * the time), "end N" (with that exit status). Times are nanoseconds. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -69,6 +73,102 @@ static int drain(void)
 	return 0;
 }
 
+static long long now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static int until(char end)
+{
+	long n = 0;
+	char c;
+
+	for (;;) {
+		if (read(fd, &c, 1) != 1)
+			return -1;
+		if (c == end)
+			break;
+		n++;
+	}
+	printf("%ld\n", n);
+	return 0;
+}
+
+static int outq(void)
+{
+	int n;
+
+	if (ioctl(fd, TIOCOUTQ, &n))
+		return -1;
+	printf("%d\n", n);
+	return 0;
+}
+
+static int later(const void *a, const void *b)
+{
+	long long x = *(const long long *)a, y = *(const long long *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int pauses(int n)
+{
+	long long drains[200], asks[200], t;
+	int i, lines;
+
+	for (i = 0; i < n && i < 200; i++) {
+		if (all("x", 1))
+			return -1;
+		usleep(20000);
+		t = now();
+		if (tcdrain(fd))
+			return -1;
+		drains[i] = now() - t;
+		t = now();
+		if (ioctl(fd, TIOCMGET, &lines))
+			return -1;
+		asks[i] = now() - t;
+	}
+	qsort(drains, i, sizeof *drains, later);
+	qsort(asks, i, sizeof *asks, later);
+	printf("%lld %lld\n", drains[i / 2], asks[i / 2]);
+	return 0;
+}
+
+/* 250000 is no rate of termios.h's: struct termios2 of asm/termbits.h, which cannot be included beside it. */
+struct anyrate {
+	unsigned int iflag, oflag, cflag, lflag;
+	unsigned char line, cc[19];
+	unsigned int ispeed, ospeed;
+};
+
+static int frames(int n, int bare)
+{
+	struct anyrate r = { .cflag = CS8 | CSTOPB | CREAD | CLOCAL | 0010000, .ispeed = 250000, .ospeed = 250000 };
+	char frame[513];
+	long long t;
+
+	if (ioctl(fd, _IOW('T', 0x2b, struct anyrate), &r))
+		return -1;
+	memset(frame, 'U', sizeof frame);
+	for (t = now(); n > 0; n--) {
+		if (!bare && ioctl(fd, TIOCSBRK))
+			return -1;
+		usleep(100);
+		if (!bare && ioctl(fd, TIOCCBRK))
+			return -1;
+		usleep(12);
+		if (!bare && all(frame, sizeof frame))
+			return -1;
+		usleep(24300); /* 40 frames a second; the line needs 22.6 ms for one */
+	}
+	printf("%lld\n", now() - t);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	char order[256];
@@ -96,6 +196,14 @@ int main(int argc, char **argv)
 			failed = fill(atol(argument));
 		else if (!strcmp(order, "drain"))
 			said = !(failed = drain());
+		else if (!strcmp(order, "until"))
+			said = !(failed = until(*argument));
+		else if (!strcmp(order, "outq"))
+			said = !(failed = outq());
+		else if (!strcmp(order, "pauses"))
+			said = !(failed = pauses(atoi(argument)));
+		else if (!strcmp(order, "frames") || !strcmp(order, "bare"))
+			said = !(failed = frames(atoi(argument), *order == 'b'));
 		else if (!strcmp(order, "end"))
 			return atoi(argument);
 		if (failed)

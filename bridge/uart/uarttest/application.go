@@ -9,7 +9,7 @@ import (
 
 // What the application does to a Port: the test calls it.
 
-// drainPause is how long a drain waits at most until it asks Unsent again.
+// drainPause is how long a drain waits at most for Next until it asks Unsent again.
 const drainPause = 20 * time.Millisecond
 
 // AppOpen opens the port once more. The channel gets what the event's Ready is called with, where this open is the
@@ -188,17 +188,22 @@ func (p *Port) AppDrain() error {
 		if !carries {
 			return nil
 		}
-		left := time.Duration(0) // asked behind the look: what has come back before is in it
+		var u uart.Unsent // asked behind the look: what has come back before is in it
 		if p.config.Unsent != nil {
-			left = p.config.Unsent()
+			u = p.config.Unsent()
 		}
 		switch {
-		case left < 0, left == 0 && !waiting:
+		case u.Left < 0, u.Left == 0 && !waiting:
 			return nil
 		case waiting:
 			p.waitForNext()
 		default:
-			time.Sleep(min(left, drainPause))
+			again := time.NewTimer(u.Left)
+			select {
+			case <-again.C:
+			case <-u.Changed:
+			}
+			again.Stop()
 		}
 	}
 }

@@ -108,15 +108,15 @@ func (b *bench) open() (uart.Port, error) {
 	}
 	return b.host.Open(context.Background(), uart.PortConfig{
 		Path: b.path, OpenWait: wait,
-		Unsent: func() time.Duration {
+		Unsent: func() uart.Unsent {
 			b.asks.Add(1)
 			switch {
 			case b.away.Load():
-				return -1
+				return uart.Unsent{Left: -1}
 			case b.busy.Load():
-				return time.Millisecond
+				return uart.Unsent{Left: time.Millisecond, Bytes: 1}
 			}
-			return 0
+			return uart.Unsent{}
 		},
 		Urgent: func(e uart.Event) {
 			b.mu.Lock()

@@ -83,7 +83,7 @@ func TestPortBackPressure(t *testing.T) {
 func TestPortDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		end := time.Now().Add(time.Minute)
-		p := uarttest.NewPort(uart.PortConfig{Unsent: func() time.Duration { return time.Until(end) }})
+		p := uarttest.NewPort(uart.PortConfig{Unsent: func() uart.Unsent { return uart.Unsent{Left: time.Until(end)} }})
 		p.AppOpen()
 		mustWrite(t, p, "A")
 		drained := make(chan error, 1)
@@ -109,11 +109,11 @@ func TestPortDrain(t *testing.T) {
 func TestPortDrainWithoutSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		end := time.Now().Add(time.Minute)
-		p := uarttest.NewPort(uart.PortConfig{Unsent: func() time.Duration {
+		p := uarttest.NewPort(uart.PortConfig{Unsent: func() uart.Unsent {
 			if time.Now().Before(end) {
-				return time.Hour
+				return uart.Unsent{Left: time.Hour}
 			}
-			return -1
+			return uart.Unsent{Left: -1}
 		}})
 		p.AppOpen()
 		mustWrite(t, p, "A")

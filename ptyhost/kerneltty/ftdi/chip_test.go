@@ -303,10 +303,10 @@ func (b *bed) shows(want byte) {
 func TestTransmitterEmpty(t *testing.T) {
 	var mu sync.Mutex
 	var unsent time.Duration
-	b := plugIn(t, uart.PortConfig{Unsent: func() time.Duration {
+	b := plugIn(t, uart.PortConfig{Unsent: func() uart.Unsent {
 		mu.Lock()
 		defer mu.Unlock()
-		return unsent
+		return uart.Unsent{Left: unsent}
 	}})
 	b.opens()
 	temt := func(want bool, when string) {

@@ -32,7 +32,7 @@ func (c *Chip) transmitter() transmitter {
 	here := c.hasBytes() // first: those that have come back until now are in what Unsent says
 	left := time.Duration(0)
 	if c.config.Unsent != nil {
-		left = c.config.Unsent()
+		left = c.config.Unsent().Left
 	}
 	switch {
 	case left < 0:

@@ -14,11 +14,11 @@ import (
 func TestEmptyIsAskedInOrder(t *testing.T) {
 	var b *bed
 	var asked func() // what happens between Unsent's answer and whatever the chip does with it
-	b = plugIn(t, uart.PortConfig{Unsent: func() time.Duration {
+	b = plugIn(t, uart.PortConfig{Unsent: func() uart.Unsent {
 		if asked != nil {
 			asked()
 		}
-		return 0
+		return uart.Unsent{}
 	}})
 	b.opens()
 	if _, err := b.driver.write([]byte("x")); err != nil {
@@ -42,7 +42,7 @@ func TestEmptyIsAskedInOrder(t *testing.T) {
 func TestHeldWithoutSession(t *testing.T) {
 	const behind = driverFifo / 2 // bytes that the driver has to keep
 	var unsent atomic.Int64
-	b := plugIn(t, uart.PortConfig{Unsent: func() time.Duration { return time.Duration(unsent.Load()) }})
+	b := plugIn(t, uart.PortConfig{Unsent: func() uart.Unsent { return uart.Unsent{Left: time.Duration(unsent.Load())} }})
 	b.opens()
 	if _, err := b.driver.write(make([]byte, ordered.Limit+behind)); err != nil {
 		t.Fatal(err)

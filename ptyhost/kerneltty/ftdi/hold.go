@@ -43,7 +43,7 @@ func (c *Chip) perform(t *usbip.Transfer, e uart.Event, closing bool) {
 
 // nobodyWaits reports whether there is no session, so that no byte and no change is waited for. It is called without the
 // lock.
-func (c *Chip) nobodyWaits() bool { return c.config.Unsent != nil && c.config.Unsent() < 0 }
+func (c *Chip) nobodyWaits() bool { return c.config.Unsent != nil && c.config.Unsent().Left < 0 }
 
 // performAll performs the changes for which there is room, or all: whatever room there is. It reports whether there was one;
 // the lock is held.

@@ -15,16 +15,16 @@ import (
 )
 
 // noSession is PortConfig.Unsent of a bridge that has had none for long.
-func noSession() time.Duration { return -1 }
+func noSession() uart.Unsent { return uart.Unsent{Left: -1} }
 
 // session is PortConfig.Unsent of a session, until it ends.
 type session struct{ ended atomic.Bool }
 
-func (s *session) unsent() time.Duration {
+func (s *session) unsent() uart.Unsent {
 	if s.ended.Load() {
-		return -1
+		return noSession()
 	}
-	return 0
+	return uart.Unsent{}
 }
 
 // edge is the nth change of DTR and RTS.
@@ -144,7 +144,7 @@ func (b *bed) takes(n int) {
 func TestHeldForFourSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logged{}
-		b := plugInto(t, uart.PortConfig{Unsent: func() time.Duration { return 0 }}, slog.New(log))
+		b := plugInto(t, uart.PortConfig{Unsent: func() uart.Unsent { return uart.Unsent{} }}, slog.New(log))
 		b.opens()
 		done := b.makes(0, 500)
 		began := time.Now()
@@ -219,7 +219,7 @@ func TestHeldIsLetGo(t *testing.T) {
 // TestHeldIsTakenBack: a request that the driver takes back while it is held did not happen, and those behind it do.
 func TestHeldIsTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := plugInto(t, uart.PortConfig{Unsent: func() time.Duration { return 0 }}, nil)
+		b := plugInto(t, uart.PortConfig{Unsent: func() uart.Unsent { return uart.Unsent{} }}, nil)
 		b.opens()
 		for range b.makes(0, 256) {
 		}

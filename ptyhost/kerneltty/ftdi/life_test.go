@@ -306,7 +306,7 @@ func TestRequestsCounted(t *testing.T) {
 // TestQuiet: of what the driver does until the first close nobody is told, and nothing of it waits, not even for a far UART
 // that is busy. What it has changed meanwhile is told at the next open.
 func TestQuiet(t *testing.T) {
-	b := plugIn(t, uart.PortConfig{OpenWait: time.Hour, Unsent: func() time.Duration { return time.Hour }})
+	b := plugIn(t, uart.PortConfig{OpenWait: time.Hour, Unsent: func() uart.Unsent { return uart.Unsent{Left: time.Hour} }})
 	go func() { // the session stands at once
 		_ = b.driver.open()
 		b.driver.set(uart.Event{Coding: uart.Coding{Baud: 19200}})

@@ -1,0 +1,237 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/uart"
+)
+
+// number gives an order whose answer is numbers, and returns them.
+func (p *ran) numbers(t *testing.T, order string, n ...*int64) {
+	t.Helper()
+	p.do(t, order)
+	said, err := p.said.ReadString('\n')
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", order, err, lastOf(p.out))
+	}
+	into := make([]any, len(n))
+	for i := range n {
+		into[i] = n[i]
+	}
+	if _, err := fmt.Sscan(said, into...); err != nil {
+		t.Fatalf("%s: the program says %q", order, said)
+	}
+}
+
+// A byte that left long ago is known to have left: a tcdrain then costs about what any other call costs.
+func TestDrainBehindAPause(t *testing.T) {
+	t.Parallel()
+	f := startFar(t, record)
+	p := runs(t, f.url())
+	p.told(t, "open", "baud 115200")
+	var drain, other int64
+	best := 1e9
+	for range 5 { // the machine may have been busy
+		p.numbers(t, "pauses 60", &drain, &other)
+		best = min(best, float64(drain)/float64(other))
+	}
+	if best > 15 {
+		t.Errorf("a tcdrain costs %.0f times a TIOCMGET: %v and %v", best, time.Duration(drain), time.Duration(other))
+	}
+}
+
+// DMX frames keep their rate, and each break its place: behind the last stop bit of the frame before.
+func TestBreaksKeepRateAndPlace(t *testing.T) {
+	t.Parallel()
+	f := startFar(t, record)
+	p := runs(t, f.url())
+	p.told(t, "open")
+	v := f.next()
+	const each, tries, size = 40, 5, 513
+	best := 1e9
+	for range tries { // the machine may have been busy
+		var frames, bare int64
+		p.numbers(t, fmt.Sprint("frames ", each), &frames)
+		p.numbers(t, fmt.Sprint("bare ", each), &bare)
+		best = min(best, float64(frames)/float64(bare))
+	}
+	if best > 1.4 {
+		t.Errorf("the frames take %.2f times their own pauses", best)
+	}
+	breaks := v.broke()
+	if len(breaks) != each*tries {
+		t.Fatalf("%d breaks have come, want %d", len(breaks), each*tries)
+	}
+	for i, b := range breaks {
+		if want := (place{size * i, 0}); b != want {
+			t.Errorf("break %d: %d bytes had come and %d of them had not left, want %d and none", i, b.came, b.waiting, want.came)
+		}
+	}
+}
+
+// TIOCOUTQ is what has not left, never more than before while nothing is written, and 0 when tcdrain returns.
+func TestOutqIsWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	f := startFar(t, record)
+	p := runs(t, f.url())
+	p.told(t, "open", "baud 1200")
+	v := f.next()
+	p.told(t, "fill 200")
+	before := int64(200)
+	for n := before; n > 0; before = n {
+		p.numbers(t, "outq", &n)
+		if left := v.waiting(); n > before || n < int64(left) {
+			t.Fatalf("TIOCOUTQ says %d after %d; %d have not left", n, before, left)
+		}
+	}
+	if n := v.count(); n != 200 {
+		t.Errorf("%d bytes have come when TIOCOUTQ says 0", n)
+	}
+	p.told(t, "fill 100")
+	p.drains(t)
+	var n int64
+	if p.numbers(t, "outq", &n); n != 0 {
+		t.Errorf("TIOCOUTQ says %d behind a tcdrain", n)
+	}
+}
+
+// Bytes that wait for a session are all unsent.
+func TestOutqWithoutSession(t *testing.T) {
+	t.Parallel()
+	f := newFar(t, record)
+	p := runs(t, f.url(), "--hold-for", "1h")
+	p.told(t, "open", "fill 1000")
+	var n int64
+	for range 20 {
+		if p.numbers(t, "outq", &n); n != 1000 {
+			t.Fatalf("TIOCOUTQ says %d of 1000 bytes that wait for a session", n)
+		}
+	}
+}
+
+// What the device answers to a program that has closed the port is not the next one's. At 9600 the answers to 2,000 bytes
+// come for two seconds; the next program opens at once, and hears what answers itself, and no more of the others than came
+// behind the last byte.
+func TestNextOpenReadsItsOwn(t *testing.T) {
+	t.Parallel()
+	const much, few = 2000, 200
+	t.Run("pty", func(t *testing.T) {
+		t.Parallel()
+		a := startOwn(t, "loopback").attach(t)
+		for round := range 2 {
+			app := openPort(t, a)
+			app.set(t, termios{baud: 9600, stop: 1})
+			if err := app.send([]byte(strings.Repeat("a", much))); err != nil {
+				t.Fatal(err)
+			}
+			_ = app.Close()
+			// A pty whose close and open lie within a moment does not see that it was closed.
+			eventually(t, "the close is seen", func() bool {
+				return strings.Count(a.out.String(), "port closed") > 2*round
+			})
+			app = openPort(t, a)
+			if err := app.send([]byte("b")); err != nil {
+				t.Fatal(err)
+			}
+			if stale := len(app.until(t, 'b')) - 1; stale > few {
+				t.Errorf("the next program reads %d bytes that answer the one before", stale)
+			}
+			_ = app.Close()
+			eventually(t, "the close is seen", func() bool {
+				return strings.Count(a.out.String(), "port closed") == 2*round+2
+			})
+		}
+	})
+	t.Run("run", func(t *testing.T) {
+		t.Parallel()
+		s := startOwn(t, "loopback")
+		p := runs(t, fmt.Sprintf("rfc2217://127.0.0.1:%d", s.port))
+		for range 2 {
+			p.told(t, "open", "baud 9600", fmt.Sprint("fill ", much), "close", "open", "write b")
+			var stale int64
+			if p.numbers(t, "until b", &stale); stale > few {
+				t.Errorf("the next program reads %d bytes that answer the one before", stale)
+			}
+			p.told(t, "close")
+		}
+	})
+}
+
+// The next open of a program under run waits until what the last one wrote has left, as that of a UART does.
+func TestOpenWaitsForTheLastBytes(t *testing.T) {
+	t.Parallel()
+	f := startFar(t, record)
+	p := runs(t, f.url())
+	p.told(t, "open", "baud 1200", "fill 300", "close", "open")
+	if v := f.next(); v.count() != 300 || v.waiting() != 0 {
+		t.Errorf("of 300 bytes %d have come and %d of them have not left when the next open returns", v.count(), v.waiting())
+	}
+}
+
+// answering is the life of a client of a server whose device answers each line when its last bit has come.
+func answering(f *far, c *net.TCPConn) {
+	d := newDistant()
+	client, err := rfc2217.Accept(context.Background(), c, rfc2217.ServerConfig{})
+	if err != nil {
+		return
+	}
+	_ = client.Modem(uart.CTS | uart.DSR | uart.DCD)
+	for {
+		p, e, err := client.Next()
+		if err != nil {
+			return
+		}
+		if len(p) == 0 {
+			_ = client.Answer(d.apply(e))
+			continue
+		}
+		d.write(p)
+		if strings.HasSuffix(string(p), "\n") {
+			time.Sleep(time.Until(d.end())) // the line's time
+			if _, err := client.Write([]byte("OK " + strings.Repeat("x", 60) + "\n")); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// A script writes by one open and reads by the next: it gets its whole answer, over a slow line and a slow way, also where
+// the session is made for it.
+func TestScriptHearsItsAnswer(t *testing.T) {
+	t.Parallel()
+	const script = `stty -F "$P" 1200 && echo AT > "$P" && head -1 < "$P" && sleep 3 && echo AT > "$P" && head -1 < "$P"`
+	want := strings.Repeat("OK "+strings.Repeat("x", 60)+"\n", 2)
+	hears := func(t *testing.T, cmd *exec.Cmd) {
+		t.Helper()
+		out, err := cmd.Output()
+		if err != nil || string(out) != want {
+			t.Errorf("the script reads %q (%v), want %q", out, err, want)
+		}
+	}
+	for _, jitter := range []time.Duration{time.Millisecond, 200 * time.Millisecond} {
+		t.Run(fmt.Sprint("pty ", jitter), func(t *testing.T) {
+			t.Parallel()
+			a := attach(t, relay(t, startFar(t, answering), jitter))
+			cmd := exec.Command("timeout", "60", "sh", "-c", script)
+			cmd.Env = append(cmd.Environ(), "P="+a.path)
+			hears(t, cmd)
+		})
+		t.Run(fmt.Sprint("run ", jitter), func(t *testing.T) {
+			t.Parallel()
+			needRun(t)
+			telnetcpc, err := binary(raceEnabled)
+			if err != nil {
+				t.Fatal(err)
+			}
+			url := relay(t, startFar(t, answering), jitter)
+			hears(t, exec.Command("timeout", "60", telnetcpc, "run", url, "--", "sh", "-c", `P="$TELNETCPC_PORT"; `+script))
+		})
+	}
+}
