@@ -45,6 +45,7 @@ func serveCommand() *cli.Command {
 		if err := readClients(c, &what); err != nil {
 			return err
 		}
+		outliveReaders()
 		return serve(c.Context, c.String("listen"), what, c.Bool("v"))
 	})
 }

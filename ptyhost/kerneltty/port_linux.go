@@ -83,7 +83,7 @@ func (p *port) plugIn(ctx context.Context) error {
 	if err := p.system.give(ctx, a.name, p.who, p.log); err != nil {
 		return err
 	}
-	return p.claim.Link("/dev/" + a.name)
+	return p.claim.Link("/dev/"+a.name, -1)
 }
 
 // plugTries is how often a device is plugged in of which the kernel makes nothing. It gives one up, for good, that has not
