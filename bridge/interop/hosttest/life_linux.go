@@ -1,6 +1,7 @@
 package hosttest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
