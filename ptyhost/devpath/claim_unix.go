@@ -70,18 +70,25 @@ func Take(path string) (*Claim, error) {
 
 // free is nil where nothing is at the path, or a link of ours.
 func free(path string) error {
-	switch info, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("cannot be looked at: %w", Cause(err))
-	case !ours(path, info):
-		if text, err := os.Readlink(path); err == nil && marked(text) {
-			return errors.New("another user's telnetcpc serves this path, or has left its link there (remove it, or choose another path)")
+	for {
+		info, err := os.Lstat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return fmt.Errorf("cannot be looked at: %w", Cause(err))
+		case ours(path, info):
+			return nil
 		}
-		return fmt.Errorf("%s is there already and telnetcpc did not make it (remove it, or choose another path)", describe(path, info))
+		err = fmt.Errorf("%s is there already and telnetcpc did not make it (remove it, or choose another path)", describe(path, info))
+		if text, e := os.Readlink(path); e == nil && marked(text) {
+			err = errors.New("another user's telnetcpc serves this path, or has left its link there (remove it, or choose another path)")
+		}
+		// A link that its maker, or a watcher, has removed meanwhile looks like nobody's.
+		if now, e := os.Lstat(path); e == nil && os.SameFile(info, now) && now.ModTime().Equal(info.ModTime()) {
+			return err
+		}
 	}
-	return nil
 }
 
 // ours reports whether what is at the path is a link that an agent of this user made.
