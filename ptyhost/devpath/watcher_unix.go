@@ -17,9 +17,8 @@ import (
 // A port's path must never lead into somebody else's terminal. A process that is killed cannot remove its links, and the
 // next terminal gets the number of its pty. So a second process holds the other end of a socket: it does nothing until this
 // one is gone, however that happened, and then removes what is still ours. It has a duplicate of the master of each pty: the
-// kernel gives a number to nobody else as long as a master is open, so that there is no moment between the end of the agent
-// and the end of the link. Programs that have the port open are hung up when the watcher closes the duplicate, right after
-// it has removed the link.
+// kernel gives a number to nobody else as long as either side of its pty is open, so that there is no moment between the end
+// of the agent and the end of the link. Programs that have the port open are hung up by the watcher, before all else.
 //
 // What ends both at once ends this too: the SIGKILL of a whole cgroup (systemd after TimeoutStopSec, the out-of-memory killer
 // where memory.oom.group is set), or pkill -9. Then the next start cleans up; see Claim.
@@ -105,6 +104,12 @@ func watcher(parent int) {
 			links[id] = h
 		case opAnswer:
 			answer(watcherWire, id)
+		}
+	}
+	for id, h := range links { // first: programs must see the end whatever becomes of the links
+		if h.master >= 0 {
+			h.master = hangUp(h.master)
+			links[id] = h
 		}
 	}
 	var sweeping sync.WaitGroup // one that hangs, in a file system that does, holds up no other

@@ -14,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/ptyhost/devpath"
 )
 
 // A filter whose listener is gone makes every trapped call fail (ENOSYS), on other ttys and files of the program too. So a
@@ -54,9 +56,13 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 		_ = unix.Close(fds[0])
 		return nil, err
 	}
+	watcher := devpath.Watcher()
+	if watcher >= 0 {
+		defer unix.Close(watcher)
+	}
 	const at = 3
 	_, _, err = h.children.start([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1]), uintptr(memory)},
+		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1]), uintptr(memory), uintptr(watcher)},
 	})
 	if err != nil {
 		_ = unix.Close(fds[0])
@@ -119,6 +125,7 @@ func guard(args []string) {
 		for os.Getppid() == parent {
 			time.Sleep(time.Millisecond)
 		}
+		awaitHangup(socket + 2)
 	}
 	l := newListener(fd)
 	if ledger, err := mapLedger(socket + 1); err == nil {
@@ -141,6 +148,20 @@ func guard(args []string) {
 			os.Exit(exitStage)
 		}
 		(&call{l: l, n: n}).proceed()
+	}
+}
+
+// hangupPatience is how long the watcher process may take to hang the port up.
+const hangupPatience = time.Second
+
+// awaitHangup waits until the watcher process is gone, which has a duplicate of the pty's master: it hangs up first. Where
+// there was none its descriptor is closed, and the port is hung up by now.
+func awaitHangup(watcher int) {
+	p := []unix.PollFd{{Fd: int32(watcher), Events: unix.POLLIN}}
+	for end := time.Now().Add(hangupPatience); time.Now().Before(end); {
+		if _, err := unix.Poll(p, int(hangupPatience/time.Millisecond)); err != unix.EINTR {
+			return
+		}
 	}
 }
 
