@@ -70,7 +70,7 @@ func TestServeDeviceLocked(t *testing.T) {
 		t.Errorf("the lock is of process %d, want the access server's, %d", pid, s.process.cmd.Process.Pid)
 	}
 	other, screen := minicomOn(t, d.path)
-	<-other.done
+	eventually(t, "minicom has given up", other.ended)
 	if said := screen.String(); !strings.Contains(said, "is locked") {
 		t.Errorf("minicom says %q", said)
 	}
