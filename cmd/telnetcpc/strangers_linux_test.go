@@ -52,7 +52,12 @@ func telnetcpcCommand(args ...string) *exec.Cmd {
 // startAgent starts an agent and waits until its port is there.
 func startAgent(t *testing.T, host string, change func(*exec.Cmd)) *portAgent {
 	t.Helper()
-	a := &portAgent{t: t, path: filepath.Join(t.TempDir(), "ttyV0"), said: new(screen), done: make(chan struct{})}
+	return startAgentAt(t, host, filepath.Join(t.TempDir(), "ttyV0"), change)
+}
+
+func startAgentAt(t *testing.T, host, path string, change func(*exec.Cmd)) *portAgent {
+	t.Helper()
+	a := &portAgent{t: t, path: path, said: new(screen), done: make(chan struct{})}
 	a.Cmd = telnetcpcCommand(hosted(host, a.path)...)
 	a.Stdout, a.Stderr = a.said, a.said
 	a.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -167,13 +172,13 @@ func onHosts(t *testing.T, test func(t *testing.T, host string)) {
 // requireRun skips where programs cannot be run here.
 func requireRun(t *testing.T) {
 	t.Helper()
-	for _, host := range besides() {
-		if err := host.Check(); err != nil {
-			skipLoudly(t, err.Error())
-		}
-		return
+	hosts := besides()
+	if len(hosts) == 0 {
+		t.Skip("run is not for this machine")
 	}
-	t.Skip("run is not for this machine")
+	if err := hosts[0].Check(); err != nil {
+		skipLoudly(t, err.Error())
+	}
 }
 
 // skipLoudly says why a test cannot run; in scripts/test that is a failure.
@@ -417,5 +422,113 @@ func TestWatcherStopped(t *testing.T) {
 	}
 	if n, err := app.Read(make([]byte, 1)); err == nil {
 		t.Errorf("the application has read %d bytes, want the end", n)
+	}
+}
+
+// A signal to run ends it at whatever point it is: before the program is there it is run's, then the program's.
+func TestRunSignalledEarly(t *testing.T) {
+	requireRun(t)
+	for i := range 40 {
+		a := &portAgent{t: t, path: filepath.Join(t.TempDir(), "ttyV0"), done: make(chan struct{})}
+		a.Cmd = telnetcpcCommand(hosted("run", a.path)...)
+		a.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := a.Start(); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			a.err = a.Wait()
+			close(a.done)
+		}()
+		for end := time.Now().Add(time.Duration(i) * 700 * time.Microsecond); time.Now().Before(end); {
+		}
+		a.signal(unix.SIGTERM)
+		select {
+		case <-a.done:
+		case <-time.After(endPatience):
+			_ = unix.Kill(-a.Process.Pid, unix.SIGKILL)
+			t.Fatalf("try %d: it goes on", i)
+		}
+		ws := a.ProcessState.Sys().(syscall.WaitStatus)
+		if !ws.Signaled() && ws.ExitStatus() != 128+int(unix.SIGTERM) || ws.Signaled() && ws.Signal() != unix.SIGTERM {
+			t.Errorf("try %d: ended with %v", i, a.err)
+		}
+		a.until("nothing is left", a.clean)
+		a.until("no process is left", func() bool { return unix.Kill(-a.Process.Pid, 0) != nil })
+	}
+}
+
+// run takes the ends of all its children: a watcher's too.
+func TestRunReapsWatcher(t *testing.T) {
+	requireRun(t)
+	a := startAgent(t, "run", nil)
+	a.until("the program is there", func() bool { return len(childrenOf(a.Process.Pid, "")) >= 3 }) // and guard and watcher
+	last := a.watcher()
+	if err := unix.Kill(last, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	a.until("another one is there", func() bool { pids := a.watchers(); return len(pids) == 1 && pids[0] != last })
+	a.until("no child is dead", func() bool { return len(childrenOf(a.Process.Pid, "Z")) == 0 })
+	a.signal(unix.SIGKILL)
+	a.ends()
+	a.until("nothing is left", a.clean)
+}
+
+// childrenOf are the children of a process in a state of proc(5); empty: in any.
+func childrenOf(parent int, state string) (pids []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if fields[1] == strconv.Itoa(parent) && (state == "" || fields[0] == state) {
+			pids = append(pids, filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return pids
+}
+
+// Where no watcher can be started the port goes on without a watcher, which is said once.
+func TestNoWatcher(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can start an agent of another user")
+	}
+	dir, err := os.MkdirTemp("", "telnetcpc-nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	const nobody = 65534
+	if err := os.Chown(dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	self := filepath.Join(dir, "telnetcpc")
+	if out, err := exec.Command("cp", "/proc/"+strconv.Itoa(os.Getpid())+"/exe", self).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v\n%s", err, out)
+	}
+	a := startAgentAt(t, "pty", filepath.Join(dir, "ttyV0"), func(cmd *exec.Cmd) {
+		cmd.Path = self
+		cmd.Dir = dir
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	})
+	watcher := a.watcher()
+	if err := os.Chmod(self, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(watcher, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	a.said.shows(t, "there is no watcher process")
+	_ = openPort(t, a.path).Close()
+	a.signal(unix.SIGTERM)
+	if a.ends(); a.err != nil {
+		t.Errorf("ended with %v", a.err)
+	}
+	if n := strings.Count(a.said.String(), "there is no watcher process"); n != 1 {
+		t.Errorf("said %d times, want once", n)
+	}
+	if _, err := os.Lstat(a.path); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("the link is left")
 	}
 }

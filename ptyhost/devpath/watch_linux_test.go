@@ -81,17 +81,19 @@ func startHolder(t *testing.T, dir string, count int, device string) *holder {
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready <nil>\n" {
 		t.Fatalf("the holder says %q, %v", line, err)
 	}
-	h.until("there is a watcher", func() bool {
-		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-		for _, file := range files {
-			if line, err := os.ReadFile(file); err == nil && string(line) == fmt.Sprintf("telnetcpc: watcher\x00%d\x00", h.Process.Pid) {
-				h.watcher, _ = strconv.Atoi(filepath.Base(filepath.Dir(file)))
-			}
-		}
-		return h.watcher != 0
-	})
+	h.until("there is a watcher", func() bool { h.find(); return h.watcher != 0 })
 	t.Cleanup(func() { _ = unix.Kill(h.watcher, unix.SIGCONT) })
 	return h
+}
+
+// find looks for the watcher.
+func (h *holder) find() {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		if line, err := os.ReadFile(file); err == nil && string(line) == fmt.Sprintf("telnetcpc: watcher\x00%d\x00", h.Process.Pid) {
+			h.watcher, _ = strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		}
+	}
 }
 
 func (h *holder) until(what string, ok func() bool) {
@@ -144,7 +146,18 @@ func names(t *testing.T, dir string) (all []string) {
 
 // One watcher has the links of many ports; who has a pty open is hung up when they are gone.
 func TestManyLinks(t *testing.T) {
-	const many = 200
+	t.Run("its first watcher", func(t *testing.T) { manyLinks(t, func(*holder) {}) })
+	t.Run("another watcher", func(t *testing.T) {
+		manyLinks(t, func(h *holder) {
+			_ = unix.Kill(h.watcher, unix.SIGKILL)
+			last := h.watcher
+			h.until("there is another watcher", func() bool { h.find(); return h.watcher != last })
+		})
+	})
+}
+
+func manyLinks(t *testing.T, do func(*holder)) {
+	const many = 300
 	dir := t.TempDir()
 	h := startHolder(t, dir, many, "")
 	app, err := os.OpenFile(filepath.Join(dir, "tty7"), os.O_RDWR|unix.O_NOCTTY, 0)
@@ -155,6 +168,7 @@ func TestManyLinks(t *testing.T) {
 	if n := len(names(t, dir)); n != 2*many {
 		t.Fatalf("%d files are there, want %d links and as many locks", n, many)
 	}
+	do(h)
 	h.kill()
 	h.until("the watcher has ended", h.ended)
 	if left := names(t, dir); len(left) > 0 {
@@ -296,7 +310,7 @@ func TestMasterIsGivenBack(t *testing.T) {
 func TestTakeWaits(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tty0")
-	for range 50 {
+	for range 20 {
 		h := startHolder(t, dir, 1, "/dev/null")
 		_ = h.Process.Kill() // which takes its time
 		c, err := devpath.Take(path)
