@@ -276,7 +276,7 @@ func (c *Claim) link(device string, master int) error {
 	last := c.watch
 	c.watch = watching.hold(held{c.path, text, master})
 	if err := os.Symlink(text, c.path); err != nil {
-		watching.drop(c.watch, false)
+		watching.drop(c.watch, opMoved)
 		c.watch = last
 		if errors.Is(err, fs.ErrExist) {
 			if err := free(c.path); err != nil {
@@ -290,7 +290,7 @@ func (c *Claim) link(device string, master int) error {
 		return fmt.Errorf("link to %s: %w", device, err)
 	}
 	c.text = text
-	watching.drop(last, false)
+	watching.drop(last, opMoved)
 	return nil
 }
 
@@ -334,9 +334,15 @@ func (c *Claim) Relink(device string, master int) error {
 // Path is the path that was taken.
 func (c *Claim) Path() string { return c.path }
 
-// Release removes the link if it still is the one that was made, then the lock. When it returns, the watcher process has no
-// duplicate of a master any more: whoever closes it hangs the pty up. Idempotent, from any goroutine.
-func (c *Claim) Release() error {
+// Retire is Release for a port whose programs go on with it for a while: the pty stays as it is.
+func (c *Claim) Retire() error { return c.release(opLetGo) }
+
+// Release removes the link if it still is the one that was made, then the lock, of a port that is closed next. When it
+// returns, the watcher process has no duplicate of a master any more: whoever closes it hangs the pty up. Its number stays
+// busy for a while, by the slave: a program may be in the open() that has read the link. Idempotent, from any goroutine.
+func (c *Claim) Release() error { return c.release(opClosed) }
+
+func (c *Claim) release(why op) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over {
@@ -344,7 +350,7 @@ func (c *Claim) Release() error {
 	}
 	c.over = true
 	err := c.unlink()
-	watching.drop(c.watch, true)
+	watching.drop(c.watch, why)
 	// By name while the lock is held: whoever locks the file after us sees that it is no longer the one of its name.
 	_ = os.Remove(c.lock.Name())
 	_ = c.lock.Close()

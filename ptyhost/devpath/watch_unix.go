@@ -26,7 +26,7 @@ const (
 )
 
 // watching is this process's watcher. It is a package variable, as a process has one whatever hosts it has.
-var watching = watch{socket: -1, held: map[uint64]held{}}
+var watching = watch{socket: -1, hungUp: -1, held: map[uint64]held{}}
 
 // watch is the agent's side of the watcher process. Of no port's way: it is told of a link when that is made, and when it
 // is gone.
@@ -41,6 +41,7 @@ type watch struct {
 	process *os.Process
 	ended   chan struct{} // closed when process is gone
 	socket  int           // -1: there is none
+	hungUp  int           // the reading end of a pipe that ends when all ptys are hung up
 	started time.Time
 	dead    int // how many have ended soon, one after the other
 }
@@ -57,20 +58,16 @@ func (w *watch) hold(h held) uint64 {
 	return id
 }
 
-// drop takes a link back; 0 is none. With wait it returns only when the watcher has given the link's master back, or is
-// gone.
-func (w *watch) drop(id uint64, wait bool) {
+// drop takes a link back; 0 is none. Unless it is opMoved it returns only when the watcher has given the link's master back,
+// or is gone.
+func (w *watch) drop(id uint64, why op) {
 	if id == 0 {
 		return
 	}
 	w.mu.Lock()
 	delete(w.held, id)
 	w.mu.Unlock()
-	what := opDrop
-	if wait {
-		what = opAnswer
-	}
-	w.tell(what, id, held{master: -1})
+	w.tell(why, id, held{master: -1})
 }
 
 // tell tells the watcher, and sees to it that there is one for what is held. What a user should know of it is said after
@@ -83,7 +80,7 @@ func (w *watch) tell(what op, id uint64, h held) {
 		say = w.start()
 	case w.process != nil:
 		err := send(w.socket, what, id, h)
-		if err == nil && what == opAnswer {
+		if err == nil && (what == opClosed || what == opLetGo) {
 			err = awaitAnswer(w.socket, id)
 		}
 		if err != nil {
@@ -106,8 +103,7 @@ func (w *watch) replace(why error) (say func()) {
 
 // again starts another watcher in the place of one that is gone; the lock is held.
 func (w *watch) again(why error) (say func()) {
-	_ = unix.Close(w.socket)
-	w.socket, w.process = -1, nil
+	w.forget()
 	if time.Since(w.started) >= soonDead {
 		w.dead = 0
 	}
@@ -126,6 +122,13 @@ func (w *watch) again(why error) (say func()) {
 		slog.Default().Warn("the watcher process has ended; another one is started", "why", why)
 		started()
 	}
+}
+
+// forget closes what leads to a watcher; the lock is held.
+func (w *watch) forget() {
+	_ = unix.Close(w.socket)
+	_ = unix.Close(w.hungUp)
+	w.socket, w.hungUp, w.process = -1, -1, nil
 }
 
 // needed reports whether links are held.
@@ -152,13 +155,12 @@ func (w *watch) start() (say func()) {
 	if err != nil {
 		return w.giveUp(err)
 	}
-	process, err := startWatcher(theirs)
-	_ = unix.Close(theirs)
+	process, hungUp, err := startWatcher(theirs)
 	if err != nil {
 		_ = unix.Close(ours)
 		return w.giveUp(err)
 	}
-	w.process, w.socket, w.started, w.ended = process, ours, time.Now(), make(chan struct{})
+	w.process, w.socket, w.hungUp, w.started, w.ended = process, ours, hungUp, time.Now(), make(chan struct{})
 	go w.reap(process, w.ended)
 	w.mu.Lock()
 	all := make(map[uint64]held, len(w.held))
@@ -192,32 +194,60 @@ func (w *watch) reap(process *os.Process, ended chan struct{}) {
 	say()
 }
 
-// startWatcher starts this binary as a watcher with the socket: in a session of its own, which no terminal ends, in no
-// directory that somebody may want to unmount, with nothing of our streams.
-func startWatcher(socket int) (*os.Process, error) {
+// startWatcher starts this binary as a watcher with the socket, which it takes over: in a session of its own, which no
+// terminal ends, in no directory that somebody may want to unmount, with nothing of our streams. hungUp is the reading end of
+// a pipe that the watcher closes when all ptys are hung up.
+func startWatcher(socket int) (process *os.Process, hungUp int, err error) {
+	theirs := os.NewFile(uintptr(socket), "socket")
+	defer theirs.Close()
 	self := "/proc/self/exe" // the file that was started, also where another one has its name now
 	if _, err := os.Stat(self); err != nil {
 		if self, err = os.Executable(); err != nil {
-			return nil, err
+			return nil, -1, err
 		}
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return nil, err
+		return nil, -1, err
 	}
 	defer null.Close()
-	twin, err := unix.FcntlInt(uintptr(socket), unix.F_DUPFD_CLOEXEC, 0)
+	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, -1, err
 	}
-	theirs := os.NewFile(uintptr(twin), "socket")
-	defer theirs.Close()
-	return os.StartProcess(self, []string{watcherName, strconv.Itoa(os.Getpid())}, &os.ProcAttr{
+	defer r.Close()
+	defer w.Close()
+	if hungUp, err = unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+		return nil, -1, err
+	}
+	process, err = os.StartProcess(self, []string{watcherName, strconv.Itoa(os.Getpid())}, &os.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"GOMAXPROCS=1", "GOGC=off"}, // it has nothing to compute
-		Files: []*os.File{null, null, null, theirs},
+		Files: []*os.File{null, null, null, theirs, w},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
+	if err != nil {
+		_ = unix.Close(hungUp)
+		return nil, -1, err
+	}
+	return process, hungUp, nil
+}
+
+// HungUp returns a descriptor for whoever must know, after the death of this process, when its ptys are hung up: the reading
+// end of a pipe that ends then, or when the watcher process is gone. It is -1 where there is no watcher: then they are hung up
+// by the death itself. The caller closes it.
+func HungUp() (fd int) {
+	w := &watching
+	w.talk.Lock()
+	defer w.talk.Unlock()
+	if w.process == nil {
+		return -1
+	}
+	fd, err := unix.FcntlInt(uintptr(w.hungUp), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
 }
 
 // Stop ends the watcher process, for a process that ends in order: it leaves no child. Where links are still held the
@@ -231,9 +261,7 @@ func Stop() {
 		w.talk.Unlock()
 		return
 	}
-	w.process = nil
-	_ = unix.Close(w.socket)
-	w.socket = -1
+	w.forget()
 	w.talk.Unlock()
 	select {
 	case <-ended:

@@ -18,7 +18,8 @@ import (
 // next terminal gets the number of its pty. So a second process holds the other end of a socket: it does nothing until this
 // one is gone, however that happened, and then removes what is still ours. It has a duplicate of the master of each pty: the
 // kernel gives a number to nobody else as long as either side of its pty is open, so that there is no moment between the end
-// of the agent and the end of the link. Programs that have the port open are hung up by the watcher, before all else.
+// of the agent and the end of the link. Programs that have the port open are hung up by the watcher, before all else. The
+// number stays busy for a while after the link is gone: a program may just then be in the open() that has read the link.
 //
 // What ends both at once ends this too: the SIGKILL of a whole cgroup (systemd after TimeoutStopSec, the out-of-memory killer
 // where memory.oom.group is set), or pkill -9. Then the next start cleans up; see Claim.
@@ -26,10 +27,14 @@ import (
 // watcherName is the watcher's argv[0]: what ps shows, and how Main knows it. Linux shows at most 15 characters of the other
 // name that a process has, which says "exe" where it was started by /proc/self/exe.
 const (
-	watcherName  = "telnetcpc: watcher" // NAME PARENT; its socket is descriptor 3
-	watcherComm  = "telnetcpc-watch"
-	watcherWire  = 3
-	watcherAgain = time.Millisecond
+	watcherName   = "telnetcpc: watcher" // NAME PARENT
+	watcherComm   = "telnetcpc-watch"
+	watcherWire   = 3 // its socket
+	watcherHungUp = 4 // the pipe that ends when all ptys are hung up
+	watcherAgain  = time.Millisecond
+	// numberStays is how long the number of a pty stays busy when no link leads there any more: longer than any open() takes
+	// from the link to the device, on a machine that has other things to do.
+	numberStays = 3 * time.Second
 )
 
 // Main must come first in a program whose ports are to be watched: where this process is the watcher that such a program has
@@ -44,6 +49,7 @@ func Main() {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2,
 		syscall.SIGALRM, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 	unix.CloseOnExec(watcherWire)
+	unix.CloseOnExec(watcherHungUp)
 	closeInherited()
 	_ = os.WriteFile("/proc/self/comm", []byte(watcherComm), 0)
 	parent, err := strconv.Atoi(os.Args[1])
@@ -95,33 +101,64 @@ func watcher(parent int) {
 		if err != nil {
 			break
 		}
-		if last, ok := links[id]; ok && last.master >= 0 {
-			_ = unix.Close(last.master)
-		}
+		last, ok := links[id]
 		delete(links, id)
+		if ok && last.master >= 0 {
+			stays := -1
+			if what == opMoved || what == opClosed {
+				stays = hangUp(last.master)
+			}
+			if stays >= 0 {
+				time.AfterFunc(numberStays, func() { _ = unix.Close(stays) })
+			} else {
+				_ = unix.Close(last.master)
+			}
+		}
 		switch what {
 		case opHold:
 			links[id] = h
-		case opAnswer:
+		case opClosed, opLetGo:
 			answer(watcherWire, id)
 		}
 	}
-	for id, h := range links { // first: programs must see the end whatever becomes of the links
-		if h.master >= 0 {
-			h.master = hangUp(h.master)
-			links[id] = h
+	if len(links) > 0 {
+		sweepAll(links, parent)
+	}
+}
+
+// sweepAll removes the links of an agent that is gone. Programs must see its end whatever becomes of them.
+func sweepAll(links map[uint64]held, parent int) {
+	numbers, all := false, true
+	keeps := map[uint64]int{}
+	for id, h := range links {
+		if h.master < 0 {
+			continue
+		}
+		if keeps[id] = hangUp(h.master); keeps[id] >= 0 {
+			numbers = true
+		} else {
+			all = false
 		}
 	}
+	if all {
+		_ = unix.Close(watcherHungUp)
+	}
 	var sweeping sync.WaitGroup // one that hangs, in a file system that does, holds up no other
-	for _, h := range links {
+	for id, h := range links {
 		sweeping.Go(func() {
 			h.sweep(parent)
-			if h.master >= 0 {
+			if h.master >= 0 && keeps[id] < 0 {
 				_ = unix.Close(h.master)
 			}
 		})
 	}
 	sweeping.Wait()
+	if !all {
+		_ = unix.Close(watcherHungUp)
+	}
+	if numbers {
+		time.Sleep(numberStays)
+	}
 }
 
 // sweep removes the link of an agent that is gone, and the file of its lock, unless another agent has taken the path.

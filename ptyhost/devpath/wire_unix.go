@@ -19,8 +19,9 @@ type op uint32
 
 const (
 	opHold   op = iota + 1 // this link was made; with the descriptor of a master, where there is one
-	opDrop                 // it is gone: give the master back
-	opAnswer               // likewise, and answer
+	opMoved                // it is gone, and the pty soon is: give the master back, and keep the number for a while
+	opClosed               // likewise, and answer
+	opLetGo                // it is gone, and the pty goes on for a while: give the master back, and answer
 )
 
 // held is a link that the watcher is to remove.

@@ -56,13 +56,13 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 		_ = unix.Close(fds[0])
 		return nil, err
 	}
-	watcher := devpath.Watcher()
-	if watcher >= 0 {
-		defer unix.Close(watcher)
+	hungUp := devpath.HungUp()
+	if hungUp >= 0 {
+		defer unix.Close(hungUp)
 	}
 	const at = 3
 	_, _, err = h.children.start([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1]), uintptr(memory), uintptr(watcher)},
+		Env: os.Environ(), Files: []uintptr{n, n, n, uintptr(fds[1]), uintptr(memory), uintptr(hungUp)},
 	})
 	if err != nil {
 		_ = unix.Close(fds[0])
@@ -154,10 +154,10 @@ func guard(args []string) {
 // hangupPatience is how long the watcher process may take to hang the port up.
 const hangupPatience = time.Second
 
-// awaitHangup waits until the watcher process is gone, which has a duplicate of the pty's master: it hangs up first. Where
-// there was none its descriptor is closed, and the port is hung up by now.
-func awaitHangup(watcher int) {
-	p := []unix.PollFd{{Fd: int32(watcher), Events: unix.POLLIN}}
+// awaitHangup waits until the watcher process has hung the port up, of whose master it has a duplicate: then the pipe ends.
+// Where there was no watcher the descriptor is closed, and the port is hung up by now.
+func awaitHangup(pipe int) {
+	p := []unix.PollFd{{Fd: int32(pipe), Events: unix.POLLIN}}
 	for end := time.Now().Add(hangupPatience); time.Now().Before(end); {
 		if _, err := unix.Poll(p, int(hangupPatience/time.Millisecond)); err != unix.EINTR {
 			return

@@ -16,7 +16,7 @@ import (
 // What this binary does under another name. It finds its work in its arguments, which only this package writes.
 const (
 	stageName = "telnetcpc: stage" // NAME SOCKET PATHS PROGRAM ARGV...
-	guardName = "telnetcpc: guard" // NAME SOCKET PARENT, with the ledger and the watcher process behind the socket
+	guardName = "telnetcpc: guard" // NAME SOCKET PARENT, with the ledger and the watcher's pipe behind the socket
 )
 
 // Main must come first in a program that uses this package: where this process is one of those that Start starts of the
