@@ -162,12 +162,18 @@ func TestManyLinks(t *testing.T) {
 			_ = unix.Kill(h.watcher, unix.SIGKILL)
 			last := h.watcher
 			h.until("there is another watcher", func() bool { h.find(); return h.watcher != last })
+			h.until("it was told of all links", func() bool {
+				masters, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", h.watcher))
+				return len(masters) >= many
+			})
 		})
 	})
 }
 
+// many is how many.
+const many = 300
+
 func manyLinks(t *testing.T, do func(*holder)) {
-	const many = 300
 	dir := t.TempDir()
 	h := startHolder(t, dir, many, "")
 	app, err := os.OpenFile(filepath.Join(dir, "tty7"), os.O_RDWR|unix.O_NOCTTY, 0)
