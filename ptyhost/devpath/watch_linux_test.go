@@ -163,8 +163,14 @@ func TestManyLinks(t *testing.T) {
 			last := h.watcher
 			h.until("there is another watcher", func() bool { h.find(); return h.watcher != last })
 			h.until("it was told of all links", func() bool {
-				masters, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", h.watcher))
-				return len(masters) >= many
+				fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", h.watcher))
+				masters := 0
+				for _, fd := range fds {
+					if file, err := os.Readlink(fd); err == nil && strings.HasSuffix(file, "ptmx") {
+						masters++
+					}
+				}
+				return masters == many
 			})
 		})
 	})
