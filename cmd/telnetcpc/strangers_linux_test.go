@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
 
@@ -531,4 +532,31 @@ func TestNoWatcher(t *testing.T) {
 	if _, err := os.Lstat(a.path); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the link is left")
 	}
+}
+
+// The window in which an agent runs is closed: its terminal is gone, and so is the port, in order.
+func TestWindowClosed(t *testing.T) {
+	onHosts(t, func(t *testing.T, host string) {
+		master, slave, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer master.Close()
+		a := startAgent(t, host, func(cmd *exec.Cmd) {
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		})
+		_ = slave.Close()
+		watcher := a.watcher()
+		if host == "run" {
+			a.until("the program is there", func() bool { return len(childrenOf(a.Process.Pid, "")) >= 3 })
+		}
+		_ = master.Close()
+		ws := a.ends().Sys().(syscall.WaitStatus)
+		if want := map[string]int{"pty": 0, "run": 128 + int(unix.SIGHUP)}[host]; ws.Signaled() || ws.ExitStatus() != want {
+			t.Errorf("ended with %v, want status %d", a.err, want)
+		}
+		a.until("nothing is left", a.clean)
+		a.until("the watcher has ended", func() bool { return unix.Kill(watcher, 0) != nil || len(a.watchers()) == 0 })
+	})
 }
