@@ -93,7 +93,7 @@ func open(config uart.PortConfig) (_ *port, err error) {
 		_ = claim.Release()
 		return nil, err
 	}
-	if err := claim.Link(p.name); err != nil {
+	if err := claim.Link(p.name, p.masterFD()); err != nil {
 		_ = p.Close()
 		return nil, err
 	}

@@ -78,6 +78,9 @@ func (p *port) start(who devpath.Access) error {
 	return nil
 }
 
+// masterFD is the descriptor of the master, until end.
+func (p *port) masterFD() int { return p.fd }
+
 // Next implements uart.Port.
 func (p *port) Next() ([]byte, uart.Event, error) {
 	for {

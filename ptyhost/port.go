@@ -43,7 +43,7 @@ func (p *port) Fidelity() uart.Fidelity { return carried }
 func (p *port) Name() string { return p.name }
 
 // Retire implements uart.Port.
-func (p *port) Retire() error { return p.claim.Release() }
+func (p *port) Retire() error { return p.claim.Retire() }
 
 // Close implements uart.Port. The application's reads return end of file and its writes EIO, as on a USB adapter that
 // was pulled out. When it returns, no goroutine of this package uses the port any more. It must not be called from

@@ -173,6 +173,9 @@ func (p *port) takeMaster(blocking *os.File) error {
 	return err
 }
 
+// masterFD is the descriptor of the master, until end.
+func (p *port) masterFD() int { return p.master }
+
 // nobodyHas reports whether no process has the slave open.
 func nobodyHas(master int) bool {
 	p := []unix.PollFd{{Fd: int32(master)}}

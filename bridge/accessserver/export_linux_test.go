@@ -8,6 +8,15 @@ func (s *Serial) OpenMarked(context.Context) (Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.(*linuxTTY).can.marks = true
+	t.(*locked).tty.(*linuxTTY).can.marks = true
 	return s.device(t)
 }
+
+// LockIn has the port's lock files in these directories.
+func (s *Serial) LockIn(dirs ...string) *Serial {
+	s.lockDirs = dirs
+	return s
+}
+
+// LockNames are the names under which a port is locked.
+var LockNames = lockNames

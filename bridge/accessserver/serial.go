@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -20,13 +21,18 @@ import (
 // DTR and RTS then, and they fall when the client leaves. Between clients it is free for other programs, and may be
 // unplugged and come back.
 type Serial struct {
-	Path string // /dev/ttyUSB0, /dev/serial/by-id/..., COM3
+	Path string       // /dev/ttyUSB0, /dev/serial/by-id/..., COM3
+	Log  *slog.Logger // for what nobody needs to know; nil: slog.Default()
+
+	lockDirs []string  // nil: the system's
+	unlocked sync.Once // that other programs are told by no lock file was said
 }
 
 // errInUse is the cause where another program has the port.
 var errInUse = errors.New("in use by another program")
 
-// Open takes the port exclusively, at DefaultCoding, raw, without flow control. The error is one line with the way out.
+// Open takes the port exclusively, at DefaultCoding, raw, without flow control. On Unix that means UUCP lock files too, as
+// far as there is a place for them. The error is one line with the way out.
 func (s *Serial) Open(ctx context.Context) (Device, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -65,11 +71,16 @@ func (s *Serial) open(how func(path string) (tty, error)) (tty, error) {
 	if err := s.Present(); err != nil {
 		return nil, err
 	}
-	t, err := how(s.Path)
+	locks, err := s.lock() // first: to open a port raises DTR
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	return t, nil
+	t, err := how(s.Path)
+	if err != nil {
+		locks.remove()
+		return nil, s.explain(err)
+	}
+	return &locked{t, locks}, nil
 }
 
 // device puts the port into its first state.
@@ -99,7 +110,10 @@ func (s *Serial) explain(err error) error {
 	what := func(format string, args ...any) error {
 		return fmt.Errorf("open %s: "+format, append([]any{s.Path}, args...)...)
 	}
+	var other lockedError
 	switch {
+	case errors.As(err, &other):
+		return what("%w%s (end it: one program at a time has the port; its lock is %s)", errInUse, program(other.pid), other.file)
 	case errors.Is(err, errInUse), errors.Is(err, syscall.EBUSY), code == serial.PortBusy:
 		return what("%w%s (end it: one program at a time has the port)", errInUse, holder(s.Path))
 	case errors.Is(err, fs.ErrNotExist), code == serial.PortNotFound:

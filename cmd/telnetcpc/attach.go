@@ -36,6 +36,7 @@ func attachCommand() *cli.Command {
 			log.Info("a better port host does not work here", "taken", host.Name(), "because", reason)
 		}
 		p.Host = host
+		outliveReaders()
 		return attach(c.Context, p, c.Bool("v"), log)
 	})
 }

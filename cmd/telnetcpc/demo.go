@@ -39,7 +39,9 @@ func demoCommand() *cli.Command {
 		if _, err := arguments(c); err != nil {
 			return err
 		}
-		return demo(c.Context, c.App.Writer, c.String("port"), c.Bool("once"))
+		ctx, stop := untilReaderGone(c.Context)
+		defer stop()
+		return demo(ctx, c.App.Writer, c.String("port"), c.Bool("once"))
 	})
 }
 

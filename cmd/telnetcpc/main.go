@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -31,11 +29,10 @@ const (
 
 func main() {
 	becomeStage()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// A second signal ends the process at once.
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args))
+	becomeWatcher()
+	status := run(catchSignals(), os.Args)
+	stopWatcher()
+	os.Exit(status)
 }
 
 // run is main without the process around it.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/agent"
 	"telnetcpc/bridge/uart"
@@ -63,26 +64,33 @@ func runProgram(c *cli.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
+	outliveReaders()
 	if c.Bool("v") {
 		stop := show(b)
 		defer stop()
 	}
 	defer obeySleep(b)()
-	// Signals are the program's: this command ends with it.
+	// Signals are the program's, once it is started: this command ends with it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context))
 	defer cancel()
 	lost := make(chan error, 1)
 	go func() { lost <- b.Run(ctx) }()
-	return runWith(host, argv, path, lost, cancel, log)
+	return runWith(c.Context, host, argv, path, lost, cancel, log)
 }
 
 // runWith starts the program when the port is there, and waits for its end and for the last bytes. lost gets the bridge's
-// end, which cancel brings about.
-func runWith(host *runhost.Host, argv []string, path string, lost chan error, cancel func(), log *slog.Logger) error {
+// end, which cancel brings about. early ends by a signal that comes before the program is there.
+func runWith(early context.Context, host *runhost.Host, argv []string, path string, lost chan error, cancel func(), log *slog.Logger) error {
 	select {
 	case err := <-lost:
 		return err
+	case <-early.Done():
 	case <-host.Ready():
+	}
+	if early.Err() != nil {
+		cancel()
+		<-lost
+		return programStatus(signalled(early))
 	}
 	abs, err := filepath.Abs(path)
 	if err == nil {
@@ -110,6 +118,10 @@ func runWith(host *runhost.Host, argv []string, path string, lost chan error, ca
 		}
 	})
 	defer stop()
+	leaveSignals()
+	if early.Err() != nil { // it came while the program was started
+		_ = unix.Kill(os.Getpid(), unix.Signal(signalled(early)-statusSignalled))
+	}
 	select {
 	case <-program.Ended():
 	case err := <-lost:
@@ -128,6 +140,20 @@ func runWith(host *runhost.Host, argv []string, path string, lost chan error, ca
 		return programStatus(status)
 	}
 	return nil
+}
+
+// statusSignalled is the exit status of what a signal has ended, plus the signal's number.
+const statusSignalled = 128
+
+// signalled is the exit status that says which signal has ended a context of catchSignals.
+func signalled(ctx context.Context) int {
+	var by interrupted
+	if errors.As(context.Cause(ctx), &by) {
+		if number, ok := by.by.(unix.Signal); ok {
+			return statusSignalled + int(number)
+		}
+	}
+	return exitFailed
 }
 
 const (

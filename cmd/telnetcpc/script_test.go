@@ -29,6 +29,7 @@ import (
 
 func TestMain(m *testing.M) {
 	becomeStage()
+	becomeWatcher()
 	testscript.Main(testsOf(m), map[string]func(){"telnetcpc": main})
 }
 

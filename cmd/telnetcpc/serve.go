@@ -45,6 +45,7 @@ func serveCommand() *cli.Command {
 		if err := readClients(c, &what); err != nil {
 			return err
 		}
+		outliveReaders()
 		return serve(c.Context, c.String("listen"), what, c.Bool("v"))
 	})
 }
@@ -77,8 +78,9 @@ func readClients(c *cli.Context, what *served) error {
 
 // served is the UART that clients get.
 type served struct {
-	name    string // for the log
-	missing string // what it cannot carry
+	name    string               // for the log
+	missing string               // what it cannot carry
+	port    *accessserver.Serial // nil: it is simulated
 	config  accessserver.Config
 	proven  bool // clients must show a certificate
 }
@@ -126,7 +128,7 @@ func device(path string) (served, error) {
 	if err != nil {
 		return served{}, fmt.Errorf("serve: %w", err)
 	}
-	return served{name: path, missing: missing, config: accessserver.Config{Open: port.Open, Present: port.Present}}, nil
+	return served{name: path, missing: missing, port: port, config: accessserver.Config{Open: port.Open, Present: port.Present}}, nil
 }
 
 // simulated is a UART that there is not.
@@ -179,6 +181,9 @@ func serve(ctx context.Context, listen string, what served, verbose bool) error 
 		log.Warn("the device cannot do everything", "device", what.name, "missing", what.missing)
 	}
 	what.config.Log = log
+	if what.port != nil {
+		what.port.Log = log
+	}
 	return accessserver.New(what.config).Serve(ctx, l)
 }
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,13 +27,17 @@ import (
 // has "/./" before the last element (/dev/pts/./4), which nobody else writes, and it belongs to this user. A link that
 // is ours and whose lock is free is of a dead agent, and is replaced; where it points does not matter, the number may
 // long be another terminal's. Everything else at the path is left alone.
+//
+// Until that next start the link would lead into whatever terminal gets the number. So the watcher process is told of
+// each link, and removes it when this process dies without having done so; see Main.
 type Claim struct {
 	path string
 	lock *os.File
 
-	mu   sync.Mutex // makes Link and Release one after the other
-	text string     // of the link that was made; empty: none
-	over bool       // released
+	mu    sync.Mutex // makes Link and Release one after the other
+	text  string     // of the link that was made; empty: none
+	watch uint64     // the watcher's number of that link; 0: none
+	over  bool       // released
 }
 
 // Take takes a path, which is absolute, and removes what a dead agent left there. What is there and is not ours stays and
@@ -65,18 +70,25 @@ func Take(path string) (*Claim, error) {
 
 // free is nil where nothing is at the path, or a link of ours.
 func free(path string) error {
-	switch info, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("cannot be looked at: %w", Cause(err))
-	case !ours(path, info):
-		if text, err := os.Readlink(path); err == nil && marked(text) {
-			return errors.New("another user's telnetcpc serves this path, or has left its link there (remove it, or choose another path)")
+	for {
+		info, err := os.Lstat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return fmt.Errorf("cannot be looked at: %w", Cause(err))
+		case ours(path, info):
+			return nil
 		}
-		return fmt.Errorf("%s is there already and telnetcpc did not make it (remove it, or choose another path)", describe(path, info))
+		err = fmt.Errorf("%s is there already and telnetcpc did not make it (remove it, or choose another path)", describe(path, info))
+		if text, e := os.Readlink(path); e == nil && marked(text) {
+			err = errors.New("another user's telnetcpc serves this path, or has left its link there (remove it, or choose another path)")
+		}
+		// A link that its maker, or a watcher, has removed meanwhile looks like nobody's.
+		if now, e := os.Lstat(path); e == nil && os.SameFile(info, now) && now.ModTime().Equal(info.ModTime()) {
+			return err
+		}
 	}
-	return nil
 }
 
 // ours reports whether what is at the path is a link that an agent of this user made.
@@ -117,8 +129,37 @@ func describe(path string, info fs.FileInfo) string {
 	return "a file"
 }
 
-// lockFor takes the lock of the path, or says who has it.
+const (
+	// lockPatience is how long Take waits for another process that has the lock: one that was killed may still be about to
+	// end, and then its watcher has the lock for the moment in which it removes the link.
+	lockPatience = time.Second
+	lockAgain    = 2 * time.Millisecond
+)
+
+// lockFor takes the lock of the path and writes this process into it, or says who has it.
 func lockFor(path string) (*os.File, error) {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockAgain) {
+		f, err := tryLock(path)
+		var held heldError
+		if errors.As(err, &held) && held.pid != os.Getpid() && time.Now().Before(end) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err = f.Truncate(0); err == nil {
+			_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+		}
+		if err != nil {
+			_ = f.Close()
+			return nil, fmt.Errorf("lock file %s: %w", lockName(path), Cause(err))
+		}
+		return f, nil
+	}
+}
+
+// tryLock takes the lock of the path without waiting. The error is a heldError where another has it.
+func tryLock(path string) (*os.File, error) {
 	name := lockName(path)
 	for {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
@@ -126,22 +167,32 @@ func lockFor(path string) (*os.File, error) {
 			return nil, explainLock(filepath.Dir(path), name, err)
 		}
 		ok, err := takeLock(f)
-		if err != nil {
-			_ = f.Close()
-			return nil, err
-		}
 		if ok {
 			return f, nil
 		}
-		_ = f.Close() // its holder removed it between our open and our lock
+		_ = f.Close()
+		if err != nil {
+			return nil, err
+		} // else its holder removed it between our open and our lock
 	}
+}
+
+// heldError says that another process has a path's lock; pid is 0 where it has not written itself down yet.
+type heldError struct{ pid int }
+
+func (e heldError) Error() string {
+	holder := ""
+	if e.pid != 0 {
+		holder = fmt.Sprintf(" (pid %d)", e.pid)
+	}
+	return "another telnetcpc serves this port" + holder + " (stop it, or choose another path)"
 }
 
 func lockName(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".telnetcpc")
 }
 
-// takeLock locks f and writes this process into it. It is false where f is no longer the file of its name.
+// takeLock locks f. It is false where f is no longer the file of its name.
 func takeLock(f *os.File) (bool, error) {
 	var st, now unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -152,7 +203,7 @@ func takeLock(f *os.File) (bool, error) {
 	}
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return false, fmt.Errorf("another telnetcpc serves this port%s (stop it, or choose another path)", holder(f))
+		return false, heldError{holder(f)}
 	}
 	if err != nil {
 		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
@@ -160,24 +211,18 @@ func takeLock(f *os.File) (bool, error) {
 	if err := unix.Lstat(f.Name(), &now); err != nil || now.Dev != st.Dev || now.Ino != st.Ino {
 		return false, nil
 	}
-	if err := f.Truncate(0); err != nil {
-		return false, fmt.Errorf("lock: %w", err)
-	}
-	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return false, fmt.Errorf("lock: %w", err)
-	}
 	return true, nil
 }
 
-// holder names the process that a lock file names: " (pid 12)", or nothing where it has not written itself down yet.
-func holder(f *os.File) string {
+// holder is the process that a lock file names, or 0 where it has not written itself down yet.
+func holder(f *os.File) int {
 	text := make([]byte, 20)
 	n, err := f.ReadAt(text, 0)
 	pid, bad := strconv.Atoi(strings.TrimSpace(string(text[:n])))
 	if err != nil && err != io.EOF || bad != nil {
-		return ""
+		return 0
 	}
-	return fmt.Sprintf(" (pid %d)", pid)
+	return pid
 }
 
 func explainLock(dir, name string, err error) error {
@@ -212,14 +257,27 @@ func (c *Claim) clean() error {
 
 // Link makes the path lead to the device, whose name begins with /dev/. What came there meanwhile is not replaced. After
 // Release it does nothing.
-func (c *Claim) Link(device string) error {
+//
+// Where the device is a pty, master is the descriptor of its master, which the caller keeps open until Release, or until
+// Relink has returned; else it is -1. The watcher process gets a duplicate and gives it back when the link is gone: so
+// long the kernel gives the pty's number to nobody else, whatever becomes of this process.
+func (c *Claim) Link(device string, master int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over {
 		return nil
 	}
+	return c.link(device, master)
+}
+
+// link is Link; the lock is held. The watcher is told first: from the moment at which the link is there, it is known.
+func (c *Claim) link(device string, master int) error {
 	text := mark(device)
+	last := c.watch
+	c.watch = watching.hold(held{c.path, text, master})
 	if err := os.Symlink(text, c.path); err != nil {
+		watching.drop(c.watch, opMoved)
+		c.watch = last
 		if errors.Is(err, fs.ErrExist) {
 			if err := free(c.path); err != nil {
 				return err
@@ -232,6 +290,7 @@ func (c *Claim) Link(device string) error {
 		return fmt.Errorf("link to %s: %w", device, err)
 	}
 	c.text = text
+	watching.drop(last, opMoved)
 	return nil
 }
 
@@ -244,8 +303,11 @@ func (c *Claim) Unlink() error {
 
 // unlink is Unlink; the lock is held.
 func (c *Claim) unlink() error {
-	text, err := os.Readlink(c.path)
-	if c.text == "" || err != nil || text != c.text {
+	info, err := os.Lstat(c.path)
+	if c.text == "" || err != nil || !ours(c.path, info) {
+		return nil
+	}
+	if text, err := os.Readlink(c.path); err != nil || text != c.text {
 		return nil
 	}
 	if err := os.Remove(c.path); err != nil {
@@ -254,26 +316,33 @@ func (c *Claim) unlink() error {
 	return nil
 }
 
-// Relink makes the path lead to another device. Where the link is not the one that was made it is left alone, which is an
-// error, as after Release.
-func (c *Claim) Relink(device string) error {
+// Relink makes the path lead to another device; master is Link's, and the one of the last Link may be closed when Relink
+// has returned. Where the link is not the one that was made it is left alone, which is an error, as after Release. It waits
+// for no other process: where the last master is closed at once, the hangup of that pty may come a little later.
+func (c *Claim) Relink(device string, master int) error {
 	c.mu.Lock()
-	over := c.over
-	if text, err := os.Readlink(c.path); !over && err == nil && text == c.text {
-		_ = os.Remove(c.path)
-	}
-	c.mu.Unlock()
-	if over {
+	defer c.mu.Unlock()
+	if c.over {
 		return fs.ErrClosed
 	}
-	return c.Link(device)
+	if text, err := os.Readlink(c.path); err == nil && text == c.text {
+		_ = os.Remove(c.path)
+	}
+	return c.link(device, master)
 }
 
 // Path is the path that was taken.
 func (c *Claim) Path() string { return c.path }
 
-// Release removes the link if it still is the one that was made, then the lock. Idempotent, from any goroutine.
-func (c *Claim) Release() error {
+// Retire is Release for a port whose programs go on with it for a while: the pty stays as it is.
+func (c *Claim) Retire() error { return c.release(opLetGo) }
+
+// Release removes the link if it still is the one that was made, then the lock, of a port that is closed next. When it
+// returns, the watcher process has no duplicate of a master any more: whoever closes it hangs the pty up. Its number stays
+// busy for a while, by the slave: a program may be in the open() that has read the link. Idempotent, from any goroutine.
+func (c *Claim) Release() error { return c.release(opClosed) }
+
+func (c *Claim) release(why op) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over {
@@ -281,6 +350,7 @@ func (c *Claim) Release() error {
 	}
 	c.over = true
 	err := c.unlink()
+	watching.drop(c.watch, why)
 	// By name while the lock is held: whoever locks the file after us sees that it is no longer the one of its name.
 	_ = os.Remove(c.lock.Name())
 	_ = c.lock.Close()

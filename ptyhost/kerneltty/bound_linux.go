@@ -173,7 +173,7 @@ func (p *port) makeReady(ctx context.Context, a *attachment, t *tty) error {
 	if !p.system.there(t) {
 		return errGone
 	}
-	if err := p.claim.Link("/dev/" + t.name); err != nil {
+	if err := p.claim.Link("/dev/"+t.name, -1); err != nil {
 		return err
 	}
 	if a.isGone() || !p.system.there(t) { // serve or nobody has taken it away

@@ -53,7 +53,7 @@ func (f *fake) plugged(t *testing.T, log *lines) (p *port, path string) {
 	a := &attachment{device: f.path(fakeDevice), gone: make(chan struct{})}
 	a.tty.Store(f.find(a.device))
 	p.now.Store(a)
-	if err := claim.Link("/dev/ttyUSB7"); err != nil {
+	if err := claim.Link("/dev/ttyUSB7", -1); err != nil {
 		t.Fatal(err)
 	}
 	return p, path

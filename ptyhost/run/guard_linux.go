@@ -14,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/ptyhost/devpath"
 )
 
 // A filter whose listener is gone makes every trapped call fail (ENOSYS), on other ttys and files of the program too. So a
@@ -58,11 +60,15 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 	}
 	l.share(books)
 	h.addGuard(l.held)
+	hungUp := devpath.HungUp()
+	if hungUp >= 0 {
+		defer unix.Close(hungUp)
+	}
 	const at = 3
 	args := append([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, h.words()...)
 	// It keeps nothing that others wait for the end of: no pipe, and no directory.
 	pid, _, err := h.children.start(args, &syscall.ProcAttr{
-		Dir: "/", Env: os.Environ(), Files: alone([]uintptr{n, n, n, uintptr(fds[1]), uintptr(memory)}),
+		Dir: "/", Env: os.Environ(), Files: alone([]uintptr{n, n, n, uintptr(fds[1]), uintptr(memory), uintptr(hungUp)}),
 	})
 	if err != nil {
 		_ = unix.Close(fds[0])
@@ -125,6 +131,7 @@ func guard(args []string) {
 		for os.Getppid() == parent {
 			time.Sleep(time.Millisecond)
 		}
+		awaitHangup(socket + 2)
 	}
 	l := newListener(fd)
 	books, err := mapBooks(socket + 1)
@@ -147,6 +154,20 @@ func guard(args []string) {
 			os.Exit(exitStage)
 		}
 		after.answer(n)
+	}
+}
+
+// hangupPatience is how long the watcher process may take to hang the port up.
+const hangupPatience = time.Second
+
+// awaitHangup waits until the watcher process has hung the port up, of whose master it has a duplicate: then the pipe ends.
+// Where there was no watcher the descriptor is closed, and the port is hung up by now.
+func awaitHangup(pipe int) {
+	p := []unix.PollFd{{Fd: int32(pipe), Events: unix.POLLIN}}
+	for end := time.Now().Add(hangupPatience); time.Now().Before(end); {
+		if _, err := unix.Poll(p, int(hangupPatience/time.Millisecond)); err != unix.EINTR {
+			return
+		}
 	}
 }
 

@@ -98,7 +98,7 @@ func (h *Host) openPort(config uart.PortConfig) (*port, error) {
 		_ = p.Close()
 		return nil, err
 	}
-	if err := claim.Link(p.Name()); err != nil {
+	if err := claim.Link(p.Name(), p.terminal().Master()); err != nil {
 		_ = p.Close()
 		return nil, err
 	}

@@ -104,7 +104,7 @@ func (p *port) goOn(next *pty) {
 	p.pty = next
 	p.wakeUp()
 	p.host.replace(p, last.id)
-	if err := p.claim.Relink(p.term.Name()); err != nil && !errors.Is(err, fs.ErrClosed) {
+	if err := p.claim.Relink(p.term.Name(), p.term.Master()); err != nil && !errors.Is(err, fs.ErrClosed) {
 		p.log.Warn("the port's path does not lead to it any more", "err", err)
 	}
 	p.hanging.Go(last.close) // its wait ends only when this lock is free

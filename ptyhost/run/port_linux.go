@@ -187,7 +187,7 @@ func (p *port) Fidelity() uart.Fidelity { return carried }
 // Retire implements uart.Port. Paths that were asked for by --as are gone too.
 func (p *port) Retire() error {
 	p.host.retire(p)
-	return p.claim.Release()
+	return p.claim.Retire()
 }
 
 // Close implements uart.Port. The programs' reads return end of file, writes and waiting calls EIO, as on a USB adapter that

@@ -16,7 +16,7 @@ import (
 // What this binary does under another name. It finds its work in its arguments, which only this package writes.
 const (
 	stageName = "telnetcpc: stage" // NAME SOCKET PATHS PROGRAM ARGV...
-	guardName = "telnetcpc: guard" // NAME SOCKET PARENT NAMES..., with the ledger behind the socket; see Host.words
+	guardName = "telnetcpc: guard" // NAME SOCKET PARENT NAMES..., with the ledger and the watcher's pipe behind the socket; see Host.words
 )
 
 // Main must come first in a program that uses this package: where this process is one of those that Start starts of the

@@ -1,0 +1,34 @@
+package accessserver
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+// lockedError says that another program has a lock file of the port.
+type lockedError struct {
+	file string
+	pid  int // 0: the file does not say yet
+}
+
+func (e lockedError) Error() string { return fmt.Sprintf("%s is of process %d", e.file, e.pid) }
+
+// locked is a tty with the lock files that are held for it.
+type locked struct {
+	tty
+	locks lockFiles
+}
+
+func (t *locked) close() error {
+	err := t.tty.close()
+	t.locks.remove() // last: who finds the port unlocked finds it closed
+	return err
+}
+
+// logger is where the port says what nobody needs to know.
+func (s *Serial) logger() *slog.Logger {
+	if s.Log != nil {
+		return s.Log
+	}
+	return slog.Default()
+}

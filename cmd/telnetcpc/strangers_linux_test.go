@@ -1,0 +1,562 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// A port's path must never lead into somebody else's terminal, however its agent ends. These tests run the command itself,
+// as the scripts do: this test's own binary.
+
+const endPatience = 60 * time.Second
+
+// portAgent is a process that has a port at path.
+type portAgent struct {
+	*exec.Cmd
+	t    *testing.T
+	path string
+	said *screen
+	done chan struct{}
+	err  error // of Wait; read after done
+}
+
+// hosted is the command line of an agent by the port host's name. Nobody listens at the remote.
+func hosted(host, path string) []string {
+	if host == "run" {
+		return []string{"run", "--port", path, "127.0.0.1:9", "--", "sleep", "1000"}
+	}
+	return []string{"attach", "--host", host, path, "127.0.0.1:9"}
+}
+
+// command returns a process of this test's binary that is telnetcpc.
+func telnetcpcCommand(args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Args[0] = "telnetcpc"
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+// startAgent starts an agent and waits until its port is there.
+func startAgent(t *testing.T, host string, change func(*exec.Cmd)) *portAgent {
+	t.Helper()
+	return startAgentAt(t, host, filepath.Join(t.TempDir(), "ttyV0"), change)
+}
+
+func startAgentAt(t *testing.T, host, path string, change func(*exec.Cmd)) *portAgent {
+	t.Helper()
+	a := &portAgent{t: t, path: path, said: new(screen), done: make(chan struct{})}
+	a.Cmd = telnetcpcCommand(hosted(host, a.path)...)
+	a.Stdout, a.Stderr = a.said, a.said
+	a.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	a.WaitDelay = time.Second
+	if change != nil {
+		change(a.Cmd)
+	}
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		a.err = a.Wait()
+		close(a.done)
+	}()
+	t.Cleanup(func() {
+		_ = unix.Kill(-a.Process.Pid, unix.SIGKILL)
+		<-a.done
+		if t.Failed() {
+			t.Logf("the agent said:\n%s", a.said)
+		}
+	})
+	a.until("the port is there", func() bool {
+		select {
+		case <-a.done:
+			t.Fatalf("the agent ended: %v\n%s", a.err, a.said)
+		default:
+		}
+		_, err := os.Stat(a.path)
+		return err == nil
+	})
+	return a
+}
+
+func (a *portAgent) until(what string, ok func() bool) {
+	a.t.Helper()
+	for end := time.Now().Add(endPatience); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			a.t.Fatalf("in %v it has not come to be: %s", endPatience, what)
+		}
+	}
+}
+
+// ends waits for the agent's end.
+func (a *portAgent) ends() *os.ProcessState {
+	a.t.Helper()
+	select {
+	case <-a.done:
+	case <-time.After(endPatience):
+		a.t.Fatal("the agent does not end")
+	}
+	return a.ProcessState
+}
+
+func (a *portAgent) signal(s syscall.Signal) {
+	a.t.Helper()
+	if err := a.Process.Signal(s); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// clean reports whether nothing is left where the port was.
+func (a *portAgent) clean() bool {
+	left, err := os.ReadDir(filepath.Dir(a.path))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return len(left) == 0
+}
+
+// watchers are the watcher processes whose parent is the agent.
+func (a *portAgent) watchers() (pids []int) { return watchersOf(a.Process.Pid) }
+
+func watchersOf(parent int) (pids []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err == nil && string(line) == fmt.Sprintf("telnetcpc: watcher\x00%d\x00", parent) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// watcher is the only one, once it is deaf to signals and knows what it is.
+func (a *portAgent) watcher() (pid int) {
+	a.t.Helper()
+	a.until("there is one watcher", func() bool {
+		pids := a.watchers()
+		if len(pids) != 1 {
+			return false
+		}
+		pid = pids[0]
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return err == nil && string(comm) == "telnetcpc-watch\n"
+	})
+	return pid
+}
+
+// onHosts runs a test on the hosts that need no privileges.
+func onHosts(t *testing.T, test func(t *testing.T, host string)) {
+	for _, host := range []string{"pty", "run"} {
+		t.Run(host, func(t *testing.T) {
+			if host == "run" {
+				requireRun(t)
+			}
+			test(t, host)
+		})
+	}
+}
+
+// requireRun skips where programs cannot be run here.
+func requireRun(t *testing.T) {
+	t.Helper()
+	hosts := besides()
+	if len(hosts) == 0 {
+		t.Skip("run is not for this machine")
+	}
+	if err := hosts[0].Check(); err != nil {
+		skipLoudly(t, err.Error())
+	}
+}
+
+// skipLoudly says why a test cannot run; in scripts/test that is a failure.
+func skipLoudly(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("TELNETCPC_NEED") == "all" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
+// What kills an agent leaves nothing at the port's path, and no process but those that the agent was not asked to end.
+func TestKilledAgentLeavesNoLink(t *testing.T) {
+	onHosts(t, func(t *testing.T, host string) {
+		for _, s := range []syscall.Signal{unix.SIGKILL, unix.SIGSEGV, unix.SIGABRT} {
+			t.Run(unix.SignalName(s), func(t *testing.T) {
+				a := startAgent(t, host, nil)
+				watcher := a.watcher()
+				a.signal(s)
+				a.ends()
+				a.until("nothing is left", a.clean)
+				a.until("the watcher has ended", func() bool { return unix.Kill(watcher, 0) != nil || len(a.watchers()) == 0 })
+			})
+		}
+	})
+}
+
+// A closed window, kill and Ctrl-C end an agent in order: exit status 0, no link, no process left.
+func TestEndInOrder(t *testing.T) {
+	for _, s := range []syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM} {
+		t.Run(unix.SignalName(s), func(t *testing.T) {
+			a := startAgent(t, "pty", nil)
+			a.watcher()
+			a.signal(s)
+			if a.ends(); a.err != nil {
+				t.Errorf("ended with %v, want status 0", a.err)
+			}
+			if !a.clean() {
+				t.Error("the link or its lock is left")
+			}
+			if left := a.watchers(); len(left) > 0 {
+				t.Errorf("the watcher is left: process %v", left)
+			}
+		})
+	}
+}
+
+// Two SIGHUPs are one: a closed window's kernel sends one, its shell another.
+func TestHangupTwice(t *testing.T) {
+	for range 20 {
+		a := startAgent(t, "pty", nil)
+		a.signal(unix.SIGHUP)
+		time.Sleep(time.Millisecond) // two that come together are one for the kernel
+		_ = a.Process.Signal(unix.SIGHUP)
+		if a.ends(); a.err != nil {
+			t.Fatalf("ended with %v, want status 0", a.err)
+		}
+	}
+}
+
+// nohup has SIGHUP ignored: the port stays.
+func TestNohup(t *testing.T) {
+	onHosts(t, func(t *testing.T, host string) {
+		signal.Ignore(unix.SIGHUP)
+		defer signal.Reset(unix.SIGHUP)
+		a := startAgent(t, host, nil)
+		a.signal(unix.SIGHUP)
+		app := openPort(t, a.path) // what was sent before is dealt with before
+		_ = app.Close()
+		select {
+		case <-a.done:
+			t.Fatalf("it ended: %v", a.err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		a.signal(unix.SIGTERM)
+		a.ends()
+		a.until("nothing is left", a.clean)
+	})
+}
+
+func openPort(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// A second signal, and SIGQUIT, end the process at once; the links go first. The second one meets the ordinary end at any
+// of its points.
+func TestEndAtOnce(t *testing.T) {
+	for i := range 40 {
+		a := startAgent(t, "pty", nil)
+		a.signal(unix.SIGTERM)
+		for end := time.Now().Add(time.Duration(i*i) * time.Microsecond); time.Now().Before(end); {
+		}
+		_ = a.Process.Signal(unix.SIGINT)
+		ws := a.ends().Sys().(syscall.WaitStatus)
+		if ws.Signaled() && ws.Signal() != unix.SIGINT && ws.Signal() != unix.SIGTERM || !ws.Signaled() && ws.ExitStatus() != 0 {
+			t.Errorf("ended with %v, want it ended by the second signal", a.err)
+		}
+		if _, err := os.Lstat(a.path); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal("the link is left")
+		}
+	}
+}
+
+// SIGQUIT still says what every goroutine is at.
+func TestQuit(t *testing.T) {
+	a := startAgent(t, "pty", nil)
+	a.signal(unix.SIGQUIT)
+	ws := a.ends().Sys().(syscall.WaitStatus)
+	if _, err := os.Lstat(a.path); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("the link is left")
+	}
+	if ws.ExitStatus() != 2 || !strings.Contains(a.said.String(), "SIGQUIT: quit") || !strings.Contains(a.said.String(), "goroutine ") {
+		t.Errorf("ended with %v, want status 2 and the goroutines:\n%s", a.err, a.said)
+	}
+}
+
+// Who reads the log may go: `telnetcpc attach ... 2>&1 | head -1`.
+func TestLogReaderGone(t *testing.T) {
+	onHosts(t, func(t *testing.T, host string) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Close()
+		a := startAgent(t, host, func(cmd *exec.Cmd) {
+			cmd.Args = append(cmd.Args[:2:2], append([]string{"-v"}, cmd.Args[2:]...)...)
+			cmd.Stdout, cmd.Stderr = w, w
+		})
+		_ = w.Close()
+		for range 20 { // each says something
+			_ = openPort(t, a.path).Close()
+			a.signal(unix.SIGPIPE)
+		}
+		select {
+		case <-a.done:
+			t.Fatalf("it ended: %v", a.err)
+		case <-time.After(100 * time.Millisecond):
+		}
+		a.signal(unix.SIGTERM)
+		a.ends()
+		a.until("nothing is left", a.clean)
+	})
+}
+
+// The watcher is a process that nobody notices: deaf to what systemd and terminals send to all, in nobody's directory, with
+// nobody's descriptors.
+func TestWatcherKeepsNothing(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	a := startAgent(t, "pty", func(cmd *exec.Cmd) {
+		cmd.ExtraFiles = []*os.File{w}
+		cmd.Dir = t.TempDir()
+	})
+	_ = w.Close()
+	watcher := a.watcher()
+	for _, s := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGUSR1} {
+		if err := unix.Kill(watcher, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", watcher)); err != nil || cwd != "/" {
+		t.Errorf("its directory: %s, %v; want /", cwd, err)
+	}
+	for fd := range 3 {
+		if file, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", watcher, fd)); err != nil || file != os.DevNull {
+			t.Errorf("descriptor %d: %s, %v; want %s", fd, file, err, os.DevNull)
+		}
+	}
+	if sid, err := unix.Getsid(watcher); err != nil || sid != watcher {
+		t.Errorf("its session: %d, %v; want one of its own", sid, err)
+	}
+	a.signal(unix.SIGSTOP) // it lives, and closes nothing
+	var pipe, here unix.Stat_t
+	if err := unix.Fstat(int(r.Fd()), &pipe); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", watcher))
+	for _, name := range names {
+		if unix.Stat(name, &here) == nil && here.Dev == pipe.Dev && here.Ino == pipe.Ino {
+			t.Errorf("it has %s, which the agent has inherited", filepath.Base(name))
+		}
+	}
+	a.signal(unix.SIGKILL)
+	a.ends()
+	a.until("nothing is left", a.clean)
+}
+
+// A watcher that is killed is replaced, with what it knew; where that goes on there is none in the end, and the port works.
+func TestWatcherKilled(t *testing.T) {
+	a := startAgent(t, "pty", nil)
+	for range 3 {
+		last := a.watcher()
+		if err := unix.Kill(last, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		a.until("another one is there", func() bool { pids := a.watchers(); return len(pids) == 1 && pids[0] != last })
+	}
+	if n := strings.Count(a.said.String(), "the watcher process has ended"); n != 1 {
+		t.Errorf("its end was said %d times, want once", n)
+	}
+	a.watcher()
+	a.signal(unix.SIGKILL)
+	a.ends()
+	a.until("nothing is left", a.clean)
+
+	a = startAgent(t, "pty", nil)
+	for range 4 {
+		pid := a.watcher()
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		a.until("it has ended", func() bool { return !bytes.Contains(fmt.Append(nil, a.watchers()), fmt.Append(nil, pid)) })
+	}
+	a.said.shows(t, "there is no watcher process")
+	_ = openPort(t, a.path).Close()
+	a.signal(unix.SIGTERM)
+	if a.ends(); a.err != nil || !a.clean() {
+		t.Errorf("ended with %v, clean %v", a.err, a.clean())
+	}
+}
+
+// A watcher that somebody has stopped holds up no end.
+func TestWatcherStopped(t *testing.T) {
+	a := startAgent(t, "pty", nil)
+	app := openPort(t, a.path)
+	if err := unix.Kill(a.watcher(), unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	a.signal(unix.SIGTERM)
+	if a.ends(); a.err != nil || !a.clean() {
+		t.Errorf("ended with %v, clean %v", a.err, a.clean())
+	}
+	if n, err := app.Read(make([]byte, 1)); err == nil {
+		t.Errorf("the application has read %d bytes, want the end", n)
+	}
+}
+
+// A signal to run ends it at whatever point it is: before the program is there it is run's, then the program's.
+func TestRunSignalledEarly(t *testing.T) {
+	requireRun(t)
+	for i := range 40 {
+		a := &portAgent{t: t, path: filepath.Join(t.TempDir(), "ttyV0"), done: make(chan struct{})}
+		a.Cmd = telnetcpcCommand(hosted("run", a.path)...)
+		a.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := a.Start(); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			a.err = a.Wait()
+			close(a.done)
+		}()
+		for end := time.Now().Add(time.Duration(i) * 700 * time.Microsecond); time.Now().Before(end); {
+		}
+		a.signal(unix.SIGTERM)
+		select {
+		case <-a.done:
+		case <-time.After(endPatience):
+			_ = unix.Kill(-a.Process.Pid, unix.SIGKILL)
+			t.Fatalf("try %d: it goes on", i)
+		}
+		ws := a.ProcessState.Sys().(syscall.WaitStatus)
+		if !ws.Signaled() && ws.ExitStatus() != 128+int(unix.SIGTERM) || ws.Signaled() && ws.Signal() != unix.SIGTERM {
+			t.Errorf("try %d: ended with %v", i, a.err)
+		}
+		a.until("nothing is left", a.clean)
+		a.until("no process is left", func() bool { return unix.Kill(-a.Process.Pid, 0) != nil })
+	}
+}
+
+// run takes the ends of all its children: a watcher's too.
+func TestRunReapsWatcher(t *testing.T) {
+	requireRun(t)
+	a := startAgent(t, "run", nil)
+	a.until("the program is there", func() bool { return len(childrenOf(a.Process.Pid, "")) >= 3 }) // and guard and watcher
+	last := a.watcher()
+	if err := unix.Kill(last, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	a.until("another one is there", func() bool { pids := a.watchers(); return len(pids) == 1 && pids[0] != last })
+	a.until("no child is dead", func() bool { return len(childrenOf(a.Process.Pid, "Z")) == 0 })
+	a.signal(unix.SIGKILL)
+	a.ends()
+	a.until("nothing is left", a.clean)
+}
+
+// childrenOf are the children of a process in a state of proc(5); empty: in any.
+func childrenOf(parent int, state string) (pids []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if fields[1] == strconv.Itoa(parent) && (state == "" || fields[0] == state) {
+			pids = append(pids, filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return pids
+}
+
+// Where no watcher can be started the port goes on without a watcher, which is said once.
+func TestNoWatcher(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can start an agent of another user")
+	}
+	dir, err := os.MkdirTemp("", "telnetcpc-nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	const nobody = 65534
+	if err := os.Chown(dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	self := filepath.Join(dir, "telnetcpc")
+	if out, err := exec.Command("cp", "/proc/"+strconv.Itoa(os.Getpid())+"/exe", self).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v\n%s", err, out)
+	}
+	a := startAgentAt(t, "pty", filepath.Join(dir, "ttyV0"), func(cmd *exec.Cmd) {
+		cmd.Path = self
+		cmd.Dir = dir
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	})
+	watcher := a.watcher()
+	if err := os.Chmod(self, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(watcher, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	a.said.shows(t, "there is no watcher process")
+	_ = openPort(t, a.path).Close()
+	a.signal(unix.SIGTERM)
+	if a.ends(); a.err != nil {
+		t.Errorf("ended with %v", a.err)
+	}
+	if n := strings.Count(a.said.String(), "there is no watcher process"); n != 1 {
+		t.Errorf("said %d times, want once", n)
+	}
+	if _, err := os.Lstat(a.path); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("the link is left")
+	}
+}
+
+// The window in which an agent runs is closed: its terminal is gone, and so is the port, in order.
+func TestWindowClosed(t *testing.T) {
+	onHosts(t, func(t *testing.T, host string) {
+		master, slave, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer master.Close()
+		a := startAgent(t, host, func(cmd *exec.Cmd) {
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		})
+		_ = slave.Close()
+		watcher := a.watcher()
+		if host == "run" {
+			a.until("the program is there", func() bool { return len(childrenOf(a.Process.Pid, "")) >= 3 })
+		}
+		_ = master.Close()
+		ws := a.ends().Sys().(syscall.WaitStatus)
+		if want := map[string]int{"pty": 0, "run": 128 + int(unix.SIGHUP)}[host]; ws.Signaled() || ws.ExitStatus() != want {
+			t.Errorf("ended with %v, want status %d", a.err, want)
+		}
+		a.until("nothing is left", a.clean)
+		a.until("the watcher has ended", func() bool { return unix.Kill(watcher, 0) != nil || len(a.watchers()) == 0 })
+	})
+}

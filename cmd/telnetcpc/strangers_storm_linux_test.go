@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stormTime is how long a storm goes; TELNETCPC_STORM=60s has it go on.
+func stormTime(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("TELNETCPC_STORM")
+	if text == "" {
+		return 4 * time.Second
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("TELNETCPC_STORM: %v", err)
+	}
+	return d
+}
+
+// strangers opens and closes pseudo-terminals until done is closed, and counts those into which somebody has written: each
+// has the lowest number that is free, a killed agent's before all.
+func strangers(t *testing.T, done <-chan struct{}, made, reached *atomic.Int64) {
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		raw, err := master.SyscallConn()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0)
+			for range 20 { // somebody sits at it
+				var typed [64]byte
+				if n, _ := unix.Read(int(fd), typed[:]); n > 0 {
+					reached.Add(1)
+					break
+				}
+			}
+		})
+		made.Add(1)
+		_ = master.Close()
+	}
+}
+
+// typist writes into whatever the path leads to until done is closed.
+func typist(path string, done <-chan struct{}, typed *atomic.Int64) {
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			continue
+		}
+		if n, _ := unix.Write(fd, []byte("rm -rf\n")); n > 0 {
+			typed.Add(1)
+		}
+		_ = unix.Close(fd)
+	}
+}
+
+var readyAt = regexp.MustCompile(`msg="port ready" .* device=(/dev/pts/\d+)`)
+
+// One agent after the other is killed and started again at the same path, while a program writes to the path and another one
+// opens terminals. No byte reaches a terminal, every agent has its link, and the last one leaves none.
+func TestStormOfKills(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	var made, reached, typed atomic.Int64
+	done := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() { strangers(t, done, &made, &reached) })
+	all.Go(func() { typist(path, done, &typed) })
+	stop := sync.OnceFunc(func() { close(done); all.Wait() })
+	defer stop()
+	var parents []int
+	kills := 0
+	for end := time.Now().Add(stormTime(t)); time.Now().Before(end) && !t.Failed(); kills++ {
+		cmd := telnetcpcCommand(hosted("pty", path)...)
+		if kills%2 == 0 { // at once: the last watcher may be at its work
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		}
+		parents = append(parents[max(0, len(parents)-3):], killedAgent(t, cmd, path, time.Duration(kills%8)*time.Millisecond))
+	}
+	time.Sleep(20 * time.Millisecond) // the last one's number too is somebody else's now, if it can be
+	stop()
+	t.Logf("%d kills, %d terminals made, %d times written to the path, %d terminals reached", kills, made.Load(), typed.Load(), reached.Load())
+	if reached.Load() > 0 {
+		t.Errorf("%d terminals of others were written into", reached.Load())
+	}
+	for end := time.Now().Add(endPatience); ; time.Sleep(2 * time.Millisecond) {
+		left, err := os.ReadDir(filepath.Dir(path))
+		if err == nil && len(left) == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("left: %v, %v", left, err)
+		}
+	}
+	for _, p := range parents {
+		for end := time.Now().Add(endPatience); len(watchersOf(p)) > 0; time.Sleep(2 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("a watcher is left")
+			}
+		}
+	}
+}
+
+// killedAgent starts an agent, looks for a while whether its link stays its own, and kills it.
+func killedAgent(t *testing.T, cmd *exec.Cmd, path string, life time.Duration) (pid int) {
+	t.Helper()
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	over := time.AfterFunc(endPatience, func() { _ = cmd.Process.Signal(unix.SIGQUIT) })
+	defer over.Stop()
+	var said bytes.Buffer
+	for device := ""; device == ""; {
+		var p [4096]byte
+		n, err := log.Read(p[:])
+		said.Write(p[:n])
+		if m := readyAt.FindSubmatch(said.Bytes()); m != nil {
+			device = string(m[1])
+			check := time.Now().Add(life)
+			for first := true; first || time.Now().Before(check); first = false {
+				if to, err := filepath.EvalSymlinks(path); err != nil || to != device {
+					t.Errorf("the path leads to %q, %v; want %s", to, err, device)
+				}
+			}
+		}
+		if errors.Is(err, io.EOF) && device == "" {
+			t.Errorf("the agent has ended:\n%s", said.Bytes())
+			return cmd.Process.Pid
+		}
+	}
+	return cmd.Process.Pid
+}

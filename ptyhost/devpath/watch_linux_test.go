@@ -1,0 +1,376 @@
+package devpath_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/ptyhost/devpath"
+)
+
+// patience is how long these tests wait for what must come.
+const patience = 60 * time.Second
+
+// holderWord makes this test's binary a process that has ports: holderWord DIR COUNT DEVICE.
+const holderWord = "devpath-test-holder"
+
+func TestMain(m *testing.M) {
+	devpath.Main()
+	if len(os.Args) == 4 && os.Args[0] == holderWord {
+		hold(os.Args[1], os.Args[2], os.Args[3])
+	}
+	status := m.Run()
+	devpath.Stop()
+	os.Exit(status)
+}
+
+// hold makes links in a directory, says so, and waits to be killed. Without a device each leads to a pty of its own.
+func hold(dir, count, device string) {
+	n, err := strconv.Atoi(count)
+	for i := 0; i < n && err == nil; i++ {
+		var c *devpath.Claim
+		if c, err = devpath.Take(filepath.Join(dir, fmt.Sprintf("tty%d", i))); err != nil {
+			break
+		}
+		if device != "" {
+			err = c.Link(device, -1)
+			continue
+		}
+		master, slave, e := pty.Open()
+		if err = e; err == nil {
+			err = c.Link(slave.Name(), int(master.Fd()))
+			_ = slave.Close()
+		}
+	}
+	fmt.Println("ready", err)
+	select {}
+}
+
+// holder is a process with ports, and its watcher.
+type holder struct {
+	*exec.Cmd
+	t       *testing.T
+	dir     string
+	watcher int
+}
+
+func startHolder(t *testing.T, dir string, count int, device string) *holder {
+	t.Helper()
+	h := &holder{Cmd: exec.Command("/proc/self/exe", dir, strconv.Itoa(count), device), t: t, dir: dir}
+	h.Args[0] = holderWord
+	h.Stderr = os.Stderr
+	out, err := h.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Process.Kill(); _ = h.Wait() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready <nil>\n" {
+		t.Fatalf("the holder says %q, %v", line, err)
+	}
+	h.until("there is a watcher", func() bool { h.find(); return h.watcher != 0 })
+	t.Cleanup(func() { _ = unix.Kill(h.watcher, unix.SIGCONT) })
+	return h
+}
+
+// find looks for the watcher.
+func (h *holder) find() {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		if line, err := os.ReadFile(file); err == nil && string(line) == fmt.Sprintf("telnetcpc: watcher\x00%d\x00", h.Process.Pid) {
+			h.watcher, _ = strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		}
+	}
+}
+
+func (h *holder) until(what string, ok func() bool) {
+	h.t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			h.t.Fatalf("in %v it has not come to be: %s", patience, what)
+		}
+	}
+}
+
+func (h *holder) kill() {
+	_ = h.Process.Kill()
+	_ = h.Wait()
+}
+
+// stop stops the watcher, and returns when it stands still.
+func (h *holder) stop() {
+	h.t.Helper()
+	_ = unix.Kill(h.watcher, unix.SIGSTOP)
+	h.until("the watcher stands still", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.watcher))
+		return err == nil && strings.Contains(string(stat), ") T ")
+	})
+}
+
+func (h *holder) ended() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.watcher))
+	return err != nil || strings.Contains(string(stat), ") Z ")
+}
+
+// goOn lets a stopped watcher do its work, and waits until it is done.
+func (h *holder) goOn() {
+	h.t.Helper()
+	_ = unix.Kill(h.watcher, unix.SIGCONT)
+	h.swept()
+}
+
+// swept waits until no lock is left: the watcher itself keeps numbers a while longer. Or it has ended: another one's lock is
+// there.
+func (h *holder) swept() {
+	h.t.Helper()
+	h.until("the watcher has done its work", func() bool {
+		locks, _ := filepath.Glob(filepath.Join(h.dir, ".*.telnetcpc"))
+		return len(locks) == 0 || h.ended()
+	})
+}
+
+func names(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+// One watcher has the links of many ports; who has a pty open is hung up when they are gone.
+func TestManyLinks(t *testing.T) {
+	t.Run("its first watcher", func(t *testing.T) { manyLinks(t, func(*holder) {}) })
+	t.Run("another watcher", func(t *testing.T) {
+		manyLinks(t, func(h *holder) {
+			_ = unix.Kill(h.watcher, unix.SIGKILL)
+			last := h.watcher
+			h.until("there is another watcher", func() bool { h.find(); return h.watcher != last })
+			h.until("it was told of all links", func() bool {
+				fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", h.watcher))
+				masters := 0
+				for _, fd := range fds {
+					if file, err := os.Readlink(fd); err == nil && strings.HasSuffix(file, "ptmx") {
+						masters++
+					}
+				}
+				return masters == many
+			})
+		})
+	})
+}
+
+// many is how many.
+const many = 300
+
+func manyLinks(t *testing.T, do func(*holder)) {
+	dir := t.TempDir()
+	h := startHolder(t, dir, many, "")
+	app, err := os.OpenFile(filepath.Join(dir, "tty7"), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer app.Close()
+	if n := len(names(t, dir)); n != 2*many {
+		t.Fatalf("%d files are there, want %d links and as many locks", n, many)
+	}
+	do(h)
+	h.kill()
+	h.swept()
+	if left := names(t, dir); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+	if n, err := app.Read(make([]byte, 1)); n > 0 || err == nil {
+		t.Errorf("the application has read %d bytes, %v; want the end", n, err)
+	}
+}
+
+// From the agent's death to the end of its link nobody gets the number of its pty, however long that is.
+func TestNumberIsKept(t *testing.T) {
+	dir := t.TempDir()
+	h := startHolder(t, dir, 1, "")
+	device, err := filepath.EvalSymlinks(filepath.Join(dir, "tty0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.stop()
+	h.kill()
+	for range 100 {
+		master, slave, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer master.Close()
+		defer slave.Close()
+		if slave.Name() == device {
+			t.Fatalf("%s is another one's while the link leads there", device)
+		}
+	}
+	h.goOn()
+	if left := names(t, dir); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// Whoever has taken the path meanwhile keeps it, also where his link says the same; so does what is not ours.
+func TestTakenMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "tty0")
+	h := startHolder(t, dir, 1, "/dev/null")
+	h.stop()
+	h.kill()
+	c, err := devpath.Take(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Release() }()
+	if err := c.Link("/dev/null", -1); err != nil {
+		t.Fatal(err)
+	}
+	h.goOn()
+	if text, err := os.Readlink(path); err != nil || text != "/dev/./null" {
+		t.Errorf("the new agent's link: %q, %v", text, err)
+	}
+	if left := names(t, dir); len(left) != 2 {
+		t.Errorf("left: %q, want the new agent's link and lock", left)
+	}
+	if _, err := devpath.Take(path); err == nil {
+		t.Error("the new agent's path could be taken")
+	}
+}
+
+func TestForeignMeanwhile(t *testing.T) {
+	for name, make := range map[string]func(path string) error{
+		"file":         func(path string) error { return os.WriteFile(path, []byte("precious"), 0o600) },
+		"another link": func(path string) error { return os.Symlink("/dev/pts/./1000000", path) },
+		"nothing":      func(string) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "tty0")
+			h := startHolder(t, dir, 1, "")
+			h.stop()
+			h.kill()
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := make(path); err != nil {
+				t.Fatal(err)
+			}
+			before, _ := os.Lstat(path)
+			h.goOn()
+			after, _ := os.Lstat(path)
+			if (before == nil) != (after == nil) || before != nil && !os.SameFile(before, after) {
+				t.Errorf("at the path: %v, before %v", after, before)
+			}
+			if _, err := os.Lstat(filepath.Join(dir, ".tty0.telnetcpc")); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the lock is left: %v", err)
+			}
+		})
+	}
+}
+
+// After Release the master is the port's alone: to close it is to hang up. After Relink the old one soon is.
+func TestMasterIsGivenBack(t *testing.T) {
+	c, err := devpath.Take(filepath.Join(t.TempDir(), "tty0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last *os.File
+	for i := range 3 {
+		master, slave, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer slave.Close()
+		if i == 0 {
+			err = c.Link(slave.Name(), int(master.Fd()))
+		} else {
+			err = c.Relink(slave.Name(), int(master.Fd()))
+			_ = last.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i < 2 {
+			defer func() {
+				if n, err := slave.Read(make([]byte, 1)); err == nil {
+					t.Errorf("after Relink: read %d bytes, want the end", n)
+				}
+			}()
+		} else if err := c.Release(); err != nil {
+			t.Fatal(err)
+		}
+		last = master
+		if i == 2 {
+			_ = master.Close()
+			p := []unix.PollFd{{Fd: int32(slave.Fd())}}
+			if n, err := unix.Poll(p, 0); err != nil || n != 1 || p[0].Revents&unix.POLLHUP == 0 {
+				t.Errorf("after Release and the master's end: %d, %v, %#x; want a hangup", n, err, p[0].Revents)
+			}
+		}
+	}
+}
+
+// An agent that starts while the one before it dies, or its watcher is at its work, waits for that.
+func TestTakeWaits(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "tty0")
+	for range 20 {
+		h := startHolder(t, dir, 1, "/dev/null")
+		_ = h.Process.Kill() // which takes its time
+		c, err := devpath.Take(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Link("/dev/null", -1); err != nil {
+			t.Fatal(err)
+		}
+		_ = h.Wait()
+		h.until("the watcher has ended", h.ended)
+		if _, err := os.Readlink(path); err != nil {
+			t.Fatalf("the new agent's link: %v", err)
+		}
+		if err := c.Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLink(b *testing.B) {
+	c, err := devpath.Take(filepath.Join(b.TempDir(), "tty0"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	master, slave, err := pty.Open()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer master.Close()
+	defer slave.Close()
+	if err := c.Link(slave.Name(), int(master.Fd())); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := c.Relink(slave.Name(), int(master.Fd())); err != nil {
+			b.Fatal(err)
+		}
+	}
+	_ = c.Release()
+}
