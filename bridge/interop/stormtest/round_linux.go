@@ -1,0 +1,394 @@
+package stormtest
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// round is the life of one agent, and of all that is about it.
+type round struct {
+	*testing.T
+	host   Host
+	seed   uint64
+	ledger *ledger
+
+	random    *rand.Rand // the test's own goroutine's
+	purges    bool       // programs may purge, and hang up
+	dir       string
+	telnetcpc string // the agent's program, for this round alone
+	program   string // the programs', likewise
+	port, as  string
+	paths     []string // by which programs open it
+	flags     []string // of the agent
+	decoy     *decoy
+
+	journal   *journal
+	weather   *weather
+	strangers *process
+	agent     *process
+	director  *process // the agent, where that starts it
+	crowd     *crowd
+
+	all      sync.WaitGroup // goroutines that end with the context of storm or watch
+	over     context.CancelFunc
+	broken   context.Context // ends where it is of no use to go on
+	breaks   context.CancelFunc
+	ending   bool // the agent may end
+	mu       sync.Mutex
+	signalAt int64 // when the agent was told to end
+}
+
+// oneRound plays one round.
+func oneRound(t *testing.T, h Host, l *ledger, seed uint64, lasts time.Duration) {
+	l.round()
+	r := &round{T: t, host: h, seed: seed, ledger: l, random: rand.New(rand.NewPCG(seed, 0))}
+	t.Logf("seed %d, %v", seed, lasts.Round(time.Second))
+	dir, err := os.MkdirTemp("", "storm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if r.dir, err = filepath.EvalSymlinks(dir); err != nil {
+		t.Fatal(err)
+	}
+	r.prepare()
+	defer r.decoy.close()
+	defer r.journal.file.Close()
+	defer r.weather.close()
+	watching, stop := context.WithCancel(context.Background())
+	r.broken, r.breaks = context.WithCancel(watching)
+	r.begin()
+	var watch sync.WaitGroup
+	watch.Go(func() { r.watch(watching) })
+	r.play(lasts)
+	stop()
+	watch.Wait()
+	r.judge()
+}
+
+// prepare makes what the agent finds.
+func (r *round) prepare() {
+	r.purges = r.random.IntN(2) == 0
+	r.telnetcpc, r.program = filepath.Join(r.dir, "telnetcpc"), filepath.Join(r.dir, "storm")
+	r.port, r.as = filepath.Join(r.dir, "dev", "ttyV0"), filepath.Join(r.dir, "as", "ttyS0")
+	var err error
+	must := func(e error) {
+		if e != nil {
+			r.Fatal(e)
+		}
+	}
+	must(twin(r.host.Telnetcpc, r.telnetcpc))
+	must(twin(r.host.Program, r.program))
+	for _, d := range []string{"dev", "as", "links", "links/deep"} {
+		must(os.Mkdir(filepath.Join(r.dir, d), 0o755))
+	}
+	in := func(name string) string { return filepath.Join(r.dir, name) }
+	must(os.Symlink("../dev/ttyV0", in("links/modem")))
+	must(os.Symlink("../modem", in("links/deep/chain")))
+	must(os.Symlink(r.port, in("links/absolute")))
+	must(os.Symlink("dev", in("linked")))
+	r.paths = []string{r.port, r.port, in("links/modem"), in("links/deep/chain"), in("links/absolute"), in("linked/ttyV0"), in("links/../dev/./ttyV0")}
+	r.decoy, err = newDecoy()
+	must(err)
+	if r.host.Starts {
+		must(os.Symlink(r.decoy.name, r.as))
+		must(os.Symlink("../as/ttyS0", in("links/com9")))
+		must(os.Symlink("as", in("linkedas")))
+		r.paths = append(r.paths, r.as, r.as, in("links/com9"), in("linkedas/ttyS0"))
+	}
+	r.journal, err = newJournal(in("journal"))
+	must(err)
+	r.weather = newWeather(r.T, r.seed)
+	r.flags = []string{"--linger", []string{"0s", "200ms"}[r.random.IntN(2)], "--open-wait", []string{"200ms", "2s"}[r.random.IntN(2)],
+		"--hold-for", []string{"1s", "forever", "0s"}[r.random.IntN(3)], "--on-loss", []string{"hold", "hold", "discard"}[r.random.IntN(3)]}
+	r.Logf("%s, purges %v", strings.Join(r.flags, " "), r.purges)
+}
+
+// begin starts the agent, the director and the strangers.
+func (r *round) begin() {
+	r.Helper()
+	inherits := func(cmd *exec.Cmd) *exec.Cmd { // the journal, at the number that programs know
+		cmd.ExtraFiles = make([]*os.File, journalAt-2)
+		cmd.ExtraFiles[journalAt-3] = r.journal.file
+		return cmd
+	}
+	direct := []string{r.program, "direct"}
+	orders, says := r.pipe(), r.pipe()
+	lead := func(cmd *exec.Cmd) *exec.Cmd {
+		cmd.Stdin, cmd.Stdout = orders[0], says[1]
+		return inherits(cmd)
+	}
+	agent := exec.Command(r.telnetcpc, r.host.Start(r.port, r.as, "rfc2217://"+r.weather.at, r.flags, direct)...)
+	if r.host.Starts {
+		r.agent = r.start("agent", lead(agent))
+		r.director = r.agent
+	} else {
+		r.agent = r.start("agent", agent)
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(r.port); err == nil {
+			break
+		}
+		if r.agent.ended() || time.Now().After(end) {
+			r.Fatalf("there is no port: %s", r.agent.said())
+		}
+	}
+	if r.director == nil {
+		r.director = r.start("director", lead(exec.Command(direct[0], direct[1])))
+	}
+	_ = orders[0].Close()
+	_ = says[1].Close()
+	r.strangers = r.start("strangers", inherits(exec.Command(r.program, "strangers")))
+	r.crowd = newCrowd(r, orders[1], says[0])
+	r.Cleanup(func() {
+		_ = orders[1].Close()
+		_ = says[0].Close()
+	})
+	select {
+	case <-r.crowd.ready:
+	case <-time.After(patience):
+		r.Fatalf("the director does not begin: %s", r.agent.said())
+	}
+}
+
+// journalAt is JOURNAL of testdata/storm.h.
+const journalAt = 100
+
+func (r *round) pipe() [2]*os.File {
+	a, b, err := os.Pipe()
+	if err != nil {
+		r.Fatal(err)
+	}
+	return [2]*os.File{a, b}
+}
+
+// blow has the storm for a while, at least once the agent has a session; it ends early where the round is broken.
+func (r *round) blow(d time.Duration, then func()) {
+	ctx, cancel := context.WithTimeout(r.broken, d)
+	defer cancel()
+	weather := rand.New(rand.NewPCG(r.seed, r.random.Uint64()))
+	r.all.Go(func() { r.weather.blow(ctx, weather) })
+	r.all.Go(func() { r.crowd.live(ctx) })
+	if r.host.Starts && r.random.IntN(2) == 0 {
+		r.all.Go(func() { r.signals(ctx) })
+	}
+	if then != nil {
+		then()
+		cancel()
+	}
+	<-ctx.Done()
+	r.all.Wait()
+}
+
+// signals are such as Go's runtime sends to itself all the time. They must tear nothing.
+func (r *round) signals(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !r.agent.ended() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = r.agent.Process.Signal(unix.SIGURG)
+		}
+	}
+}
+
+// calm ends all programs, and waits until the agent has nothing to do.
+func (r *round) calm() bool {
+	if r.broken.Err() != nil || !r.crowd.gone() {
+		return false
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		n := 0
+		r.weather.each(func(*pair) { n++ })
+		if n == 0 {
+			return true
+		}
+		if time.Now().After(end) || r.broken.Err() != nil {
+			r.ledger.breach(r.seed, callsReturn, "nobody has the port open, and the session has not ended in %v", patience)
+			return false
+		}
+	}
+}
+
+// play is the storm itself: twice with a calm behind it, so that growth can be seen, and once more to the agent's end.
+func (r *round) play(lasts time.Duration) {
+	r.blow(lasts*3/10, nil)
+	quiet := r.calm()
+	before := settled(r.agent.Process.Pid, 0)
+	if quiet {
+		r.blow(lasts*5/10, nil)
+		quiet = r.calm()
+	}
+	if quiet {
+		after := settled(r.agent.Process.Pid, before.files)
+		r.Logf("%v; later %v", before, after)
+		if after.files > before.files+1 {
+			r.ledger.breach(r.seed, sameFiles, "%v; later %v", before, after)
+		}
+		if after.memory > 2*before.memory+(32<<10) {
+			r.ledger.breach(r.seed, sameMemory, "%v; later %v", before, after)
+		}
+		if after.threads > 2*before.threads+8 {
+			r.ledger.breach(r.seed, sameThreads, "%v; later %v", before, after)
+		}
+		r.blow(lasts*2/10+patience, func() {
+			nap(r.broken, lasts/10)
+			r.end()
+			nap(r.broken, max(lasts/10, 2*time.Second)) // programs that live on open the port again
+		})
+	} else {
+		r.mu.Lock()
+		r.ending = true
+		r.mu.Unlock()
+		_ = r.agent.Process.Signal(unix.SIGQUIT) // where does it hang?
+		if !r.agent.within(patience) {
+			_ = r.agent.Process.Kill()
+		}
+	}
+	r.crowd.gone()
+	_ = r.crowd.orders.Close()
+	r.left()
+}
+
+func nap(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// ways are how agents end. Where the agent starts the programs a signal that asks for the end is theirs.
+func (r *round) end() {
+	_ = r.strangers.Process.Signal(unix.SIGUSR1)
+	nap(r.broken, 50*time.Millisecond)
+	way := []unix.Signal{unix.SIGKILL, unix.SIGTERM, unix.SIGKILL, unix.SIGHUP}[r.seed%4]
+	if r.host.Starts && way == unix.SIGHUP {
+		way = unix.SIGKILL
+	}
+	r.mu.Lock()
+	r.ending, r.signalAt = true, nanos()
+	r.mu.Unlock()
+	r.Logf("the agent's end: %v", way)
+	if r.host.Starts && way == unix.SIGTERM {
+		_ = r.crowd.orders.Close() // the director ends, and so the agent, once its programs have
+		return
+	}
+	_ = r.agent.Process.Signal(way)
+	if !r.agent.within(patience) {
+		r.ledger.breach(r.seed, agentEnds, "not in %v after %v", patience, way)
+	}
+}
+
+// left looks at what is left when all have ended.
+func (r *round) left() {
+	if !r.agent.within(patience) {
+		r.ledger.breach(r.seed, agentEnds, "not in %v after its programs", patience)
+		_ = r.agent.Process.Signal(unix.SIGQUIT)
+		r.agent.within(patience)
+	}
+	_ = r.agent.Process.Kill()
+	_ = r.strangers.Process.Kill()
+	<-r.agent.done
+	entries := func() (links, others []string) {
+		names, _ := os.ReadDir(filepath.Join(r.dir, "dev"))
+		for _, n := range names {
+			if n.Type()&os.ModeSymlink != 0 {
+				to, _ := os.Readlink(filepath.Join(r.dir, "dev", n.Name()))
+				links = append(links, n.Name()+" -> "+to)
+			} else {
+				others = append(others, n.Name())
+			}
+		}
+		return links, others
+	}
+	var links, others []string
+	var processes map[int]string
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		links, others = entries()
+		processes = processesOf(r.telnetcpc)
+		if len(links)+len(others)+len(processes) == 0 || time.Now().After(end) {
+			break
+		}
+	}
+	if len(links) > 0 {
+		r.ledger.breach(r.seed, noLink, "%v", links)
+	}
+	if len(others) > 0 {
+		r.ledger.breach(r.seed, noLockFile, "%v", others)
+	}
+	for pid, line := range processes {
+		r.ledger.breach(r.seed, noProcess, "%d: %s", pid, line)
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
+// watch looks, all through the round, whether something hangs, or is where it must not be.
+func (r *round) watch(ctx context.Context) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	var at int64
+	for {
+		at = r.journal.read(at)
+		r.complain()
+		if c, since := r.journal.standing(); since > patience {
+			r.ledger.breach(r.seed, callsReturn, "%s %v of %d has not returned in %v; it waits in %s", c.name, c.args, c.pid, since.Round(time.Second), where(c.pid))
+			r.breaks()
+		}
+		if pid, since := r.crowd.stuck(); since > patience {
+			r.ledger.breach(r.seed, killedDie, "%d is there %v after SIGKILL, and waits in %s", pid, since.Round(time.Second), where(pid))
+			r.breaks()
+		}
+		r.mu.Lock()
+		ending := r.ending
+		r.mu.Unlock()
+		if r.agent.ended() && !ending {
+			r.ledger.breach(r.seed, noRace, "the agent has ended: %v", r.agent.err)
+			r.breaks()
+		}
+		select {
+		case <-ctx.Done():
+			r.journal.read(at)
+			r.complain()
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// complain hands on what programs, strangers and the decoy have noticed.
+func (r *round) complain() {
+	for _, text := range r.journal.complaints() {
+		switch {
+		case strings.Contains(text, "stranger"):
+			r.ledger.breach(r.seed, noStranger, "%s", text)
+		default:
+			r.ledger.breach(r.seed, ownDescriptor, "%s", text)
+		}
+	}
+	if text := r.decoy.touched(); text != "" {
+		r.ledger.breach(r.seed, noDecoy, "%s", text)
+	}
+	if said := r.agent.said(); strings.Contains(said, "WARNING: DATA RACE") || strings.Contains(said, "panic:") || strings.Contains(said, "fatal error:") {
+		if !r.ledger.any(noRace) {
+			r.ledger.breach(r.seed, noRace, "it said:\n%s", lastOf(said))
+		}
+	}
+}
+
+// lastOf is the end of a text.
+func lastOf(text string) string {
+	lines := slices.Collect(strings.Lines(text))
+	return strings.Join(lines[max(0, len(lines)-40):], "")
+}
