@@ -34,7 +34,7 @@ func (r *round) start(name string, cmd *exec.Cmd) *process {
 	}
 	defer log.Close()
 	cmd.Stderr = log
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "GOTRACEBACK=all")
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "GOTRACEBACK=all", fmt.Sprint("STORM_DECOY=", r.decoy.number))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		r.Fatalf("start %s: %v", name, err)
@@ -128,6 +128,7 @@ type decoy struct {
 	master *os.File
 	slave  *os.File
 	name   string
+	number uint64 // of its device
 	as     unix.Termios
 }
 
@@ -147,6 +148,9 @@ func newDecoy() (*decoy, error) {
 		d.slave, err = os.OpenFile(d.name, os.O_RDWR|unix.O_NOCTTY, 0)
 	}
 	if err == nil {
+		var st unix.Stat_t
+		_ = unix.Fstat(int(d.slave.Fd()), &st) // it is open
+		d.number = st.Rdev
 		var t *unix.Termios
 		if t, err = unix.IoctlGetTermios(int(d.slave.Fd()), unix.TCGETS2); err == nil {
 			t.Lflag, t.Iflag, t.Oflag = 0, 0, 0

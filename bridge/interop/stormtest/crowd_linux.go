@@ -37,7 +37,7 @@ type member struct {
 }
 
 // most is how many programs there are at once.
-const most = 5
+const most = 7
 
 func newCrowd(r *round, orders io.WriteCloser, said io.Reader) *crowd {
 	c := &crowd{round: r, orders: orders, ready: make(chan struct{}), random: rand.New(rand.NewPCG(r.seed, 3)),
@@ -81,16 +81,22 @@ func (c *crowd) listen(said io.Reader) {
 	}
 }
 
-// tell gives the director an order.
+// tell gives the director an order; the lock is held.
 func (c *crowd) tell(number uint32, words ...string) {
-	_, _ = fmt.Fprintf(c.orders, "%d\t%s\n", number, strings.Join(words, "\t")) // where it is gone the storm ends
+	if _, err := fmt.Fprintf(c.orders, "%d\t%s\n", number, strings.Join(words, "\t")); err != nil {
+		delete(c.waiting, number) // it takes no more orders: the storm ends
+	}
 }
 
 // live starts, stops and kills programs until the context ends.
 func (c *crowd) live(ctx context.Context) {
+	limit, turn := most, 0
 	for ctx.Err() == nil {
 		c.mu.Lock()
-		if len(c.alive)+len(c.waiting) < most {
+		if turn++; turn%20 == 0 { // now and then one is alone, and the port is closed between two
+			limit = 1 + c.random.IntN(most)
+		}
+		if len(c.alive)+len(c.waiting) < limit {
 			c.another()
 		} else {
 			c.trouble(ctx)
@@ -109,6 +115,7 @@ const (
 	mayPurge = 1 << iota
 	isShy
 	leads
+	knocks
 )
 
 // another orders a program; the lock is held.
@@ -132,6 +139,9 @@ func (c *crowd) another() {
 	}
 	if c.random.IntN(2) == 0 {
 		flags |= isShy
+	}
+	if c.random.IntN(4) == 0 {
+		flags |= knocks
 	}
 	c.waiting[number] = nil
 	c.tell(number, append([]string{c.program, "program", fmt.Sprintf("%x", number), fmt.Sprint(c.random.Uint32()),
@@ -164,10 +174,10 @@ func (c *crowd) foreign(number uint32) ([]string, *call) {
 		return []string{"stty", "-F", path, baud, "raw", "-echo", "clocal"}, f
 	case 1:
 		f.args = []string{"sh", fmt.Sprint(len(said) + 1)}
-		return []string{"sh", "-c", `printf '%s\n' "$1" > "$0"`, path, said}, f
+		return []string{"sh", "-c", `test -c "$0" && printf '%s\n' "$1" > "$0"`, path, said}, f
 	case 2:
 		f.args = []string{"sh", fmt.Sprint(len(said) + 1)}
-		return []string{"sh", "-c", `exec 3<>"$0"; stty -F "$0" raw; printf '%s\n' "$1" >&3; exec 4>&3 3>&-; stty ` + baud + ` <&4`, path, said}, f
+		return []string{"sh", "-c", `test -c "$0" && exec 3<>"$0" || exit; stty -F "$0" raw; printf '%s\n' "$1" >&3; exec 4>&3 3>&-; stty ` + baud + ` <&4`, path, said}, f
 	}
 	if _, err := os.Stat("/usr/lib/python3/dist-packages/serial"); err != nil {
 		return nil, nil

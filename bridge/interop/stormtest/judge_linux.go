@@ -233,7 +233,7 @@ func (v *verdict) echoes() {
 			continue
 		}
 		late++
-		const fastest = 1_000_000 / 10 // bytes a second, of all codings that programs set
+		const fastest = 3_000_000 / 10 // bytes a second, of all codings that programs set
 		baud := v.coding.slowest(w.begin, w.ending())
 		if baud == 0 {
 			baud = fastest
@@ -253,23 +253,23 @@ var inAll = regexp.MustCompile(`in_all=(\d+)`)
 // losses: what did not arrive was said. Where the agent was killed it could not say it, and a purge loses what nobody counts.
 func (v *verdict) losses() {
 	said := v.agent.said()
-	sums, most := map[string]int64{}, map[string]int64{}
+	stated := map[string]int64{} // the lines of some may have been left out: then a later one has the sum
 	for _, m := range lossLine.FindAllStringSubmatch(said, -1) {
 		n, _ := strconv.ParseInt(m[2], 10, 64)
-		sums[m[1]] += n
+		stated[m[1]] += n
 		if all := inAll.FindStringSubmatch(m[0]); all != nil {
 			n, _ = strconv.ParseInt(all[1], 10, 64)
-			most[m[1]] = max(most[m[1]], n)
+			stated[m[1]] = max(stated[m[1]], n)
 		}
 	}
-	stated := max(sums["dropped"], most["dropped"]) + max(sums["lost_at_most"], most["lost_at_most"])
+	atMost := stated["dropped"] + stated["lost_at_most"]
 	missing := v.took - v.arrived
-	v.Logf("%d bytes are missing, %d are stated at most", missing, stated)
+	v.Logf("%d bytes are missing, %d are stated at most", missing, atMost)
 	killed := v.agent.ProcessState == nil || v.agent.ProcessState.Sys() == nil || !v.agent.ProcessState.Exited()
 	if killed || v.purges || v.broken.Err() != nil && v.ledger.any(callsReturn, killedDie) {
 		return
 	}
-	if missing > stated {
-		v.ledger.breach(v.seed, lossesSaid, "%d bytes are missing, %d are stated at most", missing, stated)
+	if missing > atMost {
+		v.ledger.breach(v.seed, lossesSaid, "%d bytes are missing, %d are stated at most", missing, atMost)
 	}
 }

@@ -74,6 +74,11 @@ func oneRound(t *testing.T, h Host, l *ledger, seed uint64, lasts time.Duration)
 	stop()
 	watch.Wait()
 	r.judge()
+	if keep := os.Getenv("TELNETCPC_STORM_KEEP"); keep != "" {
+		_ = os.MkdirAll(keep, 0o755)
+		_ = os.Rename(filepath.Join(r.dir, "journal"), filepath.Join(keep, "journal"))
+		_ = os.Rename(r.agent.log, filepath.Join(keep, "agent.log"))
+	}
 }
 
 // prepare makes what the agent finds.
@@ -109,8 +114,8 @@ func (r *round) prepare() {
 	r.journal, err = newJournal(in("journal"))
 	must(err)
 	r.weather = newWeather(r.T, r.seed)
-	r.flags = []string{"--linger", []string{"0s", "200ms"}[r.random.IntN(2)], "--open-wait", []string{"200ms", "2s"}[r.random.IntN(2)],
-		"--hold-for", []string{"1s", "forever", "0s"}[r.random.IntN(3)], "--on-loss", []string{"hold", "hold", "discard"}[r.random.IntN(3)]}
+	r.flags = []string{"--linger", []string{"0s", "200ms"}[r.random.IntN(2)], "--open-wait", []string{"20ms", "200ms", "2s"}[r.random.IntN(3)],
+		"--hold-for", []string{"1s", "1s", "forever", "0s"}[r.random.IntN(4)], "--on-loss", []string{"hold", "hold", "hold", "discard"}[r.random.IntN(4)]}
 	r.Logf("%s, purges %v", strings.Join(r.flags, " "), r.purges)
 }
 
@@ -307,7 +312,7 @@ func (r *round) left() {
 			if n.Type()&os.ModeSymlink != 0 {
 				to, _ := os.Readlink(filepath.Join(r.dir, "dev", n.Name()))
 				links = append(links, n.Name()+" -> "+to)
-			} else {
+			} else if n.Name() != filepath.Base(r.port) { // that one a shell has made by its >, when there was no port
 				others = append(others, n.Name())
 			}
 		}
@@ -373,6 +378,8 @@ func (r *round) complain() {
 		switch {
 		case strings.Contains(text, "stranger"):
 			r.ledger.breach(r.seed, noStranger, "%s", text)
+		case strings.HasPrefix(text, "decoy"):
+			r.ledger.breach(r.seed, noDecoy, "a program has opened it by %s", strings.TrimPrefix(text, "decoy "))
 		default:
 			r.ledger.breach(r.seed, ownDescriptor, "%s", text)
 		}

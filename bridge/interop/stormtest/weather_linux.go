@@ -186,8 +186,8 @@ func (w *weather) blow(ctx context.Context, r *rand.Rand) {
 		}
 	}
 	for ctx.Err() == nil {
-		nap(1500)
-		switch r.IntN(6) {
+		nap(1000)
+		switch r.IntN(7) {
 		case 0:
 			w.each(reset)
 		case 1:
@@ -198,10 +198,10 @@ func (w *weather) blow(ctx context.Context, r *rand.Rand) {
 			w.hold()
 			nap(1000)
 			w.free()
-		case 3:
+		case 3, 5:
 			w.down()
 			w.each(reset)
-			nap(2000)
+			nap([]int{100, 300, 3000, 6000}[r.IntN(4)])
 			_ = w.up() // else fine tries again
 		case 4:
 			w.each(func(p *pair) { _ = p.far.CloseWrite() })

@@ -2,7 +2,7 @@
  *
  *	ID\tPROGRAM\tARGUMENT...     and says     started ID PID     ended PID STATUS
  *
- * and ends when its standard input does. Under `run` it is the program that telnetcpc starts. */
+ * and ends when its standard input has and no program is left. Under `run` it is the program that telnetcpc starts. */
 
 #include "storm.h"
 
@@ -30,12 +30,14 @@ static void start(char *line)
 	printf("started %s %d\n", id, pid);
 }
 
-static void reap(void)
+/* reap reports whether programs are left. */
+static int reap(void)
 {
 	int status;
 	pid_t pid;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		printf("ended %d %d\n", pid, status);
+	return pid == 0;
 }
 
 static void child(int signal) { (void)signal; }
@@ -56,15 +58,21 @@ int direct(void)
 	sigprocmask(SIG_BLOCK, &blocked, &before);
 	sigaction(SIGCHLD, &a, NULL);
 	printf("ready %d 0\n", getpid());
-	for (;;) {
+	for (int told = 1;;) {
 		struct pollfd p = {0, POLLIN, 0};
-		int ready = ppoll(&p, 1, NULL, &before);
-		reap();
+		int ready = ppoll(&p, told, NULL, &before);
+		int left = reap();
+		if (!told && !left)
+			return 0;
 		if (ready <= 0)
 			continue;
 		ssize_t n = read(0, text + have, sizeof text - have - 1);
-		if (n <= 0)
-			return 0;
+		if (n <= 0) {
+			told = 0;
+			if (!reap())
+				return 0;
+			continue;
+		}
 		have += n;
 		text[have] = 0;
 		char *line = text, *stop;

@@ -2,14 +2,15 @@
 
 #include "storm.h"
 
-enum { holds_most = 4, opens_most = 200 };
+enum { holds_most = 4, opens_most = 250 };
 
 static struct hold held[holds_most];
 static char **paths;
 static int path_count;
 static unsigned opens, children;
 static int flags;
-enum { purges = 1, shy = 2, leads = 4 }; /* of FLAGS: it may purge; its records are short; a session of its own */
+enum { purges = 1, shy = 2, leads = 4, knocks = 8 };
+/* of FLAGS: it may purge; its records are short; a session of its own; it opens, writes and closes, and nothing else */
 static char *self, *text_flags;
 
 static void hold(struct hold *h, int fd, unsigned open)
@@ -17,6 +18,14 @@ static void hold(struct hold *h, int fd, unsigned open)
 	memset(h, 0, sizeof *h);
 	h->fd = fd;
 	h->open = open;
+}
+
+/* is_decoy reports whether a descriptor is of the terminal that is at a path which stands for the port, without it. */
+static int is_decoy(int fd)
+{
+	struct stat st;
+	const char *decoy = getenv("STORM_DECOY");
+	return decoy && fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == strtoull(decoy, NULL, 10);
 }
 
 /* open_port opens by a path, or by a descriptor that is open already. */
@@ -37,6 +46,15 @@ static void open_port(struct hold *h)
 	int fd = end(open_id, "open", open(path, how));
 	if (fd < 0)
 		return;
+	struct stat st;
+	int is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode); /* a shell has made it, when there was no port */
+	if (is_file || is_decoy(fd)) {
+		if (!is_file)
+			note('X', "decoy %s", path);
+		begin(open_id, "close", "%d", fd);
+		end(open_id, "close", close(fd));
+		return;
+	}
 	for (int i = 0; i < holds_most; i++)
 		if (held[i].fd == fd)
 			note('X', "descriptor open() gave %d, which was open already", fd);
@@ -57,6 +75,20 @@ static void close_port(struct hold *h)
 	begin(h->open, "close", "%d", h->fd);
 	end(h->open, "close", close(h->fd));
 	h->fd = -1;
+}
+
+/* knock opens and closes, and nothing else. */
+static void knock(void)
+{
+	for (int i = 3 + draw(30); i > 0; i--) {
+		struct hold h = {.fd = -1};
+		open_port(&h);
+		if (h.fd < 0)
+			return;
+		if (draw(3) == 0)
+			write_record(&h, draw(20));
+		close_port(&h);
+	}
 }
 
 /* twin closes a descriptor that a copy keeps open. */
@@ -201,11 +233,13 @@ static void step(void)
 	case 13:
 		threads(h);
 		break;
+	case 15:
+		knock();
+		break;
 	case 14:
-		if (flags & purges)
+		if (flags & purges && draw(4) == 0)
 			churn(h);
 		break;
-	case 15:
 	case 16:
 	case 17:
 	case 18:
@@ -245,7 +279,10 @@ int program(int argc, char **argv)
 	if (argc == 0)
 		return 2;
 	while (steps-- > 0)
-		step();
+		if (flags & knocks)
+			knock();
+		else
+			step();
 	for (int i = 0; i < holds_most; i++)
 		if (held[i].fd >= 0)
 			close_port(&held[i]);
