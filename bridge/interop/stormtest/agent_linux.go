@@ -98,13 +98,16 @@ func gaugeOf(pid int) (g gauge) {
 	return g
 }
 
-// settled is the gauge when the descriptors are as few as they were, or no fewer any more after a while.
+// settled is the gauge when the descriptors are as few as they were; where nobody knows how many, or they stay more, as
+// few as they are in a while. Some are closed a second after they were used.
 func settled(pid, files int) gauge {
-	g := gaugeOf(pid)
-	for end := time.Now().Add(10 * time.Second); files > 0 && g.files > files && time.Now().Before(end); g = gaugeOf(pid) {
-		time.Sleep(50 * time.Millisecond)
+	least := gaugeOf(pid)
+	for end := time.Now().Add(1500 * time.Millisecond); least.files > files && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if g := gaugeOf(pid); g.files < least.files {
+			least = g
+		}
 	}
-	return g
+	return least
 }
 
 // processesOf are those that run a program, by their command lines.

@@ -90,7 +90,11 @@ func (c *crowd) tell(number uint32, words ...string) {
 
 // live starts, stops and kills programs until the context ends.
 func (c *crowd) live(ctx context.Context) {
-	limit, turn := most, 0
+	most, turn := most, 0
+	if c.slow {
+		most = 2
+	}
+	limit := most
 	for ctx.Err() == nil {
 		c.mu.Lock()
 		if turn++; turn%20 == 0 { // now and then one is alone, and the port is closed between two
@@ -116,6 +120,7 @@ const (
 	isShy
 	leads
 	knocks
+	isSlow
 )
 
 // another orders a program; the lock is held.
@@ -137,7 +142,9 @@ func (c *crowd) another() {
 			flags |= leads
 		}
 	}
-	if c.random.IntN(2) == 0 {
+	if c.slow {
+		flags |= isSlow | isShy
+	} else if c.random.IntN(2) == 0 {
 		flags |= isShy
 	}
 	if c.random.IntN(4) == 0 {

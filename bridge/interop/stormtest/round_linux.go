@@ -24,6 +24,7 @@ type round struct {
 
 	random    *rand.Rand // the test's own goroutine's
 	purges    bool       // programs may purge, and hang up
+	slow      bool // the line is slow, and programs write little
 	dir       string
 	telnetcpc string // the agent's program, for this round alone
 	program   string // the programs', likewise
@@ -83,7 +84,7 @@ func oneRound(t *testing.T, h Host, l *ledger, seed uint64, lasts time.Duration)
 
 // prepare makes what the agent finds.
 func (r *round) prepare() {
-	r.purges = r.random.IntN(2) == 0
+	r.purges, r.slow = r.random.IntN(2) == 0, r.random.IntN(4) == 0
 	r.telnetcpc, r.program = filepath.Join(r.dir, "telnetcpc"), filepath.Join(r.dir, "storm")
 	r.port, r.as = filepath.Join(r.dir, "dev", "ttyV0"), filepath.Join(r.dir, "as", "ttyS0")
 	var err error
@@ -116,7 +117,7 @@ func (r *round) prepare() {
 	r.weather = newWeather(r.T, r.seed)
 	r.flags = []string{"--linger", []string{"0s", "200ms"}[r.random.IntN(2)], "--open-wait", []string{"20ms", "200ms", "2s"}[r.random.IntN(3)],
 		"--hold-for", []string{"1s", "1s", "forever", "0s"}[r.random.IntN(4)], "--on-loss", []string{"hold", "hold", "hold", "discard"}[r.random.IntN(4)]}
-	r.Logf("%s, purges %v", strings.Join(r.flags, " "), r.purges)
+	r.Logf("%s, purges %v, slow %v", strings.Join(r.flags, " "), r.purges, r.slow)
 }
 
 // begin starts the agent, the director and the strangers.

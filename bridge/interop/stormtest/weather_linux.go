@@ -201,7 +201,7 @@ func (w *weather) blow(ctx context.Context, r *rand.Rand) {
 		case 3, 5:
 			w.down()
 			w.each(reset)
-			nap([]int{100, 300, 3000, 6000}[r.IntN(4)])
+			nap([]int{50, 100, 300, 1000, 1000, 5000}[r.IntN(6)])
 			_ = w.up() // else fine tries again
 		case 4:
 			w.each(func(p *pair) { _ = p.far.CloseWrite() })

@@ -3,8 +3,9 @@
 #include "storm.h"
 #include <linux/serial.h>
 
-/* Rates that every host carries exactly. Slow ones would make the storm wait for its own bytes. */
+/* Rates that every host carries exactly. With slow ones little may be written, or the storm waits for its own bytes. */
 static const unsigned bauds[] = {57600, 115200, 230400, 460800, 921600, 500000, 1000000, 1500000, 2000000, 3000000};
+static const unsigned slow_bauds[] = {9600, 19200, 38400, 57600};
 
 static int again(struct hold *h, const char *call, unsigned long request, unsigned long arg, const char *said)
 {
@@ -20,7 +21,7 @@ void set_coding(struct hold *h)
 	char said[64];
 	if (again(h, "getattr", TCGETS2, (unsigned long)&t, "") != 0)
 		return;
-	unsigned baud = bauds[draw(sizeof bauds / sizeof bauds[0])], size = draw(4), parity = draw(3), stop = draw(2);
+	unsigned baud = slow ? slow_bauds[draw(4)] : bauds[draw(10)], size = draw(4), parity = draw(3), stop = draw(2);
 	t.c_cflag &= ~(CBAUD | CSIZE | PARENB | PARODD | CMSPAR | CSTOPB | CRTSCTS | (CBAUD << IBSHIFT));
 	t.c_cflag |= BOTHER | sizes[size] | CREAD | CLOCAL | (parity ? PARENB : 0) | (parity == 1 ? PARODD : 0) | (stop ? CSTOPB : 0);
 	t.c_ispeed = t.c_ospeed = baud;

@@ -9,8 +9,9 @@ static char **paths;
 static int path_count;
 static unsigned opens, children;
 static int flags;
-enum { purges = 1, shy = 2, leads = 4, knocks = 8 };
-/* of FLAGS: it may purge; its records are short; a session of its own; it opens, writes and closes, and nothing else */
+enum { purges = 1, shy = 2, leads = 4, knocks = 8, is_slow = 16 };
+/* of FLAGS: it may purge; its records are short; a session of its own; it opens, writes and closes, and nothing else; it
+ * sets slow rates, and writes little. */
 static char *self, *text_flags;
 
 static void hold(struct hold *h, int fd, unsigned open)
@@ -46,6 +47,10 @@ static void open_port(struct hold *h)
 	int fd = end(open_id, "open", open(path, how));
 	if (fd < 0)
 		return;
+	if (fd <= 2 || fd == JOURNAL) { /* these are open: it is none at all, and is left alone */
+		note('X', "descriptor open(%s) gave %d", path, fd);
+		return;
+	}
 	struct stat st;
 	int is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode); /* a shell has made it, when there was no port */
 	if (is_file || is_decoy(fd)) {
@@ -84,7 +89,9 @@ static void knock(void)
 		struct hold h = {.fd = -1};
 		open_port(&h);
 		if (h.fd < 0)
-			return;
+			continue;
+		if (draw(2))
+			read_echoes(&h, draw(10));
 		if (draw(3) == 0)
 			write_record(&h, draw(20));
 		close_port(&h);
@@ -249,7 +256,7 @@ static void step(void)
 	default:
 		write_record(h, payload());
 	}
-	nap(draw(8) == 0 ? draw(30000) : draw(2000));
+	nap((draw(8) == 0 ? draw(30000) : draw(2000)) * (slow ? 10 : 1));
 }
 
 int program(int argc, char **argv)
@@ -259,6 +266,7 @@ int program(int argc, char **argv)
 	sow(strtoull(argv[3], NULL, 10));
 	int steps = atoi(argv[4]);
 	flags = atoi(text_flags = argv[5]);
+	slow = !!(flags & is_slow);
 	note('S', "program");
 	for (int i = 0; i < holds_most; i++)
 		held[i].fd = -1;
@@ -279,9 +287,10 @@ int program(int argc, char **argv)
 	if (argc == 0)
 		return 2;
 	while (steps-- > 0)
-		if (flags & knocks)
+		if (flags & knocks) {
 			knock();
-		else
+			nap(slow ? draw(500000) : 0);
+		} else
 			step();
 	for (int i = 0; i < holds_most; i++)
 		if (held[i].fd >= 0)

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 unsigned number;
+int slow;
 
 uint64_t now(void)
 {

@@ -42,8 +42,10 @@ unsigned draw(unsigned below); /* of this thread's own random numbers */
 void sow(uint64_t seed);
 
 extern unsigned number; /* of this program */
+extern int slow;
 
-/* seconds after which a call that is meant to wait is interrupted; 0: nothing is. */
+/* alarm_in interrupts a call that is meant to wait, after so long and then every 20 ms; 0: no more. alarm_storm has
+ * signals come all the time. */
 void alarm_in(long us, int restart);
 void alarm_storm(int on, int restart);
 
