@@ -28,8 +28,9 @@ type key struct{ open, seq uint32 }
 type verdict struct {
 	*round
 	records map[key]*written
-	cuts    []span // purges and hangups: what was under way then may be cut
-	visits  []span // of all opens
+	shorts  []*written // of which not all was taken
+	cuts    []span     // purges and hangups: what was under way then may be cut
+	visits  []span     // of all opens
 	coding  register
 	lines   map[string]*register // rts, dtr
 	breaks  int
@@ -146,7 +147,13 @@ func (v *verdict) wrote(c *call, ok bool) {
 		v.took += int64(w.got)
 	}
 	v.records[key{w.open, w.seq}] = w
+	if w.got < w.size {
+		v.shorts = append(v.shorts, w)
+	}
 }
+
+// recordFrame is how much longer a record is than its payload.
+const recordFrame = len("[12345678.123456.1234:#12345678]\n")
 
 // close ends the visits that nobody has closed, with their processes.
 func (v *verdict) close(opens map[uint32]*call) {
@@ -209,6 +216,9 @@ func (v *verdict) purged(from, to int64) bool {
 	return false
 }
 
+// fastestBaud is the fastest rate that programs set.
+const fastestBaud = 3_000_000
+
 // echoes: what a program reads is what it, or somebody beside it, has asked for; or what the last one has, where that can
 // have left the line before it was opened again.
 func (v *verdict) echoes() {
@@ -231,12 +241,11 @@ func (v *verdict) echoes() {
 			continue
 		}
 		late++
-		const fastest = 3_000_000 / 10 // bytes a second, of all codings that programs set
-		baud := v.coding.slowest(w.begin, w.ending())
+		baud := v.coding.fastest(w.begin, e.at) // bits a second, ten of them to a byte
 		if baud == 0 {
-			baud = fastest
+			baud = fastestBaud
 		}
-		if left := w.begin + int64(w.size)*1e9/int64(baud); e.at < left {
+		if left := w.begin + int64(w.size)*10*1e9/int64(baud); e.at < left {
 			v.ledger.breach(v.seed, freshEchoes, "record %x.%d of a closed visit was echoed to %x, %.1f ms before it can have left", w.open, w.seq, e.by, float64(left-e.at)/1e6)
 		}
 	}

@@ -24,7 +24,7 @@ type round struct {
 
 	random    *rand.Rand // the test's own goroutine's
 	purges    bool       // programs may purge, and hang up
-	slow      bool // the line is slow, and programs write little
+	slow      bool       // the line is slow, and programs write little
 	dir       string
 	telnetcpc string // the agent's program, for this round alone
 	program   string // the programs', likewise
@@ -294,6 +294,8 @@ func (r *round) end() {
 	_ = r.agent.Process.Signal(way)
 	if !r.agent.within(patience) {
 		r.ledger.breach(r.seed, agentEnds, "not in %v after %v", patience, way)
+	} else if way != unix.SIGKILL && r.agent.err != nil {
+		r.ledger.breach(r.seed, agentEnds, "%v: %v", way, r.agent.err)
 	}
 }
 

@@ -67,7 +67,7 @@ func (w *walk) fragment(number int, text []byte, at int, place piece) int {
 	atBegin := at == 0 && text[0] != '['
 	m := head.FindSubmatch(text[at:])
 	if m == nil {
-		if !atBegin && !atEnd && !w.purged(place.at-int64(patience), place.at) && !w.dropsFrom(at, text) {
+		if !atBegin && !atEnd && !w.purged(place.at-int64(patience), place.at) && !w.short(text[at:at+size]) {
 			w.ledger.breach(w.seed, wholeRecords, "session %d, byte %d: %q, which belongs to nothing", number, at, clip(text[at:at+size]))
 		}
 		return size
@@ -88,10 +88,14 @@ func (w *walk) fragment(number int, text []byte, at int, place piece) int {
 	return size
 }
 
-// dropsFrom reports whether what is there may be the rest of a record whose begin was dropped with what was held: nothing whole came
-// before it in its session.
-func (w *walk) dropsFrom(at int, text []byte) bool {
-	return !bytes.Contains(text[:at], []byte("]\n"))
+// short reports whether what is there is what a write has left that was cut before the record's own name was out.
+func (w *walk) short(text []byte) bool {
+	for _, c := range w.shorts {
+		if bytes.HasPrefix(fmt.Appendf(nil, "[%08x.%06x.%04x:", c.open, c.seq, c.size-recordFrame), text) {
+			return true
+		}
+	}
+	return false
 }
 
 func hex(p []byte) uint32 {
@@ -217,8 +221,8 @@ func (r *register) at(begin, end int64) string {
 	return text
 }
 
-// slowest is the slowest baud rate that may have been in force, in bytes a second; 0: nobody knows.
-func (r *register) slowest(begin, end int64) (least int) {
+// fastest is the fastest baud rate that may have been in force; 0: nobody knows.
+func (r *register) fastest(begin, end int64) (most int) {
 	unknown := false
 	r.possible(begin, end, func(s *setting) bool {
 		var baud int
@@ -226,13 +230,11 @@ func (r *register) slowest(begin, end int64) (least int) {
 			unknown = true
 			return false
 		}
-		if least == 0 || baud/10 < least {
-			least = baud / 10
-		}
+		most = max(most, baud)
 		return true
 	})
 	if unknown {
 		return 0
 	}
-	return least
+	return most
 }
