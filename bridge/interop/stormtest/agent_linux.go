@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -98,16 +99,17 @@ func gaugeOf(pid int) (g gauge) {
 	return g
 }
 
-// settled is the gauge when the descriptors are as few as they were; where nobody knows how many, or they stay more, as
-// few as they are in a while. Some are closed a second after they were used.
-func settled(pid, files int) gauge {
-	least := gaugeOf(pid)
-	for end := time.Now().Add(1500 * time.Millisecond); least.files > files && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if g := gaugeOf(pid); g.files < least.files {
-			least = g
-		}
+// settled is the gauge when the agent has nothing to do: the middle one of many, with the descriptors that it has most of
+// the time. Some it closes a second after they were used, some it opens anew all the time.
+func settled(pid int) gauge {
+	var all []gauge
+	time.Sleep(1200 * time.Millisecond) // not for something to happen: it has happened, and its timers end
+	for range 25 {
+		all = append(all, gaugeOf(pid))
+		time.Sleep(10 * time.Millisecond)
 	}
-	return least
+	slices.SortFunc(all, func(a, b gauge) int { return a.files - b.files })
+	return all[len(all)/2]
 }
 
 // processesOf are those that run a program, by their command lines.

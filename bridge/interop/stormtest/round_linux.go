@@ -2,6 +2,7 @@ package stormtest
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -75,11 +76,28 @@ func oneRound(t *testing.T, h Host, l *ledger, seed uint64, lasts time.Duration)
 	stop()
 	watch.Wait()
 	r.judge()
-	if keep := os.Getenv("TELNETCPC_STORM_KEEP"); keep != "" {
-		_ = os.MkdirAll(keep, 0o755)
-		_ = os.Rename(filepath.Join(r.dir, "journal"), filepath.Join(keep, "journal"))
-		_ = os.Rename(r.agent.log, filepath.Join(keep, "agent.log"))
+	r.keep(os.Getenv("TELNETCPC_STORM_KEEP"))
+}
+
+// keep leaves the journal, the tapes and the agent's log in a directory, for people.
+func (r *round) keep(dir string) {
+	if dir == "" {
+		return
 	}
+	dir = filepath.Join(dir, fmt.Sprintf("%s-%d", r.host.Name, r.seed))
+	_ = os.MkdirAll(dir, 0o755)
+	_ = os.Rename(filepath.Join(r.dir, "journal"), filepath.Join(dir, "journal"))
+	_ = os.Rename(r.agent.log, filepath.Join(dir, "agent.log"))
+	var text strings.Builder
+	r.weather.shelf.mu.Lock()
+	defer r.weather.shelf.mu.Unlock()
+	for i, t := range r.weather.shelf.tapes {
+		fmt.Fprintf(&text, "%d session %d\n", t.opened, i)
+		for _, x := range t.all {
+			fmt.Fprintf(&text, "%d %v %q\n", x.at, x.event, x.data)
+		}
+	}
+	_ = os.WriteFile(filepath.Join(dir, "tapes"), []byte(text.String()), 0o600)
 }
 
 // prepare makes what the agent finds.
@@ -232,13 +250,13 @@ func (r *round) calm() bool {
 func (r *round) play(lasts time.Duration) {
 	r.blow(lasts*3/10, nil)
 	quiet := r.calm()
-	before := settled(r.agent.Process.Pid, 0)
+	before := settled(r.agent.Process.Pid)
 	if quiet {
 		r.blow(lasts*5/10, nil)
 		quiet = r.calm()
 	}
 	if quiet {
-		after := settled(r.agent.Process.Pid, before.files)
+		after := settled(r.agent.Process.Pid)
 		r.Logf("%v; later %v", before, after)
 		if after.files > before.files+1 {
 			r.ledger.breach(r.seed, sameFiles, "%v; later %v", before, after)
