@@ -57,6 +57,12 @@ var unkept = map[string]map[promise]string{
 		callsReturn:   "a call that the dead agent had received and not noted is answered by nobody",
 		freshEchoes:   "an open does not wait for the last program's bytes",
 	},
+	"kernel": {
+		noStranger: "SIGHUP and SIGKILL leave the port's link, and the next adapter gets its number",
+		noLink:     "SIGHUP and SIGKILL leave it",
+		noLockFile: "SIGHUP and SIGKILL leave it",
+		agentEnds:  "SIGHUP ends it without a word",
+	},
 }
 
 // ledger has the breaches of a storm.
