@@ -31,6 +31,9 @@ type Host struct {
 	Telnetcpc, Program string
 	// Starts says that the agent starts the programs itself.
 	Starts bool
+	// Overtakes says that a change overtakes bytes while nothing goes out, and comes in parts: the kernel's driver has a fifo
+	// of its own, which no change waits for.
+	Overtakes bool
 	// Start is the command line of an agent for a port at path. as is another path that stands for the port, where the host
 	// knows that. program is what it starts, where it does.
 	Start func(path, as, url string, flags, program []string) []string

@@ -7,6 +7,7 @@ import (
 	"math"
 	"sort"
 	"strconv"
+	"strings"
 
 	"telnetcpc/bridge/uart"
 )
@@ -142,12 +143,14 @@ func (w *walk) follows(of *written) {
 
 // place looks at what was in force when a record came.
 func (w *walk) place(of *written, place, end piece) {
-	if !w.coding.allows(of.begin, of.ending(), w.carried(place.coding.String())) &&
-		!w.coding.allows(of.begin, of.ending(), w.carried(end.coding.String())) && w.host.Fidelity.Carries(uart.CarriesOrder) {
+	allowed := w.coding.allows(of.begin, of.ending(), w.carried(place.coding.String())) ||
+		w.coding.allows(of.begin, of.ending(), w.carried(end.coding.String())) ||
+		w.host.Overtakes && w.coding.overtakes(of.begin, place.at, place.coding.String())
+	if !allowed && w.host.Fidelity.Carries(uart.CarriesOrder) {
 		w.ledger.breach(w.seed, codingPlace, "record %x.%d came at %v, and was written at %s", of.open, of.seq, place.coding, w.coding.at(of.begin, of.ending()))
 	}
 	// Without a session the last state of the lines wins.
-	if of.begin < w.opened || !w.host.Fidelity.Carries(uart.CarriesRTS|uart.CarriesOrder) {
+	if of.begin < w.opened || w.host.Overtakes || !w.host.Fidelity.Carries(uart.CarriesRTS|uart.CarriesOrder) {
 		return
 	}
 	for name, level := range map[string]uart.Level{"rts": place.control.RTS, "dtr": place.control.DTR} {
@@ -209,6 +212,26 @@ func (r *register) allows(begin, end int64, value string) (ok bool) {
 		return !ok
 	})
 	return ok
+}
+
+// overtakes reports whether each part of a value may have been in force at some time in a span.
+func (r *register) overtakes(begin, end int64, value string) bool {
+	parts := map[string]bool{}
+	r.possible(begin, end, func(s *setting) bool {
+		baud, bits, _ := strings.Cut(s.value, " ")
+		parts[baud] = true
+		for i := range bits {
+			parts[fmt.Sprint(i, bits[i:])[:2]] = true
+		}
+		parts["any"] = parts["any"] || s.value == ""
+		return true
+	})
+	baud, bits, _ := strings.Cut(value, " ")
+	ok := parts[baud]
+	for i := range bits {
+		ok = ok && parts[fmt.Sprint(i, bits[i:])[:2]]
+	}
+	return ok || parts["any"]
 }
 
 // at are the values that may have been in force, for people.

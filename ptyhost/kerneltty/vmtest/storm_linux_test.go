@@ -46,6 +46,6 @@ func checkStorm(t *testing.T) {
 	self, _ := os.Executable()
 	stormtest.Run(t, stormtest.Host{
 		Name: h.Name(), Fidelity: h.Fidelity(), Telnetcpc: telnetcpc(),
-		Program: filepath.Join(filepath.Dir(self), "storm"), Start: stormtest.Attach(h.Name()),
+		Program: filepath.Join(filepath.Dir(self), "storm"), Start: stormtest.Attach(h.Name()), Overtakes: true,
 	})
 }
