@@ -207,7 +207,7 @@ func (c *crowd) trouble(ctx context.Context) {
 	case 0, 1:
 		c.kill(pid)
 	case 2:
-		_ = unix.Kill(pid, unix.SIGTERM)
+		_ = unix.Kill(c.target(pid), unix.SIGTERM)
 	case 3, 4:
 		c.journal.stopped(pid)
 		if unix.Kill(pid, unix.SIGSTOP) != nil {
@@ -230,7 +230,15 @@ func (c *crowd) kill(pid int) {
 	if _, sent := c.killed[pid]; !sent {
 		c.killed[pid] = nanos()
 	}
-	_ = unix.Kill(pid, unix.SIGKILL)
+	_ = unix.Kill(c.target(pid), unix.SIGKILL)
+}
+
+// target is what a signal goes to: of a program that keeps no journal nobody may live on who is not known; the lock is held.
+func (c *crowd) target(pid int) int {
+	if m := c.alive[pid]; m != nil && m.foreign != nil {
+		return -pid
+	}
+	return pid
 }
 
 // stuck is a program that was killed and is there still, and for how long.
