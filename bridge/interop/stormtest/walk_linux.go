@@ -17,10 +17,7 @@ type walk struct {
 	*verdict
 	latest int64    // of the records so far, the begin of the one that was begun last
 	newest *written // that one
-
-	opened  int64 // of this session
-	coding_ uart.Coding
-	control uart.Control
+	opened int64    // of this session
 }
 
 // piece is a part of a tape with the settings that are in force there.
