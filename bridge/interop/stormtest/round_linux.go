@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -100,7 +101,7 @@ func (r *round) keep(dir string) {
 
 // prepare makes what the agent finds.
 func (r *round) prepare() {
-	r.purges, r.slow = r.random.IntN(2) == 0, r.random.IntN(4) == 0
+	r.purges, r.slow = r.random.IntN(3) == 0, r.random.IntN(4) == 0
 	r.telnetcpc, r.program = filepath.Join(r.dir, "telnetcpc"), filepath.Join(r.dir, "storm")
 	r.port, r.as = filepath.Join(r.dir, "dev", "ttyV0"), filepath.Join(r.dir, "as", "ttyS0")
 	var err error
@@ -291,12 +292,12 @@ func nap(ctx context.Context, d time.Duration) {
 	}
 }
 
-// ways are how agents end. Where the agent starts the programs a signal that asks for the end is theirs.
+// end ends the agent, by the seed's way. Where the agent starts the programs a signal that asks for the end is theirs.
 func (r *round) end() {
 	_ = r.strangers.Process.Signal(unix.SIGUSR1)
 	nap(r.broken, 50*time.Millisecond)
 	way := []unix.Signal{unix.SIGKILL, unix.SIGTERM, unix.SIGKILL, unix.SIGHUP}[r.seed%4]
-	if r.host.Starts && way == unix.SIGHUP {
+	if way == unix.SIGHUP && (r.host.Starts || signal.Ignored(unix.SIGHUP)) { // under nohup it is ignored by the agent too
 		way = unix.SIGKILL
 	}
 	r.mu.Lock()

@@ -119,10 +119,10 @@ void other_call(struct hold *h)
 }
 
 /* churn calls what no queue may keep all of. */
-void churn(struct hold *h)
+void churn(struct hold *h, int purges)
 {
 	for (int i = 20 + draw(200); i > 0; i--) {
-		int purge = draw(30) == 0;
+		int purge = purges && draw(30) == 0;
 		set_coding(h);
 		again(h, "flush", TCFLSH, purge ? TCIOFLUSH : TCIFLUSH, purge ? "both" : "in");
 	}

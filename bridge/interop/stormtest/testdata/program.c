@@ -244,8 +244,8 @@ static void step(void)
 		knock();
 		break;
 	case 14:
-		if (flags & purges && draw(4) == 0)
-			churn(h);
+		if (draw(4) == 0)
+			churn(h, flags & purges);
 		break;
 	case 16:
 	case 17:

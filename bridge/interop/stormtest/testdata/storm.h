@@ -64,7 +64,7 @@ void read_echoes(struct hold *h, int wait_ms);
 void set_coding(struct hold *h);
 void set_lines(struct hold *h);
 void other_call(struct hold *h);
-void churn(struct hold *h);
+void churn(struct hold *h, int purges);
 void wait_for_line(struct hold *h);
 
 int program(int argc, char **argv);
