@@ -62,6 +62,8 @@ func TestKernelTTY(t *testing.T) {
 			t.Run("sleep", checkSleep)
 		case insideCounted:
 			t.Run(ratios, checkRatios)
+		case insideStorm:
+			t.Run("storm", checkStorm)
 		default:
 			runChecks(t)
 		}

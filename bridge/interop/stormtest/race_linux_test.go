@@ -1,0 +1,5 @@
+//go:build race
+
+package stormtest_test
+
+var raceFlags = []string{"-race"}

@@ -1,0 +1,36 @@
+//go:build amd64 || arm64
+
+package stormtest_test
+
+import (
+	"os"
+	"testing"
+
+	"telnetcpc/bridge/interop/stormtest"
+	"telnetcpc/ptyhost/run"
+)
+
+func TestStormRun(t *testing.T) {
+	need(t)
+	h, err := run.New(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Check(); err != nil {
+		if os.Getenv("TELNETCPC_NEED") == "all" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	t.Parallel()
+	stormtest.Run(t, stormtest.Host{
+		Name: "run", Fidelity: h.Fidelity(), Telnetcpc: telnetcpc, Program: program, Starts: true,
+		Start: func(path, as, url string, flags, program []string) []string {
+			args := append(append([]string{"run", "--port", path, "--as", as}, flags...), url, "--")
+			return append(args, program...)
+		},
+	})
+}
+
+// Where this process is one that the host has started of its own binary, to see whether it can, it is nothing else.
+func init() { run.Main() }

@@ -1,0 +1,71 @@
+package stormtest_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"telnetcpc/bridge/interop/stormtest"
+	"telnetcpc/ptyhost"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(runTests(m))
+}
+
+// telnetcpc is the program as it is built, with the race detector where this test has it; program are the storm's.
+var telnetcpc, program string
+
+// lack is why there can be no storm here; nil: there can.
+var lack error
+
+func runTests(m *testing.M) int {
+	// The storms wait more than they compute, and each has an agent of its own.
+	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() == "1" {
+		_ = flag.Set("test.parallel", "2")
+	}
+	dir, err := os.MkdirTemp("", "telnetcpc-stormtest")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if lack = stormtest.Check(); lack == nil {
+		program, err = stormtest.Build(dir)
+		telnetcpc = filepath.Join(dir, "telnetcpc")
+		args := append(append([]string{"build"}, raceFlags...), "-o", telnetcpc, "telnetcpc/cmd/telnetcpc")
+		if out, bad := exec.Command("go", args...).CombinedOutput(); bad != nil {
+			err = errors.Join(err, fmt.Errorf("go %v: %w\n%s", args, bad, out))
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// need skips where there can be no storm.
+func need(t *testing.T) {
+	t.Helper()
+	if lack == nil {
+		return
+	}
+	if os.Getenv("TELNETCPC_NEED") == "all" {
+		t.Fatal(lack)
+	}
+	t.Skip(lack)
+}
+
+func TestStormPty(t *testing.T) {
+	need(t)
+	t.Parallel()
+	stormtest.Run(t, stormtest.Host{
+		Name: "pty", Fidelity: ptyhost.New().Fidelity(), Telnetcpc: telnetcpc, Program: program, Start: stormtest.Attach("pty"),
+	})
+}
