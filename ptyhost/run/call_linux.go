@@ -11,11 +11,12 @@ import (
 // call is a system call of a program that waits for its answer. It is answered once, by any goroutine; answering one whose
 // program is gone does nothing.
 type call struct {
-	host *Host
-	l    *listener
-	abi  *abi
-	n    notification
-	once bool // it must not be performed twice, also where a signal has interrupted it
+	host  *Host
+	l     *listener
+	abi   *abi
+	n     notification
+	shift *shift // in which it was received
+	once  bool   // it must not be performed twice, also where a signal has interrupted it
 }
 
 // answer lets the call return a value.

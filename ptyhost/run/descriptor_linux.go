@@ -36,24 +36,25 @@ type spot struct {
 const spotsMost = 1024
 
 // descriptor is the file that the program's descriptor leads to. It is the zero value for a file that cannot be a slave. The
-// error may be errAsk: then ask may wait, as long as a server likes. Only the goroutine that receives calls it.
+// error may be errAsk: then ask may wait, as long as a server likes. Only the goroutine of
+// the shift calls it.
 //
 // A spot that had a port's slave the last time is asked at once, which is half of the cost. Should the program have put a
 // file of another kind there since, its file system is asked for what it knows without its server.
 func (c *call) descriptor(fd int32) (fileID, error) {
 	s := spot{c.n.TID, fd}
-	if _, ok := c.l.spots[s]; ok {
+	if _, ok := c.shift.spots[s]; ok {
 		if id, err := c.ask(fd); err == nil && c.host.has(id) != nil {
 			return id, nil
 		}
-		delete(c.l.spots, s)
+		delete(c.shift.spots, s)
 	}
 	id, err := c.find(fd)
 	if err == nil && id != (fileID{}) && c.host.has(id) != nil {
-		if len(c.l.spots) >= spotsMost {
-			clear(c.l.spots)
+		if len(c.shift.spots) >= spotsMost {
+			clear(c.shift.spots)
 		}
-		c.l.spots[s] = struct{}{}
+		c.shift.spots[s] = struct{}{}
 	}
 	return id, err
 }
@@ -83,7 +84,10 @@ func (c *call) ask(fd int32) (fileID, error) {
 
 // proc is a file of a descriptor of the program.
 func (c *call) proc(what string, fd int32) string {
-	return "/proc/" + strconv.Itoa(int(c.n.TID)) + "/" + what + "/" + strconv.Itoa(int(fd))
+	var text [48]byte
+	p := strconv.AppendUint(append(text[:0], "/proc/"...), uint64(c.n.TID), 10)
+	p = append(append(append(p, '/'), what...), '/')
+	return string(strconv.AppendInt(p, int64(fd), 10))
 }
 
 // elsewhere is find for a file that has another path: a slave is seen so from a chroot, through a bind mount or in

@@ -193,38 +193,6 @@ func (h *Host) has(id fileID) *port {
 	return h.ports[id]
 }
 
-// serve answers the calls of a listener, until no program is left or stop becomes readable. Nothing here waits: what a call
-// waits for is waited for in a goroutine of its own.
-func (h *Host) serve(l *listener, stop int) error {
-	defer h.leave(l)
-	for {
-		n, err := l.receive(stop)
-		if err != nil {
-			return err
-		}
-		c := &call{host: h, l: l, abi: abiOf(n.Data.Arch), n: n}
-		gone, done := h.begin(c)
-		if !done {
-			h.perform(c)
-		}
-		if gone != nil {
-			close(gone)
-		}
-	}
-}
-
-// perform performs a call, or lets the kernel do it.
-func (h *Host) perform(c *call) {
-	switch e, known := c.entry(); {
-	case !known:
-		c.proceed()
-	case e.kind == kindIoctl:
-		h.ioctl(c)
-	default:
-		h.path(c, e)
-	}
-}
-
 // ioctl performs an ioctl on the port, and lets the kernel perform all others.
 func (h *Host) ioctl(c *call) {
 	fd := int32(c.n.Data.Args[0])

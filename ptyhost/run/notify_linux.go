@@ -57,15 +57,13 @@ type listener struct {
 	ledger *ledger  // of the calls that were received and not answered; nil: nobody asks
 	held   *held    // what is known of those with paths; likewise
 
-	spots map[spot]struct{} // descriptors that had a port's slave; only of the goroutine that receives
-
 	adds chan adding   // to the thread that gives descriptors
 	over chan struct{} // closed by close
 }
 
 func newListener(fd int) *listener {
 	return &listener{
-		fd: fd, room: make([]uint64, notificationSize()/8), spots: map[spot]struct{}{},
+		fd: fd, room: make([]uint64, notificationSize()/8),
 		adds: make(chan adding), over: make(chan struct{}),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,12 +55,31 @@ func use(dir, port string) error {
 					return fmt.Errorf("%d: TIOCMGET of %d: %v", i, from, err)
 				}
 			}
+			if err := openByMapped(fd); err != nil {
+				return fmt.Errorf("%d: open by a path in %s: %w", i, name, err)
+			}
 			if err := unix.Close(fd); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// openByMapped opens what a file says, of which nothing is in memory yet: as a program does that lies on the file system,
+// with a path that is a constant of it.
+func openByMapped(fd int) error {
+	page, err := unix.Mmap(fd, 0, size, unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Munmap(page) }()
+	here := unix.AT_FDCWD
+	null, _, errno := unix.Syscall(unix.SYS_OPENAT, uintptr(here), uintptr(unsafe.Pointer(unsafe.SliceData(page))), unix.O_RDONLY)
+	if errno != 0 {
+		return errno
+	}
+	return unix.Close(int(null))
 }
 
 // serve mounts the file system and starts the child.
@@ -85,10 +105,16 @@ func serve(dir, port string) error {
 // Requests of linux/fuse.h.
 const (
 	lookup, forget, getattr, open, initialize, interrupt, opendir, batchForget = 1, 2, 3, 14, 26, 36, 27, 42
-	release, releasedir, flush                                                 = 18, 29, 25
+	read, release, releasedir, flush                                           = 15, 18, 29, 25
 )
 
-// answer answers requests: every name is an empty file.
+// Each file is a path.
+const (
+	content = "/dev/null\x00"
+	size    = 4096
+)
+
+// answer answers requests: every name is a file.
 func answer(device, tty int) {
 	e := binary.NativeEndian
 	buf := make([]byte, 1<<20)
@@ -122,6 +148,9 @@ func answer(device, tty int) {
 			e.PutUint64(out, 2)
 		case getattr:
 			out = append(make([]byte, 16), attributes(node)...)
+		case read:
+			out = make([]byte, size)
+			copy(out, content)
 		case open, opendir:
 			out = make([]byte, 16)
 		case release, releasedir, flush:
@@ -140,6 +169,7 @@ func attributes(node uint64) []byte {
 	b := make([]byte, 88)
 	e := binary.NativeEndian
 	e.PutUint64(b, node)
+	e.PutUint64(b[8:], size)
 	mode := uint32(unix.S_IFREG | 0o644)
 	if node == 1 {
 		mode = unix.S_IFDIR | 0o755
