@@ -24,8 +24,7 @@ type Serial struct {
 	Path string       // /dev/ttyUSB0, /dev/serial/by-id/..., COM3
 	Log  *slog.Logger // for what nobody needs to know; nil: slog.Default()
 
-	lockDirs []string  // nil: the system's
-	unlocked sync.Once // that other programs are told by no lock file was said
+	locking
 }
 
 // errInUse is the cause where another program has the port.

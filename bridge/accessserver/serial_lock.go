@@ -1,9 +1,6 @@
 package accessserver
 
-import (
-	"fmt"
-	"log/slog"
-)
+import "fmt"
 
 // lockedError says that another program has a lock file of the port.
 type lockedError struct {
@@ -23,12 +20,4 @@ func (t *locked) close() error {
 	err := t.tty.close()
 	t.locks.remove() // last: who finds the port unlocked finds it closed
 	return err
-}
-
-// logger is where the port says what nobody needs to know.
-func (s *Serial) logger() *slog.Logger {
-	if s.Log != nil {
-		return s.Log
-	}
-	return slog.Default()
 }

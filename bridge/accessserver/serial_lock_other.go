@@ -2,6 +2,9 @@
 
 package accessserver
 
+// locking is nothing.
+type locking struct{}
+
 // lockFiles are none: the system itself gives a port to one program at a time.
 type lockFiles struct{}
 

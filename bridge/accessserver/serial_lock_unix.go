@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -33,6 +34,12 @@ var ownLocks = struct {
 	mu    sync.Mutex
 	files map[string]bool
 }{files: map[string]bool{}}
+
+// locking is what a port keeps for its lock files.
+type locking struct {
+	lockDirs []string  // nil: the system's
+	unlocked sync.Once // that other programs are told by no lock file was said
+}
 
 // lockFiles are files that this process has made.
 type lockFiles []string
@@ -109,7 +116,11 @@ func (s *Serial) lock() (lockFiles, error) {
 	}
 	if len(taken) == 0 {
 		s.unlocked.Do(func() {
-			s.logger().Debug("no lock file for other programs", "device", s.Path, "directories", fmt.Sprint(dirs), "err", trouble)
+			log := s.Log
+			if log == nil {
+				log = slog.Default()
+			}
+			log.Debug("no lock file for other programs", "device", s.Path, "directories", fmt.Sprint(dirs), "err", trouble)
 		})
 	}
 	return taken, nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -140,6 +141,12 @@ func runWith(early context.Context, host *runhost.Host, argv []string, path stri
 		return programStatus(status)
 	}
 	return nil
+}
+
+// leaveSignals ends what catchSignals does, once the program has the signals.
+func leaveSignals() {
+	signal.Stop(endings)
+	signal.Stop(quits)
 }
 
 // statusSignalled is the exit status of what a signal has ended, plus the signal's number.

@@ -19,10 +19,8 @@ import (
 //
 // SIGKILL, and every crash, is the watcher process's business: see devpath.
 
-var (
-	endings = make(chan os.Signal, 4) // what catchSignals waits for
-	quits   = make(chan os.Signal, 1)
-)
+// endings is what catchSignals waits for.
+var endings = make(chan os.Signal, 4)
 
 // abandonPatience bounds how long the links of a process may take that is to end at once.
 const abandonPatience = time.Second
@@ -51,12 +49,6 @@ func catchSignals() context.Context {
 	}()
 	catchQuit()
 	return ctx
-}
-
-// leaveSignals is for whoever has taken over the signals himself: here they do nothing any more.
-func leaveSignals() {
-	signal.Stop(endings)
-	signal.Stop(quits)
 }
 
 // endBy ends the process by a signal, after its links.

@@ -19,6 +19,9 @@ func endingSignals() []os.Signal {
 	return all
 }
 
+// quits is what catchQuit waits for.
+var quits = make(chan os.Signal, 1)
+
 // catchQuit sees to it that SIGQUIT leaves no links. Its goroutine ends with the process.
 func catchQuit() {
 	signal.Notify(quits, syscall.SIGQUIT)
