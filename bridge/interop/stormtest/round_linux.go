@@ -271,6 +271,7 @@ func (r *round) play(lasts time.Duration) {
 			r.end()
 			nap(r.broken, max(lasts/10, 2*time.Second)) // programs that live on open the port again
 		})
+		r.released()
 	} else {
 		r.mu.Lock()
 		r.ending = true

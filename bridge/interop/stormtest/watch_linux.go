@@ -72,6 +72,20 @@ func lastOf(text string) string {
 	return strings.Join(lines[max(0, len(lines)-40):], "")
 }
 
+// released: what programs had called when the agent was told to end has returned, before anybody kills them.
+func (r *round) released() {
+	for end := time.Now().Add(patience); r.broken.Err() == nil; time.Sleep(10 * time.Millisecond) {
+		c, since := r.journal.standing()
+		if c == nil || c.begin > r.signalAt {
+			return
+		}
+		if time.Now().After(end) {
+			r.ledger.breach(r.seed, callsReturn, "%s %v of %d has not returned in %v, since the agent's end; it waits in %s", c.name, c.args, c.pid, since.Round(time.Second), where(c.pid))
+			return
+		}
+	}
+}
+
 // left looks at what is left when all have ended.
 func (r *round) left() {
 	if !r.agent.within(patience) {
