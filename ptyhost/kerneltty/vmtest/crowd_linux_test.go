@@ -153,7 +153,7 @@ func checkCrowd(t *testing.T) {
 		a.serves(t)
 	}
 	for _, line := range log.errors() {
-		if strings.HasPrefix(line, "ftdi_sio ttyUSB") { // which waits no more than a second for an agent, and says so
+		if strings.HasPrefix(line, "ftdi_sio ") { // which waits a second for an agent at most, and of Linux 5.10 misses GPIO lines
 			t.Logf("while %d agents begin the kernel says: %s", crowd, line)
 		} else {
 			t.Errorf("while %d agents begin the kernel says: %s", crowd, line)
