@@ -99,7 +99,7 @@ func child(t *testing.T, pid int, name string) int {
 // the remote is away. TELNETCPC_RUN_OPENS is how many there are.
 func TestOpensUnderSignals(t *testing.T) {
 	program := compileCalls(t)
-	n := number(t, "TELNETCPC_RUN_OPENS", 3000)
+	n := number(t, "TELNETCPC_RUN_OPENS", 1500)
 	for _, remote := range []string{"here", "away"} {
 		t.Run(remote, func(t *testing.T) {
 			address := "rfc2217://127.0.0.1:1"
@@ -175,6 +175,7 @@ func goesOn(t *testing.T, s *started, w io.Closer) {
 // TestStoppedWhileWaiting: a program that waits in calls can be stopped, traced and frozen, and then goes on waiting.
 func TestStoppedWhileWaiting(t *testing.T) {
 	t.Run("SIGSTOP", func(t *testing.T) {
+		t.Parallel()
 		s, pid, w := waiting(t, "waits")
 		_ = syscall.Kill(pid, syscall.SIGSTOP)
 		eventually(t, "it is stopped", func() bool { return state(pid) == "T" })
@@ -182,6 +183,7 @@ func TestStoppedWhileWaiting(t *testing.T) {
 		goesOn(t, s, w)
 	})
 	t.Run("strace", func(t *testing.T) {
+		t.Parallel()
 		if _, err := exec.LookPath("strace"); err != nil {
 			skip(t, "strace is not here (scripts/test installs it on Debian)")
 		}
@@ -213,6 +215,7 @@ func TestStoppedWhileWaiting(t *testing.T) {
 		}
 	})
 	t.Run("freezer", func(t *testing.T) {
+		t.Parallel()
 		s, pid, w := waiting(t, "waits")
 		freeze, frozen, thaw := freezer(t, pid)
 		freeze()

@@ -18,7 +18,7 @@ import (
 // it would have a descriptor that it does not know of. The kernel marks the call as answered, with 0, and waits,
 // interruptibly, until the program has taken the descriptor. A signal to the thread that waits takes the descriptor back
 // and leaves the answer: open() returns 0. So the request is made on a thread that gets no signals. What no thread can block
-// is left: SIGSTOP, a freezer and SIGKILL within these microseconds.
+// is left: SIGSTOP, a freezer and SIGKILL within these microseconds, each of which leaves a program with 0.
 //
 // Before Linux 5.14, adding and answering are two requests. A signal to this process tears neither: the first has either
 // added the descriptor, and says so, or has done nothing.
