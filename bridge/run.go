@@ -16,6 +16,8 @@ type run struct {
 	port uart.Port
 	link link
 
+	exact bool // the port says a close in its place among the bytes; constant
+
 	done   chan struct{}   // closed when the port is: ends every wait of up and down
 	next   chan *session   // to down: the session to read after the present one
 	dialed chan dialResult // from the dial under way
@@ -87,7 +89,7 @@ func (b *Bridge) open(ctx context.Context) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.port = port
+	r.port, r.exact = port, port.Fidelity().Carries(uart.CarriesOrder)
 	b.present.Store(r)
 	return r, nil
 }
@@ -136,6 +138,15 @@ func (r *run) urgent(e uart.Event) {
 		r.purgesCalled.Add(1)
 	}
 	r.kickRun() // which wakes whoever holds bytes
+}
+
+// visit is after how many closes the bytes in up's hands were written. Where the port may say a close behind bytes of the
+// next program they count as that one's: it must not lose the answer to them.
+func (r *run) visit() uint64 {
+	if r.exact {
+		return r.closesSeen.Load()
+	}
+	return r.closesCalled.Load()
 }
 
 // dropping reports whether the bytes in hand and held lie before something that throws them away.
