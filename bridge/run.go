@@ -140,15 +140,6 @@ func (r *run) urgent(e uart.Event) {
 	r.kickRun() // which wakes whoever holds bytes
 }
 
-// visit is after how many closes the bytes in up's hands were written. Where the port may say a close behind bytes of the
-// next program they count as that one's: it must not lose the answer to them.
-func (r *run) visit() uint64 {
-	if r.exact {
-		return r.closesSeen.Load()
-	}
-	return r.closesCalled.Load()
-}
-
 // dropping reports whether the bytes in hand and held lie before something that throws them away.
 func (r *run) dropping() bool {
 	return r.purgesCalled.Load() > r.purgesSeen.Load() || r.abandon.Load() > r.closesSeen.Load() || r.dropAll.Load()

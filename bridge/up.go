@@ -53,7 +53,7 @@ func (r *run) send(p []byte) {
 			p = r.hold(p)
 			continue
 		}
-		p = p[r.give(s, p, r.visit()):]
+		p = p[r.give(s, p, r.closesSeen.Load()):]
 	}
 }
 
@@ -115,7 +115,7 @@ func (r *run) hold(p []byte) []byte {
 			}
 			r.outage(l.held.drop(l.held.tooOld(at, l.freshFrom())))
 		}
-		n := l.held.push(p, at, r.visit())
+		n := l.held.push(p, at, r.closesSeen.Load())
 		p = p[n:]
 		if n > 0 {
 			r.kickRun() // somebody wants a session

@@ -268,7 +268,7 @@ func visits(t *testing.T, random *rand.Rand) {
 			continue // up waits with the fall of several closes, and what comes meanwhile is nobody's
 		}
 		if lacks.Carries(uart.CarriesOrder) && inPart(want, v.read) {
-			continue // bytes behind the call of their close count as the next visit's
+			continue // while a close is called out and has not come only time counts
 		}
 		if !bytes.Equal(v.read, want) {
 			t.Errorf("visit %d of %d (way %v, lacks %v) read %d bytes, want %d: %v, want %v", n, len(all), e.way, lacks, len(v.read), len(want), tags(v.read), tags(want))
