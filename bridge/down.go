@@ -78,9 +78,11 @@ func (r *run) tooEarly(s *session) bool {
 	if over := s.over.Load(); over != 0 && visit >= over {
 		return true // the session had ended when the port was opened
 	}
-	// While only the fall that comes of the last close is waited for, all bytes before it have been given.
+	// Bytes before a close that has not come from the port may be in it still. While only the fall that comes of that close
+	// is waited for they have all been given. Where the port may say a close behind bytes of the next program only their
+	// time counts: the answer to them is that one's.
 	falling := r.falling.Load()
-	if seen := r.closesSeen.Load(); visit > seen+1 || visit > seen && !falling || r.link.holdsOld() {
+	if seen := r.closesSeen.Load(); r.exact && (visit > seen+1 || visit > seen && !falling) || r.link.holdsBefore(visit) {
 		return true
 	}
 	if s.Fidelity().Carries(uart.CarriesBaud) && time.Now().Before(s.unsent.earliest(visit)) {

@@ -284,11 +284,11 @@ func (l *link) holdsClosed() bool {
 	return l.held.beforeClose() > 0
 }
 
-// holdsOld reports whether bytes themselves are held that were written before the last close.
-func (l *link) holdsOld() bool {
+// holdsBefore reports whether bytes are held that were written before this visit.
+func (l *link) holdsBefore(visit uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.held.items[:l.held.beforeClose()], item.isData)
+	return slices.ContainsFunc(l.held.items, func(it item) bool { return it.isData() && it.visit < visit })
 }
 
 // dropClosed drops the bytes of opens that are closed, and returns how many they were.

@@ -16,6 +16,8 @@ type run struct {
 	port uart.Port
 	link link
 
+	exact bool // the port says a close in its place among the bytes; constant
+
 	done   chan struct{}   // closed when the port is: ends every wait of up and down
 	next   chan *session   // to down: the session to read after the present one
 	dialed chan dialResult // from the dial under way
@@ -87,7 +89,7 @@ func (b *Bridge) open(ctx context.Context) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.port = port
+	r.port, r.exact = port, port.Fidelity().Carries(uart.CarriesOrder)
 	b.present.Store(r)
 	return r, nil
 }

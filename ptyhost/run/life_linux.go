@@ -268,8 +268,8 @@ func (p *port) handOver(c *call, fd, flags int, again, hand func()) {
 	})
 }
 
-// readier returns what the session calls when it stands, and lets the open go on without it after OpenWait; the lock is
-// held.
+// readier returns what the session calls when it is up, and lets the open go on without it after OpenWait, or at once where
+// one is up already; the lock is held.
 func (p *port) readier() func(error) {
 	o := p.opening
 	ready := func(up bool) {
@@ -281,7 +281,8 @@ func (p *port) readier() func(error) {
 		}
 		p.wakeUp()
 	}
-	if p.config.OpenWait <= 0 || p.config.Unsent().Up {
+	// Where events wait it is Next's turn: programs that open and close in a loop would fill the queue with that.
+	if p.config.OpenWait <= 0 || p.queue.Empty() && p.config.Unsent().Up {
 		o.done, o.up, p.opening = true, true, nil
 		return func(error) {}
 	}
