@@ -112,6 +112,7 @@ func (e *PortError) Unwrap() error { return e.Err }
 // (*PortError), or it is lost for good. When the context ends, what the application wrote may go out for as long as
 // endMost, and what that cost is said. It is called once.
 func (b *Bridge) Run(ctx context.Context) error {
+	defer b.sayLosses()
 	for _, limited := range []*loglimit.Handler{b.cfg.Peer, b.cfg.Losses} {
 		if limited != nil {
 			defer limited.Flush()
@@ -131,6 +132,15 @@ func (b *Bridge) Run(ctx context.Context) error {
 		r = b.reopen(ctx)
 	}
 	return nil
+}
+
+// sayLosses tells at the end what all losses together were: the lines of some of them may have been left out.
+func (b *Bridge) sayLosses() {
+	s := b.Status()
+	if s.UpDropped == 0 && s.LostAtMost == 0 {
+		return
+	}
+	b.log.Warn("bytes of the application were lost, in all", "dropped_in_all", s.UpDropped, "lost_at_most_in_all", s.LostAtMost)
 }
 
 // Bounds of the time between two tries to make a port again.

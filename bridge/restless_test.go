@@ -101,7 +101,7 @@ type enabled struct{ *counted }
 
 func (enabled) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
 
-// Lines of losses may be left out: each one that is written says what all have cost so far.
+// Lines of losses may be left out: each one that is written says what all have cost so far, and the last one says it at the end.
 func TestLossesInAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logLines{}
@@ -124,6 +124,9 @@ func TestLossesInAll(t *testing.T) {
 		}
 		p.AppClose()
 		b.end()
+		if all := "dropped_in_all=0 lost_at_most_in_all=21"; !strings.Contains(log.all(), all) {
+			t.Errorf("%q is not told at the end:\n%s", all, log.all())
+		}
 	})
 }
 

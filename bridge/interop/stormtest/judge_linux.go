@@ -255,7 +255,8 @@ func (v *verdict) echoes() {
 }
 
 var lossLine = regexp.MustCompile(`(?m)^.*\b(dropped|lost_at_most)=(\d+).*$`)
-var inAll = regexp.MustCompile(`in_all=(\d+)`)
+var inAll = regexp.MustCompile(`\bin_all=(\d+)`)
+var total = regexp.MustCompile(`\b(dropped|lost_at_most)_in_all=(\d+)`)
 
 // losses: what did not arrive was said. Where the agent was killed it could not say it, and a purge loses what nobody counts.
 func (v *verdict) losses() {
@@ -268,6 +269,10 @@ func (v *verdict) losses() {
 			n, _ = strconv.ParseInt(all[1], 10, 64)
 			stated[m[1]] = max(stated[m[1]], n)
 		}
+	}
+	for _, m := range total.FindAllStringSubmatch(said, -1) { // in the last line
+		n, _ := strconv.ParseInt(m[2], 10, 64)
+		stated[m[1]] = max(stated[m[1]], n)
 	}
 	atMost := stated["dropped"] + stated["lost_at_most"]
 	missing := v.took - v.arrived

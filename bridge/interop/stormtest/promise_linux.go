@@ -40,29 +40,6 @@ const (
 // unkept are promises that a host does not keep yet, each with the reason. A breach of one of them is logged and does not
 // fail the test. This table is meant to become empty.
 var unkept = map[string]map[promise]string{
-	"pty": {
-		noStranger:  "SIGHUP and SIGKILL leave the port's link, and the next terminal gets its number",
-		noLink:      "SIGHUP and SIGKILL leave it",
-		noLockFile:  "SIGHUP and SIGKILL leave it",
-		agentEnds:   "SIGHUP ends it without a word",
-		freshEchoes: "a pty does not know whose the bytes are that come after an open",
-	},
-	"run": {
-		ownDescriptor: "a signal to the agent tears the answer to an open, which then returns 0",
-		noDecoy:       "paths are compared as text: a link to a path of --as leads past the port, and so does that path itself once the agent is dead",
-		noStranger:    "SIGKILL leaves the port's link, and the next terminal gets its number",
-		noLink:        "SIGKILL leaves it",
-		noLockFile:    "SIGKILL leaves it",
-		killedDie:     "a call that the dead agent had received and not noted is answered by nobody",
-		callsReturn:   "a call that the dead agent had received and not noted is answered by nobody",
-		freshEchoes:   "an open does not wait for the last program's bytes",
-	},
-	"kernel": {
-		noStranger: "SIGHUP and SIGKILL leave the port's link, and the next adapter gets its number",
-		noLink:     "SIGHUP and SIGKILL leave it",
-		noLockFile: "SIGHUP and SIGKILL leave it",
-		agentEnds:  "SIGHUP ends it without a word",
-	},
 }
 
 // ledger has the breaches of a storm.
