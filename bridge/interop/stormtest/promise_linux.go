@@ -39,8 +39,7 @@ const (
 
 // unkept are promises that a host does not keep yet, each with the reason. A breach of one of them is logged and does not
 // fail the test. This table is meant to become empty.
-var unkept = map[string]map[promise]string{
-}
+var unkept = map[string]map[promise]string{}
 
 // ledger has the breaches of a storm.
 type ledger struct {
