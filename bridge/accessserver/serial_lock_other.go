@@ -2,13 +2,15 @@
 
 package accessserver
 
-// locking is nothing.
+// locking keeps nothing.
 type locking struct{}
 
 // lockFiles are none: the system itself gives a port to one program at a time.
 type lockFiles struct{}
 
-func (s *Serial) lock() (lockFiles, error) { return lockFiles{}, nil }
+func (s *Serial) lock() (lockFiles, error) { return s.locking.take() }
+
+func (locking) take() (lockFiles, error) { return lockFiles{}, nil }
 
 func (lockFiles) remove() {}
 
