@@ -130,7 +130,7 @@ The server speaks RFC 2217. DEVICE is a serial port of this machine: /dev/ttyUSB
 a name below /dev/serial/by-id, COM3. It is opened for each client anew and then
 belongs to it alone; when it is unplugged the client is hung up, and the next one
 gets it when it is back. One client at a time; one that is dead gives way to the
-next from the same address.
+next from the same address. UUCP lock files (LCK..ttyUSB0) are taken and honoured.
 
 The simulated UART works at the speed of its line coding. Its pins are wired RTS
 to CTS, and DTR to DSR, DCD and RI. loopback sends back what it gets, a break too;
