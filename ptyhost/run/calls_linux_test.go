@@ -95,7 +95,7 @@ func child(t *testing.T, pid int, name string) int {
 	return 0
 }
 
-// TestOpensUnderSignals: each open gets a descriptor of its own while signals rain on telnetcpc, with a session and while
+// TestOpensUnderSignals: each open gets a descriptor of its own while signals rain on telnetcpc and its giver, with a session and while
 // the remote is away. TELNETCPC_RUN_OPENS is how many there are.
 func TestOpensUnderSignals(t *testing.T) {
 	program := compileCalls(t)
@@ -109,8 +109,9 @@ func TestOpensUnderSignals(t *testing.T) {
 			t.Setenv("GOGC", "1")
 			s := starts(t, "ready\n", "--open-wait", "1ms", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", "opens", strconv.Itoa(n))
 			stop := storm(s.Process.Pid, unix.SIGURG)
+			stopOther := storm(child(t, s.Process.Pid, "telnetcpc: giver"), unix.SIGURG)
 			status := s.endsWithin(t, patience+time.Duration(n)*5*time.Millisecond)
-			t.Logf("%d signals: %s", stop(), s.out.String())
+			t.Logf("%d and %d signals: %s", stop(), stopOther(), s.out.String())
 			if status != 0 || !strings.HasSuffix(s.out.String(), "ok\n") {
 				t.Errorf("status %d: %s\n%s", status, s.out.String(), s.errs.String())
 			}
@@ -325,7 +326,7 @@ func killed(t *testing.T, usual int, does ...string) {
 	for i := range n {
 		args := append([]string{"--open-wait", "0s", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77"}, does...)
 		s := starts(t, "ready\n", args...)
-		pid := child(t, s.Process.Pid, program)
+		pid, giver := child(t, s.Process.Pid, program), child(t, s.Process.Pid, "telnetcpc: giver")
 		time.Sleep(time.Duration(i%17) * 300 * time.Microsecond) // no synchronisation: another moment each time
 		if err := s.Process.Kill(); err != nil {
 			t.Fatal(err)
@@ -339,6 +340,7 @@ func killed(t *testing.T, usual int, does ...string) {
 			wrong++
 			t.Errorf("kill %d: %s", i, s.out.String())
 		}
+		eventually(t, "the giver has ended", func() bool { return state(giver) == "" || state(giver) == "Z" })
 	}
 	t.Logf("%d of %d kills were noticed by the program", wrong, n)
 }

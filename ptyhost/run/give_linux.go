@@ -147,7 +147,7 @@ func (l *listener) give(a addition) unix.Errno {
 		if err == nil && errno != unix.EINVAL {
 			return errno
 		}
-		errno = l.giveHere(a) // EINVAL: it takes two requests before Linux 5.14, and the end of this process tears neither
+		errno = l.giveHere(a) // EINVAL: it takes two requests before Linux 5.14, of which the end of this process tears neither
 		if err == unix.EAGAIN && errno == unix.EINPROGRESS {
 			continue // the giver does it, but the program has not run yet
 		}
@@ -181,7 +181,7 @@ func givesFor(args []string) {
 		if !ok {
 			os.Exit(0)
 		}
-		errno := unix.EMFILE
+		errno := unix.EINVAL // it must be done without this process
 		if fd >= 0 {
 			_, errno = l.add(&addition{
 				ID: binary.NativeEndian.Uint64(word[:]), Flags: unix.SECCOMP_ADDFD_FLAG_SEND,

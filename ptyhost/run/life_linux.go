@@ -240,7 +240,7 @@ func (p *port) openFor(c *call, flags int, real bool) {
 }
 
 // handOver gives a program the slave that was opened for it, when the session stands, and as a terminal's driver has it,
-// the carrier. hand is called under the lock: whatever the program does next finds our own copy closed. again is called,
+// the carrier. hand is called under the lock: whatever the program does next finds our own copies closed. again is called,
 // without the lock, where the port is hung up meanwhile: then the open begins anew.
 func (p *port) handOver(c *call, fd, flags int, again, hand func()) {
 	waits, given := p.opening, false
