@@ -26,7 +26,7 @@ func Benchmark(b *testing.B) {
 	if out, err := exec.Command("gcc", "-O2", "-o", program, "testdata/bench.c").CombinedOutput(); err != nil {
 		b.Skipf("gcc: %v\n%s", err, out)
 	}
-	for _, what := range []string{"trip", "up", "down", "ioctl"} {
+	for _, what := range []string{"trip", "up", "down", "ioctl", "open"} {
 		for _, host := range []string{"pty", "run"} {
 			if host == "pty" && what == "ioctl" {
 				continue // it has none that would be comparable

@@ -95,7 +95,7 @@ func child(t *testing.T, pid int, name string) int {
 	return 0
 }
 
-// TestOpensUnderSignals: each open gets a descriptor of its own while signals rain on telnetcpc, with a session and while
+// TestOpensUnderSignals: each open gets a descriptor of its own while signals rain on telnetcpc and its giver, with a session and while
 // the remote is away. TELNETCPC_RUN_OPENS is how many there are.
 func TestOpensUnderSignals(t *testing.T) {
 	program := compileCalls(t)
@@ -109,8 +109,9 @@ func TestOpensUnderSignals(t *testing.T) {
 			t.Setenv("GOGC", "1")
 			s := starts(t, "ready\n", "--open-wait", "1ms", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", "opens", strconv.Itoa(n))
 			stop := storm(s.Process.Pid, unix.SIGURG)
+			stopOther := storm(child(t, s.Process.Pid, "telnetcpc: giver"), unix.SIGURG)
 			status := s.endsWithin(t, patience+time.Duration(n)*5*time.Millisecond)
-			t.Logf("%d signals: %s", stop(), s.out.String())
+			t.Logf("%d and %d signals: %s", stop(), stopOther(), s.out.String())
 			if status != 0 || !strings.HasSuffix(s.out.String(), "ok\n") {
 				t.Errorf("status %d: %s\n%s", status, s.out.String(), s.errs.String())
 			}
@@ -307,21 +308,41 @@ func TestWaitingCostsNothing(t *testing.T) {
 // TestBusyAgentKilled: threads that call all the time go on when telnetcpc is killed, whatever it was about to do.
 // TELNETCPC_RUN_KILLS is how often it is.
 func TestBusyAgentKilled(t *testing.T) {
+	killed(t, 12, "outlives", "4")
+}
+
+// TestAgentKilledAtOpens: each open has a descriptor of its own, or fails, whatever telnetcpc was about to do when it was
+// killed. TELNETCPC_RUN_KILLS is how often it is.
+func TestAgentKilledAtOpens(t *testing.T) {
+	killed(t, 40, "reopens", "2")
+}
+
+// killed kills telnetcpc again and again, each time under another program, which must end well.
+func killed(t *testing.T, usual int, does ...string) {
+	t.Helper()
 	program := compileCalls(t)
 	address, _ := serve(t, "loopback")
-	for i := range number(t, "TELNETCPC_RUN_KILLS", 12) {
-		s := starts(t, "ready\n", "--open-wait", "0s", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", "outlives", "4")
-		pid := child(t, s.Process.Pid, program)
+	wrong, n := 0, number(t, "TELNETCPC_RUN_KILLS", usual)
+	for i := range n {
+		args := append([]string{"--open-wait", "0s", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77"}, does...)
+		s := starts(t, "ready\n", args...)
+		pid, giver := child(t, s.Process.Pid, program), child(t, s.Process.Pid, "telnetcpc: giver")
 		time.Sleep(time.Duration(i%17) * 300 * time.Microsecond) // no synchronisation: another moment each time
 		if err := s.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		over := time.AfterFunc(20*time.Second, func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
 		_ = s.Wait() // for its output, which the program has too
-		if !over.Stop() || !strings.HasSuffix(s.out.String(), "ok\n") {
+		if !over.Stop() {
 			t.Fatalf("kill %d: a thread has not gone on: %s", i, s.out.String())
 		}
+		if !strings.HasSuffix(s.out.String(), "ok\n") {
+			wrong++
+			t.Errorf("kill %d: %s", i, s.out.String())
+		}
+		eventually(t, "the giver has ended", func() bool { return state(giver) == "" || state(giver) == "Z" })
 	}
+	t.Logf("%d of %d kills were noticed by the program", wrong, n)
 }
 
 // TestHeldOpenIsOne: an open that waits for its session, and is interrupted and made again meanwhile, is one open.

@@ -16,9 +16,10 @@ import (
 //
 // Adding and answering are one request (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14), as the program may be interrupted between two:
 // it would have a descriptor that it does not know of. The kernel marks the call as answered, with 0, and waits,
-// interruptibly, until the program has taken the descriptor. A signal to the thread that waits takes the descriptor back
-// and leaves the answer: open() returns 0. So the request is made on a thread that gets no signals. What no thread can block
-// is left: SIGSTOP, a freezer and SIGKILL within these microseconds, each of which leaves a program with 0.
+// interruptibly, until the program has taken the descriptor. What interrupts the thread that waits takes the descriptor back
+// and leaves the answer: open() returns 0. So the request is made by another process (give_linux.go), on a thread that gets
+// no signals. What no thread can block is left: a SIGSTOP or SIGKILL to that process, or a freezer that has both processes,
+// within these microseconds. Without that process, the request is made here, on such a thread.
 //
 // Before Linux 5.14, adding and answering are two requests. A signal to this process tears neither: the first has either
 // added the descriptor, and says so, or has done nothing.
@@ -26,7 +27,7 @@ import (
 // adding is a request for the thread that gives descriptors.
 type adding struct {
 	addition
-	result chan<- error
+	result chan<- unix.Errno
 }
 
 // errGone says that the program does not wait for a descriptor any more, and has got none.
@@ -39,17 +40,26 @@ func (l *listener) inject(id uint64, fd int, closeOnExec bool) error {
 	if closeOnExec {
 		a.NewFlags = unix.O_CLOEXEC
 	}
-	result := make(chan error, 1)
+	switch errno := l.give(a); errno {
+	case 0:
+		l.ledger.strike(id)
+		return nil
+	case unix.ENOENT, unix.ESRCH, unix.EINPROGRESS: // before, or while the kernel waited for it; or the giver was stopped
+		return errGone
+	default:
+		return errno
+	}
+}
+
+// giveHere has this process's own thread make the request.
+func (l *listener) giveHere(a addition) unix.Errno {
+	result := make(chan unix.Errno, 1)
 	select {
 	case l.adds <- adding{a, result}:
+		return <-result
 	case <-l.over:
-		return errGone
+		return unix.ENOENT
 	}
-	err := <-result
-	if err == nil {
-		l.ledger.strike(id)
-	}
-	return err
 }
 
 // addAll gives descriptors, on a thread of its own that ends with it. It is started by
@@ -61,10 +71,10 @@ func (l *listener) addAll() {
 		select {
 		case a := <-l.adds:
 			if err != nil {
-				a.result <- err
+				a.result <- errnoOf(err)
 				continue
 			}
-			a.result <- l.give(a.addition)
+			a.result <- l.addAndSend(a.addition)
 		case <-l.over:
 			return
 		}
@@ -86,21 +96,15 @@ func blockSignals() error {
 	return nil
 }
 
-// give makes the requests for one descriptor.
-func (l *listener) give(a addition) error {
+// addAndSend makes the requests for one descriptor.
+func (l *listener) addAndSend(a addition) unix.Errno {
 	_, errno := l.add(&a)
 	if errno == unix.EINVAL { // before Linux 5.14
 		a.Flags = 0
 		var got int
 		if got, errno = l.add(&a); errno == 0 && !l.send(response{ID: a.ID, Value: int64(got)}) {
-			return errGone
+			return unix.ENOENT
 		}
-	}
-	switch errno {
-	case 0:
-		return nil
-	case unix.ENOENT, unix.ESRCH, unix.EINPROGRESS: // before, or while the kernel waited for it; or this process was stopped
-		return errGone
 	}
 	return errno
 }

@@ -200,7 +200,7 @@ func (p *port) openFor(c *call, flags int, real bool) {
 		p.closeNow()
 	case !p.open && p.queue.Len() > ordered.Limit:
 		// What earlier programs wrote has nowhere to go: an open waits, as that of a UART which still sends.
-		p.later(c, restarts, func() bool { return p.ended || p.open || p.queue.Len() <= ordered.Limit }, func(errno unix.Errno) {
+		p.later(c, func() bool { return p.ended || p.open || p.queue.Len() <= ordered.Limit }, func(errno unix.Errno) {
 			if errno != 0 {
 				c.fail(errno)
 				return
@@ -240,12 +240,12 @@ func (p *port) openFor(c *call, flags int, real bool) {
 }
 
 // handOver gives a program the slave that was opened for it, when the session stands, and as a terminal's driver has it,
-// the carrier. hand is called under the lock: whatever the program does next finds our own copy closed. again is called,
+// the carrier. hand is called under the lock: whatever the program does next finds our own copies closed. again is called,
 // without the lock, where the port is hung up meanwhile: then the open begins anew.
 func (p *port) handOver(c *call, fd, flags int, again, hand func()) {
 	waits, given := p.opening, false
 	var moves progress
-	p.later(c, restarts, func() bool {
+	p.later(c, func() bool {
 		carrier := flags&unix.O_NONBLOCK != 0 || p.termios.Cflag&unix.CLOCAL != 0 || p.modem&uart.DCD != 0
 		if !p.ended && (waits != nil && !waits.done || !carrier || p.awaitsLast(waits, &moves)) {
 			return false

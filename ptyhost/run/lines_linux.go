@@ -109,7 +109,7 @@ func (p *port) whenRoom(c *call, e uart.Event, then func()) {
 		return
 	}
 	end, answered := time.Now().Add(holdMost), false
-	p.later(c, restarts, func() bool {
+	p.later(c, func() bool {
 		if p.ended {
 			return true
 		}
@@ -138,7 +138,7 @@ func (p *port) whenRoom(c *call, e uart.Event, then func()) {
 // waitForLines performs TIOCMIWAIT: it is answered when one of the lines has changed.
 func (p *port) waitForLines(c *call, mask uint64) {
 	before, over := p.counts, false
-	p.later(c, restarts, func() bool {
+	p.later(c, func() bool {
 		over = p.ended
 		return over ||
 			mask&unix.TIOCM_CTS != 0 && p.counts.cts != before.cts ||

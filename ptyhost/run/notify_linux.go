@@ -57,20 +57,22 @@ type listener struct {
 	ledger *ledger  // of the calls that were received and not answered; nil: nobody asks
 	held   *held    // what is known of those with paths; likewise
 
-	adds chan adding   // to the thread that gives descriptors
-	over chan struct{} // closed by close
+	giver *giver        // gives descriptors
+	adds  chan adding   // to the thread that does it where there is no giver
+	over  chan struct{} // closed by close
 }
 
 func newListener(fd int) *listener {
 	return &listener{
 		fd: fd, room: make([]uint64, notificationSize()/8),
-		adds: make(chan adding), over: make(chan struct{}),
+		giver: &giver{socket: -1}, adds: make(chan adding), over: make(chan struct{}),
 	}
 }
 
 // close closes the descriptor. Nobody receives any more; who answers yet finds nobody.
 func (l *listener) close() {
 	close(l.over)
+	l.giver.close()
 	_ = unix.Close(l.fd)
 }
 

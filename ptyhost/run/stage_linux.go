@@ -17,6 +17,7 @@ import (
 const (
 	stageName = "telnetcpc: stage" // NAME SOCKET PATHS PROGRAM ARGV...
 	guardName = "telnetcpc: guard" // NAME SOCKET PARENT NAMES..., with the ledger and the watcher's pipe behind the socket; see Host.words
+	giverName = "telnetcpc: giver" // NAME SOCKET
 )
 
 // Main must come first in a program that uses this package: where this process is one of those that Start starts of the
@@ -30,6 +31,8 @@ func Main() {
 		stage(os.Args[1:])
 	case guardName:
 		guard(os.Args[1:])
+	case giverName:
+		givesFor(os.Args[1:])
 	}
 }
 
@@ -98,24 +101,41 @@ func install(program []unix.SockFilter) (l int, errno syscall.Errno) {
 func report(socket int, at step, errno syscall.Errno, fd int) {
 	word := binary.NativeEndian.AppendUint32(nil, uint32(at))
 	word = binary.NativeEndian.AppendUint32(word, uint32(errno))
+	_ = tell(socket, word, fd)
+}
+
+// tell sends bytes through a socket, with a descriptor where there is one.
+func tell(socket int, word []byte, fd int) error {
 	var rights []byte
 	if fd >= 0 {
 		rights = unix.UnixRights(fd)
 	}
-	_ = unix.Sendmsg(socket, word, rights, nil, 0)
+	for {
+		if err := unix.Sendmsg(socket, word, rights, nil, 0); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // hear receives what report has sent. fd is -1 where none came. ok is false where the other end is closed.
 func hear(socket int) (at step, errno syscall.Errno, fd int, ok bool) {
 	var word [8]byte
+	if fd, ok = take(socket, word[:]); !ok {
+		return 0, 0, -1, false
+	}
+	return step(binary.NativeEndian.Uint32(word[:])), syscall.Errno(binary.NativeEndian.Uint32(word[4:])), fd, true
+}
+
+// take receives what tell has sent, as long as word is. fd is -1 where none came. ok is false where the other end is closed.
+func take(socket int, word []byte) (fd int, ok bool) {
 	rights := make([]byte, unix.CmsgSpace(4))
 	for {
-		n, m, _, _, err := unix.Recvmsg(socket, word[:], rights, unix.MSG_CMSG_CLOEXEC)
+		n, m, _, _, err := unix.Recvmsg(socket, word, rights, unix.MSG_CMSG_CLOEXEC)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil || n != len(word) {
-			return 0, 0, -1, false
+			return -1, false
 		}
 		fd = -1
 		if messages, err := unix.ParseSocketControlMessage(rights[:m]); err == nil && len(messages) == 1 {
@@ -123,6 +143,6 @@ func hear(socket int) (at step, errno syscall.Errno, fd int, ok bool) {
 				fd = fds[0]
 			}
 		}
-		return step(binary.NativeEndian.Uint32(word[:])), syscall.Errno(binary.NativeEndian.Uint32(word[4:])), fd, true
+		return fd, true
 	}
 }

@@ -184,7 +184,15 @@ func (p *Program) listen(l *listener) error {
 	if err != nil {
 		return fmt.Errorf("pipe: %w", err)
 	}
-	if p.guard, err = p.host.startGuard(l); err != nil {
+	if err = p.host.startGiver(l); err == nil {
+		if p.guard, err = p.host.startGuard(l); err == nil {
+			err = l.giver.greet() // they start at the same time
+		}
+	}
+	if err != nil {
+		if p.guard != nil {
+			p.guard.release()
+		}
 		_ = r.Close()
 		_ = w.Close()
 		return err

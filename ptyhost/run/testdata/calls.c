@@ -83,6 +83,13 @@ static void opens(const char *path, int n)
 	WANT(bad == 0);
 }
 
+/* apart: the same of a daemon, which what is sent to the process group does not reach. */
+static void apart(const char *path, int n)
+{
+	WANT(setsid() >= 0);
+	opens(path, n);
+}
+
 /* short calls under a timer with SA_RESTART: none of them fails, and none is made twice. */
 static void restarts(const char *path, int n)
 {
@@ -257,14 +264,45 @@ static void outlives(const char *path, int n)
 		WANT(pthread_join(t[i], NULL) == 0);
 }
 
+static void *open_again(void *unused)
+{
+	int fd;
+	(void)unused;
+	while ((fd = open(device, O_RDWR | O_NOCTTY | O_NONBLOCK)) >= 0) {
+		if (fd <= 2) {
+			printf("open says %d\n", fd);
+			fflush(stdout);
+			_exit(1);
+		}
+		WANT(close(fd) == 0);
+	}
+	WANT(errno == ENOENT || errno == EIO);
+	return NULL;
+}
+
+/* reopens: n threads open and close all the time, until there is no port any more. */
+static void reopens(const char *path, int n)
+{
+	pthread_t t[100];
+	int i;
+	device = path;
+	for (i = 0; i < n; i++)
+		WANT(pthread_create(&t[i], NULL, open_again, NULL) == 0);
+	usleep(20000);
+	say("ready");
+	for (i = 0; i < n; i++)
+		WANT(pthread_join(t[i], NULL) == 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
 		void (*run)(const char *path, int n);
 	} all[] = {
-		{"opens", opens}, {"restarts", restarts}, {"interrupted", interrupted}, {"breaks", breaks}, {"held", held},
+		{"opens", opens}, {"apart", apart}, {"restarts", restarts}, {"interrupted", interrupted}, {"breaks", breaks}, {"held", held},
 		{"waits", waits}, {"lines", lines}, {"outlives", outlives},
+		{"reopens", reopens},
 	};
 	size_t i;
 	if (argc < 3)
