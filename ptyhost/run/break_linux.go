@@ -33,7 +33,7 @@ func (p *port) breakFor(c *call, d time.Duration) {
 		p.awaitBreak(c, p.timed)
 		return
 	}
-	p.drained(c, interrupted, func() {
+	p.drained(c, func() {
 		b := &timedBreak{tid: c.n.TID, data: c.signature(), end: time.Now().Add(d)}
 		p.timed = b
 		p.sendBreak(true)
@@ -52,7 +52,7 @@ func (p *port) breakFor(c *call, d time.Duration) {
 
 // awaitBreak answers a call when a break is over; the lock is held.
 func (p *port) awaitBreak(c *call, b *timedBreak) {
-	p.later(c, interrupted, func() bool {
+	p.later(c, func() bool {
 		if b.over && c.send(response{}) { // under the lock: the program may send its next break at once
 			b.told = true
 		}

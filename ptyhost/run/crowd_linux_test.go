@@ -106,7 +106,7 @@ func (r *recorder) all() []string {
 // place, and the last close's behind them.
 func TestAllEdgesArrive(t *testing.T) {
 	const edges = 20_000
-	program := compile(t, "gcc", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
+	program := compile(t, "gcc", "-pthread", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
 	r := records(t)
 	out, errs, status := runs(t, "--as", "/dev/ttyS77", r.slowly(t), "--", program, "/dev/ttyS77", "edges")
 	if status != 0 || !strings.HasSuffix(out, "ok\n") {
@@ -147,7 +147,7 @@ type crowded struct {
 func crowd(t *testing.T, config uart.PortConfig) *crowded {
 	t.Helper()
 	c := &crowded{host: newHost(t), path: filepath.Join(t.TempDir(), "ttyV0")}
-	c.program = compile(t, "gcc", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
+	c.program = compile(t, "gcc", "-pthread", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
 	c.said = filepath.Join(t.TempDir(), "said")
 	config.Path = c.path
 	var err error
@@ -167,7 +167,13 @@ func crowd(t *testing.T, config uart.PortConfig) *crowded {
 // starts starts the program, which does a check.
 func (c *crowded) starts(t *testing.T, check string) *run.Program {
 	t.Helper()
-	p, err := c.host.Start([]string{"/bin/sh", "-c", `exec "$@" >"$0"`, c.said, c.program, c.path, check}, os.Environ())
+	return c.startsBy(t, `exec "$@" >"$0"`, check)
+}
+
+// startsBy is starts by a script.
+func (c *crowded) startsBy(t *testing.T, script, check string) *run.Program {
+	t.Helper()
+	p, err := c.host.Start([]string{"/bin/sh", "-c", script, c.said, c.program, c.path, check}, os.Environ())
 	if err != nil {
 		t.Fatal(err)
 	}

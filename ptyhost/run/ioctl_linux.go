@@ -45,7 +45,7 @@ func (p *port) ioctl(c *call, slave fileID) {
 		c.give(arg, bytesOf(&p.counts))
 	case unix.TCSBRK:
 		if uint32(arg) != 0 {
-			p.drained(c, interrupted, func() { c.answer(0) })
+			p.drained(c, func() { c.answer(0) })
 			return
 		}
 		p.breakFor(c, breakTime)
@@ -57,7 +57,7 @@ func (p *port) ioctl(c *call, slave fileID) {
 		p.breakFor(c, d)
 	case unix.TIOCSBRK:
 		p.whenRoom(c, breakEdge, func() {
-			p.drained(c, interrupted, func() {
+			p.drained(c, func() {
 				p.sendBreak(true)
 				c.answer(0)
 			})
@@ -156,7 +156,7 @@ func (p *port) takeTermios(c *call, arg uint64, form int, wait, flush bool) {
 	}
 	p.whenRoom(c, change, func() {
 		if wait {
-			p.drained(c, restarts, set)
+			p.drained(c, set)
 			return
 		}
 		set()
@@ -215,30 +215,11 @@ const drainPause = 250 * time.Millisecond
 
 // drained calls then, under the lock, when everything that was written has left the far UART, as far as can be known; or
 // when no byte is waited for.
-func (p *port) drained(c *call, end ending, then func()) {
-	answered := false
-	p.later(c, end, func() bool {
-		if p.ended {
-			return true
-		}
+func (p *port) drained(c *call, then func()) {
+	p.when(c, func() bool {
 		p.takeIn()
-		if !p.isEmpty(p.config.Unsent()) {
-			return false
-		}
-		answered = true
-		if c.valid() {
-			then()
-		}
-		return true
-	}, func(errno unix.Errno) {
-		switch {
-		case answered:
-		case errno != 0:
-			c.fail(errno)
-		default:
-			c.fail(unix.EIO) // the port has ended
-		}
-	})
+		return p.isEmpty(p.config.Unsent())
+	}, then)
 }
 
 // isEmpty reports whether everything is out as far as is known, or no byte is waited for, for one who asks later: again
