@@ -78,7 +78,9 @@ func (h *Host) path(c *call, e entry) {
 	}
 	kept := c.l.held.note(c)
 	reach := func() {
-		kept.leads(d.place == mapped || d.place == here)
+		if d.place == mapped || d.place == here {
+			kept.leadsHere(c.n.ID)
+		}
 		h.reach(c, a, p, d)
 	}
 	if sure {
