@@ -23,6 +23,8 @@ type aftermath struct {
 	held  *held // nil: there is none
 	names *names
 	slave fileID // that was the port's: another terminal may have its number by now
+
+	lookUps lookUps
 }
 
 // words is what a guard is told of the port's names, in its arguments.
@@ -71,7 +73,9 @@ func (a *aftermath) answer(n notification) {
 		d.conclude(c, asked)
 		return
 	}
-	go func() { asked.walk().conclude(c, asked) }()
+	if !a.lookUps.do(func() { asked.walk().conclude(c, asked) }) {
+		c.proceed()
+	}
 }
 
 // conclude answers a call whose path leads there.

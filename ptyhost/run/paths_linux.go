@@ -87,10 +87,12 @@ func (h *Host) path(c *call, e entry) {
 		reach()
 		return
 	}
-	go func() {
+	if !h.lookUps.do(func() {
 		d = a.walk()
 		reach()
-	}()
+	}) {
+		c.proceed()
+	}
 }
 
 // reach performs a call whose path leads there. p is nil where there is no port now.
