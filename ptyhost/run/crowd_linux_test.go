@@ -105,6 +105,7 @@ func (r *recorder) all() []string {
 // TestAllEdgesArrive: 20,000 edges of RTS back to back, with bytes between some of them, over a real session: each comes, in its
 // place, and the last close's behind them.
 func TestAllEdgesArrive(t *testing.T) {
+	t.Parallel()
 	const edges = 20_000
 	program := compile(t, "gcc", "-pthread", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
 	r := records(t)
@@ -219,6 +220,7 @@ func (c *crowded) edges(t *testing.T, most int) {
 
 // TestSignalInterruptsHeldCall: and the edge that it would have made is not made, nor one twice.
 func TestSignalInterruptsHeldCall(t *testing.T) {
+	t.Parallel()
 	c := crowd(t, uart.PortConfig{})
 	p := c.starts(t, "held")
 	eventually(t, "a call was interrupted", func() bool { return strings.Contains(c.output(), "held after") || over(p) })
@@ -263,6 +265,7 @@ func TestCloseLetsHeldCallGo(t *testing.T) {
 
 // TestHeldProgramDies: nothing of it stays, and the next program has a whole port.
 func TestHeldProgramDies(t *testing.T) {
+	t.Parallel()
 	c, held := holding(t)
 	p := c.starts(t, "dies")
 	eventually(t, "the program is held", func() bool { return held() || over(p) })
@@ -355,6 +358,7 @@ func TestLogStandsStill(t *testing.T) {
 // TestLoopWhileRemoteIsAway: a script that opens, writes and closes again and again, each time waiting for a session that
 // does not come, finds an end, and ends by SIGTERM.
 func TestLoopWhileRemoteIsAway(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -64,6 +64,7 @@ func fuseProgram(t *testing.T) string {
 
 // TestFileSystemOfProgram: a file system whose server is one of the programs stops neither them nor their port.
 func TestFileSystemOfProgram(t *testing.T) {
+	t.Parallel()
 	program := fuseProgram(t)
 	mount := own(t)
 	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_FORCE|unix.MNT_DETACH) })
@@ -79,6 +80,7 @@ func TestFileSystemOfProgram(t *testing.T) {
 // TestSlaveElsewhere: a program has its port, whole, wherever it sees the slave: through a bind mount of the file or of the
 // directory, in a mount namespace of its own, from a chroot.
 func TestSlaveElsewhere(t *testing.T) {
+	t.Parallel()
 	needMounts(t)
 	for _, tt := range []struct{ name, script string }{
 		{"file", `mount --bind "$slave" "$dir/file"; look "$dir/file"`},

@@ -19,6 +19,7 @@ import (
 // meanwhile, because its program was killed or another thread of it has closed the descriptor. Else DTR would be up while
 // nobody has the port.
 func TestNothingIsRaisedAfterTheLastClose(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		check, script string
 		signal        syscall.Signal
