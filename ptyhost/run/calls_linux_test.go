@@ -121,6 +121,7 @@ func TestOpensUnderSignals(t *testing.T) {
 
 // TestInterruptedCalls: what a signal to the program does to its calls.
 func TestInterruptedCalls(t *testing.T) {
+	t.Parallel()
 	program := compileCalls(t)
 	for _, tt := range []struct {
 		what    string
@@ -175,6 +176,7 @@ func goesOn(t *testing.T, s *started, w io.Closer) {
 
 // TestStoppedWhileWaiting: a program that waits in calls can be stopped, traced and frozen, and then goes on waiting.
 func TestStoppedWhileWaiting(t *testing.T) {
+	t.Parallel()
 	t.Run("SIGSTOP", func(t *testing.T) {
 		t.Parallel()
 		s, pid, w := waiting(t, "waits")
@@ -347,6 +349,7 @@ func killed(t *testing.T, usual int, does ...string) {
 
 // TestHeldOpenIsOne: an open that waits for its session, and is interrupted and made again meanwhile, is one open.
 func TestHeldOpenIsOne(t *testing.T) {
+	t.Parallel()
 	program := compileCalls(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // it lets everybody in, and says nothing
 	if err != nil {

@@ -105,8 +105,9 @@ func (r *recorder) all() []string {
 // TestAllEdgesArrive: 20,000 edges of RTS back to back, with bytes between some of them, over a real session: each comes, in its
 // place, and the last close's behind them.
 func TestAllEdgesArrive(t *testing.T) {
+	t.Parallel()
 	const edges = 20_000
-	program := compile(t, "gcc", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
+	program := compile(t, "gcc", "-pthread", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
 	r := records(t)
 	out, errs, status := runs(t, "--as", "/dev/ttyS77", r.slowly(t), "--", program, "/dev/ttyS77", "edges")
 	if status != 0 || !strings.HasSuffix(out, "ok\n") {
@@ -147,7 +148,7 @@ type crowded struct {
 func crowd(t *testing.T, config uart.PortConfig) *crowded {
 	t.Helper()
 	c := &crowded{host: newHost(t), path: filepath.Join(t.TempDir(), "ttyV0")}
-	c.program = compile(t, "gcc", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
+	c.program = compile(t, "gcc", "-pthread", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
 	c.said = filepath.Join(t.TempDir(), "said")
 	config.Path = c.path
 	var err error
@@ -167,7 +168,13 @@ func crowd(t *testing.T, config uart.PortConfig) *crowded {
 // starts starts the program, which does a check.
 func (c *crowded) starts(t *testing.T, check string) *run.Program {
 	t.Helper()
-	p, err := c.host.Start([]string{"/bin/sh", "-c", `exec "$@" >"$0"`, c.said, c.program, c.path, check}, os.Environ())
+	return c.startsBy(t, `exec "$@" >"$0"`, check)
+}
+
+// startsBy is starts by a script.
+func (c *crowded) startsBy(t *testing.T, script, check string) *run.Program {
+	t.Helper()
+	p, err := c.host.Start([]string{"/bin/sh", "-c", script, c.said, c.program, c.path, check}, os.Environ())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,6 +220,7 @@ func (c *crowded) edges(t *testing.T, most int) {
 
 // TestSignalInterruptsHeldCall: and the edge that it would have made is not made, nor one twice.
 func TestSignalInterruptsHeldCall(t *testing.T) {
+	t.Parallel()
 	c := crowd(t, uart.PortConfig{})
 	p := c.starts(t, "held")
 	eventually(t, "a call was interrupted", func() bool { return strings.Contains(c.output(), "held after") || over(p) })
@@ -257,6 +265,7 @@ func TestCloseLetsHeldCallGo(t *testing.T) {
 
 // TestHeldProgramDies: nothing of it stays, and the next program has a whole port.
 func TestHeldProgramDies(t *testing.T) {
+	t.Parallel()
 	c, held := holding(t)
 	p := c.starts(t, "dies")
 	eventually(t, "the program is held", func() bool { return held() || over(p) })
@@ -349,6 +358,7 @@ func TestLogStandsStill(t *testing.T) {
 // TestLoopWhileRemoteIsAway: a script that opens, writes and closes again and again, each time waiting for a session that
 // does not come, finds an end, and ends by SIGTERM.
 func TestLoopWhileRemoteIsAway(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

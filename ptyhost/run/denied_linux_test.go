@@ -43,6 +43,7 @@ func denyMain() {
 
 // TestDenied provokes what a kernel or a container does not allow. doctor and run say the same line.
 func TestDenied(t *testing.T) {
+	t.Parallel()
 	address, _ := serve(t, "loopback")
 	deny := func(number uintptr) func(...string) *exec.Cmd {
 		return func(args ...string) *exec.Cmd {

@@ -46,8 +46,9 @@ func needMounts(t *testing.T) {
 	_ = unix.Unmount(probe, unix.MNT_DETACH)
 }
 
-// TestFileSystemOfProgram: a file system whose server is one of the programs stops neither them nor their port.
-func TestFileSystemOfProgram(t *testing.T) {
+// fuseProgram builds the file system's server.
+func fuseProgram(t *testing.T) string {
+	t.Helper()
 	needMounts(t)
 	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
 		skip(t, fmt.Sprintf("no FUSE here: %v", err))
@@ -58,6 +59,13 @@ func TestFileSystemOfProgram(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", program, "./testdata/fuse").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
+	return program
+}
+
+// TestFileSystemOfProgram: a file system whose server is one of the programs stops neither them nor their port.
+func TestFileSystemOfProgram(t *testing.T) {
+	t.Parallel()
+	program := fuseProgram(t)
 	mount := own(t)
 	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_FORCE|unix.MNT_DETACH) })
 	address, _ := serve(t, "loopback")
@@ -72,6 +80,7 @@ func TestFileSystemOfProgram(t *testing.T) {
 // TestSlaveElsewhere: a program has its port, whole, wherever it sees the slave: through a bind mount of the file or of the
 // directory, in a mount namespace of its own, from a chroot.
 func TestSlaveElsewhere(t *testing.T) {
+	t.Parallel()
 	needMounts(t)
 	for _, tt := range []struct{ name, script string }{
 		{"file", `mount --bind "$slave" "$dir/file"; look "$dir/file"`},

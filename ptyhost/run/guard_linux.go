@@ -3,6 +3,7 @@
 package run
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -126,9 +127,9 @@ func guard(args []string) {
 			report(socket, step(s.(syscall.Signal)), 0, -1)
 		}
 	}()
-	if at, _, _, ok := hear(socket); !ok || at != stepReleased {
+	if !released(socket, parent) {
 		// It dies. A call that went on before its descriptors are closed would find the port still there.
-		for os.Getppid() == parent {
+		for end := time.Now().Add(hangupPatience); os.Getppid() == parent && !(stuck(parent) && time.Now().After(end)); {
 			time.Sleep(time.Millisecond)
 		}
 		awaitHangup(socket + 2)
@@ -157,7 +158,32 @@ func guard(args []string) {
 	}
 }
 
-// hangupPatience is how long the watcher process may take to hang the port up.
+// lookAtParent is how often the guard looks whether the other process is stuck in its end.
+const lookAtParent = time.Second
+
+// released waits until the other process leaves what is left to the guard: true; or ends without a word.
+func released(socket, parent int) bool {
+	word := []unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}}
+	for {
+		switch n, err := unix.Poll(word, int(lookAtParent/time.Millisecond)); {
+		case n > 0:
+			at, _, _, ok := hear(socket)
+			return ok && at == stepReleased
+		case err != nil && err != unix.EINTR, err == nil && stuck(parent):
+			return false
+		}
+	}
+}
+
+// stuck reports whether a process was killed, and is not gone because a thread of it waits for the server of a file system
+// that does not answer (FUSE): until then it keeps all descriptors. Its first thread is gone; Go never ends that one before.
+func stuck(pid int) bool {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, state, _ := bytes.Cut(text[max(0, bytes.LastIndexByte(text, ')')):], []byte(" "))
+	return bytes.HasPrefix(state, []byte("Z"))
+}
+
+// hangupPatience is how long the watcher process may take to hang the port up, and the other process to end.
 const hangupPatience = time.Second
 
 // awaitHangup waits until the watcher process has hung the port up, of whose master it has a duplicate: then the pipe ends.

@@ -23,6 +23,8 @@ type aftermath struct {
 	held  *held // nil: there is none
 	names *names
 	slave fileID // that was the port's: another terminal may have its number by now
+
+	lookUps lookUps
 }
 
 // words is what a guard is told of the port's names, in its arguments.
@@ -71,7 +73,9 @@ func (a *aftermath) answer(n notification) {
 		d.conclude(c, asked)
 		return
 	}
-	go func() { asked.walk().conclude(c, asked) }()
+	if !a.lookUps.do(func() { asked.walk().conclude(c, asked) }) {
+		c.proceed()
+	}
 }
 
 // conclude answers a call whose path leads there.
@@ -88,7 +92,7 @@ func (a *aftermath) take(n notification) {
 	switch kept := a.held.find(n.ID); {
 	case kept == nil:
 		a.answer(n)
-	case kept.ours.Load():
+	case kept.ours.Load() == n.ID:
 		(&call{l: a.l, n: kept.call}).fail(unix.ENOENT)
 	default:
 		a.answer(kept.call)
@@ -103,23 +107,26 @@ type held struct {
 }
 
 type heldCall struct {
-	id   atomic.Uint64 // 0: free; the rest is there before it
-	ours atomic.Bool   // it leads to the port
+	id   atomic.Uint64 // 0: free; beingNoted; the rest is there before it
+	ours atomic.Uint64 // id, where it leads to the port
 	call notification
 }
 
-// note notes a call. One goroutine notes calls. What it returns may be nil: there is no room, or nobody asks.
+// beingNoted is the id of an entry that a goroutine writes.
+const beingNoted = ^uint64(0)
+
+// note notes a call. What it returns may be nil: there is no room, or nobody asks. A goroutine that was relieved notes its
+// call at the same time as another.
 func (h *held) note(c *call) *heldCall {
 	if h == nil {
 		return nil
 	}
 	for i := range h.calls {
 		kept := &h.calls[i]
-		if id := kept.id.Load(); id != 0 && c.l.valid(id) {
+		id := kept.id.Load()
+		if id == beingNoted || id != 0 && c.l.valid(id) || !kept.id.CompareAndSwap(id, beingNoted) {
 			continue
 		}
-		kept.id.Store(0)
-		kept.ours.Store(false)
 		kept.call = c.n
 		kept.id.Store(c.n.ID)
 		return kept
@@ -127,10 +134,10 @@ func (h *held) note(c *call) *heldCall {
 	return nil
 }
 
-// leads notes that the call leads to the port.
-func (k *heldCall) leads(here bool) {
-	if k != nil && here {
-		k.ours.Store(true)
+// leadsHere notes that a call leads to the port. Its entry may be another's by now, where the call was interrupted.
+func (k *heldCall) leadsHere(id uint64) {
+	if k != nil && k.id.Load() == id {
+		k.ours.Store(id)
 	}
 }
 

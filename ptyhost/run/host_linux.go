@@ -30,6 +30,7 @@ type Host struct {
 
 	children children
 	ready    chan struct{} // closed when the first port is there
+	lookUps  lookUps
 
 	mu        sync.Mutex              // over all below; taken under a port's lock, never the other way round
 	port      *port                   // that paths lead to; nil: there is none now
@@ -198,10 +199,12 @@ func (h *Host) ioctl(c *call) {
 	fd := int32(c.n.Data.Args[0])
 	id, err := c.descriptor(fd)
 	if errors.Is(err, errAsk) {
-		go func() { // ends when the file's server has answered, or is gone
+		if !h.lookUps.do(func() {
 			id, err := c.ask(fd)
 			h.ioctlOn(c, id, err)
-		}()
+		}) {
+			c.proceed()
+		}
 		return
 	}
 	h.ioctlOn(c, id, err)

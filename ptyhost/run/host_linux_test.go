@@ -23,13 +23,14 @@ func newHost(t *testing.T, as ...string) *run.Host {
 	return h
 }
 
-func TestHost(t *testing.T) {
+func TestHost(t *testing.T) { // it looks for goroutines that are left: nothing may run beside it
 	h := newHost(t)
 	uarttest.TestHost(t, h, programs{puppet(t, h)})
 }
 
 // TestChecks is the program of checks that all hosts of Linux pass, as nobody.
 func TestChecks(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped by -short: real servers and applications run with scripts/test")
 	}

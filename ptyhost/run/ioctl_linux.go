@@ -216,29 +216,10 @@ const drainPause = 250 * time.Millisecond
 // drained calls then, under the lock, when everything that was written has left the far UART, as far as can be known; or
 // when no byte is waited for.
 func (p *port) drained(c *call, then func()) {
-	answered := false
-	p.later(c, func() bool {
-		if p.ended {
-			return true
-		}
+	p.when(c, func() bool {
 		p.takeIn()
-		if !p.isEmpty(p.config.Unsent()) {
-			return false
-		}
-		answered = true
-		if c.valid() {
-			then()
-		}
-		return true
-	}, func(errno unix.Errno) {
-		switch {
-		case answered:
-		case errno != 0:
-			c.fail(errno)
-		default:
-			c.fail(unix.EIO) // the port has ended
-		}
-	})
+		return p.isEmpty(p.config.Unsent())
+	}, then)
 }
 
 // isEmpty reports whether everything is out as far as is known, or no byte is waited for, for one who asks later: again

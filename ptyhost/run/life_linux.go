@@ -39,6 +39,7 @@ func (p *port) closeNow() {
 	p.period++
 	p.errorNext = 0
 	p.exclusive = false
+	p.timed = nil // whose end would end a break of the next program
 	if p.breaking {
 		p.sendBreak(false)
 	}
@@ -146,34 +147,33 @@ type opening struct {
 type visit struct {
 	end  uint64 // of it, as port.written counts
 	owes bool   // the next open waits for it
-}
 
-// progress is how far a visit's bytes had come when they moved last.
-type progress struct {
-	left  int
-	since time.Time
-	moved bool // at all
+	// What opens that wait have seen; a signal may have ended one and begun another.
+	left  int       // bytes of it
+	since time.Time // when they moved last
+	moved bool      // that they moved
 }
 
 // lastPatience is how long none of the last visit's bytes may leave for an open to go on, as a driver's close goes on after
-// closing_wait.
-const lastPatience = 30 * time.Second
+// closing_wait. Only a test changes it.
+var lastPatience = 30 * time.Second
 
 // awaitsLast reports whether an open waits for what the last visit has written, as it would for the close of a UART's
 // driver, which holds the lock that an open takes, O_NONBLOCK or not. So the program does not read what answers the one
 // before. Without a session no byte leaves: then it waits for the session alone, that is for OpenWait. The lock is held.
-func (p *port) awaitsLast(o *opening, w *progress) bool {
-	if !p.last.owes || p.config.OpenWait <= 0 {
+func (p *port) awaitsLast(o *opening) bool {
+	w := &p.last
+	if !w.owes || p.config.OpenWait <= 0 {
 		return false
 	}
 	u := p.config.Unsent()
-	left := p.queue.Len() + p.lent + u.Bytes - int(p.written-p.last.end) // those of now have a later place
+	left := p.queue.Len() + p.lent + u.Bytes - int(p.written-w.end) // those of now have a later place
 	if left <= 0 || p.isEmpty(u) {
 		return false
 	}
 	now := time.Now()
 	if w.since.IsZero() || left < w.left {
-		*w = progress{left, now, !w.since.IsZero()}
+		w.left, w.since, w.moved = left, now, !w.since.IsZero()
 	}
 	if !w.moved && !u.Up && (o == nil || o.done && !o.up) {
 		return false
@@ -244,10 +244,9 @@ func (p *port) openFor(c *call, flags int, real bool) {
 // without the lock, where the port is hung up meanwhile: then the open begins anew.
 func (p *port) handOver(c *call, fd, flags int, again, hand func()) {
 	waits, given := p.opening, false
-	var moves progress
 	p.later(c, func() bool {
 		carrier := flags&unix.O_NONBLOCK != 0 || p.termios.Cflag&unix.CLOCAL != 0 || p.modem&uart.DCD != 0
-		if !p.ended && (waits != nil && !waits.done || !carrier || p.awaitsLast(waits, &moves)) {
+		if !p.ended && (waits != nil && !waits.done || !carrier || p.awaitsLast(waits)) {
 			return false
 		}
 		given, p.last.owes = true, false

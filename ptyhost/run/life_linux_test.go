@@ -88,6 +88,7 @@ sys.stdin.readline()
 // TestSignals: what telnetcpc gets alone goes on to the program; what the whole process group gets, as from a terminal, the
 // program has got already. It comes once either way.
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	address, _ := serve(t, "loopback")
 	for _, tt := range []struct {
 		name  string
@@ -141,6 +142,7 @@ func TestProgramKilled(t *testing.T) {
 
 // TestAgentKilled: the program sees its port hang up, a call that waits too, and everything else goes on.
 func TestAgentKilled(t *testing.T) {
+	t.Parallel()
 	program := compile(t, "gcc", "-pthread", "testdata/port.c")
 	address, _ := serve(t, "loopback")
 	s := starts(t, "ready", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", "survives")
@@ -155,6 +157,7 @@ func TestAgentKilled(t *testing.T) {
 
 // TestLeftBehind: what the program has started keeps its port, whole, until it has ended.
 func TestLeftBehind(t *testing.T) {
+	t.Parallel()
 	address, server := serve(t, "loopback")
 	_, errs, status := runs(t, address, "--", "sh", "-c",
 		`exec 3<>"$TELNETCPC_PORT"; (sleep 0.5; stty 300 cs7 parenb <&3; echo late >&3; sleep 0.1) & exit 3`)
@@ -166,6 +169,7 @@ func TestLeftBehind(t *testing.T) {
 
 // TestDaemon: one that forks before it opens the port has a second to do so.
 func TestDaemon(t *testing.T) {
+	t.Parallel()
 	address, server := serve(t, "loopback")
 	_, errs, status := runs(t, address, "--", "sh", "-c", `(sleep 0.3; echo late >"$TELNETCPC_PORT") & exit 3`)
 	if status != 3 {
@@ -186,6 +190,7 @@ func TestBytesOfShortProgram(t *testing.T) {
 
 // TestSignalsWithoutGroup: a program that has left the process group gets what was sent to that from telnetcpc.
 func TestSignalsWithoutGroup(t *testing.T) {
+	t.Parallel()
 	address, _ := serve(t, "loopback")
 	r, w, err := os.Pipe()
 	if err != nil {

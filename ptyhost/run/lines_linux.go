@@ -93,46 +93,33 @@ func (p *port) sendBreak(on bool) {
 	p.add(uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOf(on)}})
 }
 
-const (
-	// holdMost is how long a call is held while too many changes wait for the remote.
-	holdMost = 30 * time.Second
-	// holdPause is how often it is asked meanwhile whether there is a session that anything is waited for.
-	holdPause = 100 * time.Millisecond
-)
+// holdMost is how long a call is held while too many changes wait for the remote. Only a test changes it.
+var holdMost = 30 * time.Second
+
+// holdPause is how often it is asked meanwhile whether there is a session that anything is waited for.
+const holdPause = 100 * time.Millisecond
 
 // whenRoom calls then, under the lock, when there is room for a change such as e among those that wait for the remote: the
-// call is held as by a driver whose UART is slow. Nobody is held where no byte is waited for, because there is no session;
-// nor, when one call was held for holdMost, until something was taken. Then the queue merges what it must, and counts it.
+// call is held as by a driver whose UART is slow, for holdMost at most. Nobody is held where no byte is waited for, because
+// there is no session; nor where nothing was taken for holdMost since a call was held, be it another, or this one before a
+// signal let the kernel begin it again. Then the queue merges what it must, and counts it.
 func (p *port) whenRoom(c *call, e uart.Event, then func()) {
-	if p.stuck || !p.queue.Full(e) {
+	if !p.queue.Full(e) {
 		then()
 		return
 	}
-	end, answered := time.Now().Add(holdMost), false
-	p.later(c, func() bool {
-		if p.ended {
+	end := time.Now().Add(holdMost)
+	p.when(c, func() bool {
+		if !p.queue.Full(e) || p.config.Unsent().Left < 0 {
 			return true
 		}
-		if !p.stuck && p.queue.Full(e) && p.config.Unsent().Left >= 0 {
-			left := time.Until(end)
-			if p.again = min(left, holdPause); left > 0 {
-				return false
-			}
-			p.stuck = true
-			p.wakeUp() // others are held no longer either
+		if p.held.IsZero() {
+			p.held = time.Now()
 		}
-		answered = true
-		then()
-		return true
-	}, func(errno unix.Errno) {
-		switch {
-		case answered:
-		case errno != 0:
-			c.fail(errno)
-		default:
-			c.fail(unix.EIO) // the port has ended
-		}
-	})
+		left := min(time.Until(end), time.Until(p.held.Add(holdMost)))
+		p.again = min(left, holdPause)
+		return left <= 0
+	}, then)
 }
 
 // waitForLines performs TIOCMIWAIT: it is answered when one of the lines has changed.

@@ -12,6 +12,7 @@ import (
 
 // TestParents: programs that look at the directories of a path first find them, though they are not there.
 func TestParents(t *testing.T) {
+	t.Parallel()
 	dir, err := filepath.EvalSymlinks(own(t))
 	if err != nil {
 		t.Fatal(err)

@@ -78,17 +78,21 @@ func (h *Host) path(c *call, e entry) {
 	}
 	kept := c.l.held.note(c)
 	reach := func() {
-		kept.leads(d.place == mapped || d.place == here)
+		if d.place == mapped || d.place == here {
+			kept.leadsHere(c.n.ID)
+		}
 		h.reach(c, a, p, d)
 	}
 	if sure {
 		reach()
 		return
 	}
-	go func() {
+	if !h.lookUps.do(func() {
 		d = a.walk()
 		reach()
-	}()
+	}) {
+		c.proceed()
+	}
 }
 
 // reach performs a call whose path leads there. p is nil where there is no port now.

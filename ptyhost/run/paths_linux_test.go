@@ -47,11 +47,13 @@ func pathsProgram(t *testing.T, args ...string) string {
 
 // TestWays: whatever way leads a program to the port, it finds it: as the kernel looks up a path for that program.
 func TestWays(t *testing.T) {
+	t.Parallel()
 	ways(t, pathsProgram(t))
 }
 
 // TestWays32Bits: so does a program of 32 bits, whose calls have other numbers.
 func TestWays32Bits(t *testing.T) {
+	t.Parallel()
 	need32Bits(t)
 	ways(t, pathsProgram(t, "-m32"))
 }
@@ -143,6 +145,7 @@ func needUserNamespaces(t *testing.T) {
 // TestReceived: a port that came from a program that was not started here, as a descriptor, counts as opened before the
 // first call of who got it is answered: what that does to DTR and RTS is not undone by a late notice.
 func TestReceived(t *testing.T) {
+	t.Parallel()
 	program := pathsProgram(t)
 	address, _ := serve(t, "loopback")
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)

@@ -61,11 +61,11 @@ type port struct {
 
 	open    bool // somebody has the slave open
 	opening *opening
-	period  uint64 // closes so far
-	purges  uint64 // of what was received
-	overrun bool   // that the order was given up for want of room was said, since the queue was last not crowded, at a close
-	merged  bool   // that changes were merged, likewise
-	stuck   bool   // a call was held for holdMost; nothing has been taken since
+	period  uint64    // closes so far
+	purges  uint64    // of what was received
+	overrun bool      // that the order was given up for want of room was said, since the queue was last not crowded, at a close
+	merged  bool      // that changes were merged, likewise
+	held    time.Time // since when calls are held, and nothing was taken; zero: none is
 
 	termios   unix.Termios
 	told      line
@@ -265,7 +265,7 @@ func (p *port) look() bool {
 	if p.ended {
 		return false
 	}
-	p.stuck = false
+	p.held = time.Time{}
 	for {
 		if e, ok := p.queue.Event(); ok {
 			p.wakeUp() // there is room for another

@@ -103,6 +103,7 @@ func compile(t *testing.T, compiler string, args ...string) string {
 // TestC runs programs in C that use their port in every way: the C library of most systems, another one without a dynamic
 // loader, and one with 32 bits.
 func TestC(t *testing.T) {
+	t.Parallel()
 	for _, library := range []struct {
 		name, compiler string
 		args           []string
@@ -149,6 +150,7 @@ func multiarch() string {
 }
 
 func TestGoWithoutC(t *testing.T) {
+	t.Parallel()
 	program := filepath.Join(own(t), "static")
 	build := exec.Command("go", "build", "-o", program, "./testdata/static")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -164,6 +166,7 @@ func TestGoWithoutC(t *testing.T) {
 
 // TestPicocom talks through picocom, whose own terminal is none.
 func TestPicocom(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("picocom"); err != nil {
 		skip(t, "picocom is not here (scripts/test installs it on Debian)")
 	}
@@ -178,6 +181,7 @@ func TestPicocom(t *testing.T) {
 
 // TestScript runs a script of several programs, each of which opens the port anew.
 func TestScript(t *testing.T) {
+	t.Parallel()
 	address, server := serve(t, "reporter")
 	out, errs, status := runs(t, "--port", filepath.Join(own(t), "ttyV0"), "--as", "/dev/modem", address, "--", "sh", "-ec", `
 		exec 3<>/dev/modem

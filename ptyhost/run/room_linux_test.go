@@ -46,6 +46,7 @@ func collects(t *testing.T, p uart.Port, most int) (data []byte, events []string
 // TestOpenWaitsForRoom: programs that come, write and go while nobody carries their bytes on are not taken without an end:
 // an open waits until there is room. Then all of them have written, one after the other.
 func TestOpenWaitsForRoom(t *testing.T) {
+	t.Parallel()
 	p, programs, path := port(t)
 	const rounds, size = 20, 8 << 10
 	came := make(chan int, rounds)
@@ -108,6 +109,7 @@ func TestOpenWaitsForRoom(t *testing.T) {
 // TestFewChangesAreNotHeld: a program that changes its settings between its bytes while nobody carries them on is held by its
 // writes alone. Its changes keep their places as long as there is room, and no byte is lost at any time.
 func TestFewChangesAreNotHeld(t *testing.T) {
+	t.Parallel()
 	p, programs, path := port(t)
 	program, err := programs.Open(path)
 	if err != nil {

@@ -22,8 +22,8 @@ const lookAtCaller = time.Second
 // answering then does nothing. ready is asked again whenever the port has changed, after the pause that it may have asked for
 // by p.again, and when p.news is closed.
 //
-// A signal to the program is the kernel's matter: it begins the call again or makes EINTR of it, as the program has asked for
-// by SA_RESTART.
+// A signal to the program ends the call or lets the kernel begin it again, as the program has asked for by SA_RESTART: that
+// is a new call.
 //
 // The goroutine that waits is started here, and ends with the call, or with the port.
 func (p *port) later(c *call, ready func() bool, do func(unix.Errno)) {
@@ -73,6 +73,33 @@ func (p *port) later(c *call, ready func() bool, do func(unix.Errno)) {
 		}
 		do(errno)
 	}()
+}
+
+// when calls then, under the lock, when ready is true. Of a call that waited then nothing is done if it does not wait any
+// more, or if the port was closed meanwhile: a call that waits here does not keep its file open, as one in the kernel would,
+// so its program can be dead, or another thread has closed the descriptor. The lock is held for ready too.
+func (p *port) when(c *call, ready func() bool, then func()) {
+	period, due := p.period, false
+	p.later(c, func() bool {
+		switch {
+		case p.ended:
+			return true
+		case !ready():
+			return false
+		}
+		if due = p.period == period; due && c.valid() {
+			then()
+		}
+		return true
+	}, func(errno unix.Errno) {
+		switch {
+		case due:
+		case errno != 0:
+			c.fail(errno)
+		default:
+			c.fail(unix.EIO) // the port has ended, or was closed
+		}
+	})
 }
 
 // pauseOf is the pause that ready has asked for; 0: none.

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/serial.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +115,62 @@ static void dies(const char *path)
 		WANT(edge(fd, i) == 0);
 }
 
+/* lines: DTR and RTS are raised in turn until a change fails; then it is over. Each change that is held raises one of them. */
+static void *lines(void *fd)
+{
+	int i, bits;
+	for (i = 0; bits = i % 2 ? TIOCM_DTR : TIOCM_RTS, ioctl(*(int *)fd, TIOCMSET, &bits) == 0; i++)
+		WANT(i < 2000);
+	WANT(errno == EIO && i > 200);
+	return NULL;
+}
+
+/* raises: the program is killed in a call that waits and would raise a line. */
+static void raises(const char *path)
+{
+	int fd = opened(path);
+	printf("pid %d\n", getpid());
+	fflush(stdout);
+	lines(&fd);
+}
+
+/* shut: another thread closes the descriptor of such a call, by a signal to the program. */
+static void shut(const char *path)
+{
+	int fd = opened(path), number;
+	pthread_t t;
+	sigset_t s;
+	sigemptyset(&s);
+	sigaddset(&s, SIGUSR1);
+	WANT(pthread_sigmask(SIG_BLOCK, &s, NULL) == 0);
+	WANT(pthread_create(&t, NULL, lines, &fd) == 0);
+	printf("pid %d\n", getpid());
+	fflush(stdout);
+	WANT(sigwait(&s, &number) == 0);
+	WANT(close(fd) == 0);
+	WANT(pthread_join(t, NULL) == 0);
+}
+
+static void every(int milliseconds)
+{
+	struct itimerval v = {{0, milliseconds * 1000}, {0, milliseconds * 1000}};
+	struct sigaction a = {.sa_handler = ring, .sa_flags = SA_RESTART};
+	WANT(sigaction(SIGALRM, &a, NULL) == 0);
+	WANT(setitimer(ITIMER_REAL, &v, NULL) == 0);
+}
+
+/* ticks: a timer lets the kernel begin each call that waits again and again. None of what the program did leaves. */
+static void ticks(const char *path)
+{
+	int fd = opened(path), i;
+	every(100);
+	for (i = 0; i < 300; i++)
+		WANT(edge(fd, i) == 0);
+	WANT(write(fd, "x", 1) == 1 && close(fd) == 0);
+	WANT((fd = open(path, O_RDWR | O_NOCTTY)) >= 0);
+	WANT(rang > 3);
+}
+
 /* serial: a privileged program sets what belongs to the driver, and it stays over the last close. */
 static void serial(const char *path)
 {
@@ -156,6 +213,7 @@ int main(int argc, char **argv)
 		void (*check)(const char *path);
 	} checks[] = {
 		{"edges", edges}, {"held", held}, {"ends", ends}, {"dies", dies}, {"serial", serial}, {"remarks", remarks},
+		{"raises", raises}, {"shut", shut}, {"ticks", ticks},
 	};
 	size_t i;
 	if (argc != 3)

@@ -1,6 +1,8 @@
 // Command fuse is a program whose files come from a server that is itself a program with a serial port: fuse DIR PORT. It
 // mounts a file system of its own on DIR, each request of which makes calls that telnetcpc run has to answer, and has a
 // child use the files and the port. It says "ok" if that ends well.
+//
+// fuse DIR hang is a dead server: it says "mounted", and answers nothing.
 package main
 
 import (
@@ -17,9 +19,12 @@ import (
 
 func main() {
 	var err error
-	if len(os.Args) == 4 {
+	switch {
+	case os.Args[2] == "hang":
+		err = hang(os.Args[1])
+	case len(os.Args) == 4:
 		err = use(os.Args[1], os.Args[2])
-	} else {
+	default:
 		err = serve(os.Args[1], os.Args[2])
 	}
 	if err != nil {
@@ -88,18 +93,63 @@ func serve(dir, port string) error {
 	if err != nil {
 		return fmt.Errorf("open the port: %w", err)
 	}
-	device, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	device, err := mount(dir, "")
 	if err != nil {
-		return fmt.Errorf("open /dev/fuse: %w", err)
-	}
-	if err := unix.Mount("test", dir, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", device)); err != nil {
-		return fmt.Errorf("mount: %w", err)
+		return err
 	}
 	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
 	go answer(device, tty) // ends with the process
 	cmd := exec.Command("/proc/self/exe", dir, port, "child")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
+}
+
+func mount(dir, options string) (device int, err error) {
+	if device, err = unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+		return -1, fmt.Errorf("open /dev/fuse: %w", err)
+	}
+	if err := unix.Mount("test", dir, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0%s", device, options)); err != nil {
+		return -1, fmt.Errorf("mount: %w", err)
+	}
+	return device, nil
+}
+
+// hang answers the first request, and reads the others until it is killed.
+func hang(dir string) error {
+	device, err := mount(dir, ",allow_other")
+	if err != nil {
+		return err
+	}
+	fmt.Println("mounted")
+	for buf := make([]byte, 1<<20); ; {
+		n, err := unix.Read(device, buf)
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ENOENT):
+		case err != nil || n < 40:
+			return err
+		case binary.NativeEndian.Uint32(buf[4:]) == initialize:
+			reply(device, binary.NativeEndian.Uint64(buf[8:]), 0, initialized())
+		}
+	}
+}
+
+// initialized is a struct fuse_init_out: several look-ups at once in a directory.
+func initialized() []byte {
+	const parallel = 1 << 18 // FUSE_PARALLEL_DIROPS
+	e, out := binary.NativeEndian, make([]byte, 64)
+	e.PutUint32(out, 7)
+	e.PutUint32(out[4:], 31)
+	e.PutUint32(out[12:], parallel)
+	e.PutUint32(out[20:], 4096) // max_write
+	return out
+}
+
+func reply(device int, unique uint64, errno unix.Errno, out []byte) {
+	e := binary.NativeEndian
+	head := e.AppendUint32(nil, uint32(16+len(out)))
+	head = e.AppendUint32(head, uint32(-int32(errno)))
+	head = e.AppendUint64(head, unique)
+	_, _ = unix.Write(device, append(head, out...))
 }
 
 // Requests of linux/fuse.h.
@@ -139,10 +189,7 @@ func answer(device, tty int) {
 		errno := unix.Errno(0)
 		switch opcode {
 		case initialize:
-			out = make([]byte, 64)
-			e.PutUint32(out, 7)
-			e.PutUint32(out[4:], 31)
-			e.PutUint32(out[20:], 4096) // max_write
+			out = initialized()
 		case lookup:
 			out = append(make([]byte, 40), attributes(2)...)
 			e.PutUint64(out, 2)
@@ -157,10 +204,7 @@ func answer(device, tty int) {
 		default:
 			errno = unix.ENOSYS
 		}
-		head := e.AppendUint32(nil, uint32(16+len(out)))
-		head = e.AppendUint32(head, uint32(-int32(errno)))
-		head = e.AppendUint64(head, unique)
-		_, _ = unix.Write(device, append(head, out...))
+		reply(device, unique, errno, out)
 	}
 }
 

@@ -1,0 +1,15 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"testing"
+	"time"
+)
+
+// Patience makes what waits for a remote that takes nothing give up after d. The test must not be parallel to others.
+func Patience(t *testing.T, d time.Duration) {
+	hold, last := holdMost, lastPatience
+	holdMost, lastPatience = d, d
+	t.Cleanup(func() { holdMost, lastPatience = hold, last })
+}
