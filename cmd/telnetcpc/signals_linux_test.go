@@ -26,7 +26,9 @@ func TestSignalAtHandOver(t *testing.T) {
 
 // A signal to run ends it at whatever point it is: before the program is there it is run's, then the program's.
 func TestRunSignalledEarly(t *testing.T) {
+	t.Parallel()
 	requireRun(t)
+	var ended []*portAgent
 	for i := range 40 {
 		a := &portAgent{t: t, path: filepath.Join(t.TempDir(), "ttyV0"), done: make(chan struct{})}
 		a.Cmd = telnetcpcCommand(hosted("run", a.path)...)
@@ -51,6 +53,9 @@ func TestRunSignalledEarly(t *testing.T) {
 		if !ws.Signaled() && ws.ExitStatus() != 128+int(unix.SIGTERM) || ws.Signaled() && ws.Signal() != unix.SIGTERM {
 			t.Errorf("try %d: ended with %v", i, a.err)
 		}
+		ended = append(ended, a)
+	}
+	for _, a := range ended {
 		a.until("nothing is left", a.clean)
 		a.until("no process is left", func() bool { return unix.Kill(-a.Process.Pid, 0) != nil })
 	}

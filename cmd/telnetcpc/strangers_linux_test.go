@@ -202,18 +202,23 @@ func skipLoudly(t *testing.T, why string) {
 
 // What kills an agent leaves nothing at the port's path, and no process but those that the agent was not asked to end.
 func TestKilledAgentLeavesNoLink(t *testing.T) {
+	t.Parallel()
+	watchers := map[*portAgent]int{} // each keeps a number for some seconds
 	onHosts(t, func(t *testing.T, host string) {
 		for _, s := range []syscall.Signal{unix.SIGKILL, unix.SIGSEGV, unix.SIGABRT} {
 			t.Run(unix.SignalName(s), func(t *testing.T) {
 				a := startAgent(t, host, nil)
-				watcher := a.watcher()
+				watchers[a] = a.watcher()
 				a.signal(s)
 				a.ends()
 				a.until("nothing is left", a.clean)
-				a.until("the watcher has ended", func() bool { return unix.Kill(watcher, 0) != nil || len(a.watchers()) == 0 })
 			})
 		}
 	})
+	for a, watcher := range watchers {
+		a.t = t
+		a.until("the watcher has ended", func() bool { return unix.Kill(watcher, 0) != nil || len(a.watchers()) == 0 })
+	}
 }
 
 // A closed window, kill and Ctrl-C end an agent in order: exit status 0, no link, no process left.
@@ -238,7 +243,7 @@ func TestEndInOrder(t *testing.T) {
 
 // Two SIGHUPs are one: a closed window's kernel sends one, its shell another.
 func TestHangupTwice(t *testing.T) {
-	for range 20 {
+	for range 10 {
 		a := startAgent(t, "pty", nil)
 		a.signal(unix.SIGHUP)
 		time.Sleep(time.Millisecond) // two that come together are one for the kernel
