@@ -71,8 +71,9 @@ func (r *run) give(s *session, p []byte, visit uint64) int {
 		s.writing.Store(0)
 		return 0
 	}
+	began := time.Now()
 	n, err := s.Write(p)
-	s.gave(n, visit)
+	s.gave(n, began, visit)
 	s.writing.Store(0)
 	r.count.up.Add(uint64(n))
 	r.tap.data(Up, p[:n])
