@@ -84,6 +84,9 @@ func (r *run) tooEarly(s *session) bool {
 	if seen := r.closesSeen.Load(); r.exact && (visit > seen+1 || visit > seen && !falling) || r.link.holdsBefore(visit) {
 		return true
 	}
+	if s.writing.Load() > 0 && s.wrote.Load() < visit { // their line's time begins when that returns
+		return true
+	}
 	if s.Fidelity().Carries(uart.CarriesBaud) && !s.otherBaud && time.Now().Before(s.unsent.earliest(visit)) {
 		return true
 	}

@@ -17,7 +17,8 @@ type session struct {
 	unsent unsent
 
 	told    settings      // what it was told. The one who sends alone: the dial's goroutine, then resend or up
-	writing atomic.Uint64 // bytes inside Write, given or not; for the upper bound of a loss
+	writing atomic.Uint64 // bytes inside Write, given or not; for the upper bound of a loss, and for down
+	wrote   atomic.Uint64 // after so many closes they were written
 
 	counted   atomic.Bool         // it was closed over bytes of the device, and they are counted
 	leaving   atomic.Bool         // FIN is due, or sent: nobody gives it bytes any more

@@ -64,6 +64,7 @@ const pieceMost = 16 << 10
 // one who sends calls it.
 func (r *run) give(s *session, p []byte, visit uint64) int {
 	p = p[:min(len(p), pieceMost)]
+	s.wrote.Store(visit)
 	s.writing.Store(uint64(len(p)))
 	// Run looks at writing behind each of these: it has left the session and reckons its loss, or is about to leave it, or
 	// the end has come and a Write that blocks is cut.
