@@ -68,8 +68,7 @@ func (r *run) deliver(s *session, p []byte) {
 // tooEarly reports whether the device has said before what was written before the last close can have come to it what is
 // read now. That was for the program that has closed the port, and is not the next one's: a UART whose close waits for its
 // bytes throws it away. The earliest moment counts, so that an answer to the last byte is still heard: a script writes by
-// one open and reads by the next. Where the remote knows no line its time is nobody's: then only bytes that are still here
-// count.
+// one open and reads by XX
 func (r *run) tooEarly(s *session) bool {
 	visit := r.closesCalled.Load() // as long as nobody opens the port the host drops what comes
 	if visit == s.clean {
@@ -85,7 +84,10 @@ func (r *run) tooEarly(s *session) bool {
 	if seen := r.closesSeen.Load(); r.exact && (visit > seen+1 || visit > seen && !falling) || r.link.holdsBefore(visit) {
 		return true
 	}
-	if s.Fidelity().Carries(uart.CarriesBaud) && time.Now().Before(s.unsent.earliest(visit)) {
+	if s.writing.Load() > 0 && s.wrote.Load() < visit { // their line's time begins when that returns
+		return true
+	}
+	if s.Fidelity().Carries(uart.CarriesBaud) && !s.otherBaud && time.Now().Before(s.unsent.earliest(visit)) {
 		return true
 	}
 	s.clean = visit
@@ -114,6 +116,7 @@ func (r *run) fromDevice(s *session, e uart.Event) {
 		s.marked(e.Bytes)
 		r.kickRun()
 	case uart.KindRefused:
+		s.otherBaud = s.otherBaud || e.Coding.Baud != 0 && e.Answer != ""
 		r.refused(e)
 	case uart.KindChanged:
 		r.changed(s, e)

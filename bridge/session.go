@@ -17,7 +17,8 @@ type session struct {
 	unsent unsent
 
 	told    settings      // what it was told. The one who sends alone: the dial's goroutine, then resend or up
-	writing atomic.Uint64 // bytes inside Write, given or not; for the upper bound of a loss
+	writing atomic.Uint64 // bytes inside Write, given or not; for the upper bound of a loss, and for down
+	wrote   atomic.Uint64 // after so many closes they were written
 
 	counted   atomic.Bool         // it was closed over bytes of the device, and they are counted
 	leaving   atomic.Bool         // FIN is due, or sent: nobody gives it bytes any more
@@ -31,6 +32,8 @@ type session struct {
 	markTimer *time.Timer  // asks for the mark behind the last bytes; set before the session is anybody's
 	armed     atomic.Bool  // it will
 	unasked   atomic.Int32 // how often it has looked for a pause since somebody wanted to know
+
+	otherBaud bool // the access server has said a baud rate that was not asked for; only down's
 
 	clean uint64        // the visit to which the device's bytes belong, whatever was written before; only down's
 	over  atomic.Uint64 // the first visit to which none of them belongs, for the session had ended before it; 0: it has not ended
@@ -86,10 +89,10 @@ func (s *session) failed() bool { return s.lost.Load() != nil }
 // look lets whoever waits for unsent bytes look again.
 func (s *session) look() { s.notice.tell() }
 
-// gave counts bytes given to TCP, which were written after so many closes. The first ones after an answered mark start the
-// clock of the next.
-func (s *session) gave(n int, visit uint64) {
-	first, many := s.unsent.gave(n, visit)
+// gave counts bytes given to TCP from a time on, which were written after so many closes. The first ones after an answered
+// mark start the clock of the next.
+func (s *session) gave(n int, began time.Time, visit uint64) {
+	first, many := s.unsent.gave(n, began, visit)
 	if first {
 		s.arm()
 	}

@@ -131,9 +131,9 @@ func (u *unsent) lineTime(a, b uint64) (d time.Duration) {
 	return d
 }
 
-// gave counts n bytes given to TCP, which were written in this visit: after so many closes. first: they are the first
-// behind an answered mark; many: a mark is due for their number.
-func (u *unsent) gave(n int, visit uint64) (first, many bool) {
+// gave counts n bytes given to TCP from a time on, which were written in this visit: after so many closes. first: they are
+// the first behind an answered mark; many: a mark is due for their number.
+func (u *unsent) gave(n int, began time.Time, visit uint64) (first, many bool) {
 	if n == 0 {
 		return false, false
 	}
@@ -150,7 +150,7 @@ func (u *unsent) gave(n int, visit uint64) (first, many bool) {
 	u.given += uint64(n)
 	u.last = now
 	took := u.coding.LineTime(n)
-	u.line = later(u.line, now).Add(took)
+	u.line = later(u.line, began).Add(took) // on a busy machine the answer may come sooner than the write returns
 	u.end = later(u.end, now).Add(took)
 	if u.taken > u.marked { // the mark behind them was answered before the write of them returned
 		u.take(now)

@@ -64,6 +64,7 @@ const pieceMost = 16 << 10
 // one who sends calls it.
 func (r *run) give(s *session, p []byte, visit uint64) int {
 	p = p[:min(len(p), pieceMost)]
+	s.wrote.Store(visit)
 	s.writing.Store(uint64(len(p)))
 	// Run looks at writing behind each of these: it has left the session and reckons its loss, or is about to leave it, or
 	// the end has come and a Write that blocks is cut.
@@ -71,8 +72,9 @@ func (r *run) give(s *session, p []byte, visit uint64) int {
 		s.writing.Store(0)
 		return 0
 	}
+	began := time.Now()
 	n, err := s.Write(p)
-	s.gave(n, visit)
+	s.gave(n, began, visit)
 	s.writing.Store(0)
 	r.count.up.Add(uint64(n))
 	r.tap.data(Up, p[:n])

@@ -33,11 +33,6 @@ const (
 // tend finds out whether p is open, and tells Next. Only the watcher's goroutine calls it.
 func (w *watcher) tend(p *port, now time.Time) {
 	for w.look(p, now) {
-		// The last close: called out before Next can have told it.
-		p.urgent(uart.Event{Kind: uart.KindClosed})
-		p.mu.Lock()
-		p.closes++
-		p.mu.Unlock()
 		p.poke()
 		p.wait.pokeWriter() // a blocked Write has nobody to write to
 	}
@@ -59,9 +54,9 @@ func (w *watcher) look(p *port, now time.Time) (closed bool) {
 		if p.again.IsZero() || now.Before(p.again) {
 			return false
 		}
-		nobody := w.probe(p)
+		nobody, empty := w.probe(p)
 		if !p.open && !nobody {
-			nobody = w.probe(p) // an epoll set that asked our slave just then held it open
+			nobody, empty = w.probe(p) // an epoll set that asked our slave just then held it open
 		}
 		p.answer()
 		p.again = now.Add(p.gap)
@@ -78,6 +73,10 @@ func (w *watcher) look(p *port, now time.Time) (closed bool) {
 		case nobody && p.open:
 			p.open = false
 			p.clear()
+			// Called out before Next can have told it; and both before Next can read what the next program writes.
+			p.urgent(uart.Event{Kind: uart.KindClosed})
+			p.closes++
+			p.drained = empty
 			return true
 		}
 	}
@@ -102,8 +101,9 @@ func (p *port) opened() {
 	p.poke()
 }
 
-// probe reports whether nobody but us has the slave open; the lock is held. What comes while it runs is in p.pending.
-func (w *watcher) probe(p *port) (nobody bool) {
+// probe reports whether nobody but us has the slave open, and then whether there was nothing to read; the lock is held. What
+// comes while it runs is in p.pending.
+func (w *watcher) probe(p *port) (nobody, empty bool) {
 	exclusive := p.shareSlave()
 	marks := p.latch.look() // it goes with the slave
 	p.slave.close()
@@ -111,6 +111,7 @@ func (w *watcher) probe(p *port) (nobody bool) {
 	early := p.pending // all of it is covered by the look that follows
 	p.pending = 0
 	nobody = nobodyHas(p.master)
+	empty = nobody && !readable(p.master)
 	came := uint32(0) // an open after the look, or one that the read before it has missed
 	if nobody {
 		// inotify tells of a close before the tty counts it: what it has told of those that count is here now. Read later it
@@ -140,18 +141,26 @@ func (w *watcher) probe(p *port) (nobody bool) {
 	}
 	if err != nil {
 		p.withoutOwn(err)
-		return nobody
+		return nobody, empty
 	}
 	if exclusive && !nobody {
 		_ = unix.IoctlSetInt(p.slave.fd, unix.TIOCEXCL, 0)
 	}
-	return nobody
+	return nobody, empty
 }
 
 // hasBytes reports whether bytes of an application wait to be read.
 func hasBytes(master int) bool {
 	n, err := unix.IoctlGetInt(master, unix.TIOCINQ)
 	return err == nil && n > 0
+}
+
+// readable reports whether there is anything to read, and waits for the kernel's worker that makes bytes readable: no is the
+// truth.
+func readable(master int) bool {
+	p := []unix.PollFd{{Fd: int32(master), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err != nil || n > 0 && p[0].Revents&unix.POLLIN != 0
 }
 
 // shareSlave takes back an application's TIOCEXCL for the moment in which we open the slave anew, and reports whether

@@ -59,6 +59,8 @@ type device struct {
 	open   bool   // somebody has the port open
 	opens  uint64
 	closes uint64
+	// The master was empty when the last close was found: what came later is the next program's.
+	drained bool
 	// How many closes Next has told; it alone writes it. Until it has told all, bytes are the last program's.
 	toldCloses uint64
 	told       settings // what Next returned last; Next alone writes it
@@ -117,6 +119,7 @@ func (p *port) poke() { p.wait.pokeReader() }
 func (p *port) look() bool {
 	p.mu.Lock()
 	opens, closes := p.opens, p.closes
+	drained := p.drained && closes == p.toldCloses+1 && !p.late
 	p.mu.Unlock()
 
 	if len(p.held) > 0 {
@@ -133,6 +136,9 @@ func (p *port) look() bool {
 		p.found = found{event: uart.Event{Kind: uart.KindOpened}}
 		return true
 	}
+	if drained && (opens > p.toldOpens || readable(p.master)) {
+		return p.tellClose() // the bytes that come are the next program's
+	}
 	if n := p.readBytes(); n > 0 {
 		return p.gotBytes(n)
 	}
@@ -145,13 +151,19 @@ func (p *port) look() bool {
 	p.forgetMarks()
 	p.release()
 	if closes > p.toldCloses {
-		p.mu.Lock()
-		p.toldCloses++
-		p.mu.Unlock()
-		p.found = found{event: uart.Event{Kind: uart.KindClosed}}
-		return true
+		return p.tellClose()
 	}
 	return false
+}
+
+// tellClose tells the next close.
+func (p *port) tellClose() bool {
+	p.release()
+	p.mu.Lock()
+	p.toldCloses++
+	p.mu.Unlock()
+	p.found = found{event: uart.Event{Kind: uart.KindClosed}}
+	return true
 }
 
 // forgetMarks takes from the latch, when the master has been read empty, what a write has marked at its end though its

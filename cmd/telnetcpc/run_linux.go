@@ -143,10 +143,16 @@ func runWith(early context.Context, host *runhost.Host, argv []string, path stri
 	return nil
 }
 
-// leaveSignals ends what catchSignals does, once the program has the signals.
+// leaveSignals ends what catchSignals does, once the program has the signals. When it returns catchSignals' context has ended
+// by each that came before: one that was only on its way there would be nobody's.
 func leaveSignals() {
 	signal.Stop(endings)
 	signal.Stop(quits)
+	if endingsLeft != nil {
+		endings <- nil
+		<-endingsLeft
+		endingsLeft = nil
+	}
 }
 
 // statusSignalled is the exit status of what a signal has ended, plus the signal's number.

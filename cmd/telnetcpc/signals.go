@@ -19,8 +19,11 @@ import (
 //
 // SIGKILL, and every crash, is the watcher process's business: see devpath.
 
-// endings is what catchSignals waits for.
-var endings = make(chan os.Signal, 4)
+// endings is what catchSignals waits for; nil ends that, and endingsLeft is closed then.
+var (
+	endings     = make(chan os.Signal, 4)
+	endingsLeft chan struct{} // nil: nobody waits for endings
+)
 
 // abandonPatience bounds how long the links of a process may take that is to end at once.
 const abandonPatience = time.Second
@@ -30,14 +33,19 @@ type interrupted struct{ by os.Signal }
 
 func (i interrupted) Error() string { return fmt.Sprintf("interrupted: %v", i.by) }
 
-// catchSignals returns a context that ends with the first signal, interrupted its cause. Its goroutines end with the
-// process.
+// catchSignals returns a context that ends with the first signal, interrupted its cause. It is called once. Its goroutines
+// end with the process, or by leaveSignals.
 func catchSignals() context.Context {
 	ctx, end := context.WithCancelCause(context.Background())
+	endingsLeft = make(chan struct{})
 	signal.Notify(endings, endingSignals()...)
 	go func() {
 		for hurry := 0; hurry < 2; {
 			s := <-endings
+			if s == nil {
+				close(endingsLeft)
+				return
+			}
 			end(interrupted{s})
 			if s != syscall.SIGHUP {
 				hurry++

@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -40,8 +42,17 @@ func hosted(host, path string) []string {
 	return []string{"attach", "--host", host, path, "127.0.0.1:9"}
 }
 
-// command returns a process of this test's binary that is telnetcpc.
+// heedHangup has what these tests start heed SIGHUP where they themselves were started with nohup. It is for good: Go cannot
+// ignore a signal again.
+var heedHangup = sync.OnceFunc(func() {
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
+})
+
+// telnetcpcCommand returns a process of this test's binary that is telnetcpc.
 func telnetcpcCommand(args ...string) *exec.Cmd {
+	heedHangup()
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = "telnetcpc"
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
@@ -191,18 +202,23 @@ func skipLoudly(t *testing.T, why string) {
 
 // What kills an agent leaves nothing at the port's path, and no process but those that the agent was not asked to end.
 func TestKilledAgentLeavesNoLink(t *testing.T) {
+	t.Parallel()
+	watchers := map[*portAgent]int{} // each keeps a number for some seconds
 	onHosts(t, func(t *testing.T, host string) {
 		for _, s := range []syscall.Signal{unix.SIGKILL, unix.SIGSEGV, unix.SIGABRT} {
 			t.Run(unix.SignalName(s), func(t *testing.T) {
 				a := startAgent(t, host, nil)
-				watcher := a.watcher()
+				watchers[a] = a.watcher()
 				a.signal(s)
 				a.ends()
 				a.until("nothing is left", a.clean)
-				a.until("the watcher has ended", func() bool { return unix.Kill(watcher, 0) != nil || len(a.watchers()) == 0 })
 			})
 		}
 	})
+	for a, watcher := range watchers {
+		a.t = t
+		a.until("the watcher has ended", func() bool { return unix.Kill(watcher, 0) != nil || len(a.watchers()) == 0 })
+	}
 }
 
 // A closed window, kill and Ctrl-C end an agent in order: exit status 0, no link, no process left.
@@ -227,7 +243,7 @@ func TestEndInOrder(t *testing.T) {
 
 // Two SIGHUPs are one: a closed window's kernel sends one, its shell another.
 func TestHangupTwice(t *testing.T) {
-	for range 20 {
+	for range 10 {
 		a := startAgent(t, "pty", nil)
 		a.signal(unix.SIGHUP)
 		time.Sleep(time.Millisecond) // two that come together are one for the kernel
@@ -331,38 +347,6 @@ func TestLogReaderGone(t *testing.T) {
 		a.ends()
 		a.until("nothing is left", a.clean)
 	})
-}
-
-// A signal to run ends it at whatever point it is: before the program is there it is run's, then the program's.
-func TestRunSignalledEarly(t *testing.T) {
-	requireRun(t)
-	for i := range 40 {
-		a := &portAgent{t: t, path: filepath.Join(t.TempDir(), "ttyV0"), done: make(chan struct{})}
-		a.Cmd = telnetcpcCommand(hosted("run", a.path)...)
-		a.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		if err := a.Start(); err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			a.err = a.Wait()
-			close(a.done)
-		}()
-		for end := time.Now().Add(time.Duration(i) * 700 * time.Microsecond); time.Now().Before(end); {
-		}
-		a.signal(unix.SIGTERM)
-		select {
-		case <-a.done:
-		case <-time.After(endPatience):
-			_ = unix.Kill(-a.Process.Pid, unix.SIGKILL)
-			t.Fatalf("try %d: it goes on", i)
-		}
-		ws := a.ProcessState.Sys().(syscall.WaitStatus)
-		if !ws.Signaled() && ws.ExitStatus() != 128+int(unix.SIGTERM) || ws.Signaled() && ws.Signal() != unix.SIGTERM {
-			t.Errorf("try %d: ended with %v", i, a.err)
-		}
-		a.until("nothing is left", a.clean)
-		a.until("no process is left", func() bool { return unix.Kill(-a.Process.Pid, 0) != nil })
-	}
 }
 
 // The window in which an agent runs is closed: its terminal is gone, and so is the port, in order.

@@ -98,6 +98,7 @@ func TestWatcherKilled(t *testing.T) {
 
 // A watcher that somebody has stopped holds up no end.
 func TestWatcherStopped(t *testing.T) {
+	t.Parallel()
 	a := startAgent(t, "pty", nil)
 	app := openPort(t, a.path)
 	if err := unix.Kill(a.watcher(), unix.SIGSTOP); err != nil {

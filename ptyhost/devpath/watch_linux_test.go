@@ -2,9 +2,7 @@ package devpath_test
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -228,64 +226,6 @@ func TestNumberIsKept(t *testing.T) {
 	}
 }
 
-// Whoever has taken the path meanwhile keeps it, also where his link says the same; so does what is not ours.
-func TestTakenMeanwhile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "tty0")
-	h := startHolder(t, dir, 1, "/dev/null")
-	h.stop()
-	h.kill()
-	c, err := devpath.Take(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Release() }()
-	if err := c.Link("/dev/null", -1); err != nil {
-		t.Fatal(err)
-	}
-	h.goOn()
-	if text, err := os.Readlink(path); err != nil || text != "/dev/./null" {
-		t.Errorf("the new agent's link: %q, %v", text, err)
-	}
-	if left := names(t, dir); len(left) != 2 {
-		t.Errorf("left: %q, want the new agent's link and lock", left)
-	}
-	if _, err := devpath.Take(path); err == nil {
-		t.Error("the new agent's path could be taken")
-	}
-}
-
-func TestForeignMeanwhile(t *testing.T) {
-	for name, make := range map[string]func(path string) error{
-		"file":         func(path string) error { return os.WriteFile(path, []byte("precious"), 0o600) },
-		"another link": func(path string) error { return os.Symlink("/dev/pts/./1000000", path) },
-		"nothing":      func(string) error { return nil },
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			path := filepath.Join(dir, "tty0")
-			h := startHolder(t, dir, 1, "")
-			h.stop()
-			h.kill()
-			if err := os.Remove(path); err != nil {
-				t.Fatal(err)
-			}
-			if err := make(path); err != nil {
-				t.Fatal(err)
-			}
-			before, _ := os.Lstat(path)
-			h.goOn()
-			after, _ := os.Lstat(path)
-			if (before == nil) != (after == nil) || before != nil && !os.SameFile(before, after) {
-				t.Errorf("at the path: %v, before %v", after, before)
-			}
-			if _, err := os.Lstat(filepath.Join(dir, ".tty0.telnetcpc")); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("the lock is left: %v", err)
-			}
-		})
-	}
-}
-
 // After Release the master is the port's alone: to close it is to hang up. After Relink the old one soon is.
 func TestMasterIsGivenBack(t *testing.T) {
 	c, err := devpath.Take(filepath.Join(t.TempDir(), "tty0"))
@@ -324,31 +264,6 @@ func TestMasterIsGivenBack(t *testing.T) {
 			if n, err := unix.Poll(p, 0); err != nil || n != 1 || p[0].Revents&unix.POLLHUP == 0 {
 				t.Errorf("after Release and the master's end: %d, %v, %#x; want a hangup", n, err, p[0].Revents)
 			}
-		}
-	}
-}
-
-// An agent that starts while the one before it dies, or its watcher is at its work, waits for that.
-func TestTakeWaits(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "tty0")
-	for range 20 {
-		h := startHolder(t, dir, 1, "/dev/null")
-		_ = h.Process.Kill() // which takes its time
-		c, err := devpath.Take(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Link("/dev/null", -1); err != nil {
-			t.Fatal(err)
-		}
-		_ = h.Wait()
-		h.until("the watcher has ended", h.ended)
-		if _, err := os.Readlink(path); err != nil {
-			t.Fatalf("the new agent's link: %v", err)
-		}
-		if err := c.Release(); err != nil {
-			t.Fatal(err)
 		}
 	}
 }

@@ -281,7 +281,7 @@ func Abandon() {
 	}
 	w.mu.Unlock()
 	for _, h := range all {
-		if text, err := os.Readlink(h.path); err == nil && text == h.text {
+		if h.leads() {
 			_ = os.Remove(h.path)
 			_ = os.Remove(lockName(h.path)) // by name while the lock is held, as Release does it
 		}

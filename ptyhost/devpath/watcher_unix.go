@@ -32,6 +32,7 @@ const (
 	watcherWire   = 3 // its socket
 	watcherHungUp = 4 // the pipe that ends when all ptys are hung up
 	watcherAgain  = time.Millisecond
+	watcherRest   = 100 * time.Millisecond
 	// numberStays is how long the number of a pty stays busy when no link leads there any more: longer than any open() takes
 	// from the link to the device, on a machine that has other things to do.
 	numberStays = 3 * time.Second
@@ -161,9 +162,13 @@ func sweepAll(links map[uint64]held, parent int) {
 	}
 }
 
-// sweep removes the link of an agent that is gone, and the file of its lock, unless another agent has taken the path.
+// sweep removes the link of an agent that is gone, and the file of its lock, unless another agent has taken the path. Who has
+// the lock then may be such an agent that is killed before it comes to the old link, or another watcher at its work: the link
+// is given up only when somebody has removed it. One to a pty can be told by its text, for nobody else gets the number so
+// long; for one to another device, whose name the next link may have too, lockPatience must do.
 func (h held) sweep(parent int) {
-	for {
+	began := time.Now()
+	for wait := watcherAgain; ; wait = min(2*wait, watcherRest) {
 		dead := os.Getppid() != parent
 		lock, err := tryLock(h.path)
 		var taken heldError
@@ -174,9 +179,17 @@ func (h held) sweep(parent int) {
 			return
 		case !errors.As(err, &taken):
 			return
-		case dead: // its lock is gone with it: this is another one's
+		case !dead: // its descriptors are being closed
+			wait = watcherAgain
+		case !h.leads() || h.master < 0 && time.Since(began) > lockPatience:
 			return
 		}
-		time.Sleep(watcherAgain) // its descriptors are being closed
+		time.Sleep(wait)
 	}
+}
+
+// leads reports whether the path still has the text of the link.
+func (h held) leads() bool {
+	text, err := os.Readlink(h.path)
+	return err == nil && text == h.text
 }

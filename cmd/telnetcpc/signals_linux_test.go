@@ -1,0 +1,62 @@
+//go:build amd64 || arm64
+
+package main
+
+import (
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A signal that comes while run starts its program ends it, also where the goroutine that waits for signals has not had its
+// turn yet: after that the signals are the program's, and nobody would pass on this one.
+func TestSignalAtHandOver(t *testing.T) {
+	for i := range 200 {
+		ctx := catchSignals()
+		endings <- unix.SIGHUP
+		leaveSignals()
+		if got := signalled(ctx); got != statusSignalled+int(unix.SIGHUP) {
+			t.Fatalf("try %d: status %d, want that of SIGHUP", i, got)
+		}
+	}
+}
+
+// A signal to run ends it at whatever point it is: before the program is there it is run's, then the program's.
+func TestRunSignalledEarly(t *testing.T) {
+	t.Parallel()
+	requireRun(t)
+	var ended []*portAgent
+	for i := range 40 {
+		a := &portAgent{t: t, path: filepath.Join(t.TempDir(), "ttyV0"), done: make(chan struct{})}
+		a.Cmd = telnetcpcCommand(hosted("run", a.path)...)
+		a.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := a.Start(); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			a.err = a.Wait()
+			close(a.done)
+		}()
+		for end := time.Now().Add(time.Duration(i) * 700 * time.Microsecond); time.Now().Before(end); {
+		}
+		a.signal(unix.SIGTERM)
+		select {
+		case <-a.done:
+		case <-time.After(endPatience):
+			_ = unix.Kill(-a.Process.Pid, unix.SIGKILL)
+			t.Fatalf("try %d: it goes on", i)
+		}
+		ws := a.ProcessState.Sys().(syscall.WaitStatus)
+		if !ws.Signaled() && ws.ExitStatus() != 128+int(unix.SIGTERM) || ws.Signaled() && ws.Signal() != unix.SIGTERM {
+			t.Errorf("try %d: ended with %v", i, a.err)
+		}
+		ended = append(ended, a)
+	}
+	for _, a := range ended {
+		a.until("nothing is left", a.clean)
+		a.until("no process is left", func() bool { return unix.Kill(-a.Process.Pid, 0) != nil })
+	}
+}
