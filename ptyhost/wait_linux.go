@@ -97,15 +97,16 @@ func (w *waiter) write() error {
 	return err
 }
 
-// giveOrArm is write's step. The first one only begins to ask for room: epoll looks when it is asked, so nothing is lost
-// since give has found none, and what comes while RawConn.Read is open the netpoller keeps.
+// giveOrArm is write's step. The first one asks for room, then looks once more: room that has come since the look before it
+// would be told by nobody. The kernel tells of room that is there already only where the master is not in the set's list of
+// what is ready, and it may be there still since the last time (ep_modify in fs/eventpoll.c). What comes later is told
+// always, and kept by the netpoller while RawConn.Read is open.
 func (w *waiter) giveOrArm(uintptr) (done bool) {
-	if w.armed {
-		return w.give()
+	if !w.armed {
+		w.armed = true
+		w.ask(unix.EPOLLOUT)
 	}
-	w.armed = true
-	w.ask(unix.EPOLLOUT)
-	return false
+	return w.give()
 }
 
 // ask changes what out asks for.
