@@ -296,9 +296,9 @@ func (s *serveStorm) disturb() {
 		return
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(s.over, func() { _ = conn.Close() })
-	defer stop()
 	below := conn.(*net.TCPConn)
+	stop := context.AfterFunc(s.over, func() { _ = below.Close() })
+	defer stop()
 	if s.client != nil && s.pick(4) > 0 {
 		c := tls.Client(conn, s.client)
 		if c.Handshake() != nil {
