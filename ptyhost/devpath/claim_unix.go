@@ -244,8 +244,12 @@ func Cause(err error) error {
 	return err
 }
 
+// asideName is where the next link is made that is to take another's place.
+func asideName(path string) string { return lockName(path) + ".new" }
+
 // clean removes a link of ours, now that its maker is known to be dead.
 func (c *Claim) clean() error {
+	_ = os.Remove(asideName(c.path))
 	if err := free(c.path); err != nil {
 		return err
 	}
@@ -267,15 +271,16 @@ func (c *Claim) Link(device string, master int) error {
 	if c.over {
 		return nil
 	}
-	return c.link(device, master)
+	return c.link(device, master, func(text string) error { return os.Symlink(text, c.path) })
 }
 
-// link is Link; the lock is held. The watcher is told first: from the moment at which the link is there, it is known.
-func (c *Claim) link(device string, master int) error {
+// link is Link, by the function that makes the link; the lock is held. The watcher is told first: from the moment at which
+// the link is there, it is known.
+func (c *Claim) link(device string, master int, by func(text string) error) error {
 	text := mark(device)
 	last := c.watch
 	c.watch = watching.hold(held{c.path, text, master})
-	if err := os.Symlink(text, c.path); err != nil {
+	if err := by(text); err != nil {
 		watching.drop(c.watch, opMoved)
 		c.watch = last
 		if errors.Is(err, fs.ErrExist) {
@@ -325,10 +330,12 @@ func (c *Claim) Relink(device string, master int) error {
 	if c.over {
 		return fs.ErrClosed
 	}
-	if text, err := os.Readlink(c.path); err == nil && text == c.text {
-		_ = os.Remove(c.path)
-	}
-	return c.link(device, master)
+	return c.link(device, master, func(text string) error {
+		if now, err := os.Readlink(c.path); err == nil && now == c.text {
+			return relink(c.path, now, text)
+		}
+		return os.Symlink(text, c.path)
+	})
 }
 
 // Path is the path that was taken.
@@ -351,6 +358,7 @@ func (c *Claim) release(why op) error {
 	c.over = true
 	err := c.unlink()
 	watching.drop(c.watch, why)
+	_ = os.Remove(asideName(c.path)) // of one who was killed at a Relink
 	// By name while the lock is held: whoever locks the file after us sees that it is no longer the one of its name.
 	_ = os.Remove(c.lock.Name())
 	_ = c.lock.Close()

@@ -283,6 +283,7 @@ func Abandon() {
 	for _, h := range all {
 		if h.leads() {
 			_ = os.Remove(h.path)
+			_ = os.Remove(asideName(h.path))
 			_ = os.Remove(lockName(h.path)) // by name while the lock is held, as Release does it
 		}
 	}
