@@ -45,12 +45,13 @@ type Program interface {
 }
 
 // TestHost is the suite that every port host must pass: a port does what the contract in package uart says, and carries
-// what it claims to carry, no less and no more. Each part opens ports of its own and closes them.
-func TestHost(t *testing.T, h uart.Host, programs Programs) {
+// what it claims to carry, no less and no more. Each part opens ports of its own and closes them. own are goroutines of the
+// host that outlive its ports.
+func TestHost(t *testing.T, h uart.Host, programs Programs, own ...goleak.Option) {
 	if err := h.Check(); err != nil {
 		t.Fatalf("this host does not work here: %v", err)
 	}
-	before := goleak.IgnoreCurrent()
+	own = append(own, goleak.IgnoreCurrent())
 	for _, part := range []struct {
 		name  string
 		test  func(*bench)
@@ -97,5 +98,5 @@ func TestHost(t *testing.T, h uart.Host, programs Programs) {
 		}
 		t.Run(part.name, func(t *testing.T) { part.test(&bench{T: t, host: h, programs: programs}) })
 	}
-	goleak.VerifyNone(t, before)
+	goleak.VerifyNone(t, own...)
 }
