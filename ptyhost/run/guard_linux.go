@@ -142,12 +142,8 @@ func guard(args []string) {
 			after.take(n)
 		}
 	}
-	never, _, err := os.Pipe()
-	if err != nil {
-		os.Exit(exitStage)
-	}
 	for {
-		n, err := l.receive(int(never.Fd()))
+		n, err := l.receive(noStop)
 		if errors.Is(err, errOver) {
 			os.Exit(0)
 		}
@@ -176,11 +172,11 @@ func released(socket, parent int) bool {
 }
 
 // stuck reports whether a process was killed, and is not gone because a thread of it waits for the server of a file system
-// that does not answer (FUSE): until then it keeps all descriptors. Its first thread is gone; Go never ends that one before.
+// that does not answer (FUSE): until then it keeps all descriptors. Its first thread is gone, which Go never ends before, or
+// is that one, with a SIGKILL that it does not take.
 func stuck(pid int) bool {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, state, _ := bytes.Cut(text[max(0, bytes.LastIndexByte(text, ')')):], []byte(" "))
-	return bytes.HasPrefix(state, []byte("Z"))
+	s := statusOf(uint32(pid))
+	return bytes.Contains(s, []byte("\nState:\tZ")) || s.number("SigPnd:", 16)&(1<<(unix.SIGKILL-1)) != 0
 }
 
 // hangupPatience is how long the watcher process may take to hang the port up, and the other process to end.

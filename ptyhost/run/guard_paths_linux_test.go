@@ -85,6 +85,25 @@ func TestPathsAfterKill(t *testing.T) {
 	}
 }
 
+// TestManyCallsAfterKill: the guard answers as many calls as programs make. It collects its garbage between them.
+func TestManyCallsAfterKill(t *testing.T) {
+	t.Parallel()
+	address, _ := serve(t, "loopback")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startsWith(t, r, "ready\n", "--as", "/dev/ttyS77", address, "--", "/usr/bin/python3", "-c", `
+import os, sys
+print("ready", flush=True)
+sys.stdin.readline()
+for i in range(40000): os.close(os.open("/dev/null", os.O_RDONLY))
+print("ok", flush=True)`)
+	_ = r.Close()
+	time.AfterFunc(100*time.Millisecond, func() { _ = w.Close() }) // the first call may come before the kill
+	s.afterKill(t)
+}
+
 // TestPendingAfterKill: an open that waited when telnetcpc was killed opens nothing else.
 func TestPendingAfterKill(t *testing.T) {
 	program := pathsProgram(t)

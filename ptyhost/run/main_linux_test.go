@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 	hosttest.Main()
 	puppetMain()
 	denyMain()
+	_ = flag.Set("test.parallel", "6") // most tests wait; a command line has the last word
 	flag.Parse()
 	os.Exit(runTests(m))
 }

@@ -89,6 +89,9 @@ func notificationSize() uintptr {
 // errOver says that no program has the filter any more.
 var errOver = errors.New("no program is left")
 
+// noStop is a descriptor that does not become readable, for receive: poll passes it over.
+const noStop = -1
+
 // receive waits for the next call. It fails with errOver, or by stop, a descriptor that becomes readable.
 //
 // A signal: poll ends with EINTR, or says POLLERR where the lock of the filter was taken just then; neither means anything.
