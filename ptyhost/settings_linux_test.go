@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/aside"
 )
 
 // What a program's termios means, each row by one tcsetattr on a port that starts at 9600 8N1.
@@ -56,6 +57,9 @@ func TestSettings(t *testing.T) {
 			_ = b.port.Close()
 			if got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if !aside.Wait(patience) {
+				t.Fatal("lines of the log still wait")
 			}
 			if log := b.log.String(); !strings.Contains(log, tt.logged) || tt.logged == "" && log != "" {
 				t.Errorf("logged: got %q, want it to contain %q", log, tt.logged)

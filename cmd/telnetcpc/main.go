@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"telnetcpc/bridge"
+	"telnetcpc/ptyhost/aside"
 )
 
 // Exit statuses.
@@ -38,6 +39,7 @@ func main() {
 // run is main without the process around it.
 func run(ctx context.Context, args []string) int {
 	defer errOut.Close(sayPatience)
+	defer aside.Wait(sayPatience)
 	slog.SetDefault(newLog(errOut, false)) // for what is not given a log: it must not wait for a terminal either
 	err := newApp().RunContext(ctx, args)
 	var program programStatus

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,22 @@ func Logger(log *slog.Logger) *slog.Logger {
 		log = slog.Default()
 	}
 	return slog.New(handler{log.Handler(), &speaker{}})
+}
+
+// waiting is how many lines of all loggers the handlers have not taken yet. It is a package variable, as the end of the
+// process is one for all.
+var waiting atomic.Int64
+
+// Wait waits until the handlers have taken every line that was written before, but for so long at most: whoever ends the
+// process would lose the last ones. It reports whether they have. Any goroutine may call it.
+func Wait(most time.Duration) bool {
+	const look = time.Millisecond
+	for end := time.Now().Add(most); waiting.Load() > 0; time.Sleep(look) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // handler is slog.Handler.
@@ -62,6 +79,7 @@ func (h handler) Handle(_ context.Context, r slog.Record) error {
 		h.dropped++
 	} else {
 		h.waiting = append(h.waiting, line{h.to, r.Clone()})
+		waiting.Add(1)
 	}
 	if !h.speaks {
 		h.speaks = true
@@ -85,6 +103,7 @@ func (s *speaker) speak() {
 		s.mu.Unlock()
 		for _, l := range lines {
 			_ = l.to.Handle(context.Background(), l.record)
+			waiting.Add(-1)
 			last = l.to
 		}
 		if dropped > 0 && last != nil {

@@ -51,7 +51,16 @@ func TestNobodyWaits(t *testing.T) {
 	for i := range 100 {
 		log.Info("later", "n", i+1)
 	}
+	if aside.Wait(0) {
+		t.Error("nothing waits, it says")
+	}
 	close(s.goOn)
+	if !aside.Wait(time.Minute) {
+		t.Error("the lines still wait")
+	}
+	if !strings.Contains(s.String(), "n=64") {
+		t.Errorf("the last line is not there: %s", s)
+	}
 	for end := time.Now().Add(time.Minute); !strings.Contains(s.String(), "lines=36"); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("got %s", s)
