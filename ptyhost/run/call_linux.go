@@ -59,17 +59,22 @@ func (c *call) inject(fd int, closeOnExec bool) error {
 	return err
 }
 
-// take reads p from the program's memory. Where it is false the call has failed.
+// take reads p from the program's memory. Where it is false the call has failed, or the program does not wait any more: what
+// was read may be anything then.
 func (c *call) take(address uint64, p []byte) bool {
 	if err := readMemory(c.n.TID, c.address(address), p); err != nil {
 		c.fail(unix.EFAULT)
 		return false
 	}
-	return true
+	return c.valid()
 }
 
-// give writes p to the program's memory and lets the call return 0.
+// give writes p to the program's memory and lets the call return 0. The memory of one that does not wait any more is its own
+// again. A signal between the look and the write is not seen: some hundred nanoseconds (seccomp_unotify(2)).
 func (c *call) give(address uint64, p []byte) {
+	if !c.valid() {
+		return
+	}
 	if err := writeMemory(c.n.TID, c.address(address), p); err != nil {
 		c.fail(unix.EFAULT)
 		return

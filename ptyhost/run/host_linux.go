@@ -218,7 +218,7 @@ func (h *Host) ioctlOn(c *call, id fileID, err error) {
 		return
 	}
 	p := h.has(id)
-	if p == nil || !c.valid() {
+	if p == nil || !touchesMemory(uint32(c.n.Data.Args[1])) && !c.valid() { // else take and give look
 		c.proceed()
 		return
 	}

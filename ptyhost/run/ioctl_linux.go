@@ -107,6 +107,15 @@ func (p *port) ioctlOfDriver(c *call, request uint32, arg uint64) {
 	}
 }
 
+// touchesMemory reports whether a request reads or writes the program's memory.
+func touchesMemory(request uint32) bool {
+	switch request {
+	case unix.TCSBRK, unix.TCSBRKP, unix.TIOCSBRK, unix.TIOCCBRK, unix.TCFLSH, unix.TIOCMIWAIT, unix.TIOCEXCL, unix.TIOCNXCL:
+		return false
+	}
+	return true
+}
+
 // formOf is the size of what a request carries.
 func formOf(request uint32) int {
 	switch request {
