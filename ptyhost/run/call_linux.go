@@ -70,7 +70,9 @@ func (c *call) take(address uint64, p []byte) bool {
 }
 
 // give writes p to the program's memory and lets the call return 0. The memory of one that does not wait any more is its own
-// again. A signal between the look and the write is not seen: some hundred nanoseconds (seccomp_unotify(2)).
+// again: it is looked at as late as can be. A signal between the look and the write is not seen, some microsecond; then p is
+// written where the call said, though it has returned EINTR. Nothing but a call that no signal can interrupt would be without
+// that (seccomp_unotify(2), and see listener).
 func (c *call) give(address uint64, p []byte) {
 	if !c.valid() {
 		return

@@ -131,6 +131,7 @@ func TestInterruptedCalls(t *testing.T) {
 		// So few that all of their events have room, should the bridge not run meanwhile.
 		{"restarts", "60", "20ms", map[string]int{"up   settings RTS off\n": 60, "up   settings RTS on\n": 60, "up   purge tx\n": 60}},
 		{"interrupted", "2000", "20ms", nil},
+		{"memory", "2000", "20ms", map[string]int{"settings 50 ": 0}},
 		{"breaks", "3", "20ms", map[string]int{"up   settings break on\n": 4, "up   settings break off\n": 4}},
 	} {
 		t.Run(tt.what, func(t *testing.T) {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,6 +127,36 @@ static void interrupted(const char *path, int n)
 	}
 	alarms(0, 0, 0);
 	printf("%d signals, %d of %d calls said EINTR, %d of them had their effect\n", rang, said, n, done);
+}
+
+/* memory: what a call that says EINTR was to read is not read afterwards. What it was to write may be written a moment
+   later, as nothing keeps the thread from going on between a look at it and the write: that is counted. */
+static void memory(const char *path, int n)
+{
+	int fd = port(path), i, j, said = 0, wrong = 0;
+	volatile int bits;
+	struct termios good, t;
+	WANT(tcgetattr(fd, &good) == 0);
+	alarms(0, 100, 100);
+	for (i = 0; i < n; i++) {
+		if (ioctl(fd, TIOCMGET, &bits) != 0) {
+			WANT(errno == EINTR);
+			said++;
+			bits = 0x5a5a5a5a;
+			for (j = 0; j < 50; j++)
+				sched_yield();
+			wrong += bits != 0x5a5a5a5a;
+		}
+		t = good;
+		if (ioctl(fd, TCSETS, &t) != 0) {
+			WANT(errno == EINTR);
+			t.c_cflag = (t.c_cflag & ~CBAUD) | B50;
+			for (j = 0; j < 50; j++)
+				sched_yield();
+		}
+	}
+	alarms(0, 0, 0);
+	printf("%d of %d calls said EINTR, %d wrote afterwards\n", said, n, wrong);
 }
 
 /* breaks: a signal with SA_RESTART in the middle of a break makes no second one. */
@@ -300,7 +331,7 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(const char *path, int n);
 	} all[] = {
-		{"opens", opens}, {"apart", apart}, {"restarts", restarts}, {"interrupted", interrupted}, {"breaks", breaks}, {"held", held},
+		{"opens", opens}, {"apart", apart}, {"restarts", restarts}, {"interrupted", interrupted}, {"memory", memory}, {"breaks", breaks}, {"held", held},
 		{"waits", waits}, {"lines", lines}, {"outlives", outlives},
 		{"reopens", reopens},
 	};
