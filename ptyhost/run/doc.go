@@ -9,9 +9,15 @@
 //	this process                                     stage (this binary again)
 //	  starts ------------------------------------->  sets the filter on one thread
 //	  gets the listener <--- socketpair -----------  sends the listener
-//	  answers calls (listener_linux.go) <----------  execs the program from that thread
+//	  answers calls (serve_linux.go) <-------------  execs the program from that thread
 //	guard (this binary again)
-//	  has the listener too; when this process is gone it lets every call go on
+//	  has the listener too; when this process is gone it lets every call go on, but for opens of what was the port
+//	giver (this binary again)
+//	  has the listener too, and hands descriptors of the port to programs; no end of this process tears that
+//
+// A call's way: receive (notify_linux.go), which file (descriptor_linux.go) or where a path leads (paths_linux.go, for what
+// may wait walk_linux.go), what it does (ioctl_linux.go, life_linux.go), and its answer (call_linux.go). A call that waits
+// has a goroutine (wait_linux.go); one that a signal has interrupted may be made again (once_linux.go).
 //
 // It is no security border: a program can change what a path or a structure says after it was looked at, and every
 // program of the tree is answered alike. It rests on the kernel's rights to look into processes of the same user.
