@@ -17,7 +17,15 @@ type call struct {
 	n     notification
 	shift *shift // in which it was received
 	once  bool   // it must not be performed twice, also where a signal has interrupted it
+
+	room  [roomSize]byte
+	said  []byte // of room: what the program's memory says, for an ioctl that reads it
+	gift  []byte // of room: what an ioctl writes there; nil: nothing
+	place uint64 // where
 }
+
+// roomSize is the size of the largest structure that an ioctl of serialRequests carries.
+const roomSize = 80
 
 // answer lets the call return a value.
 func (c *call) answer(value int64) { c.send(response{Value: value}) }
@@ -82,6 +90,29 @@ func (c *call) give(address uint64, p []byte) {
 		return
 	}
 	c.answer(0)
+}
+
+// fetch reads what an ioctl carries to the port. Where it is false the call is over, as take has it.
+//
+// The memory of a program may be that of a file, whose server is dead or waits for the port itself: so it is read before the
+// port's lock is taken, and written by deliver when that is free again.
+func (c *call) fetch() bool {
+	n := carriedBy(uint32(c.n.Data.Args[1]))
+	if n == 0 {
+		return true
+	}
+	c.said = c.room[:n]
+	return c.take(c.n.Data.Args[2], c.said)
+}
+
+// gives is give for who holds the port's lock: deliver does it.
+func (c *call) gives(address uint64, p []byte) { c.gift, c.place = append(c.room[:0], p...), address }
+
+// deliver does what gives has left, if there was something.
+func (c *call) deliver() {
+	if c.gift != nil {
+		c.give(c.place, c.gift)
+	}
 }
 
 // address is an address as the kernel takes it from a program of this set.

@@ -5,6 +5,7 @@ package run
 import (
 	"errors"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -16,6 +17,14 @@ import (
 
 // ioctl performs a call on the port by a descriptor of that slave.
 func (p *port) ioctl(c *call, slave fileID) {
+	if c.fetch() {
+		p.perform(c, slave)
+		c.deliver()
+	}
+}
+
+// perform is ioctl when what it reads is there, and but for what it writes.
+func (p *port) perform(c *call, slave fileID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended || slave != p.id { // hung up meanwhile
@@ -30,19 +39,19 @@ func (p *port) ioctl(c *call, slave fileID) {
 	case unix.TCGETS, unix.TCGETS2, unix.TCGETA:
 		p.getTermios(c, request, arg)
 	case unix.TCSETS, unix.TCSETS2, unix.TCSETA:
-		p.takeTermios(c, arg, formOf(request), false, false)
+		p.takeTermios(c, formOf(request), false, false)
 	case unix.TCSETSW, unix.TCSETSW2, unix.TCSETAW:
-		p.takeTermios(c, arg, formOf(request), true, false)
+		p.takeTermios(c, formOf(request), true, false)
 	case unix.TCSETSF, unix.TCSETSF2, unix.TCSETAF:
-		p.takeTermios(c, arg, formOf(request), true, true)
+		p.takeTermios(c, formOf(request), true, true)
 	case unix.TIOCMGET:
 		c.give32(arg, p.lines())
 	case unix.TIOCMSET, unix.TIOCMBIS, unix.TIOCMBIC:
-		p.changeLines(c, request, arg)
+		p.changeLines(c, request)
 	case unix.TIOCMIWAIT:
 		p.waitForLines(c, arg)
 	case unix.TIOCGICOUNT:
-		c.give(arg, bytesOf(&p.counts))
+		c.gives(arg, bytesOf(&p.counts))
 	case unix.TCSBRK:
 		if uint32(arg) != 0 {
 			p.drained(c, func() { c.answer(0) })
@@ -88,11 +97,11 @@ func (p *port) ioctlOfDriver(c *call, request uint32, arg uint64) {
 	case unix.TIOCGSERIAL:
 		p.getSerial(c, arg)
 	case unix.TIOCSSERIAL:
-		p.setSerial(c, arg)
+		p.setSerial(c)
 	case unix.TIOCGSOFTCAR:
 		c.give32(arg, (p.termios.Cflag&unix.CLOCAL)/unix.CLOCAL)
 	case unix.TIOCSSOFTCAR:
-		p.setSoftCarrier(c, arg)
+		p.setSoftCarrier(c)
 	case unix.TIOCEXCL, unix.TIOCNXCL:
 		p.exclusive = request == unix.TIOCEXCL
 		c.answer(0)
@@ -116,6 +125,19 @@ func touchesMemory(request uint32) bool {
 	return true
 }
 
+// carriedBy is how many bytes a request reads from the program's memory.
+func carriedBy(request uint32) int {
+	switch request {
+	case unix.TCSETS, unix.TCSETS2, unix.TCSETSW, unix.TCSETSW2, unix.TCSETSF, unix.TCSETSF2, unix.TCSETA, unix.TCSETAW, unix.TCSETAF:
+		return formOf(request)
+	case unix.TIOCMSET, unix.TIOCMBIS, unix.TIOCMBIC, unix.TIOCSSOFTCAR:
+		return 4
+	case unix.TIOCSSERIAL:
+		return int(unsafe.Sizeof(serial{}))
+	}
+	return 0
+}
+
 // formOf is the size of what a request carries.
 func formOf(request uint32) int {
 	switch request {
@@ -129,23 +151,21 @@ func formOf(request uint32) int {
 
 func (p *port) getTermios(c *call, request uint32, arg uint64) {
 	if form := formOf(request); form != formOld {
-		c.give(arg, bytesOf(&p.termios)[:form])
+		c.gives(arg, bytesOf(&p.termios)[:form])
 		return
 	}
 	old := encodeOld(&p.termios)
-	c.give(arg, bytesOf(&old)[:formOld])
+	c.gives(arg, bytesOf(&old)[:formOld])
 }
 
-// takeTermios reads a termios and sets it, when the far UART is empty where that is asked for.
-func (p *port) takeTermios(c *call, arg uint64, form int, wait, flush bool) {
+// takeTermios sets the termios that the program says, when the far UART is empty where that is asked for.
+func (p *port) takeTermios(c *call, form int, wait, flush bool) {
 	t := p.termios
 	var old termio
-	said := bytesOf(&t)[:min(form, form2)]
 	if form == formOld {
-		said = bytesOf(&old)[:formOld]
-	}
-	if !c.take(arg, said) {
-		return
+		copy(bytesOf(&old), c.said)
+	} else {
+		copy(bytesOf(&t), c.said)
 	}
 	set := func() {
 		now := t

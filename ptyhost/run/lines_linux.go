@@ -33,11 +33,8 @@ func (p *port) lines() (bits uint32) {
 }
 
 // changeLines performs TIOCMSET, TIOCMBIS and TIOCMBIC: DTR and RTS by one event. OUT1, OUT2 and the loop are not wired.
-func (p *port) changeLines(c *call, request uint32, arg uint64) {
-	said, ok := c.take32(arg)
-	if !ok {
-		return
-	}
+func (p *port) changeLines(c *call, request uint32) {
+	said := c.said32()
 	now := func() (dtr, rts bool) {
 		bits := p.lines()
 		switch request {
@@ -141,27 +138,19 @@ func (p *port) waitForLines(c *call, mask uint64) {
 }
 
 // setSoftCarrier performs TIOCSSOFTCAR: CLOCAL by another name.
-func (p *port) setSoftCarrier(c *call, arg uint64) {
-	on, ok := c.take32(arg)
-	if !ok {
-		return
-	}
+func (p *port) setSoftCarrier(c *call) {
 	t := p.termios
 	t.Cflag &^= unix.CLOCAL
-	if on != 0 {
+	if c.said32() != 0 {
 		t.Cflag |= unix.CLOCAL
 	}
 	p.setTermios(t)
 	c.answer(0)
 }
 
-// give32 and take32 are give and take of an int.
+// give32 is gives of an int, and said32 what was said where that is one.
 func (c *call) give32(address uint64, value uint32) {
-	c.give(address, binary.NativeEndian.AppendUint32(nil, value))
+	c.gives(address, binary.NativeEndian.AppendUint32(nil, value))
 }
 
-func (c *call) take32(address uint64) (value uint32, ok bool) {
-	var b [4]byte
-	ok = c.take(address, b[:])
-	return binary.NativeEndian.Uint32(b[:]), ok
-}
+func (c *call) said32() uint32 { return binary.NativeEndian.Uint32(c.said) }

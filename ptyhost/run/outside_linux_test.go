@@ -3,6 +3,7 @@
 package run_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,18 @@ func TestSerialOfRoot(t *testing.T) {
 	}
 	c := crowd(t, uart.PortConfig{})
 	c.ends(t, c.starts(t, "serial"))
+}
+
+// TestMemoryThatWaits: a call whose memory is not there, and does not come, makes no other call on the port wait.
+func TestMemoryThatWaits(t *testing.T) {
+	t.Parallel()
+	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC, 0, 0)
+	if errno != 0 {
+		skip(t, fmt.Sprintf("no memory that waits for a program: userfaultfd: %v", errno))
+	}
+	_ = unix.Close(int(fd))
+	c := crowd(t, uart.PortConfig{})
+	c.ends(t, c.starts(t, "faults"))
 }
 
 // TestSttyOfAnother: a program that was not started here makes the pty cook its input; the next tcsetattr of a program of

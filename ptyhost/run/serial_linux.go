@@ -73,17 +73,15 @@ func (p *port) getSerial(c *call, arg uint64) {
 	if c.abi.narrow || c.x32() {
 		size = serialSizeNarrow
 	}
-	c.give(arg, whole[:size])
+	c.gives(arg, whole[:size])
 }
 
 // setSerial performs TIOCSSERIAL: what every program may change is taken, another change is refused to a program without
 // privileges. A privileged one may say anything, and what belongs to hardware that is not here, as its interrupt, is passed
 // over: the manner of usb-serial.c.
-func (p *port) setSerial(c *call, arg uint64) {
+func (p *port) setSerial(c *call) {
 	var said serial
-	if !c.take(arg, bytesOf(&said)) {
-		return
-	}
+	copy(bytesOf(&said), c.said)
 	may := int32(allFlags)
 	if !privileged(c.n.TID) {
 		may = userFlags

@@ -5,12 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/serial.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <termios.h>
 #include <unistd.h>
@@ -206,6 +209,52 @@ static void remarks(const char *path)
 	WANT((fd = opened(path)) >= 0 && close(fd) == 0);
 }
 
+struct request {
+	int fd;
+	unsigned long number;
+	char *page;
+};
+
+static void *requests(void *unused)
+{
+	struct request *r = unused;
+	(void)ioctl(r->fd, r->number, r->page);
+	return NULL;
+}
+
+/* faults: what a call carries is in memory that is not there yet, and whose server answers nothing meanwhile. */
+static void faults(const char *path)
+{
+	static const unsigned long numbers[] = {TIOCMGET, TIOCMBIS, TCGETS, TCSETS, TIOCGICOUNT, TIOCGSERIAL, TIOCSSERIAL};
+	enum { n = sizeof numbers / sizeof numbers[0] };
+	int fd = opened(path), server, bits, i;
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register all = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	struct request r[n];
+	pthread_t t[n];
+	char *pages;
+	WANT((server = (int)syscall(SYS_userfaultfd, O_CLOEXEC)) >= 0 && ioctl(server, UFFDIO_API, &api) == 0);
+	WANT((pages = mmap(NULL, n * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED);
+	all.range.start = (unsigned long)pages, all.range.len = n * 4096;
+	WANT(ioctl(server, UFFDIO_REGISTER, &all) == 0);
+	alarm(20); /* else all would wait for ever */
+	for (i = 0; i < n; i++) {
+		r[i] = (struct request){fd, numbers[i], pages + i * 4096};
+		WANT(pthread_create(&t[i], NULL, requests, &r[i]) == 0);
+	}
+	for (i = 0; i < n; i++) {
+		struct uffd_msg m; /* what the call reads or writes is asked for */
+		WANT(read(server, &m, sizeof m) == sizeof m && m.event == UFFD_EVENT_PAGEFAULT);
+	}
+	WANT(ioctl(fd, TIOCMGET, &bits) == 0);
+	WANT(close(opened(path)) == 0);
+	alarm(0);
+	WANT(close(server) == 0); /* now there are zeroes */
+	for (i = 0; i < n; i++)
+		WANT(pthread_join(t[i], NULL) == 0);
+	WANT(close(fd) == 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -213,7 +262,7 @@ int main(int argc, char **argv)
 		void (*check)(const char *path);
 	} checks[] = {
 		{"edges", edges}, {"held", held}, {"ends", ends}, {"dies", dies}, {"serial", serial}, {"remarks", remarks},
-		{"raises", raises}, {"shut", shut}, {"ticks", ticks},
+		{"raises", raises}, {"shut", shut}, {"ticks", ticks}, {"faults", faults},
 	};
 	size_t i;
 	if (argc != 3)
