@@ -168,10 +168,14 @@ func (h *Host) forget(p *port) {
 	maps.DeleteFunc(h.ports, func(_ fileID, known *port) bool { return known == p })
 }
 
-// replace makes the port's present slave known, in the place of another.
+// replace makes the port's present slave known, in the place of another. Of a port that is forgotten, or not known yet,
+// nothing is: the number of its slave is soon another terminal's.
 func (h *Host) replace(p *port, last fileID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.ports[last] != p {
+		return
+	}
 	delete(h.ports, last)
 	h.ports[p.id] = p
 	if h.port == p {

@@ -1,0 +1,40 @@
+//go:build amd64 || arm64
+
+package run
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"telnetcpc/bridge/uart"
+)
+
+// TestForgottenPort: DCD falls while the port is being closed, so it goes on with another pty. When it is closed the host
+// knows neither: their numbers are other terminals' then.
+func TestForgottenPort(t *testing.T) {
+	h, err := New(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := h.Open(context.Background(), uart.PortConfig{Path: filepath.Join(t.TempDir(), "ttyV0")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := opened.(*port)
+	p.mu.Lock()
+	closed := make(chan error, 1)
+	go func() { closed <- p.Close() }()
+	for h.knows(p.id.inode) {
+		time.Sleep(time.Millisecond)
+	}
+	p.hangUp()
+	p.mu.Unlock()
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if p, _, slave := h.led(); len(h.ports) != 0 || p != nil || slave != (fileID{}) {
+		t.Errorf("the host knows %v, and as the port %v, %v", h.ports, p, slave)
+	}
+}
