@@ -143,3 +143,10 @@ func checkPaths(as []string) error {
 	}
 	return nil
 }
+
+// isTerminal reports whether a file is the slave of some pty: a bind mount may have a port's as it was before a hangup.
+func isTerminal(st *unix.Stat_t) bool {
+	const first, last = 136, 143 // UNIX98_PTY_SLAVE_MAJOR and those behind it
+	major := unix.Major(st.Rdev)
+	return st.Mode&unix.S_IFMT == unix.S_IFCHR && major >= first && major <= last
+}

@@ -207,10 +207,11 @@ func (w *walk) step() (d destination, done bool) {
 	if w.at.gone {
 		return w.enterMissing(full, isMapped)
 	}
-	if slices.Contains(w.names.own, full) && last && !more && w.follow {
-		w.own = true
-	}
 	fd, st, err := w.open(w.at.fd, name, unix.O_NOFOLLOW)
+	if slices.Contains(w.names.own, full) && last && !more && w.follow {
+		// A program's root can have another file of that name, which was never the port.
+		w.own = err != nil || st.Mode&unix.S_IFMT == unix.S_IFLNK || isTerminal(&st)
+	}
 	switch {
 	case err == unix.ENOENT && fd < 0:
 		return w.enterMissing(full, isMapped)

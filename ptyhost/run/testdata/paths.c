@@ -223,19 +223,30 @@ static void user(int others)
 	tell("/proc/self/gid_map", "0 %d 1", gid);
 }
 
-/* chroots: in another root the port is where its paths lead there. */
+/* below is a path in another root, whose directories it makes. */
+static const char *below(const char *root, const char *path)
+{
+	static char text[512];
+	char *slash;
+	snprintf(text, sizeof text, "%s%s", root, path);
+	for (slash = text + strlen(root) + 1; (slash = strchr(slash, '/')) != NULL; *slash++ = '/') {
+		*slash = 0;
+		WANT(mkdir(text, 0755) == 0 || errno == EEXIST);
+	}
+	return text;
+}
+
+/* chroots: in another root the port is where its paths lead there; a file of that root is no port. */
 static void chroots(void)
 {
-	const char *base = strrchr(as, '/') + 1;
-	char parent[512], *slash;
+	const char *base = strrchr(as, '/') + 1, *own = getenv("TELNETCPC_PORT");
+	char parent[512];
 	struct stat st;
 	int at;
 	WANT(mkdir(in("root"), 0755) == 0 && mkdir(in("root/etc"), 0755) == 0);
-	snprintf(parent, sizeof parent, "%s%.*s/", in("root"), (int)(base - as - 1), as);
-	for (slash = parent + strlen(in("root")) + 1; (slash = strchr(slash, '/')) != NULL; *slash++ = '/') {
-		*slash = 0;
-		WANT(mkdir(parent, 0755) == 0);
-	}
+	snprintf(parent, sizeof parent, "%s", below(in("root"), as));
+	*strrchr(parent, '/') = 0;
+	WANT((at = open(below(in("root"), own), O_WRONLY | O_CREAT, 0600)) >= 0 && close(at) == 0);
 	WANT(symlink(as, in("root/etc/modem")) == 0);
 	user(0);
 	WANT((at = open(in("root/etc"), O_PATH)) >= 0);
@@ -247,6 +258,9 @@ static void chroots(void)
 	WANT(close(port(open("/etc/modem", O_RDWR))) == 0);
 	WANT(close(port(openat(at, "modem", O_RDWR))) == 0);
 	WANT(close(port(open("../../../../../etc/modem", O_RDWR))) == 0);
+	WANT((at = open(own, O_RDWR)) >= 0 && fstat(at, &st) == 0 && S_ISREG(st.st_mode) && close(at) == 0);
+	WANT(unlink(own) == 0);
+	WANT(close(port(open(own, O_RDWR))) == 0); /* as it is called in there too, where nothing else has the name */
 }
 
 /* mounts: another mount namespace, whose terminals are others. */
