@@ -21,12 +21,14 @@ import (
 // up while nobody has the slave open; no slave is held here. Opens by others, and by paths that nobody here knows, are
 // told by inotify, a little late.
 
-// openNow notes the first open; the lock is held.
+// openNow notes the first open; the lock is held. What is in the pty already was written by a program whose open nobody saw:
+// it comes behind this.
 func (p *port) openNow(ready func(error)) {
 	p.open = true
-	p.add(uart.Event{Kind: uart.KindOpened, Ready: ready})
-	if p.termios.Cflag&unix.CBAUD != unix.B0 {
-		p.drive(true, true)
+	p.put(uart.Event{Kind: uart.KindOpened, Ready: ready})
+	if change := p.edges(true, true); change != (uart.Control{}) && p.termios.Cflag&unix.CBAUD != unix.B0 {
+		p.dtr, p.rts = true, true
+		p.put(uart.Event{Kind: uart.KindSettings, Control: change})
 	}
 }
 

@@ -102,3 +102,31 @@ func TestExclusiveOfAnother(t *testing.T) {
 		t.Errorf("status %d: %s%s", status, s.out.String(), s.errs.String())
 	}
 }
+
+// TestBytesOfAnotherAreItsVisit: what a program that was not started here writes comes behind its open.
+func TestBytesOfAnotherAreItsVisit(t *testing.T) {
+	c := crowd(t, uart.PortConfig{})
+	for i := range 100 {
+		fd, err := unix.Open(c.path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = unix.Write(fd, []byte("x"))
+		_ = unix.Close(fd)
+		var seen strings.Builder
+		for closed := false; !closed; {
+			p, e, err := c.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Kind != uart.KindData {
+				p = []byte(e.String())
+			}
+			fmt.Fprintf(&seen, "%s, ", p)
+			closed = e.Kind == uart.KindClosed
+		}
+		if want := "opened, settings DTR on RTS on, x, settings DTR off RTS off, closed, "; seen.String() != want {
+			t.Fatalf("visit %d: %s; want %s", i, seen.String(), want)
+		}
+	}
+}

@@ -335,6 +335,11 @@ func (p *port) takeAll() {
 // add puts an event behind what the programs have done until now; the lock is held.
 func (p *port) add(e uart.Event) {
 	p.takeIn()
+	p.put(e)
+}
+
+// put is add behind what was taken out of the pty until now.
+func (p *port) put(e uart.Event) {
 	outcome := p.queue.Add(e)
 	if outcome.Ready != nil && p.opening != nil {
 		// Nobody will hear of this open, so it waits for no session. What Ready does is done here, for Ready takes the lock.
