@@ -281,8 +281,11 @@ func (c *Claim) link(device string, master int, by func(text string) error) erro
 	last := c.watch
 	c.watch = watching.hold(held{c.path, text, master})
 	if err := by(text); err != nil {
-		watching.drop(c.watch, opMoved)
-		c.watch = last
+		watching.drop(c.watch, opUnmade) // not opMoved, which opens the slave: somebody would have the port open
+		if c.watch = last; last != 0 {   // its master may be closed all the same, and must be the last one then
+			c.watch = watching.hold(held{c.path, c.text, -1})
+			watching.drop(last, opMoved)
+		}
 		if errors.Is(err, fs.ErrExist) {
 			if err := free(c.path); err != nil {
 				return err

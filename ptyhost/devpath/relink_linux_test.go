@@ -1,10 +1,15 @@
 package devpath_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"telnetcpc/ptyhost/devpath"
 )
@@ -72,5 +77,51 @@ func TestRelinkLeavesOthers(t *testing.T) {
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "mine" {
 		t.Errorf("the file has %q: %v", text, err)
+	}
+}
+
+// TestRelinkFails: where something else has come to the path the last master is given back, so that its end hangs the pty up;
+// and so is the one that no link leads to, whose slave nobody has opened meanwhile: its port would look open.
+func TestRelinkFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	c, err := devpath.Take(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Release()
+	last, program, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	next, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	_ = slave.Close()
+	if err := c.Link(program.Name(), int(last.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Relink(slave.Name(), int(next.Fd())); err == nil {
+		t.Fatal("the file is replaced")
+	}
+	_ = last.Close()
+	hungUp := func(f *os.File, patience time.Duration) bool {
+		p := []unix.PollFd{{Fd: int32(f.Fd())}}
+		for end := time.Now().Add(patience); ; {
+			if _, err := unix.Poll(p, int(time.Until(end).Milliseconds())); err != unix.EINTR {
+				return p[0].Revents&unix.POLLHUP != 0
+			}
+		}
+	}
+	if !hungUp(program, patience) {
+		t.Fatal("the last pty is not hung up")
+	}
+	if !hungUp(next, 0) {
+		t.Error("somebody has opened the next one")
 	}
 }

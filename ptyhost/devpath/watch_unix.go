@@ -58,7 +58,7 @@ func (w *watch) hold(h held) uint64 {
 	return id
 }
 
-// drop takes a link back; 0 is none. Unless it is opMoved it returns only when the watcher has given the link's master back,
+// drop takes a link back; 0 is none. Of opClosed and opLetGo it returns only when the watcher has given the link's master back,
 // or is gone.
 func (w *watch) drop(id uint64, why op) {
 	if id == 0 {

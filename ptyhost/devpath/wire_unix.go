@@ -22,6 +22,7 @@ const (
 	opMoved                // it is gone, and the pty soon is: give the master back, and keep the number for a while
 	opClosed               // likewise, and answer
 	opLetGo                // it is gone, and the pty goes on for a while: give the master back, and answer
+	opUnmade               // it was not made, and the pty goes on: give the master back
 )
 
 // held is a link that the watcher is to remove.
