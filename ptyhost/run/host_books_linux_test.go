@@ -4,6 +4,7 @@ package run
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,7 +19,8 @@ func TestForgottenPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := h.Open(context.Background(), uart.PortConfig{Path: filepath.Join(t.TempDir(), "ttyV0")})
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	opened, err := h.Open(context.Background(), uart.PortConfig{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,6 +32,11 @@ func TestForgottenPort(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	p.hangUp()
+	// Its claim is released when nobody looks any more who opens the slave, as the watcher process does for it.
+	time.Sleep(50 * time.Millisecond) // too short only makes this see less
+	if _, err := os.Lstat(path); err != nil {
+		t.Error("the claim is released before the end of the port is noted:", err)
+	}
 	p.mu.Unlock()
 	if err := <-closed; err != nil {
 		t.Error(err)

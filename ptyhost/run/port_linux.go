@@ -195,12 +195,12 @@ func (p *port) Retire() error {
 func (p *port) Close() error {
 	p.closing.Do(func() {
 		p.host.forget(p)
-		p.closeErr = p.claim.Release()
 		p.mu.Lock()
 		p.ended = true
 		p.wakeUp()
 		last := p.pty
 		p.mu.Unlock()
+		p.closeErr = p.claim.Release() // now that nobody looks who opens the slave: the watcher process does
 		last.close()
 		p.hanging.Wait()
 	})
