@@ -353,10 +353,17 @@ func (p *port) give() (done bool) {
 	return true
 }
 
+// noteEnd has the watcher leave the port alone from here on.
+func (p *port) noteEnd() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+}
+
 // end closes the device: Next and Write return, and nothing of it is used any more. It also ends what start has begun.
 func (p *port) end() {
+	p.noteEnd()
 	p.mu.Lock()
-	p.ended = true // from here on the watcher leaves it alone
 	p.slave.close()
 	p.mu.Unlock()
 	leave(p)

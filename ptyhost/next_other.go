@@ -201,6 +201,9 @@ func (p *port) give(b []byte) (n int, over bool, err error) {
 	return max(n, 0), false, nil
 }
 
+// noteEnd does nothing: the watcher process opens no slave here.
+func (*port) noteEnd() {}
+
 // end closes the device. It waits for a tick at most.
 func (p *port) end() {
 	close(p.done)

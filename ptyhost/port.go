@@ -50,6 +50,7 @@ func (p *port) Retire() error { return p.claim.Retire() }
 // Urgent.
 func (p *port) Close() error {
 	p.closing.Do(func() {
+		p.noteEnd() // first: the watcher process opens the slave, which is nobody's open
 		p.closeErr = p.claim.Release()
 		p.end()
 	})
