@@ -91,7 +91,7 @@ func open(config uart.PortConfig) (_ *port, err error) {
 	}
 	if err := p.start(who); err != nil {
 		_ = claim.Release()
-		return nil, err
+		return nil, explainLimit(err)
 	}
 	if err := claim.Link(p.name, p.masterFD()); err != nil {
 		_ = p.Close()

@@ -24,7 +24,7 @@ func NewTerminal(who devpath.Access, look, give func() (done bool)) (*Terminal, 
 	p.slave, p.master = noOwn(), -1
 	var err error
 	if p.latch, err = newLatch(); err != nil {
-		return nil, err
+		return nil, explainLimit(err)
 	}
 	defer func() { _ = unix.Close(p.latch.set) }()
 	for range shutTries {
@@ -50,7 +50,7 @@ func NewTerminal(who devpath.Access, look, give func() (done bool)) (*Terminal, 
 		if t.master >= 0 {
 			_ = unix.Close(t.master)
 		}
-		return nil, err
+		return nil, explainLimit(err)
 	}
 	return t, nil
 }

@@ -40,7 +40,7 @@ func (f facts) explain() error {
 	case f.pty != nil:
 		return f.pty
 	case f.started != nil:
-		return fmt.Errorf("a process of this program cannot be started: %w", f.started)
+		return fmt.Errorf("a process of this program cannot be started: %w (raise the limits: ulimit -n and -u, %s)", f.started, instead)
 	case f.ended:
 		return errors.New("a process of this program was ended at its start (by a seccomp profile? " + instead + ")")
 	case f.at != stepListening:

@@ -22,7 +22,7 @@ func TestExplain(t *testing.T) {
 	}{
 		{"all is well", func(*facts) {}, ""},
 		{"no pty", func(f *facts) { f.pty = errors.New("no pty (mount devpts)") }, "no pty (mount devpts)"},
-		{"cannot start", func(f *facts) { f.started = unix.EAGAIN }, "cannot be started: resource temporarily unavailable"},
+		{"cannot start", func(f *facts) { f.started = unix.EAGAIN }, "cannot be started: resource temporarily unavailable (raise the limits: ulimit -n and -u, or use telnetcpc attach)"},
 		{"killed", func(f *facts) { f.ended = true }, "was ended at its start (by a seccomp profile? or use telnetcpc attach)"},
 		{"no_new_privs", func(f *facts) { f.at, f.errno = stepPrivileges, unix.EINVAL }, "no_new_privs: invalid argument (Linux 5.9"},
 		{"another listener", func(f *facts) { f.at, f.errno = stepFilter, unix.EBUSY }, "another telnetcpc run, or a container manager such as LXD (run it outside, or use telnetcpc attach)"},
