@@ -64,7 +64,10 @@ func (h *Host) startGiver(l *listener) error {
 	l.giver.mu.Lock()
 	defer l.giver.mu.Unlock()
 	l.giver.socket, l.giver.pid, l.giver.end = fds[0], pid, end
-	report(fds[0], stepListening, 0, l.fd)
+	if err := report(fds[0], stepListening, 0, l.fd); err != nil { // it would wait for ever, and so would we
+		l.giver.leave()
+		return fmt.Errorf("give the giver its listener: %w", err)
+	}
 	return nil
 }
 
@@ -174,7 +177,7 @@ func givesFor(args []string) {
 		os.Exit(exitStage)
 	}
 	l := newListener(fd)
-	report(socket, stepListening, 0, -1)
+	_ = report(socket, stepListening, 0, -1)
 	for {
 		var word [requestSize]byte
 		fd, ok := take(socket, word[:])

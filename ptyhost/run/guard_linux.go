@@ -77,7 +77,10 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 	}
 	g := &guardian{pid: pid, socket: fds[0], done: make(chan struct{})}
 	g.heard.init()
-	report(g.socket, stepListening, 0, l.fd)
+	if err := report(g.socket, stepListening, 0, l.fd); err != nil { // it would wait for ever, and so would we
+		_ = unix.Close(g.socket)
+		return nil, fmt.Errorf("give the guard its listener: %w", err)
+	}
 	if at, _, _, ok := hear(g.socket); !ok || at != stepListening {
 		// Before it says that it listens to signals too, one of them can end it.
 		_ = unix.Close(g.socket)
@@ -101,7 +104,7 @@ func (g *guardian) listen() {
 
 // release leaves what is left to the guard.
 func (g *guardian) release() {
-	report(g.socket, stepReleased, 0, -1)
+	_ = report(g.socket, stepReleased, 0, -1)
 	_ = unix.Shutdown(g.socket, unix.SHUT_RDWR) // a close alone does not end a read
 	<-g.done
 	_ = unix.Close(g.socket)
@@ -121,10 +124,10 @@ func guard(args []string) {
 	if !ok || fd < 0 {
 		os.Exit(exitStage)
 	}
-	report(socket, stepListening, 0, -1)
+	_ = report(socket, stepListening, 0, -1)
 	go func() {
 		for s := range signals {
-			report(socket, step(s.(syscall.Signal)), 0, -1)
+			_ = report(socket, step(s.(syscall.Signal)), 0, -1)
 		}
 	}()
 	if !released(socket, parent) {

@@ -60,7 +60,7 @@ func stage(args []string) {
 	}
 	unix.CloseOnExec(socket)
 	fail := func(at step, errno syscall.Errno) {
-		report(socket, at, errno, -1)
+		_ = report(socket, at, errno, -1)
 		os.Exit(exitStage)
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -70,7 +70,7 @@ func stage(args []string) {
 	if errno != 0 {
 		fail(stepFilter, errno)
 	}
-	report(socket, stepListening, 0, l)
+	_ = report(socket, stepListening, 0, l) // who does not hear it sees the end
 	_ = unix.Close(l)
 	var guard [4]byte
 	if n, _ := unix.Read(socket, guard[:]); n != len(guard) {
@@ -98,10 +98,10 @@ func install(program []unix.SockFilter) (l int, errno syscall.Errno) {
 }
 
 // report sends a word through the socket, with a descriptor where there is one.
-func report(socket int, at step, errno syscall.Errno, fd int) {
+func report(socket int, at step, errno syscall.Errno, fd int) error {
 	word := binary.NativeEndian.AppendUint32(nil, uint32(at))
 	word = binary.NativeEndian.AppendUint32(word, uint32(errno))
-	_ = tell(socket, word, fd)
+	return tell(socket, word, fd)
 }
 
 // tell sends bytes through a socket, with a descriptor where there is one.
