@@ -65,6 +65,7 @@ func Take(path string) (*Claim, error) {
 		_ = c.Release()
 		return nil, err
 	}
+	watching.ready()
 	return c, nil
 }
 

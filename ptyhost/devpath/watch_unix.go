@@ -58,6 +58,18 @@ func (w *watch) hold(h held) uint64 {
 	return id
 }
 
+// ready sees to it that there is a watcher before a port is made: until a process that is started executes its program it
+// has copies of all descriptors, those of a pty's slave too, and somebody seems to have the port open.
+func (w *watch) ready() {
+	w.talk.Lock()
+	say := nothing
+	if w.process == nil {
+		say = w.start()
+	}
+	w.talk.Unlock()
+	say()
+}
+
 // drop takes a link back; 0 is none. Of opClosed and opLetGo it returns only when the watcher has given the link's master back,
 // or is gone.
 func (w *watch) drop(id uint64, why op) {
