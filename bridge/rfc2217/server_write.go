@@ -1,6 +1,7 @@
 package rfc2217
 
 import (
+	"net"
 	"time"
 
 	"telnetcpc/bridge/uart"
@@ -48,6 +49,9 @@ func (s *Server) unpaused() error {
 		if err != nil {
 			return err
 		}
+	}
+	if s.suspended { // our half is over, or about to be: what the client has not asked for does not go out
+		return net.ErrClosed
 	}
 	return nil
 }
