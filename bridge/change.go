@@ -132,7 +132,7 @@ func (r *run) awaitEmpty(s *session) bool {
 		}
 	}()
 	for {
-		changed := r.link.notice.wait() // first: what changes behind it is heard
+		changed := r.link.notice.wait() // first: what changes after it is heard
 		n := s.needs()
 		switch {
 		case r.dropAll.Load() || r.isDone():

@@ -78,7 +78,7 @@ func (r *run) tooEarly(s *session) bool {
 		return true // the session had ended when the port was opened
 	}
 	// Bytes before a close that has not come from the port may be in it still. While only the fall that comes of that close
-	// is waited for they have all been given. Where the port may say a close behind bytes of the next program only their
+	// is waited for they have all been given. Where the port may say a close after bytes of the next program only their
 	// time counts: the answer to them is that one's.
 	falling := r.falling.Load()
 	if seen := r.closesSeen.Load(); r.exact && (visit > seen+1 || visit > seen && !falling) || r.link.holdsBefore(visit) {

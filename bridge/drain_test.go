@@ -11,7 +11,7 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// asks is opened, with a line at 9600 behind the far and so much way to it, and what Unsent says.
+// asks is opened, with a far UART at 9600 and so much delay on the way to it, and what Unsent says.
 func asks(t *testing.T, f *far, way time.Duration) (b *bench, p *uarttest.Port, s *farSession, unsent func() uart.Unsent) {
 	t.Helper()
 	f.paced, f.delay = true, func() time.Duration { return way }

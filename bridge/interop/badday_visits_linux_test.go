@@ -47,7 +47,7 @@ func TestDrainBehindAPause(t *testing.T) {
 	}
 }
 
-// DMX frames keep their rate, and each break its place: behind the last stop bit of the frame before.
+// DMX frames keep their rate, and each break its place: after the last stop bit of the frame before.
 func TestBreaksKeepRateAndPlace(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, record)
@@ -118,7 +118,7 @@ func TestOutqWithoutSession(t *testing.T) {
 
 // What the device answers to a program that has closed the port is not the next one's. At 9600 the answers to 2,000 bytes
 // come for two seconds; the next program opens at once, and hears what answers itself, and no more of the others than came
-// behind the last byte.
+// after the last byte.
 func TestNextOpenReadsItsOwn(t *testing.T) {
 	t.Parallel()
 	const much, few = 2000, 200

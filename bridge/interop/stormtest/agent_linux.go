@@ -100,7 +100,7 @@ func gaugeOf(pid int) (g gauge) {
 }
 
 // settled is the gauge when the agent has nothing to do: the middle one of many, with the descriptors that it has most of
-// the time. Some it closes a second after they were used, some it opens anew all the time.
+// the time. Some it closes a second after they were used, some it opens again all the time.
 func settled(pid int) gauge {
 	var all []gauge
 	time.Sleep(1200 * time.Millisecond) // not for something to happen: it has happened, and its timers end
