@@ -17,14 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WANT(what) \
-	do { \
-		if (!(what)) { \
-			printf("line %d: not %s (%s)\n", __LINE__, #what, strerror(errno)); \
-			fflush(stdout); \
-			_exit(1); \
-		} \
-	} while (0)
+#include "want.h"
 
 static int port(const char *path)
 {

@@ -22,13 +22,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define WANT(what) \
-	do { \
-		if (!(what)) { \
-			printf("line %d: not %s (%s)\n", __LINE__, #what, strerror(errno)); \
-			exit(1); \
-		} \
-	} while (0)
+#include "want.h"
 
 #define FAILS(what, number) WANT((errno = 0, (what) == -1) && errno == (number))
 

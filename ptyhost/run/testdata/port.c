@@ -18,13 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WANT(what) \
-	do { \
-		if (!(what)) { \
-			printf("line %d: not %s (%s)\n", __LINE__, #what, strerror(errno)); \
-			exit(1); \
-		} \
-	} while (0)
+#include "want.h"
 
 /* struct termio of asm/termios.h, which cannot be included beside termios.h. */
 struct old {
