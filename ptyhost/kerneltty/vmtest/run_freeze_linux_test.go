@@ -44,19 +44,7 @@ while threads[0].is_alive():
 // checkFrozenRun: the machine can go to sleep while a program waits in calls that telnetcpc run answers, and they go on. The
 // kernel's own test of that freezes all processes, and no device.
 func checkFrozenRun(t *testing.T) {
-	server := exec.Command(telnetcpc(), "serve", "-v", "--listen", "127.0.0.1:3698", "--simulate", "loopback")
-	stderr, err := server.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Wait() }()
-	defer func() { _ = server.Process.Kill() }()
-	if _, err := stderr.Read(make([]byte, 1)); err != nil { // it listens when it says so
-		t.Fatal(err)
-	}
+	serveLoopback(t, "127.0.0.1:3698")
 	cmd := exec.Command(telnetcpc(), "run", "127.0.0.1:3698", "--", "/usr/bin/python3", "-c", waits)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -17,19 +17,7 @@ const yama = "/proc/sys/kernel/yama/ptrace_scope"
 // checkYama: telnetcpc run under Yama, which few machines that build this have. With 1, as Ubuntu and Debian have it, only
 // an ancestor may look into a program: an orphan still has a whole port. With 2 nobody may but root, and that is said.
 func checkYama(t *testing.T) {
-	server := exec.Command(telnetcpc(), "serve", "-v", "--listen", "127.0.0.1:3697", "--simulate", "loopback")
-	stderr, err := server.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Wait() }()
-	defer func() { _ = server.Process.Kill() }()
-	if _, err := stderr.Read(make([]byte, 1)); err != nil { // it listens when it says so
-		t.Fatal(err)
-	}
+	serveLoopback(t, "127.0.0.1:3697")
 	// Where nobody may execute it.
 	program := filepath.Join("/tmp", "telnetcpc-of-nobody")
 	if text, err := os.ReadFile(telnetcpc()); err != nil || os.WriteFile(program, text, 0o755) != nil || os.Chmod("/tmp", 0o777) != nil {
@@ -49,8 +37,9 @@ func checkYama(t *testing.T) {
 		}
 	}
 	set("1")
-	// The orphan waits until its parents are gone, and opens the port then.
-	const orphan = `sh -c '(while kill -0 '$$' 2>/dev/null; do sleep 0.01; done; stty -F "$TELNETCPC_PORT" 4800 cs7 parenb) &'`
+	// The orphan waits until its parents are gone, and opens the port then. It has it open already, so that telnetcpc waits for
+	// it however slow the machine is.
+	const orphan = `sh -c 'exec 3<>"$TELNETCPC_PORT"; (while kill -0 '$$' 2>/dev/null; do sleep 0.01; done; stty -F "$TELNETCPC_PORT" 4800 cs7 parenb) &'`
 	out, status := asNobody("run", "-v", "127.0.0.1:3697", "--", "sh", "-c", orphan)
 	if status != 0 || !strings.Contains(out, "up   settings 4800 7E1") {
 		t.Errorf("an orphan, ptrace_scope 1: status %d:\n%s", status, out)
@@ -63,4 +52,24 @@ func checkYama(t *testing.T) {
 		}
 	}
 	set("0")
+}
+
+// serveLoopback starts an access server with a simulated UART at an address, until the test's end.
+func serveLoopback(t *testing.T, address string) {
+	t.Helper()
+	server := exec.Command(telnetcpc(), "serve", "-v", "--listen", address, "--simulate", "loopback")
+	stderr, err := server.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	if _, err := stderr.Read(make([]byte, 1)); err != nil { // it listens when it says so
+		t.Fatal(err)
+	}
 }

@@ -41,19 +41,7 @@ print("over", flush=True)
 // admitted it; the program's children have not, and that is said at the start.
 func checkYamaPaths(t *testing.T) {
 	const address = "127.0.0.1:3698"
-	server := exec.Command(telnetcpc(), "serve", "-v", "--listen", address, "--simulate", "loopback")
-	stderr, err := server.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Wait() }()
-	defer func() { _ = server.Process.Kill() }()
-	if _, err := stderr.Read(make([]byte, 1)); err != nil { // it listens when it says so
-		t.Fatal(err)
-	}
+	serveLoopback(t, address)
 	dir, err := os.MkdirTemp("/tmp", "yama")
 	if err != nil {
 		t.Fatal(err)
