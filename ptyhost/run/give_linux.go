@@ -40,34 +40,13 @@ const requestSize, answerSize = 12, 4
 
 // startGiver starts a giver for a listener, which is of use after greet.
 func (h *Host) startGiver(l *listener) error {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	socket, pid, end, err := h.children.startBeside(giverName, nil, nil, &syscall.SysProcAttr{Setsid: true}, l)
 	if err != nil {
-		return fmt.Errorf("socketpair: %w", err)
-	}
-	defer unix.Close(fds[1])
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		_ = unix.Close(fds[0])
-		return err
-	}
-	defer null.Close()
-	n := null.Fd()
-	const at = 3
-	pid, end, err := h.children.start([]string{giverName, strconv.Itoa(at)}, &syscall.ProcAttr{
-		Dir: "/", Env: os.Environ(), Files: alone([]uintptr{n, n, n, uintptr(fds[1])}),
-		Sys: &syscall.SysProcAttr{Setsid: true},
-	})
-	if err != nil {
-		_ = unix.Close(fds[0])
 		return fmt.Errorf("start a giver: %w", err)
 	}
 	l.giver.mu.Lock()
 	defer l.giver.mu.Unlock()
-	l.giver.socket, l.giver.pid, l.giver.end = fds[0], pid, end
-	if err := report(fds[0], stepListening, 0, l.fd); err != nil { // it would wait for ever, and so would we
-		l.giver.leave()
-		return fmt.Errorf("give the giver its listener: %w", err)
-	}
+	l.giver.socket, l.giver.pid, l.giver.end = socket, pid, end
 	return nil
 }
 

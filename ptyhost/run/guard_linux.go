@@ -36,27 +36,13 @@ type guardian struct {
 
 // startGuard starts a guard for a listener, which from then on keeps its ledger.
 func (h *Host) startGuard(l *listener) (*guardian, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("socketpair: %w", err)
-	}
-	defer unix.Close(fds[1])
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		_ = unix.Close(fds[0])
-		return nil, err
-	}
-	defer null.Close()
-	n := null.Fd()
 	memory, err := unix.MemfdCreate("telnetcpc calls", unix.MFD_CLOEXEC)
 	if err != nil {
-		_ = unix.Close(fds[0])
 		return nil, fmt.Errorf("memfd: %w", err)
 	}
 	defer unix.Close(memory)
 	books, err := mapBooks(memory)
 	if err != nil {
-		_ = unix.Close(fds[0])
 		return nil, err
 	}
 	l.share(books)
@@ -65,22 +51,13 @@ func (h *Host) startGuard(l *listener) (*guardian, error) {
 	if hungUp >= 0 {
 		defer unix.Close(hungUp)
 	}
-	const at = 3
-	args := append([]string{guardName, strconv.Itoa(at), strconv.Itoa(os.Getpid())}, h.words()...)
-	// It keeps nothing that others wait for the end of: no pipe, and no directory.
-	pid, _, err := h.children.start(args, &syscall.ProcAttr{
-		Dir: "/", Env: os.Environ(), Files: alone([]uintptr{n, n, n, uintptr(fds[1]), uintptr(memory), uintptr(hungUp)}),
-	})
+	args := append([]string{strconv.Itoa(os.Getpid())}, h.words()...)
+	socket, pid, _, err := h.children.startBeside(guardName, args, []uintptr{uintptr(memory), uintptr(hungUp)}, nil, l)
 	if err != nil {
-		_ = unix.Close(fds[0])
 		return nil, fmt.Errorf("start a guard: %w", err)
 	}
-	g := &guardian{pid: pid, socket: fds[0], done: make(chan struct{})}
+	g := &guardian{pid: pid, socket: socket, done: make(chan struct{})}
 	g.heard.init()
-	if err := report(g.socket, stepListening, 0, l.fd); err != nil { // it would wait for ever, and so would we
-		_ = unix.Close(g.socket)
-		return nil, fmt.Errorf("give the guard its listener: %w", err)
-	}
 	if at, _, _, ok := hear(g.socket); !ok || at != stepListening {
 		// Before it says that it listens to signals too, one of them can end it.
 		_ = unix.Close(g.socket)

@@ -4,6 +4,8 @@ package run
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -37,6 +39,35 @@ func (c *children) start(argv []string, attr *syscall.ProcAttr) (pid int, end <-
 	}
 	go func() { ended <- waitFor(pid) }() // ends with the process
 	return pid, ended, nil
+}
+
+// startBeside starts a process of this binary that holds a listener beside this one. Its arguments are the name, the number of
+// its socket, and args; its descriptors are the socket, after it more, and no others, so that it keeps nothing that somebody
+// waits for the end of: no pipe, and no directory. The listener comes through the socket. The other end is the caller's, and
+// what it returns as end gets the process's end, once.
+func (c *children) startBeside(name string, args []string, more []uintptr, sys *syscall.SysProcAttr, l *listener) (socket, pid int, end <-chan unix.WaitStatus, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, 0, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	defer unix.Close(fds[1])
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err == nil {
+		defer null.Close()
+		n := null.Fd()
+		const at = 3
+		pid, end, err = c.start(append([]string{name, strconv.Itoa(at)}, args...), &syscall.ProcAttr{
+			Dir: "/", Env: os.Environ(), Files: alone(append([]uintptr{n, n, n, uintptr(fds[1])}, more...)), Sys: sys,
+		})
+	}
+	if err == nil {
+		err = report(fds[0], stepListening, 0, l.fd) // else it would wait for ever
+	}
+	if err != nil {
+		_ = unix.Close(fds[0]) // by which it ends
+		return -1, 0, nil, err
+	}
+	return fds[0], pid, end, nil
 }
 
 // adopt makes this process the parent of all that programs leave behind, and takes the end of every child from now on. Only
