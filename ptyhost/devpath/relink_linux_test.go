@@ -125,3 +125,29 @@ func TestRelinkFails(t *testing.T) {
 		t.Error("somebody has opened the next one")
 	}
 }
+
+// An agent was killed while it led its path to another device: nothing of that is left by the next one.
+func TestKilledWhileRelinking(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ttyV0")
+	left := filepath.Join(filepath.Dir(path), ".ttyV0.telnetcpc.new")
+	for name, text := range map[string]string{path: "/dev/pts/./70001", left: "/dev/pts/./70002"} {
+		if err := os.Symlink(text, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := devpath.Take(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{path, left} {
+		if _, err := os.Lstat(name); err == nil {
+			t.Errorf("%s is there still", name)
+		}
+	}
+	if err := c.Release(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
+}
