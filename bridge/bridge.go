@@ -112,12 +112,7 @@ func (e *PortError) Unwrap() error { return e.Err }
 // (*PortError), or it is lost for good. When the context ends, what the application wrote may go out for as long as
 // endMost, and what that cost is said. It is called once.
 func (b *Bridge) Run(ctx context.Context) error {
-	defer b.sayLosses()
-	for _, limited := range []*loglimit.Handler{b.cfg.Peer, b.cfg.Losses} {
-		if limited != nil {
-			defer limited.Flush()
-		}
-	}
+	defer b.sayLast()
 	r, err := b.open(ctx)
 	if err != nil && ctx.Err() == nil {
 		return &PortError{Port: b.cfg.Name, Err: err}
@@ -134,8 +129,14 @@ func (b *Bridge) Run(ctx context.Context) error {
 	return nil
 }
 
-// sayLosses tells at the end what all losses together were: the lines of some of them may have been left out.
-func (b *Bridge) sayLosses() {
+// sayLast tells at the end what is left to be told, and what all losses together were: the lines of some of them may have been
+// left out.
+func (b *Bridge) sayLast() {
+	for _, limited := range []*loglimit.Handler{b.cfg.Losses, b.cfg.Peer} {
+		if limited != nil {
+			limited.Flush()
+		}
+	}
 	s := b.Status()
 	if s.UpDropped == 0 && s.LostAtMost == 0 {
 		return
