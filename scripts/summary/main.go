@@ -126,7 +126,7 @@ func (r *report) take(e event) {
 		delete(r.tests, key)
 	case "fail":
 		pkg.failed++
-		r.fail(key)
+		r.fail(key + lastWord(test.output))
 		fmt.Fprintf(r.out, "FAIL    %s\n%s", key, indent(test.output))
 		delete(r.tests, key)
 	case "skip":
@@ -190,9 +190,11 @@ func (r *report) end() {
 	}
 }
 
-// reason is what the test said last before it skipped: "    file_test.go:12: why".
+const unknown = "no reason given"
+
+// reason is what the test said last before it skipped or failed: "    file_test.go:12: why".
 func reason(output []string) string {
-	why := "no reason given"
+	why := unknown
 	for _, line := range output {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") {
@@ -206,6 +208,18 @@ func reason(output []string) string {
 		why = line
 	}
 	return why
+}
+
+// lastWord is what a failed test said last, for the list at the end: who reads that may have no more than the end.
+func lastWord(output []string) string {
+	why := reason(output)
+	if why == unknown { // it failed because a subtest did
+		return ""
+	}
+	if most := 500; len(why) > most {
+		why = strings.ToValidUTF8(why[:most], "") + "..."
+	}
+	return ": " + why
 }
 
 func indent(lines []string) string {

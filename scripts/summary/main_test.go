@@ -50,8 +50,8 @@ func TestReport(t *testing.T) {
 			if got := [3]int{r.passed, len(r.failed), r.skipped}; got != tt.counts {
 				t.Errorf("passed, failed, skipped: got %v, want %v", got, tt.counts)
 			}
-			if !slices.Contains(r.failed, "m/a TestBad") {
-				t.Errorf("failed: got %q, want m/a TestBad among them", r.failed)
+			if !slices.Contains(r.failed, "m/a TestBad: got 1, want 2") {
+				t.Errorf("failed: got %q, want m/a TestBad and what it said among them", r.failed)
 			}
 			for _, want := range tt.says {
 				if !strings.Contains(out.String(), want) {

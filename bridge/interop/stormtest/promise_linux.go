@@ -100,17 +100,17 @@ func (l *ledger) any(promises ...promise) bool {
 	return false
 }
 
-// sum is what was not kept, how often and in how many rounds.
+// sum is what was not kept, how often and in how many rounds: one line, which the list of failed tests shows.
 func (l *ledger) sum() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var lines []string
 	for p, n := range l.count {
-		lines = append(lines, fmt.Sprintf("\n\t%d times, in %d rounds: %s", n, l.rounds[p], p))
+		lines = append(lines, fmt.Sprintf("%s: %d times, in %d rounds", p, n, l.rounds[p]))
 	}
 	sort.Strings(lines)
 	if len(lines) == 0 {
 		return "every promise was kept"
 	}
-	return "not kept:" + strings.Join(lines, "")
+	return "not kept: " + strings.Join(lines, "; ")
 }
