@@ -3,8 +3,6 @@
 package run
 
 import (
-	"errors"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -49,23 +47,13 @@ func (c *call) send(r response) bool {
 	return false
 }
 
-// proceed lets the kernel perform the call, as if nobody had looked.
-func (c *call) proceed() {
-	c.l.send(response{ID: c.n.ID, Flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
+// proceed lets the kernel perform the call, as if nobody had looked. It reports whether the program waited for it.
+func (c *call) proceed() bool {
+	return c.l.send(response{ID: c.n.ID, Flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
 }
 
-// inject lets the call return a copy of a descriptor. Where the program was interrupted, a copy stays open here until its
-// thread calls again, or for a moment: an open that is made again is no close and a second open.
-func (c *call) inject(fd int, closeOnExec bool) error {
-	err := c.l.inject(c.n.ID, fd, closeOnExec)
-	if errors.Is(err, errGone) {
-		if twin, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
-			c.keepOpen(twin)
-		}
-		return nil
-	}
-	return err
-}
+// inject lets the call return a copy of a descriptor. The error is errGone where the program does not wait any more.
+func (c *call) inject(fd int, closeOnExec bool) error { return c.l.inject(c.n.ID, fd, closeOnExec) }
 
 // take reads p from the program's memory. Where it is false the call has failed, or the program does not wait any more: what
 // was read may be anything then.

@@ -41,7 +41,7 @@ func (p *port) Write(b []byte) (n int, err error) {
 }
 
 // give writes as much as fits, and is done where all is written, or where what is left is for nobody: the last close and
-// a purge throw it away.
+// a purge throw it away, and so does an open that waits when too much has come.
 func (p *port) give() (done bool) {
 	g := &p.given
 	p.mu.Lock()
@@ -64,16 +64,16 @@ func (p *port) give() (done bool) {
 			continue
 		}
 		if len(p.pending) > 0 {
-			m := p.term.WriteMaster(p.pending)
+			m := p.pass(p.pending)
 			if m == 0 {
-				return false
+				return !p.had
 			}
 			p.pending = p.pending[m:]
 			continue
 		}
-		m := p.term.WriteMaster(g.p[g.n:])
+		m := p.pass(g.p[g.n:])
 		if m == 0 {
-			return false
+			return !p.had
 		}
 		g.n += m
 		p.counts.rx += int32(m)
@@ -144,7 +144,7 @@ func (p *port) receiveBreak() {
 
 // flushInput throws away what the program has not read yet; the lock is held.
 func (p *port) flushInput() {
-	p.pending = nil
+	p.pending, p.early = nil, nil
 	p.withSlave(func(fd int) { _ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH) })
 }
 

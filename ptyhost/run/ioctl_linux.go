@@ -31,8 +31,8 @@ func (p *port) perform(c *call, slave fileID) {
 		c.fail(unix.EIO)
 		return
 	}
-	if !p.open && !p.term.NobodyHas() { // by a way that nobody saw, as a descriptor that another program has sent
-		p.openNow(func(error) {})
+	if !p.had && !p.term.NobodyHas() { // by a way that nobody saw, as a descriptor that another program has sent
+		p.sees()
 	}
 	request, arg := uint32(c.n.Data.Args[1]), c.n.Data.Args[2]
 	switch request {

@@ -8,11 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 )
 
@@ -22,7 +20,7 @@ import (
 // told by inotify, a little late.
 
 // openNow notes the first open; the lock is held. What is in the pty already was written by a program whose open nobody saw:
-// it comes behind this.
+// it comes after this.
 func (p *port) openNow(ready func(error)) {
 	p.open = true
 	p.put(uart.Event{Kind: uart.KindOpened, Ready: ready})
@@ -32,12 +30,39 @@ func (p *port) openNow(ready func(error)) {
 	}
 }
 
+// sees notes that a program has the port open, or had it, whose open was not this process's to answer; the lock is held.
+func (p *port) sees() {
+	if !p.open {
+		p.openNow(func(error) {})
+	}
+	p.had = true
+}
+
+// settle notes the last close, where it has come; the lock is held. An open that waits has nothing open, as in a serial
+// driver (tty_port_block_til_ready): it hides no close, and is the first open of what comes after that.
+func (p *port) settle() {
+	if p.ended {
+		return
+	}
+	p.letGo()
+	if !p.open || !p.had && len(p.waiting) > 0 || !p.term.NobodyHas() {
+		return
+	}
+	p.closeNow()
+	for c := range p.waiting {
+		if c.valid() {
+			p.openNow(p.readier())
+			return
+		}
+	}
+}
+
 // closeNow notes the last close, which may have been long ago; the lock is held. Nobody writes any more, so all of what
 // was written can be taken.
 func (p *port) closeNow() {
 	p.config.Urgent(uart.Event{Kind: uart.KindClosed})
 	p.takeAll()
-	p.open = false
+	p.open, p.had = false, false
 	p.period++
 	p.errorNext = 0
 	p.exclusive = false
@@ -55,6 +80,7 @@ func (p *port) closeNow() {
 		p.merged, p.overrun = crowded, p.overrun && crowded
 	}
 	p.add(uart.Event{Kind: uart.KindClosed})
+	p.opening = nil
 	p.last = visit{end: p.written, owes: true}
 	p.clean()
 	p.term.PokeWriter() // who waits in Write has nobody to write to
@@ -68,7 +94,7 @@ func (p *port) closeNow() {
 // close, where a UART's driver forgets it. The master cannot take it back; a slave can, but without privileges none can be
 // opened then, and the port goes on with another pty.
 func (p *port) clean() {
-	p.pending = nil
+	p.pending, p.early = nil, nil
 	fd, err := p.term.OpenSlave(unix.O_RDWR | unix.O_NONBLOCK)
 	if err == unix.EBUSY {
 		p.renew()
@@ -121,177 +147,6 @@ func (p *port) renew() {
 		return
 	}
 	p.goOn(next)
-}
-
-// openSlave opens the slave for a program. Where a program that was not started here has kept the port for itself, and has
-// closed it unseen, that is over. The lock is held.
-func (p *port) openSlave(flags int) (fd int, err error) {
-	fd, err = p.term.OpenSlave(flags)
-	if err != unix.EBUSY || p.open || !p.term.NobodyHas() {
-		return fd, err
-	}
-	if p.hasBytes() {
-		p.openNow(func(error) {})
-		p.closeNow()
-	} else {
-		p.renew()
-	}
-	return p.term.OpenSlave(flags)
-}
-
-// opening is a first open that waits for the session.
-type opening struct {
-	done bool // it waits no more
-	up   bool // for there is a session
-}
-
-// visit is what the programs wrote before the last close.
-type visit struct {
-	end  uint64 // of it, as port.written counts
-	owes bool   // the next open waits for it
-
-	// What opens that wait have seen; a signal may have ended one and begun another.
-	left  int       // bytes of it
-	since time.Time // when they moved last
-	moved bool      // that they moved
-}
-
-// lastPatience is how long none of the last visit's bytes may leave for an open to go on, as a driver's close goes on after
-// closing_wait. Only a test changes it.
-var lastPatience = 30 * time.Second
-
-// awaitsLast reports whether an open waits for what the last visit has written, as it would for the close of a UART's
-// driver, which holds the lock that an open takes, O_NONBLOCK or not. So the program does not read what answers the one
-// before. Without a session no byte leaves: then it waits for the session alone, that is for OpenWait. The lock is held.
-func (p *port) awaitsLast(o *opening) bool {
-	w := &p.last
-	if !w.owes || p.config.OpenWait <= 0 {
-		return false
-	}
-	u := p.config.Unsent()
-	left := p.queue.Len() + p.lent + u.Bytes - int(p.written-w.end) // those of now have a later place
-	if left <= 0 || p.isEmpty(u) {
-		return false
-	}
-	now := time.Now()
-	if w.since.IsZero() || left < w.left {
-		w.left, w.since, w.moved = left, now, !w.since.IsZero()
-	}
-	if !w.moved && !u.Up && (o == nil || o.done && !o.up) {
-		return false
-	}
-	until := w.since.Add(lastPatience)
-	p.again = min(p.again, max(until.Sub(now), time.Millisecond))
-	return now.Before(until)
-}
-
-// openGrace is how long the kernel may take with an open that it performs itself.
-const openGrace = time.Second
-
-// openFor opens the port for a program: the answer to its call. Flags are those of open(2). real says that the path leads
-// to the slave, so that the kernel can perform the open: a descriptor that is given does not become the controlling terminal
-// of a session that has none.
-func (p *port) openFor(c *call, flags int, real bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.ended:
-		c.fail(unix.ENOENT) // as of an adapter that was pulled out
-		return
-	case p.open && p.term.NobodyHas():
-		p.closeNow()
-	case !p.open && p.queue.Len() > ordered.Limit:
-		// What earlier programs wrote has nowhere to go: an open waits, as that of a UART which still sends.
-		p.later(c, func() bool { return p.ended || p.open || p.queue.Len() <= ordered.Limit }, func(errno unix.Errno) {
-			if errno != 0 {
-				c.fail(errno)
-				return
-			}
-			p.openFor(c, flags, real)
-		})
-		return
-	}
-	if p.exclusive && !privileged(c.n.TID) {
-		c.fail(unix.EBUSY)
-		return
-	}
-	fd, err := p.openSlave(flags & (unix.O_ACCMODE | unix.O_NONBLOCK | unix.O_SYNC | unix.O_DSYNC))
-	if err != nil {
-		c.fail(errnoOf(err))
-		return
-	}
-	if !p.open {
-		p.opening = &opening{}
-		p.openNow(p.readier())
-	}
-	again := func() { p.openFor(c, flags, real) }
-	if real && flags&unix.O_NOCTTY == 0 && wantsTerminal(c.n.TID) {
-		p.handOver(c, fd, flags, again, func() {
-			c.proceed()
-			time.AfterFunc(openGrace, func() { _ = unix.Close(fd) }) // until then the port does not look closed
-		})
-		return
-	}
-	p.handOver(c, fd, flags, again, func() {
-		err := c.inject(fd, flags&unix.O_CLOEXEC != 0)
-		_ = unix.Close(fd)
-		if err != nil {
-			c.fail(errnoOf(err))
-		}
-	})
-}
-
-// handOver gives a program the slave that was opened for it, when the session stands, and as a terminal's driver has it,
-// the carrier. hand is called under the lock: whatever the program does next finds our own copies closed. again is called,
-// without the lock, where the port is hung up meanwhile: then the open begins anew.
-func (p *port) handOver(c *call, fd, flags int, again, hand func()) {
-	waits, given := p.opening, false
-	p.later(c, func() bool {
-		carrier := flags&unix.O_NONBLOCK != 0 || p.termios.Cflag&unix.CLOCAL != 0 || p.modem&uart.DCD != 0
-		if !p.ended && (waits != nil && !waits.done || !carrier || p.awaitsLast(waits)) {
-			return false
-		}
-		given, p.last.owes = true, false
-		hand()
-		return true
-	}, func(errno unix.Errno) {
-		if given {
-			return
-		}
-		p.mu.Lock()
-		_ = unix.Close(fd) // first: a program that gets no descriptor has not opened
-		p.mu.Unlock()
-		if errno == unix.EIO {
-			again()
-			return
-		}
-		c.fail(errno)
-	})
-}
-
-// readier returns what the session calls when it is up, and lets the open go on without it after OpenWait, or at once where
-// one is up already; the lock is held.
-func (p *port) readier() func(error) {
-	o := p.opening
-	ready := func(up bool) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		o.done, o.up = true, up
-		if p.opening == o {
-			p.opening = nil
-		}
-		p.wakeUp()
-	}
-	// Where events wait it is Next's turn: programs that open and close in a loop would fill the queue with that.
-	if p.config.OpenWait <= 0 || p.queue.Empty() && p.config.Unsent().Up {
-		o.done, o.up, p.opening = true, true, nil
-		return func(error) {}
-	}
-	timer := time.AfterFunc(p.config.OpenWait, func() { ready(false) })
-	return func(err error) {
-		timer.Stop()
-		ready(err == nil)
-	}
 }
 
 // watcher notices what no call tells: the last close while nobody calls Next, and opens by others.
@@ -362,13 +217,10 @@ func (p *port) notice(t *pty, set int) bool {
 	if p.ended || t != p.pty {
 		return true
 	}
-	nobody := t.term.NobodyHas()
-	if !p.open && opened > 0 && (!nobody || p.hasBytes()) {
-		p.openNow(func(error) {})
+	if opened > 0 && !p.had && (!t.term.NobodyHas() || p.hasBytes()) {
+		p.sees()
 	}
-	if p.open && nobody {
-		p.closeNow()
-	}
+	p.settle()
 	return true
 }
 

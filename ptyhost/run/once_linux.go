@@ -2,11 +2,7 @@
 
 package run
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "time"
 
 // Calls that are interrupted, and made again.
 //
@@ -105,19 +101,4 @@ func (h *Host) leave(l *listener) {
 			close(i.gone)
 		}
 	}
-}
-
-// keepOpen closes a descriptor when the thread has called again, or too much time has gone by.
-func (c *call) keepOpen(fd int) {
-	gone := c.waits()
-	go func() { // ends soon
-		defer c.waitsNoMore(gone)
-		timer := time.NewTimer(againWithin)
-		defer timer.Stop()
-		select {
-		case <-gone:
-		case <-timer.C:
-		}
-		_ = unix.Close(fd)
-	}()
 }

@@ -59,13 +59,17 @@ type port struct {
 	outq    outq
 	ended   bool
 
-	open    bool // somebody has the slave open
-	opening *opening
-	period  uint64    // closes so far
-	purges  uint64    // of what was received
-	overrun bool      // that the order was given up for want of room was said, since the queue was last not crowded, at a close
-	merged  bool      // that changes were merged, likewise
-	held    time.Time // since when calls are held, and nothing was taken; zero: none is
+	open      bool               // a program has the slave open, or an open waits
+	had       bool               // a program has it, or had it since that is so
+	opening   *opening           // of those that wait; nil: nobody waits for the session
+	waiting   map[*call]struct{} // opens that wait; none of them has the slave open
+	early     []byte             // what came for them
+	performed []*performed
+	period    uint64    // closes so far
+	purges    uint64    // of what was received
+	overrun   bool      // that the order was given up for want of room was said, since the queue was last not crowded, at a close
+	merged    bool      // that changes were merged, likewise
+	held      time.Time // since when calls are held, and nothing was taken; zero: none is
 
 	termios   unix.Termios
 	told      line
@@ -120,7 +124,7 @@ var _ uart.Port = (*port)(nil)
 // newPort makes a port; its path is taken, and leads nowhere yet.
 func newPort(h *Host, claim *devpath.Claim, who devpath.Access, config uart.PortConfig) (*port, error) {
 	p := &port{
-		host: h, claim: claim, who: who, config: config, log: aside.Logger(config.Log), wake: make(chan struct{}),
+		host: h, claim: claim, who: who, config: config, log: aside.Logger(config.Log), wake: make(chan struct{}), waiting: map[*call]struct{}{},
 		told: line{uart.DefaultCoding(), uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}, info: firstSerialInfo(),
 	}
 	if p.config.Urgent == nil {
@@ -241,9 +245,7 @@ func (p *port) busy() bool {
 	if p.ended {
 		return false
 	}
-	if p.open && p.term.NobodyHas() {
-		p.closeNow()
-	}
+	p.settle()
 	return p.open || p.lent > 0 || !p.queue.Empty()
 }
 
@@ -295,7 +297,7 @@ func (p *port) readBytes() (n int) {
 		p.counts.tx += int32(m)
 		p.written += uint64(m)
 		if gone && n == 0 {
-			p.closeNow()
+			p.settle()
 			return 0
 		}
 		if m < readMore || len(p.lending)-n < readSize {
@@ -343,7 +345,7 @@ func (p *port) put(e uart.Event) {
 	outcome := p.queue.Add(e)
 	if outcome.Ready != nil && p.opening != nil {
 		// Nobody will hear of this open, so it waits for no session. What Ready does is done here, for Ready takes the lock.
-		p.opening.done, p.opening = true, nil
+		p.opening.done = true
 	}
 	if outcome.Moved {
 		p.sayOverrun("changes of settings come behind bytes that were written after them: too many of them wait for the remote")

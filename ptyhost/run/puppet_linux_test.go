@@ -3,13 +3,16 @@
 package run_test
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net"
 	"net/rpc"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +39,7 @@ func puppetMain() {
 		panic(err)
 	}
 	server := rpc.NewServer()
-	if err := server.Register(&Puppet{programs: map[int]*uarttest.TTYProgram{}}); err != nil {
+	if err := server.Register(&Puppet{programs: map[int]*uarttest.TTYProgram{}, spawned: map[int]spawn{}}); err != nil {
 		panic(err)
 	}
 	server.ServeConn(conn)
@@ -47,7 +50,14 @@ func puppetMain() {
 type Puppet struct {
 	mu       sync.Mutex // over all below
 	programs map[int]*uarttest.TTYProgram
+	spawned  map[int]spawn
 	last     int
+}
+
+// spawn is a command that a puppet has started.
+type spawn struct {
+	cmd *exec.Cmd
+	out *bufio.Reader
 }
 
 // Order is what a program of a puppet shall do, Result what came of it.
@@ -154,6 +164,51 @@ func (p *Puppet) LineErrors(o Order, r *Result) (err error) {
 	return nil
 }
 
+// Spawn starts a shell's command in a session of its own.
+func (p *Puppet) Spawn(o Order, r *Result) error {
+	cmd := exec.Command("sh", "-c", string(o.Data))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		cmd.Stderr = cmd.Stdout
+		err = cmd.Start()
+	}
+	if err != nil {
+		r.says(err)
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last++
+	r.ID = p.last
+	p.spawned[r.ID] = spawn{cmd, bufio.NewReader(out)}
+	return nil
+}
+
+// Line returns a command's next line, or what is left of its output if it has ended.
+func (p *Puppet) Line(o Order, r *Result) error {
+	p.mu.Lock()
+	s := p.spawned[o.ID]
+	p.mu.Unlock()
+	text, err := s.out.ReadString('\n')
+	r.Data = []byte(text)
+	if err != nil {
+		_ = s.cmd.Wait()
+	}
+	r.says(err)
+	return nil
+}
+
+// Kill kills a command.
+func (p *Puppet) Kill(o Order, r *Result) error {
+	p.mu.Lock()
+	s := p.spawned[o.ID]
+	p.mu.Unlock()
+	_ = s.cmd.Process.Kill()
+	r.says(s.cmd.Wait())
+	return nil
+}
+
 // puppet starts a puppet of the host.
 func puppet(t *testing.T, h *run.Host) *rpc.Client {
 	t.Helper()
@@ -203,6 +258,46 @@ func (p programs) Open(path string) (uarttest.Program, error) {
 		return nil, err
 	}
 	return program{p, r.ID}, nil
+}
+
+// spawned is a command of a puppet.
+type spawned struct {
+	programs
+	id int
+}
+
+// spawn starts a shell's command as a child of the puppet.
+func (p programs) spawn(t *testing.T, command string) spawned {
+	t.Helper()
+	r, err := p.tell("Spawn", Order{Data: []byte(command)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spawned{p, r.ID}
+}
+
+// says returns what the command says up to this line, or with an empty one up to its end.
+func (s spawned) says(t *testing.T, last string) (out string) {
+	t.Helper()
+	for {
+		r, err := s.tell("Line", Order{ID: s.id})
+		out += string(r.Data)
+		switch {
+		case err == nil && (last == "" || string(r.Data) != last+"\n"):
+		case err == nil || err == io.EOF && last == "":
+			return out
+		default:
+			t.Fatalf("the command: %v: %s", err, out)
+		}
+	}
+}
+
+// kill kills the command.
+func (s spawned) kill(t *testing.T) {
+	t.Helper()
+	if _, err := s.tell("Kill", Order{ID: s.id}); err == nil {
+		t.Fatal("the command had ended before it was killed")
+	}
 }
 
 // program is uarttest.Program of a puppet.

@@ -84,14 +84,17 @@ func (b *bridge) opens(t *testing.T, p programs, path string) <-chan uarttest.Pr
 	return done
 }
 
+// wasAsked reports whether an open has asked since the bridge last said something else.
+func (b *bridge) wasAsked() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked > 0
+}
+
 // waits fails where an open has returned though Unsent was asked since it last said something else.
 func (b *bridge) waits(t *testing.T, done <-chan uarttest.Program) {
 	t.Helper()
-	eventually(t, "the open asks", func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return b.asked > 0
-	})
+	eventually(t, "the open asks", func() bool { return b.wasAsked() || len(done) > 0 })
 	select {
 	case <-done:
 		t.Fatal("the open has returned, and the last program's bytes have not left")

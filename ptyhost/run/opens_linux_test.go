@@ -1,0 +1,130 @@
+//go:build amd64 || arm64
+
+package run_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/uart/uarttest"
+)
+
+// An open that waits has the port as little as one that waits in a serial driver: it hides no close.
+
+// TestKilledOpenHidesNoClose: nor does one whose program was killed while it waited, which nothing tells.
+func TestKilledOpenHidesNoClose(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+	b.takes()
+	leaves := func(o uarttest.Program) {
+		t.Helper()
+		if _, err := o.Write([]byte("12345")); err != nil {
+			t.Fatal(err)
+		}
+		b.says(uart.Unsent{Left: time.Hour, Bytes: 5, Up: true})
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leaves(returns(t, b.opens(t, p, path)))
+	killed := p.spawn(t, "exec 3<>"+path)
+	eventually(t, "the shell's open waits", b.wasAsked)
+	b.says(uart.Unsent{Left: time.Hour, Bytes: 5, Up: true})
+	again := b.opens(t, p, path)
+	b.waits(t, again)
+	killed.kill(t)
+	b.says(uart.Unsent{Up: true})
+	leaves(returns(t, again))
+
+	last := b.opens(t, p, path)
+	b.waits(t, last)
+	b.says(uart.Unsent{Up: true})
+	_ = returns(t, last).Close()
+}
+
+// TestTerminalHidesNoClose: an open that the kernel performs, since it makes the port the program's controlling terminal, is
+// held by nobody once it was closed.
+func TestTerminalHidesNoClose(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 10*patience, uart.Unsent{Left: time.Hour, Bytes: 5, Up: true})
+	b.takes()
+	leader := p.spawn(t, "exec 3<>"+path+"; true </dev/tty && echo terminal; printf 12345 >&3; exec 3>&-; echo closed; exec tail -f /dev/null")
+	if out := leader.says(t, "closed"); out != "terminal\nclosed\n" {
+		t.Errorf("the port's open made no controlling terminal: %s", out)
+	}
+	next := b.opens(t, p, path)
+	b.waits(t, next)
+	b.says(uart.Unsent{Up: true})
+	_ = returns(t, next).Close()
+	leader.kill(t)
+}
+
+// TestCarrierHidesNoClose: what an open that waits for the carrier sees of the others is what a serial driver makes of it: the
+// last close drops DTR and RTS, and the open that waits raises them again. It reads what came meanwhile.
+func TestCarrierHidesNoClose(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+	var mu sync.Mutex // over seen
+	var seen []string
+	go func() { // ends with the port
+		for {
+			data, e, err := b.Next()
+			if err != nil {
+				return
+			}
+			if e.Ready != nil {
+				e.Ready(nil)
+			}
+			mu.Lock()
+			if e.Kind != uart.KindData {
+				data = []byte(e.String())
+			}
+			seen = append(seen, string(data))
+			mu.Unlock()
+		}
+	}()
+	saw := func(want string) {
+		t.Helper()
+		got := ""
+		for end := time.Now().Add(patience); got != want && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			mu.Lock()
+			got = strings.Join(seen, ", ")
+			mu.Unlock()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if got != want {
+			t.Fatalf("got %s; want %s", got, want)
+		}
+		seen = nil
+	}
+	const begin, end = "opened, settings DTR on RTS on", "settings DTR off RTS off, closed"
+	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
+	saw(begin + ", settings 9600 8N1 none, " + end)
+
+	waits := p.spawn(t, "head -c 5 "+path)
+	saw(begin)
+	p.spawn(t, "stty -F "+path+" speed").says(t, "") // its open waits for no carrier
+	saw(end + ", " + begin)
+	for _, word := range []string{"HEL", "LO"} {
+		if n, err := b.Write([]byte(word)); n != len(word) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if err := b.SetModem(uart.DCD); err != nil {
+		t.Fatal(err)
+	}
+	if out := waits.says(t, ""); out != "HELLO" {
+		t.Errorf("it read %q", out)
+	}
+	saw(end)
+}
