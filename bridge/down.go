@@ -68,7 +68,8 @@ func (r *run) deliver(s *session, p []byte) {
 // tooEarly reports whether the device has said before what was written before the last close can have come to it what is
 // read now. That was for the program that has closed the port, and is not the next one's: a UART whose close waits for its
 // bytes throws it away. The earliest moment counts, so that an answer to the last byte is still heard: a script writes by
-// one open and reads by XX
+// one open and reads by the next. Where the remote knows no line its time is nobody's: then only bytes that are still here
+// count.
 func (r *run) tooEarly(s *session) bool {
 	visit := r.closesCalled.Load() // as long as nobody opens the port the host drops what comes
 	if visit == s.clean {

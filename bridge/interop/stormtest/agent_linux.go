@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,7 +77,10 @@ func (p *process) within(d time.Duration) bool {
 }
 
 // gauge is what an agent takes of the machine.
-type gauge struct{ files, memory, threads int } // memory in KiB
+type gauge struct {
+	files, memory, threads int            // memory in KiB
+	open                   map[string]int // what the descriptors are, and how many of each kind
+}
 
 func (g gauge) String() string {
 	return fmt.Sprintf("%d descriptors, %d KiB, %d threads", g.files, g.memory, g.threads)
@@ -85,8 +89,14 @@ func (g gauge) String() string {
 var statusLine = regexp.MustCompile(`(?m)^(VmRSS|Threads):\s+(\d+)`)
 
 func gaugeOf(pid int) (g gauge) {
-	names, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	g.files = len(names)
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	names, _ := os.ReadDir(dir)
+	g.files, g.open = len(names), map[string]int{}
+	for _, n := range names {
+		to, _ := os.Readlink(filepath.Join(dir, n.Name()))
+		to, _, _ = strings.Cut(to, ":[") // a socket's number
+		g.open[to]++
+	}
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for _, m := range statusLine.FindAllSubmatch(text, -1) {
 		n, _ := strconv.Atoi(string(m[2]))
@@ -97,6 +107,16 @@ func gaugeOf(pid int) (g gauge) {
 		}
 	}
 	return g
+}
+
+// more is of what there are more descriptors in a later gauge.
+func (g gauge) more(later gauge) (text string) {
+	for _, to := range slices.Sorted(maps.Keys(later.open)) {
+		if n := later.open[to] - g.open[to]; n > 0 {
+			text += fmt.Sprintf(" %d %s", n, to)
+		}
+	}
+	return text
 }
 
 // settled is the gauge when the agent has nothing to do: the middle one of many, with the descriptors that it has most of

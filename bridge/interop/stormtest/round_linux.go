@@ -258,7 +258,7 @@ func (r *round) play(lasts time.Duration) {
 		after := settled(r.agent.Process.Pid)
 		r.Logf("%v; later %v", before, after)
 		if after.files > before.files+1 {
-			r.ledger.breach(r.seed, sameFiles, "%v; later %v", before, after)
+			r.ledger.breach(r.seed, sameFiles, "%v; later %v:%s", before, after, before.more(after))
 		}
 		if after.memory > 2*before.memory+(32<<10) {
 			r.ledger.breach(r.seed, sameMemory, "%v; later %v", before, after)
