@@ -11,8 +11,8 @@ import "time"
 // then for the rest (wait_linux.go).
 //
 // A call that is made again, by the kernel behind a handler with SA_RESTART or by a program that has read EINTR, is the
-// same as the first in all that the kernel tells of it. What must not be done twice is not: a break goes on, an open keeps
-// its descriptor until the second has one, and the answer of a purge that was too late is the second's.
+// same as the first in all that the kernel tells of it. What must not be done twice is not: a break goes on, an open waits
+// on until the second one is there, and the answer of a purge that was too late is the second's.
 
 // againWithin is how soon a call must come to be an interrupted one that is made again: a handler is short, and who has read
 // EINTR may mean a later call as a second one. A port looks open for as long, where an open of it was interrupted.
