@@ -35,7 +35,7 @@ func (p *port) sees() {
 	if !p.open {
 		p.openNow(func(error) {})
 	}
-	p.had = true
+	p.has()
 }
 
 // settle notes the last close, where it has come; the lock is held. An open that waits has nothing open, as in a serial

@@ -182,8 +182,7 @@ func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 	}
 	switch {
 	case err == nil:
-		p.had = true
-		p.giveEarly()
+		p.has()
 		delete(p.waiting, c)
 	case errors.Is(err, errGone):
 		p.mayComeAgain(c)
@@ -226,8 +225,9 @@ func (p *port) pass(b []byte) int {
 	return n
 }
 
-// giveEarly gives the first program that has the port open what came while its open waited; the lock is held.
-func (p *port) giveEarly() {
+// has notes that a program has the port open. The first one is given what came while opens waited; the lock is held.
+func (p *port) has() {
+	p.had = true
 	if len(p.early) > 0 {
 		p.term.WriteMaster(p.early)
 		p.early = nil

@@ -3,10 +3,13 @@
 package run_test
 
 import (
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
@@ -66,13 +69,12 @@ func TestTerminalHidesNoClose(t *testing.T) {
 	leader.kill(t)
 }
 
-// TestCarrierHidesNoClose: what an open that waits for the carrier sees of the others is what a serial driver makes of it: the
-// last close drops DTR and RTS, and the open that waits raises them again. It reads what came meanwhile.
-func TestCarrierHidesNoClose(t *testing.T) {
-	h := newHost(t)
-	p := programs{puppet(t, h)}
-	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+// begin and end are what a first open and a last close do.
+const begin, end = "opened, settings DTR on RTS on", "settings DTR off RTS off, closed"
+
+// follows takes all that the programs do, as takes does. What it returns waits until that is want, since it was last called.
+func (b *bridge) follows(t *testing.T) (saw func(want string)) {
+	t.Helper()
 	var mu sync.Mutex // over seen
 	var seen []string
 	go func() { // ends with the port
@@ -92,7 +94,7 @@ func TestCarrierHidesNoClose(t *testing.T) {
 			mu.Unlock()
 		}
 	}()
-	saw := func(want string) {
+	return func(want string) {
 		t.Helper()
 		got := ""
 		for end := time.Now().Add(patience); got != want && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -107,7 +109,26 @@ func TestCarrierHidesNoClose(t *testing.T) {
 		}
 		seen = nil
 	}
-	const begin, end = "opened, settings DTR on RTS on", "settings DTR off RTS off, closed"
+}
+
+// outside opens the port for this test, which is a program that was not started here.
+func outside(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestCarrierHidesNoClose: what an open that waits for the carrier sees of the others is what a serial driver makes of it: the
+// last close drops DTR and RTS, and the open that waits raises them again. It reads what came meanwhile.
+func TestCarrierHidesNoClose(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+	saw := b.follows(t)
 	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
 	saw(begin + ", settings 9600 8N1 none, " + end)
 
@@ -127,4 +148,45 @@ func TestCarrierHidesNoClose(t *testing.T) {
 		t.Errorf("it read %q", out)
 	}
 	saw(end)
+}
+
+// TestOutsideWhileAnOpenWaits: what a program that was not started here does meanwhile is seen as at other times, though its
+// bytes may be taken before its open is told. What came before it opened comes before what came later.
+func TestOutsideWhileAnOpenWaits(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+	saw := b.follows(t)
+	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
+	saw(begin + ", settings 9600 8N1 none, " + end)
+	waits := p.spawn(t, "head -c 5 "+path)
+	saw(begin)
+	for range 20 { // as often as not it is seen in time
+		f := outside(t, path)
+		if _, err := f.WriteString("x"); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+		saw("x, " + end + ", " + begin)
+	}
+
+	if _, err := b.Write([]byte("HEL")); err != nil {
+		t.Fatal(err)
+	}
+	f := outside(t, path)
+	defer f.Close()
+	if _, err := f.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	saw("x") // so it was seen
+	if _, err := b.Write([]byte("LO")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetModem(uart.DCD); err != nil {
+		t.Fatal(err)
+	}
+	if out := waits.says(t, ""); out != "HELLO" {
+		t.Errorf("it read %q", out)
+	}
 }
