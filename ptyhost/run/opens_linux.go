@@ -93,10 +93,10 @@ func (p *port) openFor(c *call, flags int, real bool) {
 		return
 	}
 	p.settle()
-	if !p.open && p.queue.Len() > ordered.Limit {
+	if !p.had && p.queue.Len() > ordered.Limit {
 		// What earlier programs wrote has nowhere to go: an open waits, as that of a UART which still sends.
-		p.later(c, func() bool { return p.ended || p.open || p.queue.Len() <= ordered.Limit }, func(errno unix.Errno) {
-			if errno != 0 {
+		p.later(c, func() bool { return p.ended || p.had || p.queue.Len() <= ordered.Limit }, func(errno unix.Errno) {
+			if errno != 0 && errno != unix.EIO { // EIO: the port was hung up, since another open waits for the carrier
 				c.fail(errno)
 				return
 			}

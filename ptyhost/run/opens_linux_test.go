@@ -3,6 +3,7 @@
 package run_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -11,8 +12,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
+	"telnetcpc/ptyhost/run"
 )
 
 // An open that waits has the port as little as one that waits in a serial driver: it hides no close.
@@ -189,4 +192,43 @@ func TestOutsideWhileAnOpenWaits(t *testing.T) {
 	if out := waits.says(t, ""); out != "HELLO" {
 		t.Errorf("it read %q", out)
 	}
+}
+
+// TestWaitingOpenMakesNoRoom: while an open waits for the carrier, programs that come, write and go are held as at other times
+// when nobody carries their bytes on. See TestOpenWaitsForRoom.
+func TestWaitingOpenMakesNoRoom(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 0, uart.Unsent{})
+	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
+	_ = p.spawn(t, "exec 3<>"+path) // ends with the port
+	eventually(t, "the shell's open waits", func() bool { return run.Waits(b.Port) == 1 })
+	const rounds, size = 20, 8 << 10
+	came, over := make(chan bool, rounds), make(chan bool)
+	write := fmt.Sprintf("dd if=/dev/zero of=%s bs=%d count=1 oflag=nonblock conv=nocreat,notrunc 2>&1 && echo wrote", path, size)
+	go func() {
+		defer close(over)
+		for range rounds {
+			p.spawn(t, write).says(t, "wrote")
+			came <- true
+		}
+	}()
+	n := 0
+	for quiet := false; !quiet; {
+		select {
+		case <-over:
+			t.Errorf("%d programs have written, and nobody took it", rounds)
+			return
+		case <-came:
+			n++
+		case <-time.After(time.Second):
+			quiet = true
+		}
+	}
+	if n*size < ordered.Limit {
+		t.Errorf("an open has waited after %d bytes", n*size)
+	}
+	b.takes()
+	<-over
 }
