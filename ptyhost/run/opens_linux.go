@@ -92,6 +92,7 @@ func (p *port) openFor(c *call, flags int, real bool) {
 		c.fail(unix.ENOENT) // as of an adapter that was pulled out
 		return
 	}
+	p.over(c.n.TID)
 	p.settle()
 	if !p.had && p.queue.Len() > ordered.Limit {
 		// What earlier programs wrote has nowhere to go: an open waits, as that of a UART which still sends.
@@ -174,7 +175,7 @@ func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 		}
 	}
 	p.last.owes = false
-	if real && flags&unix.O_NOCTTY == 0 && wantsTerminal(c.n.TID) {
+	if real && p.becomesTerminal(c, flags) {
 		err = p.proceed(c, fd)
 	} else {
 		err = c.inject(fd, flags&unix.O_CLOEXEC != 0)
@@ -190,6 +191,16 @@ func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 		p.waitsNoMore(c)
 		c.fail(errnoOf(err))
 	}
+}
+
+// becomesTerminal reports whether the open, if the kernel performs it, makes the port the controlling terminal of its program:
+// tty_open_proc_set_tty of tty_jobctrl.c. The lock is held.
+func (p *port) becomesTerminal(c *call, flags int) bool {
+	if flags&(unix.O_NOCTTY|unix.O_WRONLY) != 0 {
+		return false
+	}
+	_, err := unix.IoctlGetInt(p.term.Master(), unix.TIOCGSID)
+	return err != nil && wantsTerminal(c.n.TID) // else it is that of another session
 }
 
 // mayComeAgain keeps an open among those that wait, for a moment or until its thread calls again: a signal has interrupted it,
@@ -282,6 +293,15 @@ func (p *port) proceed(c *call, fd int) error {
 func (p *port) letGo() {
 	for _, o := range slices.Clone(p.performed) {
 		if o.of != p.pty || o.done() {
+			p.release(o)
+		}
+	}
+}
+
+// over lets go what is held for an open of a thread that calls again: the kernel has performed it. The lock is held.
+func (p *port) over(tid uint32) {
+	for _, o := range slices.Clone(p.performed) {
+		if o.tid == tid {
 			p.release(o)
 		}
 	}

@@ -232,3 +232,35 @@ func TestWaitingOpenMakesNoRoom(t *testing.T) {
 	b.takes()
 	<-over
 }
+
+// TestLeaderHidesNoClose: nor does one who opens the port again and again, and whose terminal it does not become, or is not any
+// more.
+func TestLeaderHidesNoClose(t *testing.T) {
+	const again = "import os, fcntl, termios, signal, time\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" +
+		"for i in range(5):\n f = os.open('$PORT', os.O_RDWR)\n fcntl.ioctl(f, termios.TIOCNOTTY)\n os.close(f)\n"
+	for _, tt := range []struct{ name, first, script, want string }{
+		{"only writes", "", "printf 1 >$PORT; printf 2 >$PORT; while :; do :; done",
+			begin + ", 1, " + end + ", " + begin + ", 2, " + end},
+		{"another's", "exec 3<>$PORT; exec 3>&-; echo ready; exec tail -f /dev/null", ": <>$PORT; : <>$PORT; while :; do :; done",
+			begin + ", " + end + ", " + begin + ", " + end},
+		{"given up", "", `exec /usr/bin/python3 -c "` + again + `time.sleep(600)"`,
+			strings.Repeat(begin+", "+end+", ", 4) + begin + ", " + end},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHost(t)
+			p := programs{puppet(t, h)}
+			path := uarttest.TTY{}.Path(t)
+			b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+			saw := b.follows(t)
+			if tt.first != "" {
+				first := p.spawn(t, strings.ReplaceAll(tt.first, "$PORT", path))
+				defer first.kill(t)
+				first.says(t, "ready")
+				saw(begin + ", " + end)
+			}
+			leader := p.spawn(t, strings.ReplaceAll(tt.script, "$PORT", path))
+			defer leader.kill(t)
+			saw(tt.want)
+		})
+	}
+}
