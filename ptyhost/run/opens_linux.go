@@ -174,7 +174,6 @@ func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 			return
 		}
 	}
-	p.last.owes = false
 	if real && p.becomesTerminal(c, flags) {
 		err = p.proceed(c, fd)
 	} else {
@@ -183,6 +182,7 @@ func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 	}
 	switch {
 	case err == nil:
+		p.last.owes = false
 		p.has()
 		delete(p.waiting, c)
 	case errors.Is(err, errGone):

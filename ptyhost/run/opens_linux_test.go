@@ -264,3 +264,30 @@ func TestLeaderHidesNoClose(t *testing.T) {
 		})
 	}
 }
+
+// TestKilledOpenPaysNothing: an open whose program was killed while it waited takes nothing from what the next one waits for.
+func TestKilledOpenPaysNothing(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 50*time.Millisecond, uart.Unsent{}) // no session
+	has := returns(t, b.opens(t, p, path))
+	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
+	killed := p.spawn(t, "exec 3<>"+path)
+	eventually(t, "the shell's open waits", func() bool { return run.Waits(b.Port) == 1 })
+	killed.kill(t)
+	p.spawn(t, "stty -F "+path+" clocal").says(t, "")
+	if _, err := has.Write([]byte("12345")); err != nil {
+		t.Fatal(err)
+	}
+	_ = has.Close()
+	eventually(t, "the dead open is forgotten", func() bool { return run.Waits(b.Port) == 0 })
+	b.says(uart.Unsent{Left: time.Hour, Up: true})
+	next := b.opens(t, p, path)
+	b.waits(t, next)
+	time.Sleep(100 * time.Millisecond)
+	b.waits(t, next)
+	b.takes()
+	b.says(uart.Unsent{Up: true})
+	_ = returns(t, next).Close()
+}
