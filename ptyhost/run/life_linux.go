@@ -48,10 +48,14 @@ func (p *port) settle() {
 	if !p.open || !p.had && len(p.waiting) > 0 || !p.term.NobodyHas() {
 		return
 	}
+	before, last := p.opening, p.last
 	p.closeNow()
 	for c := range p.waiting {
 		if c.valid() {
-			p.openNow(p.readier())
+			if last.owes && last.end == p.written { // the open goes on waiting for the same bytes
+				p.last = last
+			}
+			p.openNow(p.readier(before))
 			return
 		}
 	}

@@ -38,8 +38,9 @@ func (p *port) openSlave(flags int) (fd int, err error) {
 
 // opening is what opens of a visit wait for first: the session.
 type opening struct {
-	done bool // they wait for it no more
-	up   bool // for there is a session
+	done bool      // they wait for it no more
+	up   bool      // for there is a session
+	end  time.Time // they wait until then at most
 }
 
 // visit is what the programs wrote before the last close.
@@ -115,7 +116,7 @@ func (p *port) openFor(c *call, flags int, real bool) {
 		return
 	}
 	if !p.open {
-		p.openNow(p.readier())
+		p.openNow(p.readier(nil))
 	}
 	p.handOver(c, fd, flags, real)
 }
@@ -333,10 +334,14 @@ func (o *performed) done() bool {
 	return err == nil && number != int(o.number) // else it runs, nobody knows where
 }
 
-// readier begins a visit. It returns what the session calls when it is up, and lets the opens go on without it after OpenWait, or at once where
-// one is up already; the lock is held.
-func (p *port) readier() func(error) {
-	o := &opening{}
+// readier begins a visit. It returns what the session calls when it is up. The visit's opens go on without that after OpenWait,
+// or at once where a session is up already. before is the opening of an earlier visit whose opens wait still: they wait no
+// longer than they would have then; nil: there are none. The lock is held.
+func (p *port) readier(before *opening) func(error) {
+	o := &opening{end: time.Now().Add(p.config.OpenWait)}
+	if before != nil && !before.done {
+		o.end = before.end
+	}
 	p.opening = o
 	ready := func(up bool) {
 		p.mu.Lock()
@@ -349,7 +354,7 @@ func (p *port) readier() func(error) {
 		o.done, o.up = true, true
 		return func(error) {}
 	}
-	timer := time.AfterFunc(p.config.OpenWait, func() { ready(false) })
+	timer := time.AfterFunc(time.Until(o.end), func() { ready(false) })
 	return func(err error) {
 		timer.Stop()
 		ready(err == nil)

@@ -291,3 +291,45 @@ func TestKilledOpenPaysNothing(t *testing.T) {
 	b.says(uart.Unsent{Up: true})
 	_ = returns(t, next).Close()
 }
+
+// TestOthersProlongNoWait: an open waits no longer, for the session or for the last visit's bytes, where a program that was not
+// started here looks at the port again and again.
+func TestOthersProlongNoWait(t *testing.T) {
+	run.Patience(t, time.Second)
+	for _, tt := range []struct {
+		name string
+		wait time.Duration
+		says uart.Unsent
+	}{
+		{"for the session", 500 * time.Millisecond, uart.Unsent{}},
+		{"for bytes", 10 * patience, uart.Unsent{Up: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHost(t)
+			p := programs{puppet(t, h)}
+			path := uarttest.TTY{}.Path(t)
+			b := newBridge(t, h, path, tt.wait, tt.says)
+			if tt.says.Up {
+				b.takes()
+				first := returns(t, b.opens(t, p, path))
+				if _, err := first.Write([]byte("12345")); err != nil {
+					t.Fatal(err)
+				}
+				b.says(uart.Unsent{Left: time.Hour, Bytes: 5, Up: true})
+				_ = first.Close()
+			}
+			waits := b.opens(t, p, path)
+			eventually(t, "the open waits", b.wasAsked)
+			for n := 0; len(waits) == 0; n++ {
+				if n == 200 { // 6 seconds at least
+					t.Fatal("the open does not return")
+				}
+				f := outside(t, path)
+				time.Sleep(20 * time.Millisecond)
+				_ = f.Close()
+				time.Sleep(10 * time.Millisecond)
+			}
+			_ = (<-waits).Close()
+		})
+	}
+}
