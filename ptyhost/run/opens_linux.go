@@ -121,9 +121,9 @@ func (p *port) openFor(c *call, flags int, real bool) {
 	p.handOver(c, fd, flags, real)
 }
 
-// handOver gives a program the slave that was opened for it, when the session is up, and as a terminal's driver has it, the
-// carrier. As long as it waits the slave is closed again: see settle. Where the port is hung up meanwhile the open begins
-// again. The lock is held.
+// handOver gives a program the slave that was opened for it, when the session is up and, as a serial driver would have it, the
+// carrier is there. Where it has to wait, the slave is closed again: see settle. Where the port is hung up meanwhile, the open
+// begins again. The lock is held.
 func (p *port) handOver(c *call, fd, flags int, real bool) {
 	answered := false
 	p.later(c, func() bool {
@@ -160,8 +160,8 @@ func (p *port) waitsNoMore(c *call) {
 	p.settle()
 }
 
-// answerOpen lets an open that need not wait any more return. fd is the slave, where it is open already; else it is -1. The lock
-// is held: whatever the program does next finds our own copy closed.
+// answerOpen lets an open that need not wait any more return. fd is the slave, where it is open already; else it is -1. The
+// lock is held: whatever the program does next finds our own copy closed.
 func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 	if p.ended {
 		c.fail(unix.ENOENT)
