@@ -16,7 +16,7 @@
 //	  has the listener too, and hands descriptors of the port to programs; no end of this process tears that
 //
 // A call's way: receive (notify_linux.go), which file (descriptor_linux.go) or where a path leads (paths_linux.go, for what
-// may wait walk_linux.go), what it does (ioctl_linux.go, life_linux.go), and its answer (call_linux.go). A call that waits
+// may wait walk_linux.go), what it does (ioctl_linux.go, opens_linux.go), and its answer (call_linux.go). A call that waits
 // has a goroutine (wait_linux.go); one that a signal has interrupted may be made again (once_linux.go).
 //
 // It is no security border: a program can change what a path or a structure says after it was looked at, and every

@@ -5,6 +5,8 @@ package run
 import (
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/uart"
 )
 
 // Patience makes what waits for a remote that takes nothing give up after d. The test must not be parallel to others.
@@ -12,4 +14,12 @@ func Patience(t *testing.T, d time.Duration) {
 	hold, last := holdMost, lastPatience
 	holdMost, lastPatience = d, d
 	t.Cleanup(func() { holdMost, lastPatience = hold, last })
+}
+
+// Waits is how many opens of a port of this package wait.
+func Waits(p uart.Port) int {
+	q := p.(*port)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
 }

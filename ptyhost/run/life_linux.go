@@ -35,7 +35,7 @@ func (p *port) sees() {
 	if !p.open {
 		p.openNow(func(error) {})
 	}
-	p.had = true
+	p.has()
 }
 
 // settle notes the last close, where it has come; the lock is held. An open that waits has nothing open, as in a serial
@@ -48,10 +48,14 @@ func (p *port) settle() {
 	if !p.open || !p.had && len(p.waiting) > 0 || !p.term.NobodyHas() {
 		return
 	}
+	before, last := p.opening, p.last
 	p.closeNow()
 	for c := range p.waiting {
 		if c.valid() {
-			p.openNow(p.readier())
+			if last.owes && last.end == p.written { // the open goes on waiting for the same bytes
+				p.last = last
+			}
+			p.openNow(p.readier(before))
 			return
 		}
 	}

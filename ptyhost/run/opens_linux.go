@@ -38,8 +38,9 @@ func (p *port) openSlave(flags int) (fd int, err error) {
 
 // opening is what opens of a visit wait for first: the session.
 type opening struct {
-	done bool // they wait for it no more
-	up   bool // for there is a session
+	done bool      // they wait for it no more
+	up   bool      // for there is a session
+	end  time.Time // they wait until then at most
 }
 
 // visit is what the programs wrote before the last close.
@@ -92,11 +93,12 @@ func (p *port) openFor(c *call, flags int, real bool) {
 		c.fail(unix.ENOENT) // as of an adapter that was pulled out
 		return
 	}
+	p.over(c.n.TID)
 	p.settle()
-	if !p.open && p.queue.Len() > ordered.Limit {
+	if !p.had && p.queue.Len() > ordered.Limit {
 		// What earlier programs wrote has nowhere to go: an open waits, as that of a UART which still sends.
-		p.later(c, func() bool { return p.ended || p.open || p.queue.Len() <= ordered.Limit }, func(errno unix.Errno) {
-			if errno != 0 {
+		p.later(c, func() bool { return p.ended || p.had || p.queue.Len() <= ordered.Limit }, func(errno unix.Errno) {
+			if errno != 0 && errno != unix.EIO { // EIO: the port was hung up, since another open waits for the carrier
 				c.fail(errno)
 				return
 			}
@@ -114,14 +116,14 @@ func (p *port) openFor(c *call, flags int, real bool) {
 		return
 	}
 	if !p.open {
-		p.openNow(p.readier())
+		p.openNow(p.readier(nil))
 	}
 	p.handOver(c, fd, flags, real)
 }
 
-// handOver gives a program the slave that was opened for it, when the session is up, and as a terminal's driver has it, the
-// carrier. As long as it waits the slave is closed again: see settle. Where the port is hung up meanwhile the open begins
-// again. The lock is held.
+// handOver gives a program the slave that was opened for it, when the session is up and, as a serial driver would have it, the
+// carrier is there. Where it has to wait, the slave is closed again: see settle. Where the port is hung up meanwhile, the open
+// begins again. The lock is held.
 func (p *port) handOver(c *call, fd, flags int, real bool) {
 	answered := false
 	p.later(c, func() bool {
@@ -158,8 +160,8 @@ func (p *port) waitsNoMore(c *call) {
 	p.settle()
 }
 
-// answerOpen lets an open that need not wait any more return. fd is the slave, where it is open already; else it is -1. The lock
-// is held: whatever the program does next finds our own copy closed.
+// answerOpen lets an open that need not wait any more return. fd is the slave, where it is open already; else it is -1. The
+// lock is held: whatever the program does next finds our own copy closed.
 func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 	if p.ended {
 		c.fail(unix.ENOENT)
@@ -173,8 +175,7 @@ func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 			return
 		}
 	}
-	p.last.owes = false
-	if real && flags&unix.O_NOCTTY == 0 && wantsTerminal(c.n.TID) {
+	if real && p.becomesTerminal(c, flags) {
 		err = p.proceed(c, fd)
 	} else {
 		err = c.inject(fd, flags&unix.O_CLOEXEC != 0)
@@ -182,8 +183,8 @@ func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 	}
 	switch {
 	case err == nil:
-		p.had = true
-		p.giveEarly()
+		p.last.owes = false
+		p.has()
 		delete(p.waiting, c)
 	case errors.Is(err, errGone):
 		p.mayComeAgain(c)
@@ -191,6 +192,16 @@ func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 		p.waitsNoMore(c)
 		c.fail(errnoOf(err))
 	}
+}
+
+// becomesTerminal reports whether the open, if the kernel performs it, makes the port the controlling terminal of its program:
+// tty_open_proc_set_tty of tty_jobctrl.c. The lock is held.
+func (p *port) becomesTerminal(c *call, flags int) bool {
+	if flags&(unix.O_NOCTTY|unix.O_WRONLY) != 0 {
+		return false
+	}
+	_, err := unix.IoctlGetInt(p.term.Master(), unix.TIOCGSID)
+	return err != nil && wantsTerminal(c.n.TID) // else it is that of another session
 }
 
 // mayComeAgain keeps an open among those that wait, for a moment or until its thread calls again: a signal has interrupted it,
@@ -226,8 +237,9 @@ func (p *port) pass(b []byte) int {
 	return n
 }
 
-// giveEarly gives the first program that has the port open what came while its open waited; the lock is held.
-func (p *port) giveEarly() {
+// has notes that a program has the port open. The first one is given what came while opens waited; the lock is held.
+func (p *port) has() {
+	p.had = true
 	if len(p.early) > 0 {
 		p.term.WriteMaster(p.early)
 		p.early = nil
@@ -287,6 +299,15 @@ func (p *port) letGo() {
 	}
 }
 
+// over lets go what is held for an open of a thread that calls again: the kernel has performed it. The lock is held.
+func (p *port) over(tid uint32) {
+	for _, o := range slices.Clone(p.performed) {
+		if o.tid == tid {
+			p.release(o)
+		}
+	}
+}
+
 // release closes what is held for an open; the lock is held.
 func (p *port) release(o *performed) {
 	if i := slices.Index(p.performed, o); i >= 0 {
@@ -313,10 +334,14 @@ func (o *performed) done() bool {
 	return err == nil && number != int(o.number) // else it runs, nobody knows where
 }
 
-// readier begins a visit. It returns what the session calls when it is up, and lets the opens go on without it after OpenWait, or at once where
-// one is up already; the lock is held.
-func (p *port) readier() func(error) {
-	o := &opening{}
+// readier begins a visit. It returns what the session calls when it is up. The visit's opens go on without that after OpenWait,
+// or at once where a session is up already. before is the opening of an earlier visit whose opens wait still: they wait no
+// longer than they would have then; nil: there are none. The lock is held.
+func (p *port) readier(before *opening) func(error) {
+	o := &opening{end: time.Now().Add(p.config.OpenWait)}
+	if before != nil && !before.done {
+		o.end = before.end
+	}
 	p.opening = o
 	ready := func(up bool) {
 		p.mu.Lock()
@@ -329,7 +354,7 @@ func (p *port) readier() func(error) {
 		o.done, o.up = true, true
 		return func(error) {}
 	}
-	timer := time.AfterFunc(p.config.OpenWait, func() { ready(false) })
+	timer := time.AfterFunc(time.Until(o.end), func() { ready(false) })
 	return func(err error) {
 		timer.Stop()
 		ready(err == nil)

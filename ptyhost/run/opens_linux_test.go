@@ -3,13 +3,19 @@
 package run_test
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
+	"telnetcpc/ptyhost/run"
 )
 
 // An open that waits has the port as little as one that waits in a serial driver: it hides no close.
@@ -66,13 +72,12 @@ func TestTerminalHidesNoClose(t *testing.T) {
 	leader.kill(t)
 }
 
-// TestCarrierHidesNoClose: what an open that waits for the carrier sees of the others is what a serial driver makes of it: the
-// last close drops DTR and RTS, and the open that waits raises them again. It reads what came meanwhile.
-func TestCarrierHidesNoClose(t *testing.T) {
-	h := newHost(t)
-	p := programs{puppet(t, h)}
-	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+// begin and end are what a first open and a last close do.
+const begin, end = "opened, settings DTR on RTS on", "settings DTR off RTS off, closed"
+
+// follows takes all that the programs do, as takes does. What it returns waits until that is want, since it was last called.
+func (b *bridge) follows(t *testing.T) (saw func(want string)) {
+	t.Helper()
 	var mu sync.Mutex // over seen
 	var seen []string
 	go func() { // ends with the port
@@ -92,7 +97,7 @@ func TestCarrierHidesNoClose(t *testing.T) {
 			mu.Unlock()
 		}
 	}()
-	saw := func(want string) {
+	return func(want string) {
 		t.Helper()
 		got := ""
 		for end := time.Now().Add(patience); got != want && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -107,7 +112,26 @@ func TestCarrierHidesNoClose(t *testing.T) {
 		}
 		seen = nil
 	}
-	const begin, end = "opened, settings DTR on RTS on", "settings DTR off RTS off, closed"
+}
+
+// outside opens the port for this test, which is a program that was not started here.
+func outside(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestCarrierHidesNoClose: what an open that waits for the carrier sees of the others is what a serial driver makes of it: the
+// last close drops DTR and RTS, and the open that waits raises them again. It reads what came meanwhile.
+func TestCarrierHidesNoClose(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+	saw := b.follows(t)
 	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
 	saw(begin + ", settings 9600 8N1 none, " + end)
 
@@ -127,4 +151,185 @@ func TestCarrierHidesNoClose(t *testing.T) {
 		t.Errorf("it read %q", out)
 	}
 	saw(end)
+}
+
+// TestOutsideWhileAnOpenWaits: what a program that was not started here does meanwhile is seen as at other times, though its
+// bytes may be taken before its open is told. What came before it opened comes before what came later.
+func TestOutsideWhileAnOpenWaits(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+	saw := b.follows(t)
+	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
+	saw(begin + ", settings 9600 8N1 none, " + end)
+	waits := p.spawn(t, "head -c 5 "+path)
+	saw(begin)
+	for range 20 { // as often as not it is seen in time
+		f := outside(t, path)
+		if _, err := f.WriteString("x"); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+		saw("x, " + end + ", " + begin)
+	}
+
+	if _, err := b.Write([]byte("HEL")); err != nil {
+		t.Fatal(err)
+	}
+	f := outside(t, path)
+	defer f.Close()
+	if _, err := f.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	saw("x") // so it was seen
+	if _, err := b.Write([]byte("LO")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetModem(uart.DCD); err != nil {
+		t.Fatal(err)
+	}
+	if out := waits.says(t, ""); out != "HELLO" {
+		t.Errorf("it read %q", out)
+	}
+}
+
+// TestWaitingOpenMakesNoRoom: while an open waits for the carrier, programs that come, write and go are held as at other times
+// when nobody carries their bytes on. See TestOpenWaitsForRoom.
+func TestWaitingOpenMakesNoRoom(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 0, uart.Unsent{})
+	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
+	_ = p.spawn(t, "exec 3<>"+path) // ends with the port
+	eventually(t, "the shell's open waits", func() bool { return run.Waits(b.Port) == 1 })
+	const rounds, size = 20, 8 << 10
+	came, over := make(chan bool, rounds), make(chan bool)
+	write := fmt.Sprintf("dd if=/dev/zero of=%s bs=%d count=1 oflag=nonblock conv=nocreat,notrunc 2>&1 && echo wrote", path, size)
+	go func() {
+		defer close(over)
+		for range rounds {
+			p.spawn(t, write).says(t, "wrote")
+			came <- true
+		}
+	}()
+	n := 0
+	for quiet := false; !quiet; {
+		select {
+		case <-over:
+			t.Errorf("%d programs have written, and nobody took it", rounds)
+			return
+		case <-came:
+			n++
+		case <-time.After(time.Second):
+			quiet = true
+		}
+	}
+	if n*size < ordered.Limit {
+		t.Errorf("an open has waited after %d bytes", n*size)
+	}
+	b.takes()
+	<-over
+}
+
+// TestLeaderHidesNoClose: nor does one who opens the port again and again, and whose terminal it does not become, or is not any
+// more.
+func TestLeaderHidesNoClose(t *testing.T) {
+	const again = "import os, fcntl, termios, signal, time\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" +
+		"for i in range(5):\n f = os.open('$PORT', os.O_RDWR)\n fcntl.ioctl(f, termios.TIOCNOTTY)\n os.close(f)\n"
+	for _, tt := range []struct{ name, first, script, want string }{
+		{"only writes", "", "printf 1 >$PORT; printf 2 >$PORT; while :; do :; done",
+			begin + ", 1, " + end + ", " + begin + ", 2, " + end},
+		{"another's", "exec 3<>$PORT; exec 3>&-; echo ready; exec tail -f /dev/null", ": <>$PORT; : <>$PORT; while :; do :; done",
+			begin + ", " + end + ", " + begin + ", " + end},
+		{"given up", "", `exec /usr/bin/python3 -c "` + again + `time.sleep(600)"`,
+			strings.Repeat(begin+", "+end+", ", 4) + begin + ", " + end},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHost(t)
+			p := programs{puppet(t, h)}
+			path := uarttest.TTY{}.Path(t)
+			b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+			saw := b.follows(t)
+			if tt.first != "" {
+				first := p.spawn(t, strings.ReplaceAll(tt.first, "$PORT", path))
+				defer first.kill(t)
+				first.says(t, "ready")
+				saw(begin + ", " + end)
+			}
+			leader := p.spawn(t, strings.ReplaceAll(tt.script, "$PORT", path))
+			defer leader.kill(t)
+			saw(tt.want)
+		})
+	}
+}
+
+// TestKilledOpenPaysNothing: an open whose program was killed while it waited takes nothing from what the next one waits for.
+func TestKilledOpenPaysNothing(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 50*time.Millisecond, uart.Unsent{}) // no session
+	has := returns(t, b.opens(t, p, path))
+	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
+	killed := p.spawn(t, "exec 3<>"+path)
+	eventually(t, "the shell's open waits", func() bool { return run.Waits(b.Port) == 1 })
+	killed.kill(t)
+	p.spawn(t, "stty -F "+path+" clocal").says(t, "")
+	if _, err := has.Write([]byte("12345")); err != nil {
+		t.Fatal(err)
+	}
+	_ = has.Close()
+	eventually(t, "the dead open is forgotten", func() bool { return run.Waits(b.Port) == 0 })
+	b.says(uart.Unsent{Left: time.Hour, Up: true})
+	next := b.opens(t, p, path)
+	b.waits(t, next)
+	time.Sleep(100 * time.Millisecond)
+	b.waits(t, next)
+	b.takes()
+	b.says(uart.Unsent{Up: true})
+	_ = returns(t, next).Close()
+}
+
+// TestOthersProlongNoWait: an open waits no longer, for the session or for the last visit's bytes, where a program that was not
+// started here looks at the port again and again.
+func TestOthersProlongNoWait(t *testing.T) {
+	run.Patience(t, time.Second)
+	for _, tt := range []struct {
+		name string
+		wait time.Duration
+		says uart.Unsent
+	}{
+		{"for the session", 500 * time.Millisecond, uart.Unsent{}},
+		{"for bytes", 10 * patience, uart.Unsent{Up: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHost(t)
+			p := programs{puppet(t, h)}
+			path := uarttest.TTY{}.Path(t)
+			b := newBridge(t, h, path, tt.wait, tt.says)
+			if tt.says.Up {
+				b.takes()
+				first := returns(t, b.opens(t, p, path))
+				if _, err := first.Write([]byte("12345")); err != nil {
+					t.Fatal(err)
+				}
+				b.says(uart.Unsent{Left: time.Hour, Bytes: 5, Up: true})
+				_ = first.Close()
+			}
+			waits := b.opens(t, p, path)
+			eventually(t, "the open waits", b.wasAsked)
+			for n := 0; len(waits) == 0; n++ {
+				if n == 200 { // 6 seconds at least
+					t.Fatal("the open does not return")
+				}
+				f := outside(t, path)
+				time.Sleep(20 * time.Millisecond)
+				_ = f.Close()
+				time.Sleep(10 * time.Millisecond)
+			}
+			_ = (<-waits).Close()
+		})
+	}
 }

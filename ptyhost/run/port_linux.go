@@ -296,6 +296,9 @@ func (p *port) readBytes() (n int) {
 		n += m
 		p.counts.tx += int32(m)
 		p.written += uint64(m)
+		if m > 0 && !p.had { // of one that nobody has seen yet; an open waits
+			p.sees()
+		}
 		if gone && n == 0 {
 			p.settle()
 			return 0

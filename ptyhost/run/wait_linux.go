@@ -14,7 +14,7 @@ import (
 
 // lookAtCaller is how often a call that waits is looked at for whether somebody still waits for its answer, where nothing
 // else tells: its program was killed while others live, or was interrupted and does other things. What it holds is a
-// goroutine, and an open's descriptor. It costs 10 us a second.
+// goroutine, and an open's place among those that wait: the port counts as open. It costs 10 us a second.
 const lookAtCaller = time.Second
 
 // later answers a call when ready is true: then it calls do with 0. The port's lock is held for ready, and by the caller of
