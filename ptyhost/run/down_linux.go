@@ -41,7 +41,7 @@ func (p *port) Write(b []byte) (n int, err error) {
 }
 
 // give writes as much as fits, and is done where all is written, or where what is left is for nobody: the last close and
-// a purge throw it away, and so does an open that waits when too much has come.
+// a purge throw it away, and so does too much of it for opens that wait.
 func (p *port) give() (done bool) {
 	g := &p.given
 	p.mu.Lock()
@@ -64,16 +64,16 @@ func (p *port) give() (done bool) {
 			continue
 		}
 		if len(p.pending) > 0 {
-			m := p.pass(p.pending)
+			m, drop := p.pass(p.pending)
 			if m == 0 {
-				return !p.had
+				return drop
 			}
 			p.pending = p.pending[m:]
 			continue
 		}
-		m := p.pass(g.p[g.n:])
+		m, drop := p.pass(g.p[g.n:])
 		if m == 0 {
-			return !p.had
+			return drop
 		}
 		g.n += m
 		p.counts.rx += int32(m)

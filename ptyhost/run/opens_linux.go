@@ -127,12 +127,11 @@ func (p *port) openFor(c *call, flags int, real bool) {
 func (p *port) handOver(c *call, fd, flags int, real bool) {
 	answered := false
 	p.later(c, func() bool {
-		carrier := flags&unix.O_NONBLOCK != 0 || p.termios.Cflag&unix.CLOCAL != 0 || p.modem&uart.DCD != 0
-		if !p.ended && (p.opening != nil && !p.opening.done || !carrier || p.awaitsLast(p.opening)) {
+		if !p.ended && (p.opening != nil && !p.opening.done || p.awaitsCarrier(flags) || p.awaitsLast(p.opening)) {
 			if fd >= 0 {
 				_ = unix.Close(fd)
 				fd = -1
-				p.waiting[c] = struct{}{}
+				p.waiting[c] = flags
 			}
 			return false
 		}
@@ -154,16 +153,25 @@ func (p *port) handOver(c *call, fd, flags int, real bool) {
 	})
 }
 
+// awaitsCarrier reports whether an open waits for the carrier; the lock is held.
+func (p *port) awaitsCarrier(flags int) bool {
+	return flags&unix.O_NONBLOCK == 0 && p.termios.Cflag&unix.CLOCAL == 0 && p.modem&uart.DCD == 0
+}
+
 // waitsNoMore notes that an open is not waited for any more; the lock is held.
 func (p *port) waitsNoMore(c *call) {
 	delete(p.waiting, c)
 	p.settle()
+	p.term.PokeWriter() // see pass
 }
 
 // answerOpen lets an open that need not wait any more return. fd is the slave, where it is open already; else it is -1. The
 // lock is held: whatever the program does next finds our own copy closed.
 func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 	if p.ended {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
 		c.fail(unix.ENOENT)
 		return
 	}
@@ -187,7 +195,7 @@ func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 		p.has()
 		delete(p.waiting, c)
 	case errors.Is(err, errGone):
-		p.mayComeAgain(c)
+		p.mayComeAgain(c, flags)
 	default:
 		p.waitsNoMore(c)
 		c.fail(errnoOf(err))
@@ -206,8 +214,8 @@ func (p *port) becomesTerminal(c *call, flags int) bool {
 
 // mayComeAgain keeps an open among those that wait, for a moment or until its thread calls again: a signal has interrupted it,
 // and one that is made again is no close and a second open. The lock is held.
-func (p *port) mayComeAgain(c *call) {
-	p.waiting[c] = struct{}{}
+func (p *port) mayComeAgain(c *call, flags int) {
+	p.waiting[c] = flags
 	gone := c.waits()
 	go func() { // ends soon
 		defer c.waitsNoMore(gone)
@@ -223,26 +231,35 @@ func (p *port) mayComeAgain(c *call) {
 	}()
 }
 
-// earlyMost bounds what comes for opens that wait, in bytes. A pty that nobody has read has room for more.
-const earlyMost = 16 << 10
+// earlyMost bounds what is kept for opens that wait, in bytes: what a line discipline keeps (N_TTY_BUF_SIZE). A pty that was just
+// opened has room for as much.
+const earlyMost = 4096
 
 // pass gives bytes to the programs, and returns how many; fewer: there is no room. For opens that wait they are kept: the pty
-// takes none while nobody has its slave open. The lock is held.
-func (p *port) pass(b []byte) int {
+// takes none while nobody has its slave open. What comes when there is no room waits, as for a program that does not read,
+// unless every open waits for the carrier: the rise of that may come after these bytes, so they are dropped, as by a driver
+// whose program does not read. The lock is held.
+func (p *port) pass(b []byte) (n int, drop bool) {
 	if p.had {
-		return p.term.WriteMaster(b)
+		return p.term.WriteMaster(b), false
 	}
-	n := min(len(b), earlyMost-len(p.early))
+	n = min(len(b), earlyMost-len(p.early))
 	p.early = append(p.early, b[:n]...)
-	return n
+	for _, flags := range p.waiting {
+		if !p.awaitsCarrier(flags) {
+			return n, false
+		}
+	}
+	return n, true
 }
 
 // has notes that a program has the port open. The first one is given what came while opens waited; the lock is held.
 func (p *port) has() {
 	p.had = true
 	if len(p.early) > 0 {
-		p.term.WriteMaster(p.early)
-		p.early = nil
+		n := p.term.WriteMaster(p.early)
+		p.pending, p.early = append(p.early[n:], p.pending...), nil // a mark of a break may wait already
+		p.term.PokeWriter() // see pass
 	}
 }
 

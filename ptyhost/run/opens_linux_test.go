@@ -65,6 +65,7 @@ func TestTerminalHidesNoClose(t *testing.T) {
 	if out := leader.says(t, "closed"); out != "terminal\nclosed\n" {
 		t.Errorf("the port's open made no controlling terminal: %s", out)
 	}
+	b.says(uart.Unsent{Left: time.Hour, Bytes: 5, Up: true}) // the leader's open has asked too
 	next := b.opens(t, p, path)
 	b.waits(t, next)
 	b.says(uart.Unsent{Up: true})
@@ -151,6 +152,65 @@ func TestCarrierHidesNoClose(t *testing.T) {
 		t.Errorf("it read %q", out)
 	}
 	saw(end)
+}
+
+// TestBytesWaitForTheOpen: what the device says as the session begins, be it much, is for the program whose open has waited for
+// that. Only what comes without end while all opens wait for the carrier is dropped, and counted: the carrier may come after it.
+func TestBytesWaitForTheOpen(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 10*patience, uart.Unsent{})
+	text := make([]byte, 200_000)
+	for i := range text {
+		text[i] = byte('a' + i*i%26)
+	}
+	reads := p.spawn(t, fmt.Sprintf("head -c %d %s", len(text), path))
+	var ready func(error)
+	for ready == nil {
+		_, e, err := b.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ready = e.Ready
+	}
+	b.takes()
+	wrote := make(chan error, 1)
+	go func() { // ends with the port
+		n, err := b.Write(text)
+		if err == nil && n != len(text) {
+			err = fmt.Errorf("%d bytes of %d", n, len(text))
+		}
+		wrote <- err
+	}()
+	select {
+	case err := <-wrote:
+		t.Errorf("there is no room, and the write has returned: %v", err)
+	case <-time.After(50 * time.Millisecond): // it would have by now
+	}
+	ready(nil)
+	if out := reads.says(t, ""); out != string(text) {
+		t.Errorf("%d bytes arrived of %d", len(out), len(text))
+	}
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+
+	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
+	reads = p.spawn(t, "head -c 5 "+path)
+	eventually(t, "the port takes no more", func() bool {
+		n, err := b.Write(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n > 0 && n < len(text) // 0: nobody has it open
+	})
+	if err := b.SetModem(uart.DCD); err != nil {
+		t.Fatal(err)
+	}
+	if out := reads.says(t, ""); out != string(text[:5]) {
+		t.Errorf("it read %q", out)
+	}
 }
 
 // TestOutsideWhileAnOpenWaits: what a program that was not started here does meanwhile is seen as at other times, though its

@@ -59,11 +59,11 @@ type port struct {
 	outq    outq
 	ended   bool
 
-	open      bool               // a program has the slave open, or an open waits
-	had       bool               // a program has it, or had it since that is so
-	opening   *opening           // of those that wait; nil: nobody waits for the session
-	waiting   map[*call]struct{} // opens that wait; none of them has the slave open
-	early     []byte             // what came for them
+	open      bool          // a program has the slave open, or an open waits
+	had       bool          // a program has it, or had it since that is so
+	opening   *opening      // of those that wait; nil: nobody waits for the session
+	waiting   map[*call]int // opens that wait, with their flags; none of them has the slave open
+	early     []byte        // what came for them
 	performed []*performed
 	period    uint64    // closes so far
 	purges    uint64    // of what was received
@@ -124,7 +124,7 @@ var _ uart.Port = (*port)(nil)
 // newPort makes a port; its path is taken, and leads nowhere yet.
 func newPort(h *Host, claim *devpath.Claim, who devpath.Access, config uart.PortConfig) (*port, error) {
 	p := &port{
-		host: h, claim: claim, who: who, config: config, log: aside.Logger(config.Log), wake: make(chan struct{}), waiting: map[*call]struct{}{},
+		host: h, claim: claim, who: who, config: config, log: aside.Logger(config.Log), wake: make(chan struct{}), waiting: map[*call]int{},
 		told: line{uart.DefaultCoding(), uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}, info: firstSerialInfo(),
 	}
 	if p.config.Urgent == nil {
