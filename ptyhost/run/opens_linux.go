@@ -259,7 +259,7 @@ func (p *port) has() {
 	if len(p.early) > 0 {
 		n := p.term.WriteMaster(p.early)
 		p.pending, p.early = append(p.early[n:], p.pending...), nil // a mark of a break may wait already
-		p.term.PokeWriter() // see pass
+		p.term.PokeWriter()                                         // see pass
 	}
 }
 
