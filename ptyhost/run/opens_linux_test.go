@@ -115,6 +115,19 @@ func (b *bridge) follows(t *testing.T) (saw func(want string)) {
 	}
 }
 
+// needsCarrier makes a port whose opens wait for the carrier, and follows it.
+func needsCarrier(t *testing.T) (p programs, path string, b *bridge, saw func(want string)) {
+	t.Helper()
+	h := newHost(t)
+	p = programs{puppet(t, h)}
+	path = uarttest.TTY{}.Path(t)
+	b = newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+	saw = b.follows(t)
+	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
+	saw(begin + ", settings 9600 8N1 none, " + end)
+	return p, path, b, saw
+}
+
 // outside opens the port for this test, which is a program that was not started here.
 func outside(t *testing.T, path string) *os.File {
 	t.Helper()
@@ -128,13 +141,7 @@ func outside(t *testing.T, path string) *os.File {
 // TestCarrierHidesNoClose: what an open that waits for the carrier sees of the others is what a serial driver makes of it: the
 // last close drops DTR and RTS, and the open that waits raises them again. It reads what came meanwhile.
 func TestCarrierHidesNoClose(t *testing.T) {
-	h := newHost(t)
-	p := programs{puppet(t, h)}
-	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
-	saw := b.follows(t)
-	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
-	saw(begin + ", settings 9600 8N1 none, " + end)
+	p, path, b, saw := needsCarrier(t)
 
 	waits := p.spawn(t, "head -c 5 "+path)
 	saw(begin)
@@ -216,13 +223,7 @@ func TestBytesWaitForTheOpen(t *testing.T) {
 // TestOutsideWhileAnOpenWaits: what a program that was not started here does meanwhile is seen as at other times, though its
 // bytes may be taken before its open is told. What came before it opened comes before what came later.
 func TestOutsideWhileAnOpenWaits(t *testing.T) {
-	h := newHost(t)
-	p := programs{puppet(t, h)}
-	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
-	saw := b.follows(t)
-	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
-	saw(begin + ", settings 9600 8N1 none, " + end)
+	p, path, b, saw := needsCarrier(t)
 	waits := p.spawn(t, "head -c 5 "+path)
 	saw(begin)
 	for range 20 { // as often as not it is seen in time
