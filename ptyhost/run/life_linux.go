@@ -44,7 +44,7 @@ func (p *port) settle() {
 	if p.ended {
 		return
 	}
-	p.letGo()
+	p.letGo(func(o *performed) bool { return o.of != p.pty || o.done() })
 	if !p.open || !p.had && len(p.waiting) > 0 || !p.term.NobodyHas() {
 		return
 	}

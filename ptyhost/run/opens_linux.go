@@ -93,7 +93,7 @@ func (p *port) openFor(c *call, flags int, real bool) {
 		c.fail(unix.ENOENT) // as of an adapter that was pulled out
 		return
 	}
-	p.over(c.n.TID)
+	p.letGo(func(o *performed) bool { return o.tid == c.n.TID }) // a thread that calls again is done with its open
 	p.settle()
 	if !p.had && p.queue.Len() > ordered.Limit {
 		// What earlier programs wrote has nowhere to go: an open waits, as that of a UART which still sends.
@@ -294,7 +294,7 @@ func (p *port) proceed(c *call, fd int) error {
 		for end := time.Now().Add(openGrace); ; <-tick.C {
 			p.mu.Lock()
 			if p.ended || time.Now().After(end) {
-				p.release(o)
+				p.letGo(func(held *performed) bool { return held == o })
 			}
 			p.settle()
 			left := slices.Contains(p.performed, o)
@@ -307,30 +307,15 @@ func (p *port) proceed(c *call, fd int) error {
 	return nil
 }
 
-// letGo closes what is held for opens that the kernel has performed; the lock is held.
-func (p *port) letGo() {
-	for _, o := range slices.Clone(p.performed) {
-		if o.of != p.pty || o.done() {
-			p.release(o)
+// letGo closes what is held for those opens that are over; the lock is held.
+func (p *port) letGo(over func(*performed) bool) {
+	p.performed = slices.DeleteFunc(p.performed, func(o *performed) bool {
+		if !over(o) {
+			return false
 		}
-	}
-}
-
-// over lets go what is held for an open of a thread that calls again: the kernel has performed it. The lock is held.
-func (p *port) over(tid uint32) {
-	for _, o := range slices.Clone(p.performed) {
-		if o.tid == tid {
-			p.release(o)
-		}
-	}
-}
-
-// release closes what is held for an open; the lock is held.
-func (p *port) release(o *performed) {
-	if i := slices.Index(p.performed, o); i >= 0 {
 		_ = unix.Close(o.fd)
-		p.performed = slices.Delete(p.performed, i, i+1)
-	}
+		return true
+	})
 }
 
 // done reports whether the kernel has performed the open: the pty is the controlling terminal of the program's session (a
