@@ -3,6 +3,7 @@
 package run_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -81,23 +82,14 @@ func (b *bridge) follows(t *testing.T) (saw func(want string)) {
 	t.Helper()
 	var mu sync.Mutex // over seen
 	var seen []string
-	go func() { // ends with the port
-		for {
-			data, e, err := b.Next()
-			if err != nil {
-				return
-			}
-			if e.Ready != nil {
-				e.Ready(nil)
-			}
-			mu.Lock()
-			if e.Kind != uart.KindData {
-				data = []byte(e.String())
-			}
-			seen = append(seen, string(data))
-			mu.Unlock()
+	b.takesTo(func(data []byte, e uart.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Kind != uart.KindData {
+			data = []byte(e.String())
 		}
-	}()
+		seen = append(seen, string(data))
+	})
 	return func(want string) {
 		t.Helper()
 		got := ""
@@ -159,6 +151,100 @@ func TestCarrierHidesNoClose(t *testing.T) {
 		t.Errorf("it read %q", out)
 	}
 	saw(end)
+}
+
+// TestBreakForAnOpenThatWaits: a break that comes meanwhile is read in its place.
+func TestBreakForAnOpenThatWaits(t *testing.T) {
+	p, path, b, saw := needsCarrier(t)
+	p.spawn(t, "stty -F "+path+" parmrk -ignbrk -brkint").says(t, "")
+	saw(begin + ", settings 9600 8N1 none, " + end)
+	waits := p.spawn(t, "head -c 5 "+path)
+	saw(begin)
+	if n, err := b.Write([]byte("A")); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if err := b.ReportLine(uart.LineBreak); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.Write([]byte("B")); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if err := b.SetModem(uart.DCD); err != nil {
+		t.Fatal(err)
+	}
+	if out := waits.says(t, ""); out != "A\xff\x00\x00B" {
+		t.Errorf("it read %q", out)
+	}
+}
+
+// TestHangupWhileAnOpenWaits: an open that waits when DCD falls begins again, on the pty that the port goes on with. Bytes that wait
+// for it are gone with the old one.
+func TestHangupWhileAnOpenWaits(t *testing.T) {
+	p, path, b, saw := needsCarrier(t)
+	p.spawn(t, writesNonblocking(path, 5)).says(t, "wrote")
+	saw(begin + ", \x00\x00\x00\x00\x00, " + end)
+	b.says(uart.Unsent{Left: time.Hour, Bytes: 5, Up: true}) // so it waits, carrier or not
+	waits := p.spawn(t, "head -c 5 "+path)
+	saw(begin)
+	eventually(t, "the open waits", b.wasAsked)
+	before := b.Name()
+	if n, err := b.Write([]byte("stale")); n != 5 || err != nil {
+		t.Fatal(n, err)
+	}
+	for _, m := range []uart.ModemState{uart.DCD, 0} {
+		if err := b.SetModem(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	saw(end + ", " + begin)
+	if b.Name() == before {
+		t.Errorf("the port has not been hung up")
+	}
+	b.says(uart.Unsent{Up: true})
+	if err := b.SetModem(uart.DCD); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.Write([]byte("HELLO")); n != 5 || err != nil {
+		t.Fatal(n, err)
+	}
+	if out := waits.says(t, ""); out != "HELLO" {
+		t.Errorf("it read %q", out)
+	}
+	saw(end)
+}
+
+// TestCloseWhileAnOpenWaits: the port's end answers an open that waits, and a Write that waits for that open.
+func TestCloseWhileAnOpenWaits(t *testing.T) {
+	h := newHost(t)
+	p := programs{puppet(t, h)}
+	path := uarttest.TTY{}.Path(t)
+	b := newBridge(t, h, path, 10*patience, uart.Unsent{}) // no session
+	waits := p.spawn(t, "cat "+path)
+	eventually(t, "its open waits", func() bool { return run.Waits(b.Port) == 1 })
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := b.Write(make([]byte, 64<<10))
+		wrote <- err
+	}()
+	select {
+	case err := <-wrote:
+		t.Fatalf("there is no room, and the write has returned: %v", err)
+	case <-time.After(50 * time.Millisecond): // it would have by now
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-wrote; !errors.Is(err, uart.ErrClosed) {
+		t.Errorf("the write: %v", err)
+	}
+	if out := waits.says(t, ""); !strings.Contains(out, "No such file or directory") {
+		t.Errorf("it says %q", out)
+	}
+}
+
+// writesNonblocking is a shell's command that opens the port without waiting for the carrier, writes so many zeros, and says so.
+func writesNonblocking(path string, size int) string {
+	return fmt.Sprintf("dd if=/dev/zero of=%s bs=%d count=1 oflag=nonblock conv=nocreat,notrunc 2>&1 && echo wrote", path, size)
 }
 
 // TestBytesWaitForTheOpen: what the device says as the session begins, be it much, is for the program whose open has waited for
@@ -267,11 +353,10 @@ func TestWaitingOpenMakesNoRoom(t *testing.T) {
 	eventually(t, "the shell's open waits", func() bool { return run.Waits(b.Port) == 1 })
 	const rounds, size = 20, 8 << 10
 	came, over := make(chan bool, rounds), make(chan bool)
-	write := fmt.Sprintf("dd if=/dev/zero of=%s bs=%d count=1 oflag=nonblock conv=nocreat,notrunc 2>&1 && echo wrote", path, size)
 	go func() {
 		defer close(over)
 		for range rounds {
-			p.spawn(t, write).says(t, "wrote")
+			p.spawn(t, writesNonblocking(path, size)).says(t, "wrote")
 			came <- true
 		}
 	}()

@@ -185,11 +185,15 @@ func (p *Puppet) Spawn(o Order, r *Result) error {
 	return nil
 }
 
+func (p *Puppet) command(id int) spawn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.spawned[id]
+}
+
 // Line returns a command's next line, or what is left of its output if it has ended.
 func (p *Puppet) Line(o Order, r *Result) error {
-	p.mu.Lock()
-	s := p.spawned[o.ID]
-	p.mu.Unlock()
+	s := p.command(o.ID)
 	text, err := s.out.ReadString('\n')
 	r.Data = []byte(text)
 	if err != nil {
@@ -201,9 +205,7 @@ func (p *Puppet) Line(o Order, r *Result) error {
 
 // Kill kills a command.
 func (p *Puppet) Kill(o Order, r *Result) error {
-	p.mu.Lock()
-	s := p.spawned[o.ID]
-	p.mu.Unlock()
+	s := p.command(o.ID)
 	_ = s.cmd.Process.Kill()
 	r.says(s.cmd.Wait())
 	return nil

@@ -56,16 +56,20 @@ func (b *bridge) says(u uart.Unsent) {
 }
 
 // takes takes all that the programs do, in a goroutine that ends with the port; opens go on at once.
-func (b *bridge) takes() {
+func (b *bridge) takes() { b.takesTo(func([]byte, uart.Event) {}) }
+
+// takesTo is takes, and shows it to see.
+func (b *bridge) takesTo(see func([]byte, uart.Event)) {
 	go func() {
 		for {
-			_, e, err := b.Next()
+			data, e, err := b.Next()
 			if err != nil {
 				return
 			}
 			if e.Ready != nil {
 				e.Ready(nil)
 			}
+			see(data, e)
 		}
 	}()
 }
