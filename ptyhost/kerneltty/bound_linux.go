@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"telnetcpc/ptyhost/kerneltty/ftdi"
+	"telnetcpc/bridge/usb/ftdi"
 )
 
 // A tty is the driver's, and the driver may let go of the adapter at any time: it is unbound or its module is removed, the

@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/usb/ftdi"
 	"telnetcpc/ptyhost/aside"
 	"telnetcpc/ptyhost/devpath"
-	"telnetcpc/ptyhost/kerneltty/ftdi"
 	"telnetcpc/ptyhost/logind"
 )
 

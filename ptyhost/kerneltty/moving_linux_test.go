@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/kerneltty/ftdi"
+	"telnetcpc/bridge/usb/ftdi"
 )
 
 // Files of a fake machine's controller.

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/usb/ftdi"
 	"telnetcpc/ptyhost/devpath"
-	"telnetcpc/ptyhost/kerneltty/ftdi"
 	"telnetcpc/ptyhost/logind"
 )
 

@@ -3,7 +3,7 @@ package ftdi
 import (
 	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/kerneltty/usbip"
+	"telnetcpc/bridge/usb/usbip"
 )
 
 // The way of a byte from the application: the driver's OUT transfer -> takeOut -> ordered.Queue -> Next. Requests put their

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/kerneltty/usbip"
-	"telnetcpc/ptyhost/kerneltty/usbip/usbiptest"
+	"telnetcpc/bridge/usb/usbip"
+	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
 // driver stands for Linux's ftdi_sio and usb-serial above it, in raw mode: it sends the requests that they send, in

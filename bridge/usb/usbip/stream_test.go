@@ -12,8 +12,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"telnetcpc/ptyhost/kerneltty/usbip"
-	"telnetcpc/ptyhost/kerneltty/usbip/usbiptest"
+	"telnetcpc/bridge/usb/usbip"
+	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"telnetcpc/ptyhost/kerneltty/ftdi"
+	"telnetcpc/bridge/usb/ftdi"
 )
 
 // checkBaud wants a rate to decode to itself or to one that the divisor cannot tell from it.

@@ -9,7 +9,7 @@ import (
 	"io"
 	"sync"
 
-	"telnetcpc/ptyhost/kerneltty/usbip"
+	"telnetcpc/bridge/usb/usbip"
 )
 
 // HeaderSize is the length of every command and answer, without data.

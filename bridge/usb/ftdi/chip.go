@@ -9,8 +9,7 @@ import (
 
 	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/aside"
-	"telnetcpc/ptyhost/kerneltty/usbip"
+	"telnetcpc/bridge/usb/usbip"
 )
 
 // fidelity is everything but 6 data bits, for which Linux's driver has no word; purge: tcflush(TCOFLUSH) is not announced
@@ -72,10 +71,14 @@ const (
 )
 
 // New makes a chip that is not plugged in yet. Of config it uses Unsent, Urgent and OpenWait. serial is the serial
-// number that the adapter shows; what is beyond 126 characters is cut off. log nil: slog.Default().
+// number that the adapter shows; what is beyond 126 characters is cut off. Lines are logged under the chip's locks, so log
+// must not block: see package aside. nil: slog.Default().
 func New(config uart.PortConfig, serial string, log *slog.Logger) *Chip {
+	if log == nil {
+		log = slog.Default()
+	}
 	c := &Chip{
-		config: config, serial: serial, log: aside.Logger(log), period: 1,
+		config: config, serial: serial, log: log, period: 1,
 		said: said{
 			coding: uart.DefaultCoding(), flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}, latency: defaultLatency,
 		},

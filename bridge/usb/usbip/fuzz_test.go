@@ -7,8 +7,8 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"telnetcpc/ptyhost/kerneltty/usbip"
-	"telnetcpc/ptyhost/kerneltty/usbip/usbiptest"
+	"telnetcpc/bridge/usb/usbip"
+	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
 // FuzzHeaders: whatever a host sends, the stream ends, without a panic and with an error of a known kind; and what the

@@ -3,7 +3,7 @@ package ftdi
 import (
 	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/kerneltty/usbip"
+	"telnetcpc/bridge/usb/usbip"
 )
 
 // control performs a vendor request. What changes a setting is answered when its event is in the queue, and the bytes

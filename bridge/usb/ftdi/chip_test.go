@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/kerneltty/ftdi"
-	"telnetcpc/ptyhost/kerneltty/usbip"
-	"telnetcpc/ptyhost/kerneltty/usbip/usbiptest"
+	"telnetcpc/bridge/usb/ftdi"
+	"telnetcpc/bridge/usb/usbip"
+	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
 // patience is how long what must come may take.

@@ -7,7 +7,7 @@ import (
 
 	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/kerneltty/usbip/usbiptest"
+	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
 // TestEmptyIsAskedInOrder: bytes that come back while the far UART is asked are in no answer: it did not know them yet.

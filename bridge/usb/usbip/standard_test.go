@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"testing"
 
-	"telnetcpc/ptyhost/kerneltty/usbip"
-	"telnetcpc/ptyhost/kerneltty/usbip/usbiptest"
+	"telnetcpc/bridge/usb/usbip"
+	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
 // TestStandardRequests: what a host asks of a device that it has found, in one go.

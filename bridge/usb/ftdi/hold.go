@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/kerneltty/usbip"
+	"telnetcpc/bridge/usb/usbip"
 )
 
 // Requests that change DTR, RTS or break are answered later where too many changes wait for the remote: the application's

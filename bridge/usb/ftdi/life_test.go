@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/kerneltty/usbip/usbiptest"
+	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
 // calledOut counts what Urgent was called with.

@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/kerneltty/usbip"
-	"telnetcpc/ptyhost/kerneltty/usbip/usbiptest"
+	"telnetcpc/ptyhost/aside"
+	"telnetcpc/bridge/usb/usbip"
+	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
 // noSession is PortConfig.Unsent of a bridge that has had none for long.
@@ -279,10 +280,10 @@ func (l *logged) has(want string) bool {
 	return false
 }
 
-// TestLogStandsStill: a log that nobody reads holds no port.
+// TestLogStandsStill: a log that nobody reads holds no port, with the logger that hosts give to a chip.
 func TestLogStandsStill(t *testing.T) {
 	log := &logged{block: make(chan struct{})}
-	b := plugInto(t, uart.PortConfig{Unsent: noSession}, slog.New(log))
+	b := plugInto(t, uart.PortConfig{Unsent: noSession}, aside.Logger(slog.New(log)))
 	for range 3 {
 		for i := range 100 {
 			if err := b.driver.open(); err != nil {

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/kerneltty/usbip"
-	"telnetcpc/ptyhost/kerneltty/usbip/usbiptest"
+	"telnetcpc/bridge/usb/usbip"
+	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
 // TestHeldOut: up to 64 KiB are taken at once; of what follows the answers are held, in their order, until Next has made

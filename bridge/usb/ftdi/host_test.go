@@ -12,7 +12,7 @@ import (
 
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
-	"telnetcpc/ptyhost/kerneltty/ftdi"
+	"telnetcpc/bridge/usb/ftdi"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/kerneltty/usbip"
+	"telnetcpc/bridge/usb/usbip"
 )
 
 // The way of a byte to the application: Write -> downQueue -> the driver's IN transfer, which waits here for it.
