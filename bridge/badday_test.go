@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"telnetcpc/bridge"
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
 
@@ -446,7 +445,7 @@ func TestEndInEveryFault(t *testing.T) {
 		"window closed":        {func(_ *far, s *farSession) { s.window, s.unacked = 10, 5 }, true},
 		"closed, no marks":     {func(f *far, s *farSession) { s.window, s.unacked, f.noMarks = 10, 5, true }, true},
 		"marks not answered":   {func(_ *far, s *farSession) { s.muteMark = true }, true},
-		"half-closed":          {func(_ *far, s *farSession) { s.window, s.peer.Known, s.peer.Ended, s.unacked = 10, true, true, 5 }, true},
+		"half-closed":          {func(_ *far, s *farSession) { s.window, s.peer.Ended, s.unacked = 10, true, 5 }, true},
 		"FIN is not answered":  {func(_ *far, s *farSession) { s.stays = true }, false},
 		"suspended":            {func(_ *far, s *farSession) { s.in = append(s.in, uart.Event{Kind: uart.KindSuspended}) }, true},
 		"gone, and away":       {func(f *far, s *farSession) { s.err, f.refuse = errReset, errors.New("away") }, true},
@@ -547,7 +546,7 @@ func TestLateWordsOfALostSession(t *testing.T) {
 		s.send(uart.Event{Kind: uart.KindModem, Modem: uart.CTS})
 		s.send(uart.Event{Kind: uart.KindMarked, Bytes: 1000})
 		s.send(uart.Event{Kind: uart.KindSuspended})
-		f.set(func() { s.peer.Known, s.peer.Ended = true, true })
+		f.set(func() { s.peer.Ended = true })
 		next := f.session(1)
 		f.set(func() { s.err = io.EOF })
 		b.write("new")
@@ -765,12 +764,12 @@ func (l *logLines) all() string {
 type deaf struct{ *far }
 
 type deafSession struct {
-	remote.Session
+	uart.Session
 	closed chan struct{}
 	once   sync.Once
 }
 
-func (d deaf) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
+func (d deaf) Dial(ctx context.Context, m uart.LineState) (uart.Session, error) {
 	s, err := d.far.Dial(ctx, m)
 	if err != nil {
 		return nil, err

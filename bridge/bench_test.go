@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"telnetcpc/bridge"
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 )
@@ -60,8 +59,8 @@ func (p *nullPort) Close() error                      { p.up.stop(); return p.Po
 // nullSession is a session, and where it comes from, with a source in its device's place, which takes everything. It
 // stands for a network that costs nothing.
 type nullSession struct {
-	remote.Session // nil: what a bridge calls is below
-	down           *source
+	uart.Session // nil: what a bridge calls is below
+	down         *source
 }
 
 func (s *nullSession) Next() ([]byte, uart.Event, error) { return s.down.next() }
@@ -69,13 +68,13 @@ func (s *nullSession) Write(p []byte) (int, error)       { return len(p), nil }
 func (s *nullSession) Apply(uart.Event) error            { return nil }
 func (s *nullSession) Mark() bool                        { return false }
 func (s *nullSession) Unacked() int                      { return 0 }
-func (s *nullSession) Alive() remote.Peer                { return remote.Peer{} }
+func (s *nullSession) Alive() uart.Peer                  { return uart.Peer{} }
 func (s *nullSession) Fidelity() uart.Fidelity           { return uart.FullFidelity }
 func (s *nullSession) CloseWrite() error                 { s.down.stop(); return nil }
 func (s *nullSession) Close() error                      { s.down.stop(); return nil }
 func (s *nullSession) String() string                    { return "null" }
 
-func (s *nullSession) Dial(context.Context, uart.LineState) (remote.Session, error) { return s, nil }
+func (s *nullSession) Dial(context.Context, uart.LineState) (uart.Session, error) { return s, nil }
 
 // carry has a bridge carry p n times, up or down, and returns how many allocations that made. It runs begin before the
 // first and end behind the last.

@@ -20,14 +20,13 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"telnetcpc/bridge/loglimit"
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
 
 // Remote is where sessions come from.
 type Remote interface {
 	// Dial returns a session that stands. mask is the line state that the port can show; 0: none.
-	Dial(ctx context.Context, mask uart.LineState) (remote.Session, error)
+	Dial(ctx context.Context, mask uart.LineState) (uart.Session, error)
 	// Fidelity is what sessions of this remote carry at best.
 	Fidelity() uart.Fidelity
 	// String names the remote for people.

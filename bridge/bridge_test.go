@@ -599,7 +599,7 @@ func TestDeadPeer(t *testing.T) {
 		go func() {
 			for range 20 {
 				time.Sleep(time.Second)
-				f.set(func() { s.peer.Known, s.peer.Waiting = true, time.Since(died) })
+				f.set(func() { s.peer.Waiting = time.Since(died) })
 			}
 		}()
 		f.session(1)
@@ -623,7 +623,7 @@ func TestApplicationThatNeverReads(t *testing.T) {
 		synctest.Wait()
 		b.write("still going up")
 		s.take(14)
-		f.set(func() { s.peer.Known, s.peer.Ended = true, true })
+		f.set(func() { s.peer.Ended = true })
 		f.session(1) // the end of a session that nobody can read is seen at the socket
 		b.port().AppClose()
 		time.Sleep(time.Minute)

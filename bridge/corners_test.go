@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"telnetcpc/bridge"
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 )
@@ -128,7 +127,7 @@ type hooked struct {
 }
 
 type hookedSession struct {
-	remote.Session
+	uart.Session
 	h    *hooked
 	once sync.Once
 }
@@ -146,7 +145,7 @@ func (s *hookedSession) Apply(e uart.Event) error {
 	return err
 }
 
-func (h *hooked) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
+func (h *hooked) Dial(ctx context.Context, m uart.LineState) (uart.Session, error) {
 	s, err := h.far.Dial(ctx, m)
 	if err != nil {
 		return nil, err
@@ -154,7 +153,7 @@ func (h *hooked) Dial(ctx context.Context, m uart.LineState) (remote.Session, er
 	return &hookedSession{Session: s, h: h}, nil
 }
 
-func (s *hookedSession) Alive() remote.Peer {
+func (s *hookedSession) Alive() uart.Peer {
 	if h := s.h.alive; h != nil {
 		h()
 	}
@@ -506,7 +505,7 @@ func TestCornerUnreadAtTheEndIsSaid(t *testing.T) {
 		f := newFar()
 		b, _, s := opened(t, bridge.Policy{}, f, 0, logger)
 		s.send(make([]byte, 64<<10))
-		f.set(func() { f.refuse, s.peer.Known, s.peer.Ended, s.peer.Unread = errors.New("away"), true, true, 5000 })
+		f.set(func() { f.refuse, s.peer.Ended, s.peer.Unread = errors.New("away"), true, 5000 })
 		time.Sleep(time.Minute)
 		b.end()
 		if !strings.Contains(log.all(), "unread=5000") {
@@ -649,7 +648,7 @@ func TestCornerUpStaysInALostSession(t *testing.T) {
 		f.set(func() { s.window = 10 })
 		s.stays = true
 		b.write("first words of many")
-		f.set(func() { s.peer.Known, s.peer.Ended = true, true }) // FIN; its window stays closed
+		f.set(func() { s.peer.Ended = true }) // FIN; its window stays closed
 		next := f.session(1)
 		time.Sleep(10 * time.Minute)
 		if got := next.take(0); got == "" {
@@ -665,10 +664,10 @@ func TestCornerUnreadNothing(t *testing.T) {
 		f := newFar()
 		b, _, s := opened(t, bridge.Policy{}, f, 0, logger)
 		s.send(make([]byte, 64<<10))
-		f.set(func() { s.peer.Known, s.peer.Ended = true, true })
+		f.set(func() { s.peer.Ended = true })
 		for i := 1; i < 3; i++ {
 			next := f.session(i)
-			f.set(func() { next.peer.Known, next.peer.Ended = true, true })
+			f.set(func() { next.peer.Ended = true })
 		}
 		f.session(3)
 		synctest.Wait()

@@ -8,7 +8,6 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
 
@@ -84,7 +83,7 @@ func lineMask(f uart.Fidelity) (mask uart.LineState) {
 var errTakesNothing = fmt.Errorf("the access server has agreed to a session and takes no settings for %v (does it hang?)", stateMost)
 
 // begin tells a new session the state of the port. It closes a session that does not take that in time.
-func (r *run) begin(ctx context.Context, s remote.Session) (*session, error) {
+func (r *run) begin(ctx context.Context, s uart.Session) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, stateMost)
 	defer cancel()
 	n := newSession(s, &r.link.notice, r.port.Fidelity().Carries(uart.CarriesDrain))

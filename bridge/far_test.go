@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
 
@@ -41,7 +40,7 @@ func newFar() *far {
 func (f *far) String() string          { return "far" }
 func (f *far) Fidelity() uart.Fidelity { return uart.FullFidelity &^ f.lacks }
 
-func (f *far) Dial(ctx context.Context, _ uart.LineState) (remote.Session, error) {
+func (f *far) Dial(ctx context.Context, _ uart.LineState) (uart.Session, error) {
 	f.set(func() { f.dials++ })
 	select {
 	case <-time.After(f.takes):
@@ -111,7 +110,7 @@ type farSession struct {
 	stays    bool // and this side does not answer that with its own
 	marking  bool
 	unacked  int
-	peer     remote.Peer
+	peer     uart.Peer
 	silent   time.Time // since when the peer leaves what it is sent without an answer; zero: it does not
 	muteMark bool      // marks are taken and not answered
 	line     *line     // nil: bytes need no time
@@ -298,7 +297,7 @@ func (s *farSession) Unacked() int {
 	return s.unacked
 }
 
-func (s *farSession) Alive() remote.Peer {
+func (s *farSession) Alive() uart.Peer {
 	s.far.mu.Lock()
 	looks := s.far.looks
 	s.far.mu.Unlock()
@@ -309,7 +308,7 @@ func (s *farSession) Alive() remote.Peer {
 	defer s.far.mu.Unlock()
 	p := s.peer
 	if !s.silent.IsZero() {
-		p.Known, p.Waiting = true, time.Since(s.silent)
+		p.Waiting = time.Since(s.silent)
 	}
 	p.Acked = uint64(max(0, len(s.data)-s.unacked))
 	return p

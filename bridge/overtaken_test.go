@@ -14,7 +14,6 @@ import (
 
 	"telnetcpc/bridge"
 	"telnetcpc/bridge/ordered"
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 )
@@ -284,7 +283,7 @@ func TestUnreadOfADeadPeer(t *testing.T) {
 				f := newFar()
 				b, _, s := opened(t, policy, f, 0, logger)
 				s.send(make([]byte, 64<<10)) // down is blocked
-				f.set(func() { s.peer.Known, s.peer.Unread, s.unacked = true, 5000, 1 })
+				f.set(func() { s.peer.Unread, s.unacked = 5000, 1 })
 				b.write("x")
 				f.set(func() { s.silent = time.Now() })
 				time.Sleep(time.Minute)
@@ -555,7 +554,7 @@ type timed struct {
 	ends []time.Time
 }
 
-func (r *timed) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
+func (r *timed) Dial(ctx context.Context, m uart.LineState) (uart.Session, error) {
 	if len(r.ends) > 0 {
 		end := r.ends[0]
 		r.ends = r.ends[1:]

@@ -13,7 +13,6 @@ import (
 
 	"telnetcpc/bridge"
 	"telnetcpc/bridge/loglimit"
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 )
@@ -40,7 +39,7 @@ type restless struct {
 	n       int
 }
 
-func (r *restless) Dial(ctx context.Context, mask uart.LineState) (remote.Session, error) {
+func (r *restless) Dial(ctx context.Context, mask uart.LineState) (uart.Session, error) {
 	r.n++ // the bridge makes one dial at a time
 	if r.refuses {
 		return nil, fmt.Errorf("it says %d", r.n)

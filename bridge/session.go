@@ -6,14 +6,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
 
 // session is one session with all that belongs to it: what was given and marked, what it was told, what it said of the
 // device, and Run's clocks over it. It dies with them: whatever is read late of it is booked here, and not on the next.
 type session struct {
-	remote.Session
+	uart.Session
 	unsent unsent
 
 	told    settings      // what it was told. The one who sends alone: the dial's goroutine, then resend or up
@@ -69,7 +68,7 @@ type end struct {
 	unacked int // as Session.Unacked
 }
 
-func newSession(s remote.Session, notice *notice, drains bool) *session {
+func newSession(s uart.Session, notice *notice, drains bool) *session {
 	n := &session{Session: s, notice: notice, drains: drains}
 	n.markTimer = time.AfterFunc(markEvery, n.markDue) // ends by itself; stopped at the session's end
 	n.markTimer.Stop()

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
 
@@ -76,7 +75,7 @@ func (f *stormFar) stir() {
 
 var errAway = errors.New("away")
 
-func (f *stormFar) Dial(ctx context.Context, _ uart.LineState) (remote.Session, error) {
+func (f *stormFar) Dial(ctx context.Context, _ uart.LineState) (uart.Session, error) {
 	f.mu.Lock()
 	f.dials = append(f.dials, time.Now())
 	takes := f.habits.takes

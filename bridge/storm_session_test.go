@@ -8,13 +8,12 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
 
-// The bridge's end of a stormSession: remote.Session.
+// The bridge's end of a stormSession: uart.Session.
 
-var _ remote.Session = (*stormSession)(nil)
+var _ uart.Session = (*stormSession)(nil)
 
 func (s *stormSession) Next() ([]byte, uart.Event, error) {
 	yield()
@@ -158,14 +157,14 @@ func (s *stormSession) Unacked() int {
 	return s.sent - s.acked
 }
 
-func (s *stormSession) Alive() remote.Peer {
+func (s *stormSession) Alive() uart.Peer {
 	yield() // and not behind it: what is unread is counted, then the session closed, and meanwhile down may read on
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	if s.habits.blind || s.closed {
-		return remote.Peer{}
+		return uart.Peer{}
 	}
-	p := remote.Peer{Known: true, Unread: s.arrived(), Acked: uint64(s.acked)}
+	p := uart.Peer{Unread: s.arrived(), Acked: uint64(s.acked)}
 	p.Ended = s.ended && !s.inLast.After(time.Now())
 	if !s.silent.IsZero() && s.sent > s.acked {
 		p.Waiting = time.Since(laterOf(s.silent, s.waits))

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"telnetcpc/bridge"
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
 
@@ -18,7 +17,7 @@ type prompt struct {
 	returns time.Duration // of the write, after it began
 }
 
-func (p *prompt) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
+func (p *prompt) Dial(ctx context.Context, m uart.LineState) (uart.Session, error) {
 	s, err := p.far.Dial(ctx, m)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"telnetcpc/bridge"
-	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/uart"
 )
 
@@ -52,7 +51,7 @@ type echoSession struct {
 	once sync.Once
 }
 
-func (e *echo) Dial(ctx context.Context, m uart.LineState) (remote.Session, error) {
+func (e *echo) Dial(ctx context.Context, m uart.LineState) (uart.Session, error) {
 	s, err := e.far.Dial(ctx, m)
 	if err != nil {
 		return nil, err

@@ -206,7 +206,7 @@ func (c *crowd) pause(d time.Duration) bool {
 }
 
 // real is a client as ours is: it dials until it has the device, and finds it working. It returns how long that took.
-func (c *crowd) real() (remote.Session, time.Duration) {
+func (c *crowd) real() (uart.Session, time.Duration) {
 	c.t.Helper()
 	url, err := remote.Parse("rfc2217://" + c.at)
 	if err != nil {
@@ -236,7 +236,7 @@ func (c *crowd) real() (remote.Session, time.Duration) {
 }
 
 // works sends something to the loop plug and gets it back.
-func (c *crowd) works(s remote.Session) bool {
+func (c *crowd) works(s uart.Session) bool {
 	if err := s.Apply(uart.Event{Kind: uart.KindSettings, Coding: fast.Coding}); err != nil {
 		return false
 	}
@@ -244,7 +244,7 @@ func (c *crowd) works(s remote.Session) bool {
 }
 
 // trip is a round trip of a word over the loop plug.
-func trip(s remote.Session, word string) error {
+func trip(s uart.Session, word string) error {
 	late := time.AfterFunc(tripMost, func() { _ = s.Close() })
 	defer late.Stop()
 	if _, err := s.Write([]byte(word)); err != nil {

@@ -1,9 +1,13 @@
 package accessserver
 
-import "context"
+import (
+	"context"
+
+	"telnetcpc/bridge/uart"
+)
 
 // OpenMarked opens a pty with errors marked in the data, as a port with a UART behind it is.
-func (s *Serial) OpenMarked(context.Context) (Device, error) {
+func (s *Serial) OpenMarked(context.Context) (uart.Device, error) {
 	t, err := s.open(openTTY)
 	if err != nil {
 		return nil, err

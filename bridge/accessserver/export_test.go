@@ -1,9 +1,13 @@
 package accessserver
 
-import "context"
+import (
+	"context"
+
+	"telnetcpc/bridge/uart"
+)
 
 // OpenPackaged opens the port as systems do that have no way of their own to one.
-func (s *Serial) OpenPackaged(context.Context) (Device, error) {
+func (s *Serial) OpenPackaged(context.Context) (uart.Device, error) {
 	t, err := s.open(openPackaged)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ func serve(t *testing.T, l net.Listener, dial func() net.Conn, inject ...accesss
 	return f.start(l, device.Open)
 }
 
-func (f *far) start(l net.Listener, open func(context.Context) (accessserver.Device, error)) *far {
+func (f *far) start(l net.Listener, open func(context.Context) (uart.Device, error)) *far {
 	return f.startWith(l, accessserver.Config{Open: open})
 }
 

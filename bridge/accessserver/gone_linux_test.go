@@ -50,7 +50,7 @@ func outq(t *testing.T, conn net.Conn) (n int) {
 }
 
 // mute is a UART whose device says nothing, not even what the loop plug sends back.
-type mute struct{ accessserver.Device }
+type mute struct{ uart.Device }
 
 func (d mute) Next() ([]byte, uart.Event, error) {
 	for {
@@ -72,7 +72,7 @@ func TestGoneAfterManyBytes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			l := listen(t)
-			f := (&far{t: t, dial: dialTCP(t, l)}).start(l, func(ctx context.Context) (accessserver.Device, error) {
+			f := (&far{t: t, dial: dialTCP(t, l)}).start(l, func(ctx context.Context) (uart.Device, error) {
 				d, err := new(accessserver.Loopback).Open(ctx)
 				return mute{d}, err
 			})
@@ -147,7 +147,7 @@ func TestHeldLineCostsNoBytes(t *testing.T) {
 	f := &far{t: t, dial: dialTCP(t, l)}
 	simulated, gate := new(accessserver.Loopback), make(chan struct{})
 	simulated.Observe(f.observe)
-	f.start(l, func(ctx context.Context) (accessserver.Device, error) {
+	f.start(l, func(ctx context.Context) (uart.Device, error) {
 		d, err := simulated.Open(ctx)
 		return gated{mute{d}, gate, make(chan struct{}), new(sync.Once)}, err
 	})
@@ -218,7 +218,7 @@ func TestHeldLineTakesLittle(t *testing.T) {
 
 // talker is a UART whose device talks all the time.
 type talker struct {
-	accessserver.Device
+	uart.Device
 	closed chan struct{}
 	once   sync.Once
 }
@@ -237,7 +237,7 @@ func (d *talker) Close() error {
 	return d.Device.Close()
 }
 
-func talking(ctx context.Context) (accessserver.Device, error) {
+func talking(ctx context.Context) (uart.Device, error) {
 	d, err := new(accessserver.Loopback).Open(ctx)
 	if err != nil {
 		return nil, err

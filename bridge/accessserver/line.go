@@ -204,7 +204,7 @@ func (l *loop) answer(now time.Time) {
 	}
 }
 
-// Unsent is Device's.
+// Unsent implements uart.Device.
 func (l *loop) Unsent() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -70,7 +69,7 @@ func TestClientGetsTheLastBytes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := listen(t)
 			d := &fullDevice{left: size, empty: make(chan struct{}), lost: make(chan struct{}), closed: make(chan struct{})}
-			f := (&far{t: t}).start(l, func(context.Context) (accessserver.Device, error) { return d, nil })
+			f := (&far{t: t}).start(l, func(context.Context) (uart.Device, error) { return d, nil })
 			conn := dialTCP(t, l)().(*net.TCPConn)
 			_ = conn.SetReadBuffer(8 << 10)
 			_ = conn.SetDeadline(time.Now().Add(patience))

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/uart"
 )
 
 // plug is a serial port that is a pty, and the instrument at its end. It can be unplugged and plugged in again: the
@@ -89,7 +90,7 @@ func (p *plug) hears(want string) {
 	}
 }
 
-func (p *plug) open() accessserver.Device {
+func (p *plug) open() uart.Device {
 	p.t.Helper()
 	d, err := (&accessserver.Serial{Path: p.name}).Open(p.t.Context())
 	if err != nil {

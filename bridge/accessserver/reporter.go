@@ -18,7 +18,7 @@ const lineMost = 1 << 10
 type Reporter struct{ Loopback }
 
 // Open connects a client to a fresh UART and instrument, as Loopback's Open does.
-func (r *Reporter) Open(ctx context.Context) (Device, error) { return r.open(ctx, new(reporter)) }
+func (r *Reporter) Open(ctx context.Context) (uart.Device, error) { return r.open(ctx, new(reporter)) }
 
 // reporter is the instrument.
 type reporter struct {

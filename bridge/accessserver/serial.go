@@ -32,7 +32,7 @@ var errInUse = errors.New("in use by another program")
 
 // Open takes the port exclusively, at DefaultCoding, raw, without flow control. On Unix that means UUCP lock files too, as
 // far as there is a place for them. The error is one line with the way out.
-func (s *Serial) Open(ctx context.Context) (Device, error) {
+func (s *Serial) Open(ctx context.Context) (uart.Device, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (s *Serial) open(how func(path string) (tty, error)) (tty, error) {
 }
 
 // device puts the port into its first state.
-func (s *Serial) device(t tty) (Device, error) {
+func (s *Serial) device(t tty) (uart.Device, error) {
 	first := uart.Event{
 		Kind:   uart.KindSettings,
 		Coding: uart.DefaultCoding(),

@@ -24,7 +24,7 @@ const (
 
 var errStopped = errors.New("stopped")
 
-// serialDevice is a Device on a tty.
+// serialDevice is a uart.Device on a tty.
 //
 // The modem lines are looked at, on every system. Linux could tell (TIOCMIWAIT), but a thread that waits there keeps the
 // device open and can be woken by nothing that is ours to do: Close would have to wait for the next edge, DTR would stay
@@ -71,7 +71,7 @@ func newSerialDevice(name string, t tty, inForce uart.Event) *serialDevice {
 	return d
 }
 
-// Next is Device's.
+// Next implements uart.Device.
 func (d *serialDevice) Next() ([]byte, uart.Event, error) {
 	for {
 		d.purged()
@@ -138,7 +138,7 @@ func (d *serialDevice) lost(what string, err error) error {
 	return fmt.Errorf("%s %s: %w (unplugged? the next client gets it when it is back)", what, d.name, err)
 }
 
-// Write is Device's.
+// Write implements uart.Device.
 func (d *serialDevice) Write(p []byte) (n int, err error) {
 	before := d.purges.Load()
 	d.pen <- struct{}{}
@@ -177,7 +177,7 @@ func (d *serialDevice) setWriting(n int, now bool) {
 	}
 }
 
-// Apply is Device's.
+// Apply implements uart.Device.
 func (d *serialDevice) Apply(e uart.Event) (uart.Event, error) {
 	if d.closed.Load() {
 		return uart.Event{}, uart.ErrClosed
@@ -198,7 +198,7 @@ func (d *serialDevice) Apply(e uart.Event) (uart.Event, error) {
 	return inForce, nil
 }
 
-// Purge is Device's.
+// Purge implements uart.Device.
 func (d *serialDevice) Purge(p uart.Purge) error {
 	if p&uart.PurgeTx != 0 {
 		d.purges.Add(1)
@@ -237,14 +237,14 @@ func (d *serialDevice) takePen() {
 	}
 }
 
-// Modem is Device's.
+// Modem implements uart.Device.
 func (d *serialDevice) Modem() uart.ModemState {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.lines
 }
 
-// Unsent is Device's.
+// Unsent implements uart.Device.
 func (d *serialDevice) Unsent() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -263,7 +263,7 @@ func (d *serialDevice) unsent(now time.Time) time.Duration {
 	return max(0, min(d.empty.Sub(now), d.inForce.Coding.LineTime(more)))
 }
 
-// Close is Device's.
+// Close implements uart.Device.
 func (d *serialDevice) Close() error {
 	var err error
 	d.once.Do(func() {

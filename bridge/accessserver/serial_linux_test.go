@@ -26,7 +26,7 @@ import (
 func ways(t *testing.T, f func(t *testing.T, open func(p *plug) *bench)) {
 	for _, way := range []struct {
 		name string
-		open func(*accessserver.Serial, context.Context) (accessserver.Device, error)
+		open func(*accessserver.Serial, context.Context) (uart.Device, error)
 	}{
 		{"own", (*accessserver.Serial).Open},
 		{"own with marks", (*accessserver.Serial).OpenMarked},

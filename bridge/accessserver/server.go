@@ -1,3 +1,6 @@
+// Package accessserver is the far end: it gives the one UART behind it to one RFC 2217 client at a time. It listens,
+// owns the session and knows what a UART does, real or simulated; it does not know the Telnet beneath the commands,
+// nor ports and bridges, which are the near end.
 package accessserver
 
 import (
@@ -10,6 +13,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/loglimit"
+	"telnetcpc/bridge/uart"
 )
 
 // acceptAgain is how long to wait when a connection could not be accepted, mostly for want of file descriptors.
@@ -21,7 +25,7 @@ const sessionLines = 10
 // Config is what a Server is made of.
 type Config struct {
 	// Open makes the UART for one client, who owns it until the session closes it.
-	Open func(ctx context.Context) (Device, error)
+	Open func(ctx context.Context) (uart.Device, error)
 	// Present is nil as long as Open has a chance; it does not touch the UART. A client that comes while it has none is
 	// told why before anything is agreed, so that it keeps its bytes. nil: there is always one.
 	Present func() error

@@ -339,7 +339,7 @@ func TestDeviceFails(t *testing.T) {
 		l := listen(t)
 		f := &far{t: t, dial: dialTCP(t, l)}
 		opens := 0
-		return f.start(l, func(ctx context.Context) (accessserver.Device, error) {
+		return f.start(l, func(ctx context.Context) (uart.Device, error) {
 			if opens++; opens == 1 {
 				return nil, errors.New("open /dev/ttyUSB0:\nno such device")
 			}
@@ -369,7 +369,7 @@ func TestDeviceFails(t *testing.T) {
 }
 
 // pulled is a device that is gone.
-type pulled struct{ accessserver.Device }
+type pulled struct{ uart.Device }
 
 func (pulled) Next() ([]byte, uart.Event, error) {
 	return nil, uart.Event{}, errors.New("input/output error")

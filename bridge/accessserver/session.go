@@ -44,7 +44,7 @@ const (
 type session struct {
 	conn   net.Conn
 	client *rfc2217.Server
-	device Device
+	device uart.Device
 	watch  *gallery
 	owner  *owner
 	tcp    *tcp.Watch
@@ -73,7 +73,7 @@ type session struct {
 	up, down atomic.Uint64 // bytes given to the device and to the client; up shows whether the device still takes some
 }
 
-func newSession(conn net.Conn, client *rfc2217.Server, device Device, watch *gallery, o *owner, log, losses *slog.Logger) *session {
+func newSession(conn net.Conn, client *rfc2217.Server, device uart.Device, watch *gallery, o *owner, log, losses *slog.Logger) *session {
 	return &session{
 		conn: conn, client: client, device: device, watch: watch, owner: o, tcp: watchOf(conn), log: log, losses: losses,
 		gone: make(chan struct{}), room: tcp.Room,

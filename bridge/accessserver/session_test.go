@@ -98,12 +98,12 @@ func TestCodingChangesUnderHeldBytes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var device accessserver.Device
+				var device uart.Device
 				f, l := &far{t: t}, newMemory()
 				f.dial = l.dial
 				simulated := &accessserver.Loopback{}
 				simulated.Observe(f.observe)
-				f.start(l, func(ctx context.Context) (_ accessserver.Device, err error) {
+				f.start(l, func(ctx context.Context) (_ uart.Device, err error) {
 					device, err = simulated.Open(ctx)
 					return device, err
 				})

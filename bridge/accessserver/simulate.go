@@ -63,9 +63,9 @@ func (l *Loopback) Observe(f func(Record)) {
 
 // Open connects a client: it returns a fresh UART and starts the clock of the injections. It fails only when ctx has
 // ended.
-func (l *Loopback) Open(ctx context.Context) (Device, error) { return l.open(ctx, nil) }
+func (l *Loopback) Open(ctx context.Context) (uart.Device, error) { return l.open(ctx, nil) }
 
-func (l *Loopback) open(ctx context.Context, device *reporter) (Device, error) {
+func (l *Loopback) open(ctx context.Context, device *reporter) (uart.Device, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ type loop struct {
 	closed  bool
 }
 
-// Next is Device's.
+// Next implements uart.Device.
 func (l *loop) Next() (p []byte, e uart.Event, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,7 +139,7 @@ func (l *loop) Next() (p []byte, e uart.Event, err error) {
 	return l.lent[:n], e, nil
 }
 
-// Write is Device's.
+// Write implements uart.Device.
 func (l *loop) Write(p []byte) (n int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -165,7 +165,7 @@ func (l *loop) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// Apply is Device's.
+// Apply implements uart.Device.
 func (l *loop) Apply(e uart.Event) (inForce uart.Event, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -216,7 +216,7 @@ func rts(e uart.Event) bool {
 	return e.Control.RTS == uart.LevelOn || e.Flow.In == uart.FlowRTSCTS
 }
 
-// Purge is Device's.
+// Purge implements uart.Device.
 func (l *loop) Purge(p uart.Purge) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -245,14 +245,14 @@ func (l *loop) Purge(p uart.Purge) error {
 	return nil
 }
 
-// Modem is Device's.
+// Modem implements uart.Device.
 func (l *loop) Modem() uart.ModemState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.modem
 }
 
-// Close is Device's.
+// Close implements uart.Device.
 func (l *loop) Close() error {
 	l.mu.Lock()
 	if !l.closed {

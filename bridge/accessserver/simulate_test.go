@@ -19,7 +19,7 @@ import (
 
 // bench is a simulated UART and everything that it did and that came from it.
 type bench struct {
-	accessserver.Device
+	uart.Device
 	t       *testing.T
 	start   time.Time
 	records []string      // what the observer saw

@@ -16,6 +16,7 @@ import (
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/uart"
 )
 
 // through is a client's end of TLS over conn, which is connected already.
@@ -93,7 +94,7 @@ func TestTLSClientGetsTheLastBytes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := &fullDevice{left: size, empty: make(chan struct{}), lost: make(chan struct{}), closed: make(chan struct{})}
-			open := func(context.Context) (accessserver.Device, error) { return d, nil }
+			open := func(context.Context) (uart.Device, error) { return d, nil }
 			f := overTLS(t, accessserver.Config{Open: open}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
 			conn := f.dial().(*tls.Conn)
 			_ = conn.NetConn().(*net.TCPConn).SetReadBuffer(8 << 10)

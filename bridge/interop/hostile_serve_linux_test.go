@@ -141,7 +141,7 @@ func storms(conn net.Conn) {
 }
 
 // realClient dials from a namespace until it has the device.
-func (n *network) realClient(namespace, at string) (s remote.Session) {
+func (n *network) realClient(namespace, at string) (s uart.Session) {
 	n.t.Helper()
 	url, err := remote.Parse("rfc2217://" + at)
 	if err != nil {

@@ -45,7 +45,7 @@ func (l *serverLog) has(text string) bool {
 
 // talker is a UART whose device talks all the time.
 type talker struct {
-	accessserver.Device
+	uart.Device
 	closed chan struct{}
 	once   sync.Once
 }
@@ -70,7 +70,7 @@ func (n *network) visited(t *testing.T, talks bool) (*serverLog, net.Conn) {
 	log := new(serverLog)
 	s := accessserver.New(accessserver.Config{
 		Log: slog.New(slog.NewTextHandler(log, nil)),
-		Open: func(ctx context.Context) (accessserver.Device, error) {
+		Open: func(ctx context.Context) (uart.Device, error) {
 			d, err := new(accessserver.Loopback).Open(ctx)
 			if err == nil && talks {
 				d = &talker{Device: d, closed: make(chan struct{})}

@@ -71,7 +71,7 @@ func (r *Remote) Fidelity() uart.Fidelity {
 
 // Dial connects and negotiates in the caller's goroutine and returns a session that stands. The session does not
 // depend on ctx. Errors are one line with the way out; ErrNotAccessServer where the peer is something else.
-func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (Session, error) {
+func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (uart.Session, error) {
 	conn, sock, err := r.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ type comPort struct {
 	*rfc2217.Client
 }
 
-var _ Session = comPort{}
+var _ uart.Session = comPort{}
 
 // connect dials TCP, and TLS where the URL asks for it.
 func (r *Remote) connect(ctx context.Context) (net.Conn, *socket, error) {

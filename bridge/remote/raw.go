@@ -40,7 +40,7 @@ type raw struct {
 	fin     bool       // FIN is sent, or is the writer's to send: nothing is written any more
 }
 
-var _ Session = (*raw)(nil)
+var _ uart.Session = (*raw)(nil)
 
 func newRaw(conn net.Conn, s *socket) *raw {
 	r := &raw{socket: s, conn: conn}

@@ -26,7 +26,7 @@ type speaker struct {
 
 // call dials a server that a test plays, once for each way to speak, and has both ends do what they do at once. Behind it
 // no goroutine is left.
-func call(t *testing.T, play func(s speaker), use func(t *testing.T, s Session)) {
+func call(t *testing.T, play func(s speaker), use func(t *testing.T, s uart.Session)) {
 	for _, scheme := range []Scheme{SchemeTCP, SchemeTelnet, SchemeRFC2217, SchemeRFC2217TLS} {
 		t.Run(string(scheme), func(t *testing.T) {
 			var config *tls.Config
@@ -139,7 +139,7 @@ func (s speaker) takeSlowly(want int) {
 // was given arrives, though the peer sends all the time, and takes it slowly: a close over unread bytes would be a reset,
 // and throw away what is still under way.
 func TestEverythingArrives(t *testing.T) {
-	call(t, func(s speaker) { s.takeSlowly(given) }, func(t *testing.T, s Session) {
+	call(t, func(s speaker) { s.takeSlowly(given) }, func(t *testing.T, s uart.Session) {
 		read := make(chan []byte, 1)
 		go func() { // ends with the peer's FIN
 			var all []byte
@@ -173,15 +173,15 @@ func TestEverythingArrives(t *testing.T) {
 
 // TestCloseEndsWrite: who writes to a peer that takes nothing ends with Close, which waits for nobody.
 func TestCloseEndsWrite(t *testing.T) {
-	for name, write := range map[string]func(s Session) error{
-		"Write": func(s Session) error { _, err := s.Write(make([]byte, 1<<20)); return err },
-		"Apply": func(s Session) error {
+	for name, write := range map[string]func(s uart.Session) error{
+		"Write": func(s uart.Session) error { _, err := s.Write(make([]byte, 1<<20)); return err },
+		"Apply": func(s uart.Session) error {
 			return s.Apply(uart.Event{Kind: uart.KindSettings, Coding: uart.DefaultCoding()})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			done := make(chan struct{})
-			call(t, func(s speaker) { <-done }, func(t *testing.T, s Session) {
+			call(t, func(s speaker) { <-done }, func(t *testing.T, s uart.Session) {
 				defer func() { done <- struct{}{} }()
 				if name == "Apply" && s.Fidelity() == 0 {
 					return // it sends nothing
@@ -222,7 +222,7 @@ func TestFloodOfQuestions(t *testing.T) {
 				return
 			}
 		}
-	}, func(t *testing.T, s Session) {
+	}, func(t *testing.T, s uart.Session) {
 		if _, is := s.(*raw); is {
 			return // it answers nothing
 		}

@@ -1,6 +1,9 @@
 package remote
 
-import "telnetcpc/bridge/tcp"
+import (
+	"telnetcpc/bridge/tcp"
+	"telnetcpc/bridge/uart"
+)
 
 // socket is what TCP knows of a session's connection. Every method may be called by anyone at any time and never blocks.
 type socket struct{ watch *tcp.Watch }
@@ -9,7 +12,7 @@ type socket struct{ watch *tcp.Watch }
 func (s *socket) Unacked() int { return s.watch.Unacked() }
 
 // Alive is what TCP knows of the peer.
-func (s *socket) Alive() Peer {
+func (s *socket) Alive() uart.Peer {
 	f := s.watch.Look()
-	return Peer{Known: f.Known, Ended: f.Ended, Unread: f.Unread, Acked: f.Acked, Waiting: f.Waiting}
+	return uart.Peer{Ended: f.Ended, Unread: f.Unread, Acked: f.Acked, Waiting: f.Waiting}
 }

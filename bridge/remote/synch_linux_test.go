@@ -4,6 +4,8 @@ import (
 	"net"
 	"testing"
 
+	"telnetcpc/bridge/uart"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -36,7 +38,7 @@ func TestSynch(t *testing.T) {
 		s.say("BC")
 		urgent(s.t, s.tcp, dm)
 		s.say("DEF")
-	}, func(t *testing.T, s Session) {
+	}, func(t *testing.T, s uart.Session) {
 		want := "ABCDEF"
 		if r, ok := s.(*raw); ok && r.Fidelity() == 0 {
 			want = "A!BC!DEF"

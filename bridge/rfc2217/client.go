@@ -110,7 +110,7 @@ type placed struct {
 	behind int
 }
 
-// Client is our side of a session. See remote.Session for what may be called by whom.
+// Client is our side of a session. See uart.Session for what may be called by whom.
 type Client struct {
 	*wire
 	cfg Config

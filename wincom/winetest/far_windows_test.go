@@ -52,7 +52,7 @@ func (f *far) start() {
 	loop.Observe(f.observe)
 	server := accessserver.New(accessserver.Config{
 		Log: slog.New(slog.NewTextHandler(&f.log, nil)),
-		Open: func(ctx context.Context) (accessserver.Device, error) {
+		Open: func(ctx context.Context) (uart.Device, error) {
 			d, err := loop.Open(ctx)
 			if err != nil {
 				return nil, err
@@ -144,7 +144,7 @@ func (f *far) setModem(m uart.ModemState) {
 
 // pulled is a UART whose lines a test drives beside its loop plug: from the first setModem on they are the test's.
 type pulled struct {
-	accessserver.Device
+	uart.Device
 	from chan received // what the loop plug gave
 	set  chan uart.ModemState
 	done chan struct{}
@@ -161,7 +161,7 @@ type received struct {
 	err error
 }
 
-func pull(d accessserver.Device) *pulled {
+func pull(d uart.Device) *pulled {
 	p := &pulled{Device: d, from: make(chan received), set: make(chan uart.ModemState), done: make(chan struct{})}
 	go p.read()
 	return p
@@ -182,7 +182,7 @@ func (p *pulled) read() {
 	}
 }
 
-// Next implements accessserver.Device.
+// Next implements uart.Device.
 func (p *pulled) Next() ([]byte, uart.Event, error) {
 	for {
 		select {
@@ -205,7 +205,7 @@ func (p *pulled) isTaken() bool {
 	return p.taken
 }
 
-// Modem implements accessserver.Device.
+// Modem implements uart.Device.
 func (p *pulled) Modem() uart.ModemState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -225,7 +225,7 @@ func (p *pulled) setModem(m uart.ModemState) {
 	}
 }
 
-// Close implements accessserver.Device.
+// Close implements uart.Device.
 func (p *pulled) Close() error {
 	p.once.Do(func() { close(p.done) })
 	return p.Device.Close()

@@ -190,7 +190,7 @@ type dials struct {
 	longest time.Duration
 }
 
-func (d *dials) Dial(ctx context.Context, mask uart.LineState) (remote.Session, error) {
+func (d *dials) Dial(ctx context.Context, mask uart.LineState) (uart.Session, error) {
 	d.mu.Lock()
 	d.began = time.Now()
 	d.mu.Unlock()

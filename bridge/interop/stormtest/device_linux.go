@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/uart"
 )
 
@@ -42,7 +41,7 @@ type shelf struct {
 }
 
 // open is accessserver.Config's.
-func (s *shelf) open(ctx context.Context) (accessserver.Device, error) {
+func (s *shelf) open(ctx context.Context) (uart.Device, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

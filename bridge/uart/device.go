@@ -1,13 +1,6 @@
-// Package accessserver is the far end: it gives the one UART behind it to one RFC 2217 client at a time. It listens,
-// owns the session and knows what a UART does, real or simulated; it does not know the Telnet beneath the commands,
-// nor ports and bridges, which are the near end.
-package accessserver
+package uart
 
-import (
-	"time"
-
-	"telnetcpc/bridge/uart"
-)
+import "time"
 
 // Device is a UART as an access server sees it. One client's session opens it and closes it.
 //
@@ -18,8 +11,8 @@ type Device interface {
 	// the order in which the UART saw them; parity and framing errors come before the byte that they belong to. With a
 	// break comes, in p, the NUL as which it was received, where there was one. LineTEMT says that the transmitter has become empty. The bytes
 	// belong to the device and are valid until the following call. After Close it returns what was received before,
-	// as far as the device still has it, then uart.ErrClosed.
-	Next() (p []byte, e uart.Event, err error)
+	// as far as the device still has it, then ErrClosed.
+	Next() (p []byte, e Event, err error)
 
 	// Write puts bytes into the transmit buffer and blocks while it is full: that is the back pressure. n counts what
 	// was taken; it does not keep p. A transmit purge counts as taking all of p.
@@ -28,13 +21,13 @@ type Device interface {
 	// Apply changes what e says of Coding, Flow and Control, all in one step where the UART can, and returns all that
 	// is in force then, whether or not it is what was asked for; a zero event only asks. It does not wait for the
 	// transmit buffer.
-	Apply(e uart.Event) (inForce uart.Event, err error)
+	Apply(e Event) (inForce Event, err error)
 
 	// Purge drops received bytes that Next has not returned, bytes that wait to be sent, or both.
-	Purge(p uart.Purge) error
+	Purge(p Purge) error
 
 	// Modem is the present state of the lines that the device at the other end drives.
-	Modem() uart.ModemState
+	Modem() ModemState
 
 	// Unsent is how long the transmitter will still need at least; 0: the last bit has left (TEMT). While flow control
 	// or a break holds the transmitter it does not shrink. Ask again after that time.
