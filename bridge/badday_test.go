@@ -60,7 +60,7 @@ func TestChangesWaitForTheLine(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFar()
 				f.paced = true
-				b := start(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain))
+				b := start(t, bridge.Policy{}, f, uart.CarriesDrain)
 				p := b.port()
 				p.AppOpen()
 				p.AppSet(coding("2400 8N1"))
@@ -90,7 +90,7 @@ func TestChangesWaitForTheLine(t *testing.T) {
 func TestChangeBehindBytesThatDoNotLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
-		b, p, s := opened(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain))
+		b, p, s := opened(t, bridge.Policy{}, f, uart.CarriesDrain)
 		f.set(func() { s.unacked, s.muteMark = 100, true })
 		b.write(strings.Repeat("x", 100))
 		began := time.Now()
@@ -114,7 +114,7 @@ func TestChangeBehindBytesThatCameLate(t *testing.T) {
 		log, logger := warnLog()
 		f := newFar()
 		f.paced = true
-		b, p, s := opened(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain), logger)
+		b, p, s := opened(t, bridge.Policy{}, f, uart.CarriesDrain, logger)
 		p.AppSet(coding("1200 8N1"))
 		synctest.Wait()
 		began := time.Now()
@@ -673,7 +673,7 @@ func TestLossIsStatedClosely(t *testing.T) {
 					f := newFar()
 					f.paced = true
 					f.delay = func() time.Duration { return time.Duration(10+network.IntN(50)) * time.Millisecond }
-					b := start(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain))
+					b := start(t, bridge.Policy{}, f, uart.CarriesDrain)
 					p := b.port()
 					p.AppOpen()
 					p.AppSet(uart.Event{Coding: uart.Coding{Baud: baud}})

@@ -449,7 +449,7 @@ func TestPurgeDropsWhatIsHeld(t *testing.T) {
 
 // A smart meter: the ACK at 300 baud must be out before the line goes to 9600, where the host cannot drain.
 func TestRecodeWaitsForUnsentBytes(t *testing.T) {
-	cannot := uart.Fidelity(uart.CarriesDrain)
+	cannot := uart.CarriesDrain
 	ack := "ACK\r\n!" // 6 bytes of 10 bits: 200 ms at 300
 	for name, tc := range map[string]struct {
 		lacks uart.Fidelity
@@ -493,9 +493,9 @@ func TestFallWaitsForUnsentBytes(t *testing.T) {
 		lines string
 		want  time.Duration
 	}{
-		"RTS falls":                        {uart.Fidelity(uart.CarriesDrain), "RTS off", 200 * time.Millisecond},
-		"DTR falls":                        {uart.Fidelity(uart.CarriesDrain), "DTR off", 200 * time.Millisecond},
-		"RTS rises":                        {uart.Fidelity(uart.CarriesDrain), "RTS on", 0},
+		"RTS falls":                        {uart.CarriesDrain, "RTS off", 200 * time.Millisecond},
+		"DTR falls":                        {uart.CarriesDrain, "DTR off", 200 * time.Millisecond},
+		"RTS rises":                        {uart.CarriesDrain, "RTS on", 0},
 		"RTS falls, on a host that drains": {0, "RTS off", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -526,7 +526,7 @@ func TestFallWaitsForUnsentBytes(t *testing.T) {
 func TestRecodeAfterMuchAtAnotherSpeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
-		b := start(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain))
+		b := start(t, bridge.Policy{}, f, uart.CarriesDrain)
 		p := b.port()
 		p.AppOpen()
 		p.AppSet(coding("4000000 8N1"))

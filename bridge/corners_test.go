@@ -82,7 +82,7 @@ func TestCornerChangeBehindAMarkWithoutAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
 		f := newFar()
-		b, p, s := opened(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain), logger)
+		b, p, s := opened(t, bridge.Policy{}, f, uart.CarriesDrain, logger)
 		b.write("answered")
 		time.Sleep(time.Second)
 		f.set(func() { s.muteMark = true })
@@ -102,7 +102,7 @@ func TestCornerEndBreaksAWaitingChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
 		f.paced = true
-		b := start(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain))
+		b := start(t, bridge.Policy{}, f, uart.CarriesDrain)
 		p := b.port()
 		p.AppOpen()
 		p.AppSet(coding("2400 8N1"))
@@ -756,7 +756,7 @@ func TestCornerEndInEveryPhase(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, logger := warnLog()
 				f := newFar()
-				b := start(t, tc.policy, f, uart.Fidelity(uart.CarriesDrain), logger)
+				b := start(t, tc.policy, f, uart.CarriesDrain, logger)
 				tc.to(b, f)
 				before := len(f.all())
 				was := b.status().UpDropped
@@ -799,7 +799,7 @@ func TestCornerLooks(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &hooked{far: newFar()}
 				looks := 0
-				b := start(t, bridge.Policy{Linger: new(time.Duration(0))}, h, uart.Fidelity(uart.CarriesDrain))
+				b := start(t, bridge.Policy{Linger: new(time.Duration(0))}, h, uart.CarriesDrain)
 				port := b.port()
 				port.AppOpen()
 				s := h.session(0)
@@ -861,7 +861,7 @@ func TestCornerStorm(t *testing.T) {
 				}
 				lacks := uart.Fidelity(0)
 				if rnd.IntN(2) == 0 {
-					lacks = uart.Fidelity(uart.CarriesDrain)
+					lacks = uart.CarriesDrain
 				}
 				b := start(t, pol, f, lacks)
 				p := b.port()

@@ -15,7 +15,7 @@ func TestChangesStayInOrderOverALoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
 		f.paced = true
-		b := start(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain))
+		b := start(t, bridge.Policy{}, f, uart.CarriesDrain)
 		p := b.port()
 		p.AppOpen()
 		over := outage(f, f.session(0))
@@ -56,7 +56,7 @@ func TestNoChangeForASessionThatEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
 		f.paced = true
-		b := start(t, bridge.Policy{}, f, uart.Fidelity(uart.CarriesDrain))
+		b := start(t, bridge.Policy{}, f, uart.CarriesDrain)
 		p := b.port()
 		p.AppOpen()
 		over := outage(f, f.session(0))

@@ -161,13 +161,13 @@ func (r *run) announce() {
 	both := r.port.Fidelity() & r.cfg.Remote.Fidelity()
 	r.board.set(func(s *Snapshot) { s.Device, s.Missing = r.port.Name(), both.Missing() })
 	r.log.Info("port ready", "path", r.cfg.Path, "device", r.port.Name(), "remote", r.cfg.Remote.String())
-	var pinned uart.Feature
+	var pinned uart.Fidelity
 	if r.policy.Coding.DataBits != 0 {
 		pinned = uart.CarriesDataBits | uart.CarriesSixBits | uart.CarriesParity
 	}
 	if missing := both.Missing().Without(pinned); missing != 0 {
 		args := []any{"missing", missing.String()}
-		if missing&uart.Fidelity(uart.CarriesDataBits) != 0 && r.cfg.Remote.Fidelity().Carries(uart.CarriesDataBits) {
+		if missing&uart.CarriesDataBits != 0 && r.cfg.Remote.Fidelity().Carries(uart.CarriesDataBits) {
 			args = append(args, "hint", "a device that wants 7E1: --line 7E1 here, 8N1 in the application")
 		}
 		r.log.Info("not carried here", args...)

@@ -99,8 +99,8 @@ func newStorm(t *testing.T, seed uint64) *storm {
 		s.policy.Connect = bridge.ConnectAlways
 	}
 	s.lacks = []uart.Fidelity{
-		0, 0, uart.Fidelity(uart.CarriesDrain), uart.Fidelity(uart.CarriesPurge), uart.Fidelity(uart.CarriesDTR | uart.CarriesRTS),
-		uart.Fidelity(uart.CarriesDrain | uart.CarriesPurge | uart.CarriesOpenWait | uart.CarriesDTR | uart.CarriesRTS | uart.CarriesModem),
+		0, 0, uart.CarriesDrain, uart.CarriesPurge, uart.CarriesDTR | uart.CarriesRTS,
+		uart.CarriesDrain | uart.CarriesPurge | uart.CarriesOpenWait | uart.CarriesDTR | uart.CarriesRTS | uart.CarriesModem,
 	}[pick(6)]
 	s.far.habits = randomHabits(s.random)
 	s.bridge = bridge.New(bridge.Config{
@@ -287,12 +287,12 @@ func (s *storm) keep() time.Duration {
 
 func (s *storm) judge() {
 	got := s.bridge.Status()
-	v := &verdict{m: s.model, f: s.far, keep: s.keep(), drain: s.lacks&uart.Fidelity(uart.CarriesDrain) == 0}
+	v := &verdict{m: s.model, f: s.far, keep: s.keep(), drain: s.lacks&uart.CarriesDrain == 0}
 	for _, wrong := range v.judge(got.UpDropped) {
 		s.Error(wrong)
 	}
 	atTheClose := s.model.closed.Sub(s.model.lastWrite) < moment // what is written as the port goes is nobody's
-	if purges := s.lacks&uart.Fidelity(uart.CarriesPurge) == 0; !purges && !atTheClose && s.policy.OnLoss != bridge.OnLossHangup && s.model.wrote != s.model.taken {
+	if purges := s.lacks&uart.CarriesPurge == 0; !purges && !atTheClose && s.policy.OnLoss != bridge.OnLossHangup && s.model.wrote != s.model.taken {
 		s.Errorf("%d bytes were written, the bridge has taken %d", s.model.wrote, s.model.taken)
 	}
 	unread := uint64(0)

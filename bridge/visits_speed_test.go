@@ -38,7 +38,7 @@ func (s *promptSession) Write(p []byte) (int, error) {
 }
 
 // likePty is what a pty does not carry.
-const likePty = uart.Fidelity(uart.CarriesDrain | uart.CarriesDTR | uart.CarriesRTS | uart.CarriesOrder)
+const likePty = uart.CarriesDrain | uart.CarriesDTR | uart.CarriesRTS | uart.CarriesOrder
 
 // answers reads from the port what a program that waits for so long gets.
 func answers(b *bench, patience time.Duration) (got string) {

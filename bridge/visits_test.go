@@ -202,8 +202,8 @@ func TestWhatTheNextVisitReads(t *testing.T) {
 func visits(t *testing.T, random *rand.Rand) {
 	e := newEcho(time.Duration(random.IntN(3)) * 40 * time.Millisecond)
 	lacks := []uart.Fidelity{
-		0, uart.Fidelity(uart.CarriesDrain), uart.Fidelity(uart.CarriesDrain | uart.CarriesDTR | uart.CarriesRTS),
-		uart.Fidelity(uart.CarriesDrain | uart.CarriesDTR | uart.CarriesRTS | uart.CarriesOrder),
+		0, uart.CarriesDrain, uart.CarriesDrain | uart.CarriesDTR | uart.CarriesRTS,
+		uart.CarriesDrain | uart.CarriesDTR | uart.CarriesRTS | uart.CarriesOrder,
 	}[random.IntN(4)]
 	hold := bridge.Forever
 	b := start(t, bridge.Policy{HoldFor: &hold}, e, lacks)
@@ -280,7 +280,7 @@ func visits(t *testing.T, random *rand.Rand) {
 // the session was made for it alone.
 func TestAnswerToTheOneBefore(t *testing.T) {
 	for _, way := range []time.Duration{0, 7 * time.Millisecond, 400 * time.Millisecond} {
-		for _, lacks := range []uart.Fidelity{0, uart.Fidelity(uart.CarriesDrain), uart.Fidelity(uart.CarriesDrain | uart.CarriesDTR | uart.CarriesRTS)} {
+		for _, lacks := range []uart.Fidelity{0, uart.CarriesDrain, uart.CarriesDrain | uart.CarriesDTR | uart.CarriesRTS} {
 			for _, again := range []bool{false, true} {
 				synctest.Test(t, func(t *testing.T) {
 					e := newEcho(way)

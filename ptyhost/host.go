@@ -28,7 +28,7 @@ var making sync.Mutex
 
 // carried is what a pty carries. Parity is not in it although odd, mark and space parity leave a trace in the termios
 // (PARODD, CMSPAR): even parity leaves none, so that a port which reported the others would lie about that one.
-const carried = uart.Fidelity(uart.CarriesBaud | uart.CarriesStopBits | uart.CarriesFlow | uart.CarriesFlowApart)
+const carried = uart.CarriesBaud | uart.CarriesStopBits | uart.CarriesFlow | uart.CarriesFlowApart
 
 // Host makes ports out of pseudo-terminals. The zero value is ready; any goroutine may use it.
 type Host struct{}

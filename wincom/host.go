@@ -16,9 +16,9 @@ const hostName = "com0com"
 // carried is what a pair with AgentPins and ApplicationPins carries. The driver does not tell the agent's end of a purge,
 // of the choice of flow control, nor does it ask it how long a drain shall wait; and there is no way to give the
 // application a damaged byte.
-const carried = uart.Fidelity(uart.CarriesBaud | uart.CarriesDataBits | uart.CarriesSixBits | uart.CarriesParity |
+const carried = uart.CarriesBaud | uart.CarriesDataBits | uart.CarriesSixBits | uart.CarriesParity |
 	uart.CarriesStopBits | uart.CarriesDTR | uart.CarriesRTS | uart.CarriesBreak | uart.CarriesOrder |
-	uart.CarriesModem | uart.CarriesBreakIn)
+	uart.CarriesModem | uart.CarriesBreakIn
 
 // Ends is what is known of a pair when a port is made of it.
 type Ends struct {

@@ -24,10 +24,10 @@ func (p *port) startPlain(what string) error {
 	if err := p.driveLines(0); err != nil {
 		return err
 	}
-	p.fidelity = uart.Fidelity(uart.CarriesDTR | uart.CarriesRTS | uart.CarriesBreakIn | uart.CarriesOrder)
+	p.fidelity = uart.CarriesDTR | uart.CarriesRTS | uart.CarriesBreakIn | uart.CarriesOrder
 	if _, err := p.dev.Ioctl(LsrMstInsert, []byte{Escape}, nil); err != nil {
 		p.bare = true // no records: the lines that the application drives are not known either
-		p.fidelity = uart.Fidelity(uart.CarriesBreakIn)
+		p.fidelity = uart.CarriesBreakIn
 		p.dtr, p.rts = reading{}, reading{}
 	}
 	m, err := p.status()

@@ -169,7 +169,7 @@ func (p *port) commStatus() (commStatus, error) {
 // carries is what this driver and these pins carry.
 func (p *port) carries() uart.Fidelity {
 	f := carried
-	without := func(known bool, features uart.Feature) {
+	without := func(known bool, features uart.Fidelity) {
 		if !known {
 			f = f.Without(features)
 		}

@@ -73,7 +73,7 @@ func TestPlainBytes(t *testing.T) {
 	b.write(a, "A\xff\x00\xff\x03\xffB")
 	b.wants(`"A\xff\x00\xff\x03\xffB"`)
 	b.linesAndBytes(a)
-	if f := b.port.Fidelity(); f != uart.Fidelity(uart.CarriesBreakIn) {
+	if f := b.port.Fidelity(); f != uart.CarriesBreakIn {
 		t.Errorf("fidelity: got %v", f)
 	}
 }

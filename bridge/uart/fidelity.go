@@ -6,28 +6,28 @@ import (
 	"strings"
 )
 
-// Feature is one thing that a serial port can carry.
-type Feature uint32
+// Fidelity is a set of features: what a host or a remote carries, or one thing that it can carry.
+type Fidelity uint32
 
-// The features. A host or a remote carries a set of them, the rest it must name as missing.
+// The features, a bit each. What a host or a remote does not carry it must name as missing.
 const (
-	CarriesBaud       Feature = 1 << iota // the baud rate the application asks for
-	CarriesDataBits                       // 5, 7, 8 data bits
-	CarriesSixBits                        // 6 data bits, which some drivers confuse
-	CarriesParity                         // N, O, E, M, S
-	CarriesStopBits                       // 1 and 2 stop bits
-	CarriesFlow                           // the choice of flow control
-	CarriesDTR                            // DTR driven by the application
-	CarriesRTS                            // RTS driven by the application
-	CarriesBreak                          // break sent by the application
-	CarriesPurge                          // tcflush, PurgeComm
-	CarriesDrain                          // tcdrain waits for the far UART
-	CarriesOrder                          // the exact place of a change in the data
-	CarriesModem                          // CTS, DSR, RI, DCD to the application
-	CarriesLineErrors                     // parity, framing, overrun to the application, at the right byte
-	CarriesBreakIn                        // a received break to the application
-	CarriesOpenWait                       // open() can wait for the session
-	CarriesFlowApart                      // flow control of one direction alone, beside CarriesFlow
+	CarriesBaud       Fidelity = 1 << iota // the baud rate the application asks for
+	CarriesDataBits                        // 5, 7, 8 data bits
+	CarriesSixBits                         // 6 data bits, which some drivers confuse
+	CarriesParity                          // N, O, E, M, S
+	CarriesStopBits                        // 1 and 2 stop bits
+	CarriesFlow                            // the choice of flow control
+	CarriesDTR                             // DTR driven by the application
+	CarriesRTS                             // RTS driven by the application
+	CarriesBreak                           // break sent by the application
+	CarriesPurge                           // tcflush, PurgeComm
+	CarriesDrain                           // tcdrain waits for the far UART
+	CarriesOrder                           // the exact place of a change in the data
+	CarriesModem                           // CTS, DSR, RI, DCD to the application
+	CarriesLineErrors                      // parity, framing, overrun to the application, at the right byte
+	CarriesBreakIn                         // a received break to the application
+	CarriesOpenWait                        // open() can wait for the session
+	CarriesFlowApart                       // flow control of one direction alone, beside CarriesFlow
 	numFeatures       = iota
 )
 
@@ -36,30 +36,24 @@ var featureNames = [numFeatures]string{
 	"drain", "exact order", "modem state", "line errors", "received break", "open waits", "flow control of one direction",
 }
 
-// String returns the feature's name; unknown bits in hex.
-func (f Feature) String() string { return Fidelity(f).String() }
-
-// Fidelity is the set of features that a host or a remote carries.
-type Fidelity uint32
-
 // FullFidelity carries everything.
 const FullFidelity Fidelity = 1<<numFeatures - 1
 
 // Carries reports whether all of the features are in the set.
-func (f Fidelity) Carries(features Feature) bool { return f&Fidelity(features) == Fidelity(features) }
+func (f Fidelity) Carries(features Fidelity) bool { return f&features == features }
 
 // Missing is what the set lacks.
 func (f Fidelity) Missing() Fidelity { return FullFidelity &^ f }
 
 // Without is the set less the features.
-func (f Fidelity) Without(features Feature) Fidelity { return f &^ Fidelity(features) }
+func (f Fidelity) Without(features Fidelity) Fidelity { return f &^ features }
 
 // Features lists the set, in a fixed order.
-func (f Fidelity) Features() []Feature {
-	list := make([]Feature, 0, bits.OnesCount32(uint32(f)))
+func (f Fidelity) Features() []Fidelity {
+	list := make([]Fidelity, 0, bits.OnesCount32(uint32(f)))
 	for i := range numFeatures {
 		if f&(1<<i) != 0 {
-			list = append(list, Feature(1<<i))
+			list = append(list, 1<<i)
 		}
 	}
 	return list

@@ -161,7 +161,7 @@ func TestBitsRoundTrip(t *testing.T) {
 }
 
 func TestFidelity(t *testing.T) {
-	f := uart.Fidelity(uart.CarriesBaud | uart.CarriesFlow)
+	f := uart.CarriesBaud | uart.CarriesFlow
 	if got, want := f.String(), "baud, flow control"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -171,7 +171,7 @@ func TestFidelity(t *testing.T) {
 	if got := f.Missing() | f; got != uart.FullFidelity || f.Missing()&f != 0 {
 		t.Errorf("missing and present do not make the whole: %v", got)
 	}
-	if got := uart.FullFidelity.Without(uart.CarriesDrain).Missing(); got != uart.Fidelity(uart.CarriesDrain) {
+	if got := uart.FullFidelity.Without(uart.CarriesDrain).Missing(); got != uart.CarriesDrain {
 		t.Errorf("got %v, want drain", got)
 	}
 	for _, feature := range uart.FullFidelity.Features() {

@@ -26,8 +26,8 @@ func ill(name, reason string) *patient {
 	return &patient{Host: uarttest.Host{Broken: errors.New(name + ": " + reason)}, name: name}
 }
 
-func well(name string, lacks uart.Feature, notes ...string) *patient {
-	return &patient{Host: uarttest.Host{Lacks: uart.Fidelity(lacks)}, name: name, notes: notes}
+func well(name string, lacks uart.Fidelity, notes ...string) *patient {
+	return &patient{Host: uarttest.Host{Lacks: lacks}, name: name, notes: notes}
 }
 
 func TestDoctor(t *testing.T) {

@@ -28,7 +28,7 @@ var bauds = []uint32{300, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200}
 
 // arrives is what the far end has of a coding: of a part that is not carried, what it begins with.
 func (b *bench) arrives(c uart.Coding) uart.Coding {
-	for feature, part := range map[uart.Feature]func(*uart.Coding){
+	for feature, part := range map[uart.Fidelity]func(*uart.Coding){
 		uart.CarriesDataBits: func(c *uart.Coding) { c.DataBits = 8 },
 		uart.CarriesParity:   func(c *uart.Coding) { c.Parity = uart.ParityNone },
 		uart.CarriesStopBits: func(c *uart.Coding) { c.StopBits = uart.Stop1 },

@@ -100,4 +100,4 @@ type bench struct {
 	started *started
 }
 
-func (b *bench) carries(f uart.Feature) bool { return b.host.Fidelity.Carries(f) }
+func (b *bench) carries(f uart.Fidelity) bool { return b.host.Fidelity.Carries(f) }

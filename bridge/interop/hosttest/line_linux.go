@@ -108,7 +108,7 @@ at 3s data "ij"
 	}); err != nil {
 		b.Fatal(err)
 	}
-	mark := func(f uart.Feature, text string) string {
+	mark := func(f uart.Fidelity, text string) string {
 		if b.carries(f) {
 			return text
 		}

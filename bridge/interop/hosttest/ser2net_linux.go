@@ -95,14 +95,14 @@ func checkSer2net(b *bench) {
 		shown = unix.CSTOPB
 	}
 	for _, feature := range []struct {
-		uart.Feature
+		uart.Fidelity
 		flags uint32
 	}{
 		{uart.CarriesDataBits, unix.CSIZE},
 		{uart.CarriesParity, unix.PARENB | unix.PARODD | unix.CMSPAR},
 		{uart.CarriesStopBits, unix.CSTOPB},
 	} {
-		if !b.carries(feature.Feature) {
+		if !b.carries(feature.Fidelity) {
 			shown &^= feature.flags
 		}
 	}

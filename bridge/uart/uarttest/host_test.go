@@ -19,10 +19,10 @@ func TestFakeHost(t *testing.T) {
 		lacks uart.Fidelity
 	}{
 		{"full fidelity", 0},
-		{"as a pty", uart.FullFidelity &^ uart.Fidelity(uart.CarriesBaud|uart.CarriesStopBits|uart.CarriesFlow|uart.CarriesFlowApart)},
-		{"one flow control for both directions", uart.Fidelity(uart.CarriesFlowApart)},
+		{"as a pty", uart.FullFidelity &^ (uart.CarriesBaud | uart.CarriesStopBits | uart.CarriesFlow | uart.CarriesFlowApart)},
+		{"one flow control for both directions", uart.CarriesFlowApart},
 		{"bytes alone", uart.FullFidelity},
-		{"no drain, no open wait", uart.Fidelity(uart.CarriesDrain | uart.CarriesOpenWait)},
+		{"no drain, no open wait", uart.CarriesDrain | uart.CarriesOpenWait},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := &uarttest.Host{Lacks: tt.lacks}

@@ -162,7 +162,7 @@ func TestPortMerge(t *testing.T) {
 // TestPortReduced: a port that claims less reports less and refuses what it cannot show.
 func TestPortReduced(t *testing.T) {
 	p := uarttest.NewPort(uart.PortConfig{})
-	p.SetFidelity(uart.Fidelity(uart.CarriesBaud | uart.CarriesLineErrors))
+	p.SetFidelity(uart.CarriesBaud | uart.CarriesLineErrors)
 	if err := p.SetModem(uart.CTS); !errors.Is(err, uart.ErrNotCarried) {
 		t.Errorf("SetModem: got %v, want ErrNotCarried", err)
 	}

@@ -55,7 +55,7 @@ func TestHost(t *testing.T, h uart.Host, programs Programs, own ...goleak.Option
 	for _, part := range []struct {
 		name  string
 		test  func(*bench)
-		needs uart.Feature // of the host, for there to be anything to see
+		needs uart.Fidelity // of the host, for there to be anything to see
 	}{
 		{"opened and closed", testOpenClose, 0},
 		{"two programs", testTwoPrograms, 0},

@@ -11,7 +11,7 @@ import (
 func (b *bench) allowed(e uart.Event) {
 	b.Helper()
 	f := b.host.Fidelity()
-	for feature, said := range map[uart.Feature]bool{
+	for feature, said := range map[uart.Fidelity]bool{
 		uart.CarriesBaud:      e.Coding.Baud != 0,
 		uart.CarriesDataBits:  e.Coding.DataBits != 0,
 		uart.CarriesSixBits:   e.Coding.DataBits == 6,
@@ -53,7 +53,7 @@ func testCoding(b *bench) {
 	b.start()
 	p := b.first()
 	for _, tt := range []struct {
-		feature uart.Feature
+		feature uart.Fidelity
 		coding  uart.Coding
 	}{
 		{uart.CarriesBaud, uart.Coding{Baud: 300}},
@@ -132,7 +132,7 @@ func testControl(b *bench) {
 	p := b.first()
 	b.lines = true
 	for _, tt := range []struct {
-		feature uart.Feature
+		feature uart.Fidelity
 		control uart.Control
 	}{
 		{uart.CarriesDTR, uart.Control{DTR: uart.LevelOff}},
@@ -236,7 +236,7 @@ func testLineState(b *bench) {
 	b.start()
 	p := b.first()
 	for _, tt := range []struct {
-		feature uart.Feature
+		feature uart.Fidelity
 		state   uart.LineState
 	}{
 		{uart.CarriesBreakIn, uart.LineBreak},

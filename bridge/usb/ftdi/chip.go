@@ -15,7 +15,7 @@ import (
 // fidelity is everything but 6 data bits, for which Linux's driver has no word; purge: tcflush(TCOFLUSH) is not announced
 // to the adapter, and TCIFLUSH empties the tty's own buffer (a driver that does announce a purge is obeyed); and flow
 // control of one direction alone, because SET_FLOW_CTRL is about both.
-const fidelity = uart.FullFidelity &^ uart.Fidelity(uart.CarriesSixBits|uart.CarriesPurge|uart.CarriesFlowApart)
+const fidelity = uart.FullFidelity &^ (uart.CarriesSixBits | uart.CarriesPurge | uart.CarriesFlowApart)
 
 // Chip is one emulated adapter with one port. Its methods Next, Write, SetModem, ReportLine and Fidelity are those of
 // uart.Port, with its promises; who attaches it adds Name, Retire and Close. It outlives its attachments: Serve may be

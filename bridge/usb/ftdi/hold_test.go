@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost/aside"
 	"telnetcpc/bridge/usb/usbip"
 	"telnetcpc/bridge/usb/usbip/usbiptest"
+	"telnetcpc/ptyhost/aside"
 )
 
 // noSession is PortConfig.Unsent of a bridge that has had none for long.
