@@ -14,13 +14,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 	"telnetcpc/ptyhost"
 )
-
-// patience is how long a test waits for what must come.
-const patience = 60 * time.Second
 
 // bench is a port, everything that Next has returned, and what was logged.
 type bench struct {
@@ -64,10 +62,10 @@ func newBench(t *testing.T, change ...func(*uart.PortConfig)) *bench {
 		t.Fatal(err)
 	}
 	b.port = port
-	over := time.AfterFunc(patience, func() { _ = port.Close() })
+	over := time.AfterFunc(testenv.Patience, func() { _ = port.Close() })
 	t.Cleanup(func() {
 		if !over.Stop() {
-			t.Errorf("something did not come within %v", patience)
+			t.Errorf("something did not come within %v", testenv.Patience)
 		}
 		if err := port.Close(); err != nil {
 			t.Errorf("close: %v", err)
@@ -226,9 +224,9 @@ func openDescriptors(t *testing.T) map[string]int {
 // eventually waits for what nothing announces.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, patience)
+			t.Fatalf("%s: not within %v", what, testenv.Patience)
 		}
 	}
 }

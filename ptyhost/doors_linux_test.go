@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 	"telnetcpc/ptyhost"
@@ -367,7 +368,7 @@ func TestCloseWhileReopening(t *testing.T) {
 		for _, c := range []chan struct{}{closed, ended} {
 			select {
 			case <-c:
-			case <-time.After(patience / 2):
+			case <-time.After(testenv.Patience / 2):
 				t.Fatalf("round %d: the port does not end", round)
 			}
 		}
@@ -391,7 +392,7 @@ func TestAnswerAfterReopening(t *testing.T) {
 		var err error
 		// EAGAIN: the kernel says so at times though poll has found the byte; it is there the next time.
 		for err = unix.EINTR; err == unix.EINTR || err == unix.EAGAIN; {
-			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience/2/time.Millisecond))
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(testenv.Patience/2/time.Millisecond))
 			if n == 1 {
 				n, err = unix.Read(fd, got)
 			}
@@ -469,7 +470,7 @@ func TestRestOfAWriteIsNotTheNextPrograms(t *testing.T) {
 		fd = opened(t, b.path)
 		select {
 		case <-wrote:
-		case <-time.After(patience / 2):
+		case <-time.After(testenv.Patience / 2):
 			t.Fatalf("round %d: the Write goes on into the next program", round)
 		}
 		if n, err := unix.Read(fd, make([]byte, 10)); err != unix.EAGAIN {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -20,7 +21,7 @@ import (
 
 // often is n, or fewer under the race detector.
 func often(n int) int {
-	if underRace {
+	if testenv.Race {
 		return n / 5
 	}
 	return n
@@ -86,7 +87,7 @@ func TestAllocates(t *testing.T) {
 		}
 	})
 	t.Logf("%v allocations", n)
-	if n != 0 && !underRace && !plainWay {
+	if n != 0 && !testenv.Race && !plainWay {
 		t.Errorf("%v allocations for a byte each way, want none", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/aside"
 )
@@ -58,7 +59,7 @@ func TestSettings(t *testing.T) {
 			if got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
-			if !aside.Wait(patience) {
+			if !aside.Wait(testenv.Patience) {
 				t.Fatal("lines of the log still wait")
 			}
 			if log := b.log.String(); !strings.Contains(log, tt.logged) || tt.logged == "" && log != "" {

@@ -11,13 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/wincom"
 	"telnetcpc/wincom/wincomtest"
 )
-
-// patience is how long a test waits for what must come.
-const patience = 60 * time.Second
 
 // bench is one port on one model.
 type bench struct {
@@ -81,10 +79,10 @@ func (b *bench) startWith(config uart.PortConfig) *bench {
 		b.Fatalf("open: %v", err)
 	}
 	b.port = port
-	over := time.AfterFunc(patience, func() { _ = port.Close() })
+	over := time.AfterFunc(testenv.Patience, func() { _ = port.Close() })
 	b.Cleanup(func() {
 		if !over.Stop() {
-			b.Errorf("something did not come within %v", patience)
+			b.Errorf("something did not come within %v", testenv.Patience)
 		}
 		if err := port.Close(); err != nil {
 			b.Errorf("close: %v", err)
@@ -161,9 +159,9 @@ func (b *bench) calledOut() int {
 // eventually waits for what nothing announces.
 func (b *bench) eventually(what string, ok func() bool) {
 	b.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			b.Fatalf("%s: not within %v", what, patience)
+			b.Fatalf("%s: not within %v", what, testenv.Patience)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/tcp"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/wincom"
 	"telnetcpc/wincom/wincomtest"
@@ -47,7 +48,7 @@ func TestChain(t *testing.T) {
 			return wincom.On(pair).Open(ctx, config)
 		},
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
 	var all sync.WaitGroup
 	all.Go(func() { _ = accessserver.New(accessserver.Config{Open: loop.Open, Log: quiet}).Serve(ctx, l) })
 	all.Go(func() {

@@ -12,6 +12,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/tcp"
+	"telnetcpc/bridge/testenv"
 )
 
 func TestParseRange(t *testing.T) {
@@ -126,7 +127,7 @@ func TestAllow(t *testing.T) {
 				t.Skipf("127.0.0.2 is not an address of this machine: %v", err)
 			}
 			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(patience))
+			_ = conn.SetDeadline(time.Now().Add(testenv.Patience))
 			if said, err := io.ReadAll(conn); len(said) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("a stranger is told %q, %v; want the end, and nothing said", said, err)
 			}

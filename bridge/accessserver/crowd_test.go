@@ -19,6 +19,7 @@ import (
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -217,7 +218,7 @@ func (c *crowd) real() (uart.Session, time.Duration) {
 		c.t.Fatal(err)
 	}
 	c.reals++
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testenv.Patience)
 	defer cancel()
 	began := time.Now()
 	for {

@@ -10,6 +10,7 @@ import (
 
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 )
 
 // Somebody who wants the device has it within 15 s, though bytes of a client that is gone would need it for half an hour.
@@ -82,7 +83,7 @@ func TestHealthCheckCostsNoBytes(t *testing.T) {
 	f.says("client gone")
 	for range 3 {
 		check := f.dial()
-		_ = check.SetReadDeadline(time.Now().Add(patience))
+		_ = check.SetReadDeadline(time.Now().Add(testenv.Patience))
 		if got, err := io.ReadAll(check); err != nil || string(got) != "Port already in use\r\n" {
 			t.Errorf("a health check gets %q, %v", got, err)
 		}

@@ -16,20 +16,18 @@ import (
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
-
-// patience is how long a test waits for what must come: never part of what is tested.
-const patience = 60 * time.Second
 
 // inTime is 15 s, and twice that for a machine that is busy.
 const inTime = 45 * time.Second
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("in %v it has not come to be: %s", patience, what)
+			t.Fatalf("in %v it has not come to be: %s", testenv.Patience, what)
 		}
 	}
 }
@@ -296,7 +294,7 @@ func (c *caller) ask(code rfc2217.Code, value ...byte) {
 
 // next returns the next thing from the server: bytes, or a command.
 func (c *caller) next() (data []byte, m telnet.Message, err error) {
-	return c.nextUntil(time.Now().Add(patience))
+	return c.nextUntil(time.Now().Add(testenv.Patience))
 }
 
 func (c *caller) nextUntil(until time.Time) (data []byte, m telnet.Message, err error) {

@@ -15,6 +15,7 @@ import (
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -22,7 +23,7 @@ import (
 func (f *far) becomes(t *testing.T) (c *rfc2217.Client, took time.Duration) {
 	t.Helper()
 	began := time.Now()
-	for time.Since(began) < patience {
+	for time.Since(began) < testenv.Patience {
 		conn := f.dial()
 		c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
 		if err == nil {
@@ -31,7 +32,7 @@ func (f *far) becomes(t *testing.T) (c *rfc2217.Client, took time.Duration) {
 		_ = conn.Close()
 		time.Sleep(time.Second) // as a bridge's later dials
 	}
-	t.Fatalf("a client has not got the device in %v", patience)
+	t.Fatalf("a client has not got the device in %v", testenv.Patience)
 	return nil, 0
 }
 
@@ -330,7 +331,7 @@ func TestWindowClosedAndAlive(t *testing.T) {
 	time.Sleep(15 * time.Second) // what is tested
 	got := 0
 	for got < 1<<20 {
-		_ = c.SetReadDeadline(time.Now().Add(patience))
+		_ = c.SetReadDeadline(time.Now().Add(testenv.Patience))
 		n, err := c.Read(c.buf[:])
 		if got += n; err != nil {
 			t.Fatalf("after %d bytes: %v", got, err)

@@ -14,6 +14,7 @@ import (
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 )
 
 // A connection that says nothing keeps nobody from the device.
@@ -179,7 +180,7 @@ func TestCrowd(t *testing.T) {
 	})
 	began := time.Now()
 	var client *rfc2217.Client
-	for client == nil && time.Since(began) < patience {
+	for client == nil && time.Since(began) < testenv.Patience {
 		conn := f.dial()
 		c, err := rfc2217.Open(ctx, conn, rfc2217.Config{})
 		if err != nil {

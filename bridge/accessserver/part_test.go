@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -72,7 +73,7 @@ func TestClientGetsTheLastBytes(t *testing.T) {
 			f := (&far{t: t}).start(l, func(context.Context) (uart.Device, error) { return d, nil })
 			conn := dialTCP(t, l)().(*net.TCPConn)
 			_ = conn.SetReadBuffer(8 << 10)
-			_ = conn.SetDeadline(time.Now().Add(patience))
+			_ = conn.SetDeadline(time.Now().Add(testenv.Patience))
 			hello := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
 			if _, err := conn.Write(append(hello, make([]byte, 64<<10)...)); err != nil {
 				t.Fatal(err)

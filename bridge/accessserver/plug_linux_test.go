@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -75,7 +76,7 @@ func (p *plug) termios() *unix.Termios {
 
 func (p *plug) send(s string) {
 	p.t.Helper()
-	_ = p.SetWriteDeadline(time.Now().Add(patience))
+	_ = p.SetWriteDeadline(time.Now().Add(testenv.Patience))
 	if _, err := p.WriteString(s); err != nil {
 		p.t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func (p *plug) send(s string) {
 
 func (p *plug) hears(want string) {
 	p.t.Helper()
-	_ = p.SetReadDeadline(time.Now().Add(patience))
+	_ = p.SetReadDeadline(time.Now().Add(testenv.Patience))
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(p, got); err != nil || string(got) != want {
 		p.t.Fatalf("the instrument hears %q, %v, want %q", got[:n], err, want)

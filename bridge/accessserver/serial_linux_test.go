@@ -18,6 +18,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -325,7 +326,7 @@ func TestSerialStorm(t *testing.T) {
 		read := make(chan struct{})
 		go func() {
 			defer close(read)
-			_ = p.SetReadDeadline(time.Now().Add(patience))
+			_ = p.SetReadDeadline(time.Now().Add(testenv.Patience))
 			_, _ = io.CopyN(io.Discard, p, 20_000) // then it stops: the writer is blocked
 		}()
 		p.send(allBytes())
@@ -431,7 +432,7 @@ func TestServeSerialUnplugged(t *testing.T) {
 		f.says("port lost", "unplugged?")
 		for range 3 {
 			said := f.dial()
-			_ = said.SetReadDeadline(time.Now().Add(patience))
+			_ = said.SetReadDeadline(time.Now().Add(testenv.Patience))
 			got, err := io.ReadAll(said)
 			if err != nil || !strings.HasPrefix(string(got), "port not opened: open "+p.name+": no such device") {
 				t.Errorf("said to a client while the port is gone: %q, %v", got, err)

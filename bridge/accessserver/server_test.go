@@ -14,6 +14,7 @@ import (
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -140,7 +141,7 @@ func TestAnswerToBreak(t *testing.T) {
 // What a client sets is what the UART gets, all of one moment in one step, and nothing stays unconfirmed.
 func TestSettingsReachTheUART(t *testing.T) {
 	f := overTCP(t)
-	c := f.connect(rfc2217.Config{AckTimeout: patience})
+	c := f.connect(rfc2217.Config{AckTimeout: testenv.Patience})
 	all := uart.Event{
 		Coding:  uart.Coding{Baud: 65280, DataBits: 7, Parity: uart.ParityEven, StopBits: uart.Stop1},
 		Flow:    uart.Flow{Out: uart.FlowRTSCTS, In: uart.FlowRTSCTS},
@@ -205,7 +206,7 @@ func TestRawClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.says("raw bytes", `GET / HTTP/1.1\\x1b[2J\\r\\n`, "telnetcpc attach PORT rfc2217://127.0.0.1:")
-	_ = raw.SetReadDeadline(time.Now().Add(patience))
+	_ = raw.SetReadDeadline(time.Now().Add(testenv.Patience))
 	if _, err := io.ReadAll(raw); err != nil && !isReset(err) {
 		t.Errorf("the connection stays open: %v", err)
 	}
@@ -232,7 +233,7 @@ func TestSecondClient(t *testing.T) {
 	if _, err := second.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)); err != nil {
 		t.Fatal(err)
 	}
-	_ = second.SetReadDeadline(time.Now().Add(patience))
+	_ = second.SetReadDeadline(time.Now().Add(testenv.Patience))
 	got, err := io.ReadAll(second)
 	if want := "Port already in use\r\n"; err != nil || string(got) != want { // who has it is not a stranger's business
 		t.Errorf("the second client: got %q, %v, want %q", got, err, want)
@@ -300,7 +301,7 @@ func TestHostileClients(t *testing.T) {
 			c := f.call()
 			flooding := make(chan error, 1)
 			go func() {
-				_ = c.SetWriteDeadline(time.Now().Add(patience))
+				_ = c.SetWriteDeadline(time.Now().Add(testenv.Patience))
 				_, err := c.Write(tt.begin)
 				for err == nil {
 					_, err = c.Write(tt.flood)

@@ -20,6 +20,7 @@ import (
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -121,8 +122,8 @@ func newServeStorm(t *testing.T, seed uint64, own *issued) *serveStorm {
 			if err != nil {
 				s.Errorf("seed %d: serve: %v", seed, err)
 			}
-		case <-time.After(patience):
-			s.Errorf("seed %d: the server has not ended in %v", seed, patience)
+		case <-time.After(testenv.Patience):
+			s.Errorf("seed %d: the server has not ended in %v", seed, testenv.Patience)
 		}
 		if took := time.Since(began); took > inTime {
 			s.Errorf("seed %d: the server ended after %v", seed, took)
@@ -181,7 +182,7 @@ func (s *serveStorm) run() {
 	}
 	over()
 	others.Wait()
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); ; time.Sleep(time.Millisecond) {
 		owners, watchers, visitors := s.server.Held()
 		if owners+watchers+visitors == 0 {
 			break
@@ -196,7 +197,7 @@ func (s *serveStorm) run() {
 
 // dial connects; nil: it could not, for the storm or the server is over, or there is no TLS with it in time.
 func (s *serveStorm) dial() net.Conn {
-	conn, err := (&net.Dialer{Timeout: patience}).Dial("tcp", s.addr)
+	conn, err := (&net.Dialer{Timeout: testenv.Patience}).Dial("tcp", s.addr)
 	if err != nil {
 		return nil
 	}
@@ -204,7 +205,7 @@ func (s *serveStorm) dial() net.Conn {
 		return conn
 	}
 	c := tls.Client(conn, s.client)
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(testenv.Patience))
 	if c.Handshake() != nil {
 		_ = conn.Close()
 		return nil
@@ -220,8 +221,8 @@ func (s *serveStorm) orderly(baud uint32) {
 		fmt.Fprintf(&text, "%d.%d;", baud, text.Len())
 	}
 	for began := time.Now(); ; time.Sleep(time.Duration(s.pick(300)) * time.Millisecond) { // as a bridge does that has failed
-		if time.Since(began) > patience {
-			s.Errorf("seed %d: %d has not had the device in %v", s.seed, baud, patience)
+		if time.Since(began) > testenv.Patience {
+			s.Errorf("seed %d: %d has not had the device in %v", s.seed, baud, testenv.Patience)
 			return
 		}
 		conn := s.dial()
@@ -290,7 +291,7 @@ func (s *serveStorm) tells(c *caller, baud uint32, text []byte) {
 
 // disturb is one client that is none of these.
 func (s *serveStorm) disturb() {
-	conn, err := net.DialTimeout("tcp", s.addr, patience)
+	conn, err := net.DialTimeout("tcp", s.addr, testenv.Patience)
 	if err != nil {
 		<-time.After(time.Millisecond)
 		return

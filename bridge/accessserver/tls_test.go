@@ -16,6 +16,7 @@ import (
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -23,7 +24,7 @@ import (
 func through(t *testing.T, conn net.Conn, config *tls.Config) *tls.Conn {
 	t.Helper()
 	c := tls.Client(conn, config)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
 	defer cancel()
 	if err := c.HandshakeContext(ctx); err != nil {
 		t.Fatal(err)
@@ -98,7 +99,7 @@ func TestTLSClientGetsTheLastBytes(t *testing.T) {
 			f := overTLS(t, accessserver.Config{Open: open}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
 			conn := f.dial().(*tls.Conn)
 			_ = conn.NetConn().(*net.TCPConn).SetReadBuffer(8 << 10)
-			_ = conn.SetDeadline(time.Now().Add(patience))
+			_ = conn.SetDeadline(time.Now().Add(testenv.Patience))
 			hello := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
 			if _, err := conn.Write(append(hello, make([]byte, 64<<10)...)); err != nil {
 				t.Fatal(err)
@@ -120,7 +121,7 @@ func TestTLSRefusalIsRead(t *testing.T) {
 	f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
 	defer f.call().Close()
 	second := f.dial()
-	_ = second.SetDeadline(time.Now().Add(patience))
+	_ = second.SetDeadline(time.Now().Add(testenv.Patience))
 	if _, err := second.Write(make([]byte, 8<<10)); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +198,7 @@ func TestTLSAndPlain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = conn.SetDeadline(time.Now().Add(patience))
+			_ = conn.SetDeadline(time.Now().Add(testenv.Patience))
 			if _, err := io.WriteString(conn, first); err != nil {
 				t.Fatal(err)
 			}
@@ -212,7 +213,7 @@ func TestTLSAndPlain(t *testing.T) {
 	t.Run("a TLS client of a plain server", func(t *testing.T) {
 		f := overTCP(t)
 		conn := f.dial()
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(testenv.Patience))
 		err := tls.Client(conn, own.trusts()).HandshakeContext(t.Context())
 		var header tls.RecordHeaderError
 		if !errors.As(err, &header) {
@@ -274,7 +275,7 @@ func TestTLSClientCertificate(t *testing.T) {
 				l := listen(t)
 				f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, TLS: loadTLS(t, files)})
 				conn := tls.Client(dialTCP(t, l)(), client)
-				_ = conn.SetDeadline(time.Now().Add(patience))
+				_ = conn.SetDeadline(time.Now().Add(testenv.Patience))
 				hello := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
 				_, err := conn.Write(append(hello, make([]byte, 32<<10)...)) // TLS 1.3: it may write before it is refused
 				if err == nil {

@@ -10,6 +10,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -65,7 +66,7 @@ func TestWatcher(t *testing.T) {
 func (f *far) refuses() {
 	f.t.Helper()
 	c := f.dial()
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(testenv.Patience))
 	if got, err := io.ReadAll(c); err != nil || string(got) != "Port already in use\r\n" {
 		f.t.Errorf("one too many: got %q, %v", got, err)
 	}

@@ -23,6 +23,7 @@ import (
 	"telnetcpc/bridge"
 	"telnetcpc/bridge/agent"
 	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/ptyhost"
 )
 
@@ -167,7 +168,7 @@ func limited(t *testing.T) int {
 		t.Fatal(err)
 	}
 	want := idlePorts
-	if underRace {
+	if testenv.Race {
 		want /= 5 // it takes its time, and bounds no memory
 	}
 	n := min(want, int(files.Cur)/perPort, ptys/2)
@@ -192,7 +193,7 @@ func TestIdlePorts(t *testing.T) {
 	after := used(t)
 	each := (after.pss - before.pss) / n
 	t.Logf("%d idle ports: %d bytes each, %d threads more", n, each, after.threads-before.threads)
-	if each > 32<<10 && !underRace { // the race detector keeps a shadow of all memory
+	if each > 32<<10 && !testenv.Race { // the race detector keeps a shadow of all memory
 		t.Errorf("an idle port uses %d bytes, want 32768 at most", each)
 	}
 	if more := after.threads - before.threads; more > max(32, n/10) { // the runtime makes some where system calls wait
@@ -201,7 +202,7 @@ func TestIdlePorts(t *testing.T) {
 	if after.inotify != 1 {
 		t.Errorf("%d inotify instances, want 1 for all ports", after.inotify)
 	}
-	if share := idleShare(t); share > 0.05 && !underRace {
+	if share := idleShare(t); share > 0.05 && !testenv.Race {
 		t.Errorf("idle ports use %.2f %% of a core, want 5 at most", 100*share)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // agent is a running `telnetcpc attach`.
@@ -22,7 +24,7 @@ type agent struct {
 // attach starts the agent and waits until its port is there.
 func attach(t *testing.T, url string, flags ...string) *agent {
 	t.Helper()
-	return attachBinary(t, raceEnabled, url, flags...)
+	return attachBinary(t, testenv.Race, url, flags...)
 }
 
 func attachBinary(t *testing.T, race bool, url string, flags ...string) *agent {
@@ -58,7 +60,7 @@ func (a *agent) stop(t *testing.T) {
 	_ = a.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-a.done:
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		_ = a.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines, in the output
 		<-a.done
 		t.Error("the agent does not end at SIGTERM")

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -17,11 +16,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // runWorks is why telnetcpc run does not work on this machine.
 var runWorks = sync.OnceValue(func() error {
-	telnetcpc, err := binary(raceEnabled)
+	telnetcpc, err := binary(testenv.Race)
 	if err != nil {
 		return err
 	}
@@ -36,10 +37,7 @@ func needRun(t *testing.T) {
 	t.Helper()
 	if err := runWorks(); err != nil {
 		why := fmt.Sprintf("telnetcpc run does not work here: %v", err)
-		if os.Getenv("TELNETCPC_NEED") == "all" {
-			t.Fatal(why)
-		}
-		t.Skip(why)
+		testenv.Skip(t, why)
 	}
 }
 
@@ -54,7 +52,7 @@ func runs(t *testing.T, url string, flags ...string) *ran {
 	t.Helper()
 	needRun(t)
 	program := compile(t, "badday")
-	telnetcpc, err := binary(raceEnabled)
+	telnetcpc, err := binary(testenv.Race)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +64,7 @@ func runs(t *testing.T, url string, flags ...string) *ran {
 		_ = p.tell.(io.Closer).Close() // the program ends, and so does run
 		select {
 		case <-p.done:
-		case <-time.After(patience):
+		case <-time.After(testenv.Patience):
 			t.Error("telnetcpc run does not end behind its program")
 		}
 		if strings.Contains(p.out.String(), "WARNING: DATA RACE") {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -175,8 +176,8 @@ func (f *far) next() *visit {
 	select {
 	case v := <-f.visits:
 		return v
-	case <-time.After(patience):
-		f.t.Fatalf("no session in %v", patience)
+	case <-time.After(testenv.Patience):
+		f.t.Fatalf("no session in %v", testenv.Patience)
 		return nil
 	}
 }
@@ -220,7 +221,7 @@ func (v *visit) endsInOrder(t *testing.T) {
 	t.Helper()
 	select {
 	case <-v.ended:
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		t.Fatal("the session does not end")
 	}
 	if !errors.Is(v.err, io.EOF) {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // paced is a device that takes bytes at the speed of its line, and nothing faster.
@@ -95,7 +97,7 @@ func TestLastBytesOfSer2net(t *testing.T) {
 			eventually(t, "the session ends", func() bool { return len(s.sessions()) == 0 })
 			atEnd := len(line.bytes())
 			// What the kernel still holds between the server and the device is not lost.
-			within(patience, func() bool { return len(line.bytes()) >= len(want) })
+			within(testenv.Patience, func() bool { return len(line.bytes()) >= len(want) })
 			settled(t, func() int { return len(line.bytes()) }) // nor does more come
 			got := line.bytes()
 			if !bytes.Equal(got, want) {
@@ -113,7 +115,7 @@ func settled(t *testing.T, now func() int) {
 	last := -1
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); ; <-tick.C {
+	for end := time.Now().Add(testenv.Patience); ; <-tick.C {
 		n := now()
 		if n == last {
 			return
@@ -213,12 +215,12 @@ func TestEachLineOfAScriptArrives(t *testing.T) {
 	for round := range 100 {
 		line := fmt.Sprintf("line %d\n", round)
 		start(t, exec.Command("sh", "-c", `printf %s "$0" > "$1"`, line, a.path)).wait(t)
-		_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+		_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(testenv.Patience))
 		conn, err := l.Accept()
 		if err != nil {
 			t.Fatalf("round %d: %v\n%s", round, err, lastOf(a.out))
 		}
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(testenv.Patience))
 		got, err := io.ReadAll(conn)
 		_ = conn.Close()
 		if err != nil || string(got) != line {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -99,7 +100,7 @@ func TestHupcl(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			f := startFar(t, record)
-			telnetcpc, err := binary(raceEnabled)
+			telnetcpc, err := binary(testenv.Race)
 			if err != nil {
 				t.Fatal(err)
 			}

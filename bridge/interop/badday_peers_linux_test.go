@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // What a server says that agrees to COM-PORT-OPTION: DO COM-PORT. One that has spoken of BINARY is asked for marks.
@@ -75,7 +77,7 @@ func owing(t *testing.T, fin bool) *trouble {
 	x.lose(t, 100)
 	select {
 	case <-full:
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		t.Fatal("the way to the server does not fill")
 	}
 	return x

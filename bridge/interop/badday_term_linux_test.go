@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // atMost is how long an end may take whatever the peer does, and what a busy machine may add. Time is the property.
@@ -33,7 +35,7 @@ type trouble struct {
 // launch is attach for an agent that the test ends itself.
 func launch(t *testing.T, url string, flags ...string) *trouble {
 	t.Helper()
-	program, err := binary(raceEnabled)
+	program, err := binary(testenv.Race)
 	if err != nil {
 		t.Fatal(err)
 	}

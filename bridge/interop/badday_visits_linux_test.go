@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -226,7 +227,7 @@ func TestScriptHearsItsAnswer(t *testing.T) {
 		t.Run(fmt.Sprint("run ", jitter), func(t *testing.T) {
 			t.Parallel()
 			needRun(t)
-			telnetcpc, err := binary(raceEnabled)
+			telnetcpc, err := binary(testenv.Race)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // TestBanner: ser2net greets each client with its banner, in mid-stream too where a session is lost and made again. The
@@ -27,7 +29,7 @@ func TestBanner(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = other.Close() })
-			_ = other.SetDeadline(time.Now().Add(patience))
+			_ = other.SetDeadline(time.Now().Add(testenv.Patience))
 			if _, err := other.Read(make([]byte, 1)); err != nil { // the server has it
 				t.Fatal(err)
 			}
@@ -121,7 +123,7 @@ func (l *line) until(t *testing.T, last byte) []byte {
 	var got []byte
 	buf := make([]byte, 4096)
 	for !strings.HasSuffix(string(got), string(last)) {
-		_ = l.SetReadDeadline(time.Now().Add(patience))
+		_ = l.SetReadDeadline(time.Now().Add(testenv.Patience))
 		n, err := l.Read(buf)
 		if err != nil {
 			t.Fatalf("%v after %.200q", err, got)

@@ -14,6 +14,7 @@ import (
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 )
@@ -94,7 +95,7 @@ func (n *network) dial(namespace, at string) *net.TCPConn {
 	n.t.Helper()
 	var conn net.Conn
 	err := atNamespace(namespace, func() (err error) {
-		conn, err = net.DialTimeout("tcp", at, patience)
+		conn, err = net.DialTimeout("tcp", at, testenv.Patience)
 		return err
 	})
 	if err != nil {
@@ -112,7 +113,7 @@ func owns(t *testing.T, conn net.Conn) {
 	if _, err := conn.Write(hello); err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	_ = conn.SetReadDeadline(time.Now().Add(testenv.Patience))
 	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
 	heard, buf := []byte(nil), make([]byte, 1024)
 	for !bytes.Contains(heard, []byte("hello")) { // it went round the loop
@@ -151,7 +152,7 @@ func (n *network) realClient(namespace, at string) (s uart.Session) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(n.t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(n.t.Context(), 2*testenv.Patience)
 	defer cancel()
 	err = atNamespace(namespace, func() (err error) {
 		for ctx.Err() == nil {
@@ -163,7 +164,7 @@ func (n *network) realClient(namespace, at string) (s uart.Session) {
 		return err
 	})
 	if err != nil {
-		n.t.Fatalf("the next client has no device after %v: %v", 2*patience, err)
+		n.t.Fatalf("the next client has no device after %v: %v", 2*testenv.Patience, err)
 	}
 	return s
 }

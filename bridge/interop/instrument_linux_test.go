@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // modbus is an RTU slave: it answers requests to read and to write holding registers ("MODBUS over serial line", 2.5).
@@ -226,7 +228,7 @@ func TestTerminalPrograms(t *testing.T) {
 // draws a question is lost.
 func (l *line) typeUntilEnd(p *process, keys string) {
 	buf := make([]byte, 4096)
-	for end := time.Now().Add(patience); !p.ended() && time.Now().Before(end); {
+	for end := time.Now().Add(testenv.Patience); !p.ended() && time.Now().Before(end); {
 		_ = l.send([]byte(keys)) // where it has just ended nobody takes them
 		for again := time.Now().Add(300 * time.Millisecond); !p.ended() && time.Now().Before(again); {
 			_ = l.SetReadDeadline(time.Now().Add(20 * time.Millisecond))

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // line is one end of a serial line, with its descriptor for ioctl: the port as an application has it open, or the
@@ -130,7 +132,7 @@ func (d *device) arrives(t *testing.T, want termios) {
 }
 
 // send writes p, and fails when nothing moves for too long.
-func (l *line) send(p []byte) error { return l.sendPatiently(p, patience) }
+func (l *line) send(p []byte) error { return l.sendPatiently(p, testenv.Patience) }
 
 // sendPatiently fails when nothing moves for as long.
 func (l *line) sendPatiently(p []byte, patience time.Duration) error {
@@ -152,7 +154,7 @@ func (l *line) expect(want []byte) error { return l.expectSlowly(want, 32*1024, 
 func (l *line) expectSlowly(want []byte, size int, pause time.Duration) error {
 	buf := make([]byte, size)
 	for done := 0; done < len(want); {
-		_ = l.SetReadDeadline(time.Now().Add(patience))
+		_ = l.SetReadDeadline(time.Now().Add(testenv.Patience))
 		n, err := l.Read(buf[:min(size, len(want)-done)])
 		if got := buf[:n]; !bytes.Equal(got, want[done:done+n]) {
 			i := 0

@@ -13,12 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart/uarttest"
 )
-
-// patience is how long a test waits for what must come, counted from the last progress: long enough for a machine that
-// is busy with everything else, never part of what is tested.
-const patience = 60 * time.Second
 
 // scratch is where the binaries of this run live.
 var scratch string
@@ -44,7 +41,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
-	if _, err := binary(raceEnabled); err != nil {
+	if _, err := binary(testenv.Race); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -105,10 +102,7 @@ func need(t *testing.T, names ...string) {
 		version, err := ask(programs[name])
 		if err != nil {
 			why := fmt.Sprintf("%s is not here: %v (scripts/test installs it on Debian)", name, err)
-			if os.Getenv("TELNETCPC_NEED") == "all" {
-				t.Fatal(why)
-			}
-			t.Skip(why)
+			testenv.Skip(t, why)
 		}
 		version = name + ": " + version
 		versions.Store(name, version)
@@ -210,7 +204,7 @@ func (p *process) wait(t *testing.T) {
 	t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		t.Fatalf("%s does not end", p.cmd)
 	}
 	if p.err != nil {
@@ -223,9 +217,9 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); !cond(); <-tick.C {
+	for end := time.Now().Add(testenv.Patience); !cond(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatalf("in %v it has not come to be: %s", patience, what)
+			t.Fatalf("in %v it has not come to be: %s", testenv.Patience, what)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/tcp"
+	"telnetcpc/bridge/testenv"
 )
 
 // network is two network namespaces and a cable between them:
@@ -121,7 +122,7 @@ func (n *network) atServer(cmd *exec.Cmd) *exec.Cmd {
 
 func (n *network) attach(url string, flags ...string) *agent {
 	n.t.Helper()
-	return attachThrough(n.t, raceEnabled, func(cmd *exec.Cmd) *exec.Cmd { return inside(n.client, cmd) }, url, flags...)
+	return attachThrough(n.t, testenv.Race, func(cmd *exec.Cmd) *exec.Cmd { return inside(n.client, cmd) }, url, flags...)
 }
 
 // inside runs a command in a network namespace. ip becomes the command, so that signals and the process number are its.

@@ -8,12 +8,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // startOwn is our own access server with a simulated UART, which is its device too.
 func startOwn(t *testing.T, what string) *server {
 	t.Helper()
-	program, err := binary(raceEnabled)
+	program, err := binary(testenv.Race)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +109,7 @@ func TestPlaceIsTaken(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = old.Close() }()
-			_ = old.SetDeadline(time.Now().Add(patience))
+			_ = old.SetDeadline(time.Now().Add(testenv.Patience))
 			if _, err := old.Read(make([]byte, 1)); err != nil { // the server has it
 				t.Fatal(err)
 			}

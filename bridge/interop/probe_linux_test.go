@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // report is what the tests read of `probe --json`.
@@ -39,7 +41,7 @@ func probe(t *testing.T, status int, args ...string) report {
 // probed is what a probe finds, and its exit status.
 func probed(t *testing.T, args ...string) (r report, status int) {
 	t.Helper()
-	program, err := binary(raceEnabled)
+	program, err := binary(testenv.Race)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +51,7 @@ func probed(t *testing.T, args ...string) (r report, status int) {
 	p := start(t, cmd)
 	select {
 	case <-p.done:
-	case <-time.After(2 * patience):
+	case <-time.After(2 * testenv.Patience):
 		t.Fatal("the probe does not end")
 	}
 	decoder := json.NewDecoder(&out)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // echo lets the device send back what it gets. It returns what the device's termios was when the first byte came.
@@ -87,7 +89,7 @@ func (l *line) shows(t *testing.T, text string) {
 	t.Helper()
 	var seen []byte
 	buf := make([]byte, 4096)
-	_ = l.SetReadDeadline(time.Now().Add(patience)) // some programs draw for ever
+	_ = l.SetReadDeadline(time.Now().Add(testenv.Patience)) // some programs draw for ever
 	for !bytes.Contains(seen, []byte(text)) {
 		n, err := l.Read(buf)
 		seen = append(seen, buf[:n]...)
@@ -208,7 +210,7 @@ func play(t *testing.T, cmd *exec.Cmd) *puppet {
 	}
 	p := &puppet{process: start(t, cmd), tell: tell, said: bufio.NewReader(r)}
 	_ = w.Close()
-	_ = r.SetReadDeadline(time.Now().Add(2 * patience))
+	_ = r.SetReadDeadline(time.Now().Add(2 * testenv.Patience))
 	t.Cleanup(func() { _ = r.Close() })
 	return p
 }

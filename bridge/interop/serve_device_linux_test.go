@@ -9,12 +9,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // startServeDevice is our own access server in front of a device.
 func startServeDevice(t *testing.T, d *device) *server {
 	t.Helper()
-	program, err := binary(raceEnabled)
+	program, err := binary(testenv.Race)
 	if err != nil {
 		t.Fatal(err)
 	}

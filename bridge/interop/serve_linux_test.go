@@ -7,12 +7,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // startServe starts our own access server with a simulated UART, which sends back what it gets.
 func startServe(t *testing.T, flags ...string) *server {
 	t.Helper()
-	program, err := binary(raceEnabled)
+	program, err := binary(testenv.Race)
 	if err != nil {
 		t.Fatal(err)
 	}

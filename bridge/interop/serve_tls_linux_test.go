@@ -8,13 +8,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // startServeTLS is our own access server behind TLS, in front of a device, or of a loop plug where there is none. Its
 // client knows who has signed its certificate.
 func startServeTLS(t *testing.T, d *device, ca *authority, flags ...string) *server {
 	t.Helper()
-	program, err := binary(raceEnabled)
+	program, err := binary(testenv.Race)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +78,7 @@ func TestServeTLSLastBytes(t *testing.T) {
 	for round := range 2 {
 		cat(t, want, a.path)
 		eventually(t, "the session ends", func() bool { return strings.Count(s.out.String(), "client left") > round })
-		within(patience, func() bool { return len(line.bytes()) >= (round+1)*len(want) })
+		within(testenv.Patience, func() bool { return len(line.bytes()) >= (round+1)*len(want) })
 	}
 	settled(t, func() int { return len(line.bytes()) })
 	if got := line.bytes(); !bytes.Equal(got, append(bytes.Clone(want), want...)) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // On-open: no session before the first open, one while the port is open, none after; and with each new one the
@@ -153,7 +155,7 @@ func TestLossIsBounded(t *testing.T) {
 		// The tail goes out only in the new session, so it arrives whatever was lost.
 		go func() {
 			err := <-written
-			for range int(patience / (10 * time.Millisecond)) {
+			for range int(testenv.Patience / (10 * time.Millisecond)) {
 				if err != nil || len(s.sessions()) > 0 {
 					break
 				}
@@ -166,7 +168,7 @@ func TestLossIsBounded(t *testing.T) {
 		}()
 		buf := make([]byte, 32*1024)
 		for !bytes.HasSuffix(got, p[len(p)-tail:]) {
-			_ = d.SetReadDeadline(time.Now().Add(patience))
+			_ = d.SetReadDeadline(time.Now().Add(testenv.Patience))
 			n, err := d.Read(buf)
 			if err != nil {
 				t.Fatalf("after %d bytes: %v", len(got), err)

@@ -9,13 +9,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/ptyhost/logind/logindtest"
 )
 
 // TestSleep: a machine that goes to sleep waits until the sessions of its ports have ended, whatever makes the ports; when
 // it has woken they come back. The bus and logind may come after the agent.
 func TestSleep(t *testing.T) {
-	program, err := binary(raceEnabled)
+	program, err := binary(testenv.Race)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func TestSleep(t *testing.T) {
 // accepted is the next connection, until the test ends.
 func accepted(t *testing.T, l net.Listener) *net.TCPConn {
 	t.Helper()
-	_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+	_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(testenv.Patience))
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // A log that nobody reads holds nothing up: no byte, no setting, and not the end of the program.
@@ -119,7 +121,7 @@ func eachStuckLog(t *testing.T, f func(t *testing.T, l stuckLog)) {
 // program is telnetcpc with these arguments.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	file, err := binary(raceEnabled)
+	file, err := binary(testenv.Race)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +269,7 @@ func TestStuckLogOfDemo(t *testing.T) {
 	cmd := program(t, "demo", "--port", path)
 	cmd.Stdout = l.file
 	p := start(t, cmd)
-	_ = l.end.SetReadDeadline(time.Now().Add(patience))
+	_ = l.end.SetReadDeadline(time.Now().Add(testenv.Patience))
 	for seen := bufio.NewReader(l.end); ; {
 		text, err := seen.ReadString('\n')
 		if err != nil {

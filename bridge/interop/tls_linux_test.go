@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // user is the name in the certificates: ser2net looks for what a user may show in a directory of that name.
@@ -176,7 +178,7 @@ func saysOnce(t *testing.T, s *server, flags []string, want string) {
 // What is wrong with the files is said before there is a port, and is wrong use.
 func TestTLSFiles(t *testing.T) {
 	t.Parallel()
-	program, err := binary(raceEnabled)
+	program, err := binary(testenv.Race)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // stand opens the port at 115200 8N1 and carries one byte to the device: now the session stands, and what the device
@@ -79,7 +81,7 @@ func TestServerStopsReading(t *testing.T) {
 	const pause = time.Minute // far longer than the 15 s after which a dead peer is given up
 	p := noise('s', 8<<20)
 	sent := make(chan error, 1)
-	go func() { sent <- app.sendPatiently(p, pause+patience) }()
+	go func() { sent <- app.sendPatiently(p, pause+testenv.Patience) }()
 	if err := d.expect(p[:100_000]); err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +156,7 @@ func TestKilledInWrite(t *testing.T) {
 	buf := make([]byte, 32*1024)
 	var rest []byte // what came behind the zeros
 	for len(rest) < len(marker) {
-		_ = d.SetReadDeadline(time.Now().Add(patience))
+		_ = d.SetReadDeadline(time.Now().Add(testenv.Patience))
 		n, err := d.Read(buf)
 		if err != nil {
 			t.Fatalf("after %d zeros and %q: %v", zeros, rest, err)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // noticed is when a peer that is gone without a word must have been noticed: within 15 s, and what a busy machine may
@@ -43,7 +45,7 @@ func (d *device) collect(last []byte) *collector {
 	go func() {
 		buf := make([]byte, 4096)
 		for !bytes.HasSuffix(c.got, last) {
-			_ = d.SetReadDeadline(time.Now().Add(2 * patience))
+			_ = d.SetReadDeadline(time.Now().Add(2 * testenv.Patience))
 			n, err := d.Read(buf)
 			c.got = append(c.got, buf[:n]...)
 			c.n.Add(int64(n))
@@ -128,7 +130,7 @@ func TestDeadPeer(t *testing.T) {
 		eventually(t, "TCP asks about the window", func() bool { return strings.Contains(n.timers(), "timer:(persist") })
 		within := noticed
 		if !asksOften() {
-			within = patience
+			within = testenv.Patience
 		}
 		began := time.Now()
 		n.drop()

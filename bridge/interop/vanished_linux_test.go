@@ -13,6 +13,7 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -103,7 +104,7 @@ func (n *network) visited(t *testing.T, talks bool) (*serverLog, net.Conn) {
 // readOn reads so many bytes.
 func readOn(t *testing.T, c net.Conn, most int) {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(testenv.Patience))
 	p := make([]byte, 32<<10)
 	for got := 0; got < most; {
 		n, err := c.Read(p)
@@ -126,7 +127,7 @@ func TestVanishedClient(t *testing.T) {
 	const lost = "client lost: nothing is heard from it"
 	probed := noticed
 	if !asksOften() {
-		probed = patience
+		probed = testenv.Patience
 	}
 	vanishes := func(t *testing.T, n *network, log *serverLog, most time.Duration) {
 		t.Helper()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/listening"
+	"telnetcpc/bridge/testenv"
 )
 
 // open listens in this process, on a port that is free, or on the port given. It skips where the machine lacks a family.
@@ -74,7 +75,7 @@ func TestOn(t *testing.T) {
 
 // address is where a listener listens. Wine makes up a scope for ::1, which has none.
 func address(l listening.Listener) string {
-	if wine {
+	if testenv.Wine {
 		return l.Address.Addr().WithZone("").String()
 	}
 	return l.Address.Addr().String()
@@ -91,7 +92,7 @@ func has6(t *testing.T) bool {
 
 func checkOurs(t *testing.T, got listening.Listener) {
 	t.Helper()
-	if wine && got.PID == 0 {
+	if testenv.Wine && got.PID == 0 {
 		t.Log("Wine knows this listener and not its owner: process, name and user are not looked at")
 		return
 	}

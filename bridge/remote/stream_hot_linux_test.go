@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // All of a long write arrives, in order, though the peer is slow; then the next piece is small. A peer that takes
@@ -72,7 +74,7 @@ func TestStreamLends(t *testing.T) {
 			t.Fatalf("read: %q, %v", got, err)
 		}
 	})
-	if n != 0 && !underRace {
+	if n != 0 && !testenv.Race {
 		t.Errorf("%v allocations a round trip, want none", n)
 	}
 	_ = near.SetReadDeadline(time.Now().Add(time.Millisecond))
@@ -108,7 +110,7 @@ func TestStreamWakesNobodyElse(t *testing.T) {
 			return
 		}
 	}
-	if !underRace {
+	if !testenv.Race {
 		t.Errorf("%.2f switches a round trip, want fewer than net.Conn's %.2f", ours, theirs)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -277,7 +278,7 @@ func TestWriteAllocates(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if n != 0 && !underRace {
+	if n != 0 && !testenv.Race {
 		t.Errorf("%v allocations for a write and a read, want none", n)
 	}
 }

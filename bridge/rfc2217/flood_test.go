@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/testenv"
 )
 
 // flood is a connection to a server that sends the same over and over, and takes what it is told. It
@@ -84,7 +85,7 @@ var floods = []struct{ name, again string }{
 }
 
 // slower is by which power of two a flood is smaller under the race detector.
-var slower = map[bool]int{true: 3}[underRace]
+var slower = map[bool]int{true: 3}[testenv.Race]
 
 // floodMost is how much memory a flood may cost, in bytes.
 const floodMost = 1 << 20

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -34,10 +35,9 @@ func (s *screen) String() string {
 // shows waits until the text is there.
 func (s *screen) shows(t *testing.T, text string) {
 	t.Helper()
-	const patience = 60 * time.Second
-	for end := time.Now().Add(patience); !strings.Contains(s.String(), text); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); !strings.Contains(s.String(), text); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("in %v it has not shown %q:\n%s", patience, text, s)
+			t.Fatalf("in %v it has not shown %q:\n%s", testenv.Patience, text, s)
 		}
 	}
 }

@@ -40,7 +40,7 @@ var importRules = []struct {
 	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
 	{"bridge/loglimit", []string{"..."}, nil, "it counts lines, whatever is in them"},
 	{"bridge/listening", []string{"..."}, nil, "it reads the system's tables and knows no protocol"},
-	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/remote", "bridge/loglimit"}, "it is handed a Port and a remote: it knows no host, no protocol, no agent"},
+	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/loglimit"}, "it is handed a Port and a remote: it knows no host, no protocol, no agent"},
 	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver"}, nil, "only cmd knows which hosts there are"},
 	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/..."}, "a port must not know that there is a network"},
 	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/logind", "bridge/usb/ftdi"}, "a port must not know that there is a network"},
@@ -68,6 +68,7 @@ var fileRules = []struct {
 	{"gopkg.in/natefinch/lumberjack.v2", only("cmd/telnetcpc/service_run_windows.go"), "only a service writes a file of its own; elsewhere the log belongs to who started the command"},
 	{"github.com/godbus/dbus", under("ptyhost/logind"), "one package speaks D-Bus"},
 	{"github.com/urfave/cli", under("cmd"), "the command line is cmd's business"},
+	{module + "/bridge/testenv", isTest, "what only tests need is not in the program"},
 	{module + "/cmd", never, "nobody imports a command"},
 }
 
@@ -77,7 +78,7 @@ func hasOSSuffix(file string) bool { return osSuffix.MatchString(file) }
 
 // isTest is true for tests and for packages that exist for tests, as net/http/httptest does.
 func isTest(file string) bool {
-	return strings.HasSuffix(file, "_test.go") || strings.HasSuffix(path.Dir(file), "test")
+	return strings.HasSuffix(file, "_test.go") || strings.HasSuffix(path.Dir(file), "test") || path.Dir(file) == "bridge/testenv"
 }
 
 // runsPrograms is true where a program is the point, and for tests.

@@ -19,6 +19,7 @@ import (
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/listening"
 	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/testenv"
 )
 
 var generous = remote.ProbeOptions{Timeout: time.Minute}
@@ -97,7 +98,7 @@ func TestProbeHere(t *testing.T) {
 			first := fmt.Sprintf("%s:%d: ", row.want, portOfListener(l))
 			who := fmt.Sprintf(", pid %d, user ", os.Getpid())
 			got = withoutScope(lines[0])
-			unseen := wine && strings.Contains(got, "process not visible") // it mostly does not tell whose a listener is
+			unseen := testenv.Wine && strings.Contains(got, "process not visible") // it mostly does not tell whose a listener is
 			if !strings.HasPrefix(got, first) || !unseen && !strings.Contains(got, who) {
 				t.Errorf("got %q, want %q and %q", got, first, who)
 			}
@@ -111,7 +112,7 @@ func TestProbeHere(t *testing.T) {
 
 // withoutScope undoes what Wine makes up, a scope for ::1.
 func withoutScope(s string) string {
-	if wine {
+	if testenv.Wine {
 		return regexp.MustCompile(`^(\[?::1)%\d+`).ReplaceAllString(s, "$1")
 	}
 	return s
@@ -142,7 +143,7 @@ func TestProbeHereJSON(t *testing.T) {
 		is      bool
 	}{{"127.0.0.1", true}, {"::1", false}} {
 		f := got[i]
-		known := wine || f.PID == os.Getpid() && f.Process != "" && f.User != ""
+		known := testenv.Wine || f.PID == os.Getpid() && f.Process != "" && f.User != ""
 		if withoutScope(f.Address) != want.address || f.Port != port || !known || f.Error != "" {
 			t.Errorf("got %+v, want this process at %s", f, want.address)
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // The scripts in testdata/script run the command as a person does: telnetcpc is this test's own binary. Beside what
@@ -96,14 +98,13 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // soon waits until try succeeds.
 func soon(ts *testscript.TestScript, what string, try func() error) {
-	const patience = 60 * time.Second
 	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if err = try(); err == nil {
 			return
 		}
 	}
-	ts.Fatalf("in %v not %s: %v", patience, what, err)
+	ts.Fatalf("in %v not %s: %v", testenv.Patience, what, err)
 }
 
 func listens(ts *testscript.TestScript, neg bool, args []string) {

@@ -17,6 +17,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // A port's path must never lead into somebody else's terminal, however its agent ends. These tests run the command itself,
@@ -194,10 +196,7 @@ func requireRun(t *testing.T) {
 // skipLoudly says why a test cannot run; in scripts/test that is a failure.
 func skipLoudly(t *testing.T, why string) {
 	t.Helper()
-	if os.Getenv("TELNETCPC_NEED") == "all" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
+	testenv.Skip(t, why)
 }
 
 // What kills an agent leaves nothing at the port's path, and no process but those that the agent was not asked to end.

@@ -8,6 +8,4 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-const wine = false
-
 func testsOf(m *testing.M) testscript.TestingM { return m }

@@ -7,11 +7,9 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"golang.org/x/sys/windows"
-)
 
-// wine is whether this Windows is Wine, which has a function that says its version.
-var wine = windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
+	"telnetcpc/bridge/testenv"
+)
 
 // tests are this package's. In Wine they clear up behind testscript, which ends with a failure where it cannot remove its
 // directory: os.RemoveAll asks for FileDispositionInformationEx, which Wine 8 refuses with a status that it does not know.
@@ -21,7 +19,7 @@ func testsOf(m *testing.M) testscript.TestingM { return tests{m} }
 
 func (m tests) Run() int {
 	code := m.M.Run()
-	if program, err := exec.LookPath("telnetcpc"); wine && err == nil {
+	if program, err := exec.LookPath("telnetcpc"); testenv.Wine && err == nil {
 		for range 3 { // testscript-main.../bin/telnetcpc.exe
 			_ = os.Remove(program)
 			program = filepath.Dir(program)

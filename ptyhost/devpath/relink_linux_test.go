@@ -11,6 +11,7 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/ptyhost/devpath"
 )
 
@@ -118,7 +119,7 @@ func TestRelinkFails(t *testing.T) {
 			}
 		}
 	}
-	if !hungUp(program, patience) {
+	if !hungUp(program, testenv.Patience) {
 		t.Fatal("the last pty is not hung up")
 	}
 	if !hungUp(next, 0) {

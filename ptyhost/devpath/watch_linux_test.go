@@ -14,11 +14,9 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/ptyhost/devpath"
 )
-
-// patience is how long these tests wait for what must come.
-const patience = 60 * time.Second
 
 // holderWord makes this test's binary a process that has ports: holderWord DIR COUNT DEVICE.
 const holderWord = "devpath-test-holder"
@@ -96,9 +94,9 @@ func (h *holder) find() {
 
 func (h *holder) until(what string, ok func() bool) {
 	h.t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			h.t.Fatalf("in %v it has not come to be: %s", patience, what)
+			h.t.Fatalf("in %v it has not come to be: %s", testenv.Patience, what)
 		}
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // Calls that signals, stops and killed agents disturb; the program is testdata/calls.c.
@@ -110,7 +112,7 @@ func TestOpensUnderSignals(t *testing.T) {
 			s := starts(t, "ready\n", "--open-wait", "1ms", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", "opens", strconv.Itoa(n))
 			stop := storm(s.Process.Pid, unix.SIGURG)
 			stopOther := storm(child(t, s.Process.Pid, "telnetcpc: giver"), unix.SIGURG)
-			status := s.endsWithin(t, patience+time.Duration(n)*5*time.Millisecond)
+			status := s.endsWithin(t, testenv.Patience+time.Duration(n)*5*time.Millisecond)
 			t.Logf("%d and %d signals: %s", stop(), stopOther(), s.out.String())
 			if status != 0 || !strings.HasSuffix(s.out.String(), "ok\n") {
 				t.Errorf("status %d: %s\n%s", status, s.out.String(), s.errs.String())

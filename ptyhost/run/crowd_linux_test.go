@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/run"
 )
@@ -155,10 +156,10 @@ func crowd(t *testing.T, config uart.PortConfig) *crowded {
 	if c.Port, err = c.host.Open(context.Background(), config); err != nil {
 		t.Fatal(err)
 	}
-	over := time.AfterFunc(patience, func() { _ = c.Close() })
+	over := time.AfterFunc(testenv.Patience, func() { _ = c.Close() })
 	t.Cleanup(func() {
 		if !over.Stop() {
-			t.Errorf("something did not come within %v", patience)
+			t.Errorf("something did not come within %v", testenv.Patience)
 		}
 		_ = c.Close()
 	})

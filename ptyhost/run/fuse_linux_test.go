@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart/uarttest"
 )
 
@@ -25,10 +26,10 @@ func rootRuns(t *testing.T, args ...string) (stdout, stderr string, status int) 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	over := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	over := time.AfterFunc(testenv.Patience, func() { _ = cmd.Process.Kill() })
 	_ = cmd.Wait()
 	if !over.Stop() {
-		t.Errorf("%v has not ended in %v", cmd, patience)
+		t.Errorf("%v has not ended in %v", cmd, testenv.Patience)
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
@@ -69,7 +70,7 @@ func TestFileSystemOfProgram(t *testing.T) {
 	mount := own(t)
 	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_FORCE|unix.MNT_DETACH) })
 	address, _ := serve(t, "loopback")
-	unmount := time.AfterFunc(patience/2, func() { _ = unix.Unmount(mount, unix.MNT_FORCE) }) // what hangs ends so
+	unmount := time.AfterFunc(testenv.Patience/2, func() { _ = unix.Unmount(mount, unix.MNT_FORCE) }) // what hangs ends so
 	defer unmount.Stop()
 	out, errs, status := rootRuns(t, "--as", "/dev/ttyS77", address, "--", program, mount, "/dev/ttyS77")
 	if status != 0 || !strings.HasSuffix(out, "ok\n") {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // afterKill kills telnetcpc and waits until its program has ended, well.
@@ -29,7 +31,7 @@ func (s *started) afterKill(t *testing.T) {
 
 // takeTerminal makes pseudo-terminals until one has that name, which is free soon.
 func takeTerminal(t *testing.T, slave string) {
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Error(err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/run"
 )
@@ -60,7 +61,7 @@ func TestNothingIsRaisedAfterTheLastClose(t *testing.T) {
 // for room and for the last visit's bytes, while a remote that is there takes nothing.
 func TestSignalsProlongNoWait(t *testing.T) {
 	run.Patience(t, time.Second)
-	c := crowd(t, uart.PortConfig{OpenWait: 10 * patience, Unsent: func() uart.Unsent {
+	c := crowd(t, uart.PortConfig{OpenWait: 10 * testenv.Patience, Unsent: func() uart.Unsent {
 		return uart.Unsent{Left: time.Hour, Bytes: 1, Up: true}
 	}})
 	c.ends(t, c.starts(t, "ticks"))

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart/uarttest"
 )
 
@@ -56,7 +57,7 @@ func startsWith(t *testing.T, stdin io.Reader, ready string, args ...string) *st
 // ends waits for its end and returns its status.
 func (s *started) ends(t *testing.T) int {
 	t.Helper()
-	return s.endsWithin(t, patience)
+	return s.endsWithin(t, testenv.Patience)
 }
 
 func (s *started) endsWithin(t *testing.T, patience time.Duration) int {

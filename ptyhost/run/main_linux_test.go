@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"telnetcpc/bridge/interop/hosttest"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/ptyhost/run"
 )
 
@@ -44,7 +45,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	telnetcpc = filepath.Join(dir, "telnetcpc")
-	args := append(append([]string{"build"}, raceFlags...), "-o", telnetcpc, "telnetcpc/cmd/telnetcpc")
+	args := append(append([]string{"build"}, testenv.RaceFlags()...), "-o", telnetcpc, "telnetcpc/cmd/telnetcpc")
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go %v: %v\n%s", args, err, out)
 		return 1
@@ -83,8 +84,5 @@ func own(t *testing.T) string {
 // skip says why a test cannot run; in scripts/test that is a failure.
 func skip(t *testing.T, why string) {
 	t.Helper()
-	if os.Getenv("TELNETCPC_NEED") == "all" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
+	testenv.Skip(t, why)
 }

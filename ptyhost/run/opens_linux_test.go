@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/ordered"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 	"telnetcpc/ptyhost/run"
@@ -26,7 +27,7 @@ func TestKilledOpenHidesNoClose(t *testing.T) {
 	h := newHost(t)
 	p := programs{puppet(t, h)}
 	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+	b := newBridge(t, h, path, 10*testenv.Patience, uart.Unsent{Up: true})
 	b.takes()
 	leaves := func(o uarttest.Program) {
 		t.Helper()
@@ -60,7 +61,7 @@ func TestTerminalHidesNoClose(t *testing.T) {
 	h := newHost(t)
 	p := programs{puppet(t, h)}
 	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*patience, uart.Unsent{Left: time.Hour, Bytes: 5, Up: true})
+	b := newBridge(t, h, path, 10*testenv.Patience, uart.Unsent{Left: time.Hour, Bytes: 5, Up: true})
 	b.takes()
 	leader := p.spawn(t, "exec 3<>"+path+"; true </dev/tty && echo terminal; printf 12345 >&3; exec 3>&-; echo closed; exec tail -f /dev/null")
 	if out := leader.says(t, "closed"); out != "terminal\nclosed\n" {
@@ -93,7 +94,7 @@ func (b *bridge) follows(t *testing.T) (saw func(want string)) {
 	return func(want string) {
 		t.Helper()
 		got := ""
-		for end := time.Now().Add(patience); got != want && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(testenv.Patience); got != want && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 			mu.Lock()
 			got = strings.Join(seen, ", ")
 			mu.Unlock()
@@ -113,7 +114,7 @@ func needsCarrier(t *testing.T) (p programs, path string, b *bridge, saw func(wa
 	h := newHost(t)
 	p = programs{puppet(t, h)}
 	path = uarttest.TTY{}.Path(t)
-	b = newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+	b = newBridge(t, h, path, 10*testenv.Patience, uart.Unsent{Up: true})
 	saw = b.follows(t)
 	p.spawn(t, "stty -F "+path+" -clocal").says(t, "")
 	saw(begin + ", settings 9600 8N1 none, " + end)
@@ -218,7 +219,7 @@ func TestCloseWhileAnOpenWaits(t *testing.T) {
 	h := newHost(t)
 	p := programs{puppet(t, h)}
 	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*patience, uart.Unsent{}) // no session
+	b := newBridge(t, h, path, 10*testenv.Patience, uart.Unsent{}) // no session
 	waits := p.spawn(t, "cat "+path)
 	eventually(t, "its open waits", func() bool { return run.Waits(b.Port) == 1 })
 	wrote := make(chan error, 1)
@@ -253,7 +254,7 @@ func TestBytesWaitForTheOpen(t *testing.T) {
 	h := newHost(t)
 	p := programs{puppet(t, h)}
 	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*patience, uart.Unsent{})
+	b := newBridge(t, h, path, 10*testenv.Patience, uart.Unsent{})
 	text := make([]byte, 200_000)
 	for i := range text {
 		text[i] = byte('a' + i*i%26)
@@ -361,7 +362,7 @@ func TestWaitingOpenMakesNoRoom(t *testing.T) {
 		}
 	}()
 	n := 0
-	for quiet, end := false, time.After(patience); !quiet; {
+	for quiet, end := false, time.After(testenv.Patience); !quiet; {
 		select {
 		case <-over:
 			t.Errorf("%d programs have written, and nobody took it", rounds)
@@ -396,7 +397,7 @@ func TestLeaderHidesNoClose(t *testing.T) {
 			h := newHost(t)
 			p := programs{puppet(t, h)}
 			path := uarttest.TTY{}.Path(t)
-			b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+			b := newBridge(t, h, path, 10*testenv.Patience, uart.Unsent{Up: true})
 			saw := b.follows(t)
 			if tt.first != "" {
 				first := p.spawn(t, strings.ReplaceAll(tt.first, "$PORT", path))
@@ -448,7 +449,7 @@ func TestOthersProlongNoWait(t *testing.T) {
 		says uart.Unsent
 	}{
 		{"for the session", 500 * time.Millisecond, uart.Unsent{}},
-		{"for bytes", 10 * patience, uart.Unsent{Up: true}},
+		{"for bytes", 10 * testenv.Patience, uart.Unsent{Up: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHost(t)

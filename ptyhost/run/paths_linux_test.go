@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart/uarttest"
 )
 
@@ -106,7 +107,7 @@ func TestServedByTree(t *testing.T) {
 				cmd.SysProcAttr = &unix.SysProcAttr{}
 			}
 			cmd.SysProcAttr.Setpgid = true
-			over := time.AfterFunc(patience, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+			over := time.AfterFunc(testenv.Patience, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
 			out, err := cmd.CombinedOutput()
 			if !over.Stop() || err != nil || !strings.HasSuffix(string(out), "ok\n") {
 				t.Errorf("%v: %s", err, out)
@@ -204,7 +205,7 @@ func TestReceived(t *testing.T) {
 	cmd.Env = append(cmd.Env, "TELNETCPC_TEST_SOCKET=3")
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stdout, cmd.Stderr = &out, &out
-	over := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	over := time.AfterFunc(testenv.Patience, func() { _ = cmd.Process.Kill() })
 	err = cmd.Run()
 	_ = theirs.Close()
 	if !over.Stop() || err != nil || !strings.Contains(out.String(), "\nok\n") {

@@ -13,17 +13,15 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 60 * time.Second
-
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, patience)
+			t.Fatalf("%s: not within %v", what, testenv.Patience)
 		}
 	}
 }
@@ -73,10 +71,10 @@ func runs(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	over := time.AfterFunc(patience, func() { _ = cmd.Process.Signal(syscall.SIGQUIT); _ = cmd.Process.Kill() })
+	over := time.AfterFunc(testenv.Patience, func() { _ = cmd.Process.Signal(syscall.SIGQUIT); _ = cmd.Process.Kill() })
 	err := cmd.Wait()
 	if !over.Stop() {
-		t.Errorf("%v has not ended in %v: %s", cmd, patience, errs.String())
+		t.Errorf("%v has not ended in %v: %s", cmd, testenv.Patience, errs.String())
 	}
 	if status = cmd.ProcessState.ExitCode(); status < 0 {
 		t.Errorf("%v: %v", cmd, err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -28,7 +29,7 @@ func port(t *testing.T) (uart.Port, programs, string) {
 // collects takes what comes from Next until there were so many bytes, with each event as a letter at its place.
 func collects(t *testing.T, p uart.Port, most int) (data []byte, events []string, at []int) {
 	t.Helper()
-	over := time.AfterFunc(patience, func() { _ = p.Close() })
+	over := time.AfterFunc(testenv.Patience, func() { _ = p.Close() })
 	defer over.Stop()
 	for len(data) < most {
 		b, e, err := p.Next()

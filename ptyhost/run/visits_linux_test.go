@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 	"telnetcpc/ptyhost/run"
@@ -111,7 +112,7 @@ func returns(t *testing.T, done <-chan uarttest.Program) uarttest.Program {
 	select {
 	case p := <-done:
 		return p
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		t.Fatal("the open does not return")
 		return nil
 	}
@@ -122,7 +123,7 @@ func TestOpenWithASession(t *testing.T) {
 	h := newHost(t)
 	p := programs{puppet(t, h)}
 	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+	b := newBridge(t, h, path, 10*testenv.Patience, uart.Unsent{Up: true})
 	if err := returns(t, b.opens(t, p, path)).Close(); err != nil {
 		t.Error(err)
 	}
@@ -134,7 +135,7 @@ func TestOpenWaitsForTheLastVisit(t *testing.T) {
 	h := newHost(t)
 	p := programs{puppet(t, h)}
 	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*patience, uart.Unsent{Up: true})
+	b := newBridge(t, h, path, 10*testenv.Patience, uart.Unsent{Up: true})
 	b.takes()
 	first := returns(t, b.opens(t, p, path))
 	if _, err := first.Write([]byte("12345")); err != nil {

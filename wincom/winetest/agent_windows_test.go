@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/windows"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart/uarttest"
 )
 
@@ -50,7 +51,7 @@ func (a *agent) interrupt() error {
 	select {
 	case <-ours:
 		return nil
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		return errors.New("Ctrl-C does not come")
 	}
 }
@@ -102,7 +103,7 @@ func (a *agent) stop(t *testing.T) {
 	}
 	select {
 	case <-a.done:
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		t.Error("telnetcpc does not end when it is interrupted")
 		_ = a.cmd.Process.Kill()
 		<-a.done

@@ -12,6 +12,7 @@ import (
 	"go.bug.st/serial"
 	"golang.org/x/sys/windows"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -212,7 +213,7 @@ func checkModem(t *testing.T) {
 		{evCTS, uart.CTS}, {evDSR, uart.CTS | uart.DSR}, {evRLSD, uart.CTS | uart.DSR | uart.DCD},
 		{evRing, uart.CTS | uart.DSR | uart.DCD | uart.RI}, {evCTS, uart.DSR | uart.DCD | uart.RI}, {evDSR | evRLSD, uart.RI},
 	} {
-		got, err := p.waitEvent(step.event, patience, func() { b.far.setModem(step.want) })
+		got, err := p.waitEvent(step.event, testenv.Patience, func() { b.far.setModem(step.want) })
 		if err != nil || got&step.event == 0 {
 			t.Errorf("waiting for event %#x: got %#x, %v", step.event, got, err)
 		}
@@ -231,7 +232,7 @@ func checkBreak(t *testing.T) {
 	if _, err := p.errs(); err != nil {
 		t.Fatal(err)
 	}
-	got, err := p.waitEvent(evBreak, patience, func() { b.set(p, uart.Event{Control: uart.Control{Break: uart.LevelOn}}) })
+	got, err := p.waitEvent(evBreak, testenv.Patience, func() { b.set(p, uart.Event{Control: uart.Control{Break: uart.LevelOn}}) })
 	if err != nil || got&evBreak == 0 {
 		t.Errorf("waiting for a break: got %#x, %v", got, err)
 	}

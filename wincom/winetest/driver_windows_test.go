@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/windows"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/wincom"
 )
@@ -37,7 +38,7 @@ func (p *windowsProgram) tells(want string) error {
 	if err != nil {
 		return err
 	}
-	over := time.AfterFunc(patience, func() { _ = p.Close() })
+	over := time.AfterFunc(testenv.Patience, func() { _ = p.Close() })
 	defer over.Stop()
 	got := make([]byte, 0, len(wanted))
 	for len(got) < len(wanted) && bytes.HasPrefix(wanted, got) {

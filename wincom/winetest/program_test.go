@@ -9,12 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
-
-// patience is how long a test waits for what must come: long enough for a machine that is busy with everything else,
-// never part of what is tested.
-const patience = 60 * time.Second
 
 // program is a Windows program that has a serial port open, knowing nothing of telnetcpc. Close ends a blocked Read and
 // Write.
@@ -29,7 +26,7 @@ type program interface {
 
 // expect reads until all of want has come, and fails at the first byte that differs.
 func expect(p io.ReadCloser, want []byte) error {
-	over := time.AfterFunc(patience, func() { _ = p.Close() })
+	over := time.AfterFunc(testenv.Patience, func() { _ = p.Close() })
 	defer over.Stop()
 	buf := make([]byte, 16<<10)
 	for done := 0; done < len(want); {
@@ -43,7 +40,7 @@ func expect(p io.ReadCloser, want []byte) error {
 		if err != nil {
 			return fmt.Errorf("read after %d of %d bytes: %w", done, len(want), err)
 		}
-		over.Reset(patience)
+		over.Reset(testenv.Patience)
 	}
 	return nil
 }
@@ -64,13 +61,13 @@ type sentByte struct {
 // eventually waits until f has no error any more.
 func eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); ; time.Sleep(2 * time.Millisecond) {
 		err := f()
 		if err == nil {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("in %v it has not come to be: %s: %v", patience, what, err)
+			t.Fatalf("in %v it has not come to be: %s: %v", testenv.Patience, what, err)
 		}
 	}
 }

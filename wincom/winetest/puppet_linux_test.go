@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -49,7 +50,7 @@ func startPuppet(t *testing.T, w *wine) puppet {
 	p := puppet{rpc.NewClient(pipes{out, in})}
 	t.Cleanup(func() {
 		_ = p.Client.Close() // the program ends itself at the end of its input
-		over := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		over := time.AfterFunc(testenv.Patience, func() { _ = cmd.Process.Kill() })
 		defer over.Stop()
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the program ended with %v", err)
@@ -76,7 +77,7 @@ func (p puppet) tell(what string, o Order) (Result, error) {
 			return r, call.Error
 		}
 		return r, r.err()
-	case <-time.After(2 * patience):
+	case <-time.After(2 * testenv.Patience):
 		return Result{}, errors.New("the program is still at it: " + what)
 	}
 }
@@ -149,6 +150,6 @@ func (p *opened) Modem() (uart.ModemState, error) {
 
 // wait waits for one of the events of the mask, and returns which came and the modem state behind it.
 func (p *opened) wait(mask int) (events int, m uart.ModemState, err error) {
-	r, err := p.tell("Wait", Order{Size: mask, Within: patience})
+	r, err := p.tell("Wait", Order{Size: mask, Within: testenv.Patience})
 	return r.Size, r.Modem, err
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart/uarttest"
 )
 
@@ -146,10 +147,7 @@ func startSer2net(t *testing.T) *ser2net {
 	t.Helper()
 	path, err := find("ser2net", "/usr/sbin/ser2net")
 	if err != nil {
-		if os.Getenv("TELNETCPC_NEED") == "all" {
-			t.Fatal(err)
-		}
-		t.Skipf("%v (scripts/test installs it on Debian)", err)
+		testenv.Skip(t, err, "(scripts/test installs it on Debian)")
 	}
 	s := &ser2net{t: t, device: newDevice(t), config: filepath.Join(t.TempDir(), "ser2net.yaml")}
 	port := freePort(t)

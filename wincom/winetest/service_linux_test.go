@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -17,7 +18,7 @@ func TestService(t *testing.T) {
 	b := &bench{server: s, device: s.device}
 	service := func(args ...string) (string, error) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testenv.Patience)
 		defer cancel()
 		return w.run(ctx, append([]string{windowsPath(telnetcpc(t)), "service"}, args...)...)
 	}

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart/uarttest"
 )
 
@@ -113,10 +114,7 @@ func needWine(t *testing.T) *wine {
 		t.Skip("left out by -short: it makes a Wine")
 	}
 	if _, err := findWine(); err != nil {
-		if os.Getenv("TELNETCPC_NEED") == "all" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		testenv.Skip(t, err)
 	}
 	w, err := theWine()
 	if err != nil {

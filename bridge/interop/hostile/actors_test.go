@@ -19,6 +19,7 @@ import (
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/loglimit"
 	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 )
@@ -101,7 +102,7 @@ func (a *application) over() {
 
 // gets waits until the device's text has come.
 func (a *application) gets(text string) error {
-	late := time.AfterFunc(patience, func() {
+	late := time.AfterFunc(testenv.Patience, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.change.Broadcast()
@@ -117,8 +118,8 @@ func (a *application) gets(text string) error {
 		switch {
 		case a.end:
 			return fmt.Errorf("the port is closed, and the application has not got %q", text)
-		case time.Since(began) >= patience:
-			return fmt.Errorf("the application has not got %q in %v", text, patience)
+		case time.Since(began) >= testenv.Patience:
+			return fmt.Errorf("the application has not got %q in %v", text, testenv.Patience)
 		}
 	}
 }
@@ -176,7 +177,7 @@ func (s *side) end() (time.Duration, error) {
 	select {
 	case err := <-s.ended:
 		return time.Since(began), err
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		return time.Since(began), fmt.Errorf("it does not end")
 	}
 }

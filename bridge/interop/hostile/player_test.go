@@ -12,10 +12,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-)
 
-// patience is how long what must come is waited for: never part of what is tested.
-const patience = 60 * time.Second
+	"telnetcpc/bridge/testenv"
+)
 
 var errOver = errors.New("the client has ended the connection")
 
@@ -87,7 +86,7 @@ func (c *talk) hear() {
 
 // await waits until the client has said p, behind what was awaited last.
 func (c *talk) await(p []byte) error {
-	late := time.After(patience)
+	late := time.After(testenv.Patience)
 	for {
 		c.mu.Lock()
 		at, more := bytes.Index(c.heard, p), c.more
@@ -103,7 +102,7 @@ func (c *talk) await(p []byte) error {
 		case <-c.game.over.Done():
 			return errOver
 		case <-late:
-			return fmt.Errorf("not heard within %v", patience)
+			return fmt.Errorf("not heard within %v", testenv.Patience)
 		case <-c.over:
 			c.mu.Lock()
 			at := bytes.Index(c.heard, p)

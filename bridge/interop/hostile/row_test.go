@@ -15,6 +15,7 @@ import (
 
 	"telnetcpc/bridge"
 	"telnetcpc/bridge/tcp"
+	"telnetcpc/bridge/testenv"
 )
 
 // The bounds. What a machine's load can move is generous; what it cannot move is not.
@@ -175,7 +176,7 @@ func (g *game) steps() {
 	select {
 	case err := <-g.played:
 		g.met(err)
-	case <-time.After(2 * patience):
+	case <-time.After(2 * testenv.Patience):
 		g.t.Errorf("the server does not come to the end of its steps")
 		return
 	}
@@ -221,9 +222,9 @@ func (g *game) err(err error) {
 }
 
 func (g *game) await(what string, cond func() bool) {
-	for end := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			g.t.Errorf("in %v it has not come to be: %s", patience, what)
+			g.t.Errorf("in %v it has not come to be: %s", testenv.Patience, what)
 			return
 		}
 	}

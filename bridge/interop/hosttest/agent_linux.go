@@ -15,11 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart/uarttest"
 )
-
-// patience is how long a check waits for what must come, on a machine that is busy or whose processor is emulated.
-const patience = 60 * time.Second
 
 // process is a program that a check has started; it is gone when the check ends.
 type process struct {
@@ -65,7 +63,7 @@ func (p *process) end(s os.Signal) {
 	_ = p.Process.Signal(s)
 	select {
 	case <-p.done:
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		_ = p.Process.Signal(unix.SIGQUIT)
 		<-p.done
 	}
@@ -83,9 +81,9 @@ func (p *process) ended() bool {
 // eventually waits for a condition that nothing announces.
 func (b *bench) eventually(what string, ok func() bool) {
 	b.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			b.Fatalf("%s: not within %v", what, patience)
+			b.Fatalf("%s: not within %v", what, testenv.Patience)
 		}
 	}
 }
@@ -209,7 +207,7 @@ func (b *bench) ends(agent *process, byItself bool) {
 	}
 	select {
 	case <-agent.done:
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		b.Error("the agent does not end")
 		agent.end(unix.SIGQUIT)
 	}

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // pastLinger is longer than a session stays by itself when nobody has the port open: 2 s.
@@ -22,7 +24,7 @@ func checkHUPCL(b *bench) {
 // hangsUp is the usual close. The session is still there.
 func (b *bench) hangsUp() {
 	server := b.serve("--simulate", "loopback")
-	b.attach("--linger", (10 * patience).String())
+	b.attach("--linger", (10 * testenv.Patience).String())
 	p := b.open()
 	b.talks(p)
 	if !b.carries(outLines) {

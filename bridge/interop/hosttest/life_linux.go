@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -84,7 +85,7 @@ func checkStopped(b *bench) {
 	_ = agent.Process.Signal(unix.SIGTERM)
 	select {
 	case <-agent.done:
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		b.Fatal("the agent does not end while a program that holds its port is stopped")
 	}
 	b.Logf("the agent ended %v after SIGTERM", time.Since(began))
@@ -146,7 +147,7 @@ func checkOpenWait(b *bench) {
 		}()
 		_, _ = io.Copy(client, server)
 	}()
-	b.attachTo(l.Addr().String(), "--open-wait", patience.String())
+	b.attachTo(l.Addr().String(), "--open-wait", testenv.Patience.String())
 	opened := make(chan *program, 1)
 	failed := make(chan error, 1)
 	go func() {
@@ -175,7 +176,7 @@ func checkOpenWait(b *bench) {
 		if b.carries(uart.CarriesOpenWait) && !b.Failed() {
 			b.talks(p)
 		}
-	case <-time.After(patience):
+	case <-time.After(testenv.Patience):
 		b.Fatal("the open does not return")
 	}
 }

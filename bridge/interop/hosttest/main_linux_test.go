@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"telnetcpc/bridge/interop/hosttest"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost"
 	"telnetcpc/ptyhost/kerneltty"
@@ -36,7 +37,7 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	telnetcpc = filepath.Join(dir, "telnetcpc")
-	args := append(append([]string{"build"}, raceFlags...), "-o", telnetcpc, "telnetcpc/cmd/telnetcpc")
+	args := append(append([]string{"build"}, testenv.RaceFlags()...), "-o", telnetcpc, "telnetcpc/cmd/telnetcpc")
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go %v: %v\n%s", args, err, out)
 		return 1
@@ -53,10 +54,7 @@ func need(t *testing.T) {
 	} {
 		if _, err := os.Stat(file); err != nil {
 			why := fmt.Sprintf("%s is not here: %v (scripts/test installs it on Debian)", name, err)
-			if os.Getenv("TELNETCPC_NEED") == "all" {
-				t.Fatal(why)
-			}
-			t.Skip(why)
+			testenv.Skip(t, why)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
 
@@ -178,7 +179,7 @@ func (b *bench) talks(p *program) {
 // expect reads what must come.
 func (b *bench) expect(p *program, want string) {
 	b.Helper()
-	defer time.AfterFunc(patience, func() { _ = p.Close() }).Stop()
+	defer time.AfterFunc(testenv.Patience, func() { _ = p.Close() }).Stop()
 	var got []byte
 	buf := make([]byte, 4096)
 	for len(got) < len(want) && strings.HasPrefix(want, string(got)) {
@@ -196,7 +197,7 @@ func (b *bench) expect(p *program, want string) {
 // begins reads what has come of a text, a byte at least, and returns how much it was.
 func (b *bench) begins(p *program, text string) int {
 	b.Helper()
-	defer time.AfterFunc(patience, func() { _ = p.Close() }).Stop()
+	defer time.AfterFunc(testenv.Patience, func() { _ = p.Close() }).Stop()
 	buf := make([]byte, len(text))
 	n, err := p.Read(buf)
 	if err != nil || n == 0 || !strings.HasPrefix(text, string(buf[:n])) {
@@ -208,7 +209,7 @@ func (b *bench) begins(p *program, text string) int {
 // until reads up to a text, and returns what came before it. What comes behind it is read next.
 func (b *bench) until(p *program, end string) string {
 	b.Helper()
-	defer time.AfterFunc(patience, func() { _ = p.Close() }).Stop()
+	defer time.AfterFunc(testenv.Patience, func() { _ = p.Close() }).Stop()
 	var got []byte
 	buf := make([]byte, 4096)
 	for {
@@ -227,7 +228,7 @@ func (b *bench) until(p *program, end string) string {
 // expectBytes reads a lot that must come.
 func (b *bench) expectBytes(p *program, want []byte) {
 	b.Helper()
-	defer time.AfterFunc(patience, func() { _ = p.Close() }).Stop()
+	defer time.AfterFunc(testenv.Patience, func() { _ = p.Close() }).Stop()
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(readerOf{p}, got); err != nil {
 		b.Fatalf("read %d of %d bytes: %v", n, len(want), err)

@@ -3,10 +3,10 @@
 package stormtest_test
 
 import (
-	"os"
 	"testing"
 
 	"telnetcpc/bridge/interop/stormtest"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/ptyhost/run"
 )
 
@@ -17,10 +17,7 @@ func TestStormRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := h.Check(); err != nil {
-		if os.Getenv("TELNETCPC_NEED") == "all" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		testenv.Skip(t, err)
 	}
 	t.Parallel()
 	stormtest.Run(t, stormtest.Host{

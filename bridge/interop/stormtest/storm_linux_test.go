@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"telnetcpc/bridge/interop/stormtest"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/ptyhost"
 )
 
@@ -38,7 +39,7 @@ func runTests(m *testing.M) int {
 	if lack = stormtest.Check(); lack == nil {
 		program, err = stormtest.Build(dir)
 		telnetcpc = filepath.Join(dir, "telnetcpc")
-		args := append(append([]string{"build"}, raceFlags...), "-o", telnetcpc, "telnetcpc/cmd/telnetcpc")
+		args := append(append([]string{"build"}, testenv.RaceFlags()...), "-o", telnetcpc, "telnetcpc/cmd/telnetcpc")
 		if out, bad := exec.Command("go", args...).CombinedOutput(); bad != nil {
 			err = errors.Join(err, fmt.Errorf("go %v: %w\n%s", args, bad, out))
 		}
@@ -56,10 +57,7 @@ func need(t *testing.T) {
 	if lack == nil {
 		return
 	}
-	if os.Getenv("TELNETCPC_NEED") == "all" {
-		t.Fatal(lack)
-	}
-	t.Skip(lack)
+	testenv.Skip(t, lack)
 }
 
 func TestStormPty(t *testing.T) {

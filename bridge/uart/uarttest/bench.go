@@ -11,12 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 )
-
-// patience is how long a test waits for what must come, on a machine that is busy with everything else. Nothing that
-// passes takes as long.
-const patience = 60 * time.Second
 
 // quiet is how long something must not move to count as blocked. A machine that is too slow for it only makes a test
 // see less.
@@ -65,7 +62,7 @@ func (b *bench) startAt(path string) {
 		b.Fatalf("open a port: %v", err)
 	}
 	b.port = port
-	over := time.AfterFunc(patience, func() {
+	over := time.AfterFunc(testenv.Patience, func() {
 		_ = port.Close()
 		if b.lasting() {
 			b.closePrograms()
@@ -73,7 +70,7 @@ func (b *bench) startAt(path string) {
 	})
 	b.Cleanup(func() {
 		if !over.Stop() {
-			b.Errorf("something did not come within %v", patience)
+			b.Errorf("something did not come within %v", testenv.Patience)
 		}
 		if err := port.Close(); err != nil {
 			b.Errorf("close: %v", err)
@@ -104,7 +101,7 @@ func (b *bench) closePrograms() {
 func (b *bench) open() (uart.Port, error) {
 	wait := b.openWait
 	if wait == 0 {
-		wait = patience
+		wait = testenv.Patience
 	}
 	return b.host.Open(context.Background(), uart.PortConfig{
 		Path: b.path, OpenWait: wait,
@@ -266,9 +263,9 @@ func (b *bench) lastClose(p Program) {
 // eventually waits for a condition that nothing announces.
 func (b *bench) eventually(what string, ok func() bool) {
 	b.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			b.Fatalf("%s: not within %v", what, patience)
+			b.Fatalf("%s: not within %v", what, testenv.Patience)
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package uarttest
 
-import "time"
+import (
+	"time"
+
+	"telnetcpc/bridge/testenv"
+)
 
 // testCloseUnderCalls: a port closes whatever its programs are at: a write that nobody takes, a read, a drain for a far UART
 // that sends. All of their calls return then, where the programs do not outlive the port.
@@ -52,7 +56,7 @@ func (b *bench) closesInTime() {
 	}()
 	select {
 	case <-done:
-	case <-time.After(patience):
-		b.Fatalf("the port's close has not returned in %v", patience)
+	case <-time.After(testenv.Patience):
+		b.Fatalf("the port's close has not returned in %v", testenv.Patience)
 	}
 }

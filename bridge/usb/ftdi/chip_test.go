@@ -9,14 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/usb/ftdi"
 	"telnetcpc/bridge/usb/usbip"
 	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
-
-// patience is how long what must come may take.
-const patience = 60 * time.Second
 
 // bed is a chip, plugged into a driver.
 type bed struct {
@@ -47,10 +45,10 @@ func plugInto(t *testing.T, config uart.PortConfig, log *slog.Logger) *bed {
 	}
 	b.chip = ftdi.New(config, "ttyV0", log)
 	b.attach()
-	over := time.AfterFunc(patience, func() { _ = b.chip.Close() })
+	over := time.AfterFunc(testenv.Patience, func() { _ = b.chip.Close() })
 	t.Cleanup(func() {
 		if !over.Stop() {
-			t.Errorf("something did not come within %v", patience)
+			t.Errorf("something did not come within %v", testenv.Patience)
 		}
 		if err := b.chip.Close(); err != nil {
 			t.Errorf("close: %v", err)

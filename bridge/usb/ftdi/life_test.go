@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
@@ -360,7 +361,7 @@ func TestQuiet(t *testing.T) {
 // TestOpenIntoAFullQueue: so many events wait that a close and the open behind it are told by neither. The program that
 // opens does not wait for a session then, and the chip goes on.
 func TestOpenIntoAFullQueue(t *testing.T) {
-	b := plugIn(t, uart.PortConfig{OpenWait: patience, Unsent: noSession})
+	b := plugIn(t, uart.PortConfig{OpenWait: testenv.Patience, Unsent: noSession})
 	b.opens()
 	for i := range 1000 {
 		b.asks(1, 0x0300|uint16(i%4), 0) // DTR and RTS

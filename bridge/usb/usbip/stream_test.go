@@ -12,14 +12,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/usb/usbip"
 	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience is how long what must come may take.
-const patience = 60 * time.Second
 
 var table = usbip.Table{
 	Vendor: 0x1209, Product: 0x0001, Release: 0x0800, Manufacturer: "maker", Name: "näme", Serial: "ttyV0",
@@ -94,10 +92,10 @@ func (l *loop) Unlinked(t *usbip.Transfer, pending bool) {
 func plugIn(t *testing.T, d usbip.Device) *usbiptest.Host {
 	t.Helper()
 	h, served := serve(d)
-	over := time.AfterFunc(patience, h.Close)
+	over := time.AfterFunc(testenv.Patience, h.Close)
 	t.Cleanup(func() {
 		if !over.Stop() {
-			t.Errorf("something did not come within %v", patience)
+			t.Errorf("something did not come within %v", testenv.Patience)
 		}
 		h.Close()
 		if err := <-served; err != nil {
@@ -362,7 +360,7 @@ func TestIdleStreamIsSmall(t *testing.T) {
 	d.mu.Lock()
 	s := d.in[0].Stream()
 	d.mu.Unlock()
-	for end := time.Now().Add(patience); s.Kept() > 32<<10; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testenv.Patience); s.Kept() > 32<<10; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("an idle stream keeps %d bytes", s.Kept())
 		}

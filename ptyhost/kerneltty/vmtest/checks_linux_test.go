@@ -4,15 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"telnetcpc/bridge/interop/hosttest"
 	"telnetcpc/bridge/uart/uarttest"
 	"telnetcpc/ptyhost/kerneltty"
 )
-
-// patience is how long a check waits for what must come, in a machine whose processor is emulated.
-const patience = 60 * time.Second
 
 // runSuite is what finds the kernel without its modules, and every port in this process.
 func runSuite(t *testing.T) {

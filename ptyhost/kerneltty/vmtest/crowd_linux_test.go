@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/ptyhost/logind/logindtest"
 )
 
@@ -104,7 +105,7 @@ func startAgent(t *testing.T, path string) *agent {
 // serves waits until its port is there.
 func (a *agent) serves(t *testing.T) {
 	t.Helper()
-	logindtest.Eventually(t, a.path+" is there", patience, func() bool {
+	logindtest.Eventually(t, a.path+" is there", testenv.Patience, func() bool {
 		select {
 		case <-a.done:
 			t.Fatalf("the agent of %s ended: %s", a.path, a.said.String())
@@ -125,7 +126,7 @@ func startSettings(t *testing.T, paths ...string) (programs []*exec.Cmd) {
 		t.Cleanup(func() { _ = cmd.Process.Kill() })
 		programs = append(programs, cmd)
 	}
-	logindtest.Eventually(t, "the programs have the ports open", patience, func() bool {
+	logindtest.Eventually(t, "the programs have the ports open", testenv.Patience, func() bool {
 		open := 0
 		for _, cmd := range programs {
 			fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", cmd.Process.Pid))
@@ -170,7 +171,7 @@ func checkCrowd(t *testing.T) {
 	for _, cmd := range programs {
 		_ = cmd.Wait() // its device is gone
 	}
-	logindtest.Eventually(t, "nothing is left of them", patience, func() bool {
+	logindtest.Eventually(t, "nothing is left of them", testenv.Patience, func() bool {
 		left, _ := filepath.Glob("/sys/class/tty/ttyUSB*")
 		devices, _ := filepath.Glob("/sys/devices/*/vhci_hcd.*/usb*/[0-9]*-[0-9]*/idVendor")
 		nodes, _ := filepath.Glob("/dev/ttyUSB*")

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/kerneltty"
 	"telnetcpc/ptyhost/logind/logindtest"
@@ -109,7 +110,7 @@ func checkUnbound(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.off(t, device, tty)
-			logindtest.Eventually(t, "the path is gone, or leads to the next one", patience, func() bool {
+			logindtest.Eventually(t, "the path is gone, or leads to the next one", testenv.Patience, func() bool {
 				return gone(path) || strings.Contains(said.String(), "the driver has the device again")
 			})
 			if tt.stranger {
@@ -123,7 +124,7 @@ func checkUnbound(t *testing.T) {
 				}
 			}
 			tt.on(t, device, tty)
-			logindtest.Eventually(t, "the port is back", patience, func() bool { return !gone(path) })
+			logindtest.Eventually(t, "the port is back", testenv.Patience, func() bool { return !gone(path) })
 			if !strings.Contains(said.String(), "the driver has let go of the device") {
 				t.Errorf("the log has not the reason: %s", said.String())
 			}

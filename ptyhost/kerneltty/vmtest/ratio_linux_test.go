@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost"
 	"telnetcpc/ptyhost/kerneltty"
@@ -112,7 +113,7 @@ func newTrack(t *testing.T, h uart.Host) *track {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	over := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	over := time.AfterFunc(testenv.Patience, func() { _ = cmd.Process.Kill() })
 	t.Cleanup(func() {
 		over.Stop()
 		_ = cmd.Process.Kill()

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // waits is a program that waits in two threads: for a line, and until its bytes are out. When its standard input ends it
@@ -58,7 +60,7 @@ func checkFrozenRun(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	over := time.AfterFunc(2*patience, func() { _ = cmd.Process.Kill() })
+	over := time.AfterFunc(2*testenv.Patience, func() { _ = cmd.Process.Kill() })
 	defer over.Stop()
 	said := bufio.NewReader(stdout)
 	if text, err := said.ReadString('\n'); text != "ready\n" {

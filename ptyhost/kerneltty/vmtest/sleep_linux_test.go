@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 	"telnetcpc/ptyhost/kerneltty"
@@ -47,7 +48,7 @@ func checkSleep(t *testing.T) {
 	program := echoed(t, path, "before")
 	eventually := func(what string, ok func() bool) {
 		t.Helper()
-		logindtest.Eventually(t, what, patience, ok)
+		logindtest.Eventually(t, what, testenv.Patience, ok)
 	}
 	eventually("the lock is taken", func() bool { return m.Taken() == 1 })
 	if err := sleep(t); !errors.Is(err, unix.EBUSY) {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 	"telnetcpc/ptyhost/kerneltty"
@@ -38,7 +39,7 @@ func daemon(t *testing.T, name string, args ...string) *os.Process {
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(unix.SIGCONT)
 		_ = cmd.Process.Signal(unix.SIGTERM)
-		kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		kill := time.AfterFunc(testenv.Patience, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
 		kill.Stop()
 		if t.Failed() {
@@ -54,7 +55,7 @@ func startUdev(t *testing.T) *os.Process {
 	const control = "/run/udev/control"
 	_ = os.Remove(control) // of the one before
 	p := daemon(t, "/lib/systemd/systemd-udevd")
-	logindtest.Eventually(t, "udev runs", patience, func() bool {
+	logindtest.Eventually(t, "udev runs", testenv.Patience, func() bool {
 		_, err := os.Stat(control)
 		return err == nil
 	})
@@ -173,7 +174,7 @@ func trigger(t *testing.T, tty, action string) {
 		t.Fatal(err)
 	}
 	sysfs(t, "/sys/class/tty/"+tty+"/uevent", action)
-	logindtest.Eventually(t, "udev has done what its rules say", patience, func() bool {
+	logindtest.Eventually(t, "udev has done what its rules say", testenv.Patience, func() bool {
 		now, err := os.Stat(record)
 		return err == nil && !os.SameFile(before, now)
 	})
@@ -213,10 +214,10 @@ func checkOwners(t *testing.T) {
 	if p.Name() != device {
 		t.Logf("the second one is %s, the first was %s", p.Name(), device)
 	}
-	logindtest.Eventually(t, "the owner is the one that was asked for", patience, func() bool { return access(config.Path) == want })
+	logindtest.Eventually(t, "the owner is the one that was asked for", testenv.Patience, func() bool { return access(config.Path) == want })
 	for _, action := range []string{"change", "add"} {
 		trigger(t, filepath.Base(p.Name()), action)
-		logindtest.Eventually(t, "after udev's action "+action+", the owner is the one that was asked for", patience, func() bool {
+		logindtest.Eventually(t, "after udev's action "+action+", the owner is the one that was asked for", testenv.Patience, func() bool {
 			return access(config.Path) == want
 		})
 	}
@@ -234,7 +235,7 @@ func checkRule(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	agent := daemon(t, telnetcpc(), "attach", "--host", "kernel", "--mode", "640", path, "127.0.0.1:1")
 	const want = "0:20 640"
-	logindtest.Eventually(t, "the port is there", patience, func() bool { return access(path) == want })
+	logindtest.Eventually(t, "the port is there", testenv.Patience, func() bool { return access(path) == want })
 	signal := func(s unix.Signal) {
 		if err := unix.Kill(agent.Pid, s); err != nil {
 			t.Fatal(err)
@@ -251,7 +252,7 @@ func checkRule(t *testing.T) {
 		t.Errorf("udev gives the node to %s, want 0:0 600", got)
 	}
 	signal(unix.SIGCONT)
-	logindtest.Eventually(t, "the owner is the one that was asked for", patience, func() bool { return access(path) == want })
+	logindtest.Eventually(t, "the owner is the one that was asked for", testenv.Patience, func() bool { return access(path) == want })
 }
 
 // checkBefore: a program that opens the node as soon as udev lets it is gone before the port is there, and nothing of it

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/interop/hosttest"
+	"telnetcpc/bridge/testenv"
 )
 
 const (
@@ -79,7 +80,7 @@ func TestKernelTTY(t *testing.T) {
 	build(t, "CGO_ENABLED=0", "build", "-o", program, "telnetcpc/cmd/telnetcpc")
 	build(t, "CGO_ENABLED=0", "test", "-c", "-o", guest, "telnetcpc/ptyhost/kerneltty/vmtest")
 	suite := guest
-	if raceEnabled {
+	if testenv.Race {
 		suite = filepath.Join(dir, "vmtest-race.test")
 		build(t, "CGO_ENABLED=1", "test", "-race", "-c", "-o", suite, "telnetcpc/ptyhost/kerneltty/vmtest")
 	}
@@ -181,10 +182,7 @@ func needKernel(t *testing.T) kernel {
 	t.Helper()
 	k, err := findKernel()
 	if err != nil {
-		if os.Getenv("TELNETCPC_NEED") == "all" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		testenv.Skip(t, err)
 	}
 	return k
 }

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/testenv"
 )
 
 // reopens opens its port again when telnetcpc is gone, by the path that is this machine's own device too, and says what it
@@ -64,7 +66,7 @@ func checkYamaPaths(t *testing.T) {
 		out, errs := filepath.Join(dir, "out"+tt.scope), &bytes.Buffer{}
 		said := func(what string) {
 			t.Helper()
-			for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+			for end := time.Now().Add(testenv.Patience); ; time.Sleep(10 * time.Millisecond) {
 				text, _ := os.ReadFile(out)
 				if strings.Contains(string(text), what) {
 					return

@@ -1,5 +1,0 @@
-//go:build race
-
-package hosttest_test
-
-var raceFlags = []string{"-race"}

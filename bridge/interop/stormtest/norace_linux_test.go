@@ -1,5 +1,0 @@
-//go:build !race
-
-package stormtest_test
-
-var raceFlags []string

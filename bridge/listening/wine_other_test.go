@@ -1,5 +1,0 @@
-//go:build !windows
-
-package listening_test
-
-const wine = false

@@ -1,6 +1,0 @@
-//go:build !race
-
-package rfc2217_test
-
-// underRace: see race_test.go.
-const underRace = false
