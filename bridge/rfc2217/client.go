@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -101,14 +102,8 @@ type Config struct {
 	Log           *slog.Logger   // nil: slog.Default()
 }
 
-// placedSize is what a placed costs in memory at most, in bytes.
-const placedSize = 128
-
-// placed is an event, and how many bytes of the opening came before it.
-type placed struct {
-	uart.Event
-	behind int
-}
+// eventSize is what an event costs in memory while it waits for Next, at most, in bytes.
+const eventSize = 128
 
 // Client is our side of a session. See uart.Session for what may be called by whom.
 type Client struct {
@@ -116,12 +111,12 @@ type Client struct {
 	cfg Config
 
 	// The reader's alone.
-	opening bool     // it lasts
-	events  []placed // found and not returned yet
-	early   []byte   // data that came during the opening, and while it was not known whose it is
-	told    int      // of it, what Next has returned
-	looked  bool     // the time to wait for an answer is up, and bytes that are there already are looked for
-	end     error    // why the session has ended, where something is handed out before that
+	opening bool // it lasts
+	// queue is what Next has not returned yet: events; and data that came during the opening, or before it was known whose
+	// it is. Else data goes to Next's caller at once and is never in here.
+	queue   ordered.Stream[uart.Event]
+	looked  bool  // the time to wait for an answer is up, and bytes that are there already are looked for
+	end     error // why the session has ended, where something is handed out before that
 	modem   uart.ModemState
 	known   bool // modem is what the server said last
 	heard   bool // data has come from the device
