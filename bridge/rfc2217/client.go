@@ -94,12 +94,10 @@ func (e *EarlyEndError) Unwrap() error { return e.Err }
 
 // Config is how a Client behaves. The zero value of each field means its default.
 type Config struct {
-	AckTimeout    time.Duration  // how long the answer to a setting is waited for before it is reported
-	LineMask      uart.LineState // the line states that the port can show; 0: none is asked for
-	SuspendIgnore bool           // go on sending when the server asks for a pause
-	SingleFF      bool           // the server sends a 255 of data once; one that nothing follows for 20 to 50 ms is data
-	KeepGreeting  bool           // what the server says before it first answers is data too
-	Log           *slog.Logger   // nil: slog.Default()
+	AckTimeout time.Duration  // how long the answer to a setting is waited for before it is reported
+	LineMask   uart.LineState // the line states that the port can show; 0: none is asked for
+	Quirks     Quirks
+	Log        *slog.Logger // nil: slog.Default()
 }
 
 // eventSize is what an event costs in memory while it waits for Next, at most, in bytes.
@@ -168,7 +166,7 @@ func OpenTelnet(ctx context.Context, conn net.Conn, cfg Config) (*Client, error)
 func Open(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	c := newClient(conn, cfg)
 	c.options.AllowUs, c.options.AllowPeer = wanted, wanted
-	c.holding.Store(!cfg.KeepGreeting)
+	c.holding.Store(!cfg.Quirks.Has(KeepGreeting))
 	return c.start(ctx, c.open)
 }
 
@@ -200,7 +198,7 @@ func newClient(conn net.Conn, cfg Config) *Client {
 		cfg.AckTimeout = DefaultAckTimeout
 	}
 	c := &Client{wire: newWire(conn, clientOwes, cfg.Log), cfg: cfg, opening: true, settled: make(chan struct{}), first: true}
-	if c.decoder.SingleFF = cfg.SingleFF; cfg.SingleFF {
+	if c.decoder.SingleFF = cfg.Quirks.Has(SingleFF); c.decoder.SingleFF {
 		c.waits = c.watchFF
 	}
 	c.alarms.deadline, c.alarms.patience = conn.SetReadDeadline, cfg.AckTimeout

@@ -273,7 +273,7 @@ func (c *Client) command(cmd Command) error {
 			c.found(uart.Event{Kind: uart.KindModem, Modem: m})
 		}
 	case FlowSuspend + FromServer, FlowResume + FromServer:
-		if c.cfg.SuspendIgnore {
+		if c.cfg.Quirks.Has(SuspendIgnore) {
 			return nil
 		}
 		kind := uart.KindResumed
