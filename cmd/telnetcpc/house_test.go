@@ -37,6 +37,8 @@ var importRules = []struct {
 	{"bridge/tlsconn", []string{"..."}, nil, "it is a connection, whoever has it"},
 	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn"}, "it knows sockets, and no port"},
 	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one"},
+	{"bridge/demo", []string{"ptyhost/...", "wincom/...", "cmd/..."}, nil, "it shows everything, but is handed the host"},
+	{"bridge/escape", []string{"..."}, nil, "it escapes text, whatever the text is"},
 	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
 	{"bridge/loglimit", []string{"..."}, nil, "it counts lines, whatever is in them"},
 	{"bridge/listening", []string{"..."}, nil, "it reads the system's tables and knows no protocol"},

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"telnetcpc/bridge/escape"
 	"telnetcpc/bridge/listening"
 	"telnetcpc/bridge/remote"
 )
@@ -64,12 +65,12 @@ func probeEach(ctx context.Context, all []listening.Listener, o remote.ProbeOpti
 				return nil, ctx.Err()
 			}
 			if err != nil {
-				f.Error = oneLine(err.Error())
+				f.Error = escape.Line(err.Error())
 			}
 			seen[l.Address] = f
 		}
 		f.Address, f.Port, f.PID = l.Address.Addr().String(), l.Address.Port(), l.PID
-		f.Process, f.User = oneLine(l.Process), oneLine(l.User)
+		f.Process, f.User = escape.Line(l.Process), escape.Line(l.User)
 		list = append(list, f)
 	}
 	return list, nil
