@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/agent"
 	"telnetcpc/bridge/asynclog"
 	"telnetcpc/bridge/remote"
@@ -92,7 +93,7 @@ func demoHosts() []uart.Host {
 // run starts server, port and spectator, and ends when the first of them does.
 func (d *demonstration) run(ctx context.Context, l net.Listener, host uart.Host, once bool) error {
 	log := slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	device := &accessserver.Loopback{}
+	device := &simulate.Loopback{}
 	device.Observe(d.far.observe)
 	url, err := remote.Parse("rfc2217://" + l.Addr().String())
 	if err != nil {
@@ -174,7 +175,7 @@ type sights struct {
 
 // observe takes what the far UART did; bytes that nobody has looked at yet grow. It never blocks: the line stands still
 // meanwhile.
-func (w *sights) observe(r accessserver.Record) {
+func (w *sights) observe(r simulate.Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n := len(w.queue) - 1; n >= 0 && r.Event.Kind == uart.KindData {
