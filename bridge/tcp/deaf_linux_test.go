@@ -19,7 +19,7 @@ func TestHeardWithoutRoom(t *testing.T) {
 	})
 	t.Run("asked by keepalive", func(t *testing.T) {
 		t.Parallel()
-		heardWithoutRoom(t, func(near *net.TCPConn) error { return near.SetKeepAliveConfig(KeepAlive()) })
+		heardWithoutRoom(t, func(near *net.TCPConn) error { return near.SetKeepAliveConfig(keepAlive()) })
 	})
 }
 
@@ -27,8 +27,8 @@ func heardWithoutRoom(t *testing.T, ask func(near *net.TCPConn) error) {
 	t.Helper()
 	far, near := served(t)
 	_, _ = far.SetDeadline(time.Time{}), near.SetDeadline(time.Time{}) // a busy machine takes its time
-	watch := NewWatch(near)
-	peer := NewWatch(far)
+	socket := SocketOf(near)
+	peer := SocketOf(far)
 	for n := 0; peer.Unacked() < 2000; n++ { // until nothing is taken any more; each its own segment, as a device's bytes are
 		if _, err := far.Write([]byte{'x'}); err != nil {
 			t.Fatal(err)
@@ -43,10 +43,10 @@ func heardWithoutRoom(t *testing.T, ask func(near *net.TCPConn) error) {
 	}
 	longest := time.Duration(0)
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		facts := watch.Look()
+		facts := socket.Facts()
 		longest = max(longest, facts.Waiting)
 	}
-	facts := watch.Look()
+	facts := socket.Facts()
 	t.Logf("the longest silence: %v, %d bytes unread", longest, facts.Unread)
 	if longest > 10*time.Second || facts.Ended {
 		t.Errorf("a living peer counts as silent for %v, and has ended: %v", longest, facts.Ended)

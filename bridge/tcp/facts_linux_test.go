@@ -113,10 +113,10 @@ func TestWait(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var w wait
+			var s silence
 			began := time.Now()
 			for i, look := range looks {
-				if got := w.look(&look.info, began.Add(look.at)); max(got-look.want, look.want-got) > 5*time.Millisecond {
+				if got := s.update(&look.info, began.Add(look.at)); max(got-look.want, look.want-got) > 5*time.Millisecond {
 					t.Errorf("look %d: waits for %v, want %v", i, got, look.want)
 				}
 			}
@@ -127,7 +127,7 @@ func TestWait(t *testing.T) {
 // A receiver without room drops what is in flight, and acknowledges each try: it is alive.
 func TestAliveWithoutRoom(t *testing.T) {
 	near, far := pair(t)
-	watch := NewWatch(near)
+	socket := SocketOf(near)
 	if err := far.SetReadBuffer(1); err != nil { // behind the window that it has promised
 		t.Fatal(err)
 	}
@@ -137,11 +137,11 @@ func TestAliveWithoutRoom(t *testing.T) {
 	}
 	acked, inFlight := -1, time.Time{}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		info := tcpInfo(t, watch)
+		info := tcpInfo(t, socket)
 		if info.Unacked == 0 || int(info.Bytes_acked) != acked {
 			acked, inFlight = int(info.Bytes_acked), time.Now()
 		}
-		p := watch.Look()
+		p := socket.Facts()
 		if p.Waiting > time.Second {
 			t.Errorf("it waits for %v, and the last answer came %d ms ago", p.Waiting, info.Last_ack_recv)
 			break
@@ -155,9 +155,9 @@ func TestAliveWithoutRoom(t *testing.T) {
 	}
 }
 
-func tcpInfo(t *testing.T, w *Watch) (info *unix.TCPInfo) {
+func tcpInfo(t *testing.T, s *Socket) (info *unix.TCPInfo) {
 	t.Helper()
-	control(w.conn, func(fd int) { info, _ = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO) })
+	control(s.conn, func(fd int) { info, _ = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO) })
 	if info == nil {
 		t.Fatal("no TCP_INFO")
 	}
@@ -168,12 +168,12 @@ func tcpInfo(t *testing.T, w *Watch) (info *unix.TCPInfo) {
 // another matter.
 func TestUnreadAndEnded(t *testing.T) {
 	near, far := pair(t)
-	watch := NewWatch(near)
+	socket := SocketOf(near)
 	want := func(what string, unread int, ended, closed bool) {
 		t.Helper()
 		var p Facts
 		for end := time.Now().Add(enough); ; time.Sleep(time.Millisecond) { // it takes its way through the kernel
-			if p = watch.Look(); p.Known && p.Unread == unread && p.Ended == ended && p.Closed == closed {
+			if p = socket.Facts(); p.Known && p.Unread == unread && p.Ended == ended && p.Closed == closed {
 				return
 			}
 			if time.Now().After(end) {
@@ -207,7 +207,7 @@ func TestUnreadAndEnded(t *testing.T) {
 func TestUnreadAndReset(t *testing.T) {
 	for _, resets := range []bool{false, true} {
 		near, far := pair(t)
-		watch := NewWatch(near)
+		socket := SocketOf(near)
 		if _, err := far.Write(make([]byte, 1000)); err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +217,7 @@ func TestUnreadAndReset(t *testing.T) {
 		_ = far.Close()
 		var p Facts
 		for end := time.Now().Add(enough); !p.Ended; time.Sleep(time.Millisecond) { // it takes its way through the kernel
-			if p = watch.Look(); time.Now().After(end) {
+			if p = socket.Facts(); time.Now().After(end) {
 				t.Fatalf("no end is seen: %+v", p)
 			}
 		}

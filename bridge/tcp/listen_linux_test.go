@@ -17,17 +17,17 @@ func TestListen(t *testing.T) {
 	var size, inline int
 	var info *unix.TCPInfo
 	err = raw.Control(func(fd uintptr) {
-		size = room(int(fd))
+		size = receiveBuffer(int(fd))
 		inline, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_OOBINLINE)
 		info, _ = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	})
 	if err != nil || info == nil {
 		t.Fatalf("its options: %v", err)
 	}
-	if size != Room || inline != 1 {
-		t.Errorf("room %d, urgent data in line %d; want %d and 1", size, inline, Room)
+	if size != ReceiveBuffer || inline != 1 {
+		t.Errorf("room %d, urgent data in line %d; want %d and 1", size, inline, ReceiveBuffer)
 	}
-	if info.Rcv_space > Room*2 {
-		t.Errorf("the window that was promised: %d bytes; want no more than %d", info.Rcv_space, 2*Room)
+	if info.Rcv_space > ReceiveBuffer*2 {
+		t.Errorf("the window that was promised: %d bytes; want no more than %d", info.Rcv_space, 2*ReceiveBuffer)
 	}
 }

@@ -30,14 +30,15 @@ func TestPeek(t *testing.T) {
 	near := accepted.(*net.TCPConn)
 	defer near.Close()
 	_ = near.SetDeadline(time.Now().Add(time.Minute))
-	if first, any := tcp.Peek(near); any {
+	socket := tcp.SocketOf(near)
+	if first, any := socket.Peek(); any {
 		t.Errorf("nothing was sent, and there is 0x%02x", first)
 	}
 	if _, err := far.Write([]byte{0xFF, 2}); err != nil {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // it takes its way through the kernel
-		if first, any := tcp.Peek(near); any {
+		if first, any := socket.Peek(); any {
 			if first != 0xFF {
 				t.Errorf("got 0x%02x, want 0xff", first)
 			}
@@ -47,7 +48,7 @@ func TestPeek(t *testing.T) {
 			t.Fatal("nothing is to be seen of what was sent")
 		}
 	}
-	if _, any := tcp.Peek(near); !any {
+	if _, any := socket.Peek(); !any {
 		t.Error("the look has taken it")
 	}
 	if err := far.(*net.TCPConn).CloseWrite(); err != nil {
@@ -56,7 +57,7 @@ func TestPeek(t *testing.T) {
 	if p, err := io.ReadAll(near); string(p) != "\xff\x02" || err != nil {
 		t.Errorf("read % x, %v", p, err)
 	}
-	if first, any := tcp.Peek(near); any {
+	if first, any := socket.Peek(); any {
 		t.Errorf("the end is 0x%02x", first)
 	}
 }

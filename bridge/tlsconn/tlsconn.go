@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"telnetcpc/bridge/tcp"
 )
 
 // goodbye is how long a closed connection waits for room for TLS's close_notify, where the peer's window is closed.
@@ -54,7 +56,7 @@ func (c *Conn) CloseWrite() error {
 	c.finish.Do(func() {
 		go func() {
 			_ = c.Conn.CloseWrite()
-			_ = c.under.CloseWrite()
+			_ = tcp.CloseWrite(c.under.Conn)
 		}()
 	})
 	return nil
@@ -66,7 +68,7 @@ func (c *Conn) Close() error {
 	if c.under.closing.Swap(true) {
 		return nil
 	}
-	_ = c.under.SetReadDeadline(time.Unix(1, 0))
+	_ = c.under.SetReadDeadline(tcp.Past())
 	_ = c.under.SetWriteDeadline(time.Now().Add(goodbye)) // CloseWrite's close_notify may wait already
 	go func() { _ = c.Conn.Close() }()                    // where somebody stands in Write, crypto/tls says nothing and ends him
 	return nil
@@ -86,7 +88,7 @@ func (u *under) SetDeadline(t time.Time) error {
 func (u *under) SetReadDeadline(t time.Time) error {
 	err := u.Conn.SetReadDeadline(t)
 	if u.closing.Load() { // looked at behind the call: Close, which sets it before its own, may come between
-		err = u.Conn.SetReadDeadline(time.Unix(1, 0))
+		err = u.Conn.SetReadDeadline(tcp.Past())
 	}
 	return err
 }
@@ -99,16 +101,5 @@ func (u *under) SetWriteDeadline(t time.Time) error {
 	return err
 }
 
-// CloseWrite sends FIN, where the connection has half an end.
-func (u *under) CloseWrite() error {
-	if half, ok := u.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
-
-// Close sends FIN before it closes: with bytes unread, close alone would be a reset.
-func (u *under) Close() error {
-	_ = u.CloseWrite()
-	return u.Conn.Close()
-}
+// Close sends FIN before it closes.
+func (u *under) Close() error { return tcp.Close(u.Conn) }
