@@ -34,7 +34,7 @@ func TestConnEnds(t *testing.T) {
 	buf := make([]byte, 10)
 	read := func(c net.Conn) error { _, err := c.Read(buf); return err }
 	write := func(c net.Conn) (err error) {
-		for err == nil { // until nothing fits, or it is known that the peer is gone
+		for err == nil { // until nothing fits, or the peer is known to be gone
 			_, err = c.Write(make([]byte, 1<<20))
 		}
 		return err

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A peer that lives counts as silent for no longer than it takes to make room, though it fills what the kernel has for its
-// segments: what lies beyond the window is dropped, with the acknowledgement in it (Linux 6.17 and later).
+// A living peer that has filled the receive buffer counts as silent only until there is room: segments beyond the window are
+// dropped, with the acknowledgements in them (Linux 6.17 and later).
 func TestHeardWithoutRoom(t *testing.T) {
 	t.Parallel()
 	t.Run("asked by data", func(t *testing.T) {
@@ -29,13 +29,13 @@ func heardWithoutRoom(t *testing.T, ask func(near *net.TCPConn) error) {
 	_, _ = far.SetDeadline(time.Time{}), near.SetDeadline(time.Time{}) // a busy machine takes its time
 	socket := SocketOf(near)
 	peer := SocketOf(far)
-	for n := 0; peer.Unacked() < 2000; n++ { // until nothing is taken any more; each its own segment, as a device's bytes are
+	for n := 0; peer.Unacked() < 2000; n++ { // until the kernel takes no more; each byte is a segment, as from a device
 		if _, err := far.Write([]byte{'x'}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(500 * time.Microsecond)
 		if n > 200_000 {
-			t.Fatalf("the kernel takes %d bytes that nobody reads", n)
+			t.Fatalf("the kernel accepts %d bytes that nobody reads", n)
 		}
 	}
 	if err := ask(near); err != nil {
@@ -49,6 +49,6 @@ func heardWithoutRoom(t *testing.T, ask func(near *net.TCPConn) error) {
 	facts := socket.Facts()
 	t.Logf("the longest silence: %v, %d bytes unread", longest, facts.Unread)
 	if longest > 10*time.Second || facts.Ended {
-		t.Errorf("a living peer counts as silent for %v, and has ended: %v", longest, facts.Ended)
+		t.Errorf("a living peer counts as silent for %v; ended: %v", longest, facts.Ended)
 	}
 }

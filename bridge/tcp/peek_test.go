@@ -11,7 +11,7 @@ import (
 	"telnetcpc/bridge/tcp"
 )
 
-// What has come can be looked at without taking it, nothing is waited for, and the end of a peer is no byte.
+// Peek returns a received byte without consuming it, does not wait, and does not take the peer's end for a byte.
 func TestPeek(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -32,12 +32,12 @@ func TestPeek(t *testing.T) {
 	_ = near.SetDeadline(time.Now().Add(time.Minute))
 	socket := tcp.SocketOf(near)
 	if first, any := socket.Peek(); any {
-		t.Errorf("nothing was sent, and there is 0x%02x", first)
+		t.Errorf("got 0x%02x though nothing was sent", first)
 	}
 	if _, err := far.Write([]byte{0xFF, 2}); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // it takes its way through the kernel
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // the kernel takes a moment
 		if first, any := socket.Peek(); any {
 			if first != 0xFF {
 				t.Errorf("got 0x%02x, want 0xff", first)
@@ -45,11 +45,11 @@ func TestPeek(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("nothing is to be seen of what was sent")
+			t.Fatal("what was sent does not arrive")
 		}
 	}
 	if _, any := socket.Peek(); !any {
-		t.Error("the look has taken it")
+		t.Error("Peek has consumed the byte")
 	}
 	if err := far.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -58,6 +58,6 @@ func TestPeek(t *testing.T) {
 		t.Errorf("read % x, %v", p, err)
 	}
 	if first, any := socket.Peek(); any {
-		t.Errorf("the end is 0x%02x", first)
+		t.Errorf("the end is returned as 0x%02x", first)
 	}
 }
