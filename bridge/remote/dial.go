@@ -89,7 +89,7 @@ func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (uart.Session, e
 	var c *rfc2217.Client
 	switch r.url.Scheme {
 	case SchemeTCP:
-		return newRaw(conn, sock), nil
+		return newRaw(conn.(*tcp.Conn), sock), nil
 	case SchemeTelnet:
 		c, err = rfc2217.OpenTelnet(ctx, conn, r.config(mask))
 	default:
@@ -119,24 +119,17 @@ var _ uart.Session = comPort{}
 
 // connect dials TCP, and TLS where the URL asks for it.
 func (r *Remote) connect(ctx context.Context) (net.Conn, *socket, error) {
-	d := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: tcp.KeepAlive(), Control: tcp.Control}
-	conn, err := d.DialContext(ctx, "tcp", r.url.Address())
+	conn, err := tcp.Dial(ctx, r.url.Address(), dialTimeout)
 	if err != nil {
 		return nil, nil, r.notDialed(err)
 	}
-	below := conn.(*net.TCPConn)
-	sock := newSocket(below)
-	stream, err := newStream(below)
-	if err != nil {
-		conn.Close()
-		return nil, nil, fmt.Errorf("dial %s: %w", r.url.Address(), err)
-	}
+	sock := &socket{conn.Socket()}
 	if r.url.Scheme != SchemeRFC2217TLS {
-		return stream, sock, nil
+		return conn, sock, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	secure, err := handshake(ctx, stream, r.current())
+	secure, err := handshake(ctx, conn, r.current())
 	if err != nil {
 		conn.Close()
 		return nil, nil, fmt.Errorf("%s: %w", r.url.Address(), err)
@@ -226,8 +219,7 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 // drawOut closes our half of a connection that has been silent: a web server then says that it got no request. What is
 // at the other end may be a machine tool, so nothing is sent to it.
 func drawOut(conn net.Conn) []byte {
-	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(time.Now().Add(LastWords)) != nil {
+	if tcp.CloseWrite(conn) != nil || conn.SetReadDeadline(time.Now().Add(LastWords)) != nil {
 		return nil
 	}
 	text := make([]byte, 64)
