@@ -1,6 +1,6 @@
 //go:build !plainio
 
-package ptyhost
+package terminal
 
 import (
 	"fmt"
@@ -128,15 +128,6 @@ func (w *waiter) close() {
 	_ = w.out.Close()
 }
 
-// epollWait takes what is ready, without waiting, and returns how much.
-func epollWait(set int, events []unix.EpollEvent) int {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(set), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
-	if errno != 0 {
-		return 0
-	}
-	return int(n)
-}
-
 // readMaster returns how many bytes it has read; 0: there are none. gone: and nobody has the slave open (EIO).
 func readMaster(fd int, p []byte) (n int, gone bool) { return call(unix.SYS_READ, fd, p) }
 
@@ -160,7 +151,7 @@ func call(number uintptr, fd int, p []byte) (n int, eio bool) {
 	return 0, false
 }
 
-// readTermios is getTermios for the hot path.
+// readTermios reads the termios of either end, for the hot path.
 func readTermios(fd int, t *unix.Termios) bool {
 	_, _, errno := syscall.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.TCGETS2, uintptr(unsafe.Pointer(t)))
 	return errno == 0

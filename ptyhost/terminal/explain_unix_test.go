@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd
 
-package ptyhost
+package terminal
 
 import (
 	"fmt"
@@ -17,11 +17,11 @@ func TestExplainLimit(t *testing.T) {
 		"the master": fmt.Errorf("the pty's master: %w", unix.EMFILE),
 		"the system": fmt.Errorf("epoll: %w", unix.ENFILE),
 	} {
-		if got := explainLimit(explainLimit(err)).Error(); strings.Count(got, moreFiles) != 1 {
+		if got := ExplainLimit(ExplainLimit(err)).Error(); strings.Count(got, moreFiles) != 1 {
 			t.Errorf("%s: got %q, want the way out once", name, got)
 		}
 	}
-	if got := explainLimit(unix.EIO); got != unix.EIO {
+	if got := ExplainLimit(unix.EIO); got != unix.EIO {
 		t.Errorf("another error: got %v, want it as it was", got)
 	}
 }

@@ -1,4 +1,4 @@
-package ptyhost_test
+package terminal_test
 
 import (
 	"testing"
@@ -6,14 +6,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telnetcpc/ptyhost"
 	"telnetcpc/ptyhost/devpath"
+	"telnetcpc/ptyhost/terminal"
 )
 
 // The program reads all that there is in the moment between a write that finds no room and the request to be told of room.
 // Nothing more happens then that could wake the writer.
 func TestRoomThatComesBeforeItIsAskedFor(t *testing.T) {
-	var term *ptyhost.Terminal
+	var term *terminal.Terminal
 	var slave int
 	fill := func() {
 		for term.WriteMaster(make([]byte, 4096)) > 0 {
@@ -28,7 +28,7 @@ func TestRoomThatComesBeforeItIsAskedFor(t *testing.T) {
 		}
 	}
 	var give func() bool
-	term, err := ptyhost.NewTerminal(devpath.Access{UID: -1, GID: -1, Mode: 0o600}, func() bool { return false }, func() bool { return give() })
+	term, err := terminal.New(devpath.Access{UID: -1, GID: -1, Mode: 0o600}, func() bool { return false }, func() bool { return give() })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestRoomThatComesBeforeItIsAskedFor(t *testing.T) {
 			return done
 		}
 		written := make(chan error, 1)
-		go func() { written <- term.Write() }() // ends with room
+		go func() { written <- term.WaitWrite() }() // ends with room
 		if round == 0 {
 			drain()
 		}

@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd
 
-package ptyhost
+package terminal
 
 import (
 	"errors"
@@ -22,14 +22,14 @@ func explainOpen(err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("no pseudo-terminal can be made: %w (is devpts mounted on /dev/pts, and is /dev/ptmx there?)", err)
 	}
-	return explainLimit(fmt.Errorf("no pseudo-terminal can be made: %w", err))
+	return ExplainLimit(fmt.Errorf("no pseudo-terminal can be made: %w", err))
 }
 
-// moreFiles is the way out where too many files are open.
+// moreFiles is the way out if too many files are open.
 const moreFiles = "(raise the limit: ulimit -n, or LimitNOFILE= of the service)"
 
-// explainLimit says what to do when too many files are open, at whichever of a port's descriptors that was; once.
-func explainLimit(err error) error {
+// ExplainLimit adds the way out to an error that means too many open files, unless it has it already.
+func ExplainLimit(err error) error {
 	if (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)) && !strings.Contains(err.Error(), moreFiles) {
 		return fmt.Errorf("%w %s", err, moreFiles)
 	}

@@ -1,6 +1,6 @@
 //go:build plainio
 
-package ptyhost
+package terminal
 
 import (
 	"fmt"
@@ -45,14 +45,6 @@ func (w *waiter) unpokeWriter() { _ = w.file.SetWriteDeadline(time.Time{}) }
 
 func (w *waiter) close() { _ = w.file.Close() }
 
-func epollWait(set int, events []unix.EpollEvent) int {
-	n, err := unix.EpollWait(set, events, 0)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
 func readMaster(fd int, p []byte) (n int, gone bool) { return call(unix.Read, fd, p) }
 
 func writeMaster(fd int, p []byte) int {
@@ -70,7 +62,7 @@ func call(f func(int, []byte) (int, error), fd int, p []byte) (n int, eio bool) 
 }
 
 func readTermios(fd int, t *unix.Termios) bool {
-	got, err := getTermios(fd)
+	got, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
 	if err != nil {
 		return false
 	}
