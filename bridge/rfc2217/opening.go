@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"time"
 
+	"telnetcpc/bridge/makers"
 	"telnetcpc/bridge/telnet"
 )
 
@@ -278,7 +279,7 @@ const InUse = "Port already in use"
 // may be a device's.
 func SaysInUse(text []byte, closed bool) bool { return refusal(text, closed) == PortInUse }
 
-// SaysNoDevice reports whether text is what an access server sends that cannot open its device: our own, or ser2net.
+// SaysNoDevice reports whether text is what an access server sends that cannot open its device.
 func SaysNoDevice(text []byte) bool { return refusal(text, true) == NoDevice }
 
 // refusal is what a text of a peer that has not served means: PortInUse, NoDevice, or Undecided. The reason why a device
@@ -287,10 +288,10 @@ func refusal(text []byte, closed bool) Conclusion {
 	if bytes.Contains(text, []byte(InUse)) {
 		return PortInUse
 	}
-	if bytes.HasPrefix(text, []byte("port not opened")) || bytes.Contains(text, []byte("Device open failure")) {
+	if makers.DeviceMissing(text) {
 		return NoDevice
 	}
-	if lower := bytes.ToLower(text); closed && (bytes.Contains(lower, []byte("in use")) || bytes.Contains(lower, []byte("busy"))) {
+	if closed && makers.InUse(text) {
 		return PortInUse
 	}
 	return Undecided
