@@ -175,17 +175,17 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 	}
 	var other *rfc2217.NotTelnetError
 	var early *rfc2217.EarlyEndError
+	var missing *rfc2217.NoDeviceError
+	var occupied *rfc2217.InUseError
 	if errors.Is(err, rfc2217.ErrSilent) {
 		if text := drawOut(conn); len(text) > 0 {
 			err = &rfc2217.NotTelnetError{First: text}
 		}
 	}
 	switch {
-	case errors.As(err, &other) && makers.DeviceMissing(other.First):
-		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, other.Seen())
-	case errors.As(err, &early) && makers.DeviceMissing(early.Said):
-		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, early.Seen())
-	case early != nil && len(early.Said) > 0:
+	case errors.As(err, &missing):
+		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, missing.Seen())
+	case errors.As(err, &early) && len(early.Said) > 0:
 		return fmt.Errorf("%s: negotiation: %w", at, early)
 	case errors.As(err, &other) && makers.Service(other.First) == makers.TLS:
 		return no("it wants TLS (%s)", r.url.with(SchemeRFC2217TLS))
@@ -200,6 +200,8 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 		return no("it is silent (%s)", r.url.RawHint())
 	case errors.Is(err, rfc2217.ErrRefused):
 		return no("it speaks Telnet and refuses COM-PORT-OPTION (switch RFC 2217 on at the server; %s carries bytes without settings)", r.url.with(SchemeTelnet))
+	case errors.As(err, &occupied):
+		return fmt.Errorf("%s: the access server's port seems to be in use by another client: it says %s", at, occupied.Seen())
 	case errors.Is(err, rfc2217.ErrInUse):
 		return fmt.Errorf("%s: the access server's port is in use by another client (end that one first; a server that keeps dead sessions, as a Digi may, has a switch or an idle time for that)", at)
 	}

@@ -33,7 +33,7 @@ var importRules = []struct {
 	{"bridge/ordered", []string{"..."}, []string{"bridge/uart"}, "a queue does not know who fills it"},
 	{"bridge/telnet", []string{"..."}, nil, "it is an NVT and knows no serial port"},
 	{"bridge/tcp", []string{"..."}, nil, "it knows TCP, and nothing of what runs over it"},
-	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet"}, "it gets a connection and does not know who dialed it"},
+	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/makers"}, "it gets a connection and does not know who dialed it"},
 	{"bridge/tlsconn", []string{"..."}, []string{"bridge/tcp"}, "it is a connection, whoever has it"},
 	{"bridge/makers", []string{"..."}, nil, "it is a table of facts and serves no one in particular"},
 	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers", "bridge/telnet"}, "it knows sockets, and no port"},
