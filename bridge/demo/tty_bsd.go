@@ -1,6 +1,6 @@
 //go:build darwin || freebsd
 
-package main
+package demo
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// set makes the port raw, with the baud rate and the stop bits of coding and, where flow says so, RTS/CTS: what a
+// set makes the port raw, with the baud rate and the stop bits of coding, and RTS/CTS if flow asks for it: what a
 // pseudo-terminal carries.
 func (t *tty) set(coding uart.Coding, flow uart.FlowMethod) error {
 	tio, err := unix.IoctlGetTermios(t.fd, unix.TIOCGETA)
@@ -30,5 +30,5 @@ func (t *tty) set(coding uart.Coding, flow uart.FlowMethod) error {
 	return os.NewSyscallError("TIOCSETA", unix.IoctlSetTermios(t.fd, unix.TIOCSETA, tio))
 }
 
-// setSpeed sets both speeds, which are of another type on each system.
+// setSpeed sets both speeds; their type differs between the systems.
 func setSpeed[T uint32 | uint64](in, out *T, baud uint32) { *in, *out = T(baud), T(baud) }

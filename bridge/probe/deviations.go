@@ -1,9 +1,10 @@
-package remote
+package probe
 
 import (
 	"fmt"
 	"strings"
 
+	"telnetcpc/bridge/makers"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 )
@@ -164,6 +165,14 @@ func (p *prober) states() (list []Deviation) {
 	return list
 }
 
+// reported is what is reported of the maker that the signature names.
+func (p *prober) reported() (list []Deviation) {
+	for _, r := range makers.BySignature(p.signature) {
+		list = append(list, Deviation{r.Name, "its signature is " + quoted(p.signature), r.Means})
+	}
+	return list
+}
+
 // bytesOf is about bytes that are not as they should be.
 func (p *prober) bytesOf() (list []Deviation) {
 	if p.data > 0 && !p.occupied() {
@@ -194,8 +203,8 @@ func (p *prober) bytesOf() (list []Deviation) {
 		who := ""
 		for _, c := range p.codes {
 			words = append(words, fmt.Sprintf("%#02x", byte(c)))
-			if hwGroupCodes[c] {
-				who = " (HW group's devices have such)"
+			if maker := makers.ByCode(byte(c)); maker != "" {
+				who = " (" + maker + "'s devices have such)"
 			}
 		}
 		list = append(list, Deviation{"private-codes", "codes that RFC 2217 does not know: " + strings.Join(words, ", ") + who,

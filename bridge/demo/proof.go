@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -7,24 +7,26 @@ import (
 	"io"
 	"time"
 
+	"telnetcpc/bridge/escape"
 	"telnetcpc/bridge/uart"
 )
 
-// proof is the part of the demonstration in which a program part, the application, uses the port, and what arrived at
-// the far UART is printed beside it.
+// proof is the first half of the demonstration: an application uses the port, and what the far UART saw is printed
+// beside what the application did.
 type proof struct {
 	*demonstration
-	app *tty
+	app  *tty
+	flow bool // the host carries the choice of flow control
 }
 
 // proofStep is one thing that the application does.
 type proofStep struct {
 	did string
 	do  func() error
-	saw func(sight) string // what to print; empty: not yet
+	saw func(sight) string // what to print for the sight that shows it; empty: not this one. nil: the far UART sees nothing
 }
 
-// sets is a change of line coding and, where the host carries it, of flow control.
+// sets is a change of line coding and, if the host carries it, of flow control.
 func (p *proof) sets(coding uart.Coding, flow uart.FlowMethod) proofStep {
 	if !p.flow {
 		return proofStep{"set " + coding.String(), func() error { return p.app.set(coding, uart.FlowNone) }, coded(coding, 0)}
@@ -34,26 +36,26 @@ func (p *proof) sets(coding uart.Coding, flow uart.FlowMethod) proofStep {
 	}
 }
 
-// prove opens the device that the port's path leads to, and goes through the steps. The error names the step that
-// failed, and what the far UART saw instead.
+// prove opens the device that the port's path leads to, and runs the steps. The error names the step that failed, and
+// what the far UART saw instead.
 func (d *demonstration) prove(ctx context.Context, device string) error {
 	d.row("application did", "far UART saw")
 	d.row("---------------", "------------")
-	p := proof{demonstration: d}
+	p := proof{demonstration: d, flow: d.Host.Fidelity().Carries(uart.CarriesFlow)}
 	defer func() {
 		if p.app != nil {
 			_ = p.app.Close()
 		}
 	}()
 	const text = "Hello, far UART!\r\n"
-	first := uart.DefaultCoding() // at the end too: who comes next finds the port as it was
+	first := uart.DefaultCoding() // also the last: the next program finds the port as it was
 	slow := uart.Coding{Baud: 19200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop2}
 	fast := uart.Coding{Baud: 115200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}
 	for _, step := range []proofStep{
 		{"opened the port", func() (err error) { p.app, err = openTTY(device); return err }, coded(first, 0)},
 		{"set " + slow.String(), func() error { return p.app.set(slow, uart.FlowNone) }, coded(slow, 0)},
-		{"wrote " + quote([]byte(text)), func() error { return p.write(text) }, received(text, slow)},
-		{"read  " + quote([]byte(text)), func() error { return p.read(text) }, nil},
+		{"wrote " + escape.Quote([]byte(text)), func() error { return p.write(text) }, received(text, slow)},
+		{"read  " + escape.Quote([]byte(text)), func() error { return p.read(text) }, nil},
 		p.sets(fast, uart.FlowRTSCTS),
 		p.sets(first, uart.FlowNone),
 		{"closed the port", func() error { return p.app.Close() }, left},
@@ -62,7 +64,7 @@ func (d *demonstration) prove(ctx context.Context, device string) error {
 			return fmt.Errorf("demo: the application has not %s: %w", step.did, err)
 		}
 		if step.saw == nil {
-			d.row(step.did, "(the loop plug sent it back)")
+			d.row(step.did, "(the loopback plug sent it back)")
 			continue
 		}
 		saw, err := d.until(ctx, step.saw)
@@ -77,9 +79,9 @@ func (d *demonstration) prove(ctx context.Context, device string) error {
 // row prints one row of the table.
 func (d *demonstration) row(did, saw string) { fmt.Fprintf(d.out, "    %-34s %s\n", did, saw) }
 
-// until waits for the far UART to see what saw looks for, and returns saw's words for it.
+// until waits for the sight that saw accepts, and returns the text that saw has for it.
 func (d *demonstration) until(ctx context.Context, saw func(sight) string) (string, error) {
-	step, cancel := context.WithTimeout(ctx, demoPatience)
+	step, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	last := "nothing"
 	for {
@@ -88,16 +90,16 @@ func (d *demonstration) until(ctx context.Context, saw func(sight) string) (stri
 		case ctx.Err() != nil:
 			return "", ctx.Err()
 		case !ok:
-			return "", fmt.Errorf("the far UART has not seen it within %v; what it saw last: %s", demoPatience, last)
+			return "", fmt.Errorf("the far UART has not seen it within %v; the last that it saw: %s", stepTimeout, last)
 		}
-		if words := saw(s); words != "" {
-			return words, nil
+		if text := saw(s); text != "" {
+			return text, nil
 		}
-		last = oneLine(s.String())
+		last = escape.Line(s.String())
 	}
 }
 
-// coded looks for the change of settings that puts this line coding in force, and this flow control, unless it is 0.
+// coded accepts the change of settings that puts want in force, and flow too unless it is 0.
 func coded(want uart.Coding, flow uart.FlowMethod) func(sight) string {
 	return func(s sight) string {
 		switch {
@@ -112,7 +114,7 @@ func coded(want uart.Coding, flow uart.FlowMethod) func(sight) string {
 	}
 }
 
-// received looks for exactly this text, sent at this line coding.
+// received accepts exactly this text, sent at this line coding, in any number of sights.
 func received(text string, coding uart.Coding) func(sight) string {
 	got := ""
 	return func(s sight) string {
@@ -122,11 +124,11 @@ func received(text string, coding uart.Coding) func(sight) string {
 		if got += string(s.data); got != text {
 			return ""
 		}
-		return quote([]byte(got)) + " at " + coding.String()
+		return escape.Quote([]byte(got)) + " at " + coding.String()
 	}
 }
 
-// left looks for the end of the session.
+// left accepts the end of the session.
 func left(s sight) string {
 	if s.event.Kind != uart.KindClosed {
 		return ""
@@ -141,7 +143,7 @@ func (p *proof) write(text string) error {
 
 // read reads what comes back, which must be text.
 func (p *proof) read(text string) error {
-	if err := p.app.SetReadDeadline(time.Now().Add(demoPatience)); err != nil {
+	if err := p.app.SetReadDeadline(time.Now().Add(stepTimeout)); err != nil {
 		return err
 	}
 	got := make([]byte, len(text))
@@ -150,7 +152,7 @@ func (p *proof) read(text string) error {
 		return fmt.Errorf("%w after %d of %d bytes", err, n, len(text))
 	}
 	if string(got) != text {
-		return errors.New("it read " + quote(got))
+		return errors.New("it read " + escape.Quote(got))
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package remote_test
+package probe_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"telnetcpc/bridge/probe"
 	"telnetcpc/bridge/remote"
 )
 
@@ -137,16 +138,16 @@ func TestProbeOfOtherListeners(t *testing.T) {
 	}
 }
 
-func probeAll(t *testing.T, rows []row) []*remote.Report {
+func probeAll(t *testing.T, rows []row) []*probe.Report {
 	t.Helper()
-	reports := make([]*remote.Report, len(rows))
+	reports := make([]*probe.Report, len(rows))
 	var probes sync.WaitGroup
 	for i, test := range rows {
 		o := remote.Options{TLS: remote.TLS{Insecure: strings.HasPrefix(test.url, "rfc2217+tls:")}}
 		far := newRemote(t, test.url, o)
 		probes.Go(func() {
 			var err error
-			if reports[i], err = far.Probe(t.Context(), remote.ProbeOptions{Timeout: time.Minute}); err != nil {
+			if reports[i], err = probe.Run(t.Context(), far, probe.Options{Timeout: time.Minute}); err != nil {
 				t.Errorf("%s: %v", test.name, err)
 			}
 		})
@@ -163,7 +164,7 @@ func TestProbeOfTakenPort(t *testing.T) {
 		_ = conn.(*net.TCPConn).CloseWrite()
 		_, _ = io.Copy(io.Discard, conn)
 	})
-	r, err := newRemote(t, at, remote.Options{}).Probe(t.Context(), remote.ProbeOptions{Timeout: time.Minute})
+	r, err := probe.Run(t.Context(), newRemote(t, at, remote.Options{}), probe.Options{Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func TestProbeReachesNothing(t *testing.T) {
 		{"no TLS, in time", "rfc2217+tls://" + silent, 50 * time.Millisecond, "no answer within 50ms (--timeout D waits longer)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r, err := newRemote(t, test.url, remote.Options{}).Probe(t.Context(), remote.ProbeOptions{Timeout: test.timeout})
+			r, err := probe.Run(t.Context(), newRemote(t, test.url, remote.Options{}), probe.Options{Timeout: test.timeout})
 			if r != nil || err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, %v; want an error with %q", r, err, test.want)
 			}
@@ -199,7 +200,7 @@ func TestProbeReachesNothing(t *testing.T) {
 
 func TestProbeIsShort(t *testing.T) {
 	at := listen(t, says("one moment"))
-	r, err := newRemote(t, at, remote.Options{}).Probe(t.Context(), remote.ProbeOptions{Timeout: time.Second})
+	r, err := probe.Run(t.Context(), newRemote(t, at, remote.Options{}), probe.Options{Timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,7 @@ func TestProbeIsCancelled(t *testing.T) {
 		cancel() // as soon as somebody is there
 		_, _ = io.Copy(io.Discard, conn)
 	})
-	if _, err := newRemote(t, at, remote.Options{}).Probe(ctx, remote.ProbeOptions{Timeout: time.Minute}); !errors.Is(err, context.Canceled) {
+	if _, err := probe.Run(ctx, newRemote(t, at, remote.Options{}), probe.Options{Timeout: time.Minute}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }

@@ -1,4 +1,4 @@
-package remote_test
+package probe_test
 
 import (
 	"bytes"
@@ -11,13 +11,13 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/probe"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // probeScript probes a scripted server, in fake time, and checks what every server is promised.
-func probeScript(t *testing.T, s *script, thorough bool) *remote.Report {
+func probeScript(t *testing.T, s *script, thorough bool) *probe.Report {
 	t.Helper()
 	near, far := net.Pipe()
 	type seen struct {
@@ -29,9 +29,9 @@ func probeScript(t *testing.T, s *script, thorough bool) *remote.Report {
 		messages, data := s.serve(far)
 		served <- seen{messages, data}
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), remote.DefaultProbeTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), probe.DefaultTimeout)
 	defer cancel()
-	report := remote.ProbeConn(ctx, near, thorough)
+	report := probe.OnConn(ctx, near, thorough)
 	_ = near.Close()
 	got := <-served
 	harmless(t, got.messages, got.data)
@@ -76,7 +76,7 @@ func harmless(t *testing.T, messages []string, data []byte) {
 }
 
 // speaks reports whether the server has spoken of options other than COM-PORT-OPTION.
-func speaks(r *remote.Report) bool {
+func speaks(r *probe.Report) bool {
 	for _, o := range r.Options {
 		if o.Number != 44 && len(o.Server) > 0 {
 			return true
@@ -118,7 +118,7 @@ func TestProbeOfRecordedServers(t *testing.T) {
 
 // golden compares a report with the file that a person has read. Where --thorough finds nothing else, one file does
 // for both.
-func golden(t *testing.T, name string, r *remote.Report) {
+func golden(t *testing.T, name string, r *probe.Report) {
 	t.Helper()
 	var got bytes.Buffer
 	if err := r.WriteText(&got); err != nil {
@@ -129,8 +129,8 @@ func golden(t *testing.T, name string, r *remote.Report) {
 			t.Errorf("longer than 80 columns: %q", line)
 		}
 	}
-	file := filepath.Join("testdata", "probe", name+".golden")
-	plain := filepath.Join("testdata", "probe", strings.TrimSuffix(name, "-thorough")+".golden")
+	file := filepath.Join("testdata", "report", name+".golden")
+	plain := filepath.Join("testdata", "report", strings.TrimSuffix(name, "-thorough")+".golden")
 	same, err := os.ReadFile(plain)
 	if plain != file && err == nil && bytes.Equal(same, got.Bytes()) {
 		return

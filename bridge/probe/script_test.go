@@ -1,4 +1,4 @@
-package remote_test
+package probe_test
 
 import (
 	"bufio"

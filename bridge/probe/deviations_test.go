@@ -1,4 +1,4 @@
-package remote_test
+package probe_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/probe"
 )
 
 // com is a subnegotiation of COM-PORT-OPTION.
@@ -74,7 +74,7 @@ func TestProbeNamesDeviations(t *testing.T) {
 				if !r.AccessServer {
 					t.Errorf("it counts as %q", r.LooksLike)
 				}
-				list := slices.DeleteFunc(slices.Clone(r.Deviations), func(d remote.Deviation) bool { return d.Name == "break-on" })
+				list := slices.DeleteFunc(slices.Clone(r.Deviations), func(d probe.Deviation) bool { return d.Name == "break-on" })
 				var got []string
 				for _, d := range list {
 					got = append(got, d.Name)
@@ -114,7 +114,7 @@ func TestProbeAsksWithDo(t *testing.T) {
 		if r := probeScript(t, s, false); !r.AccessServer {
 			t.Errorf("it counts as %q", r.LooksLike)
 		}
-		if took := time.Since(began); took < time.Second || took > remote.DefaultProbeTimeout {
+		if took := time.Since(began); took < time.Second || took > probe.DefaultTimeout {
 			t.Errorf("it took %v", took)
 		}
 	})
@@ -151,11 +151,11 @@ func TestProbeEnds(t *testing.T) {
 				if name != "it reads nothing" {
 					running.Go(func() { _, _ = io.Copy(io.Discard, far) })
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), remote.DefaultProbeTimeout)
+				ctx, cancel := context.WithTimeout(t.Context(), probe.DefaultTimeout)
 				defer cancel()
 				began := time.Now()
-				r := remote.ProbeConn(ctx, near, true)
-				if took := time.Since(began); took > remote.DefaultProbeTimeout {
+				r := probe.OnConn(ctx, near, true)
+				if took := time.Since(began); took > probe.DefaultTimeout {
 					t.Errorf("it took %v", took)
 				}
 				_, _ = near.Close(), far.Close()
@@ -196,7 +196,7 @@ func TestProbeIsInterrupted(t *testing.T) {
 			_, _ = far.Read(buf)
 			cancel()
 		}()
-		remote.ProbeConn(ctx, near, false)
+		probe.OnConn(ctx, near, false)
 		if took := time.Since(began); took != 0 {
 			t.Errorf("it went on for %v", took)
 		}
@@ -214,7 +214,7 @@ func TestProbeRunsOutOfTime(t *testing.T) {
 		running.Go(func() { s.serve(far) })
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		r := remote.ProbeConn(ctx, near, false)
+		r := probe.OnConn(ctx, near, false)
 		_ = near.Close()
 		running.Wait()
 		if !r.AccessServer || r.Settings.Baud.Answer != "9600" || len(r.Deviations) == 0 || r.Deviations[0].Name != "time-up" {

@@ -1,4 +1,4 @@
-package remote
+package probe
 
 import (
 	"context"
@@ -9,14 +9,16 @@ import (
 	"slices"
 	"time"
 
+	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 )
 
 const (
-	textKept    = 256 // bytes of data that are kept: enough for a banner
-	codesKept   = 16  // unknown codes that are kept
-	openingKept = 8   // verbs of the server's opening that are kept
+	readSize    = 32 << 10 // bytes that one read takes at most
+	textKept    = 256      // bytes of data that are kept: enough for a banner
+	codesKept   = 16       // unknown codes that are kept
+	openingKept = 8        // verbs of the server's opening that are kept
 )
 
 // prober is a conversation with a listener. It sees what rfc2217.Client hides: each verb, each length, each answer as
@@ -26,6 +28,7 @@ type prober struct {
 	deadline time.Time       // of the whole probe
 	stopped  <-chan struct{} // closed when the probe is to end, the deadline too
 	thorough bool
+	secure   bool   // through TLS
 	wayOut   string // for a raw port
 	buf      []byte
 
@@ -132,7 +135,7 @@ func (p *prober) send(b []byte) {
 
 // hear takes what a listener said before it closed the connection, as ser2net does that has another client.
 func (p *prober) hear() {
-	if p.conn.SetReadDeadline(time.Now().Add(lastWords)) != nil {
+	if p.conn.SetReadDeadline(time.Now().Add(remote.LastWords)) != nil {
 		return
 	}
 	for {
@@ -279,35 +282,6 @@ func (p *prober) note(in *[256]verbs, verb telnet.Command, o telnet.Option) {
 func (p *prober) heardVerb(verb telnet.Command, o telnet.Option) bool {
 	return p.heard[o]&(1<<(verb-telnet.WILL)) != 0
 }
-
-// echo compares what comes with what was sent.
-type echo struct {
-	ours      []byte // what was sent and has not come back
-	came      bool
-	different bool
-}
-
-// sent is called with everything that is sent, until something different has come.
-func (e *echo) sent(p []byte) {
-	if !e.different {
-		e.ours = append(e.ours, p...)
-	}
-}
-
-func (e *echo) got(p []byte) {
-	if e.different || len(p) == 0 {
-		return
-	}
-	e.came = true
-	if len(p) > len(e.ours) || string(e.ours[:len(p)]) != string(p) {
-		e.different, e.ours = true, nil
-		return
-	}
-	e.ours = e.ours[len(p):]
-}
-
-// suspected reports whether everything that came is what was sent.
-func (e *echo) suspected() bool { return e.came && !e.different }
 
 // hexOf writes bytes as RFC 2217 is read: "64 73 65".
 func hexOf(p []byte) string {

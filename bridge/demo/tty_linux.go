@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"os"
@@ -8,7 +8,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// set makes the port raw, with the baud rate and the stop bits of coding and, where flow says so, RTS/CTS: what a
+// set makes the port raw, with the baud rate and the stop bits of coding, and RTS/CTS if flow asks for it: what a
 // pseudo-terminal carries.
 func (t *tty) set(coding uart.Coding, flow uart.FlowMethod) error {
 	tio, err := unix.IoctlGetTermios(t.fd, unix.TCGETS2)
