@@ -120,13 +120,13 @@ func (p *port) nobody() (uart.Event, bool) {
 
 // changed looks whether the termios says something new, and puts the kept one in the place of the system's own.
 func (p *port) changed() (uart.Event, bool) {
-	t, err := unix.IoctlGetTermios(p.term.Master(), unix.TIOCGETA)
+	t, err := unix.IoctlGetTermios(p.term.Master(), termios.Get)
 	if err != nil {
 		return uart.Event{}, false
 	}
 	if *t == p.fresh {
 		kept := p.kept
-		_ = unix.IoctlSetTermios(p.term.Master(), unix.TIOCSETA, &kept)
+		_ = unix.IoctlSetTermios(p.term.Master(), termios.Set, &kept)
 		return uart.Event{}, false
 	}
 	p.kept = *t

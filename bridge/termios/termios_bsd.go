@@ -4,6 +4,12 @@ package termios
 
 import "golang.org/x/sys/unix"
 
+// The ioctls that read and set a termios (tty(4)).
+const (
+	Get = unix.TIOCGETA
+	Set = unix.TIOCSETA
+)
+
 // cmspar: these systems have no mark and space parity.
 const cmspar = 0
 

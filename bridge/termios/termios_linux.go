@@ -2,6 +2,13 @@ package termios
 
 import "golang.org/x/sys/unix"
 
+// The ioctls that read and set a termios with its speeds as numbers (termios2, ioctl_tty(2)). Set changes at once, as
+// TCSANOW.
+const (
+	Get = unix.TCGETS2
+	Set = unix.TCSETS2
+)
+
 // cmspar makes parity mark or space.
 const cmspar = unix.CMSPAR
 

@@ -8,11 +8,11 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// coding are the bits of c_cflag that hold data bits, parity and stop bits.
+// codingBits are the bits of c_cflag that hold data bits, parity and stop bits.
 const codingBits = unix.CSIZE | unix.PARENB | unix.PARODD | cmspar | unix.CSTOPB
 
-// Coding returns the line coding of t. Baud is the output speed; 0: B0, or a speed that the system does not report. On Linux t
-// must come from TCGETS2.
+// Coding returns the line coding of t. Baud is the output speed; 0: B0, or a speed that the system does not report. t must have
+// been read by Get, or be the result of FillSpeeds.
 func Coding(t *unix.Termios) uart.Coding {
 	c := uart.Coding{
 		Baud:     uint32(t.Ospeed),

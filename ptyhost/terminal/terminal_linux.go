@@ -124,12 +124,12 @@ func (t *Terminal) discard() error {
 
 // Reset sets the slave's termios to that of a new Terminal; see termios.Reset.
 func (t *Terminal) Reset() error {
-	now, err := unix.IoctlGetTermios(t.master, unix.TCGETS2)
+	now, err := unix.IoctlGetTermios(t.master, termios.Get)
 	if err != nil {
 		return err
 	}
 	termios.Reset(now)
-	return unix.IoctlSetTermios(t.master, unix.TCSETS2, now)
+	return unix.IoctlSetTermios(t.master, termios.Set, now)
 }
 
 // OpenSlave opens the slave with the flags of open(2), never as the controlling terminal. It needs neither the path nor the
