@@ -30,6 +30,7 @@ var importRules = []struct {
 	why       string
 }{
 	{"bridge/uart", []string{"..."}, nil, "it is the ground: everybody imports it, so it can import nobody"},
+	{"bridge/termios", []string{"..."}, []string{"bridge/uart"}, "it translates, whoever has the tty"},
 	{"bridge/ordered", []string{"..."}, []string{"bridge/uart"}, "a queue does not know who fills it"},
 	{"bridge/telnet", []string{"..."}, nil, "it is an NVT and knows no serial port"},
 	{"bridge/tcp", []string{"..."}, nil, "it knows TCP, and nothing of what runs over it"},
@@ -48,12 +49,12 @@ var importRules = []struct {
 	{"bridge/listening", []string{"..."}, nil, "it reads the system's tables and knows no protocol"},
 	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/loglimit"}, "it is handed a Port and a remote: it knows no host, no protocol, no agent"},
 	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver/..."}, nil, "only cmd knows which hosts there are"},
-	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/..."}, "a port must not know that there is a network"},
+	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/...", "bridge/termios"}, "a port must not know that there is a network"},
 	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/logind", "bridge/usb/ftdi"}, "a port must not know that there is a network"},
 	{"bridge/usb/ftdi", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/usb/usbip"}, "a chip does not know what it is plugged into"},
 	{"bridge/usb/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
-	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost/terminal", "ptyhost/aside", "ptyhost/devpath", "bridge/ordered"}, "a port must not know that there is a network"},
-	{"ptyhost/terminal", []string{"..."}, []string{"ptyhost/devpath"}, "it is a pty, whoever makes a port of it"},
+	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost/terminal", "ptyhost/aside", "ptyhost/devpath", "bridge/ordered", "bridge/termios"}, "a port must not know that there is a network"},
+	{"ptyhost/terminal", []string{"..."}, []string{"ptyhost/devpath", "bridge/termios"}, "it is a pty, whoever makes a port of it"},
 	{"ptyhost/logind", []string{"..."}, nil, "it hears of the machine's sleep and knows no port"},
 	{"ptyhost/aside", []string{"..."}, nil, "it carries lines of a log, whatever is in them"},
 	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
