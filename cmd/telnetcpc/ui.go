@@ -109,9 +109,9 @@ func showRecords(w *asynclog.Writer, records <-chan bridge.Record, done <-chan s
 func recordLine(r bridge.Record) string {
 	at := r.Time.Format("15:04:05.000")
 	if r.Data == nil {
-		return fmt.Sprintf("%s %-4s %s", at, r.Way, oneLine(r.Event.String()))
+		return fmt.Sprintf("%s %-4s %s", at, r.Direction, oneLine(r.Event.String()))
 	}
-	return fmt.Sprintf("%s %-4s %d %s", at, r.Way, len(r.Data), quote(r.Data))
+	return fmt.Sprintf("%s %-4s %d %s", at, r.Direction, len(r.Data), quote(r.Data))
 }
 
 // quoteMost bounds how many bytes of one record are shown.
