@@ -254,6 +254,36 @@ func TestPackageComments(t *testing.T) {
 	}
 }
 
+// The package comment of bridge is a newcomer's map of the house: what it names must exist. A name without a slash is a file
+// of bridge or of bridge/interop.
+func TestMapOfTheHouse(t *testing.T) {
+	const home = "bridge/doc.go"
+	root := filepath.Join("..", "..")
+	doc, err := parse(root, filepath.Join(root, filepath.FromSlash(home)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	comment := doc.syntax.Doc.Text()
+	exists := func(name string) bool {
+		_, err := os.Stat(filepath.Join(root, filepath.FromSlash(name)))
+		return err == nil
+	}
+	paths := regexp.MustCompile(`\b(?:bridge|ptyhost|wincom|cmd|scripts)/[a-z0-9_./]*[a-z0-9]`).FindAllString(comment, -1)
+	if len(paths) < 20 {
+		t.Errorf("%s names %d paths: the test does not find them any more", home, len(paths))
+	}
+	for _, name := range paths {
+		if !exists(name) {
+			t.Errorf("%s names %s, which does not exist", home, name)
+		}
+	}
+	for _, name := range regexp.MustCompile(`(?:^|[\s(])([a-z0-9_]+\.go)\b`).FindAllStringSubmatch(comment, -1) {
+		if !exists("bridge/"+name[1]) && !exists("bridge/interop/"+name[1]) {
+			t.Errorf("%s names %s, which is no file of bridge", home, name[1])
+		}
+	}
+}
+
 func TestFormat(t *testing.T) {
 	for _, f := range sources(t) {
 		want, err := format.Source(f.text)
