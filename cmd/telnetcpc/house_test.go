@@ -47,7 +47,7 @@ var importRules = []struct {
 	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
 	{"bridge/loglimit", []string{"..."}, nil, "it counts lines, whatever is in them"},
 	{"bridge/listening", []string{"..."}, nil, "it reads the system's tables and knows no protocol"},
-	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/loglimit"}, "it is handed a Port and a remote: it knows no host, no protocol, no agent"},
+	{"bridge", []string{"..."}, []string{"bridge/uart"}, "it is handed a Port, a remote that dials, and log handlers: it knows no host, no remote, no protocol and no agent"},
 	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver/..."}, nil, "only cmd knows which hosts there are"},
 	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/...", "bridge/termios"}, "a port must not know that there is a network"},
 	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/logind", "bridge/usb/ftdi"}, "a port must not know that there is a network"},
@@ -251,6 +251,36 @@ func TestPackageComments(t *testing.T) {
 	for pkg, ok := range said {
 		if !ok {
 			t.Errorf("package %s has no package comment: say what it is for and what it must not know", pkg)
+		}
+	}
+}
+
+// The package comment of bridge is a newcomer's map of the house: what it names must exist. A name without a slash is a file
+// of bridge or of bridge/interop.
+func TestMapOfTheHouse(t *testing.T) {
+	const home = "bridge/doc.go"
+	root := filepath.Join("..", "..")
+	doc, err := parse(root, filepath.Join(root, filepath.FromSlash(home)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	comment := doc.syntax.Doc.Text()
+	exists := func(name string) bool {
+		_, err := os.Stat(filepath.Join(root, filepath.FromSlash(name)))
+		return err == nil
+	}
+	paths := regexp.MustCompile(`\b(?:bridge|ptyhost|wincom|cmd|scripts)/[a-z0-9_./]*[a-z0-9]`).FindAllString(comment, -1)
+	if len(paths) < 20 {
+		t.Errorf("%s names %d paths: the test does not find them any more", home, len(paths))
+	}
+	for _, name := range paths {
+		if !exists(name) {
+			t.Errorf("%s names %s, which does not exist", home, name)
+		}
+	}
+	for _, name := range regexp.MustCompile(`(?:^|[\s(])([a-z0-9_]+\.go)\b`).FindAllStringSubmatch(comment, -1) {
+		if !exists("bridge/"+name[1]) && !exists("bridge/interop/"+name[1]) {
+			t.Errorf("%s names %s, which is no file of bridge", home, name[1])
 		}
 	}
 }

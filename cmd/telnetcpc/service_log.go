@@ -30,7 +30,7 @@ const (
 	saysStarted   = "service started"
 	saysStopped   = "service stopped"
 	saysFailed    = "service failed"
-	saysConnected = "session stands"
+	saysConnected = "session up"
 	saysLost      = "session lost"
 	saysNoSession = "no session; trying again"
 )
