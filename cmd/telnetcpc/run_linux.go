@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/agent"
+	"telnetcpc/bridge/capture"
 	"telnetcpc/bridge/uart"
 	runhost "telnetcpc/ptyhost/run"
 )
@@ -67,7 +68,7 @@ func runProgram(c *cli.Context) error {
 	}
 	outliveReaders()
 	if c.Bool("v") {
-		stop := show(b)
+		stop := capture.Lines(b, errOut)
 		defer stop()
 	}
 	defer obeySleep(b)()
