@@ -114,8 +114,6 @@ func under(dirs ...string) func(string) bool {
 	}
 }
 
-func only(name string) func(string) bool { return func(file string) bool { return file == name } }
-
 func never(string) bool { return false }
 
 // within reports whether a package lies in dir or below it.
