@@ -132,7 +132,7 @@ func TestProbeOfTakenPort(t *testing.T) {
 	app := stand(t, attach(t, s.url()), d)
 	for try := 1; ; try++ {
 		r, status := probed(t, s.url())
-		if status == 1 && try < 20 && strings.HasPrefix(r.LooksLike, "a port that another client has") {
+		if status == 1 && try < 20 && strings.HasPrefix(r.LooksLike, "a port in use by another client") {
 			t.Logf("it looks like %q", r.LooksLike)
 			continue
 		}

@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// patience is how long a listener may be silent, or talk without Telnet, before it counts as a raw port.
+	// patience is how long a listener may be silent, or send data without Telnet, before it is taken for a raw port.
 	patience = 3 * time.Second
-	// askAgain is how long a Telnet server may leave WILL COM-PORT unanswered before DO is tried, once.
+	// askAgain is how long to wait for the answer to WILL COM-PORT before DO COM-PORT is tried, once.
 	askAgain = time.Second
 )
 
-// open sends WILL COM-PORT alone, as the first bytes of the connection, and waits for what it brings. Nothing else is
-// sent before the listener has spoken Telnet: on a raw port it would be printed on the instrument.
+// open sends WILL COM-PORT alone, as the first bytes of the connection, and waits for the reply. It sends nothing else
+// before the listener has sent Telnet: on a raw port, a device would receive it as data.
 func (p *prober) open() {
 	began := time.Now()
 	p.sendVerbs(p.options.AskUs(nil, telnet.ComPort, true))
@@ -28,40 +28,42 @@ func (p *prober) open() {
 	p.listen(time.Now().Add(patience), p.decided)
 }
 
-// agreed reports whether COM-PORT-OPTION is in force. A listener that has said exactly what we said is a plug that
-// echoes, until it says something of its own.
+// agreed reports whether COM-PORT-OPTION is agreed. A listener that has sent exactly what it was sent is taken for a
+// loopback plug until it sends something else.
 func (p *prober) agreed() bool {
 	return (p.options.Us(telnet.ComPort) || p.options.Peer(telnet.ComPort)) && !p.echo.suspected()
 }
 
-// decided reports whether the opening need not wait any longer.
+// decided reports whether the opening is complete.
 func (p *prober) decided() bool {
 	return p.agreed() || p.refused() || !p.telnet && makers.Service(p.text) != ""
 }
 
+// refused reports whether the listener has refused COM-PORT-OPTION.
 func (p *prober) refused() bool {
-	return p.heardVerb(telnet.DONT, telnet.ComPort) && !p.echo.suspected()
+	return p.received(telnet.DONT, telnet.ComPort) && !p.echo.suspected()
 }
 
-// occupied reports whether it said that another client has the port: ser2net negotiates, says so and closes.
+// occupied reports whether the server said that its port is in use: ser2net negotiates, says so and closes.
 func (p *prober) occupied() bool {
 	return p.closedByPeer() && !p.halfClosed && makers.InUse(p.text)
 }
 
-// echo compares what comes with what was sent.
+// echo compares what is received with what was sent.
 type echo struct {
 	ours      []byte // what was sent and has not come back
 	came      bool
 	different bool
 }
 
-// sent is called with everything that is sent, until something different has come.
+// sent records everything that is sent, until something different has come.
 func (e *echo) sent(p []byte) {
 	if !e.different {
 		e.ours = append(e.ours, p...)
 	}
 }
 
+// got compares what has come.
 func (e *echo) got(p []byte) {
 	if e.different || len(p) == 0 {
 		return
@@ -74,5 +76,5 @@ func (e *echo) got(p []byte) {
 	e.ours = e.ours[len(p):]
 }
 
-// suspected reports whether everything that came is what was sent.
+// suspected reports whether something came, and all of it is what was sent.
 func (e *echo) suspected() bool { return e.came && !e.different }

@@ -167,26 +167,26 @@ Examples:
     telnetcpc serve --simulate loopback
 `
 
-const helpProbe = `telnetcpc probe - say what a listener is and can do
+const helpProbe = `telnetcpc probe - find out what a listener is and can do
 
 Usage:
     telnetcpc probe [flags] [URL]
 
-Connects as a client does, negotiates, asks what is in force, and prints what it
-found, with what is unusual and what that means. It changes no setting and sends
-nothing to the device; as with any client, a server may open the device when
-somebody connects. URL as for attach: HOST or HOST:PORT; tcp:// and telnet:// are
-probed just the same. A raw port is told by 3 s of silence.
+Connects as a client does, negotiates, queries the settings and prints a report,
+with what is unusual and what that means. It changes no setting and sends nothing
+to the device; as with any client, the server may open the device when a client
+connects. URL as for attach: HOST or HOST:PORT; tcp:// and telnet:// are probed in
+the same way. 3 s of silence mean a raw port.
 
-Without a URL it says who listens on TCP port 3696 of this machine: address,
+Without a URL it lists who listens on TCP port 3696 of this machine: address,
 process and user, and what each of them is.
 
 Flags come first:
     --json          print it for programs: one JSON document
     --timeout D     give up after this long (default 10s), on each listener
-    --thorough      ask for values and the signature even where the server has
-                    shown nothing but COM-PORT-OPTION: some small servers take a
-                    question for a setting, or die of it
+    --thorough      query the settings and the signature even if the server
+                    negotiates nothing but COM-PORT-OPTION: some small servers
+                    mistake a query for a setting, or crash
     --tls-ca FILE, --tls-name NAME, --tls-cert FILE, --tls-key FILE,
     --tls-insecure  for rfc2217+tls://, as for attach
 
