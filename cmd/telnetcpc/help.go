@@ -9,7 +9,7 @@ Usage:
     telnetcpc run [flags] URL -- PROGRAM ARGS...
                                          run a program with a remote serial port
     telnetcpc serve [flags] DEVICE       let others have a serial port of this machine
-    telnetcpc probe [flags] [URL]        say what a listener is and can do
+    telnetcpc probe [flags] [URL]        find out what a listener is and can do
     telnetcpc doctor [flags]             say what can make ports on this machine
     telnetcpc demo [flags]               see it work, with nothing plugged in
     telnetcpc pair list|add|remove       Windows: pairs of ports for attach
