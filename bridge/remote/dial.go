@@ -25,12 +25,10 @@ const LastWords = 2 * time.Second
 
 // Options are how sessions of a remote are made. The zero value of each field means its default.
 type Options struct {
-	AckTimeout    time.Duration // how long the answer to a setting is waited for before it is reported as refused
-	SuspendIgnore bool          // go on sending when the server asks for a pause
-	SingleFF      bool          // the server does not double 0xFF
-	KeepGreeting  bool          // what the server says before it first answers is data too; of rfc2217:// alone
-	TLS           TLS
-	Log           *slog.Logger
+	AckTimeout time.Duration // how long the answer to a setting is waited for before it is reported as refused
+	Quirks     Quirks        // KeepGreeting is of rfc2217:// alone
+	TLS        TLS
+	Log        *slog.Logger
 }
 
 // Remote makes sessions with what one URL names. It may be used by anyone; between dials it keeps nothing but the files
@@ -107,8 +105,7 @@ func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (uart.Session, e
 
 func (r *Remote) config(mask uart.LineState) rfc2217.Config {
 	return rfc2217.Config{
-		AckTimeout: r.opts.AckTimeout, LineMask: mask,
-		SuspendIgnore: r.opts.SuspendIgnore, SingleFF: r.opts.SingleFF, KeepGreeting: r.opts.KeepGreeting, Log: r.opts.Log,
+		AckTimeout: r.opts.AckTimeout, LineMask: mask, Quirks: r.opts.Quirks, Log: r.opts.Log,
 	}
 }
 

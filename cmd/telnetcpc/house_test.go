@@ -33,22 +33,27 @@ var importRules = []struct {
 	{"bridge/ordered", []string{"..."}, []string{"bridge/uart"}, "a queue does not know who fills it"},
 	{"bridge/telnet", []string{"..."}, nil, "it is an NVT and knows no serial port"},
 	{"bridge/tcp", []string{"..."}, nil, "it knows TCP, and nothing of what runs over it"},
-	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/telnet"}, "it gets a connection and does not know who dialed it"},
+	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet"}, "it gets a connection and does not know who dialed it"},
 	{"bridge/tlsconn", []string{"..."}, nil, "it is a connection, whoever has it"},
 	{"bridge/makers", []string{"..."}, nil, "it is a table of facts and serves no one in particular"},
-	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers"}, "it knows sockets, and no port"},
+	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers", "bridge/telnet"}, "it knows sockets, and no port"},
 	{"bridge/probe", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/remote", "bridge/makers", "bridge/listening"}, "it talks to a listener and knows neither port nor bridge"},
-	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one"},
+	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one"},
+	{"bridge/demo", []string{"ptyhost/...", "wincom/...", "cmd/..."}, nil, "it shows everything, but is handed the host"},
+	{"bridge/escape", []string{"..."}, nil, "it escapes text, whatever the text is"},
+	{"bridge/accessserver/serialport", []string{"..."}, []string{"bridge/uart", "bridge/ordered"}, "it is a serial port and knows no server"},
+	{"bridge/accessserver/simulate", []string{"..."}, []string{"bridge/uart", "bridge/ordered"}, "it simulates a UART and knows no server"},
 	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
 	{"bridge/loglimit", []string{"..."}, nil, "it counts lines, whatever is in them"},
 	{"bridge/listening", []string{"..."}, nil, "it reads the system's tables and knows no protocol"},
 	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/loglimit"}, "it is handed a Port and a remote: it knows no host, no protocol, no agent"},
-	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver"}, nil, "only cmd knows which hosts there are"},
+	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver/..."}, nil, "only cmd knows which hosts there are"},
 	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/..."}, "a port must not know that there is a network"},
 	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/logind", "bridge/usb/ftdi"}, "a port must not know that there is a network"},
 	{"bridge/usb/ftdi", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/usb/usbip"}, "a chip does not know what it is plugged into"},
 	{"bridge/usb/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
-	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost", "ptyhost/aside", "ptyhost/devpath", "bridge/ordered"}, "a port must not know that there is a network"},
+	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost/terminal", "ptyhost/aside", "ptyhost/devpath", "bridge/ordered"}, "a port must not know that there is a network"},
+	{"ptyhost/terminal", []string{"..."}, []string{"ptyhost/devpath"}, "it is a pty, whoever makes a port of it"},
 	{"ptyhost/logind", []string{"..."}, nil, "it hears of the machine's sleep and knows no port"},
 	{"ptyhost/aside", []string{"..."}, nil, "it carries lines of a log, whatever is in them"},
 	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
@@ -92,7 +97,7 @@ func runsPrograms(file string) bool {
 
 // serialFiles is true for the file that opens a device, and for what plays an application on Windows.
 func serialFiles(file string) bool {
-	return file == "bridge/accessserver/serial.go" || path.Dir(file) == "wincom/winetest"
+	return file == "bridge/accessserver/serialport/port.go" || path.Dir(file) == "wincom/winetest"
 }
 
 // tlsFiles is true where TLS connections are made, and for a test whose peer is a TLS server.

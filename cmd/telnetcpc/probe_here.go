@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"telnetcpc/bridge/escape"
 	"telnetcpc/bridge/listening"
 	"telnetcpc/bridge/probe"
 	"telnetcpc/bridge/remote"
@@ -37,7 +38,7 @@ func probeHere(ctx context.Context, w io.Writer, port uint16, o probe.Options, a
 func printFound(w io.Writer, list []probe.Local, asJSON bool) error {
 	for i := range list {
 		f := &list[i]
-		f.Process, f.User, f.Error = oneLine(f.Process), oneLine(f.User), oneLine(f.Error)
+		f.Process, f.User, f.Error = escape.Line(f.Process), escape.Line(f.User), escape.Line(f.Error)
 	}
 	if asJSON {
 		return printJSON(w, list)
