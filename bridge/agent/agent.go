@@ -62,7 +62,7 @@ func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 		return nil, err
 	}
 	if p.TLS.Insecure {
-		log.Warn("every certificate of the remote is accepted: whoever is on the way can read and change the bytes", "remote", r.String(),
+		log.Warn("any server certificate is accepted; insecure: anyone on the path can read and change bytes", "remote", r.String(),
 			"hint", "--tls-ca FILE names who signs the right one, in place of --tls-insecure")
 	}
 	return bridge.New(bridge.Config{

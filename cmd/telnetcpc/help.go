@@ -76,10 +76,11 @@ Flags come first:
                         (esp-link); keep-greeting: what the server sends before
                         its first answer, usually a banner, is data too
     --tls-ca FILE       trust the certificates in this file (PEM)
-    --tls-name NAME     the name that the server's certificate carries
+    --tls-name NAME     the name that the server's certificate must have
     --tls-cert FILE, --tls-key FILE
                         our own certificate and its key
-    --tls-insecure      accept any certificate: anybody on the way can read along
+    --tls-insecure      accept any certificate; insecure: anyone on the path can read
+                        and change bytes
 
 Example:
     telnetcpc attach --line 7E1 /dev/ttyV0 10.0.0.5:4001
