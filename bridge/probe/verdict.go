@@ -72,7 +72,7 @@ func (p *prober) silentVerdict() string {
 	}
 	switch {
 	case p.secure && p.closedByPeer() && !p.halfClosed:
-		return "it closes the connection right after the TLS handshake: it may require a client certificate (--tls-cert FILE --tls-key FILE)"
+		return "it closes right after the TLS handshake: it may require a client certificate (--tls-cert FILE --tls-key FILE)"
 	case p.closedByPeer() && !p.halfClosed:
 		return "it closes the connection at once: an access server in use by another client (sredird does so), or one that does not accept this address"
 	case p.closedByPeer():

@@ -118,7 +118,7 @@ func TestProbeOfOtherListeners(t *testing.T) {
 			_ = conn.(*net.TCPConn).CloseWrite()
 			_, _ = io.Copy(io.Discard, conn)
 		}), "Telnet, but it closes the connection before it agrees to COM-PORT-OPTION"},
-		{"TLS that requires a client certificate", "rfc2217+tls://" + hostOf(strict), "it closes the connection right after the TLS handshake: it may require a client certificate"},
+		{"TLS that requires a client certificate", "rfc2217+tls://" + hostOf(strict), "it closes right after the TLS handshake: it may require a client certificate"},
 		{"Telnet that does not answer", listen(t, says("\xff\xfb\x01")), "Telnet, but it does not answer COM-PORT-OPTION"},
 	}
 	reports := probeAll(t, rows)
