@@ -111,15 +111,16 @@ func (e exchange) returnsQuery(i int) bool {
 }
 
 // sendsQueries reports whether this server is queried for its settings.
-func (p *prober) sendsQueries() bool { return p.speaks || p.thorough }
+func (p *prober) sendsQueries() bool { return p.opening.Speaks() || p.thorough }
 
 // mark requests a timing mark (RFC 860): its answer gives the round-trip time and means that the server has processed
 // everything before it.
 func (p *prober) mark() {
-	if !p.speaks {
+	if !p.opening.Speaks() {
 		return
 	}
 	p.doing = "it was asked for a timing mark"
+	p.marks = 0 // the opening may have asked for one
 	asked := time.Now()
 	p.send(telnet.AppendVerb(nil, telnet.DO, telnet.TimingMark))
 	p.listen(asked.Add(markWait), func() bool { return p.marks > 0 })
@@ -180,6 +181,9 @@ func (p *prober) answer(cmd rfc2217.Command, value []byte) {
 	if e.answered {
 		return
 	}
+	if !p.serves {
+		p.serves, p.greeted = true, len(p.text)
+	}
 	e.answered, e.cmd, e.value = true, cmd, slices.Clone(value[:min(len(value), 16)])
 	if i == p.current {
 		e.rtt = time.Since(e.sentAt)
@@ -191,7 +195,7 @@ func (p *prober) answer(cmd rfc2217.Command, value []byte) {
 
 // asksSignature reports whether this server is asked for its signature. Of the recorded servers, those that do not report
 // the modem state unasked crashed or hung up when asked for it.
-func (p *prober) asksSignature() bool { return p.thorough || p.speaks && p.modemKnown }
+func (p *prober) asksSignature() bool { return p.thorough || p.opening.Speaks() && p.modemKnown }
 
 func (p *prober) askSignature() {
 	if !p.asksSignature() || p.err != nil {

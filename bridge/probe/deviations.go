@@ -28,8 +28,11 @@ func (p *prober) earlyEnd() []Deviation {
 		return []Deviation{{"time-up", "the probe ran out of time when " + p.endedAt,
 			"what this report lacks may exist on the server (--timeout D waits longer)"}}
 	case p.occupied():
-		return []Deviation{{"in-use", "it sent " + quoted(p.text) + " and closed the connection when " + p.endedAt,
+		return []Deviation{{"in-use", "it sent " + quoted(p.text) + p.andClosed(),
 			"another client is using the port: attach tries again until that client is gone"}}
+	case p.noDevice():
+		return []Deviation{{"no-device", "it sent " + quoted(p.text) + p.andClosed(),
+			"it cannot open its device: attach tries again until it can"}}
 	case p.closedByPeer() && p.signatureAsked && len(p.signature) == 0:
 		return []Deviation{{"signature-ends-session", "it closed the connection when it was asked for its signature",
 			"attach never asks for it; if the server has crashed, restart it"}}
@@ -40,9 +43,17 @@ func (p *prober) earlyEnd() []Deviation {
 	return nil
 }
 
+// andClosed says when the listener closed the connection, in words that follow what it sent.
+func (p *prober) andClosed() string {
+	if !p.closedByPeer() {
+		return ""
+	}
+	return " and closed the connection when " + p.endedAt
+}
+
 // negotiation is about options and timing marks.
 func (p *prober) negotiation() (list []Deviation) {
-	if !p.speaks {
+	if !p.opening.Speaks() {
 		means := "drain and close rely on computed line time alone, because it is sent no timing mark; if it does not double 255 in data (esp-link), give attach --quirk single-ff"
 		if !p.thorough {
 			means += "; it was not queried, because some servers of this kind mistake a query for a setting (--thorough queries them)"
@@ -158,7 +169,7 @@ func (p *prober) states() (list []Deviation) {
 		list = append(list, Deviation{"suspend", fmt.Sprintf("it suspended data %d times, %s", p.suspends, now),
 			"data to the device waits until it resumes; if it never does, give attach --quirk suspend-ignore"})
 	}
-	if !p.asksSignature() && p.speaks && p.err == nil {
+	if !p.asksSignature() && p.opening.Speaks() && p.err == nil {
 		list = append(list, Deviation{"signature-not-asked", "it does not report the modem state unasked, and servers like that have crashed when asked for their signature",
 			"its maker is unknown (--thorough asks, last of all)"})
 	}
@@ -175,7 +186,7 @@ func (p *prober) reported() (list []Deviation) {
 
 // oddBytes is about data that comes unasked and about encodings that RFC 854 or RFC 2217 does not define.
 func (p *prober) oddBytes() (list []Deviation) {
-	if p.data > 0 && !p.occupied() {
+	if p.data > 0 && !p.occupied() && !p.noDevice() {
 		when := "while it was probed"
 		if p.before {
 			when = "before COM-PORT-OPTION was agreed"

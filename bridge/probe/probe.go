@@ -101,7 +101,7 @@ func (p *prober) settle() {
 // elicit reads what a listener that is no access server sends without being sent anything: the rest of a text, or, from
 // some that are silent (a web server), an answer to the end of our half of the connection.
 func (p *prober) elicit() {
-	if len(p.text) > 0 || p.telnet {
+	if len(p.text) > 0 || p.opening.Telnet() {
 		p.settle()
 		return
 	}

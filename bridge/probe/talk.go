@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	readSize    = 32 << 10 // bytes that one read takes at most
-	textKept    = 256      // bytes of data that are kept: enough for a banner
-	codesKept   = 16       // unknown codes that are kept
-	openingKept = 8        // verbs of the server's opening that are kept
+	readSize  = 32 << 10 // bytes that one read takes at most
+	textKept  = 256      // bytes of data that are kept: enough for a banner
+	codesKept = 16       // unknown commands that are kept
+	verbsKept = 8        // received verbs that are kept in their order
 )
 
 // prober is a conversation with a listener. It sees what rfc2217.Client hides: each verb, each length, each answer as
@@ -40,23 +40,23 @@ type prober struct {
 
 	decoder telnet.Decoder
 	options telnet.Options
-	echo    echo
+	opening *rfc2217.Opening
 
 	// What was seen of Telnet.
-	telnet   bool // a verb or a subnegotiation came
-	speaks   bool // it negotiates options other than COM-PORT
-	verbsIn  [256]verbs
-	verbsOut [256]verbs
-	order    []telnet.Option
-	opening  []telnet.Message // the first verbs that came
-	single   []telnet.Command // what followed a 255 and is no command
-	tooLong  bool
-	marks    int // answers to timing marks
+	verbsIn    [256]verbs
+	verbsOut   [256]verbs
+	order      []telnet.Option
+	firstVerbs []telnet.Message // received
+	single     []telnet.Command // what followed a 255 and is no command
+	tooLong    bool
+	marks      int // answers to timing marks
 
 	// What was seen of data: the device's, or a text of the server.
-	text   []byte
-	before bool // it began before COM-PORT-OPTION was agreed
-	data   uint64
+	text    []byte
+	before  bool // it began before COM-PORT-OPTION was agreed
+	serves  bool // a query was answered
+	greeted int  // how many bytes of text came before that
+	data    uint64
 
 	// What was seen of COM-PORT-OPTION.
 	exchanges      [len(queries)]exchange
@@ -78,8 +78,7 @@ func newProber(ctx context.Context, conn net.Conn) *prober {
 	p := &prober{conn: conn, buf: make([]byte, readSize), current: -1, doing: "the negotiation began"}
 	p.deadline, _ = ctx.Deadline()
 	p.stopped = ctx.Done()
-	wanted := func(o telnet.Option) bool { return o == telnet.Binary || o == telnet.SGA || o == telnet.ComPort }
-	p.options.AllowUs, p.options.AllowPeer = wanted, wanted // not ECHO
+	p.opening = rfc2217.NewOpening(&p.options)
 	if !p.deadline.IsZero() {
 		_ = conn.SetWriteDeadline(p.deadline)
 	}
@@ -125,7 +124,6 @@ func (p *prober) send(b []byte) {
 	if len(b) == 0 || p.err != nil {
 		return
 	}
-	p.echo.sent(b)
 	if _, err := p.conn.Write(b); err != nil {
 		p.fail(err)
 		if p.closedByPeer() {
@@ -151,6 +149,9 @@ func (p *prober) readLastWords() {
 // sendVerbs sends verbs that the option machine has appended, and records them.
 func (p *prober) sendVerbs(b []byte) {
 	for v := b; len(v) >= 3; v = v[3:] {
+		if telnet.Option(v[2]) == telnet.TimingMark {
+			continue
+		}
 		p.note(&p.verbsOut, telnet.Command(v[1]), telnet.Option(v[2]))
 	}
 	p.send(b)
@@ -159,14 +160,12 @@ func (p *prober) sendVerbs(b []byte) {
 // take processes the bytes of one read.
 func (p *prober) take(b []byte) {
 	p.bytesIn += uint64(len(b))
-	p.echo.got(b)
 	for len(b) > 0 {
 		data, m, rest := p.decoder.Decode(b)
 		b = rest
 		if len(data) > 0 {
-			p.before = p.before || len(p.text) == 0 && !p.agreed()
-			p.data += uint64(len(data))
-			p.text = append(p.text, data[:min(len(data), textKept-len(p.text))]...)
+			p.opening.Data(data, time.Now())
+			p.keep(data)
 		}
 		if m.Command != 0 {
 			p.message(m)
@@ -174,16 +173,27 @@ func (p *prober) take(b []byte) {
 	}
 }
 
+// keep records data, and keeps its beginning.
+func (p *prober) keep(data []byte) {
+	p.before = p.before || len(p.text) == 0 && !p.agreed()
+	p.data += uint64(len(data))
+	p.text = append(p.text, data[:min(len(data), textKept-len(p.text))]...)
+}
+
 // message processes a Telnet command.
 func (p *prober) message(m telnet.Message) {
-	switch {
-	case m.Command.Verb():
-		p.telnet = true
+	if m.Command.Verb() {
 		p.verb(m)
+		return
+	}
+	p.opening.Command(m, time.Now())
+	if m.Command < telnet.SE && !p.opening.Telnet() {
+		p.keep([]byte{byte(telnet.IAC), byte(m.Command)}) // as the opening does
+	}
+	switch {
 	case m.TooLong:
-		p.telnet, p.tooLong = true, true
+		p.tooLong = true
 	case m.Command == telnet.SB:
-		p.telnet = true
 		if m.Option == telnet.ComPort {
 			p.comPort(m.Sub)
 		}
@@ -193,27 +203,18 @@ func (p *prober) message(m telnet.Message) {
 }
 
 func (p *prober) verb(m telnet.Message) {
-	if m.Option == telnet.TimingMark { // no state: each one is answered
-		switch m.Command {
-		case telnet.WILL, telnet.WONT:
+	verbs := p.opening.Verb(nil, m, time.Now())
+	if m.Option == telnet.TimingMark { // no option that is on or off: the report does not list it
+		if m.Command == telnet.WILL || m.Command == telnet.WONT {
 			p.marks++
-		case telnet.DO:
-			p.send(telnet.AppendVerb(nil, telnet.WILL, telnet.TimingMark))
 		}
+		p.send(verbs)
 		return
 	}
-	if len(p.opening) < openingKept {
-		p.opening = append(p.opening, telnet.Message{Command: m.Command, Option: m.Option})
+	if len(p.firstVerbs) < verbsKept {
+		p.firstVerbs = append(p.firstVerbs, telnet.Message{Command: m.Command, Option: m.Option})
 	}
 	p.note(&p.verbsIn, m.Command, m.Option)
-	verbs := p.options.Receive(nil, m.Command, m.Option)
-	if m.Option != telnet.ComPort && !p.speaks {
-		p.speaks = true
-		for _, o := range []telnet.Option{telnet.Binary, telnet.SGA} {
-			verbs = p.options.AskUs(verbs, o, true)
-			verbs = p.options.AskPeer(verbs, o, true)
-		}
-	}
 	p.sendVerbs(verbs)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"telnetcpc/bridge/makers"
+	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 )
 
@@ -13,6 +14,8 @@ func (p *prober) accessServerVerdict() string {
 	switch name := p.byOpening(); {
 	case p.occupied():
 		return is + ", but its port is in use by another client"
+	case p.noDevice():
+		return is + ", but it cannot open its device: it says " + quoted(p.text) + " (is it plugged in there?)"
 	case len(p.signature) > 0:
 		return is + ": " + printable(p.signature) + ", by its signature"
 	case name != "":
@@ -24,7 +27,7 @@ func (p *prober) accessServerVerdict() string {
 // byOpening names the server by the verbs that it began with; "" if unknown.
 func (p *prober) byOpening() string {
 	var list []string
-	for _, m := range p.opening {
+	for _, m := range p.firstVerbs {
 		list = append(list, m.Command.String()+" "+m.Option.String())
 	}
 	return makers.ByOpening(list)
@@ -39,22 +42,24 @@ func (p *prober) otherVerdict() string {
 	const without = " (enable RFC 2217 on the server; telnet:// carries bytes without settings)"
 	service := makers.Service(p.text)
 	switch {
-	case p.echo.suspected():
+	case p.opening.Conclusion() == rfc2217.EchoesBack:
 		return "it echoes what it receives: a loopback plug or an echo service (" + p.wayOut + ")"
 	case p.occupied():
 		return "a port in use by another client" + says + " (try again when that client is gone)"
+	case p.noDevice():
+		return "an access server that cannot open its device" + says + " (is it plugged in there?)"
 	case p.refused():
 		return "Telnet, but it refuses COM-PORT-OPTION" + says + without
 	case service == makers.TLS:
 		return service + " (try rfc2217+tls://)"
-	case !p.telnet && service != "":
+	case !p.opening.Telnet() && service != "":
 		line, _, _ := bytes.Cut(p.text, []byte("\n"))
 		return service + ": it says " + quoted(bytes.TrimSpace(line)) + " (is the port right?)"
 	case p.timeUp() && !p.halfClosed:
 		return "unknown: the probe ran out of time before it could identify it" + says + " (--timeout D waits longer)"
-	case p.telnet && p.closedByPeer():
+	case p.opening.Telnet() && p.closedByPeer():
 		return "Telnet, but it closes the connection before it agrees to COM-PORT-OPTION" + says + " (another client may be using the port)"
-	case p.telnet:
+	case p.opening.Telnet():
 		return "Telnet, but it does not answer COM-PORT-OPTION" + says + without
 	case len(p.text) > 0 && p.halfClosed:
 		return "a service that answers when the client half-closes the connection" + says + " (is the port right?)"
