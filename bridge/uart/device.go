@@ -2,6 +2,9 @@ package uart
 
 import "time"
 
+// DeviceEvents is how many events a Device keeps for Next. Further ones are merged into the last of their kind.
+const DeviceEvents = 256
+
 // Device is a UART as an access server sees it. One client's session opens it and closes it.
 //
 // Next has one caller. Write and Apply share one caller. Purge, Modem, Unsent and Close may be called by anyone at

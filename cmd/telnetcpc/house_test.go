@@ -42,11 +42,13 @@ var importRules = []struct {
 	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one"},
 	{"bridge/demo", []string{"ptyhost/...", "wincom/...", "cmd/..."}, nil, "it shows everything, but is handed the host"},
 	{"bridge/escape", []string{"..."}, nil, "it escapes text, whatever the text is"},
+	{"bridge/accessserver/serialport", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/termios"}, "it is a serial port and knows no server"},
+	{"bridge/accessserver/simulate", []string{"..."}, []string{"bridge/uart", "bridge/ordered"}, "it simulates a UART and knows no server"},
 	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
 	{"bridge/loglimit", []string{"..."}, nil, "it counts lines, whatever is in them"},
 	{"bridge/listening", []string{"..."}, nil, "it reads the system's tables and knows no protocol"},
 	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/loglimit"}, "it is handed a Port and a remote: it knows no host, no protocol, no agent"},
-	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver"}, nil, "only cmd knows which hosts there are"},
+	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver/..."}, nil, "only cmd knows which hosts there are"},
 	{"ptyhost", []string{"..."}, []string{"bridge/uart", "bridge/termios", "ptyhost/..."}, "a port must not know that there is a network"},
 	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/logind", "bridge/usb/ftdi"}, "a port must not know that there is a network"},
 	{"bridge/usb/ftdi", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/usb/usbip"}, "a chip does not know what it is plugged into"},
@@ -96,7 +98,7 @@ func runsPrograms(file string) bool {
 
 // serialFiles is true for the file that opens a device, and for what plays an application on Windows.
 func serialFiles(file string) bool {
-	return file == "bridge/accessserver/serial.go" || path.Dir(file) == "wincom/winetest"
+	return file == "bridge/accessserver/serialport/port.go" || path.Dir(file) == "wincom/winetest"
 }
 
 // tlsFiles is true where TLS connections are made, and for a test whose peer is a TLS server.

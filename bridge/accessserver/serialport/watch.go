@@ -1,4 +1,4 @@
-package accessserver
+package serialport
 
 import (
 	"time"
@@ -6,9 +6,15 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// watch looks at what no read tells: the modem lines, overruns, the empty transmitter. newSerialDevice starts it, Close
+// emptied is what the line reports when the last bit has left.
+const emptied = uart.LineTEMT | uart.LineTHRE
+
+// tick is how soon at most the transmitter is looked at again while it sends.
+const tick = time.Millisecond
+
+// watch looks at what no read tells: the modem lines, overruns, the empty transmitter. newDevice starts it, Close
 // ends it. A port that is lost tells nothing here: Next says it.
-func (d *serialDevice) watch() {
+func (d *device) watch() {
 	defer close(d.ended)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -32,7 +38,7 @@ func (d *serialDevice) watch() {
 }
 
 // lookAtCounts reports whether a line has moved, and tells of overruns, which are not in the data.
-func (d *serialDevice) lookAtCounts() (moved bool) {
+func (d *device) lookAtCounts() (moved bool) {
 	c, ok := d.tty.counts()
 	if !ok {
 		return false
@@ -48,7 +54,7 @@ func (d *serialDevice) lookAtCounts() (moved bool) {
 }
 
 // lookAtLines tells of changes. A line that has moved and stands as before has pulsed: both edges are told.
-func (d *serialDevice) lookAtLines() {
+func (d *device) lookAtLines() {
 	m, c, ok := d.steady()
 	if !ok {
 		return
@@ -69,7 +75,7 @@ func (d *serialDevice) lookAtLines() {
 
 // steady returns the lines, and counts that belong to them: nothing has moved between the two, as far as a few tries can
 // tell. Some drivers count only when they are asked for the lines.
-func (d *serialDevice) steady() (m uart.ModemState, c counts, ok bool) {
+func (d *device) steady() (m uart.ModemState, c counts, ok bool) {
 	c, counted := d.tty.counts()
 	for range 4 {
 		if m, ok = d.tty.modem(); !ok || !counted {
@@ -98,7 +104,7 @@ func moves(a, b counts) (m uart.ModemState) {
 }
 
 // lookAtTransmitter tells when it has become empty, and returns when to look again.
-func (d *serialDevice) lookAtTransmitter(now time.Time) time.Duration {
+func (d *device) lookAtTransmitter(now time.Time) time.Duration {
 	d.mu.Lock()
 	left := time.Duration(0)
 	if d.sending {
@@ -120,10 +126,10 @@ func (d *serialDevice) lookAtTransmitter(now time.Time) time.Duration {
 
 // tell gives an event to Next. Where Next does not come, what is known stays bounded: the last of a kind takes in what
 // follows.
-func (d *serialDevice) tell(e uart.Event) {
+func (d *device) tell(e uart.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.pending) >= pendingLimit {
+	if len(d.pending) >= uart.DeviceEvents {
 		for i := len(d.pending) - 1; i >= 0; i-- {
 			if last := &d.pending[i]; last.Kind == e.Kind {
 				last.Modem = e.Modem

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package accessserver
+package serialport
 
 // locking keeps nothing.
 type locking struct{}
@@ -8,7 +8,7 @@ type locking struct{}
 // lockFiles are none: the system itself gives a port to one program at a time.
 type lockFiles struct{}
 
-func (s *Serial) lock() (lockFiles, error) { return s.locking.take() }
+func (s *Port) lock() (lockFiles, error) { return s.locking.take() }
 
 func (locking) take() (lockFiles, error) { return lockFiles{}, nil }
 

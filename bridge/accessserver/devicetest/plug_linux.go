@@ -1,4 +1,4 @@
-package accessserver_test
+package devicetest
 
 import (
 	"fmt"
@@ -10,29 +10,28 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/testenv"
-	"telnetcpc/bridge/uart"
 )
 
-// plug is a serial port that is a pty, and the instrument at its end. It can be unplugged and plugged in again: the
+// Plug is a serial port that is a pty, and the instrument at its end. It can be unplugged and plugged in again: the
 // name of the port stays.
-type plug struct {
+type Plug struct {
 	*os.File // what the instrument reads and writes
 	t        *testing.T
-	name     string // of the port
+	Name     string // of the port
 }
 
-func newPlug(t *testing.T) *plug {
+// NewPlug plugs a port in until the test ends.
+func NewPlug(t *testing.T) *Plug {
 	t.Helper()
-	p := &plug{t: t, name: filepath.Join(t.TempDir(), "ttyUSB0")}
-	p.in()
+	p := &Plug{t: t, Name: filepath.Join(t.TempDir(), "ttyUSB0")}
+	p.In()
 	t.Cleanup(func() { _ = p.Close() })
 	return p
 }
 
-// in plugs it in.
-func (p *plug) in() {
+// In plugs it in.
+func (p *Plug) In() {
 	p.t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -46,22 +45,22 @@ func (p *plug) in() {
 	if err != nil {
 		p.t.Fatalf("TIOCGPTN: %v", err)
 	}
-	if err := os.Symlink(fmt.Sprintf("/dev/pts/%d", n), p.name); err != nil {
+	if err := os.Symlink(fmt.Sprintf("/dev/pts/%d", n), p.Name); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
-// out pulls it out: the port is hung up, its name goes.
-func (p *plug) out() {
+// Out pulls it out: the port is hung up, its name goes.
+func (p *Plug) Out() {
 	p.t.Helper()
-	if err := os.Remove(p.name); err != nil {
+	if err := os.Remove(p.Name); err != nil {
 		p.t.Fatal(err)
 	}
 	_ = p.Close()
 }
 
-// termios is the port's, seen from the instrument's side.
-func (p *plug) termios() *unix.Termios {
+// Termios is the port's, seen from the instrument's side.
+func (p *Plug) Termios() *unix.Termios {
 	p.t.Helper()
 	raw, err := p.SyscallConn()
 	if err != nil {
@@ -74,7 +73,8 @@ func (p *plug) termios() *unix.Termios {
 	return tio
 }
 
-func (p *plug) send(s string) {
+// Send writes s as the instrument.
+func (p *Plug) Send(s string) {
 	p.t.Helper()
 	_ = p.SetWriteDeadline(time.Now().Add(testenv.Patience))
 	if _, err := p.WriteString(s); err != nil {
@@ -82,21 +82,12 @@ func (p *plug) send(s string) {
 	}
 }
 
-func (p *plug) hears(want string) {
+// Hears reads what the instrument must receive next.
+func (p *Plug) Hears(want string) {
 	p.t.Helper()
 	_ = p.SetReadDeadline(time.Now().Add(testenv.Patience))
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(p, got); err != nil || string(got) != want {
 		p.t.Fatalf("the instrument hears %q, %v, want %q", got[:n], err, want)
 	}
-}
-
-func (p *plug) open() uart.Device {
-	p.t.Helper()
-	d, err := (&accessserver.Serial{Path: p.name}).Open(p.t.Context())
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() { _ = d.Close() })
-	return d
 }

@@ -1,11 +1,14 @@
-package accessserver
+// Package simulate has UARTs without hardware, each a uart.Device that takes the time its line coding implies: one with a loop
+// plug, and one with an instrument that reports the line coding. A script can inject what a device does by itself. It knows no
+// server, no client and no network.
+package simulate
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 )
 
@@ -14,8 +17,6 @@ const (
 	transmitLimit = 3 << 10
 	// receiveLimit is how many received bytes wait for Next.
 	receiveLimit = 4 << 10
-	// eventLimit is how many events wait for Next before they merge into earlier ones of their kind.
-	eventLimit = 256
 )
 
 // Loopback simulates a UART with a loop plug: what it sends comes back, after the time that its line coding implies.
@@ -112,7 +113,7 @@ type loop struct {
 
 	inForce uart.Event // Coding, Flow, Control, all said
 	modem   uart.ModemState
-	rx      stream[uart.Event]
+	rx      ordered.Received
 	script  []Injection // what is still to come
 	tx      lane        // the transmitter
 	back    lane        // what the device sends
@@ -125,14 +126,14 @@ type loop struct {
 func (l *loop) Next() (p []byte, e uart.Event, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.rx.empty() {
+	for l.rx.Empty() {
 		if l.closed {
 			return nil, uart.Event{}, uart.ErrClosed
 		}
 		l.changed.Wait()
 	}
-	full := len(l.rx.buf) >= receiveLimit
-	n, e := nextReceived(&l.rx, l.lent)
+	full := l.rx.Len() >= receiveLimit
+	n, e := l.rx.Next(l.lent)
 	if full {
 		l.look() // the transmitter may go on
 	}
@@ -234,9 +235,9 @@ func (l *loop) Purge(p uart.Purge) error {
 		}
 	}
 	if p&uart.PurgeRx != 0 {
-		l.rx.drop()
-		l.rx.marks = slices.DeleteFunc(l.rx.marks, func(m mark[uart.Event]) bool {
-			return m.what.Line&(uart.LineParity|uart.LineFraming|uart.LineBreak) != 0 // their byte is gone
+		l.rx.Drop()
+		l.rx.Delete(func(e uart.Event) bool {
+			return e.Line&(uart.LineParity|uart.LineFraming|uart.LineBreak) != 0 // their byte is gone
 		})
 	}
 	l.record(now, uart.Event{Kind: uart.KindPurge, Purge: p}, nil)

@@ -1,4 +1,4 @@
-package accessserver
+package serialport
 
 import (
 	"math"
@@ -6,7 +6,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// tty is a serial port of the operating system: what a serialDevice needs to be a Device. read has one caller, write
+// tty is a serial port of the operating system: what a device needs to be a Device. read has one caller, write
 // and apply share one; the others may be called by anyone at any time, and close once.
 type tty interface {
 	// traits is constant.

@@ -1,4 +1,4 @@
-package accessserver
+package serialport
 
 import (
 	"context"
@@ -7,17 +7,17 @@ import (
 )
 
 // OpenMarked opens a pty with errors marked in the data, as a port with a UART behind it is.
-func (s *Serial) OpenMarked(context.Context) (uart.Device, error) {
+func (s *Port) OpenMarked(context.Context) (uart.Device, error) {
 	t, err := s.open(openTTY)
 	if err != nil {
 		return nil, err
 	}
 	t.(*locked).tty.(*linuxTTY).can.marks = true
-	return s.device(t)
+	return s.start(t)
 }
 
 // LockIn has the port's lock files in these directories.
-func (s *Serial) LockIn(dirs ...string) *Serial {
+func (s *Port) LockIn(dirs ...string) *Port {
 	s.lockDirs = dirs
 	return s
 }

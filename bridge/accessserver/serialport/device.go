@@ -1,4 +1,4 @@
-package accessserver
+package serialport
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 )
 
@@ -16,20 +17,18 @@ const (
 	glance = 5 * time.Millisecond
 	// stare is how often the lines themselves are looked at: a USB adapter is asked over the bus for that.
 	stare = 20 * time.Millisecond
-	// pendingLimit is how many events wait for Next before they merge.
-	pendingLimit = 256
 	// stopAgain is how often a write is told to stop until it does.
 	stopAgain = 10 * time.Millisecond
 )
 
 var errStopped = errors.New("stopped")
 
-// serialDevice is a uart.Device on a tty.
+// device is a uart.Device on a tty.
 //
 // The modem lines are looked at, on every system. Linux could tell (TIOCMIWAIT), but a thread that waits there keeps the
 // device open and can be woken by nothing that is ours to do: Close would have to wait for the next edge, DTR would stay
 // up and an unplugged adapter's name taken. The driver's counters lose no edge between two looks.
-type serialDevice struct {
+type device struct {
 	tty   tty
 	name  string
 	wrote chan struct{} // one slot: watch looks at the transmitter
@@ -45,7 +44,7 @@ type serialDevice struct {
 	buf, lent [4096]byte
 	marks     marks
 	faults    lineErrors
-	rest      stream[uart.Event] // read, and not returned yet
+	rest      ordered.Received // read, and not returned yet
 
 	mu      sync.Mutex // over everything below; never held over what may wait
 	pending []uart.Event
@@ -58,9 +57,9 @@ type serialDevice struct {
 	empty   time.Time // when the line has carried what was written, if nothing holds it
 }
 
-// newSerialDevice takes over an open tty with what is in force on it.
-func newSerialDevice(name string, t tty, inForce uart.Event) *serialDevice {
-	d := &serialDevice{
+// newDevice takes over an open tty with what is in force on it.
+func newDevice(name string, t tty, inForce uart.Event) *device {
+	d := &device{
 		tty: t, name: name, inForce: inForce,
 		wrote: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{}), pen: make(chan struct{}, 1),
 	}
@@ -72,11 +71,11 @@ func newSerialDevice(name string, t tty, inForce uart.Event) *serialDevice {
 }
 
 // Next implements uart.Device.
-func (d *serialDevice) Next() ([]byte, uart.Event, error) {
+func (d *device) Next() ([]byte, uart.Event, error) {
 	for {
 		d.purged()
-		if !d.rest.empty() {
-			n, e := nextReceived(&d.rest, d.lent[:])
+		if !d.rest.Empty() {
+			n, e := d.rest.Next(d.lent[:])
 			return d.lent[:n], e, nil
 		}
 		if e, ok := d.event(); ok {
@@ -100,7 +99,7 @@ func (d *serialDevice) Next() ([]byte, uart.Event, error) {
 }
 
 // event takes the first of what watch has seen.
-func (d *serialDevice) event() (e uart.Event, ok bool) {
+func (d *device) event() (e uart.Event, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.pending) == 0 {
@@ -112,20 +111,20 @@ func (d *serialDevice) event() (e uart.Event, ok bool) {
 }
 
 // purged drops what a receive purge is to drop here; it may have taken the other half of a mark.
-func (d *serialDevice) purged() {
+func (d *device) purged() {
 	d.mu.Lock()
 	dropped := d.dropped
 	d.dropped = false
 	d.mu.Unlock()
 	if dropped {
 		d.marks = marks{}
-		d.rest = stream[uart.Event]{}
+		d.rest = ordered.Received{}
 		d.faults.seen, _ = d.tty.counts() // the bytes that they are about are gone
 	}
 }
 
 // lineError says what was wrong with a byte.
-func (d *serialDevice) lineError(b byte) uart.LineState {
+func (d *device) lineError(b byte) uart.LineState {
 	c, ok := d.tty.counts()
 	d.mu.Lock()
 	parity := d.inForce.Coding.Parity
@@ -134,12 +133,12 @@ func (d *serialDevice) lineError(b byte) uart.LineState {
 }
 
 // lost is the error of a port that is gone.
-func (d *serialDevice) lost(what string, err error) error {
+func (d *device) lost(what string, err error) error {
 	return fmt.Errorf("%s %s: %w (unplugged? the next client gets it when it is back)", what, d.name, err)
 }
 
 // Write implements uart.Device.
-func (d *serialDevice) Write(p []byte) (n int, err error) {
+func (d *device) Write(p []byte) (n int, err error) {
 	before := d.purges.Load()
 	d.pen <- struct{}{}
 	defer func() { <-d.pen }()
@@ -163,7 +162,7 @@ func (d *serialDevice) Write(p []byte) (n int, err error) {
 }
 
 // setWriting notes that a write begins, or that it has ended with n bytes taken.
-func (d *serialDevice) setWriting(n int, now bool) {
+func (d *device) setWriting(n int, now bool) {
 	d.mu.Lock()
 	d.writing, d.sending = now, true
 	if t := time.Now(); d.empty.Before(t) {
@@ -178,7 +177,7 @@ func (d *serialDevice) setWriting(n int, now bool) {
 }
 
 // Apply implements uart.Device.
-func (d *serialDevice) Apply(e uart.Event) (uart.Event, error) {
+func (d *device) Apply(e uart.Event) (uart.Event, error) {
 	if d.closed.Load() {
 		return uart.Event{}, uart.ErrClosed
 	}
@@ -199,7 +198,7 @@ func (d *serialDevice) Apply(e uart.Event) (uart.Event, error) {
 }
 
 // Purge implements uart.Device.
-func (d *serialDevice) Purge(p uart.Purge) error {
+func (d *device) Purge(p uart.Purge) error {
 	if p&uart.PurgeTx != 0 {
 		d.purges.Add(1)
 		d.takePen() // else what is being written would follow what is dropped
@@ -224,7 +223,7 @@ func (d *serialDevice) Purge(p uart.Purge) error {
 }
 
 // takePen stops a write and keeps the following ones from beginning.
-func (d *serialDevice) takePen() {
+func (d *device) takePen() {
 	for {
 		d.tty.stop()
 		again := time.NewTimer(stopAgain)
@@ -238,21 +237,21 @@ func (d *serialDevice) takePen() {
 }
 
 // Modem implements uart.Device.
-func (d *serialDevice) Modem() uart.ModemState {
+func (d *device) Modem() uart.ModemState {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.lines
 }
 
 // Unsent implements uart.Device.
-func (d *serialDevice) Unsent() time.Duration {
+func (d *device) Unsent() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.unsent(time.Now())
 }
 
 // unsent asks the system, and reckons for what it does not know. Called with mu held.
-func (d *serialDevice) unsent(now time.Time) time.Duration {
+func (d *device) unsent(now time.Time) time.Duration {
 	n, more := d.tty.queued()
 	if d.writing {
 		n++
@@ -264,7 +263,7 @@ func (d *serialDevice) unsent(now time.Time) time.Duration {
 }
 
 // Close implements uart.Device.
-func (d *serialDevice) Close() error {
+func (d *device) Close() error {
 	var err error
 	d.once.Do(func() {
 		d.closed.Store(true)
@@ -277,3 +276,5 @@ func (d *serialDevice) Close() error {
 	<-d.ended
 	return err
 }
+
+func lineEvent(s uart.LineState) uart.Event { return uart.Event{Kind: uart.KindLine, Line: s} }

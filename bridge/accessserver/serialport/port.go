@@ -1,4 +1,7 @@
-package accessserver
+// Package serialport is a serial port of this system as a uart.Device: it opens the port exclusively, with UUCP lock files where
+// programs look for them, and watches its modem lines and transmitter. An access server opens one for each client. It knows no
+// server, no client and no network.
+package serialport
 
 import (
 	"context"
@@ -17,10 +20,10 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Serial is a serial port of this machine. It is opened for each client anew, as a local program does: the system raises
+// Port is a serial port of this machine. It is opened for each client anew, as a local program does: the system raises
 // DTR and RTS then, and they fall when the client leaves. Between clients it is free for other programs, and may be
 // unplugged and come back.
-type Serial struct {
+type Port struct {
 	Path string       // /dev/ttyUSB0, /dev/serial/by-id/..., COM3
 	Log  *slog.Logger // for what nobody needs to know; nil: slog.Default()
 
@@ -32,7 +35,7 @@ var errInUse = errors.New("in use by another program")
 
 // Open takes the port exclusively, at DefaultCoding, raw, without flow control. On Unix that means UUCP lock files too, as
 // far as there is a place for them. The error is one line with the way out.
-func (s *Serial) Open(ctx context.Context) (uart.Device, error) {
+func (s *Port) Open(ctx context.Context) (uart.Device, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -40,11 +43,11 @@ func (s *Serial) Open(ctx context.Context) (uart.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.device(t)
+	return s.start(t)
 }
 
 // Check opens the port and closes it again, and says what it cannot carry; empty: nothing. The error is Open's.
-func (s *Serial) Check() (missing string, err error) {
+func (s *Port) Check() (missing string, err error) {
 	t, err := s.open(openTTY)
 	if err != nil {
 		return "", err
@@ -53,7 +56,7 @@ func (s *Serial) Check() (missing string, err error) {
 }
 
 // Present is nil when the port's name exists, else Open's error. It does not touch the port.
-func (s *Serial) Present() error {
+func (s *Port) Present() error {
 	info, err := os.Stat(s.Path)
 	switch {
 	case !namesAreFiles:
@@ -66,7 +69,7 @@ func (s *Serial) Present() error {
 	return nil
 }
 
-func (s *Serial) open(how func(path string) (tty, error)) (tty, error) {
+func (s *Port) open(how func(path string) (tty, error)) (tty, error) {
 	if err := s.Present(); err != nil {
 		return nil, err
 	}
@@ -82,8 +85,8 @@ func (s *Serial) open(how func(path string) (tty, error)) (tty, error) {
 	return &locked{t, locks}, nil
 }
 
-// device puts the port into its first state.
-func (s *Serial) device(t tty) (uart.Device, error) {
+// start puts the port into its first state.
+func (s *Port) start(t tty) (uart.Device, error) {
 	first := uart.Event{
 		Kind:   uart.KindSettings,
 		Coding: uart.DefaultCoding(),
@@ -96,11 +99,11 @@ func (s *Serial) device(t tty) (uart.Device, error) {
 		_ = t.close()
 		return nil, s.explain(err)
 	}
-	return newSerialDevice(s.Path, t, inForce), nil
+	return newDevice(s.Path, t, inForce), nil
 }
 
 // explain says in one line why the port could not be opened, and the way out.
-func (s *Serial) explain(err error) error {
+func (s *Port) explain(err error) error {
 	var own *serial.PortError
 	code := serial.FunctionNotImplemented // stands for none: opening never fails with it
 	if errors.As(err, &own) {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package accessserver
+package serialport
 
 import (
 	"encoding/binary"
@@ -90,7 +90,7 @@ func lockNames(path string) (names []string) {
 
 // lock takes the port's lock files. The error is a lockedError. Directories that are not there, or not this user's to write
 // to, are none: then other programs' locks still count.
-func (s *Serial) lock() (lockFiles, error) {
+func (s *Port) lock() (lockFiles, error) {
 	dirs := s.lockDirs
 	if dirs == nil {
 		dirs = lockDirs()

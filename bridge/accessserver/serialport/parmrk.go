@@ -1,8 +1,9 @@
-package accessserver
+package serialport
 
 import (
 	"bytes"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 )
 
@@ -26,15 +27,15 @@ const escape = 0xFF
 func (m *marks) clean(p []byte) bool { return m.state == plain && bytes.IndexByte(p, escape) < 0 }
 
 // decode appends what p means to s. what says of an erroneous byte which error it was.
-func (m *marks) decode(s *stream[uart.Event], p []byte, what func(b byte) uart.LineState) {
+func (m *marks) decode(s *ordered.Received, p []byte, what func(b byte) uart.LineState) {
 	for len(p) > 0 {
 		if m.state == plain {
 			n := bytes.IndexByte(p, escape)
 			if n < 0 {
-				s.write(p)
+				s.Push(p)
 				return
 			}
-			s.write(p[:n])
+			s.Push(p[:n])
 			m.state, p = escaped, p[n+1:]
 			continue
 		}
@@ -45,11 +46,11 @@ func (m *marks) decode(s *stream[uart.Event], p []byte, what func(b byte) uart.L
 			m.state = erroneous
 			continue
 		case m.state == erroneous:
-			s.add(lineEvent(what(b[0])))
+			s.Add(lineEvent(what(b[0])))
 		}
 		// Behind 0xFF only 0xFF is left. Anything else means that a purge took the other half: it is a byte like any.
 		m.state = plain
-		s.write(b)
+		s.Push(b)
 	}
 }
 

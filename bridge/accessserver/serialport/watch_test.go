@@ -1,4 +1,4 @@
-package accessserver
+package serialport
 
 import (
 	"errors"
@@ -85,8 +85,8 @@ func (c *chip) close() error {
 }
 
 // watched is what a device on c says while f works on it.
-func watched(c *chip, f func(d *serialDevice)) (said []string) {
-	d := newSerialDevice("chip", c, uart.Event{Coding: uart.DefaultCoding()})
+func watched(c *chip, f func(d *device)) (said []string) {
+	d := newDevice("chip", c, uart.Event{Coding: uart.DefaultCoding()})
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -134,7 +134,7 @@ func TestModemLines(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newChip(tt.counting)
-				got := watched(c, func(*serialDevice) {
+				got := watched(c, func(*device) {
 					for _, f := range tt.do {
 						c.do(func() { f(c) })
 						time.Sleep(stare)
@@ -153,7 +153,7 @@ func TestModemLines(t *testing.T) {
 func TestEmptyTransmitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChip(true)
-		got := watched(c, func(d *serialDevice) {
+		got := watched(c, func(d *device) {
 			time.Sleep(time.Minute) // nothing was written: nothing is told
 			for range 2 {
 				if _, err := d.Write([]byte("held")); err != nil {
@@ -181,7 +181,7 @@ func TestEmptyTransmitter(t *testing.T) {
 func TestEventsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChip(true)
-		d := newSerialDevice("chip", c, uart.Event{Coding: uart.DefaultCoding()})
+		d := newDevice("chip", c, uart.Event{Coding: uart.DefaultCoding()})
 		for i := range int32(1000) {
 			c.do(func() { c.lines, c.c.cts = c.lines^uart.CTS, i+1 })
 			time.Sleep(stare)
@@ -189,8 +189,8 @@ func TestEventsAreBounded(t *testing.T) {
 		c.do(func() { c.lines, c.c.dcd = uart.DCD, 1 })
 		time.Sleep(stare)
 		_ = d.Close()
-		if n := len(d.pending); n != pendingLimit || d.pending[n-1].Modem != uart.DCD {
-			t.Errorf("kept: got %d, the last %v; want %d, the last DCD", n, d.pending[n-1], pendingLimit)
+		if n := len(d.pending); n != uart.DeviceEvents || d.pending[n-1].Modem != uart.DCD {
+			t.Errorf("kept: got %d, the last %v; want %d, the last DCD", n, d.pending[n-1], uart.DeviceEvents)
 		}
 		if d.Modem() != uart.DCD {
 			t.Errorf("modem state: got %v, want DCD", d.Modem())

@@ -1,4 +1,4 @@
-package accessserver_test
+package serialport_test
 
 import (
 	"strconv"
@@ -6,14 +6,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/accessserver/devicetest"
 	"telnetcpc/bridge/uart"
 )
 
 // A program on the port that knows no BOTHER, as those of most C libraries do not, reads a standard rate by its name: by
 // TCGETS, both ways. Other rates have none, and are exact all the same.
 func TestSerialStandardRates(t *testing.T) {
-	p := newPlug(t)
-	d := p.open()
+	p := devicetest.NewPlug(t)
+	d := open(t, p)
 	for _, tt := range []struct{ baud, code uint32 }{
 		{0, unix.B9600}, // as opened
 		{50, unix.B50}, {134, unix.B134}, {300, unix.B300}, {19200, unix.B19200}, {38400, unix.B38400},

@@ -1,4 +1,4 @@
-package accessserver_test
+package simulate_test
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/uart"
 )
 
@@ -24,7 +24,7 @@ at 2s modem none
 
 func TestParseInject(t *testing.T) {
 	line := func(s uart.LineState) uart.Event { return uart.Event{Kind: uart.KindLine, Line: s} }
-	want := []accessserver.Injection{
+	want := []simulate.Injection{
 		{At: 500 * time.Millisecond, Event: line(uart.LineParity), Data: []byte{0x41}},
 		{At: time.Second, Event: line(uart.LineBreak), Data: []byte{0}},
 		{At: 1200 * time.Millisecond, Event: line(uart.LineFraming), Data: []byte{0}},
@@ -33,7 +33,7 @@ func TestParseInject(t *testing.T) {
 		{At: 2 * time.Second, Event: uart.Event{Kind: uart.KindModem}},
 		{At: 3 * time.Second, Data: []byte("hello\r\n")},
 	}
-	got, err := accessserver.ParseInject("x", strings.NewReader(script))
+	got, err := simulate.ParseInject("x", strings.NewReader(script))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %v, %v, want %v", got, err, want)
 	}
@@ -41,7 +41,7 @@ func TestParseInject(t *testing.T) {
 	for _, i := range got {
 		fmt.Fprintln(&again, i)
 	}
-	got, err = accessserver.ParseInject("x", strings.NewReader(again.String()))
+	got, err = simulate.ParseInject("x", strings.NewReader(again.String()))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("written and read again: got %v, %v, want %v", got, err, want)
 	}
@@ -67,7 +67,7 @@ func TestParseInjectErrors(t *testing.T) {
 		{`at 1s data 'h'`, `f:2: data "'h'": want text in double quotes, as in "hello\r\n"`},
 		{`at 1s data "` + strings.Repeat("x", 1<<17) + `"`, "f:2: bufio.Scanner: token too long"},
 	} {
-		_, err := accessserver.ParseInject("f", strings.NewReader("at 1s break\n"+c.line+"\n"))
+		_, err := simulate.ParseInject("f", strings.NewReader("at 1s break\n"+c.line+"\n"))
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%.40s: got %v, want %s", c.line, err, c.want)
 		}

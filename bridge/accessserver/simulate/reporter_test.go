@@ -1,4 +1,4 @@
-package accessserver_test
+package simulate_test
 
 import (
 	"context"
@@ -8,23 +8,23 @@ import (
 	"testing/synctest"
 	"time"
 
-	"telnetcpc/bridge/accessserver"
-	"telnetcpc/bridge/uart"
+	"telnetcpc/bridge/accessserver/devicetest"
+	"telnetcpc/bridge/accessserver/simulate"
 )
 
 // newReporter opens a simulated instrument inside a synctest bubble and reads what it says.
-func newReporter(t *testing.T) *bench {
+func newReporter(t *testing.T) *devicetest.Bench {
 	t.Helper()
-	d, err := new(accessserver.Reporter).Open(context.Background())
+	d, err := new(simulate.Reporter).Open(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{Device: d, t: t, start: time.Now(), over: make(chan struct{})}
-	return b.read()
+	b := devicetest.New(t, d)
+	return b.Read()
 }
 
 // settle waits until the line is quiet.
-func (b *bench) settle() {
+func settle() {
 	time.Sleep(time.Hour)
 	synctest.Wait()
 }
@@ -44,13 +44,13 @@ func TestReporter(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newReporter(t)
-				b.apply(coding(t, tt.coding))
-				b.write(tt.line)
-				b.settle()
-				if got := string(b.bytes); got != tt.want {
+				b.Set(devicetest.Coding(t, tt.coding))
+				b.Send(tt.line)
+				settle()
+				if got := string(b.Bytes); got != tt.want {
 					t.Errorf("answer to %.40q: got %.80q, want %.80q", tt.line, got, tt.want)
 				}
-				b.end()
+				b.End()
 			})
 		})
 	}
@@ -60,15 +60,15 @@ func TestReporter(t *testing.T) {
 func TestReporterPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newReporter(t)
-		e := coding(t, "300 7E1")
-		b.apply(e)
-		b.write("0123456789\n")
-		b.settle()
+		e := devicetest.Coding(t, "300 7E1")
+		b.Set(e)
+		b.Send("0123456789\n")
+		settle()
 		want := e.Coding.LineTime(len("0123456789\n") + len("0123456789 300 7E1\n"))
-		if ratio := float64(b.when) / float64(want); math.Abs(ratio-1) > 0.01 {
-			t.Errorf("line and answer took %v, want %v", b.when, want)
+		if ratio := float64(b.When) / float64(want); math.Abs(ratio-1) > 0.01 {
+			t.Errorf("line and answer took %v, want %v", b.When, want)
 		}
-		b.end()
+		b.End()
 	})
 }
 
@@ -78,33 +78,33 @@ func TestReporterCodings(t *testing.T) {
 		b := newReporter(t)
 		var want strings.Builder
 		for _, c := range []string{"1200 7E1", "9600 8N1", "115200 8O2", "300 7M1"} {
-			b.apply(coding(t, c))
-			b.write("x\n")
+			b.Set(devicetest.Coding(t, c))
+			b.Send("x\n")
 			want.WriteString("x " + c + "\n")
-			b.settle()
+			settle()
 		}
-		if got := string(b.bytes); got != want.String() {
+		if got := string(b.Bytes); got != want.String() {
 			t.Errorf("answers: got %q, want %q", got, want.String())
 		}
-		b.end()
+		b.End()
 	})
 }
 
 // Nobody takes the answers: what is kept is bounded, and all of it comes when somebody does.
 func TestReporterNobodyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, err := new(accessserver.Reporter).Open(context.Background())
+		d, err := new(simulate.Reporter).Open(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := &bench{Device: d, t: t, start: time.Now(), over: make(chan struct{})}
-		b.apply(uart.Event{Coding: fast.Coding})
+		b := devicetest.New(t, d)
+		b.Set(devicetest.Coding(t, "20000000 8N1"))
 		const lines = 20_000
 		written := make(chan struct{})
 		go func() {
 			defer close(written)
 			for range lines / 100 {
-				b.write(strings.Repeat("\n", 100))
+				b.Send(strings.Repeat("\n", 100))
 			}
 		}()
 		time.Sleep(time.Hour)
@@ -114,12 +114,12 @@ func TestReporterNobodyReads(t *testing.T) {
 			t.Error("everything was taken though nobody reads")
 		default:
 		}
-		b.read()
+		b.Read()
 		<-written
-		b.settle()
-		if got, want := len(b.bytes), lines*len(" 20000000 8N1\n"); got != want {
+		settle()
+		if got, want := len(b.Bytes), lines*len(" 20000000 8N1\n"); got != want {
 			t.Errorf("answers: got %d bytes, want %d", got, want)
 		}
-		b.end()
+		b.End()
 	})
 }

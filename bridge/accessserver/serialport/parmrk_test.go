@@ -1,4 +1,4 @@
-package accessserver
+package serialport
 
 import (
 	"bytes"
@@ -6,19 +6,20 @@ import (
 	"slices"
 	"testing"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 )
 
 // decoded is what data with marks says, cut into pieces of this size.
 func decoded(p []byte, size int, what func(byte) uart.LineState) (said []string) {
 	var m marks
-	var s stream[uart.Event]
+	var s ordered.Received
 	for piece := range slices.Chunk(p, size) {
 		m.decode(&s, piece, what)
 	}
 	buf := make([]byte, 1000)
-	for !s.empty() {
-		if n, e := s.next(buf); n > 0 {
+	for !s.Empty() {
+		if n, e := s.Stream.Next(buf); n > 0 {
 			said = append(said, fmt.Sprintf("%q", buf[:n]))
 		} else {
 			said = append(said, e.String())
@@ -84,12 +85,16 @@ func FuzzMarks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p []byte, size int) {
 		sent := bytes.ReplaceAll(p, []byte{0xFF}, []byte{0xFF, 0xFF})
 		var m marks
-		var s stream[uart.Event]
+		var s ordered.Received
 		for piece := range slices.Chunk(sent, max(1, size&0xFF)) {
 			m.decode(&s, piece, func(byte) uart.LineState { t.Fatal("an error where none is"); return 0 })
 		}
-		if !bytes.Equal(s.buf, p) || len(s.marks) > 0 {
-			t.Fatalf("got %q, want %q", s.buf, p)
+		got, items := make([]byte, s.Len()), s.Items()
+		if items == 0 && len(got) > 0 {
+			s.Next(got)
+		}
+		if !bytes.Equal(got, p) || items > 0 {
+			t.Fatalf("got %q, want %q", got, p)
 		}
 	})
 }

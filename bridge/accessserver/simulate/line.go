@@ -1,4 +1,4 @@
-package accessserver
+package simulate
 
 import (
 	"time"
@@ -133,7 +133,7 @@ func (l *loop) room() int {
 	if l.device != nil {
 		return receiveLimit - len(l.back.buf)
 	}
-	return receiveLimit - len(l.rx.buf)
+	return receiveLimit - l.rx.Len()
 }
 
 // held reports whether something keeps the transmitter from working.
@@ -189,7 +189,7 @@ func (l *loop) transmit(now time.Time) {
 // answer moves what the device at the other end has sent by now to the receiver. Called with mu held.
 func (l *loop) answer(now time.Time) {
 	coding := l.inForce.Coding
-	room := receiveLimit - len(l.rx.buf)
+	room := receiveLimit - l.rx.Len()
 	if l.back.moving = l.back.moving && room > 0; !l.back.moving {
 		if len(l.back.buf) == 0 || room <= 0 {
 			return
@@ -229,7 +229,7 @@ func (l *loop) inject(now time.Time) {
 			l.setModem(i.Event.Modem)
 			continue
 		}
-		room := max(0, receiveLimit-len(l.rx.buf))
+		room := max(0, receiveLimit-l.rx.Len())
 		if room < len(i.Data) {
 			l.receive(i.Event, i.Data[:room])
 			l.receive(lineEvent(uart.LineOverrun), nil)
@@ -251,23 +251,23 @@ func (l *loop) setModem(modem uart.ModemState) {
 func (l *loop) receive(e uart.Event, p []byte) {
 	switch {
 	case e.Kind == uart.KindData:
-	case e.Line == emptied && l.rx.last(func(m mark[uart.Event]) bool {
-		return m.what.Line == emptied && m.place == len(l.rx.buf)
+	case e.Line == emptied && l.rx.Last(func(e uart.Event, atEnd bool) bool {
+		return e.Line == emptied && atEnd
 	}) != nil:
 		// It is said, and nobody has read it yet.
-	case len(l.rx.marks) < eventLimit || e.Line == emptied: // of these there is one for a byte at most
-		l.rx.add(e)
+	case l.rx.Items() < uart.DeviceEvents || e.Line == emptied: // of these there is one for a byte at most
+		l.rx.Add(e)
 	default:
 		// Nobody reads: what is known must stay bounded.
-		same := l.rx.last(func(m mark[uart.Event]) bool { return m.what.Kind == e.Kind && m.what.Line != emptied })
+		same := l.rx.Last(func(other uart.Event, _ bool) bool { return other.Kind == e.Kind && other.Line != emptied })
 		if same == nil {
-			l.rx.add(e)
+			l.rx.Add(e)
 			break
 		}
-		same.what.Modem = e.Modem
-		same.what.Line |= e.Line
+		same.Modem = e.Modem
+		same.Line |= e.Line
 	}
-	l.rx.write(p)
+	l.rx.Push(p)
 	l.changed.Broadcast()
 }
 

@@ -1,4 +1,4 @@
-package accessserver
+package simulate
 
 import (
 	"bufio"

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package accessserver
+package serialport
 
 import "runtime"
 

@@ -1,4 +1,4 @@
-package accessserver_test
+package serialport_test
 
 import (
 	"bytes"
@@ -15,7 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/devicetest"
+	"telnetcpc/bridge/accessserver/serialport"
 )
 
 // living is a process that is there until the test ends; dead one that there is no more.
@@ -58,13 +59,13 @@ func locks(t *testing.T, dir string) map[string]string {
 
 // A client has the lock files as long as it has the port, in the format that other programs read.
 func TestSerialLocks(t *testing.T) {
-	p := newPlug(t)
-	device, err := filepath.EvalSymlinks(p.name)
+	p := devicetest.NewPlug(t)
+	device, err := filepath.EvalSymlinks(p.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dirs := []string{t.TempDir(), t.TempDir()}
-	port := (&accessserver.Serial{Path: p.name}).LockIn(dirs...)
+	port := (&serialport.Port{Path: p.Name}).LockIn(dirs...)
 	for range 2 {
 		d, err := port.Open(t.Context())
 		if err != nil {
@@ -73,7 +74,7 @@ func TestSerialLocks(t *testing.T) {
 		for _, dir := range dirs {
 			got := locks(t, dir)
 			want := map[string]string{}
-			for _, name := range []string{"pts_" + filepath.Base(device), filepath.Base(device), strings.ReplaceAll(p.name, "/", "_")} {
+			for _, name := range []string{"pts_" + filepath.Base(device), filepath.Base(device), strings.ReplaceAll(p.Name, "/", "_")} {
 				want["LCK.."+name] = fmt.Sprintf("%10d\n", os.Getpid())
 			}
 			if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -117,7 +118,7 @@ func TestSerialLockNames(t *testing.T) {
 		link:         {"null", filepath.Base(dir) + "_usb-FTDI", "usb-FTDI"},
 		elsewhere:    {"null", strings.ReplaceAll(elsewhere, "/", "_")},
 	} {
-		if got := accessserver.LockNames(path); !slices.Equal(got, want) {
+		if got := serialport.LockNames(path); !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", path, got, want)
 		}
 	}
@@ -144,9 +145,9 @@ func TestSerialLocked(t *testing.T) {
 		{"nonsense", "a lock", time.Hour, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := newPlug(t)
+			p := devicetest.NewPlug(t)
 			dir := t.TempDir()
-			file := filepath.Join(dir, "LCK..pts_"+filepath.Base(realpath(t, p.name)))
+			file := filepath.Join(dir, "LCK..pts_"+filepath.Base(realpath(t, p.Name)))
 			if err := os.WriteFile(file, []byte(tt.text), 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +155,7 @@ func TestSerialLocked(t *testing.T) {
 			if err := os.Chtimes(file, then, then); err != nil {
 				t.Fatal(err)
 			}
-			d, err := (&accessserver.Serial{Path: p.name}).LockIn(dir).Open(t.Context())
+			d, err := (&serialport.Port{Path: p.Name}).LockIn(dir).Open(t.Context())
 			if err == nil {
 				_ = d.Close()
 			}
@@ -164,7 +165,7 @@ func TestSerialLocked(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.HasPrefix(err.Error(), "open "+p.name+": "+tt.says) || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "\n") {
+			if err == nil || !strings.HasPrefix(err.Error(), "open "+p.Name+": "+tt.says) || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want %s", err, tt.says)
 			}
 			if got := locks(t, dir); len(got) != 1 || got[filepath.Base(file)] != tt.text {
@@ -185,10 +186,10 @@ func realpath(t *testing.T, path string) string {
 
 // Where no lock can be made the port is served all the same, and that is said once, to who wants to know it.
 func TestSerialLockDirectory(t *testing.T) {
-	p := newPlug(t)
+	p := devicetest.NewPlug(t)
 	var said bytes.Buffer
 	dir := filepath.Join(t.TempDir(), "missing")
-	port := (&accessserver.Serial{Path: p.name, Log: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))}).LockIn(dir)
+	port := (&serialport.Port{Path: p.Name, Log: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))}).LockIn(dir)
 	for range 2 {
 		d, err := port.Open(t.Context())
 		if err != nil {
@@ -209,8 +210,8 @@ func TestSerialLockReadOnly(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can become somebody who may not")
 	}
-	p := newPlug(t)
-	real := realpath(t, p.name)
+	p := devicetest.NewPlug(t)
+	real := realpath(t, p.Name)
 	if err := os.Chmod(real, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +224,7 @@ func TestSerialLockReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := func() error {
-		d, err := (&accessserver.Serial{Path: real}).LockIn(dir).Open(t.Context())
+		d, err := (&serialport.Port{Path: real}).LockIn(dir).Open(t.Context())
 		if err == nil {
 			_ = d.Close()
 		}
