@@ -34,7 +34,7 @@ var importRules = []struct {
 	{"bridge/telnet", []string{"..."}, nil, "it is an NVT and knows no serial port"},
 	{"bridge/tcp", []string{"..."}, nil, "it knows TCP, and nothing of what runs over it"},
 	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/telnet"}, "it gets a connection and does not know who dialed it"},
-	{"bridge/tlsconn", []string{"..."}, []string{"bridge/tcp"}, "it is a connection, whoever has it"},
+	{"bridge/tlsconn", []string{"..."}, []string{"bridge/tcp"}, "it is TLS over TCP, whatever runs through it"},
 	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn"}, "it knows sockets, and no port"},
 	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one"},
 	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
