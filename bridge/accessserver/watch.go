@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
@@ -30,7 +31,7 @@ type gallery struct {
 type watcher struct {
 	g       *gallery
 	changed sync.Cond
-	seen    stream[uart.Event]
+	seen    ordered.Stream[uart.Event]
 	lost    uint64 // bytes and events that did not fit
 	over    bool
 }
@@ -59,13 +60,13 @@ func (w *watcher) leave() (lost uint64) {
 func (w *watcher) next(dst []byte) (n int, e uart.Event, ok bool) {
 	w.g.mu.Lock()
 	defer w.g.mu.Unlock()
-	for w.seen.empty() && !w.over {
+	for w.seen.Empty() && !w.over {
 		w.changed.Wait()
 	}
 	if w.over {
 		return 0, e, false
 	}
-	n, e = w.seen.next(dst)
+	n, e = w.seen.Next(dst)
 	return n, e, true
 }
 
@@ -83,16 +84,16 @@ func (g *gallery) show(p []byte, e uart.Event) {
 	}
 	for _, w := range g.watchers {
 		switch {
-		case e.Kind != uart.KindData && len(w.seen.marks) < eventLimit:
-			w.seen.add(e)
+		case e.Kind != uart.KindData && w.seen.Items() < uart.DeviceEvents:
+			w.seen.Add(e)
 			if len(p) > 0 {
-				w.seen.add(breakNUL)
+				w.seen.Add(breakNUL)
 			}
 		case e.Kind != uart.KindData:
 			w.lost++
 		default:
-			room := min(len(p), watchLimit-len(w.seen.buf))
-			w.seen.write(p[:room])
+			room := min(len(p), watchLimit-w.seen.Len())
+			w.seen.Push(p[:room])
 			w.lost += uint64(len(p) - room)
 		}
 		w.changed.Broadcast()

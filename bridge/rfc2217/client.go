@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
 )
 
@@ -20,20 +20,13 @@ const Fidelity = uart.FullFidelity
 const DefaultAckTimeout = 5 * time.Second
 
 const (
-	// patience is how long a peer may be silent during the opening before it counts as a raw port.
-	patience = 3 * time.Second
-	// askAgain is how long a Telnet server may leave our WILL unanswered before DO is tried, once.
-	askAgain = time.Second
-	// fencePatience is how long the mark at the end of the opening is waited for, and believed in without an answer. Every
-	// recorded server answers it.
-	fencePatience = time.Second
 	// bannerLimit bounds, in bytes, what a client may send before it has agreed to COM-PORT-OPTION.
 	bannerLimit = 16 << 10
 	// openingKeeps bounds, in bytes, all that is kept of what comes before the session.
 	openingKeeps = 64 << 10
-	// openingHears bounds how many commands and pieces of data may come before COM-PORT-OPTION is agreed: a flood that needs
+	// openingMessages bounds how many commands and pieces of data may come before COM-PORT-OPTION is agreed: a flood that needs
 	// no memory costs time. Servers need some ten.
-	openingHears = 4096
+	openingMessages = 4096
 	// openingMost bounds the whole opening, with the writes in it: a peer may go on talking, or take nothing.
 	openingMost = 10 * time.Second
 )
@@ -51,12 +44,32 @@ var (
 	// ErrEndless: it goes on negotiating, or does not take what we say.
 	ErrEndless = fmt.Errorf("not done within %v", openingMost)
 	// ErrFlood: it speaks Telnet, and sends on and on without coming to COM-PORT-OPTION.
-	ErrFlood = fmt.Errorf("it has sent more than %d KiB or %d commands before COM-PORT-OPTION was agreed", openingKeeps>>10, openingHears)
+	ErrFlood = fmt.Errorf("it has sent more than %d KiB or %d commands before COM-PORT-OPTION was agreed", openingKeeps>>10, openingMessages)
 )
 
-// InUse is what an access server says to a client that comes second, and closes then: ser2net after a whole negotiation,
-// our own with or without one. There are other clients that know these words.
-const InUse = "Port already in use"
+// InUseError is ErrInUse of a server that says it in words of its own.
+type InUseError struct {
+	Said []byte // what the server said, 64 bytes at most
+}
+
+// Seen is what the server said, quoted, so that it can be shown.
+func (e *InUseError) Seen() string { return excerpt(e.Said) }
+
+func (e *InUseError) Error() string { return ErrInUse.Error() + ": it said " + e.Seen() }
+
+func (e *InUseError) Unwrap() error { return ErrInUse }
+
+// NoDeviceError says that the access server cannot open its device.
+type NoDeviceError struct {
+	Said []byte // what the server said, 64 bytes at most: often why
+}
+
+// Seen is what the server said, quoted, so that it can be shown.
+func (e *NoDeviceError) Seen() string { return excerpt(e.Said) }
+
+func (e *NoDeviceError) Error() string {
+	return "the access server cannot open its device: it said " + e.Seen()
+}
 
 // NotTelnetError says that the peer sends bytes, and no Telnet among them.
 type NotTelnetError struct {
@@ -93,22 +106,14 @@ func (e *EarlyEndError) Unwrap() error { return e.Err }
 
 // Config is how a Client behaves. The zero value of each field means its default.
 type Config struct {
-	AckTimeout    time.Duration  // how long the answer to a setting is waited for before it is reported
-	LineMask      uart.LineState // the line states that the port can show; 0: none is asked for
-	SuspendIgnore bool           // go on sending when the server asks for a pause
-	SingleFF      bool           // the server sends a 255 of data once; one that nothing follows for 20 to 50 ms is data
-	KeepGreeting  bool           // what the server says before it first answers is data too
-	Log           *slog.Logger   // nil: slog.Default()
+	AckTimeout time.Duration  // how long the answer to a setting is waited for before it is reported
+	LineMask   uart.LineState // the line states that the port can show; 0: none is asked for
+	Quirks     Quirks
+	Log        *slog.Logger // nil: slog.Default()
 }
 
-// placedSize is what a placed costs in memory at most, in bytes.
-const placedSize = 128
-
-// placed is an event, and how many bytes of the opening came before it.
-type placed struct {
-	uart.Event
-	behind int
-}
+// eventSize is what an event costs in memory while it waits for Next, at most, in bytes.
+const eventSize = 128
 
 // Client is our side of a session. See uart.Session for what may be called by whom.
 type Client struct {
@@ -116,12 +121,12 @@ type Client struct {
 	cfg Config
 
 	// The reader's alone.
-	opening bool     // it lasts
-	events  []placed // found and not returned yet
-	early   []byte   // data that came during the opening, and while it was not known whose it is
-	told    int      // of it, what Next has returned
-	looked  bool     // the time to wait for an answer is up, and bytes that are there already are looked for
-	end     error    // why the session has ended, where something is handed out before that
+	opening bool // it lasts
+	// queue is what Next has not returned yet: events; and data that came during the opening, or before it was known whose
+	// it is. Else data goes to Next's caller at once and is never in here.
+	queue   ordered.Stream[uart.Event]
+	looked  bool  // the time to wait for an answer is up, and bytes that are there already are looked for
+	end     error // why the session has ended, where something is handed out before that
 	modem   uart.ModemState
 	known   bool // modem is what the server said last
 	heard   bool // data has come from the device
@@ -168,12 +173,11 @@ func OpenTelnet(ctx context.Context, conn net.Conn, cfg Config) (*Client, error)
 
 // Open negotiates on a new connection, in the caller's goroutine, until COM-PORT-OPTION is agreed. The session does not
 // depend on ctx. It takes 10 s, and keeps 64 KiB of what comes, at most. When it fails the connection is the caller's to
-// close; the error is ErrSilent, ErrRefused, ErrEcho, ErrInUse, ErrEndless, ErrFlood, a *NotTelnetError, an *EarlyEndError,
-// ErrProtocol, or the connection's.
+// close; the error is ErrSilent, ErrRefused, ErrEcho, ErrInUse or an *InUseError, a *NoDeviceError, ErrEndless, ErrFlood, a *NotTelnetError, an
+// *EarlyEndError, ErrProtocol, or the connection's.
 func Open(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	c := newClient(conn, cfg)
-	c.options.AllowUs, c.options.AllowPeer = wanted, wanted
-	c.holding.Store(!cfg.KeepGreeting)
+	c.holding.Store(!cfg.Quirks.Has(KeepGreeting))
 	return c.start(ctx, c.open)
 }
 
@@ -205,18 +209,13 @@ func newClient(conn net.Conn, cfg Config) *Client {
 		cfg.AckTimeout = DefaultAckTimeout
 	}
 	c := &Client{wire: newWire(conn, clientOwes, cfg.Log), cfg: cfg, opening: true, settled: make(chan struct{}), first: true}
-	if c.decoder.SingleFF = cfg.SingleFF; cfg.SingleFF {
+	if c.decoder.SingleFF = cfg.Quirks.Has(SingleFF); c.decoder.SingleFF {
 		c.waits = c.watchFF
 	}
 	c.alarms.deadline, c.alarms.patience = conn.SetReadDeadline, cfg.AckTimeout
 	c.acks.timeout = cfg.AckTimeout
 	c.acks.wake = func(t time.Time) error { return c.alarms.set(ackDue, t) }
 	return c
-}
-
-// wanted says which options may be on, at either side: nobody echoes.
-func wanted(o telnet.Option) bool {
-	return o == telnet.Binary || o == telnet.SGA || o == telnet.ComPort
 }
 
 // Fidelity is what this session carries.

@@ -27,21 +27,16 @@ func (c *Client) binary() {
 // out as an NVT's and arrive, at a server that agrees a moment later, with a NUL after each CR.
 func (c *Client) openPlain(ctx context.Context) error {
 	c.binary()
-	var hello []byte
-	for _, opt := range []telnet.Option{telnet.Binary, telnet.SGA} {
-		hello = c.options.AskUs(hello, opt, true)
-		hello = c.options.AskPeer(hello, opt, true)
-	}
-	if err := c.writeCommands(hello); err != nil {
+	if err := c.writeCommands(appendWanted(nil, &c.options)); err != nil {
 		return err
 	}
 	until := time.Now().Add(plainPatience)
-	for (c.options.Asked(telnet.Binary) || c.options.Asked(telnet.SGA)) && c.keeps(new(opening)) <= openingKeeps {
+	for (c.options.Asked(telnet.Binary) || c.options.Asked(telnet.SGA)) && c.keeps() <= openingKeeps {
 		data, m, err := c.within(ctx, until)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
-		case err != nil && ctx.Err() == nil && len(c.early) > 0:
+		case err != nil && ctx.Err() == nil && c.queue.Len() > 0:
 			// What it has said is data: a display that tells its weight and closes. Nothing is given to it any more: who is
 			// to be told that a line is in use would lose that.
 			c.end = err
@@ -52,7 +47,7 @@ func (c *Client) openPlain(ctx context.Context) error {
 		case m.Command != 0:
 			err = c.handle(m)
 		default:
-			c.early = append(c.early, data...)
+			c.queue.Push(data)
 		}
 		if err != nil {
 			return err
