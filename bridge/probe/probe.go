@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/tcp"
 )
 
 // DefaultTimeout is how long a probe may take.
@@ -72,7 +73,7 @@ func Run(ctx context.Context, r *remote.Remote, o Options) (*Report, error) {
 // run talks with the listener in the caller's goroutine until it knows enough, or ctx ends. The connection is the
 // caller's to close.
 func (p *prober) run(ctx context.Context) *Report {
-	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(tcp.Past()) })
 	defer stop()
 	p.open()
 	if p.agreed() {
