@@ -121,7 +121,8 @@ func (p *TTYProgram) Set(e uart.Event) error {
 	return p.control(func(fd int) error { return setControl(fd, e.Control) })
 }
 
-// setCoding sets the fields that c sets.
+// setCoding sets the fields of c that are set. This file has its own translation to termios, not package termios: the hosts use
+// that one, and a judge that shared it would not notice its mistakes.
 func setCoding(t *unix.Termios, c uart.Coding) {
 	if c.Baud != 0 {
 		t.Cflag = t.Cflag&^unix.CBAUD | unix.BOTHER
@@ -149,7 +150,7 @@ func setCoding(t *unix.Termios, c uart.Coding) {
 	}
 }
 
-// setFlow sets the flow control, unless f is unset.
+// setFlow sets flow control, if f has any.
 func setFlow(t *unix.Termios, f uart.Flow) {
 	if f == (uart.Flow{}) {
 		return
