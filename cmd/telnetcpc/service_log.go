@@ -101,7 +101,7 @@ func (l eventLines) Write(p []byte) (int, error) {
 type eventHandler struct {
 	to         eventWriter
 	attributes string       // of With, in words
-	connected  *atomic.Bool // the last word was that the session stands: sessions that come and go are not news
+	connected  *atomic.Bool // the last event was that a session is up: later ones need no event
 }
 
 func newEventHandler(to eventWriter) eventHandler {
