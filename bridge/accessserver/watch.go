@@ -94,7 +94,7 @@ func (g *gallery) show(p []byte, e uart.Event) {
 			w.lost++
 		default:
 			room := min(len(p), watchLimit-w.seen.Len())
-			w.seen.Write(p[:room])
+			w.seen.Push(p[:room])
 			w.lost += uint64(len(p) - room)
 		}
 		w.changed.Broadcast()

@@ -10,10 +10,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"time"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/agent"
 	"telnetcpc/bridge/uart"
@@ -23,7 +22,7 @@ import (
 // becomeStage must come first in main: this process may be one that run has started of its own binary.
 func becomeStage() { runhost.Main() }
 
-// besides are the port hosts that make no port for everybody.
+// besides returns the port hosts whose ports only some programs see.
 func besides() []uart.Host {
 	host, err := runhost.New(nil, nil)
 	if err != nil {
@@ -51,7 +50,7 @@ func runProgram(c *cli.Context) error {
 	if path == "" {
 		dir, err := os.MkdirTemp("", "telnetcpc-run-")
 		if err != nil {
-			return fmt.Errorf("run: no directory for the port: %w (--port PATH says where it may appear)", err)
+			return fmt.Errorf("run: no directory for the port: %w (--port PATH names another place)", err)
 		}
 		defer os.RemoveAll(dir)
 		path = filepath.Join(dir, "ttyV0")
@@ -71,80 +70,31 @@ func runProgram(c *cli.Context) error {
 		defer stop()
 	}
 	defer obeySleep(b)()
-	// Signals are the program's, once it is started: this command ends with it.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context))
-	defer cancel()
-	lost := make(chan error, 1)
-	go func() { lost <- b.Run(ctx) }()
-	return runWith(c.Context, host, argv, path, lost, cancel, log)
-}
-
-// runWith starts the program when the port is there, and waits for its end and for the last bytes. lost gets the bridge's
-// end, which cancel brings about. early ends by a signal that comes before the program is there.
-func runWith(early context.Context, host *runhost.Host, argv []string, path string, lost chan error, cancel func(), log *slog.Logger) error {
-	select {
-	case err := <-lost:
-		return err
-	case <-early.Done():
-	case <-host.Ready():
-	}
-	if early.Err() != nil {
-		cancel()
-		<-lost
-		return programStatus(signalled(early))
-	}
-	abs, err := filepath.Abs(path)
-	if err == nil {
-		err = host.Adopt()
-	}
-	var program *runhost.Program
-	if err == nil {
-		program, err = host.Start(argv, runhost.Environment(abs))
-	}
-	if err != nil {
-		cancel()
-		<-lost
-		var start *runhost.StartError
-		if errors.As(err, &start) {
-			return statusError{fmt.Errorf("run: %w", err), start.Status}
-		}
-		return fmt.Errorf("run: %w", err)
-	}
-	defer program.Close()
-	enough := make(chan struct{}, 1) // a signal
-	stop := program.Forward(func(os.Signal) {
-		select {
-		case enough <- struct{}{}:
-		default:
-		}
+	// Once the program runs, signals are passed on to it: this command ends when the program does.
+	status, err := host.Run(c.Context, runhost.Command{
+		Args: argv, Path: path, Serve: b.Run,
+		ReleaseSignals: func() os.Signal {
+			leaveSignals()
+			return signalOf(c.Context)
+		},
 	})
-	defer stop()
-	leaveSignals()
-	if early.Err() != nil { // it came while the program was started
-		_ = unix.Kill(os.Getpid(), unix.Signal(signalled(early)-statusSignalled))
-	}
-	select {
-	case <-program.Ended():
-	case err := <-lost:
-		log.Error("the program goes on without its port", "err", err)
-		<-program.Ended()
-		lost <- nil
-	}
-	select { // it is the program's, until here
-	case <-enough:
-	default:
-	}
-	awaitOthers(host, program, enough, log)
-	cancel()
-	<-lost
-	if status := program.Status(); status != exitDone {
+	var start *runhost.StartError
+	var early interrupted
+	switch {
+	case errors.As(err, &start):
+		return statusError{fmt.Errorf("run: %w", err), start.Status}
+	case errors.As(err, &early):
+		return programStatus(signalled(c.Context))
+	case err != nil:
+		return err
+	case status != exitDone:
 		return programStatus(status)
 	}
 	return nil
 }
 
-// leaveSignals ends what catchSignals does, once the program has the signals. When it returns catchSignals' context has ended
-// by each that came before: one that was only on its way there would be nobody's.
+// leaveSignals ends what catchSignals does, once the program has the signals. When it returns, catchSignals' context has
+// ended by every signal that came before: one still on its way there would be lost.
 func leaveSignals() {
 	signal.Stop(endings)
 	signal.Stop(quits)
@@ -155,45 +105,19 @@ func leaveSignals() {
 	}
 }
 
-// statusSignalled is the exit status of what a signal has ended, plus the signal's number.
-const statusSignalled = 128
-
-// signalled is the exit status that says which signal has ended a context of catchSignals.
-func signalled(ctx context.Context) int {
+// signalOf returns the signal that ended a context of catchSignals; nil if none did.
+func signalOf(ctx context.Context) os.Signal {
 	var by interrupted
 	if errors.As(context.Cause(ctx), &by) {
-		if number, ok := by.by.(unix.Signal); ok {
-			return statusSignalled + int(number)
-		}
+		return by.by
 	}
-	return exitFailed
+	return nil
 }
 
-const (
-	// runGrace is how long what the program has left behind may take to open the port: a daemon forks first.
-	runGrace = time.Second
-	// runPatience is how long others may have the port after the program's end before it is said.
-	runPatience = 2 * time.Second
-)
-
-// awaitOthers waits until nobody has the port open and what was written is on its way, or a signal comes.
-func awaitOthers(host *runhost.Host, program *runhost.Program, enough <-chan struct{}, log *slog.Logger) {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	say := time.NewTimer(runPatience)
-	defer say.Stop()
-	left, grace := program.Left(), time.After(runGrace)
-	for coming := true; coming || host.Busy(); {
-		select {
-		case <-left:
-			left, coming = nil, false
-		case <-grace:
-			coming = false
-		case <-tick.C:
-		case <-enough:
-			return
-		case <-say.C:
-			log.Warn("the program has ended; what it has started still has the port open, or its bytes wait for the remote (Ctrl-C ends it)")
-		}
+// signalled returns the exit status that names the signal that ended a context of catchSignals.
+func signalled(ctx context.Context) int {
+	if number, ok := signalOf(ctx).(syscall.Signal); ok {
+		return runhost.StatusSignalled + int(number)
 	}
+	return exitFailed
 }

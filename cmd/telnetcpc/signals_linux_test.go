@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	runhost "telnetcpc/ptyhost/run"
 )
 
 // A signal that comes while run starts its program ends it, also where the goroutine that waits for signals has not had its
@@ -18,7 +20,7 @@ func TestSignalAtHandOver(t *testing.T) {
 		ctx := catchSignals()
 		endings <- unix.SIGHUP
 		leaveSignals()
-		if got := signalled(ctx); got != statusSignalled+int(unix.SIGHUP) {
+		if got := signalled(ctx); got != runhost.StatusSignalled+int(unix.SIGHUP) {
 			t.Fatalf("try %d: status %d, want that of SIGHUP", i, got)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telnetcpc/ptyhost"
+	"telnetcpc/ptyhost/terminal"
 )
 
 // facts are what this host finds on a machine, by a stage that becomes no program.
@@ -96,8 +96,8 @@ func (h *Host) Notes() []string { return h.look().notes() }
 
 // look finds the facts.
 func (h *Host) look() facts {
-	if err := ptyhost.New().Check(); err != nil {
-		return facts{pty: err}
+	if err := terminal.Check(); err != nil {
+		return facts{pty: fmt.Errorf("pty: %w", err)}
 	}
 	s, f := h.startStage("", nil, os.Environ())
 	s.abandon()

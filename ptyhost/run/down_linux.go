@@ -20,7 +20,7 @@ func (p *port) Write(b []byte) (n int, err error) {
 	p.given = given{p: b}
 	for {
 		term := p.terminal()
-		err = term.Write()
+		err = term.WaitWrite()
 		n = p.given.n
 		switch {
 		case err == nil:

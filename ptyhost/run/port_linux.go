@@ -15,9 +15,9 @@ import (
 
 	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost"
 	"telnetcpc/ptyhost/aside"
 	"telnetcpc/ptyhost/devpath"
+	"telnetcpc/ptyhost/terminal"
 )
 
 const (
@@ -95,7 +95,7 @@ type port struct {
 
 // pty is a terminal, and what belongs to it.
 type pty struct {
-	term    *ptyhost.Terminal
+	term    *terminal.Terminal
 	id      fileID // of the slave
 	watcher watcher
 }
@@ -152,8 +152,12 @@ func newPort(h *Host, claim *devpath.Claim, who devpath.Access, config uart.Port
 
 // newPTY makes a pty for the port, and watches it.
 func (p *port) newPTY() (*pty, error) {
-	term, err := ptyhost.NewTerminal(p.who, p.look, p.give)
+	term, err := terminal.New(p.who, p.look, p.give)
 	if err != nil {
+		return nil, err
+	}
+	if err := term.AllowOpens(); err != nil {
+		term.Close()
 		return nil, err
 	}
 	t := &pty{term: term}
@@ -179,7 +183,7 @@ func (t *pty) close() {
 func (p *port) Name() string { return p.terminal().Name() }
 
 // terminal is the present one; the lock is not held.
-func (p *port) terminal() *ptyhost.Terminal {
+func (p *port) terminal() *terminal.Terminal {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.term
@@ -223,7 +227,7 @@ func (p *port) wakeUp() {
 func (p *port) Next() ([]byte, uart.Event, error) {
 	for {
 		term := p.terminal()
-		err := term.Read()
+		err := term.WaitRead()
 		switch {
 		case err == nil:
 			return p.found.data, p.found.event, nil

@@ -22,7 +22,7 @@ const (
 	StatusFailed    = 125 // what starts it has failed
 	StatusNoExec    = 126 // it is there and cannot be executed
 	StatusNotFound  = 127
-	statusSignalled = 128 // plus the signal's number
+	StatusSignalled = 128 // plus the signal's number
 )
 
 // StartError says that a program could not be started: one line, with the way out.
@@ -269,7 +269,7 @@ func (p *Program) wait(end <-chan unix.WaitStatus) {
 	ws := <-end
 	p.status = ws.ExitStatus()
 	if ws.Signaled() {
-		p.status = statusSignalled + int(ws.Signal())
+		p.status = StatusSignalled + int(ws.Signal())
 	}
 	close(p.exit)
 }

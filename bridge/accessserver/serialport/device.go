@@ -44,7 +44,7 @@ type device struct {
 	buf, lent [4096]byte
 	marks     marks
 	faults    lineErrors
-	rest      ordered.Stream[uart.Event] // read, and not returned yet
+	rest      ordered.Received // read, and not returned yet
 
 	mu      sync.Mutex // over everything below; never held over what may wait
 	pending []uart.Event
@@ -75,7 +75,7 @@ func (d *device) Next() ([]byte, uart.Event, error) {
 	for {
 		d.purged()
 		if !d.rest.Empty() {
-			n, e := ordered.NextReceived(&d.rest, d.lent[:])
+			n, e := d.rest.Next(d.lent[:])
 			return d.lent[:n], e, nil
 		}
 		if e, ok := d.event(); ok {
@@ -118,7 +118,7 @@ func (d *device) purged() {
 	d.mu.Unlock()
 	if dropped {
 		d.marks = marks{}
-		d.rest = ordered.Stream[uart.Event]{}
+		d.rest = ordered.Received{}
 		d.faults.seen, _ = d.tty.counts() // the bytes that they are about are gone
 	}
 }

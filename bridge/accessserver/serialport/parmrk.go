@@ -27,15 +27,15 @@ const escape = 0xFF
 func (m *marks) clean(p []byte) bool { return m.state == plain && bytes.IndexByte(p, escape) < 0 }
 
 // decode appends what p means to s. what says of an erroneous byte which error it was.
-func (m *marks) decode(s *ordered.Stream[uart.Event], p []byte, what func(b byte) uart.LineState) {
+func (m *marks) decode(s *ordered.Received, p []byte, what func(b byte) uart.LineState) {
 	for len(p) > 0 {
 		if m.state == plain {
 			n := bytes.IndexByte(p, escape)
 			if n < 0 {
-				s.Write(p)
+				s.Push(p)
 				return
 			}
-			s.Write(p[:n])
+			s.Push(p[:n])
 			m.state, p = escaped, p[n+1:]
 			continue
 		}
@@ -50,7 +50,7 @@ func (m *marks) decode(s *ordered.Stream[uart.Event], p []byte, what func(b byte
 		}
 		// Behind 0xFF only 0xFF is left. Anything else means that a purge took the other half: it is a byte like any.
 		m.state = plain
-		s.Write(b)
+		s.Push(b)
 	}
 }
 

@@ -251,15 +251,15 @@ func (l *loop) setModem(modem uart.ModemState) {
 func (l *loop) receive(e uart.Event, p []byte) {
 	switch {
 	case e.Kind == uart.KindData:
-	case e.Line == emptied && l.rx.Last(func(before int, e uart.Event) bool {
-		return e.Line == emptied && before == l.rx.Len()
+	case e.Line == emptied && l.rx.Last(func(e uart.Event, atEnd bool) bool {
+		return e.Line == emptied && atEnd
 	}) != nil:
 		// It is said, and nobody has read it yet.
 	case l.rx.Items() < uart.DeviceEvents || e.Line == emptied: // of these there is one for a byte at most
 		l.rx.Add(e)
 	default:
 		// Nobody reads: what is known must stay bounded.
-		same := l.rx.Last(func(_ int, other uart.Event) bool { return other.Kind == e.Kind && other.Line != emptied })
+		same := l.rx.Last(func(other uart.Event, _ bool) bool { return other.Kind == e.Kind && other.Line != emptied })
 		if same == nil {
 			l.rx.Add(e)
 			break
@@ -267,7 +267,7 @@ func (l *loop) receive(e uart.Event, p []byte) {
 		same.Modem = e.Modem
 		same.Line |= e.Line
 	}
-	l.rx.Write(p)
+	l.rx.Push(p)
 	l.changed.Broadcast()
 }
 

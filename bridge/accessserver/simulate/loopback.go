@@ -113,7 +113,7 @@ type loop struct {
 
 	inForce uart.Event // Coding, Flow, Control, all said
 	modem   uart.ModemState
-	rx      ordered.Stream[uart.Event]
+	rx      ordered.Received
 	script  []Injection // what is still to come
 	tx      lane        // the transmitter
 	back    lane        // what the device sends
@@ -133,7 +133,7 @@ func (l *loop) Next() (p []byte, e uart.Event, err error) {
 		l.changed.Wait()
 	}
 	full := l.rx.Len() >= receiveLimit
-	n, e := ordered.NextReceived(&l.rx, l.lent)
+	n, e := l.rx.Next(l.lent)
 	if full {
 		l.look() // the transmitter may go on
 	}
