@@ -97,7 +97,7 @@ func runsPrograms(file string) bool {
 
 // serialFiles is true for the file that opens a device, and for what plays an application on Windows.
 func serialFiles(file string) bool {
-	return file == "bridge/accessserver/serialport/port.go" || path.Dir(file) == "wincom/winetest"
+	return file == "bridge/accessserver/serialport/library.go" || path.Dir(file) == "wincom/winetest"
 }
 
 // tlsFiles is true where TLS connections are made, and for a test whose peer is a TLS server.
