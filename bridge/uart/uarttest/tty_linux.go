@@ -120,7 +120,8 @@ func (p *TTYProgram) Set(e uart.Event) error {
 	return p.control(func(fd int) error { return setControl(fd, e.Control) })
 }
 
-// setCoding says what c says.
+// setCoding sets the fields of c that are set. This file has its own translation to termios, not package termios: the hosts use
+// that one, and a judge that shared it would not notice its mistakes.
 func setCoding(t *unix.Termios, c uart.Coding) {
 	if c.Baud != 0 {
 		t.Cflag = t.Cflag&^unix.CBAUD | unix.BOTHER
@@ -148,7 +149,7 @@ func setCoding(t *unix.Termios, c uart.Coding) {
 	}
 }
 
-// setFlow says what f says.
+// setFlow sets flow control, if f has any.
 func setFlow(t *unix.Termios, f uart.Flow) {
 	if f == (uart.Flow{}) {
 		return
