@@ -78,7 +78,7 @@ func (p *prober) lookSilent() string {
 	case p.secure && p.closedByPeer() && !p.halfClosed:
 		return "it closes right after the TLS handshake: it may want a client certificate (--tls-cert FILE --tls-key FILE)"
 	case p.closedByPeer() && !p.halfClosed:
-		return "it closes at once: an access server that has another client (sredird does so), or one that lets this address not in"
+		return "it closes at once: an access server that has another client (sredird does so), or one that does not accept this address"
 	case p.closedByPeer():
 		return "silent, and closes when we close our half (" + p.wayOut + orTLS + ")"
 	}
