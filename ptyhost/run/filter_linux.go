@@ -62,16 +62,16 @@ func filter(paths bool) []unix.SockFilter {
 			}
 			p = append(p, jumpIf(number, target-len(p)-1))
 		}
-		p = append(p, pass)
+		p = append(p, allow)
 	}
-	p = append(p, pass, load(dataRequest))
+	p = append(p, allow, load(dataRequest))
 	for _, request := range serialRequests {
 		p = append(p, jumpIf(request, notify-len(p)-1))
 	}
-	return append(p, pass, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
+	return append(p, allow, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
 }
 
-var pass = unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}
+var allow = unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}
 
 func load(at uint32) unix.SockFilter {
 	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}

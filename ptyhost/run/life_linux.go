@@ -21,41 +21,41 @@ import (
 
 // openNow notes the first open; the lock is held. What is in the pty already was written by a program whose open nobody saw:
 // it comes after this.
-func (p *port) openNow(ready func(error)) {
-	p.open = true
-	p.put(uart.Event{Kind: uart.KindOpened, Ready: ready})
-	if change := p.edges(true, true); change != (uart.Control{}) && p.termios.Cflag&unix.CBAUD != unix.B0 {
-		p.dtr, p.rts = true, true
-		p.put(uart.Event{Kind: uart.KindSettings, Control: change})
+func (p *port) noteOpen(ready func(error)) {
+	p.opens.open = true
+	p.queueEvent(uart.Event{Kind: uart.KindOpened, Ready: ready})
+	if change := p.lineChanges(true, true); change != (uart.Control{}) && p.line.termios.Cflag&unix.CBAUD != unix.B0 {
+		p.line.dtr, p.line.rts = true, true
+		p.queueEvent(uart.Event{Kind: uart.KindSettings, Control: change})
 	}
 }
 
 // sees notes that a program has the port open, or had it, whose open was not this process's to answer; the lock is held.
-func (p *port) sees() {
-	if !p.open {
-		p.openNow(func(error) {})
+func (p *port) noteUnseenOpen() {
+	if !p.opens.open {
+		p.noteOpen(func(error) {})
 	}
-	p.has()
+	p.noteSlaveOpen()
 }
 
 // settle notes the last close, where it has come; the lock is held. An open that waits has nothing open, as in a serial
 // driver (tty_port_block_til_ready): it hides no close, and is the first open of what comes after that.
-func (p *port) settle() {
+func (p *port) checkLastClose() {
 	if p.ended {
 		return
 	}
-	p.letGo(func(o *performed) bool { return o.of != p.pty || o.done() })
-	if !p.open || !p.had && len(p.waiting) > 0 || !p.term.NobodyHas() {
+	p.releaseKernelOpens(func(o *kernelOpen) bool { return o.of != p.pty || o.done() })
+	if !p.opens.open || !p.opens.hadSlave && len(p.opens.waiting) > 0 || !p.term.NobodyHas() {
 		return
 	}
-	before, last := p.opening, p.last
-	p.closeNow()
-	for c := range p.waiting {
+	before, last := p.opens.opening, p.opens.lastClose
+	p.noteLastClose()
+	for c := range p.opens.waiting {
 		if c.valid() {
-			if last.owes && last.end == p.written { // the open goes on waiting for the same bytes
-				p.last = last
+			if last.awaited && last.written == p.up.written { // the open goes on waiting for the same bytes
+				p.opens.lastClose = last
 			}
-			p.openNow(p.readier(before))
+			p.noteOpen(p.newOpening(before))
 			return
 		}
 	}
@@ -63,32 +63,32 @@ func (p *port) settle() {
 
 // closeNow notes the last close, which may have been long ago; the lock is held. Nobody writes any more, so all of what
 // was written can be taken.
-func (p *port) closeNow() {
+func (p *port) noteLastClose() {
 	p.config.Urgent(uart.Event{Kind: uart.KindClosed})
-	p.takeAll()
-	p.open, p.had = false, false
-	p.period++
-	p.errorNext = 0
-	p.exclusive = false
-	p.timed = nil // whose end would end a break of the next program
-	if p.breaking {
-		p.sendBreak(false)
+	p.drainWholePTY()
+	p.opens.open, p.opens.hadSlave = false, false
+	p.opens.closes++
+	p.input.errorNext = 0
+	p.line.exclusive = false
+	p.line.lastBreak = nil // whose end would end a break of the next program
+	if p.line.breaking {
+		p.setBreak(false)
 	}
-	if p.termios.Cflag&unix.HUPCL != 0 {
-		p.drive(false, false)
+	if p.line.termios.Cflag&unix.HUPCL != 0 {
+		p.setLines(false, false)
 	}
-	if crowded := p.queue.Crowded(); !crowded || !p.merged { // else a script that opens and closes would fill the log
-		if n := p.queue.Merged(); n > 0 {
+	if crowded := p.up.queue.Crowded(); !crowded || !p.warned.merged { // else a script that opens and closes would fill the log
+		if n := p.up.queue.Merged(); n > 0 {
 			p.log.Warn("control lines or opens went by too fast: only the last of them was sent", "lost", n)
 		}
-		p.merged, p.overrun = crowded, p.overrun && crowded
+		p.warned.merged, p.warned.reordered = crowded, p.warned.reordered && crowded
 	}
-	p.add(uart.Event{Kind: uart.KindClosed})
-	p.opening = nil
-	p.last = visit{end: p.written, owes: true}
-	p.clean()
+	p.addEvent(uart.Event{Kind: uart.KindClosed})
+	p.opens.opening = nil
+	p.opens.lastClose = lastClose{written: p.up.written, awaited: true}
+	p.resetPTY()
 	p.term.PokeWriter() // who waits in Write has nobody to write to
-	p.wakeUp()
+	p.wakeWaiters()
 }
 
 // clean gives the next program a pty without the last one's leavings: bytes that nobody read, an output that ^S or tcflow
@@ -97,11 +97,11 @@ func (p *port) closeNow() {
 // So is TIOCEXCL of a program that was not started here, whose call nobody saw: on a pty the kernel keeps it over the last
 // close, where a UART's driver forgets it. The master cannot take it back; a slave can, but without privileges none can be
 // opened then, and the port goes on with another pty.
-func (p *port) clean() {
-	p.pending, p.early = nil, nil
+func (p *port) resetPTY() {
+	p.input.pending, p.opens.early = nil, nil
 	fd, err := p.term.OpenSlave(unix.O_RDWR | unix.O_NONBLOCK)
 	if err == unix.EBUSY {
-		p.renew()
+		p.replacePTY()
 		return
 	}
 	if err != nil {
@@ -124,33 +124,33 @@ func (p *port) hangUp() {
 		p.log.Warn("DCD has fallen and the port cannot hang up", "device", p.term.Name(), "err", err)
 		return
 	}
-	p.closeNow()
+	p.noteLastClose()
 	p.hangups++
-	p.goOn(next)
+	p.switchTo(next)
 }
 
 // goOn makes another pty the port's; the lock is held.
-func (p *port) goOn(next *pty) {
-	now := onPty(p.termios)
+func (p *port) switchTo(next *pty) {
+	now := onPty(p.line.termios)
 	_ = unix.IoctlSetTermios(next.term.Master(), unix.TCSETS2, &now)
 	last := p.pty
 	p.pty = next
-	p.wakeUp()
-	p.host.replace(p, last.id)
+	p.wakeWaiters()
+	p.host.replaceSlave(p, last.id)
 	if err := p.claim.Relink(p.term.Name(), p.term.Master()); err != nil && !errors.Is(err, fs.ErrClosed) {
 		p.log.Warn("the port's path does not lead to it any more", "err", err)
 	}
-	p.hanging.Go(last.close) // its wait ends only when this lock is free
+	p.background.Go(last.close) // its wait ends only when this lock is free
 }
 
 // renew makes a new pty the port's, while nobody has the port open; the lock is held.
-func (p *port) renew() {
+func (p *port) replacePTY() {
 	next, err := p.newPTY()
 	if err != nil {
 		p.log.Warn("a program has kept the port for itself, and there is no other pty", "device", p.term.Name(), "err", err)
 		return
 	}
-	p.goOn(next)
+	p.switchTo(next)
 }
 
 // watcher notices what no call tells: the last close while nobody calls Next, and opens by others.
@@ -196,7 +196,7 @@ func (p *port) watch(t *pty) error {
 	w.ended = make(chan struct{})
 	go func() {
 		defer close(w.ended)
-		for raw.Read(func(uintptr) bool { return p.notice(t, set) }) == nil {
+		for raw.Read(func(uintptr) bool { return p.handleWatch(t, set) }) == nil {
 		}
 	}()
 	return nil
@@ -209,7 +209,7 @@ func (t *pty) unwatch() {
 }
 
 // notice deals with what the set tells, and reports whether there was something.
-func (p *port) notice(t *pty, set int) bool {
+func (p *port) handleWatch(t *pty, set int) bool {
 	var events [2]unix.EpollEvent
 	if n, _ := unix.EpollWait(set, events[:], 0); n <= 0 {
 		return false
@@ -221,15 +221,15 @@ func (p *port) notice(t *pty, set int) bool {
 	if p.ended || t != p.pty {
 		return true
 	}
-	if opened > 0 && !p.had && (!t.term.NobodyHas() || p.hasBytes()) {
-		p.sees()
+	if opened > 0 && !p.opens.hadSlave && (!t.term.NobodyHas() || p.hasUnread()) {
+		p.noteUnseenOpen()
 	}
-	p.settle()
+	p.checkLastClose()
 	return true
 }
 
 // hasBytes reports whether bytes of a program wait in the pty.
-func (p *port) hasBytes() bool {
+func (p *port) hasUnread() bool {
 	n, err := unix.IoctlGetInt(p.term.Master(), unix.TIOCINQ)
 	return err == nil && n > 0
 }

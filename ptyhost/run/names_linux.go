@@ -37,16 +37,16 @@ func newNames(as, own []string) *names {
 func (n *names) mapped(text string) bool { return matchesAny(n.as, text) }
 
 // parent reports whether a path is a directory of one of as.
-func (n *names) parent(text string) bool { return matchesAny(n.parents, text) }
+func (n *names) mappedParent(text string) bool { return matchesAny(n.parents, text) }
 
 // candidate reports whether a path with this last element may be one of these without being a link.
-func (n *names) candidate(base string) bool {
+func (n *names) mayMatch(base string) bool {
 	return matchesAny(n.bases, base) || slices.ContainsFunc(n.own, func(own string) bool { return path.Base(own) == base })
 }
 
 // lexical reports whether a path that was not looked up is one of as, as its letters say: what it is called counts as much
 // as where it leads.
-func (n *names) lexical(text string) bool {
+func (n *names) mappedAsWritten(text string) bool {
 	return path.IsAbs(text) && !strings.HasSuffix(text, "/") && !slices.Contains(strings.Split(text, "/"), "..") && n.mapped(path.Clean(text))
 }
 
@@ -63,15 +63,15 @@ func matches(pattern, text string) bool {
 }
 
 // wild are the letters that path.Match does not take as they are.
-const wild = `*?[\`
+const wildcards = `*?[\`
 
 // withDirectories adds to each pattern what it is called where its directory is reached without links: a path that is
 // looked up ends there. Links in a directory with wildcards are not looked at.
-func withDirectories(as []string) []string {
+func withResolvedDirectories(as []string) []string {
 	all := slices.Clone(as)
 	for _, pattern := range as {
 		dir, rest := path.Dir(pattern), path.Base(pattern)
-		for strings.ContainsAny(dir, wild) {
+		for strings.ContainsAny(dir, wildcards) {
 			dir, rest = path.Dir(dir), path.Join(path.Base(dir), rest)
 		}
 		found, err := filepath.EvalSymlinks(dir)
@@ -79,7 +79,7 @@ func withDirectories(as []string) []string {
 			dir, rest = path.Dir(dir), path.Join(path.Base(dir), rest)
 			found, err = filepath.EvalSymlinks(dir)
 		}
-		if err != nil || strings.ContainsAny(found, wild) {
+		if err != nil || strings.ContainsAny(found, wildcards) {
 			continue
 		}
 		if other := path.Join(found, rest); !slices.Contains(all, other) {
@@ -90,9 +90,9 @@ func withDirectories(as []string) []string {
 }
 
 // literally is a path, and what it is called where its directory is reached without links.
-func literally(text string) []string {
-	if strings.ContainsAny(text, wild) {
+func ownNames(text string) []string {
+	if strings.ContainsAny(text, wildcards) {
 		return []string{text}
 	}
-	return withDirectories([]string{text})
+	return withResolvedDirectories([]string{text})
 }

@@ -32,17 +32,17 @@ func TestNames(t *testing.T) {
 		if got := n.mapped(tt.path); got != tt.mapped {
 			t.Errorf("%s: mapped %v", tt.path, got)
 		}
-		if got := n.parent(tt.path); got != tt.parent {
+		if got := n.mappedParent(tt.path); got != tt.parent {
 			t.Errorf("%s: parent %v", tt.path, got)
 		}
-		if got := n.candidate(filepath.Base(tt.path)); got != tt.candidates {
+		if got := n.mayMatch(filepath.Base(tt.path)); got != tt.candidates {
 			t.Errorf("%s: candidate %v", tt.path, got)
 		}
 	}
 	for path, want := range map[string]bool{
 		"/dev/ttyS0": true, "/dev//./ttyS0": true, "/dev/ttyS0/": false, "/dev/../dev/ttyS0": false, "dev/ttyS0": false, "": false,
 	} {
-		if got := n.lexical(path); got != want {
+		if got := n.mappedAsWritten(path); got != want {
 			t.Errorf("%q: lexical %v", path, got)
 		}
 	}
@@ -67,7 +67,7 @@ func TestWithDirectories(t *testing.T) {
 		if more != "" {
 			want = append(want, filepath.Join(dir, more))
 		}
-		if got := withDirectories(want[:1]); !slices.Equal(got, want) {
+		if got := withResolvedDirectories(want[:1]); !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", given, got, want)
 		}
 	}

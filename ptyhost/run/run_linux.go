@@ -53,7 +53,7 @@ func (h *Host) Run(ctx context.Context, c Command) (status int, err error) {
 		stop()
 		return 0, err
 	case <-ctx.Done():
-	case <-h.Ready():
+	case <-h.ready:
 	}
 	end := func() {
 		stop()
@@ -70,7 +70,7 @@ func (h *Host) Run(ctx context.Context, c Command) (status int, err error) {
 	}
 	defer p.Close()
 	signalled := make(chan struct{}, 1)
-	defer p.Forward(func(os.Signal) {
+	defer p.forward(func(os.Signal) {
 		select {
 		case signalled <- struct{}{}:
 		default:
@@ -99,12 +99,12 @@ func (h *Host) Run(ctx context.Context, c Command) (status int, err error) {
 func (h *Host) startAt(path string, args []string) (*Program, error) {
 	abs, err := filepath.Abs(path)
 	if err == nil {
-		err = h.Adopt()
+		err = h.children.adoptOrphans()
 	}
 	if err != nil {
 		return nil, &StartError{StatusFailed, err}
 	}
-	return h.Start(args, Environment(abs))
+	return h.Start(args, environment(abs))
 }
 
 // awaitLeftovers waits until no process has the port open and everything written has been taken, or until a signal arrives.
@@ -113,8 +113,8 @@ func (h *Host) awaitLeftovers(p *Program, signalled <-chan struct{}) {
 	defer poll.Stop()
 	warning := time.NewTimer(leftoverWarning)
 	defer warning.Stop()
-	left, grace := p.Left(), time.After(leftoverGrace)
-	for coming := true; coming || h.Busy(); {
+	left, grace := p.left(), time.After(leftoverGrace)
+	for coming := true; coming || h.busy(); {
 		select {
 		case <-left:
 			left, coming = nil, false

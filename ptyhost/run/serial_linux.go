@@ -39,7 +39,7 @@ const (
 
 // serial is the beginning of struct serial_struct, which all systems have alike; behind it come addresses of no use here,
 // of which a narrow system has shorter ones.
-type serial struct {
+type serialStruct struct {
 	Type, Line       int32
 	Port             uint32
 	IRQ, Flags       int32
@@ -58,35 +58,35 @@ const (
 )
 
 // serial is what TIOCGSERIAL tells; the lock is held.
-func (p *port) serial() serial {
-	return serial{
-		Type: uartType, Flags: p.info.flags, FIFO: uartFIFO, Divisor: p.info.divisor, BaudBase: baudBase,
-		CloseDelay: p.info.closeDelay, CloseWait: p.info.closingWait,
+func (p *port) serialStruct() serialStruct {
+	return serialStruct{
+		Type: uartType, Flags: p.line.serial.flags, FIFO: uartFIFO, Divisor: p.line.serial.divisor, BaudBase: baudBase,
+		CloseDelay: p.line.serial.closeDelay, CloseWait: p.line.serial.closingWait,
 	}
 }
 
 func (p *port) getSerial(c *call, arg uint64) {
 	var whole [serialSize]byte
-	now := p.serial()
+	now := p.serialStruct()
 	copy(whole[:], bytesOf(&now))
 	size := serialSize
 	if c.abi.narrow || c.x32() {
 		size = serialSizeNarrow
 	}
-	c.gives(arg, whole[:size])
+	c.deferResult(arg, whole[:size])
 }
 
 // setSerial performs TIOCSSERIAL: what every program may change is taken, another change is refused to a program without
 // privileges. A privileged one may say anything, and what belongs to hardware that is not here, as its interrupt, is passed
 // over: the manner of usb-serial.c.
 func (p *port) setSerial(c *call) {
-	var said serial
-	copy(bytesOf(&said), c.said)
+	var said serialStruct
+	copy(bytesOf(&said), c.memory.arg)
 	may := int32(allFlags)
-	if !privileged(c.n.TID) {
+	if !hasSysAdmin(c.n.TID) {
 		may = userFlags
 	}
-	want := p.serial()
+	want := p.serialStruct()
 	want.Flags = want.Flags&^may | said.Flags&may
 	want.Divisor = said.Divisor
 	switch {
@@ -96,17 +96,17 @@ func (p *port) setSerial(c *call) {
 		c.fail(unix.EPERM)
 		return
 	}
-	p.info = serialInfo{want.Divisor, want.Flags, want.CloseDelay, want.CloseWait}
-	p.tellLine()
-	c.answer(0)
+	p.line.serial = serialInfo{want.Divisor, want.Flags, want.CloseDelay, want.CloseWait}
+	p.sendLine()
+	c.returnValue(0)
 }
 
 // oddRate is what B38400 stands for: the way to other rates before there was BOTHER.
-func (p *port) oddRate() uint32 {
-	if p.termios.Cflag&unix.CBAUD != unix.B38400 {
-		return p.termios.Ospeed
+func (p *port) b38400Rate() uint32 {
+	if p.line.termios.Cflag&unix.CBAUD != unix.B38400 {
+		return p.line.termios.Ospeed
 	}
-	switch p.info.flags & spdMask {
+	switch p.line.serial.flags & spdMask {
 	case spdHigh:
 		return 57600
 	case spdVeryHigh:
@@ -116,8 +116,8 @@ func (p *port) oddRate() uint32 {
 	case spdWarp:
 		return 460800
 	case spdCustom:
-		if p.info.divisor > 0 {
-			return uint32((baudBase + p.info.divisor/2) / p.info.divisor)
+		if p.line.serial.divisor > 0 {
+			return uint32((baudBase + p.line.serial.divisor/2) / p.line.serial.divisor)
 		}
 	}
 	return 38400

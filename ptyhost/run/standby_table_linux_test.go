@@ -10,13 +10,13 @@ import (
 // TestNotesOfRelieved: goroutines that note calls at the same time, because one relieves another, write no entry together.
 func TestNotesOfRelieved(t *testing.T) {
 	const workers, rounds = 4, 20_000
-	l, h := &listener{fd: -1}, &held{} // no call waits: each entry is free at once
+	l, h := &listener{fd: -1}, &pathCallTable{} // no call waits: each entry is free at once
 	var wg sync.WaitGroup
 	for worker := range workers {
 		wg.Go(func() {
 			for i := range rounds {
 				c := &call{l: l, n: notification{ID: uint64(1 + worker + i*workers), TID: uint32(worker)}}
-				h.note(c).leadsHere(c.n.ID)
+				h.add(c).setOnPort(c.n.ID)
 			}
 		})
 	}

@@ -28,7 +28,7 @@ func TestForgottenPort(t *testing.T) {
 	p.mu.Lock()
 	closed := make(chan error, 1)
 	go func() { closed <- p.Close() }()
-	for h.knows(p.id.inode) {
+	for h.hasInode(p.id.inode) {
 		time.Sleep(time.Millisecond)
 	}
 	p.hangUp()
@@ -41,7 +41,7 @@ func TestForgottenPort(t *testing.T) {
 	if err := <-closed; err != nil {
 		t.Error(err)
 	}
-	if p, _, slave := h.led(); len(h.ports) != 0 || p != nil || slave != (fileID{}) {
+	if p, _, slave := h.current(); len(h.ports) != 0 || p != nil || slave != (fileID{}) {
 		t.Errorf("the host knows %v, and as the port %v, %v", h.ports, p, slave)
 	}
 }

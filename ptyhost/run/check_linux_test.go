@@ -14,29 +14,29 @@ import (
 )
 
 func TestExplain(t *testing.T) {
-	well := facts{at: stepListening, sends: true}
+	well := capabilities{reached: stepListening, addfdSend: true}
 	for _, tt := range []struct {
 		name   string
-		change func(*facts)
+		change func(*capabilities)
 		want   string // of the line; empty: it works
 	}{
-		{"all is well", func(*facts) {}, ""},
-		{"no pty", func(f *facts) { f.pty = errors.New("no pty (mount devpts)") }, "no pty (mount devpts)"},
-		{"cannot start", func(f *facts) { f.started = unix.EAGAIN }, "cannot be started: resource temporarily unavailable (raise the limits: ulimit -n and -u, or use telnetcpc attach)"},
-		{"killed", func(f *facts) { f.ended = true }, "was ended at its start (by a seccomp profile? or use telnetcpc attach)"},
-		{"no_new_privs", func(f *facts) { f.at, f.errno = stepPrivileges, unix.EINVAL }, "no_new_privs: invalid argument (Linux 5.9"},
-		{"another listener", func(f *facts) { f.at, f.errno = stepFilter, unix.EBUSY }, "another telnetcpc run, or a container manager such as LXD (run it outside, or use telnetcpc attach)"},
-		{"old kernel", func(f *facts) { f.at, f.errno = stepFilter, unix.EINVAL }, "no seccomp user notification (Linux 5.9 or newer is needed, or use telnetcpc attach)"},
-		{"forbidden", func(f *facts) { f.at, f.errno = stepFilter, unix.EPERM }, "seccomp is forbidden here: operation not permitted (a container's profile? allow seccomp in it, or use telnetcpc attach)"},
-		{"not built in", func(f *facts) { f.at, f.errno = stepFilter, unix.ENOSYS }, "seccomp is forbidden here: function not implemented"},
-		{"something else", func(f *facts) { f.at, f.errno = stepFilter, unix.ENOMEM }, "seccomp: cannot allocate memory (or use telnetcpc attach)"},
-		{"no memory", func(f *facts) { f.memory = unix.EPERM }, "memory cannot be read: operation not permitted (in a container: allow process_vm_readv"},
-		{"yama 1", func(f *facts) { f.scope = 1 }, ""},
-		{"yama 2", func(f *facts) { f.memory, f.scope = unix.EPERM, 2 }, "kernel.yama.ptrace_scope is 2: only root may look into processes (as root: sysctl kernel.yama.ptrace_scope=1, or"},
-		{"yama 2 for root", func(f *facts) { f.scope = 2 }, ""},
-		{"yama 3", func(f *facts) { f.descriptors, f.scope = unix.EACCES, 3 }, "kernel.yama.ptrace_scope is 3: nobody may"},
-		{"hidden proc", func(f *facts) { f.descriptors = unix.ENOENT }, "/proc does not show the programs' descriptors: no such file or directory (mount it without hidepid"},
-		{"no injection", func(f *facts) { f.inject = unix.EINVAL }, "gives no descriptors to others (Linux 5.9 or newer"},
+		{"all is well", func(*capabilities) {}, ""},
+		{"no pty", func(f *capabilities) { f.ptyErr = errors.New("no pty (mount devpts)") }, "no pty (mount devpts)"},
+		{"cannot start", func(f *capabilities) { f.startErr = unix.EAGAIN }, "cannot be started: resource temporarily unavailable (raise the limits: ulimit -n and -u, or use telnetcpc attach)"},
+		{"killed", func(f *capabilities) { f.killed = true }, "was ended at its start (by a seccomp profile? or use telnetcpc attach)"},
+		{"no_new_privs", func(f *capabilities) { f.reached, f.errno = stepPrivileges, unix.EINVAL }, "no_new_privs: invalid argument (Linux 5.9"},
+		{"another listener", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.EBUSY }, "another telnetcpc run, or a container manager such as LXD (run it outside, or use telnetcpc attach)"},
+		{"old kernel", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.EINVAL }, "no seccomp user notification (Linux 5.9 or newer is needed, or use telnetcpc attach)"},
+		{"forbidden", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.EPERM }, "seccomp is forbidden here: operation not permitted (a container's profile? allow seccomp in it, or use telnetcpc attach)"},
+		{"not built in", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.ENOSYS }, "seccomp is forbidden here: function not implemented"},
+		{"something else", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.ENOMEM }, "seccomp: cannot allocate memory (or use telnetcpc attach)"},
+		{"no memory", func(f *capabilities) { f.memoryErr = unix.EPERM }, "memory cannot be read: operation not permitted (in a container: allow process_vm_readv"},
+		{"yama 1", func(f *capabilities) { f.ptraceScope = 1 }, ""},
+		{"yama 2", func(f *capabilities) { f.memoryErr, f.ptraceScope = unix.EPERM, 2 }, "kernel.yama.ptrace_scope is 2: only root may look into processes (as root: sysctl kernel.yama.ptrace_scope=1, or"},
+		{"yama 2 for root", func(f *capabilities) { f.ptraceScope = 2 }, ""},
+		{"yama 3", func(f *capabilities) { f.descriptorsErr, f.ptraceScope = unix.EACCES, 3 }, "kernel.yama.ptrace_scope is 3: nobody may"},
+		{"hidden proc", func(f *capabilities) { f.descriptorsErr = unix.ENOENT }, "/proc does not show the programs' descriptors: no such file or directory (mount it without hidepid"},
+		{"no injection", func(f *capabilities) { f.addfdErr = unix.EINVAL }, "gives no descriptors to others (Linux 5.9 or newer"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := well
@@ -56,10 +56,10 @@ func TestExplain(t *testing.T) {
 }
 
 func TestNotes(t *testing.T) {
-	if n := (facts{sends: true}).notes(); len(n) != 1 {
+	if n := (capabilities{addfdSend: true}).notes(); len(n) != 1 {
 		t.Errorf("a new kernel: got %q", n)
 	}
-	if n := (facts{}).notes(); len(n) != 2 || !strings.Contains(n[1], "Linux 5.14") {
+	if n := (capabilities{}).notes(); len(n) != 2 || !strings.Contains(n[1], "Linux 5.14") {
 		t.Errorf("an old kernel: got %q", n)
 	}
 }
@@ -200,8 +200,8 @@ func TestReceive(t *testing.T) {
 		{unix.INPCK | unix.PARMRK, uart.LineOverrun, "\xff\xffA\x81"},
 		{unix.PARMRK, uart.LineParity, "\xff\xffA\x81"},
 	} {
-		p := &port{errorNext: tt.error, termios: unix.Termios{Iflag: tt.flags}}
-		if got := string(p.receive(nil, []byte("\xffA\x81"))); got != tt.want {
+		p := &port{input: inputState{errorNext: tt.error}, line: lineState{termios: unix.Termios{Iflag: tt.flags}}}
+		if got := string(p.applyInputFlags(nil, []byte("\xffA\x81"))); got != tt.want {
 			t.Errorf("flags %#x, %v: got %q, want %q", tt.flags, tt.error, got, tt.want)
 		}
 	}

@@ -17,44 +17,44 @@ import (
 
 // quick answers where that costs next to nothing and waits for no file system; sure says that it could. Nearly every path
 // is none of ours: its last element has another name, and is no link.
-func (q *question) quick() (d destination, sure bool) {
-	base := path.Base(q.text)
+func (q *lookup) resolveFast() (d destination, sure bool) {
+	base := path.Base(q.pathname)
 	switch {
-	case q.text == "", q.text == ".", q.text == "/", q.slave == fileID{} && len(q.names.as)+len(q.names.own) == 0:
+	case q.pathname == "", q.pathname == ".", q.pathname == "/", q.slave == fileID{} && len(q.names.as)+len(q.names.own) == 0:
 		return d, true
-	case q.names.lexical(q.text):
-		return destination{place: mapped}, true
-	case slices.Contains(q.names.own, q.text) && q.sameRoot(): // that it is a link is known
+	case q.names.mappedAsWritten(q.pathname):
+		return destination{place: mappedPath}, true
+	case slices.Contains(q.names.own, q.pathname) && q.sameRoot(): // that it is a link is known
 		if q.follow {
-			d = destination{place: here, real: true}
+			d = destination{place: portNode, kernelSame: true}
 		}
 		return d, true
-	case base == ".." || base == "." || q.names.candidate(base):
+	case base == ".." || base == "." || q.names.mayMatch(base):
 		return d, false
 	case !q.follow && q.slave == fileID{}:
 		return d, true
-	case q.resolve != 0 || !q.sameRoot():
+	case q.resolveFlags != 0 || !q.sameRoot():
 		return d, false
 	}
-	mode, id, _, err := q.cached(unix.O_NOFOLLOW)
+	mode, id, _, err := q.statCached(unix.O_NOFOLLOW)
 	switch {
 	case err == unix.ENOENT: // in /proc/self it was this process that was looked for; descriptors are numbers
-		return d, strings.Trim(base, "0123456789") != "" && !strings.HasPrefix(q.text, "/proc/")
+		return d, strings.Trim(base, "0123456789") != "" && !strings.HasPrefix(q.pathname, "/proc/")
 	case err != nil:
 		return d, false
 	case mode == unix.S_IFLNK && q.follow:
-		return q.quickLink()
+		return q.resolveFastLink()
 	case q.isSlave(id):
-		d = destination{place: here, real: true}
+		d = destination{place: portNode, kernelSame: true}
 	}
 	return d, true
 }
 
 // quickLink is quick for a link: many a library has one. What leads to a file or a directory of another name leads to no
 // device.
-func (q *question) quickLink() (d destination, sure bool) {
-	mode, _, name, err := q.cached(0)
-	return d, err == nil && (mode == unix.S_IFREG || mode == unix.S_IFDIR) && !q.names.candidate(path.Base(name))
+func (q *lookup) resolveFastLink() (d destination, sure bool) {
+	mode, _, name, err := q.statCached(0)
+	return d, err == nil && (mode == unix.S_IFREG || mode == unix.S_IFDIR) && !q.names.mayMatch(path.Base(name))
 }
 
 // resolveCached is RESOLVE_CACHED: what is not in memory is not looked up (Linux 5.12; older kernels refuse it).
@@ -62,16 +62,16 @@ const resolveCached = 0x20
 
 // cached looks at what is at the path, if the kernel has everything on the way to it in its memory. The name is there where
 // links at the end are followed.
-func (q *question) cached(flags uint64) (mode uint32, id fileID, name string, err error) {
+func (q *lookup) statCached(flags uint64) (mode uint32, id fileID, name string, err error) {
 	start := unix.AT_FDCWD
-	if !path.IsAbs(q.text) {
-		if start, err = unix.Open(q.start(), unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+	if !path.IsAbs(q.pathname) {
+		if start, err = unix.Open(q.startLink(), unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
 			return 0, id, "", err
 		}
 		defer unix.Close(start)
 	}
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: resolveCached | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(start, q.text, &how)
+	fd, err := unix.Openat2(start, q.pathname, &how)
 	if err != nil {
 		return 0, id, "", err
 	}
@@ -87,8 +87,8 @@ func (q *question) cached(flags uint64) (mode uint32, id fileID, name string, er
 }
 
 // sameRoot reports whether the program sees the same file systems as this process.
-func (q *question) sameRoot() bool {
-	its, err := rootAt(q.proc("root"))
+func (q *lookup) sameRoot() bool {
+	its, err := rootAt(q.procPath("root"))
 	return err == nil && its == ownRoot()
 }
 

@@ -14,20 +14,20 @@ import (
 // Calls with a path. Most of them are none of ours, and the kernel performs them.
 
 // asked is a call with a path: where the path begins to lead, and what the call does there.
-type asked struct {
-	question
+type pathCall struct {
+	lookup
 	entry
 	args  []uint64 // from the path on
 	flags int      // of an open
 }
 
 // asks reads what a call with a path asks for, from its registers and the program's memory.
-func (c *call) asks(e entry) (a asked, err error) {
-	a = asked{question: question{tid: c.n.TID, dir: unix.AT_FDCWD, follow: true}, entry: e, args: c.n.Data.Args[:]}
+func (c *call) readPathCall(e entry) (a pathCall, err error) {
+	a = pathCall{lookup: lookup{tid: c.n.TID, dir: unix.AT_FDCWD, follow: true}, entry: e, args: c.n.Data.Args[:]}
 	if e.at {
 		a.dir, a.args = int32(a.args[0]), a.args[1:]
 	}
-	if a.text, err = readString(c.n.TID, c.address(a.args[0])); err != nil {
+	if a.pathname, err = readString(c.n.TID, c.address(a.args[0])); err != nil {
 		return a, err
 	}
 	switch e.kind {
@@ -40,13 +40,13 @@ func (c *call) asks(e entry) (a asked, err error) {
 		if err := readMemory(c.n.TID, c.address(a.args[1]), how[:]); err != nil {
 			return a, err
 		}
-		a.flags, a.resolve = int(binary.NativeEndian.Uint64(how[:])), binary.NativeEndian.Uint64(how[16:])
+		a.flags, a.resolveFlags = int(binary.NativeEndian.Uint64(how[:])), binary.NativeEndian.Uint64(how[16:])
 	}
-	switch e.links {
-	case never:
+	switch e.rule {
+	case followNever:
 		a.follow = false
-	case flag1, flag2:
-		a.follow = a.args[1+int(e.links-flag1)]&unix.AT_SYMLINK_NOFOLLOW == 0
+	case nofollowFlag1, nofollowFlag2:
+		a.follow = a.args[1+int(e.rule-nofollowFlag1)]&unix.AT_SYMLINK_NOFOLLOW == 0
 	}
 	if a.flags&unix.O_NOFOLLOW != 0 || a.flags&unix.O_CREAT != 0 && a.flags&unix.O_EXCL != 0 {
 		a.follow = false
@@ -59,70 +59,70 @@ func (e entry) opens() bool { return e.kind == kindOpen || e.kind == kindOpen2 |
 
 // path performs a call with a path, or lets the kernel perform it. What may wait for a file system, which may be one that a
 // program of the same tree serves, is done in a goroutine of its own, which ends with the look-up.
-func (h *Host) path(c *call, e entry) {
-	a, err := c.asks(e)
+func (h *Host) pathCall(c *call, e entry) {
+	a, err := c.readPathCall(e)
 	if err != nil {
-		h.unreadable(err)
-		c.proceed()
+		h.warnUnreadable(err)
+		c.continueInKernel()
 		return
 	}
-	p, names, slave := h.led()
+	p, names, slave := h.current()
 	a.names = names
 	if e.opens() {
 		a.slave = slave
 	}
-	d, sure := a.quick()
-	if sure && d.place == elsewhere {
-		c.proceed()
+	d, sure := a.resolveFast()
+	if sure && d.place == notPort {
+		c.continueInKernel()
 		return
 	}
-	kept := c.l.held.note(c)
+	kept := c.l.pathCalls.add(c)
 	reach := func() {
-		if d.place == mapped || d.place == here {
-			kept.leadsHere(c.n.ID)
+		if d.place == mappedPath || d.place == portNode {
+			kept.setOnPort(c.n.ID)
 		}
-		h.reach(c, a, p, d)
+		h.performPathCall(c, a, p, d)
 	}
 	if sure {
 		reach()
 		return
 	}
-	if !h.lookUps.do(func() {
-		d = a.walk()
+	if !h.lookups.start(func() {
+		d = a.resolve()
 		reach()
 	}) {
-		c.proceed()
+		c.continueInKernel()
 	}
 }
 
 // reach performs a call whose path leads there. p is nil where there is no port now.
-func (h *Host) reach(c *call, a asked, p *port, d destination) {
+func (h *Host) performPathCall(c *call, a pathCall, p *port, d destination) {
 	switch {
-	case d.place == elsewhere, !c.l.valid(c.n.ID):
-		c.proceed()
-	case d.place == noEntry:
+	case d.place == notPort, !c.l.valid(c.n.ID):
+		c.continueInKernel()
+	case d.place == belowMapped:
 		c.fail(unix.ENOTDIR)
-	case d.place == here && (p == nil || !a.opens()), d.place == missing && p == nil:
-		c.proceed()
+	case d.place == portNode && (p == nil || !a.opens()), d.place == mappedDirectory && p == nil:
+		c.continueInKernel()
 	case p == nil:
 		c.fail(unix.ENOENT)
-	case d.place == missing:
-		d.lookAt(c, a)
+	case d.place == mappedDirectory:
+		d.metadataCall(c, a)
 	case a.opens():
-		h.open(c, p, d, a.flags)
+		h.performOpen(c, p, d, a.flags)
 	default:
-		p.lookAt(c, a.kind, a.args)
+		p.metadataCall(c, a.kind, a.args)
 	}
 }
 
 // unusual are flags of an open that asks for something else than the port.
-const unusual = unix.O_PATH | unix.O_DIRECTORY | unix.O_EXCL
+const notPortOpen = unix.O_PATH | unix.O_DIRECTORY | unix.O_EXCL
 
 // open performs an open of the port.
-func (h *Host) open(c *call, p *port, d destination, flags int) {
+func (h *Host) performOpen(c *call, p *port, d destination, flags int) {
 	switch {
-	case d.place == here && flags&unusual != 0:
-		c.proceed()
+	case d.place == portNode && flags&notPortOpen != 0:
+		c.continueInKernel()
 	case flags&unix.O_DIRECTORY != 0:
 		c.fail(unix.ENOTDIR)
 	case flags&unix.O_CREAT != 0 && flags&unix.O_EXCL != 0:
@@ -130,7 +130,7 @@ func (h *Host) open(c *call, p *port, d destination, flags int) {
 	case flags&unix.O_PATH != 0:
 		c.fail(unix.EOPNOTSUPP) // the kernel injects no such descriptor
 	default:
-		p.openFor(c, flags, d.real)
+		p.openCall(c, flags, d.kernelSame)
 	}
 }
 
@@ -145,7 +145,7 @@ func checkPaths(as []string) error {
 }
 
 // isTerminal reports whether a file is the slave of some pty: a bind mount may have a port's as it was before a hangup.
-func isTerminal(st *unix.Stat_t) bool {
+func isPTYSlave(st *unix.Stat_t) bool {
 	const first, last = 136, 143 // UNIX98_PTY_SLAVE_MAJOR and those behind it
 	major := unix.Major(st.Rdev)
 	return st.Mode&unix.S_IFMT == unix.S_IFCHR && major >= first && major <= last

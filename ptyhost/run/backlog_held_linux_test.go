@@ -40,7 +40,7 @@ func TestNothingIsRaisedAfterTheLastClose(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "it has the port no more", func() bool { return !has(pid, c.Name()) })
-			c.host.Busy() // it notices the last close, if nothing else has yet
+			run.Busy(c.host) // it notices the last close, if nothing else has yet
 			up := c.until(t, uart.KindClosed, uart.Control{})
 			if tt.check == "shut" {
 				c.ends(t, p)
