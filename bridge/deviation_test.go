@@ -16,6 +16,7 @@ import (
 
 	"telnetcpc/bridge"
 	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
@@ -138,17 +139,17 @@ var deviations = []deviation{
 	{topic: "other: a banner behind the negotiation, ahead of the answers (ser2net)", hello: "fffd2c", reply: []exchange{
 		{"WILL COM-PORT", "fffa2c6bb0fff068656c6c6f2d62616e6e65720d0a"}, {state, answered + "61"}},
 		said: []string{state}, port: []string{"data a"}, log: []string{`dropped=14`}},
-	{topic: "other: a banner that is wanted", config: remote.Options{KeepGreeting: true}, hello: "68656c6c6f2d62616e6e65720d0a" + ser2net,
+	{topic: "other: a banner that is wanted", config: remote.Options{Quirks: rfc2217.KeepGreeting}, hello: "68656c6c6f2d62616e6e65720d0a" + ser2net,
 		reply: []exchange{{state, answered}}, said: []string{state}, port: []string{"data hello-banner\r\n"}},
 	{topic: "other: DO BINARY alone, SGA refused", hello: "fffd00fffd2c", reply: []exchange{{"WILL SGA", "fffe03fffc03"}, {state, answered}},
 		said: []string{"WILL BINARY", state}},
 
-	{topic: "esp-link: answers nothing, single 255", config: remote.Options{SingleFF: true}, reply: []exchange{{"WILL COM-PORT", only44}, {state, "61ff62ffff63"}},
+	{topic: "esp-link: answers nothing, single 255", config: remote.Options{Quirks: rfc2217.SingleFF}, reply: []exchange{{"WILL COM-PORT", only44}, {state, "61ff62ffff63"}},
 		said: []string{"WILL COM-PORT", state}, never: []string{"DO ", "TIMING-MARK", "BINARY"}, port: []string{"data a\xffb\xff\xffc"},
 		log: []string{`did not answer a setting; going on"`}},
 	{topic: "Lantronix: several commands in one subnegotiation", hello: ser2net, reply: []exchange{{state, answered + "fffa2c6c6b00fff0fffa2c6dfff0"}},
 		app: func(p *uarttest.Port) { _, _ = p.AppWrite([]byte("data")) }, said: []string{state, `"data"`}, port: []string{"modem none"}},
-	{topic: "Lantronix: suspends and does not resume", config: remote.Options{SuspendIgnore: true}, hello: ser2net,
+	{topic: "Lantronix: suspends and does not resume", config: remote.Options{Quirks: rfc2217.SuspendIgnore}, hello: ser2net,
 		reply: []exchange{{state, answered + "fffa2c6c6b00fff0"}},
 		app:   func(p *uarttest.Port) { _, _ = p.AppWrite([]byte("data")) }, said: []string{state, `"data"`}},
 	{topic: "Moxa: Real COM is not Telnet", reply: []exchange{{"WILL COM-PORT", "0100020003"}}, said: []string{"WILL COM-PORT"},

@@ -34,7 +34,7 @@ const (
 func (w *watcher) tend(p *port, now time.Time) {
 	for w.look(p, now) {
 		p.poke()
-		p.wait.pokeWriter() // a blocked Write has nobody to write to
+		p.term.PokeWriter() // a blocked Write has nobody to write to
 	}
 }
 
@@ -65,7 +65,7 @@ func (w *watcher) look(p *port, now time.Time) (closed bool) {
 			p.gap = min(p.gap, bareGap)
 		}
 		switch {
-		case !p.open && (!nobody || p.toldCloses == p.closes && hasBytes(p.master)):
+		case !p.open && (!nobody || p.toldCloses == p.closes && hasBytes(p.term.Master())):
 			p.opened() // with bytes: and closed again, by somebody whom inotify has lost
 			if nobody {
 				p.again = now
@@ -88,7 +88,7 @@ func (w *watcher) look(p *port, now time.Time) (closed bool) {
 func (p *port) answer() {
 	p.doubt = false
 	if p.asked.Swap(false) {
-		p.wait.pokeWriter()
+		p.term.PokeWriter()
 	}
 }
 
@@ -110,8 +110,8 @@ func (w *watcher) probe(p *port) (nobody, empty bool) {
 	w.drain()
 	early := p.pending // all of it is covered by the look that follows
 	p.pending = 0
-	nobody = nobodyHas(p.master)
-	empty = nobody && !readable(p.master)
+	nobody = p.term.NobodyHas()
+	empty = nobody && !readable(p.term.Master())
 	came := uint32(0) // an open after the look, or one that the read before it has missed
 	if nobody {
 		// inotify tells of a close before the tty counts it: what it has told of those that count is here now. Read later it
@@ -122,10 +122,10 @@ func (w *watcher) probe(p *port) (nobody, empty bool) {
 		}
 	}
 	if nobody && p.hungUp {
-		p.hungUp = makeRaw(p.master) != nil
+		p.hungUp = p.term.MakeRaw() != nil
 	}
 	var err error
-	if p.slave, err = openOwn(p.master); err == nil {
+	if p.slave, err = openOwn(p.term); err == nil {
 		err = w.watchSlave(p)
 	}
 	if err == nil {
@@ -188,7 +188,7 @@ func (p *port) withoutOwn(err error) {
 		return
 	}
 	p.warned = true
-	p.log.Warn("settings may be noticed late", "device", p.name, "err", err)
+	p.log.Warn("settings may be noticed late", "device", p.term.Name(), "err", err)
 }
 
 // clear gives the next application a pty without the last one's leavings: bytes from the device that nobody read, and
@@ -200,7 +200,8 @@ func (p *port) clear() {
 	_ = unix.IoctlSetInt(p.slave.fd, unix.TCFLSH, unix.TCIFLUSH)
 	// TCOON alone undoes no ^S, and only IXON lets a ^S stop anything. The output is not stopped without need: the next
 	// program may be writing already, and a write that does not wait would fail with EAGAIN.
-	if t, err := getTermios(p.slave.fd); err != nil || t.Iflag&unix.IXON != 0 {
+	var t unix.Termios
+	if !p.term.Termios(&t) || t.Iflag&unix.IXON != 0 {
 		_ = unix.IoctlSetInt(p.slave.fd, unix.TCXONC, unix.TCOOFF)
 	}
 	_ = unix.IoctlSetInt(p.slave.fd, unix.TCXONC, unix.TCOON)

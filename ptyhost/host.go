@@ -5,19 +5,14 @@ package ptyhost
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"sync"
-
-	"github.com/creack/pty"
 
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/aside"
 	"telnetcpc/ptyhost/devpath"
+	"telnetcpc/ptyhost/terminal"
 )
-
-// modeShut is a port's mode until everything is ready: nobody but the user that makes it (and root).
-const modeShut = fs.FileMode(0o600)
 
 // hostName is this host's word in configuration, log and errors.
 const hostName = "pty"
@@ -46,12 +41,9 @@ func (Host) Fidelity() uart.Fidelity { return carried }
 
 // Check implements uart.Host: it makes a pty and throws it away.
 func (Host) Check() error {
-	master, slave, err := pty.Open()
-	if err != nil {
-		return fmt.Errorf("pty: %w", explainOpen(err))
+	if err := terminal.Check(); err != nil {
+		return fmt.Errorf("pty: %w", err)
 	}
-	_ = slave.Close()
-	_ = master.Close()
 	return nil
 }
 
@@ -91,9 +83,9 @@ func open(config uart.PortConfig) (_ *port, err error) {
 	}
 	if err := p.start(who); err != nil {
 		_ = claim.Release()
-		return nil, explainLimit(err)
+		return nil, terminal.ExplainLimit(err)
 	}
-	if err := claim.Link(p.name, p.masterFD()); err != nil {
+	if err := claim.Link(p.term.Name(), p.term.Master()); err != nil {
 		_ = p.Close()
 		return nil, err
 	}

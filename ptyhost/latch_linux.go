@@ -2,6 +2,8 @@ package ptyhost
 
 import (
 	"fmt"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -70,4 +72,13 @@ func (l latch) look() (m marks) {
 		m.changed = m.changed || m.first == noticeChanged
 	}
 	return m
+}
+
+// epollWait takes what is ready, without waiting, and returns how much. It does not tell the scheduler: see package terminal.
+func epollWait(set int, events []unix.EpollEvent) int {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(set), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
 }

@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/terminal"
 )
 
-// In which order Next tells what it finds. How it waits is in wait_linux.go; what the master does not announce (an open,
+// In which order Next tells what it finds. How it waits is in package terminal; what the master does not announce (an open,
 // a change of termios without data) the watcher tells by poke: it ends the wait, and Next looks at everything anew.
 //
 // Order: the kernel makes bytes readable by a worker, so they may come later than the notice of a change that was made
@@ -37,9 +38,8 @@ var bufs = sync.Pool{New: func() any { return new([bufSize]byte) }}
 
 // device is the Linux half of a port.
 type device struct {
-	master int // non-blocking; valid until end
-	wait   *waiter
-	latch  latch
+	term  *terminal.Terminal
+	latch latch
 
 	// Only Next's.
 	buf       *[bufSize]byte // lent, or nil
@@ -90,13 +90,13 @@ type given struct {
 // Next implements uart.Port.
 func (p *port) Next() ([]byte, uart.Event, error) {
 	for {
-		err := p.wait.read()
+		err := p.term.WaitRead()
 		switch {
 		case err == nil:
 			return p.found.data, p.found.event, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// Poked. Whoever pokes writes down why before he does it, so the next look finds it.
-			p.wait.unpokeReader()
+			p.term.UnpokeReader()
 			p.poked = true
 		case p.isEnded():
 			return nil, uart.Event{}, uart.ErrClosed
@@ -113,7 +113,7 @@ func (p *port) isEnded() bool {
 }
 
 // poke makes Next look anew.
-func (p *port) poke() { p.wait.pokeReader() }
+func (p *port) poke() { p.term.PokeReader() }
 
 // look puts the next thing that the application did into p.found and reports whether there was one. It never waits.
 func (p *port) look() bool {
@@ -136,7 +136,7 @@ func (p *port) look() bool {
 		p.found = found{event: uart.Event{Kind: uart.KindOpened}}
 		return true
 	}
-	if drained && (opens > p.toldOpens || readable(p.master)) {
+	if drained && (opens > p.toldOpens || readable(p.term.Master())) {
 		return p.tellClose() // the bytes that come are the next program's
 	}
 	if n := p.readBytes(); n > 0 {
@@ -213,7 +213,7 @@ func (p *port) readBytes() (n int) {
 		p.buf = bufs.Get().(*[bufSize]byte)
 	}
 	for {
-		m, _ := readMaster(p.master, p.buf[n:])
+		m, _ := p.term.ReadMaster(p.buf[n:])
 		n += m
 		if m < readMore || len(p.buf)-n < readSize {
 			return n
@@ -283,7 +283,7 @@ func (p *port) takeMarks() marks {
 // changed reads the termios and reports whether it says something else than what was told last.
 func (p *port) changed() (settings, bool) {
 	var t unix.Termios
-	if !readTermios(p.master, &t) {
+	if !p.term.Termios(&t) {
 		return settings{}, false
 	}
 	now, said := decode(&t)
@@ -305,7 +305,7 @@ func (p *port) tell(now settings) {
 func (p *port) Write(b []byte) (n int, err error) {
 	p.given = given{p: b}
 	for {
-		err = p.wait.write()
+		err = p.term.WaitWrite()
 		n = p.given.n
 		switch {
 		case err == nil:
@@ -315,7 +315,7 @@ func (p *port) Write(b []byte) (n int, err error) {
 			}
 			return n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			p.wait.unpokeWriter() // look again who has it open
+			p.term.UnpokeWriter() // look again who has it open
 		case p.isEnded():
 			return n, uart.ErrClosed
 		default:
@@ -341,7 +341,7 @@ func (p *port) give() (done bool) {
 	}
 	g.opens = p.opens
 	for g.n < len(g.p) {
-		m := writeMaster(p.master, g.p[g.n:])
+		m := p.term.WriteMaster(g.p[g.n:])
 		if m == 0 {
 			p.stalls++
 			p.full = true
@@ -367,11 +367,8 @@ func (p *port) end() {
 	p.slave.close()
 	p.mu.Unlock()
 	leave(p)
-	if p.wait != nil {
-		p.wait.close() // and waits until Next and Write have left it
-	}
-	if p.master >= 0 {
-		_ = unix.Close(p.master)
+	if p.term != nil {
+		p.term.Close() // and waits until Next and Write have left it
 	}
 	_ = unix.Close(p.latch.set)
 }

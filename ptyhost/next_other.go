@@ -3,17 +3,15 @@
 package ptyhost
 
 import (
-	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/devpath"
+	"telnetcpc/ptyhost/terminal"
 )
 
 // What macOS and FreeBSD offer, kept small: the master is looked at each tick, and at once when bytes come. So an open,
@@ -33,7 +31,7 @@ const (
 type device struct {
 	mu     sync.RWMutex // the descriptor stays open while it is read-locked and done is not closed
 	done   chan struct{}
-	fd     int          // the master, non-blocking
+	term   *terminal.Terminal
 	fresh  unix.Termios // the system's own
 	opened atomic.Bool  // Next has told so
 
@@ -44,42 +42,19 @@ type device struct {
 	kept unix.Termios // what the port's next user shall find
 }
 
-// start makes the pty and gives it to whom it shall belong.
-func (p *port) start(who devpath.Access) error {
-	master, slave, err := pty.Open()
-	if err != nil {
-		return explainOpen(err)
-	}
-	defer master.Close()
-	defer slave.Close()
-	p.name, p.told, p.buf, p.done = slave.Name(), firstSettings(), make([]byte, readSize), make(chan struct{})
-	if err := slave.Chmod(modeShut); err != nil {
-		return fmt.Errorf("mode of %s: %w", p.name, devpath.Cause(err))
-	}
-	if err := who.Give(slave); err != nil {
+// start makes the pty and gives it to its owner.
+func (p *port) start(access devpath.Access) (err error) {
+	p.told, p.buf, p.done = firstSettings(), make([]byte, readSize), make(chan struct{})
+	if p.term, p.fresh, err = terminal.New(access); err != nil {
 		return err
 	}
-	fresh, err := getTermios(int(slave.Fd()))
-	if err != nil {
-		return fmt.Errorf("termios of %s: %w", p.name, err)
-	}
-	p.fresh, p.kept = *fresh, *raw(*fresh)
-	// Duplicated, because master's own finalizer closes it; from here on the two share O_NONBLOCK.
-	if p.fd, err = unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 0); err != nil {
-		return fmt.Errorf("the pty's master: %w", err)
-	}
-	if err = unix.SetNonblock(p.fd, true); err == nil {
-		err = os.Chmod(p.name, who.Mode)
-	}
-	if err != nil {
-		_ = unix.Close(p.fd)
-		return fmt.Errorf("%s: %w", p.name, devpath.Cause(err))
+	p.kept = *raw(p.fresh)
+	if err := p.term.AllowOpens(); err != nil {
+		p.term.Close()
+		return err
 	}
 	return nil
 }
-
-// masterFD is the descriptor of the master, until end.
-func (p *port) masterFD() int { return p.fd }
 
 // Next implements uart.Port.
 func (p *port) Next() ([]byte, uart.Event, error) {
@@ -101,7 +76,7 @@ func (p *port) look() (b []byte, e uart.Event, ok bool, err error) {
 	default:
 	}
 	if p.data == nil {
-		n, err := unix.Read(p.fd, p.buf)
+		n, err := unix.Read(p.term.Master(), p.buf)
 		if n > 0 {
 			p.data = p.buf[:n]
 		}
@@ -143,13 +118,13 @@ func (p *port) nobody() (uart.Event, bool) {
 
 // changed looks whether the termios says something new, and puts the kept one in the place of the system's own.
 func (p *port) changed() (uart.Event, bool) {
-	t, err := getTermios(p.fd)
+	t, err := getTermios(p.term.Master())
 	if err != nil {
 		return uart.Event{}, false
 	}
 	if *t == p.fresh {
 		kept := p.kept
-		_ = unix.IoctlSetTermios(p.fd, unix.TIOCSETA, &kept)
+		_ = unix.IoctlSetTermios(p.term.Master(), unix.TIOCSETA, &kept)
 		return uart.Event{}, false
 	}
 	p.kept = *t
@@ -164,7 +139,7 @@ func (p *port) changed() (uart.Event, bool) {
 
 // wait waits for the master, a tick at most.
 func (p *port) wait(events int16) {
-	fds := []unix.PollFd{{Fd: int32(p.fd), Events: events}}
+	fds := []unix.PollFd{{Fd: int32(p.term.Master()), Events: events}}
 	if n, err := unix.Poll(fds, int(tick/time.Millisecond)); err != nil || n > 0 && fds[0].Revents&events == 0 {
 		time.Sleep(tick) // hung up, or no poll on this system's ptys: never spin
 	}
@@ -194,7 +169,7 @@ func (p *port) give(b []byte) (n int, over bool, err error) {
 	if !p.opened.Load() {
 		return 0, true, nil
 	}
-	n, err = unix.Write(p.fd, b)
+	n, err = unix.Write(p.term.Master(), b)
 	if err == unix.EAGAIN {
 		p.wait(unix.POLLOUT)
 	}
@@ -209,5 +184,5 @@ func (p *port) end() {
 	close(p.done)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_ = unix.Close(p.fd)
+	p.term.Close()
 }

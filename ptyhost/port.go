@@ -13,7 +13,6 @@ import (
 // port is one pty whose slave the application opens. What differs from system to system is in device: how Next waits,
 // how opens, closes and changes are noticed.
 type port struct {
-	name   string         // of the slave: /dev/pts/4
 	claim  *devpath.Claim // on the path
 	urgent func(uart.Event)
 	log    *slog.Logger
@@ -40,7 +39,7 @@ func (p *port) ReportLine(uart.LineState) error {
 func (p *port) Fidelity() uart.Fidelity { return carried }
 
 // Name implements uart.Port: the slave's device.
-func (p *port) Name() string { return p.name }
+func (p *port) Name() string { return p.term.Name() }
 
 // Retire implements uart.Port.
 func (p *port) Retire() error { return p.claim.Retire() }
@@ -93,10 +92,10 @@ type remarks struct {
 func (p *port) remark(now remarks) {
 	if now.splitSpeed && !p.remarked.splitSpeed {
 		p.remarked.splitSpeed = true
-		p.log.Warn("input and output speed differ; the output speed counts", "device", p.name)
+		p.log.Warn("input and output speed differ; the output speed counts", "device", p.term.Name())
 	}
 	if now.bothFlows && !p.remarked.bothFlows {
 		p.remarked.bothFlows = true
-		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.name)
+		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.term.Name())
 	}
 }

@@ -29,20 +29,3 @@ func decode(t *unix.Termios) (settings, remarks) {
 		bothFlows:  t.Cflag&unix.CRTSCTS != 0 && t.Iflag&(unix.IXON|unix.IXOFF) != 0,
 	}
 }
-
-// getTermios returns the slave's termios; fd may be either end of the pty.
-func getTermios(fd int) (*unix.Termios, error) { return unix.IoctlGetTermios(fd, unix.TCGETS2) }
-
-// makeRaw gives the slave what a port starts with: firstSettings, raw, no echo. fd may be either end of the pty.
-func makeRaw(fd int) error {
-	t, err := getTermios(fd)
-	if err != nil {
-		return err
-	}
-	// B9600, not BOTHER: an application whose C library knows no BOTHER reads this back.
-	t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
-	t.Cflag = unix.CS8 | unix.CREAD | unix.CLOCAL | unix.HUPCL | unix.B9600
-	t.Ispeed, t.Ospeed = 9600, 9600
-	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
-	return unix.IoctlSetTermios(fd, unix.TCSETS2, t)
-}

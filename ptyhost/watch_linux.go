@@ -133,9 +133,9 @@ func newWatcher() (*watcher, error) {
 func (w *watcher) add(p *port) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	watch, err := unix.InotifyAddWatch(w.inotify, p.name, unix.IN_OPEN|unix.IN_CLOSE)
+	watch, err := unix.InotifyAddWatch(w.inotify, p.term.Name(), unix.IN_OPEN|unix.IN_CLOSE)
 	if err != nil {
-		return fmt.Errorf("inotify on %s: %w (raise fs.inotify.max_user_watches)", p.name, err)
+		return fmt.Errorf("inotify on %s: %w (raise fs.inotify.max_user_watches)", p.term.Name(), err)
 	}
 	w.lastID++
 	p.watch, p.id = int32(watch), w.lastID
@@ -271,18 +271,18 @@ func (p *port) nudge() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.full && p.open && !p.ended && p.stalls == p.swept {
-		p.wait.pokeWriter()
+		p.term.PokeWriter()
 	}
 	p.swept = p.stalls
 }
 
 // differs reports whether the termios says something else than what Next told last; the lock is held.
 func (p *port) differs() bool {
-	t, err := getTermios(p.master)
-	if err != nil {
+	var t unix.Termios
+	if !p.term.Termios(&t) {
 		return false
 	}
-	now, _ := decode(t)
+	now, _ := decode(&t)
 	return now.over(p.told) != p.told
 }
 

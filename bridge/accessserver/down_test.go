@@ -179,7 +179,7 @@ func TestOrderOfLinesAndData(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		c := inMemory(t, script...).connect(rfc2217.Config{KeepGreeting: true})
+		c := inMemory(t, script...).connect(rfc2217.Config{Quirks: rfc2217.KeepGreeting})
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if got, want := c.seen(), []string{"modem none", "a", "modem CTS", "b", "modem none", "c", "modem CTS", "modem none", "d"}; !slices.Equal(got, want) {

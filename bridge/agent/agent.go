@@ -28,12 +28,10 @@ type Port struct {
 	Owner, Group string
 	Mode         fs.FileMode // 0: the host's default
 
-	Policy        bridge.Policy
-	AckTimeout    time.Duration // 0: the protocol's default
-	SuspendIgnore bool          // quirk: go on sending when the server asks for a pause
-	SingleFF      bool          // quirk: the server does not double 0xFF
-	KeepGreeting  bool          // quirk: what the server says before it first answers is data too
-	TLS           remote.TLS
+	Policy     bridge.Policy
+	AckTimeout time.Duration // 0: the protocol's default
+	Quirks     remote.Quirks
+	TLS        remote.TLS
 }
 
 // Name is the port's short name in log and status: the last element of its path.
@@ -58,8 +56,7 @@ func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 	log = log.With("port", p.Name())
 	peer, losses := loglimit.New(log.Handler(), peerLines), loglimit.New(log.Handler(), peerLines)
 	r, err := remote.New(p.Remote, remote.Options{
-		AckTimeout: p.AckTimeout, SuspendIgnore: p.SuspendIgnore, SingleFF: p.SingleFF, KeepGreeting: p.KeepGreeting,
-		TLS: p.TLS, Log: slog.New(peer),
+		AckTimeout: p.AckTimeout, Quirks: p.Quirks, TLS: p.TLS, Log: slog.New(peer),
 	})
 	if err != nil {
 		return nil, err

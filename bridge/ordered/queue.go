@@ -22,71 +22,35 @@ const (
 	moveLimit = 1024
 )
 
-// placed is an event, and the position in the bytes before which it happened.
-type placed struct {
-	at    uint64
-	event uart.Event
-}
-
 // Queue is what the application did and nobody has taken: bytes, and events at their places between them. A position is a
 // count of all bytes ever pushed; what is taken or dropped keeps its number. The zero value is empty. It has no lock.
 //
 // However it is used it holds little more than 1024 events, as long as opens and closes alternate.
 type Queue struct {
-	bytes  FIFO
-	end    uint64 // position behind the last byte
-	events []placed
-	merged uint64 // changes that are not told because a later one was merged into them
+	stream Stream[uart.Event]
+	merged uint64 // changes that are not reported because a later one was merged into them
 }
 
-// Empty reports whether there is neither byte nor event.
-func (q *Queue) Empty() bool { return q.bytes.Len() == 0 && len(q.events) == 0 }
+// Empty reports whether there is neither a byte nor an event.
+func (q *Queue) Empty() bool { return q.stream.Empty() }
 
 // Len is the number of bytes.
-func (q *Queue) Len() int { return q.bytes.Len() }
+func (q *Queue) Len() int { return q.stream.Len() }
 
-// start is the position of the first byte that is in the queue, or would be.
-func (q *Queue) start() uint64 { return q.end - uint64(q.bytes.Len()) }
+// Push appends a copy of p.
+func (q *Queue) Push(p []byte) { q.stream.Push(p) }
 
-// Push appends bytes, which it copies.
-func (q *Queue) Push(p []byte) {
-	q.bytes.Push(p)
-	q.end += uint64(len(p))
-}
-
-// Event takes the event that comes before the next byte, if there is one.
-func (q *Queue) Event() (uart.Event, bool) {
-	if len(q.events) == 0 || q.events[0].at > q.start() {
-		return uart.Event{}, false
-	}
-	e := q.events[0].event
-	q.events[0] = placed{} // its Ready may hold much
-	q.events = q.events[1:]
-	if len(q.events) == 0 {
-		q.events = nil
-	}
-	return e, true
-}
+// Event removes the event that comes before the next byte and returns it, if there is one.
+func (q *Queue) Event() (uart.Event, bool) { return q.stream.Item() }
 
 // Take moves bytes that come before the next event into p and returns how many.
-func (q *Queue) Take(p []byte) int {
-	n := q.bytes.Len()
-	if len(q.events) > 0 {
-		n = int(q.events[0].at - q.start())
-	}
-	return q.bytes.Take(p[:min(n, len(p))])
-}
+func (q *Queue) Take(p []byte) int { return q.stream.Take(p) }
 
-// Drop throws the bytes away; the events stay, in their order.
-func (q *Queue) Drop() {
-	q.bytes.Clear()
-	for i := range q.events {
-		q.events[i].at = q.end
-	}
-}
+// Drop removes all bytes. The events stay, in their order.
+func (q *Queue) Drop() { q.stream.Drop() }
 
 // Crowded reports whether so many events wait that some are merged.
-func (q *Queue) Crowded() bool { return len(q.events) >= holdLimit }
+func (q *Queue) Crowded() bool { return len(q.stream.items) >= holdLimit }
 
 // Merged returns how many changes of DTR, RTS and break, and how many opens, are told by none of their own, and begins to
 // count from 0 again.
@@ -109,7 +73,7 @@ type Outcome struct {
 // Full reports whether whoever makes this event is to be held back until somebody has taken others: so many wait that it
 // would be one more of too many, or may take something from what is told.
 func (q *Queue) Full(e uart.Event) bool {
-	if len(q.events) < holdLimit {
+	if len(q.stream.items) < holdLimit {
 		return false
 	}
 	switch {
@@ -117,7 +81,7 @@ func (q *Queue) Full(e uart.Event) bool {
 		return false // it cannot wait: it throws away what others wait for
 	case e.Kind == uart.KindSettings && e.Control == (uart.Control{}):
 		i := q.last(uart.KindSettings)
-		return i < 0 || q.events[i].at != q.end
+		return !q.atEnd(i)
 	}
 	return true
 }
@@ -129,56 +93,56 @@ func (q *Queue) Full(e uart.Event) bool {
 // them do not matter any more: then the earlier event is told with the later one, at its place. So memory ends somewhere,
 // the last state is always told, and no change is told before bytes that were written before it.
 func (q *Queue) Add(e uart.Event) Outcome {
-	n := len(q.events)
+	n := len(q.stream.items)
 	if n == 0 {
-		q.push(e)
+		q.stream.Add(e)
 		return Outcome{}
 	}
-	near := func(i int) bool { return i >= 0 && q.events[i].at == q.end }
 	switch e.Kind {
 	case uart.KindSettings:
 		plain := e.Control == (uart.Control{})
 		i := q.last(uart.KindSettings)
 		switch {
-		case near(i) && plain && (n >= holdLimit || i == n-1 && q.events[i].event.Control == (uart.Control{})),
-			near(i) && n >= mergeLimit:
-			q.events[i].event = q.over(e, q.events[i].event)
+		case q.atEnd(i) && plain && (n >= holdLimit || i == n-1 && q.stream.items[i].item.Control == (uart.Control{})),
+			q.atEnd(i) && n >= mergeLimit:
+			q.stream.items[i].item = q.over(e, q.stream.items[i].item)
 			return Outcome{}
 		case i >= 0 && n >= moveLimit:
 			e = q.over(e, q.take(i))
-			q.push(e)
+			q.stream.Add(e)
 			return Outcome{Moved: true}
 		}
 	case uart.KindPurge:
 		switch i := q.last(uart.KindPurge); {
-		case near(i) && n >= holdLimit:
-			q.events[i].event = purges(e, q.events[i].event)
+		case q.atEnd(i) && n >= holdLimit:
+			q.stream.items[i].item = purges(e, q.stream.items[i].item)
 			return Outcome{}
 		case i >= 0 && n >= moveLimit:
 			e = purges(e, q.take(i))
-			q.push(e)
+			q.stream.Add(e)
 			return Outcome{Moved: true}
 		}
 	case uart.KindOpened:
-		if i := q.lastClose(); near(i) && n >= mergeLimit || i >= 0 && n >= moveLimit {
+		if i := q.lastClose(); q.atEnd(i) && n >= mergeLimit || i >= 0 && n >= moveLimit {
 			q.revisit(i)
 			return Outcome{Ready: e.Ready}
 		}
 	}
-	q.push(e)
+	q.stream.Add(e)
 	return Outcome{}
 }
 
-func (q *Queue) push(e uart.Event) { q.events = append(q.events, placed{q.end, e}) }
+// atEnd reports whether there is an event i and no byte after it.
+func (q *Queue) atEnd(i int) bool { return i >= 0 && q.stream.items[i].at == q.stream.end }
 
 // last is the place of the last event of a kind; -1: there is none. One before an open or close counts only where the
 // queue is so full that nothing else helps: a close that is told by another event leaves what lay around it.
 func (q *Queue) last(k uart.Kind) int {
-	for i := len(q.events) - 1; i >= 0; i-- {
-		switch kind := q.events[i].event.Kind; {
+	for i := len(q.stream.items) - 1; i >= 0; i-- {
+		switch kind := q.stream.items[i].item.Kind; {
 		case kind == k:
 			return i
-		case len(q.events) < moveLimit && (kind == uart.KindOpened || kind == uart.KindClosed):
+		case len(q.stream.items) < moveLimit && (kind == uart.KindOpened || kind == uart.KindClosed):
 			return -1
 		}
 	}
@@ -187,8 +151,8 @@ func (q *Queue) last(k uart.Kind) int {
 
 // lastClose is the place of the last close that has no open behind it; -1: there is none.
 func (q *Queue) lastClose() int {
-	for i := len(q.events) - 1; i >= 0; i-- {
-		switch q.events[i].event.Kind {
+	for i := len(q.stream.items) - 1; i >= 0; i-- {
+		switch q.stream.items[i].item.Kind {
 		case uart.KindClosed:
 			return i
 		case uart.KindOpened:
@@ -200,8 +164,8 @@ func (q *Queue) lastClose() int {
 
 // take takes an event out of the middle.
 func (q *Queue) take(i int) uart.Event {
-	e := q.events[i].event
-	q.events = slices.Delete(q.events, i, i+1)
+	e := q.stream.items[i].item
+	q.stream.items = slices.Delete(q.stream.items, i, i+1)
 	return e
 }
 
@@ -229,5 +193,5 @@ func purges(e, before uart.Event) uart.Event {
 func (q *Queue) revisit(i int) {
 	visits := q.take(i).Visits + 1
 	q.merged++
-	q.events[max(i-1, 0)].event.Visits += visits
+	q.stream.items[max(i-1, 0)].item.Visits += visits
 }

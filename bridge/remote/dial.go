@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -9,11 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"telnetcpc/bridge/makers"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
@@ -21,14 +20,15 @@ import (
 
 const dialTimeout = 10 * time.Second
 
+// LastWords is how long a silent listener may take to answer the end of our half of the connection.
+const LastWords = 2 * time.Second
+
 // Options are how sessions of a remote are made. The zero value of each field means its default.
 type Options struct {
-	AckTimeout    time.Duration // how long the answer to a setting is waited for before it is reported as refused
-	SuspendIgnore bool          // go on sending when the server asks for a pause
-	SingleFF      bool          // the server does not double 0xFF
-	KeepGreeting  bool          // what the server says before it first answers is data too; of rfc2217:// alone
-	TLS           TLS
-	Log           *slog.Logger
+	AckTimeout time.Duration // how long the answer to a setting is waited for before it is reported as refused
+	Quirks     Quirks        // KeepGreeting is of rfc2217:// alone
+	TLS        TLS
+	Log        *slog.Logger
 }
 
 // Remote makes sessions with what one URL names. It may be used by anyone; between dials it keeps nothing but the files
@@ -69,6 +69,16 @@ func (r *Remote) Fidelity() uart.Fidelity {
 	return rfc2217.Fidelity
 }
 
+// URL is where the remote is and how it is spoken to.
+func (r *Remote) URL() URL { return r.url }
+
+// Connect dials as Dial does, with TLS if the URL asks for it, and sends nothing to the access server: for package probe.
+// The connection is the caller's to close. Errors are one line with the way out.
+func (r *Remote) Connect(ctx context.Context) (net.Conn, error) {
+	conn, _, err := r.connect(ctx)
+	return conn, err
+}
+
 // Dial connects and negotiates in the caller's goroutine and returns a session that stands. The session does not
 // depend on ctx. Errors are one line with the way out; ErrNotAccessServer where the peer is something else.
 func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (uart.Session, error) {
@@ -95,8 +105,7 @@ func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (uart.Session, e
 
 func (r *Remote) config(mask uart.LineState) rfc2217.Config {
 	return rfc2217.Config{
-		AckTimeout: r.opts.AckTimeout, LineMask: mask,
-		SuspendIgnore: r.opts.SuspendIgnore, SingleFF: r.opts.SingleFF, KeepGreeting: r.opts.KeepGreeting, Log: r.opts.Log,
+		AckTimeout: r.opts.AckTimeout, LineMask: mask, Quirks: r.opts.Quirks, Log: r.opts.Log,
 	}
 }
 
@@ -179,13 +188,13 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 		}
 	}
 	switch {
-	case errors.As(err, &other) && noDevice(other.First):
+	case errors.As(err, &other) && makers.DeviceMissing(other.First):
 		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, other.Seen())
-	case errors.As(err, &early) && noDevice(early.Said):
+	case errors.As(err, &early) && makers.DeviceMissing(early.Said):
 		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, early.Seen())
 	case early != nil && len(early.Said) > 0:
 		return fmt.Errorf("%s: negotiation: %w", at, early)
-	case errors.As(err, &other) && known(other.First) == tlsServer:
+	case errors.As(err, &other) && makers.Service(other.First) == makers.TLS:
 		return no("it wants TLS (%s)", r.url.with(SchemeRFC2217TLS))
 	case errors.As(err, &other):
 		return no("it says %s (%s)", other.Seen(), r.guess(other.First))
@@ -193,9 +202,9 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 		return no("it echoes what it gets (a loop plug on a raw port? %s carries bytes without settings)", r.url.with(SchemeTCP))
 	case errors.Is(err, rfc2217.ErrSilent):
 		if r.url.Scheme != SchemeRFC2217TLS {
-			return no("it is silent (%s; or it waits for TLS: %s)", r.rawPort(), r.url.with(SchemeRFC2217TLS))
+			return no("it is silent (%s; or it waits for TLS: %s)", r.url.RawHint(), r.url.with(SchemeRFC2217TLS))
 		}
-		return no("it is silent (%s)", r.rawPort())
+		return no("it is silent (%s)", r.url.RawHint())
 	case errors.Is(err, rfc2217.ErrRefused):
 		return no("it speaks Telnet and refuses COM-PORT-OPTION (switch RFC 2217 on at the server; %s carries bytes without settings)", r.url.with(SchemeTelnet))
 	case errors.Is(err, rfc2217.ErrInUse):
@@ -214,16 +223,11 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 	return fmt.Errorf("%s: negotiation: %w", at, err)
 }
 
-// noDevice reports whether an access server says that its device cannot be opened: our own serve, or ser2net.
-func noDevice(text []byte) bool {
-	return bytes.HasPrefix(text, []byte("port not opened")) || bytes.Contains(text, []byte("Device open failure"))
-}
-
 // drawOut closes our half of a connection that has been silent: a web server then says that it got no request. What is
 // at the other end may be a machine tool, so nothing is sent to it.
 func drawOut(conn net.Conn) []byte {
 	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(time.Now().Add(lastWords)) != nil {
+	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(time.Now().Add(LastWords)) != nil {
 		return nil
 	}
 	text := make([]byte, 64)
@@ -231,30 +235,10 @@ func drawOut(conn net.Conn) []byte {
 	return text[:n]
 }
 
-// guess says what a listener that does not speak Telnet looks like, from the first bytes it sent, and the way out.
+// guess names a listener that does not speak Telnet, by the first bytes that it sent, and says what to do.
 func (r *Remote) guess(first []byte) string {
-	if who := known(first); who != "" {
-		return who + ": is the port right?"
+	if service := makers.Service(first); service != "" {
+		return service + ": is the port right?"
 	}
-	return r.rawPort()
-}
-
-// rawPort is the way out where the peer may be a raw port: what makers are reported to use its number for, or ours.
-func (r *Remote) rawPort() string {
-	for _, m := range makersPorts {
-		if n, err := strconv.Atoi(r.url.Port); err == nil && n >= m.first && n <= m.last {
-			return fmt.Sprintf("%s; %s carries bytes without settings", m.means, r.url.with(SchemeTCP))
-		}
-	}
-	return fmt.Sprintf("a raw port? %s carries bytes without settings", r.url.with(SchemeTCP))
-}
-
-// makersPorts are TCP ports that makers use for something else than RFC 2217, as manuals have it.
-var makersPorts = []struct {
-	first, last int
-	means       string
-}{
-	{4001, 4032, "a Moxa NPort in TCP Server or Real COM mode? set the port's operation mode to RFC2217"},
-	{966, 997, "the command port of a Moxa NPort in Real COM mode? set the port's operation mode to RFC2217"},
-	{10001, 10016, "a Lantronix whose Telnet mode is off? switch it on"},
+	return r.url.RawHint()
 }

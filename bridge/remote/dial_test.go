@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/uart"
 )
 
@@ -55,13 +56,13 @@ func TestDialRefused(t *testing.T) {
 func TestGreetingByScheme(t *testing.T) {
 	for _, tt := range []struct {
 		scheme Scheme
-		keep   bool
+		quirks Quirks
 		want   string
 	}{
-		{SchemeRFC2217, false, "1"},
-		{SchemeRFC2217, true, "hello 1"},
-		{SchemeTelnet, false, "hello 1"},
-		{SchemeTCP, false, "hello 1"},
+		{SchemeRFC2217, 0, "1"},
+		{SchemeRFC2217, rfc2217.KeepGreeting, "hello 1"},
+		{SchemeTelnet, 0, "hello 1"},
+		{SchemeTCP, 0, "hello 1"},
 	} {
 		t.Run(string(tt.scheme), func(t *testing.T) {
 			u := serve(t, func(conn net.Conn) {
@@ -77,7 +78,7 @@ func TestGreetingByScheme(t *testing.T) {
 				_, _ = io.Copy(io.Discard, conn)
 			})
 			u.Scheme = tt.scheme
-			r, err := New(u, Options{KeepGreeting: tt.keep, Log: slog.New(slog.DiscardHandler)})
+			r, err := New(u, Options{Quirks: tt.quirks, Log: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package remote
+package remote_test
 
 import (
 	"bytes"
@@ -11,7 +11,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"telnetcpc/bridge/probe"
+	"telnetcpc/bridge/remote"
 )
+
+// enough is how long these tests wait for what must come.
+const enough = 30 * time.Second
 
 // What DNS answers with (RFC 1035, 4.1.1, RCODE).
 const (
@@ -114,14 +120,14 @@ func TestNameTrouble(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.start(t)
-			r, err := New(URL{SchemeRFC2217, "moxa.test.", "3696"}, Options{})
+			r, err := remote.New(remote.URL{Scheme: remote.SchemeRFC2217, Host: "moxa.test.", Port: "3696"}, remote.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), tt.within)
 			defer cancel()
 			_, dialed := r.Dial(ctx, 0)
-			_, probed := r.Probe(t.Context(), ProbeOptions{Timeout: tt.within})
+			_, probed := probe.Run(t.Context(), r, probe.Options{Timeout: tt.within})
 			for _, err := range []error{dialed, probed} {
 				if err == nil || !strings.HasPrefix(err.Error(), "dial moxa.test.:3696: "+tt.want) {
 					t.Errorf("got %v\nwant dial moxa.test.:3696: %s", err, tt.want)
@@ -129,7 +135,7 @@ func TestNameTrouble(t *testing.T) {
 			}
 		})
 	}
-	if got := NameTrouble(errors.New("another"), "moxa"); got != "" {
+	if got := remote.NameTrouble(errors.New("another"), "moxa"); got != "" {
 		t.Errorf("got %q for what is no trouble with a name", got)
 	}
 }

@@ -58,7 +58,7 @@ func call(t *testing.T, play func(s speaker), use func(t *testing.T, s uart.Sess
 				play(s)
 			})
 			u.Scheme = scheme
-			o := Options{Log: slog.New(slog.DiscardHandler), KeepGreeting: true} // the servers of these tests answer nothing
+			o := Options{Log: slog.New(slog.DiscardHandler), Quirks: rfc2217.KeepGreeting} // the servers of these tests answer nothing
 			if config != nil {
 				o.TLS.Insecure = true
 			}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"telnetcpc/bridge/makers"
 )
 
 // Scheme is the protocol that a URL asks for.
@@ -42,6 +44,15 @@ func (u URL) String() string {
 
 // with is the same place by another scheme.
 func (u URL) with(s Scheme) URL { return URL{s, u.Host, u.Port} }
+
+// RawHint says what to do if the peer may be a raw port: by the maker that uses its number, if one is known to.
+func (u URL) RawHint() string {
+	what := "a raw port?"
+	if n, err := strconv.Atoi(u.Port); err == nil && makers.Port(n) != "" {
+		what = makers.Port(n) + ";"
+	}
+	return fmt.Sprintf("%s %s carries bytes without settings", what, u.with(SchemeTCP))
+}
 
 // name is the host as its certificate has it: a zone means something on this machine only.
 func (u URL) name() string {

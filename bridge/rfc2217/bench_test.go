@@ -30,7 +30,7 @@ func (s *sink) SetDeadline(time.Time) error     { return nil }
 func (s *sink) SetReadDeadline(time.Time) error { return nil }
 
 func benchmarkClient(b *testing.B, p []byte, f func(c *rfc2217.Client) error) {
-	c, err := rfc2217.Open(b.Context(), &sink{in: p}, rfc2217.Config{KeepGreeting: true}) // else the first write waits for an answer
+	c, err := rfc2217.Open(b.Context(), &sink{in: p}, rfc2217.Config{Quirks: rfc2217.KeepGreeting}) // else the first write waits for an answer
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func BenchmarkClientMark(b *testing.B) {
 	for _, how := range []string{"none", "alone", "ahead of a write", "inside a write"} {
 		b.Run(how, func(b *testing.B) {
 			conn := &answerer{marks: make(chan struct{}, 2)}
-			c, err := rfc2217.Open(b.Context(), conn, rfc2217.Config{KeepGreeting: true})
+			c, err := rfc2217.Open(b.Context(), conn, rfc2217.Config{Quirks: rfc2217.KeepGreeting})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
@@ -93,22 +94,14 @@ func (e *EarlyEndError) Unwrap() error { return e.Err }
 
 // Config is how a Client behaves. The zero value of each field means its default.
 type Config struct {
-	AckTimeout    time.Duration  // how long the answer to a setting is waited for before it is reported
-	LineMask      uart.LineState // the line states that the port can show; 0: none is asked for
-	SuspendIgnore bool           // go on sending when the server asks for a pause
-	SingleFF      bool           // the server sends a 255 of data once; one that nothing follows for 20 to 50 ms is data
-	KeepGreeting  bool           // what the server says before it first answers is data too
-	Log           *slog.Logger   // nil: slog.Default()
+	AckTimeout time.Duration  // how long the answer to a setting is waited for before it is reported
+	LineMask   uart.LineState // the line states that the port can show; 0: none is asked for
+	Quirks     Quirks
+	Log        *slog.Logger // nil: slog.Default()
 }
 
-// placedSize is what a placed costs in memory at most, in bytes.
-const placedSize = 128
-
-// placed is an event, and how many bytes of the opening came before it.
-type placed struct {
-	uart.Event
-	behind int
-}
+// eventSize is what an event costs in memory while it waits for Next, at most, in bytes.
+const eventSize = 128
 
 // Client is our side of a session. See uart.Session for what may be called by whom.
 type Client struct {
@@ -116,12 +109,12 @@ type Client struct {
 	cfg Config
 
 	// The reader's alone.
-	opening bool     // it lasts
-	events  []placed // found and not returned yet
-	early   []byte   // data that came during the opening, and while it was not known whose it is
-	told    int      // of it, what Next has returned
-	looked  bool     // the time to wait for an answer is up, and bytes that are there already are looked for
-	end     error    // why the session has ended, where something is handed out before that
+	opening bool // it lasts
+	// queue is what Next has not returned yet: events; and data that came during the opening, or before it was known whose
+	// it is. Else data goes to Next's caller at once and is never in here.
+	queue   ordered.Stream[uart.Event]
+	looked  bool  // the time to wait for an answer is up, and bytes that are there already are looked for
+	end     error // why the session has ended, where something is handed out before that
 	modem   uart.ModemState
 	known   bool // modem is what the server said last
 	heard   bool // data has come from the device
@@ -173,7 +166,7 @@ func OpenTelnet(ctx context.Context, conn net.Conn, cfg Config) (*Client, error)
 func Open(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	c := newClient(conn, cfg)
 	c.options.AllowUs, c.options.AllowPeer = wanted, wanted
-	c.holding.Store(!cfg.KeepGreeting)
+	c.holding.Store(!cfg.Quirks.Has(KeepGreeting))
 	return c.start(ctx, c.open)
 }
 
@@ -205,7 +198,7 @@ func newClient(conn net.Conn, cfg Config) *Client {
 		cfg.AckTimeout = DefaultAckTimeout
 	}
 	c := &Client{wire: newWire(conn, clientOwes, cfg.Log), cfg: cfg, opening: true, settled: make(chan struct{}), first: true}
-	if c.decoder.SingleFF = cfg.SingleFF; cfg.SingleFF {
+	if c.decoder.SingleFF = cfg.Quirks.Has(SingleFF); c.decoder.SingleFF {
 		c.waits = c.watchFF
 	}
 	c.alarms.deadline, c.alarms.patience = conn.SetReadDeadline, cfg.AckTimeout

@@ -36,13 +36,11 @@ func (c *Client) startHolding(now time.Time) error {
 	if !c.holding.Load() {
 		return nil
 	}
-	if len(c.early) > openingKeeps {
+	if c.queue.Len() > openingKeeps {
 		c.settle()
 		return nil
 	}
-	for i := range c.events {
-		c.events[i].behind = 0
-	}
+	c.queue.ItemsFirst()
 	c.unwritten, c.answerBy = true, now.Add(c.answerTime())
 	return c.alarms.set(greetingDue, now.Add(max(heldMost, c.answerTime())))
 }
@@ -77,10 +75,10 @@ func (c *Client) awaitAnswer() error {
 
 // hold keeps data of which it is not known yet whose it is.
 func (c *Client) hold(data []byte) error {
-	if c.early = append(c.early, data...); saysInUse(c.early, len(data)) {
+	if c.queue.Push(data); saysInUse(c.queue.Bytes(), len(data)) {
 		return ErrInUse
 	}
-	if len(c.early) > openingKeeps {
+	if c.queue.Len() > openingKeeps {
 		return c.decided()
 	}
 	return nil
@@ -106,13 +104,10 @@ func (c *Client) greeted() {
 
 // drop drops what was held so far.
 func (c *Client) drop() {
-	text := c.early
-	c.early = nil
-	for i := range c.events {
-		c.events[i].behind = 0
-	}
-	if len(text) > 0 {
-		c.found(uart.Event{Kind: uart.KindGreeting, Bytes: uint64(len(text)), Answer: excerpt(text)})
+	n, text := c.queue.Len(), excerpt(c.queue.Bytes())
+	c.queue.Drop()
+	if n > 0 {
+		c.found(uart.Event{Kind: uart.KindGreeting, Bytes: uint64(n), Answer: text})
 	}
 }
 
@@ -136,7 +131,7 @@ func (c *Client) waited(due bool, now time.Time) error {
 // error. A server that cannot open its device says so, and closes; what comes after the answer to the opening's mark may be
 // the device's as well, and counts as that. Where our side has closed, nobody reads the data: its port counts it.
 func (c *Client) undecided(err error) bool {
-	if len(c.early) == 0 || errors.Is(err, ErrInUse) {
+	if c.queue.Len() == 0 || errors.Is(err, ErrInUse) {
 		return false
 	}
 	c.end = err

@@ -77,7 +77,7 @@ func (c *Client) within(ctx context.Context, until time.Time) ([]byte, telnet.Me
 
 // keeps is how many bytes the opening has in memory for what has come. What is owed has a bound of its own, a lower one.
 func (c *Client) keeps(o *opening) int {
-	return len(c.early) + len(c.events)*placedSize + len(o.echo.ours) + len(o.echo.theirs)
+	return c.queue.Len() + c.queue.Items()*eventSize + len(o.echo.ours) + len(o.echo.theirs)
 }
 
 // say sends verbs of the opening.
@@ -102,7 +102,7 @@ func (c *Client) served(ctx context.Context, o *opening) error {
 	if c.speaks.Load() && !o.marked {
 		c.askFirst(o)
 	}
-	from := len(c.early)
+	from := c.queue.Len()
 	serves := false
 	for fence := c.fence.Load(); fence != nil; fence = c.fence.Load() {
 		if c.keeps(o) > openingKeeps { // the session holds it
@@ -117,21 +117,21 @@ func (c *Client) served(ctx context.Context, o *opening) error {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return o.deaf
 		case err != nil:
-			return &EarlyEndError{Agreed: true, Said: said(c.early), Err: err}
+			return &EarlyEndError{Agreed: true, Said: said(c.queue.Bytes()), Err: err}
 		case m.Command != 0:
 			if err = c.handle(m); c.fence.Load() == nil {
 				c.took(time.Since(fence.Add(-fencePatience)))
 			}
 		default:
-			if c.early = append(c.early, data...); saysInUse(c.early, len(data)) {
+			if c.queue.Push(data); saysInUse(c.queue.Bytes(), len(data)) {
 				return ErrInUse
 			}
 		}
 		if err != nil {
 			return err
 		}
-		from = min(from, len(c.early))
-		if notice := m.Command != 0 && !m.Command.Verb(); !serves && (notice || !strings.HasPrefix(InUse, string(c.early[from:]))) {
+		from = min(from, c.queue.Len())
+		if notice := m.Command != 0 && !m.Command.Verb(); !serves && (notice || !strings.HasPrefix(InUse, string(c.queue.Bytes()[from:]))) {
 			serves, o.quiet = true, time.Now()
 		}
 	}
@@ -202,8 +202,8 @@ func (c *Client) overdue(o *opening) error {
 		return nil
 	case o.telnet:
 		return ErrRefused
-	case len(c.early) > 0:
-		return notTelnet(c.early)
+	case c.queue.Len() > 0:
+		return notTelnet(c.queue.Bytes())
 	}
 	return ErrSilent
 }
@@ -211,12 +211,12 @@ func (c *Client) overdue(o *opening) error {
 // endedEarly says what a peer was that closed before anything was agreed.
 func (c *Client) endedEarly(o *opening, err error) error {
 	switch {
-	case bytes.HasPrefix(c.early, []byte(InUse)):
+	case bytes.HasPrefix(c.queue.Bytes(), []byte(InUse)):
 		return ErrInUse
-	case !o.telnet && len(c.early) > 0:
-		return notTelnet(c.early)
+	case !o.telnet && c.queue.Len() > 0:
+		return notTelnet(c.queue.Bytes())
 	}
-	return &EarlyEndError{Said: said(c.early), Err: err}
+	return &EarlyEndError{Said: said(c.queue.Bytes()), Err: err}
 }
 
 // excerptMost is how many bytes of what a peer says are kept to be shown.
@@ -235,9 +235,9 @@ func notTelnet(data []byte) error { return &NotTelnetError{First: said(data)} }
 // banner takes data that comes before the agreement: some servers greet with a text. A peer that goes on and on
 // without a word of Telnet is a raw port.
 func (c *Client) banner(o *opening, data []byte) error {
-	c.early = append(c.early, data...)
-	if !o.telnet && (len(c.early) > openingKeeps || time.Since(o.began) > patience) {
-		return notTelnet(c.early)
+	c.queue.Push(data)
+	if !o.telnet && (c.queue.Len() > openingKeeps || time.Since(o.began) > patience) {
+		return notTelnet(c.queue.Bytes())
 	}
 	return nil
 }

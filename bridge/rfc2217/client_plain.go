@@ -41,7 +41,7 @@ func (c *Client) openPlain(ctx context.Context) error {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
-		case err != nil && ctx.Err() == nil && len(c.early) > 0:
+		case err != nil && ctx.Err() == nil && c.queue.Len() > 0:
 			// What it has said is data: a display that tells its weight and closes. Nothing is given to it any more: who is
 			// to be told that a line is in use would lose that.
 			c.end = err
@@ -52,7 +52,7 @@ func (c *Client) openPlain(ctx context.Context) error {
 		case m.Command != 0:
 			err = c.handle(m)
 		default:
-			c.early = append(c.early, data...)
+			c.queue.Push(data)
 		}
 		if err != nil {
 			return err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"telnetcpc/bridge/telnet"
@@ -18,20 +17,16 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 	for {
 		holding := c.holding.Load()
 		if !holding {
-			if p := c.nextEarly(); len(p) > 0 {
+			if p := c.queue.Run(); len(p) > 0 {
+				c.queue.Skip(len(p))
 				return p, uart.Event{}, nil
 			}
 		}
-		if len(c.events) > 0 {
-			e := c.events[0].Event
-			c.events = c.events[1:]
+		if e, ok := c.queue.First(); ok {
 			return nil, e, nil
 		}
 		if c.end != nil {
 			return nil, uart.Event{}, c.end
-		}
-		if c.events = nil; !holding {
-			c.early, c.told = nil, 0
 		}
 		var data []byte
 		var m telnet.Message
@@ -63,7 +58,7 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 		}
 		switch {
 		case err == nil, holding && c.undecided(err):
-		case len(c.events) > 0: // of the command that has failed
+		case c.queue.Items() > 0: // of the command that has failed
 			c.end = err
 		default:
 			return nil, uart.Event{}, err
@@ -93,27 +88,28 @@ func (c *Client) found(e uart.Event) {
 	if c.opening && c.merged(e) {
 		return
 	}
-	c.events = append(c.events, placed{e, len(c.early)})
+	c.queue.Add(e)
 }
 
 // merged makes an event of the opening and those before it one, where nobody could do anything with the others: of the
 // states that the server has told the last counts. It reports whether the event is kept that way.
 func (c *Client) merged(e uart.Event) bool {
-	if n := len(c.events); e.Kind == uart.KindLine && n > 0 {
-		last := &c.events[n-1]
-		if last.Kind == uart.KindLine && (last.behind == len(c.early) || c.holding.Load()) {
+	if e.Kind == uart.KindLine {
+		near := false // no data came since the last event
+		last := c.queue.Last(func(_ uart.Event, atEnd bool) bool { near = atEnd; return true })
+		if last != nil && last.Kind == uart.KindLine && (near || c.holding.Load()) {
 			last.Line |= e.Line
 			return true
 		}
 	}
-	c.events = slices.DeleteFunc(c.events, func(p placed) bool {
+	c.queue.Delete(func(earlier uart.Event) bool {
 		switch e.Kind {
 		case uart.KindModem:
-			return p.Kind == e.Kind
+			return earlier.Kind == e.Kind
 		case uart.KindSuspended, uart.KindResumed:
-			return p.Kind == uart.KindSuspended || p.Kind == uart.KindResumed
+			return earlier.Kind == uart.KindSuspended || earlier.Kind == uart.KindResumed
 		case uart.KindLine:
-			return p.Kind == e.Kind && c.holding.Load()
+			return earlier.Kind == e.Kind && c.holding.Load()
 		}
 		return false
 	})
@@ -122,23 +118,12 @@ func (c *Client) merged(e uart.Event) bool {
 
 // changed keeps the news of a coding that nobody asked for. However many come in one subnegotiation, they are one event.
 func (c *Client) changed(news uart.Coding) {
-	if n := len(c.events); n > 0 && c.events[n-1].Kind == uart.KindChanged {
-		last := &c.events[n-1]
+	last := c.queue.Last(func(uart.Event, bool) bool { return true })
+	if last != nil && last.Kind == uart.KindChanged {
 		last.Coding = news.Over(last.Coding)
 		return
 	}
 	c.found(uart.Event{Kind: uart.KindChanged, Coding: news})
-}
-
-// nextEarly returns the bytes of the opening up to the next event.
-func (c *Client) nextEarly() []byte {
-	until := len(c.early)
-	if len(c.events) > 0 {
-		until = min(until, c.events[0].behind)
-	}
-	p := c.early[min(c.told, until):until]
-	c.told = max(c.told, until)
-	return p
 }
 
 // rang does what is due when the time to wait for the peer is up.
@@ -288,7 +273,7 @@ func (c *Client) command(cmd Command) error {
 			c.found(uart.Event{Kind: uart.KindModem, Modem: m})
 		}
 	case FlowSuspend + FromServer, FlowResume + FromServer:
-		if c.cfg.SuspendIgnore {
+		if c.cfg.Quirks.Has(SuspendIgnore) {
 			return nil
 		}
 		kind := uart.KindResumed

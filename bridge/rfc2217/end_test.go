@@ -26,7 +26,7 @@ func TestCloseWrite(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, far := session(t, rfc2217.Config{KeepGreeting: true}, willSGA+do44)
+				c, far := session(t, rfc2217.Config{Quirks: rfc2217.KeepGreeting}, willSGA+do44)
 				written := make(chan int, 1)
 				if tt.written == "" {
 					written <- 0

@@ -97,20 +97,21 @@ func TestFlood(t *testing.T) {
 	for _, f := range floods {
 		for _, how := range []struct {
 			name, first string
-			keep, plain bool
+			quirks      rfc2217.Quirks
+			plain       bool
 			size        int
 		}{
 			{name: "before it has agreed", first: "\xff\xfb\x03", size: 11 << 20},
-			{name: "before it has agreed, kept", first: "\xff\xfb\x03", keep: true},
+			{name: "before it has agreed, kept", first: "\xff\xfb\x03", quirks: rfc2217.KeepGreeting},
 			{name: "without a word before"},
 			{name: "as soon as it has agreed", first: "\xff\xfb\x03\xff\xfd\x2c"},
-			{name: "as soon as it has agreed, kept", first: "\xff\xfb\x03\xff\xfd\x2c", keep: true},
+			{name: "as soon as it has agreed, kept", first: "\xff\xfb\x03\xff\xfd\x2c", quirks: rfc2217.KeepGreeting},
 			{name: "without marks", first: "\xff\xfd\x2c"},
 			{name: "telnet", plain: true},
 		} {
 			t.Run(f.name+"/"+how.name, func(t *testing.T) {
 				conn := newFlood(how.first, f.again, max(how.size, 2<<20)>>slower)
-				cfg := rfc2217.Config{KeepGreeting: how.keep, Log: quiet}
+				cfg := rfc2217.Config{Quirks: how.quirks, Log: quiet}
 				var c *rfc2217.Client
 				var err error
 				if how.plain {

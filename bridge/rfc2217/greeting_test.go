@@ -124,7 +124,7 @@ func TestGreeting(t *testing.T) {
 		{name: "closed behind the device's answer, at a server that answers nothing", moves: []move{{apply: true, write: "?"}, {after: waits, says: "78"}, {fin: true}},
 			want: []heard{{waits, "data x"}, {waits, "error EOF"}}},
 
-		{name: "kept", cfg: rfc2217.Config{KeepGreeting: true}, hello: "61" + do44, moves: []move{{says: hello}, {apply: true}, {after: trip, says: saysAsked + "78"}},
+		{name: "kept", cfg: rfc2217.Config{Quirks: rfc2217.KeepGreeting}, hello: "61" + do44, moves: []move{{says: hello}, {apply: true}, {after: trip, says: saysAsked + "78"}},
 			want: []heard{{0, "data a"}, {0, "data hello\r\n"}, {trip, "data x"}}},
 		{name: "more than 64 KiB is a device's", moves: []move{{says: strings.Repeat("61", 64<<10)}, {after: trip, says: "62"}, {apply: true, says: saysAsked}},
 			want: []heard{{trip, fmt.Sprintf("data %.70000s", strings.Repeat("a", 64<<10)+"b")}}},
@@ -329,7 +329,7 @@ func TestFirstByteWaits(t *testing.T) {
 		{"it comes late", rfc2217.Config{}, 3 * trip, 0, waits},
 		{"none comes", rfc2217.Config{}, 0, 0, waits},
 		{"none comes, and it is written later", rfc2217.Config{}, 0, 5 * trip, 5 * trip},
-		{"the greeting is kept", rfc2217.Config{KeepGreeting: true}, 0, 0, 0},
+		{"the greeting is kept", rfc2217.Config{Quirks: rfc2217.KeepGreeting}, 0, 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

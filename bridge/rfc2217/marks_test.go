@@ -233,7 +233,7 @@ func TestMarkAnsweredLate(t *testing.T) {
 // and its place is theirs to the byte.
 func TestMarkBehindWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, far := session(t, rfc2217.Config{KeepGreeting: true}, willSGA+do44)
+		c, far := session(t, rfc2217.Config{Quirks: rfc2217.KeepGreeting}, willSGA+do44)
 		far.room(4)
 		written := make(chan int)
 		go func() {

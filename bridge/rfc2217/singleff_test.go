@@ -37,7 +37,7 @@ func TestLastByteIs255(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, far := session(t, rfc2217.Config{SingleFF: true}, do44)
+				c, far := session(t, rfc2217.Config{Quirks: rfc2217.SingleFF}, do44)
 				var last time.Time
 				go func() {
 					for _, p := range tt.pieces {
@@ -65,7 +65,7 @@ func TestLastByteIs255(t *testing.T) {
 // TestLastByteIs255Unread: bytes that came while the application did not read tell what a 255 is, however late.
 func TestLastByteIs255Unread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, far := session(t, rfc2217.Config{SingleFF: true}, do44)
+		c, far := session(t, rfc2217.Config{Quirks: rfc2217.SingleFF}, do44)
 		far.send(t, "61ff")
 		if got := next(t, c); got != "data a" {
 			t.Errorf("got %q", got)
@@ -84,7 +84,7 @@ func TestLastByteIs255OverTCP(t *testing.T) {
 	if _, err := far.Write(unhex(t, do44)); err != nil {
 		t.Fatal(err)
 	}
-	c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{SingleFF: true, KeepGreeting: true})
+	c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{Quirks: rfc2217.SingleFF | rfc2217.KeepGreeting})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestLastByteIs255Loaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, far := wirePair()
 		far.send(t, do44)
-		c, err := rfc2217.Open(t.Context(), loaded{conn}, rfc2217.Config{SingleFF: true, KeepGreeting: true})
+		c, err := rfc2217.Open(t.Context(), loaded{conn}, rfc2217.Config{Quirks: rfc2217.SingleFF | rfc2217.KeepGreeting})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -91,9 +91,9 @@ func answering(server []byte) []byte {
 	return slices.Concat(server[:at], telnet.AppendVerb(nil, telnet.WONT, telnet.TimingMark), server[at:])
 }
 
-// replay plays what a server sent to a Client that keeps a greeting or drops it, cut as cuts says (nil: in one piece), and
+// replay plays what a server sent to a Client with these quirks, cut as cuts says (nil: in one piece), and
 // writes what the Client made of it: what it said, the events and the data, adjacent data joined.
-func replay(t *testing.T, server []byte, keep bool, cuts []int) string {
+func replay(t *testing.T, server []byte, quirks rfc2217.Quirks, cuts []int) string {
 	t.Helper()
 	var out strings.Builder
 	synctest.Test(t, func(*testing.T) {
@@ -103,7 +103,7 @@ func replay(t *testing.T, server []byte, keep bool, cuts []int) string {
 		far.out.mu.Lock()
 		far.out.closed = true // EOF behind it
 		far.out.mu.Unlock()
-		c, err := rfc2217.Open(context.Background(), conn, rfc2217.Config{KeepGreeting: keep, Log: slog.New(slog.DiscardHandler)})
+		c, err := rfc2217.Open(context.Background(), conn, rfc2217.Config{Quirks: quirks, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			fmt.Fprintf(&out, "not opened: %v\n", err)
 			_ = conn.Close()
@@ -148,12 +148,12 @@ func TestTraces(t *testing.T) {
 			ones[i] = 1
 		}
 		r := rand.New(rand.NewPCG(uint64(len(tr.server)), 1))
-		for _, keep := range []bool{true, false} {
-			want := replay(t, server, keep, nil)
-			if keep {
+		for _, quirks := range []rfc2217.Quirks{rfc2217.KeepGreeting, 0} {
+			want := replay(t, server, quirks, nil)
+			if quirks == rfc2217.KeepGreeting {
 				fmt.Fprintf(&got, "== %s\n%s", tr.name, want)
 			}
-			if again := replay(t, server, keep, ones); again != want {
+			if again := replay(t, server, quirks, ones); again != want {
 				t.Errorf("%s, byte by byte: got\n%s\nwant\n%s", tr.name, again, want)
 			}
 			for range 8 {
@@ -161,7 +161,7 @@ func TestTraces(t *testing.T) {
 				for i := range cuts {
 					cuts[i] = 1 + r.IntN(1+r.IntN(24))
 				}
-				if again := replay(t, server, keep, cuts); again != want {
+				if again := replay(t, server, quirks, cuts); again != want {
 					t.Errorf("%s, cut %v: got\n%s\nwant\n%s", tr.name, cuts[:min(len(cuts), 20)], again, want)
 				}
 			}
@@ -198,12 +198,16 @@ func FuzzClient(f *testing.F) {
 		if len(server) > fuzzLimit {
 			return
 		}
-		whole := replay(t, server, cut%2 == 0, nil)
+		var quirks rfc2217.Quirks
+		if cut%2 == 0 {
+			quirks = rfc2217.KeepGreeting
+		}
+		whole := replay(t, server, quirks, nil)
 		cuts := []int{}
 		for n := 0; n < len(server); n += 1 + int(cut%61) {
 			cuts = append(cuts, 1+int(cut%61))
 		}
-		if parts := replay(t, server, cut%2 == 0, cuts); parts != whole {
+		if parts := replay(t, server, quirks, cuts); parts != whole {
 			t.Errorf("cut every %d: got\n%s\nwant\n%s", 1+cut%61, parts, whole)
 		}
 		said := whole[strings.LastIndex(whole, "\n"+"said: ")+1:]

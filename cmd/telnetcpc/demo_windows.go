@@ -2,21 +2,12 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"math"
-	"os"
 
-	"golang.org/x/sys/windows"
-
-	"telnetcpc/bridge/uart"
 	"telnetcpc/wincom"
 )
 
-// demoTry is what a user may try with the port.
-const demoTry = "putty -serial %s -sercfg 19200"
-
-// demoPort is where the demonstration's port appears: a com0com pair's end, which must be there, as only an
-// administrator can make one.
+// demoPort returns the port of the demonstration: the end of an existing com0com pair, because only an administrator can
+// make one.
 func demoPort() (name string, remove func(), err error) {
 	pairs, err := wincom.Pairs()
 	if err != nil {
@@ -27,53 +18,5 @@ func demoPort() (name string, remove func(), err error) {
 			return p.A.Name, func() {}, nil
 		}
 	}
-	return "", nil, errors.New("there is no pair of ports that telnetcpc has made (with com0com installed, and as administrator: telnetcpc pair add COM9; --port COM3 takes another pair's end)")
-}
-
-// tty is a serial port as an application has it open.
-type tty struct {
-	*os.File
-	handle windows.Handle
-}
-
-// openTTY opens a serial port as an application does. The driver keeps what the last program set, so this one says what
-// it wants.
-func openTTY(name string) (*tty, error) {
-	path, err := windows.UTF16PtrFromString(`\\.\` + name)
-	if err != nil {
-		return nil, err
-	}
-	h, err := windows.CreateFile(path, windows.GENERIC_READ|windows.GENERIC_WRITE, 0, nil, windows.OPEN_EXISTING, windows.FILE_FLAG_OVERLAPPED, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
-	}
-	t := &tty{os.NewFile(uintptr(h), name), h}
-	// A read waits for one byte and takes what is there (COMMTIMEOUTS, remarks).
-	err = windows.SetCommTimeouts(h, &windows.CommTimeouts{
-		ReadIntervalTimeout: math.MaxUint32, ReadTotalTimeoutMultiplier: math.MaxUint32, ReadTotalTimeoutConstant: math.MaxUint32 - 1,
-	})
-	if err == nil {
-		err = t.set(uart.DefaultCoding(), uart.FlowNone)
-	}
-	if err != nil {
-		_ = t.Close()
-		return nil, fmt.Errorf("set %s: %w", name, err)
-	}
-	return t, nil
-}
-
-// set sets the baud rate and the stop bits of coding, with 8 data bits and no parity, and raises DTR and RTS. The driver
-// tells nobody of flow control.
-func (t *tty) set(coding uart.Coding, _ uart.FlowMethod) error {
-	var dcb windows.DCB
-	if err := windows.GetCommState(t.handle, &dcb); err != nil {
-		return os.NewSyscallError("GetCommState", err)
-	}
-	const binary = 1 // DCB's fBinary, which Windows wants set
-	dcb.Flags = binary | windows.DTR_CONTROL_ENABLE | windows.RTS_CONTROL_ENABLE
-	dcb.BaudRate, dcb.ByteSize, dcb.Parity, dcb.StopBits = coding.Baud, 8, windows.NOPARITY, windows.ONESTOPBIT
-	if coding.StopBits == uart.Stop2 {
-		dcb.StopBits = windows.TWOSTOPBITS
-	}
-	return os.NewSyscallError("SetCommState", windows.SetCommState(t.handle, &dcb))
+	return "", nil, errors.New("there is no pair of ports that telnetcpc has made (with com0com installed, and as administrator: telnetcpc pair add COM9; --port COM3 uses another pair's end)")
 }

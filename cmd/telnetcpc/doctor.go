@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"telnetcpc/bridge/escape"
 	"telnetcpc/bridge/uart"
 )
 
@@ -93,7 +94,7 @@ func (d diagnosis) text() string {
 		if f.Works {
 			fmt.Fprintf(&b, "%s: works\n", f.Name)
 		} else {
-			fmt.Fprintf(&b, "%s\n", oneLine(f.Reason))
+			fmt.Fprintf(&b, "%s\n", escape.Line(f.Reason))
 		}
 		row := func(name, text string) { fmt.Fprintf(&b, "    %-8s %s\n", name, text) }
 		row("carries", strings.Join(append([]string{"bytes", "open and close"}, f.Carries...), ", "))
@@ -101,7 +102,7 @@ func (d diagnosis) text() string {
 			row("lacks", strings.Join(f.Missing, ", "))
 		}
 		for _, n := range f.Notes {
-			row("note", oneLine(n))
+			row("note", escape.Line(n))
 		}
 	}
 	if d.Auto != "" {

@@ -71,10 +71,10 @@ Flags come first:
                         who owns it (default: you; group dialout where root runs it)
     --ack-timeout D     how long a setting may stay unconfirmed before it is
                         reported (default 5s)
-    --quirk NAME        suspend-ignore: go on when the server asks for a pause;
-                        single-ff: the server does not double 0xFF (esp-link);
-                        keep-greeting: what the server says before its first
-                        answer, a banner as a rule, is data too
+    --quirk NAME        suspend-ignore: keep sending when the server asks for a
+                        pause; single-ff: the server does not double 0xFF
+                        (esp-link); keep-greeting: what the server sends before
+                        its first answer, usually a banner, is data too
     --tls-ca FILE       trust the certificates in this file (PEM)
     --tls-name NAME     the name that the server's certificate carries
     --tls-cert FILE, --tls-key FILE

@@ -33,10 +33,14 @@ var importRules = []struct {
 	{"bridge/ordered", []string{"..."}, []string{"bridge/uart"}, "a queue does not know who fills it"},
 	{"bridge/telnet", []string{"..."}, nil, "it is an NVT and knows no serial port"},
 	{"bridge/tcp", []string{"..."}, nil, "it knows TCP, and nothing of what runs over it"},
-	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/telnet"}, "it gets a connection and does not know who dialed it"},
+	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet"}, "it gets a connection and does not know who dialed it"},
 	{"bridge/tlsconn", []string{"..."}, nil, "it is a connection, whoever has it"},
-	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn"}, "it knows sockets, and no port"},
-	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one"},
+	{"bridge/makers", []string{"..."}, nil, "it is a table of facts and serves no one in particular"},
+	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers", "bridge/telnet"}, "it knows sockets, and no port"},
+	{"bridge/probe", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/remote", "bridge/makers", "bridge/listening"}, "it talks to a listener and knows neither port nor bridge"},
+	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one"},
+	{"bridge/demo", []string{"ptyhost/...", "wincom/...", "cmd/..."}, nil, "it shows everything, but is handed the host"},
+	{"bridge/escape", []string{"..."}, nil, "it escapes text, whatever the text is"},
 	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
 	{"bridge/loglimit", []string{"..."}, nil, "it counts lines, whatever is in them"},
 	{"bridge/listening", []string{"..."}, nil, "it reads the system's tables and knows no protocol"},
@@ -46,7 +50,8 @@ var importRules = []struct {
 	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/logind", "bridge/usb/ftdi"}, "a port must not know that there is a network"},
 	{"bridge/usb/ftdi", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/usb/usbip"}, "a chip does not know what it is plugged into"},
 	{"bridge/usb/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
-	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost", "ptyhost/aside", "ptyhost/devpath", "bridge/ordered"}, "a port must not know that there is a network"},
+	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost/terminal", "ptyhost/aside", "ptyhost/devpath", "bridge/ordered"}, "a port must not know that there is a network"},
+	{"ptyhost/terminal", []string{"..."}, []string{"ptyhost/devpath"}, "it is a pty, whoever makes a port of it"},
 	{"ptyhost/logind", []string{"..."}, nil, "it hears of the machine's sleep and knows no port"},
 	{"ptyhost/aside", []string{"..."}, nil, "it carries lines of a log, whatever is in them"},
 	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
@@ -63,7 +68,7 @@ var fileRules = []struct {
 	{"unsafe", hasOSSuffix, "what is unsafe belongs to one operating system, in a file that says which"},
 	{"golang.org/x/sys", hasOSSuffix, "a system call belongs in a file that says of which system"},
 	{"os/exec", runsPrograms, "the agent runs no program; lsof tells who listens where no system call does, modprobe loads modules, stty prepares a tty that its maker must not open, setupc makes com0com's pairs; tests are free"},
-	{"crypto/tls", under("bridge/remote", "bridge/accessserver", "bridge/tlsconn"), "TLS ends where a connection is made, so that nobody else can weaken it"},
+	{"crypto/tls", tlsFiles, "TLS ends where a connection is made, so that nobody else can weaken it"},
 	{"go.bug.st/serial", serialFiles, "one file knows the library, so that it can be replaced; a test of the pair is an application on it"},
 	{"gopkg.in/natefinch/lumberjack.v2", only("cmd/telnetcpc/service_run_windows.go"), "only a service writes a file of its own; elsewhere the log belongs to who started the command"},
 	{"github.com/godbus/dbus", under("ptyhost/logind"), "one package speaks D-Bus"},
@@ -91,6 +96,11 @@ func runsPrograms(file string) bool {
 // serialFiles is true for the file that opens a device, and for what plays an application on Windows.
 func serialFiles(file string) bool {
 	return file == "bridge/accessserver/serial.go" || path.Dir(file) == "wincom/winetest"
+}
+
+// tlsFiles is true where TLS connections are made, and for a test whose peer is a TLS server.
+func tlsFiles(file string) bool {
+	return under("bridge/remote", "bridge/accessserver", "bridge/tlsconn")(file) || file == "bridge/probe/verdict_test.go"
 }
 
 func under(dirs ...string) func(string) bool {

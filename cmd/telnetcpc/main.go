@@ -76,6 +76,7 @@ func newApp() *cli.App {
 // command returns a command whose help text is written by hand.
 func command(name, help string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
 	return &cli.Command{
+		BashComplete:       complete,
 		Name:               name,
 		CustomHelpTemplate: help,
 		Flags:              flags,

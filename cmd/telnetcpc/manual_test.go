@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"telnetcpc/bridge/remote"
 )
 
 // The manual page, the help texts and the program are three tellings of the same commands and flags: none may know more
@@ -85,6 +87,21 @@ func TestManualAndHelpNameAllFlags(t *testing.T) {
 				t.Errorf("%s names %v, the program knows %v", manual, got, want)
 			}
 		})
+	}
+}
+
+// Help and manual have each quirk by its name, with the sentence of rfc2217's table.
+func TestManualAndHelpNameAllQuirks(t *testing.T) {
+	fold := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	help := fold(helpAttach)
+	page := strings.ReplaceAll(fold(manualOf(t, readManual(t), "attach")), ".Cm ", "")
+	for _, q := range remote.AllQuirks() {
+		if want := q.Name + ": " + q.Help; !strings.Contains(help, want) {
+			t.Errorf("help.go lacks %q", want)
+		}
+		if want := q.Name + " : " + q.Help + "."; !strings.Contains(page, want) {
+			t.Errorf("%s lacks %q", manual, want)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"telnetcpc/bridge/escape"
 	"telnetcpc/wincom"
 )
 
@@ -70,9 +71,9 @@ func endText(e wincom.End) string {
 	case e.Name != e.ID:
 		about = e.ID
 	case about == "":
-		return oneLine(e.Name)
+		return escape.Line(e.Name)
 	}
-	return oneLine(e.Name + " (" + about + ")")
+	return escape.Line(e.Name + " (" + about + ")")
 }
 
 // printRemoved says which pair is gone.

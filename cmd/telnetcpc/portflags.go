@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"strconv"
 	"time"
 
@@ -157,18 +158,21 @@ func readHoldFor(c *cli.Context, p *agent.Port) error {
 	return nil
 }
 
-func readQuirks(c *cli.Context, p *agent.Port) error {
-	for _, q := range c.StringSlice("quirk") {
-		switch q {
-		case "suspend-ignore":
-			p.SuspendIgnore = true
-		case "single-ff":
-			p.SingleFF = true
-		case "keep-greeting":
-			p.KeepGreeting = true
-		default:
-			return fmt.Errorf("--quirk %q: want suspend-ignore, single-ff or keep-greeting", q)
-		}
+// complete prints what the shell may put after the words before the cursor: the names of quirks after --quirk, else
+// commands and flags.
+func complete(c *cli.Context) {
+	if n := len(os.Args); n < 2 || os.Args[n-2] != "--quirk" {
+		cli.DefaultCompleteWithFlags(c.Command)(c)
+		return
+	}
+	for _, q := range remote.AllQuirks() {
+		fmt.Fprintln(c.App.Writer, q.Name)
+	}
+}
+
+func readQuirks(c *cli.Context, p *agent.Port) (err error) {
+	if p.Quirks, err = remote.ParseQuirks(c.StringSlice("quirk")...); err != nil {
+		return fmt.Errorf("--quirk %w", err)
 	}
 	return nil
 }

@@ -8,17 +8,18 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"telnetcpc/bridge/probe"
 	"telnetcpc/bridge/remote"
 )
 
 func probeCommand() *cli.Command {
 	flags := append(tlsFlags(),
 		&cli.BoolFlag{Name: "json"},
-		&cli.DurationFlag{Name: "timeout", Value: remote.DefaultProbeTimeout},
+		&cli.DurationFlag{Name: "timeout", Value: probe.DefaultTimeout},
 		&cli.BoolFlag{Name: "thorough"},
 	)
 	return command("probe", helpProbe, flags, func(c *cli.Context) error {
-		o := remote.ProbeOptions{Timeout: c.Duration("timeout"), Thorough: c.Bool("thorough")}
+		o := probe.Options{Timeout: c.Duration("timeout"), Thorough: c.Bool("thorough")}
 		if o.Timeout <= 0 {
 			return usagef("--timeout %v: want a time above 0, as in 500ms or 10s", o.Timeout)
 		}
@@ -40,12 +41,12 @@ func probeCommand() *cli.Command {
 		if err != nil {
 			return usageError{err}
 		}
-		return probe(c.Context, c.App.Writer, far, o, c.Bool("json"))
+		return probeOne(c.Context, c.App.Writer, far, o, c.Bool("json"))
 	})
 }
 
-func probe(ctx context.Context, w io.Writer, far *remote.Remote, o remote.ProbeOptions, asJSON bool) error {
-	report, err := far.Probe(ctx, o)
+func probeOne(ctx context.Context, w io.Writer, far *remote.Remote, o probe.Options, asJSON bool) error {
+	report, err := probe.Run(ctx, far, o)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return err // interrupted
@@ -61,7 +62,7 @@ func probe(ctx context.Context, w io.Writer, far *remote.Remote, o remote.ProbeO
 	return nil
 }
 
-func printReport(w io.Writer, r *remote.Report, asJSON bool) error {
+func printReport(w io.Writer, r *probe.Report, asJSON bool) error {
 	if !asJSON {
 		return r.WriteText(w)
 	}

@@ -18,11 +18,12 @@ import (
 
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/listening"
+	"telnetcpc/bridge/probe"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/testenv"
 )
 
-var generous = remote.ProbeOptions{Timeout: time.Minute}
+var generous = probe.Options{Timeout: time.Minute}
 
 // listenHere listens in this process; its process is the one that must be found.
 func listenHere(t *testing.T, network, address string) net.Listener {
@@ -131,7 +132,7 @@ func TestProbeHereJSON(t *testing.T) {
 	if err := probeHere(t.Context(), &out, port, generous, true); err != nil {
 		t.Fatal(err)
 	}
-	var got []found
+	var got []probe.Local
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -147,8 +148,8 @@ func TestProbeHereJSON(t *testing.T) {
 		if withoutScope(f.Address) != want.address || f.Port != port || !known || f.Error != "" {
 			t.Errorf("got %+v, want this process at %s", f, want.address)
 		}
-		if f.isAccessServer() != want.is {
-			t.Errorf("%s is an access server: %v, want %v", f.Address, f.isAccessServer(), want.is)
+		if isAccessServer(f) != want.is {
+			t.Errorf("%s is an access server: %v, want %v", f.Address, isAccessServer(f), want.is)
 		}
 	}
 }
@@ -188,36 +189,25 @@ func TestProbeHereInterrupted(t *testing.T) {
 	}
 }
 
-// A socket is probed once, whoever shares it; who is hidden behind another at the loopback address is not probed at all.
-func TestProbeEach(t *testing.T) {
-	l := listenHere(t, "tcp4", "127.0.0.1:0")
-	serveOn(t, l)
-	own := netip.MustParseAddrPort(l.Addr().String())
-	list, err := probeEach(t.Context(), []listening.Listener{
-		{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), own.Port()), PID: 7},
-		{Address: own, PID: 8, Process: "one\x1b[2J"},
-		{Address: own},
-	}, generous)
+// Processes that share a socket have one verdict, under the last of them; what the system reports is escaped.
+func TestPrintFound(t *testing.T) {
+	is := &probe.Report{AccessServer: true, LooksLike: "an RFC 2217 access server: telnetcpc, by its signature"}
+	var out bytes.Buffer
+	err := printFound(&out, []probe.Local{
+		{Address: "0.0.0.0", Port: 9, PID: 7, Error: "from this machine, 127.0.0.1:9 is another listener (probe it from another machine)"},
+		{Address: "127.0.0.1", Port: 9, PID: 8, Process: "one\x1b[2J", Report: is},
+		{Address: "127.0.0.1", Port: 9, Report: is},
+	}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list[0].Report != nil || !strings.Contains(list[0].Error, "another listener") {
-		t.Errorf("got %+v, want it not probed: %v answers there", list[0], own)
-	}
-	if list[1].Report == nil || list[1].Report != list[2].Report {
-		t.Error("the two processes of one socket have two reports")
-	}
-	var out bytes.Buffer
-	if err := printFound(&out, list, false); err != nil {
-		t.Fatal(err)
-	}
-	hidden, port := listening.Hidden(), own.Port()
-	want := fmt.Sprintf(`0.0.0.0:%d: pid 7, name not visible (%s)
-    Not reached: from this machine, 127.0.0.1:%d is another listener (probe it from another machine).
-127.0.0.1:%d: one\x1b[2J, pid 8
-127.0.0.1:%d: process not visible (%s)
+	hidden := listening.Hidden()
+	want := fmt.Sprintf(`0.0.0.0:9: pid 7, name not visible (%s)
+    Not reached: from this machine, 127.0.0.1:9 is another listener (probe it from another machine).
+127.0.0.1:9: one\x1b[2J, pid 8
+127.0.0.1:9: process not visible (%s)
     An RFC 2217 access server: telnetcpc, by its signature.
-`, port, hidden, port, port, port, hidden)
+`, hidden, hidden)
 	if out.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
 	}

@@ -50,7 +50,7 @@ func runProgram(c *cli.Context) error {
 	if path == "" {
 		dir, err := os.MkdirTemp("", "telnetcpc-run-")
 		if err != nil {
-			return fmt.Errorf("run: no directory for the port: %w (--port PATH says where it may appear)", err)
+			return fmt.Errorf("run: no directory for the port: %w (--port PATH names another place)", err)
 		}
 		defer os.RemoveAll(dir)
 		path = filepath.Join(dir, "ttyV0")

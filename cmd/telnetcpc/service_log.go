@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"telnetcpc/bridge/asynclog"
+	"telnetcpc/bridge/escape"
 )
 
 // eventID numbers what a service says in the system's event log. The numbers are for people who filter by them and for
@@ -54,7 +55,7 @@ func (q eventQueue) add(level string, id uint32, text string) error {
 }
 
 func eventLine(level string, id uint32, text string) []byte {
-	return fmt.Appendf(nil, "%s %d %s\n", level, id, oneLine(text))
+	return fmt.Appendf(nil, "%s %d %s\n", level, id, escape.Line(text))
 }
 
 // newEventQueue returns a queue in front of to. The Writer is to be closed.
@@ -122,7 +123,7 @@ func (h eventHandler) Handle(_ context.Context, r slog.Record) error {
 	if id == 0 {
 		return nil
 	}
-	say := oneLine(text.String())
+	say := escape.Line(text.String())
 	switch {
 	case r.Level >= slog.LevelError:
 		return h.to.Error(uint32(id), say)

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/windows/svc/mgr"
 
 	"telnetcpc/bridge/agent"
+	"telnetcpc/bridge/escape"
 )
 
 // eventSource is the name of all our services in the event log.
@@ -352,7 +353,7 @@ func printService(w io.Writer, m *mgr.Mgr, name string) error {
 	if now.State == svc.Stopped && now.Win32ExitCode != 0 {
 		say += ": " + stoppedText(now)
 	}
-	_, err = fmt.Fprintf(w, "%s\n    %s\n    log in %s\n", say, oneLine(line), logFile(strings.TrimPrefix(name, serviceName(""))))
+	_, err = fmt.Fprintf(w, "%s\n    %s\n    log in %s\n", say, escape.Line(line), logFile(strings.TrimPrefix(name, serviceName(""))))
 	return err
 }
 

@@ -6,13 +6,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"telnetcpc/bridge"
 	"telnetcpc/bridge/asynclog"
+	"telnetcpc/bridge/escape"
 )
 
 // The rules for everything that is printed:
@@ -49,7 +47,7 @@ func sayLast(w *asynclog.Writer, err error) {
 	enough := make(chan struct{})
 	defer time.AfterFunc(sayPatience, func() { close(enough) }).Stop()
 	w.WaitRoom(enough)
-	fmt.Fprintf(w, "telnetcpc: %s\n", oneLine(err.Error()))
+	fmt.Fprintf(w, "telnetcpc: %s\n", escape.Line(err.Error()))
 }
 
 // newLog returns the log of the commands that run in the foreground: times without the date, one line an event.
@@ -74,20 +72,6 @@ func newLogAt(w io.Writer, level slog.Level) *slog.Logger {
 	}))
 }
 
-// oneLine makes a text fit for a terminal: line breaks and control characters escaped.
-func oneLine(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if r == utf8.RuneError || !strconv.IsPrint(r) {
-			q := strconv.QuoteRuneToASCII(r)
-			b.WriteString(q[1 : len(q)-1])
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
 // showRecords prints what passes a bridge until done is closed: bytes in both ways, quoted, and events. It leaves room
 // for the log.
 func showRecords(w *asynclog.Writer, records <-chan bridge.Record, done <-chan struct{}) {
@@ -109,17 +93,7 @@ func showRecords(w *asynclog.Writer, records <-chan bridge.Record, done <-chan s
 func recordLine(r bridge.Record) string {
 	at := r.Time.Format("15:04:05.000")
 	if r.Data == nil {
-		return fmt.Sprintf("%s %-4s %s", at, r.Way, oneLine(r.Event.String()))
+		return fmt.Sprintf("%s %-4s %s", at, r.Way, escape.Line(r.Event.String()))
 	}
-	return fmt.Sprintf("%s %-4s %d %s", at, r.Way, len(r.Data), quote(r.Data))
-}
-
-// quoteMost bounds how many bytes of one record are shown.
-const quoteMost = 256
-
-func quote(p []byte) string {
-	if len(p) > quoteMost {
-		return strconv.QuoteToASCII(string(p[:quoteMost])) + "..."
-	}
-	return strconv.QuoteToASCII(string(p))
+	return fmt.Sprintf("%s %-4s %d %s", at, r.Way, len(r.Data), escape.Quote(r.Data))
 }

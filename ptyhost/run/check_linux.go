@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telnetcpc/ptyhost"
+	"telnetcpc/ptyhost/terminal"
 )
 
 // facts are what this host finds on a machine, by a stage that becomes no program.
@@ -96,8 +96,8 @@ func (h *Host) Notes() []string { return h.probe().notes() }
 
 // look finds the facts.
 func (h *Host) probe() capabilities {
-	if err := ptyhost.New().Check(); err != nil {
-		return capabilities{ptyErr: err}
+	if err := terminal.Check(); err != nil {
+		return capabilities{ptyErr: fmt.Errorf("pty: %w", err)}
 	}
 	s, f := h.startLauncher("", nil, os.Environ())
 	s.abandon()

@@ -20,7 +20,7 @@ func (p *port) Write(b []byte) (n int, err error) {
 	p.writing = writeState{p: b}
 	for {
 		term := p.terminal()
-		err = term.Write()
+		err = term.WaitWrite()
 		n = p.writing.n
 		switch {
 		case err == nil:

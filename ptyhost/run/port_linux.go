@@ -15,9 +15,9 @@ import (
 
 	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/uart"
-	"telnetcpc/ptyhost"
 	"telnetcpc/ptyhost/aside"
 	"telnetcpc/ptyhost/devpath"
+	"telnetcpc/ptyhost/terminal"
 )
 
 const (
@@ -139,7 +139,7 @@ type warnings struct {
 
 // pty is a terminal and what belongs to it.
 type pty struct {
-	term    *ptyhost.Terminal
+	term    *terminal.Terminal
 	id      fileID // of the slave
 	watcher watcher
 }
@@ -188,8 +188,12 @@ func newPort(h *Host, claim *devpath.Claim, who devpath.Access, config uart.Port
 
 // newPTY makes a pty for the port and watches it.
 func (p *port) newPTY() (*pty, error) {
-	term, err := ptyhost.NewTerminal(p.access, p.fetchNext, p.writeSome)
+	term, err := terminal.New(p.access, p.fetchNext, p.writeSome)
 	if err != nil {
+		return nil, err
+	}
+	if err := term.AllowOpens(); err != nil {
+		term.Close()
 		return nil, err
 	}
 	t := &pty{term: term}
@@ -215,7 +219,7 @@ func (t *pty) close() {
 func (p *port) Name() string { return p.terminal().Name() }
 
 // terminal returns the current terminal; port.mu must not be held.
-func (p *port) terminal() *ptyhost.Terminal {
+func (p *port) terminal() *terminal.Terminal {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.term
@@ -259,7 +263,7 @@ func (p *port) wakeWaiters() {
 func (p *port) Next() ([]byte, uart.Event, error) {
 	for {
 		term := p.terminal()
-		err := term.Read()
+		err := term.WaitRead()
 		switch {
 		case err == nil:
 			return p.next.data, p.next.event, nil

@@ -1,0 +1,27 @@
+//go:build linux || darwin || freebsd
+
+package demo
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// example is a command that a user can try; %s is the port.
+const example = "picocom -b 19200 %s"
+
+// tty is a serial port as an application has it open.
+type tty struct {
+	*os.File
+	fd int
+}
+
+// openTTY opens a serial port's device as an application does.
+func openTTY(name string) (*tty, error) {
+	fd, err := unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return &tty{os.NewFile(uintptr(fd), name), fd}, nil
+}

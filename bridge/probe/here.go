@@ -1,0 +1,76 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"telnetcpc/bridge/listening"
+	"telnetcpc/bridge/remote"
+)
+
+// Local is a process that listens on this machine, and what it is. Its names and its error are not escaped. The names in
+// JSON are for programs and stay.
+type Local struct {
+	Address string  `json:"address"` // an IP address; 0.0.0.0 and :: are every address of this machine
+	Port    uint16  `json:"port"`
+	PID     int     `json:"pid"`     // 0: not visible
+	Process string  `json:"process"` // empty: not visible
+	User    string  `json:"user"`    // empty: not visible
+	Report  *Report `json:"report"`  // null: it was not reached
+	Error   string  `json:"error"`   // why it was not reached
+}
+
+// Here finds out who listens on a TCP port of this machine and probes each, one after the other, sorted by address and
+// process; none is no error. A listener that was not reached is in the list, with the reason. The error, one line, says
+// that the system's tables could not be read, or is ctx's.
+func Here(ctx context.Context, port uint16, o Options) ([]Local, error) {
+	all, err := listening.On(ctx, port)
+	if err != nil {
+		return nil, fmt.Errorf("probe: %w", err)
+	}
+	return each(ctx, all, o)
+}
+
+// each probes each address once: processes that share one are served by the same socket, or a server that has one
+// client at a time would refuse the second probe.
+func each(ctx context.Context, all []listening.Listener, o Options) ([]Local, error) {
+	list := []Local{}
+	seen := map[netip.AddrPort]Local{}
+	for _, l := range all {
+		found, ok := seen[l.Address]
+		if !ok {
+			var err error
+			found.Report, err = reach(ctx, l, all, o)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil {
+				found.Error = err.Error()
+			}
+			seen[l.Address] = found
+		}
+		found.Address, found.Port, found.PID = l.Address.Addr().String(), l.Address.Port(), l.PID
+		found.Process, found.User = l.Process, l.User
+		list = append(list, found)
+	}
+	return list, nil
+}
+
+// reach probes one listener from this machine. Some systems let one program listen at every address and another at
+// the loopback address: then only the second is reached here.
+func reach(ctx context.Context, l listening.Listener, all []listening.Listener, o Options) (*Report, error) {
+	at := l.Reach()
+	if at != l.Address && slices.ContainsFunc(all, func(other listening.Listener) bool { return other.Address == at }) {
+		return nil, fmt.Errorf("from this machine, %s is another listener (probe it from another machine)", at)
+	}
+	far, err := remote.New(remote.URL{
+		Scheme: remote.SchemeRFC2217, Host: at.Addr().String(), Port: strconv.Itoa(int(at.Port())),
+	}, remote.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return Run(ctx, far, o)
+}

@@ -1,0 +1,160 @@
+package probe_test
+
+import (
+	"bufio"
+	"encoding/hex"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"telnetcpc/bridge/telnet"
+)
+
+// traces are the conversations that were recorded with real servers; their README says how to read them.
+const traces = "../rfc2217/testdata/trace"
+
+// reply is what a server answers to one message.
+type reply struct {
+	pieces [][]byte // as they came, cuts and all
+	closes bool     // and then its connection ended
+}
+
+// script is a server that answers each message by its meaning, whenever it comes: what a recording has for it.
+type script struct {
+	greeting [][]byte
+	replies  map[string]reply // by the message's bytes
+	deaf     bool             // it reads nothing
+}
+
+// recorded makes a server of the recordings of a real one. A message that was recorded more than once is answered as
+// the first time; one that was never recorded is not answered.
+func recorded(t *testing.T, name string) *script {
+	t.Helper()
+	s := &script{replies: map[string]reply{}}
+	for _, topic := range []string{"nego", "baud", "dps", "ctl"} {
+		f, err := os.Open(filepath.Join(traces, name, topic+".txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.read(f); err != nil {
+			t.Fatalf("%s: %v", f.Name(), err)
+		}
+		_ = f.Close()
+	}
+	return s
+}
+
+// read adds the steps of one recording. What follows a "!" belongs to a new connection, up to the next step.
+func (s *script) read(r io.Reader) error {
+	var message string
+	var said reply
+	passive, over := false, false
+	end := func() {
+		if _, known := s.replies[message]; message != "" && !known {
+			s.replies[message] = said
+		}
+		message, said, over = "", reply{}, false
+	}
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		kind, text, _ := strings.Cut(lines.Text(), " ")
+		switch {
+		case kind == "=":
+			end()
+			passive = text == "passive"
+		case kind == "!" && message != "":
+			said.closes, over = true, true
+		case over, kind != ">" && kind != "<":
+		default:
+			b, err := hex.DecodeString(text)
+			switch {
+			case err != nil:
+				return err
+			case kind == ">":
+				message = string(b)
+			case passive:
+				s.greeting = append(s.greeting, b)
+			default:
+				said.pieces = append(said.pieces, b)
+			}
+		}
+	}
+	end()
+	return nil
+}
+
+// answer has the server answer a message with these pieces; none: not at all.
+func (s *script) answer(message string, pieces ...string) *script {
+	said := reply{}
+	for _, p := range pieces {
+		said.pieces = append(said.pieces, []byte(p))
+	}
+	s.replies[message] = said
+	return s
+}
+
+// oneWay is how long a message is under way, in the time of the test's bubble.
+const oneWay = time.Millisecond
+
+// serve plays the server until the client is gone, and returns the messages that came and the bytes of data.
+func (s *script) serve(conn net.Conn) (messages []string, data []byte) {
+	out := make(chan reply, 1<<12)
+	written := make(chan struct{})
+	go func() { // ended by the close of out; the pipe has no buffer, so the reader must not write
+		defer close(written)
+		for said := range out {
+			for _, p := range said.pieces {
+				time.Sleep(oneWay)
+				if _, err := conn.Write(p); err != nil {
+					break
+				}
+			}
+			if said.closes {
+				_ = conn.Close()
+			}
+		}
+	}()
+	defer func() {
+		close(out)
+		<-written
+	}()
+	out <- reply{pieces: s.greeting}
+	if s.deaf {
+		<-written
+	}
+	var decoder telnet.Decoder
+	buf := make([]byte, 4096)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			_ = conn.Close()
+			return messages, data
+		}
+		for rest := buf[:n]; len(rest) > 0; {
+			var p []byte
+			var m telnet.Message
+			p, m, rest = decoder.Decode(rest)
+			data = append(data, p...)
+			if m.Command == 0 {
+				continue
+			}
+			messages = append(messages, string(encoded(m)))
+			said := s.replies[messages[len(messages)-1]]
+			time.Sleep(oneWay)
+			out <- said
+		}
+	}
+}
+
+func encoded(m telnet.Message) []byte {
+	switch {
+	case m.Command == telnet.SB:
+		return telnet.AppendSub(nil, m.Option, m.Sub)
+	case m.Command.Verb():
+		return telnet.AppendVerb(nil, m.Command, m.Option)
+	}
+	return telnet.AppendCommand(nil, m.Command)
+}

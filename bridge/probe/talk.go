@@ -1,0 +1,296 @@
+package probe
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/telnet"
+)
+
+const (
+	readSize    = 32 << 10 // bytes that one read takes at most
+	textKept    = 256      // bytes of data that are kept: enough for a banner
+	codesKept   = 16       // unknown codes that are kept
+	openingKept = 8        // verbs of the server's opening that are kept
+)
+
+// prober is a conversation with a listener. It sees what rfc2217.Client hides: each verb, each length, each answer as
+// it came. One goroutine has it all: whoever called probe.
+type prober struct {
+	conn     net.Conn
+	deadline time.Time       // of the whole probe
+	stopped  <-chan struct{} // closed when the probe is to end, the deadline too
+	thorough bool
+	secure   bool   // through TLS
+	wayOut   string // for a raw port
+	buf      []byte
+
+	err        error  // what ended the conversation: the connection's error, or a deadline's
+	doing      string // the present step, in words that follow "when"
+	endedAt    string // the step in which err came
+	halfClosed bool   // we have closed our half
+	received   uint64 // bytes
+
+	decoder telnet.Decoder
+	options telnet.Options
+	echo    echo
+
+	// What was seen of Telnet.
+	telnet      bool // a verb or a subnegotiation came
+	speaks      bool // of options other than COM-PORT
+	heard, said [256]verbs
+	order       []telnet.Option
+	opening     []telnet.Message // the first verbs that came
+	single      []telnet.Command // what followed a 255 and is no command
+	tooLong     bool
+	marks       int // answers to timing marks
+
+	// What was seen of the device's data, or of a text of the server's.
+	text   []byte
+	before bool // it came before COM-PORT-OPTION was agreed
+	data   uint64
+
+	// What was seen of COM-PORT-OPTION.
+	answers   [len(questions)]answer
+	current   int // the question that is being asked; -1: none
+	signature []byte
+	askedName bool // the signature was asked for
+	modem     byte
+	modemTold bool
+	suspends  int
+	suspended bool
+	several   []byte // the first subnegotiation with more than one command
+	short     []byte // the first command without its value
+	codes     []rfc2217.Code
+	baudBytes int // the length of a baud rate that is not four bytes
+	markRTT   time.Duration
+}
+
+func newProber(ctx context.Context, conn net.Conn) *prober {
+	p := &prober{conn: conn, buf: make([]byte, readSize), current: -1, doing: "it was greeted"}
+	p.deadline, _ = ctx.Deadline()
+	p.stopped = ctx.Done()
+	wanted := func(o telnet.Option) bool { return o == telnet.Binary || o == telnet.SGA || o == telnet.ComPort }
+	p.options.AllowUs, p.options.AllowPeer = wanted, wanted // nobody echoes
+	if !p.deadline.IsZero() {
+		_ = conn.SetWriteDeadline(p.deadline)
+	}
+	return p
+}
+
+// listen takes what comes until done says that it is enough, until this time, or until the conversation ends.
+func (p *prober) listen(until time.Time, done func() bool) {
+	whole := until
+	if !p.deadline.IsZero() {
+		until = earlier(until, p.deadline)
+	}
+	for p.err == nil && !done() {
+		if err := p.conn.SetReadDeadline(until); err != nil {
+			p.fail(err)
+			return
+		}
+		select {
+		case <-p.stopped: // its deadline in the past may have come before the one just set
+			p.fail(os.ErrDeadlineExceeded)
+			return
+		default:
+		}
+		n, err := p.conn.Read(p.buf)
+		p.take(p.buf[:n])
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && until.Equal(whole):
+			return
+		case err != nil:
+			p.fail(err)
+		}
+	}
+}
+
+func (p *prober) fail(err error) {
+	if p.err == nil {
+		p.err, p.endedAt = err, p.doing
+	}
+}
+
+// send sends verbs or commands.
+func (p *prober) send(b []byte) {
+	if len(b) == 0 || p.err != nil {
+		return
+	}
+	p.echo.sent(b)
+	if _, err := p.conn.Write(b); err != nil {
+		p.fail(err)
+		if p.closedByPeer() {
+			p.hear()
+		}
+	}
+}
+
+// hear takes what a listener said before it closed the connection, as ser2net does that has another client.
+func (p *prober) hear() {
+	if p.conn.SetReadDeadline(time.Now().Add(remote.LastWords)) != nil {
+		return
+	}
+	for {
+		n, err := p.conn.Read(p.buf)
+		p.take(p.buf[:n])
+		if err != nil {
+			return
+		}
+	}
+}
+
+// sendVerbs sends verbs that the option machine has appended, and notes them.
+func (p *prober) sendVerbs(b []byte) {
+	for v := b; len(v) >= 3; v = v[3:] {
+		p.note(&p.said, telnet.Command(v[1]), telnet.Option(v[2]))
+	}
+	p.send(b)
+}
+
+// take takes what one read has brought.
+func (p *prober) take(b []byte) {
+	p.received += uint64(len(b))
+	p.echo.got(b)
+	for len(b) > 0 {
+		data, m, rest := p.decoder.Decode(b)
+		b = rest
+		if len(data) > 0 {
+			p.before = p.before || len(p.text) == 0 && !p.agreed()
+			p.data += uint64(len(data))
+			p.text = append(p.text, data[:min(len(data), textKept-len(p.text))]...)
+		}
+		if m.Command != 0 {
+			p.message(m)
+		}
+	}
+}
+
+// message takes a command of Telnet.
+func (p *prober) message(m telnet.Message) {
+	switch {
+	case m.Command.Verb():
+		p.telnet = true
+		p.verb(m)
+	case m.TooLong:
+		p.telnet, p.tooLong = true, true
+	case m.Command == telnet.SB:
+		p.telnet = true
+		if m.Option == telnet.ComPort {
+			p.comPort(m.Sub)
+		}
+	case m.Command < telnet.SE && len(p.single) < codesKept:
+		p.single = append(p.single, m.Command)
+	}
+}
+
+func (p *prober) verb(m telnet.Message) {
+	if m.Option == telnet.TimingMark { // no state: asked and answered each time anew
+		switch m.Command {
+		case telnet.WILL, telnet.WONT:
+			p.marks++
+		case telnet.DO:
+			p.send(telnet.AppendVerb(nil, telnet.WILL, telnet.TimingMark))
+		}
+		return
+	}
+	if len(p.opening) < openingKept {
+		p.opening = append(p.opening, telnet.Message{Command: m.Command, Option: m.Option})
+	}
+	p.note(&p.heard, m.Command, m.Option)
+	verbs := p.options.Receive(nil, m.Command, m.Option)
+	if m.Option != telnet.ComPort && !p.speaks {
+		p.speaks = true
+		for _, o := range []telnet.Option{telnet.Binary, telnet.SGA} {
+			verbs = p.options.AskUs(verbs, o, true)
+			verbs = p.options.AskPeer(verbs, o, true)
+		}
+	}
+	p.sendVerbs(verbs)
+}
+
+// comPort takes a subnegotiation of COM-PORT-OPTION.
+func (p *prober) comPort(sub []byte) {
+	whole := sub
+	for n := 0; len(sub) > 0; n++ {
+		if n == 1 && p.several == nil {
+			p.several = slices.Clone(whole[:min(len(whole), 16)])
+		}
+		cmd, rest, err := rfc2217.ParseCommand(sub)
+		if err != nil {
+			if p.short == nil {
+				p.short = slices.Clone(sub)
+			}
+			return
+		}
+		p.command(cmd, sub[1:len(sub)-len(rest)])
+		sub = rest
+	}
+}
+
+// command takes one command of the server's; value is what came behind its code.
+func (p *prober) command(cmd rfc2217.Command, value []byte) {
+	switch code := cmd.Code; {
+	case code == rfc2217.Signature+rfc2217.FromServer && len(cmd.Text) == 0:
+		p.send(rfc2217.AppendCommand(nil, rfc2217.Command{Code: rfc2217.Signature, Text: []byte("telnetcpc")}))
+	case code == rfc2217.Signature+rfc2217.FromServer:
+		p.signature = slices.Clone(cmd.Text)
+	case code >= rfc2217.SetBaudRate+rfc2217.FromServer && code <= rfc2217.SetControl+rfc2217.FromServer:
+		p.answered(cmd, value)
+	case code == rfc2217.NotifyModemState+rfc2217.FromServer:
+		p.modem, p.modemTold = cmd.Value, true
+	case code == rfc2217.FlowSuspend+rfc2217.FromServer:
+		p.suspends++
+		p.suspended = true
+	case code == rfc2217.FlowResume+rfc2217.FromServer:
+		p.suspended = false
+	case code > rfc2217.FromServer && code <= rfc2217.PurgeData+rfc2217.FromServer:
+		// A line state, or the answer to something that was not asked: nobody is the worse for it.
+	case len(p.codes) < codesKept && !slices.Contains(p.codes, code):
+		p.codes = append(p.codes, code)
+	}
+}
+
+// verbs is a set of WILL, WONT, DO, DONT.
+type verbs uint8
+
+func (v verbs) words() []string {
+	list := []string{}
+	for c := telnet.WILL; c <= telnet.DONT; c++ {
+		if v&(1<<(c-telnet.WILL)) != 0 {
+			list = append(list, c.String())
+		}
+	}
+	return list
+}
+
+// note puts a verb down as heard or said.
+func (p *prober) note(in *[256]verbs, verb telnet.Command, o telnet.Option) {
+	if p.heard[o]|p.said[o] == 0 {
+		p.order = append(p.order, o)
+	}
+	in[o] |= 1 << (verb - telnet.WILL)
+}
+
+func (p *prober) heardVerb(verb telnet.Command, o telnet.Option) bool {
+	return p.heard[o]&(1<<(verb-telnet.WILL)) != 0
+}
+
+// hexOf writes bytes as RFC 2217 is read: "64 73 65".
+func hexOf(p []byte) string {
+	s := ""
+	for i, c := range p {
+		if i > 0 {
+			s += " "
+		}
+		s += hex.EncodeToString([]byte{c})
+	}
+	return s
+}

@@ -1,0 +1,152 @@
+package probe
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// textWidth is where WriteText wraps: the width of a terminal nobody has touched.
+const textWidth = 80
+
+// WriteText writes the report for people: aligned, wrapped at 80 columns, ASCII alone.
+func (r *Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	r.verdict(&b, "")
+	if r.AccessServer {
+		r.textFacts(&b)
+		r.textSettings(&b)
+	}
+	r.textOptions(&b)
+	r.textDeviations(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// WriteVerdict writes only what the listener is, WriteText's first paragraph, each line behind the indent.
+func (r *Report) WriteVerdict(w io.Writer, indent string) error {
+	var b strings.Builder
+	r.verdict(&b, indent)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *Report) verdict(b *strings.Builder, indent string) {
+	paragraph(b, indent, capital(r.LooksLike)+".")
+}
+
+func (r *Report) textFacts(b *strings.Builder) {
+	b.WriteByte('\n')
+	row := func(name, value string) { fmt.Fprintf(b, "    %-23s %s\n", name, value) }
+	signature := "not told"
+	if r.Signature != "" {
+		signature = `"` + r.Signature + `"`
+	}
+	row("signature", signature)
+	row("modem state", r.Modem.String())
+	row("timing mark", r.RTT.mark())
+	row("answers", r.RTT.answers())
+}
+
+func (r RTT) mark() string {
+	if r.TimingMark == nil {
+		return "not measured"
+	}
+	return fmt.Sprintf("answered after %.2f ms", *r.TimingMark)
+}
+
+func (r RTT) answers() string {
+	if r.AnswerMin == nil || r.AnswerMedian == nil || r.AnswerMax == nil {
+		return "not measured"
+	}
+	return fmt.Sprintf("after %.2f to %.2f ms, typically %.2f ms", *r.AnswerMin, *r.AnswerMax, *r.AnswerMedian)
+}
+
+// String names the lines: "CTS on, DSR off, RI off, DCD on".
+func (m Modem) String() string {
+	if !m.Told {
+		return "not told"
+	}
+	word := func(on bool) string {
+		if on {
+			return "on"
+		}
+		return "off"
+	}
+	return fmt.Sprintf("CTS %s, DSR %s, RI %s, DCD %s", word(m.CTS), word(m.DSR), word(m.RI), word(m.DCD))
+}
+
+func (r *Report) textSettings(b *strings.Builder) {
+	if !slices.ContainsFunc(questions[:], func(q question) bool { return q.of(&r.Settings).Asked }) {
+		b.WriteString("\nWhat is in force there was not asked.\n")
+		return
+	}
+	b.WriteString("\nIn force there:\n")
+	for _, q := range questions {
+		s := *q.of(&r.Settings)
+		value := s.Answer
+		switch {
+		case !s.Asked:
+			value = "not asked"
+		case s.Bytes == "":
+			value = "not answered"
+		case s.Answer == "":
+			value = "unknown (answered " + s.Bytes + ")"
+		}
+		fmt.Fprintf(b, "    %-23s %s\n", q.name, value)
+	}
+}
+
+func (r *Report) textOptions(b *strings.Builder) {
+	if !slices.ContainsFunc(r.Options, func(o Option) bool { return len(o.Server) > 0 }) {
+		return
+	}
+	fmt.Fprintf(b, "\nTelnet options:             %-16s%-16s%s\n", "it said", "the probe said", "in force at")
+	for _, o := range r.Options {
+		where := "neither side"
+		switch {
+		case o.ServerOn && o.ProbeOn:
+			where = "both sides"
+		case o.ServerOn:
+			where = "its side"
+		case o.ProbeOn:
+			where = "the probe's side"
+		}
+		fmt.Fprintf(b, "    %-23s %-15s %-15s %s\n", o.Name, strings.Join(o.Server, " "), strings.Join(o.Probe, " "), where)
+	}
+}
+
+func (r *Report) textDeviations(b *strings.Builder) {
+	if len(r.Deviations) == 0 {
+		if r.AccessServer {
+			b.WriteString("\nNothing is unusual about it.\n")
+		}
+		return
+	}
+	b.WriteString("\nWhat is unusual, and what it means:\n")
+	for _, d := range r.Deviations {
+		fmt.Fprintf(b, "    %s\n", d.Name)
+		paragraph(b, "        seen   ", d.Seen)
+		paragraph(b, "        means  ", d.Means)
+	}
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// paragraph writes a text, wrapped, behind what its first line begins with.
+func paragraph(b *strings.Builder, first, text string) {
+	line := first
+	for i, word := range strings.Fields(text) {
+		switch {
+		case i == 0:
+		case len(line)+1+len(word) > textWidth:
+			b.WriteString(line + "\n")
+			line = strings.Repeat(" ", len(first))
+		default:
+			line += " "
+		}
+		line += word
+	}
+	b.WriteString(line + "\n")
+}

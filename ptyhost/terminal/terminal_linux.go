@@ -1,0 +1,192 @@
+package terminal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/ptyhost/devpath"
+)
+
+// newTries is how many ptys New makes if other programs open them before they are private.
+const newTries = 5
+
+// errOpenedEarly means that a program opened a pty between its making and makePrivate.
+var errOpenedEarly = errors.New("another program opens each new pseudo-terminal at once (end it)")
+
+// Terminal is a pty whose slave programs open. WaitRead and ReadMaster have one caller, WaitWrite and WriteMaster another;
+// every other method but Close may be called from any goroutine.
+type Terminal struct {
+	name   string
+	master int
+	mode   fs.FileMode
+	*waiter
+}
+
+// New makes a raw pty at 9600 8N1 that belongs to access's owner and group and that nobody has open. Only this user (and root)
+// may open it until AllowOpens. look and give are what WaitRead and WaitWrite call; they never block. The error is one line
+// with the way out.
+func New(access devpath.Access, look, give func() (done bool)) (t *Terminal, err error) {
+	for range newTries {
+		if t, err = makePTY(access, look, give); !errors.Is(err, errOpenedEarly) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, ExplainLimit(err)
+	}
+	return t, nil
+}
+
+// makePTY is one try of New.
+func makePTY(access devpath.Access, look, give func() bool) (_ *Terminal, err error) {
+	master, slave, err := openPair()
+	if err != nil {
+		return nil, err
+	}
+	defer master.Close()
+	defer slave.Close()
+	t := &Terminal{name: slave.Name(), mode: access.Mode}
+	if t.master, err = nonblocking(master); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			t.Close()
+		}
+	}()
+	if t.waiter, err = newWaiter(t.master, look, give); err != nil {
+		return nil, err
+	}
+	if err := t.isPeer(slave); err != nil {
+		return nil, err
+	}
+	if err := makePrivate(slave, access); err != nil {
+		return nil, err
+	}
+	_ = slave.Close()
+	if !t.NobodyHas() {
+		return nil, errOpenedEarly
+	}
+	if err := t.MakeRaw(); err != nil {
+		return nil, fmt.Errorf("termios of %s: %w", t.name, err)
+	}
+	return t, t.discard()
+}
+
+// isPeer reports whether the slave belongs to the master. pty.Open goes by the number to /dev/pts. In a container with the
+// host's /dev/ptmx that number is some other terminal there.
+func (t *Terminal) isPeer(slave *os.File) error {
+	peer, err := t.OpenSlave(unix.O_RDWR | unix.O_NONBLOCK)
+	switch {
+	case err == nil:
+		defer unix.Close(peer)
+	case err == unix.ENODEV: // the number does not exist in this process's devpts
+		err = fmt.Errorf("open the slave: %w", err)
+	default:
+		return fmt.Errorf("open the slave: %w", err)
+	}
+	var named, real unix.Stat_t
+	if err == nil {
+		err = unix.Fstat(peer, &real)
+	}
+	if err == nil {
+		err = unix.Fstat(int(slave.Fd()), &named)
+	}
+	if err == nil && named.Dev == real.Dev && named.Ino == real.Ino {
+		return nil
+	}
+	seen := fmt.Sprintf("inode %d:%d there, %d:%d behind the master", named.Dev, named.Ino, real.Dev, real.Ino)
+	if err != nil {
+		seen = devpath.Cause(err).Error()
+	}
+	return fmt.Errorf("/dev/ptmx and %s do not belong together: %s (mount devpts on /dev/pts and link /dev/ptmx to pts/ptmx)", t.name, seen)
+}
+
+// discard drops what a program wrote that opened the slave before it was private, and has closed it since.
+func (t *Terminal) discard() error {
+	peer, err := t.OpenSlave(unix.O_RDWR | unix.O_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("open the slave: %w", err)
+	}
+	defer unix.Close(peer)
+	var dropped [4096]byte
+	for n := 1; n > 0; {
+		n, _ = t.ReadMaster(dropped[:])
+	}
+	_ = unix.IoctlSetInt(peer, unix.TCFLSH, unix.TCIOFLUSH)
+	return nil
+}
+
+// MakeRaw sets the slave's termios to that of a new Terminal: 9600 8N1, no flow control, raw, no echo.
+func (t *Terminal) MakeRaw() error {
+	now, err := unix.IoctlGetTermios(t.master, unix.TCGETS2)
+	if err != nil {
+		return err
+	}
+	// B9600, not BOTHER: an application whose C library does not know BOTHER reads this back.
+	now.Iflag, now.Oflag, now.Lflag = 0, 0, 0
+	now.Cflag = unix.CS8 | unix.CREAD | unix.CLOCAL | unix.HUPCL | unix.B9600
+	now.Ispeed, now.Ospeed = 9600, 9600
+	now.Cc[unix.VMIN], now.Cc[unix.VTIME] = 1, 0
+	return unix.IoctlSetTermios(t.master, unix.TCSETS2, now)
+}
+
+// OpenSlave opens the slave with the flags of open(2), never as the controlling terminal. It needs neither the path nor the
+// right to open it (TIOCGPTPEER, Linux 4.13). It fails with EBUSY if a program has the slave for itself (TIOCEXCL) and this
+// process is not privileged.
+func (t *Terminal) OpenSlave(flags int) (fd int, err error) {
+	got, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(t.master), unix.TIOCGPTPEER, uintptr(flags|unix.O_NOCTTY|unix.O_CLOEXEC))
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(got), nil
+}
+
+// NobodyHas reports whether no process has the slave open.
+func (t *Terminal) NobodyHas() bool {
+	p := []unix.PollFd{{Fd: int32(t.master)}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLHUP != 0
+}
+
+// ReadMaster reads what the programs have written, without waiting, and returns how much; 0: there is nothing. gone: and
+// nobody has the slave open.
+func (t *Terminal) ReadMaster(p []byte) (n int, gone bool) { return readMaster(t.master, p) }
+
+// WriteMaster gives the programs bytes, without waiting, and returns how many; 0: there is no room.
+func (t *Terminal) WriteMaster(p []byte) int { return writeMaster(t.master, p) }
+
+// Termios reads the slave's termios into now, without an allocation, and reports whether it could.
+func (t *Terminal) Termios(now *unix.Termios) bool { return readTermios(t.master, now) }
+
+// WaitRead calls look until it is done. It has one caller. The error is os.ErrDeadlineExceeded after PokeReader, and
+// another one after Close.
+func (t *Terminal) WaitRead() error { return t.read() }
+
+// WaitWrite calls give until it is done. It has one caller. The errors are those of WaitRead, with PokeWriter.
+func (t *Terminal) WaitWrite() error { return t.write() }
+
+// PokeReader ends WaitRead's wait: the present one, and each that begins before UnpokeReader.
+func (t *Terminal) PokeReader() { t.pokeReader() }
+
+// UnpokeReader lets WaitRead wait again.
+func (t *Terminal) UnpokeReader() { t.unpokeReader() }
+
+// PokeWriter ends WaitWrite's wait, as PokeReader does WaitRead's.
+func (t *Terminal) PokeWriter() { t.pokeWriter() }
+
+// UnpokeWriter lets WaitWrite wait again.
+func (t *Terminal) UnpokeWriter() { t.unpokeWriter() }
+
+// Close ends every wait, returns when neither look nor give is running, and closes the master: reads of the programs that
+// have the slave open return end of file, writes EIO. It is called once.
+func (t *Terminal) Close() {
+	if t.waiter != nil {
+		t.close()
+	}
+	_ = unix.Close(t.master)
+}

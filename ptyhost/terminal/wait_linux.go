@@ -1,0 +1,158 @@
+//go:build !plainio
+
+package terminal
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// How Next and Write wait on Linux, at the cost of two threads of C. Each line here that looks odd was measured:
+//
+// The master is not in Go's netpoller, which would wake Next at each read of the application: it asks for EPOLLOUT too.
+// In the netpoller are two epoll sets of the port's own, one a direction, that ask for what is wanted; a set in a set
+// needs no thread.
+//
+// System calls are made without telling the scheduler (RawSyscall): telling it wakes the runtime's sleeping monitor
+// thread when the process was idle, and a round trip costs 1.4 times as long. That is right only because no descriptor
+// here ever waits: a call that does would hold the processor.
+//
+// Built with the tag plainio, wait_plain_linux.go does the same with an os.File.
+
+// waiter waits for the master. read has one caller, write has one caller; the rest may be called by anyone.
+type waiter struct {
+	master  int
+	look    func() bool // done: something was found
+	give    func() bool // done: all is written, or nobody has the port open
+	in, out *os.File    // epoll sets
+	inRaw   syscall.RawConn
+	outRaw  syscall.RawConn
+	outFD   int
+	armed   bool // out asks for room; write's own
+
+	lookStep, giveStep func(uintptr) bool // made once: a closure for each call would be an allocation
+}
+
+// newWaiter waits for master, which stays the caller's and must outlive it.
+func newWaiter(master int, look, give func() bool) (*waiter, error) {
+	w := &waiter{master: master, look: look, give: give}
+	w.lookStep = func(uintptr) bool { return w.look() }
+	w.giveStep = w.giveOrArm
+	var err error
+	if w.in, w.inRaw, _, err = newSet(master, unix.EPOLLIN); err != nil {
+		return nil, err
+	}
+	if w.out, w.outRaw, w.outFD, err = newSet(master, 0); err != nil {
+		_ = w.in.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// newSet makes an epoll set that asks for events of fd and stands in the netpoller.
+func newSet(fd int, events uint32) (*os.File, syscall.RawConn, int, error) {
+	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, nil, -1, fmt.Errorf("epoll: %w", err)
+	}
+	err = unix.SetNonblock(set, true) // else NewFile would leave it out of the netpoller
+	file := os.NewFile(uintptr(set), "epoll set of a pty")
+	var raw syscall.RawConn
+	if err == nil {
+		raw, err = file.SyscallConn()
+	}
+	if err == nil {
+		err = unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events})
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, nil, -1, fmt.Errorf("epoll: %w", err)
+	}
+	return file, raw, set, nil
+}
+
+// read calls look until it is done. It fails with os.ErrDeadlineExceeded when poked.
+func (w *waiter) read() error {
+	// Entering RawConn.Read forgets what the netpoller has seen, so look must ask the kernel itself before it parks: its
+	// read of the master does.
+	return w.inRaw.Read(w.lookStep)
+}
+
+// write calls give until it is done. It fails with os.ErrDeadlineExceeded when poked.
+func (w *waiter) write() error {
+	if w.give() { // mostly there is room, and the netpoller need not be entered
+		return nil
+	}
+	err := w.outRaw.Read(w.giveStep)
+	if w.armed {
+		// What out asks for while nobody waits wakes us all the same, at each read of the application.
+		w.armed = false
+		w.ask(0)
+	}
+	return err
+}
+
+// giveOrArm is write's step. The first one asks for room, then looks once more: room that has come since the look before it
+// would be told by nobody. The kernel tells of room that is there already only where the master is not in the set's list of
+// what is ready, and it may be there still since the last time (ep_modify in fs/eventpoll.c). What comes later is told
+// always, and kept by the netpoller while RawConn.Read is open.
+func (w *waiter) giveOrArm(uintptr) (done bool) {
+	if !w.armed {
+		w.armed = true
+		w.ask(unix.EPOLLOUT)
+	}
+	return w.give()
+}
+
+// ask changes what out asks for.
+func (w *waiter) ask(events uint32) {
+	e := unix.EpollEvent{Events: events}
+	_, _, _ = syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(w.outFD), unix.EPOLL_CTL_MOD, uintptr(w.master), uintptr(unsafe.Pointer(&e)), 0, 0)
+}
+
+// pokeReader ends the wait of read, now or when it begins; pokeWriter that of write.
+func (w *waiter) pokeReader() { _ = w.in.SetReadDeadline(time.Unix(1, 0)) }
+func (w *waiter) pokeWriter() { _ = w.out.SetReadDeadline(time.Unix(1, 0)) }
+
+func (w *waiter) unpokeReader() { _ = w.in.SetReadDeadline(time.Time{}) }
+func (w *waiter) unpokeWriter() { _ = w.out.SetReadDeadline(time.Time{}) }
+
+// close ends every wait, and returns when neither look nor give runs in one.
+func (w *waiter) close() {
+	_ = w.in.Close()
+	_ = w.out.Close()
+}
+
+// readMaster returns how many bytes it has read; 0: there are none. gone: and nobody has the slave open (EIO).
+func readMaster(fd int, p []byte) (n int, gone bool) { return call(unix.SYS_READ, fd, p) }
+
+// writeMaster returns how many bytes it has written; 0: there is no room.
+func writeMaster(fd int, p []byte) int {
+	n, _ := call(unix.SYS_WRITE, fd, p)
+	return n
+}
+
+func call(number uintptr, fd int, p []byte) (n int, eio bool) {
+	for len(p) > 0 {
+		n, _, errno := syscall.RawSyscall(number, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		switch errno {
+		case 0:
+			return int(n), false
+		case syscall.EINTR:
+		default:
+			return 0, errno == syscall.EIO
+		}
+	}
+	return 0, false
+}
+
+// readTermios reads the termios of either end, for the hot path.
+func readTermios(fd int, t *unix.Termios) bool {
+	_, _, errno := syscall.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.TCGETS2, uintptr(unsafe.Pointer(t)))
+	return errno == 0
+}
