@@ -14,13 +14,13 @@ import (
 
 // Descriptors for programs: SECCOMP_IOCTL_NOTIF_ADDFD of seccomp_unotify(2).
 //
-// Installing the descriptor and answering the call are one request (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). With two, a signal
-// in between would leave the program with a descriptor that it does not know of. The kernel marks the call as answered, with
-// 0, and waits, interruptibly, until the program has taken the descriptor. If the requesting thread is interrupted while it
-// waits, the kernel withdraws the descriptor but not the answer: open() returns 0. So another process makes the request
-// (injector_linux.go), in a thread with all signals blocked. What cannot be blocked remains: SIGSTOP or SIGKILL to that
-// process, or a freezer that holds both processes, within these microseconds. Without that process, a thread of this process
-// with all signals blocked makes the request.
+// Installing the descriptor and answering the call are one request (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). With two, a
+// signal in between would leave the program with a descriptor that it does not know of. The kernel marks the call as
+// answered, with 0, and waits, interruptibly, until the program has taken the descriptor. If the requesting thread is
+// interrupted while it waits, the kernel withdraws the descriptor but not the answer: open() returns 0. So another
+// process makes the request (injector_linux.go), in a thread with all signals blocked. What cannot be blocked remains:
+// SIGSTOP or SIGKILL to that process, or a freezer that holds both processes, within these microseconds. Without that
+// process, a thread of this process with all signals blocked makes the request.
 //
 // Before Linux 5.14 these are two requests. A signal to this process cannot tear either: the first has installed the
 // descriptor and returns its number, or has done nothing.
@@ -34,8 +34,8 @@ type addfdRequest struct {
 // errInterrupted means that the program no longer waits for the descriptor, and did not get one.
 var errInterrupted = errors.New("the call was interrupted")
 
-// returnFD installs a copy of fd in the program as the result of its call. It blocks until the program runs. The error is
-// errInterrupted, or an errno for the program, such as EMFILE.
+// returnFD installs a copy of fd in the program as the result of its call. It blocks until the program runs. The error
+// is errInterrupted, or an errno for the program, such as EMFILE.
 func (l *listener) returnFD(id uint64, fd int, closeOnExec bool) error {
 	a := addfd{ID: id, Flags: unix.SECCOMP_ADDFD_FLAG_SEND, FD: uint32(fd)}
 	if closeOnExec {
@@ -63,7 +63,8 @@ func (l *listener) addFDHere(a addfd) unix.Errno {
 	}
 }
 
-// serveAddFD makes the requests of addFDHere, in a thread of its own that ends with it. Program.listen starts it; close ends it.
+// serveAddFD makes the requests of addFDHere, in a thread of its own that ends with it. Program.listen starts it; close
+// ends it.
 func (l *listener) serveAddFD() {
 	runtime.LockOSThread() // never unlocked: the runtime ends the thread with this goroutine
 	err := blockSignals()

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// timedBreak is a break that tcsendbreak has begun. It lasts its whole time whatever becomes of the call: a signal to the
-// program does not shorten it, and a restarted call waits for its end instead of sending a second one.
+// timedBreak is a break that tcsendbreak has begun. It lasts its whole time whatever becomes of the call: a signal to
+// the program does not shorten it, and a restarted call waits for its end instead of sending a second one.
 type timedBreak struct {
 	tid       uint32
 	signature [8]uint64 // of the call that began it
@@ -18,8 +18,8 @@ type timedBreak struct {
 	reported  bool // its call has returned
 }
 
-// breakRestartWindow is how long after the end of a break its call may be restarted. It is generous: one break too many does
-// more harm than one too few, which a program gets that reads EINTR just at the end and sends another.
+// breakRestartWindow is how long after the end of a break its call may be restarted. It is generous: one break too many
+// does more harm than one too few, which a program gets that reads EINTR just at the end and sends another.
 const breakRestartWindow = time.Second
 
 // isRestart reports whether c is the call that began the break, restarted; port.mu is held.

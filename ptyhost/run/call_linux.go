@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// call is a system call in which a program is blocked. It is answered once, by any goroutine; answering a call whose program
-// is gone does nothing.
+// call is a system call in which a program is blocked. It is answered once, by any goroutine; answering a call whose
+// program is gone does nothing.
 type call struct {
 	// Constant.
 	host     *Host
@@ -41,8 +41,8 @@ func (c *call) fail(errno unix.Errno) { c.respond(response{Error: -int32(errno)}
 // finish makes the call return 0, or fail if errno is not 0.
 func (c *call) finish(errno unix.Errno) { c.respond(response{Error: -int32(errno)}) }
 
-// respond answers the call, and reports whether the program still waited for it. A late response to a call that must not be
-// performed twice is kept for the restarted call.
+// respond answers the call, and reports whether the program still waited for it. A late response to a call that must
+// not be performed twice is kept for the restarted call.
 func (c *call) respond(r response) bool {
 	r.ID = c.n.ID
 	if c.l.respond(r) {
@@ -54,8 +54,8 @@ func (c *call) respond(r response) bool {
 	return false
 }
 
-// continueInKernel lets the kernel perform the call (SECCOMP_USER_NOTIF_FLAG_CONTINUE). It reports whether the program still
-// waited for it.
+// continueInKernel lets the kernel perform the call (SECCOMP_USER_NOTIF_FLAG_CONTINUE). It reports whether the program
+// still waited for it.
 func (c *call) continueInKernel() bool {
 	return c.l.respond(response{ID: c.n.ID, Flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
 }
@@ -63,8 +63,8 @@ func (c *call) continueInKernel() bool {
 // returnFD makes the call return a copy of a descriptor. The error is errInterrupted if the program no longer waits.
 func (c *call) returnFD(fd int, closeOnExec bool) error { return c.l.returnFD(c.n.ID, fd, closeOnExec) }
 
-// readArg reads p from the program's memory. If it returns false, the call has failed, or the program no longer waits and p may
-// hold anything.
+// readArg reads p from the program's memory. If it returns false, the call has failed, or the program no longer waits
+// and p may hold anything.
 func (c *call) readArg(address uint64, p []byte) bool {
 	if err := readMemory(c.n.TID, c.address(address), p); err != nil {
 		c.fail(unix.EFAULT)
@@ -73,10 +73,11 @@ func (c *call) readArg(address uint64, p []byte) bool {
 	return c.valid()
 }
 
-// writeResult writes p to the program's memory and makes the call return 0. The memory of a program that no longer waits must
-// not be touched, so this is checked as late as possible. A signal between the check and the write, some microseconds, goes
-// unnoticed: p is then written to the address that the call named, although the call has returned EINTR. Only calls that no
-// signal can interrupt would be free of this (seccomp_unotify(2); see listener for why they are not used).
+// writeResult writes p to the program's memory and makes the call return 0. The memory of a program that no longer
+// waits must not be touched, so this is checked as late as possible. A signal between the check and the write, some
+// microseconds, goes unnoticed: p is then written to the address that the call named, although the call has returned
+// EINTR. Only calls that no signal can interrupt would be free of this (seccomp_unotify(2); see listener for why they
+// are not used).
 func (c *call) writeResult(address uint64, p []byte) {
 	if !c.valid() {
 		return
@@ -90,8 +91,8 @@ func (c *call) writeResult(address uint64, p []byte) {
 
 // fetchArg reads the structure that an ioctl passes to the port. If it returns false the call is over, as with readArg.
 //
-// The memory of a program may be backed by a file whose server is dead, or waits for the port itself. So it is read before
-// port.mu is taken, and deliverResult writes after port.mu is released.
+// The memory of a program may be backed by a file whose server is dead, or waits for the port itself. So it is read
+// before port.mu is taken, and deliverResult writes after port.mu is released.
 func (c *call) fetchArg() bool {
 	n := argSize(uint32(c.n.Data.Args[1]))
 	if n == 0 {

@@ -31,8 +31,8 @@ const (
 	nofollowFlag2 // unless the second argument after the path has it
 )
 
-// entry is a trapped system call: what it does, whether a directory's descriptor precedes the path, and whether it follows a
-// link at the path's end.
+// entry is a trapped system call: what it does, whether a directory's descriptor precedes the path, and whether it
+// follows a link at the path's end.
 type entry struct {
 	kind kind
 	at   bool
@@ -64,7 +64,8 @@ func abiOf(audit uint32) *abi {
 	return nil
 }
 
-// serialRequests are the ioctls that are trapped on every descriptor: a filter sees the number of a descriptor, not its file.
+// serialRequests are the ioctls that are trapped on every descriptor: a filter sees the number of a descriptor, not its
+// file.
 var serialRequests = []uint32{
 	unix.TCGETS, unix.TCSETS, unix.TCSETSW, unix.TCSETSF,
 	unix.TCGETS2, unix.TCSETS2, unix.TCSETSW2, unix.TCSETSF2,

@@ -2,8 +2,8 @@ package run
 
 import "golang.org/x/sys/unix"
 
-// abis are the ABIs of this machine: the native one first, then that of 32-bit programs. x32 programs use the numbers of the
-// first with bit 30 set, which filter and tables mask out; only their ioctl has a number of its own.
+// abis are the ABIs of this machine: the native one first, then that of 32-bit programs. x32 programs use the numbers
+// of the first with bit 30 set, which filter and tables mask out; only their ioctl has a number of its own.
 var abis = []abi{
 	{audit: unix.AUDIT_ARCH_X86_64, calls: withCommonCalls(map[uint32]entry{
 		unix.SYS_IOCTL: {kindIoctl, false, followAlways}, x32Ioctl: {kindIoctl, false, followAlways},

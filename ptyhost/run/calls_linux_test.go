@@ -97,7 +97,7 @@ func child(t *testing.T, pid int, name string) int {
 	return 0
 }
 
-// TestOpensUnderSignals: each open gets a descriptor of its own while signals rain on telnetcpc and its giver, with a session and while
+// TestOpensUnderSignals: each open gets a descriptor of its own while signals rain on telnetcpc and its injector, with a session and while
 // the remote is away. TELNETCPC_RUN_OPENS is how many there are.
 func TestOpensUnderSignals(t *testing.T) {
 	program := compileCalls(t)
@@ -111,7 +111,7 @@ func TestOpensUnderSignals(t *testing.T) {
 			t.Setenv("GOGC", "1")
 			s := starts(t, "ready\n", "--open-wait", "1ms", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", "opens", strconv.Itoa(n))
 			stop := storm(s.Process.Pid, unix.SIGURG)
-			stopOther := storm(child(t, s.Process.Pid, "telnetcpc: giver"), unix.SIGURG)
+			stopOther := storm(child(t, s.Process.Pid, "telnetcpc: injector"), unix.SIGURG)
 			status := s.endsWithin(t, testenv.Patience+time.Duration(n)*5*time.Millisecond)
 			t.Logf("%d and %d signals: %s", stop(), stopOther(), s.out.String())
 			if status != 0 || !strings.HasSuffix(s.out.String(), "ok\n") {
@@ -331,7 +331,7 @@ func killed(t *testing.T, usual int, does ...string) {
 	for i := range n {
 		args := append([]string{"--open-wait", "0s", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77"}, does...)
 		s := starts(t, "ready\n", args...)
-		pid, giver := child(t, s.Process.Pid, program), child(t, s.Process.Pid, "telnetcpc: giver")
+		pid, injector := child(t, s.Process.Pid, program), child(t, s.Process.Pid, "telnetcpc: injector")
 		time.Sleep(time.Duration(i%17) * 300 * time.Microsecond) // no synchronisation: another moment each time
 		if err := s.Process.Kill(); err != nil {
 			t.Fatal(err)
@@ -345,7 +345,7 @@ func killed(t *testing.T, usual int, does ...string) {
 			wrong++
 			t.Errorf("kill %d: %s", i, s.out.String())
 		}
-		eventually(t, "the giver has ended", func() bool { return state(giver) == "" || state(giver) == "Z" })
+		eventually(t, "the injector has ended", func() bool { return state(injector) == "" || state(injector) == "Z" })
 	}
 	t.Logf("%d of %d kills were noticed by the program", wrong, n)
 }

@@ -23,7 +23,7 @@ func TestExplain(t *testing.T) {
 		{"all is well", func(*capabilities) {}, ""},
 		{"no pty", func(f *capabilities) { f.ptyErr = errors.New("no pty (mount devpts)") }, "no pty (mount devpts)"},
 		{"cannot start", func(f *capabilities) { f.startErr = unix.EAGAIN }, "cannot be started: resource temporarily unavailable (raise the limits: ulimit -n and -u, or use telnetcpc attach)"},
-		{"killed", func(f *capabilities) { f.killed = true }, "was ended at its start (by a seccomp profile? or use telnetcpc attach)"},
+		{"killed", func(f *capabilities) { f.killed = true }, "was killed at its start (by a seccomp profile? or use telnetcpc attach)"},
 		{"no_new_privs", func(f *capabilities) { f.reached, f.errno = stepPrivileges, unix.EINVAL }, "no_new_privs: invalid argument (Linux 5.9"},
 		{"another listener", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.EBUSY }, "another telnetcpc run, or a container manager such as LXD (run it outside, or use telnetcpc attach)"},
 		{"old kernel", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.EINVAL }, "no seccomp user notification (Linux 5.9 or newer is needed, or use telnetcpc attach)"},
@@ -32,11 +32,11 @@ func TestExplain(t *testing.T) {
 		{"something else", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.ENOMEM }, "seccomp: cannot allocate memory (or use telnetcpc attach)"},
 		{"no memory", func(f *capabilities) { f.memoryErr = unix.EPERM }, "memory cannot be read: operation not permitted (in a container: allow process_vm_readv"},
 		{"yama 1", func(f *capabilities) { f.ptraceScope = 1 }, ""},
-		{"yama 2", func(f *capabilities) { f.memoryErr, f.ptraceScope = unix.EPERM, 2 }, "kernel.yama.ptrace_scope is 2: only root may look into processes (as root: sysctl kernel.yama.ptrace_scope=1, or"},
+		{"yama 2", func(f *capabilities) { f.memoryErr, f.ptraceScope = unix.EPERM, 2 }, "kernel.yama.ptrace_scope is 2: only root may inspect processes (as root: sysctl kernel.yama.ptrace_scope=1, or"},
 		{"yama 2 for root", func(f *capabilities) { f.ptraceScope = 2 }, ""},
-		{"yama 3", func(f *capabilities) { f.descriptorsErr, f.ptraceScope = unix.EACCES, 3 }, "kernel.yama.ptrace_scope is 3: nobody may"},
+		{"yama 3", func(f *capabilities) { f.descriptorsErr, f.ptraceScope = unix.EACCES, 3 }, "kernel.yama.ptrace_scope is 3: no process may"},
 		{"hidden proc", func(f *capabilities) { f.descriptorsErr = unix.ENOENT }, "/proc does not show the programs' descriptors: no such file or directory (mount it without hidepid"},
-		{"no injection", func(f *capabilities) { f.addfdErr = unix.EINVAL }, "gives no descriptors to others (Linux 5.9 or newer"},
+		{"no injection", func(f *capabilities) { f.addfdErr = unix.EINVAL }, "cannot add a descriptor to another process (Linux 5.9 or newer"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := well

@@ -41,10 +41,11 @@ func (c *children) start(argv []string, attr *syscall.ProcAttr) (pid int, end <-
 	return pid, ended, nil
 }
 
-// startHelper starts a process of this binary that gets a duplicate of a listener. Its arguments are the name, the number of
-// its socket, and args. Its descriptors are the null device, the socket, then more, and no others; its directory is the root.
-// So it keeps no pipe open whose end somebody waits for, and no file system busy. It receives the listener through the socket.
-// The other end is returned, and owned by the caller; end receives the exit status, once.
+// startHelper starts a process of this binary that gets a duplicate of a listener. Its arguments are the name, the
+// number of its socket, and args. Its descriptors are the null device, the socket, then more, and no others; its
+// directory is the root. So it keeps no pipe open whose end somebody waits for, and no file system busy. It receives
+// the listener through the socket. The other end is returned, and owned by the caller; end receives the exit status,
+// once.
 func (c *children) startHelper(name string, args []string, more []uintptr, sys *syscall.SysProcAttr, l *listener) (socket, pid int, end <-chan unix.WaitStatus, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -70,8 +71,8 @@ func (c *children) startHelper(name string, args []string, more []uintptr, sys *
 	return fds[0], pid, end, nil
 }
 
-// adoptOrphans makes this process the parent of all orphans of its programs, and reaps every child from now on. With Yama's
-// ptrace_scope 1, a process may read the memory of its descendants only.
+// adoptOrphans makes this process the parent of all orphans of its programs, and reaps every child from now on. With
+// Yama's ptrace_scope 1, a process may read the memory of its descendants only.
 func (c *children) adoptOrphans() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the parent of orphans: %w", err)

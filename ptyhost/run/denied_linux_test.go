@@ -61,7 +61,7 @@ func TestDenied(t *testing.T) {
 		{"process_vm_readv", deny(unix.SYS_PROCESS_VM_READV), "run: the programs' memory cannot be read: operation not permitted (in a container: allow process_vm_readv, as --cap-add SYS_PTRACE does; or use telnetcpc attach)\n"},
 		{"listener", func(args ...string) *exec.Cmd {
 			return unprivileged(exec.Command(telnetcpc, append([]string{"run", address, "--", telnetcpc}, args...)...))
-		}, "run: somebody listens to this process's system calls already: another telnetcpc run, or a container manager such as LXD (run it outside, or use telnetcpc attach)\n"},
+		}, "run: this process's system calls have a listener already: another telnetcpc run, or a container manager such as LXD (run it outside, or use telnetcpc attach)\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out, err := tt.command("doctor").CombinedOutput()
@@ -82,7 +82,7 @@ func TestUndumpable(t *testing.T) {
 	program := compile(t, "gcc", "testdata/undumpable.c")
 	address, _ := serve(t, "loopback")
 	out, errs, status := runs(t, address, "--", program)
-	if status != 0 || out != "ok\n" || !strings.Contains(errs, "does not let itself be looked into") {
+	if status != 0 || out != "ok\n" || !strings.Contains(errs, "cannot inspect a program; it sees an ordinary pty") {
 		t.Errorf("status %d: %s\n%s", status, out, errs)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// The way of a byte to the program: Write -> give -> the pty. What a UART's driver does to received bytes with errors, and
-// to bytes that look like a mark, is done on the way.
+// From the device to the program: Write, writeSome, the pty. What the tty layer does with a UART's received bytes, with
+// bytes with errors and bytes that must be escaped (PARMRK), is done on the way.
 
 // Write implements uart.Port.
 func (p *port) Write(b []byte) (n int, err error) {
@@ -30,7 +30,7 @@ func (p *port) Write(b []byte) (n int, err error) {
 			}
 			return n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			term.UnpokeWriter() // closed or purged: look again
+			term.UnpokeWriter() // the port was closed or purged: writeSome checks that
 		case p.isEnded():
 			return n, uart.ErrClosed
 		case term != p.terminal(): // hung up
@@ -40,8 +40,8 @@ func (p *port) Write(b []byte) (n int, err error) {
 	}
 }
 
-// give writes as much as fits, and is done where all is written, or where what is left is for nobody: the last close and
-// a purge throw it away, and so does too much of it for opens that wait.
+// writeSome writes as much as fits. It is done if everything is written or the rest is for nobody: a last close and a
+// purge discard it, and so does writeToProgram if the opens that wait cannot take it.
 func (p *port) writeSome() (done bool) {
 	g := &p.writing
 	p.mu.Lock()
@@ -81,8 +81,8 @@ func (p *port) writeSome() (done bool) {
 	return true
 }
 
-// receive appends what the program reads of received bytes, as n_tty makes it of them behind a driver's flags; the first of
-// them has the errors of errorNext. The lock is held.
+// applyInputFlags appends to dst what the program reads for received bytes b: what n_tty makes of bytes and flags from
+// a driver (drivers/tty/n_tty.c). The first byte has the errors of errorNext. port.mu is held.
 func (p *port) applyInputFlags(dst, b []byte) []byte {
 	flags := p.line.termios.Iflag
 	for _, c := range b {
@@ -105,8 +105,8 @@ func (p *port) applyInputFlags(dst, b []byte) []byte {
 	return dst
 }
 
-// ReportLine implements uart.Port. All of it is counted at once (TIOCGICOUNT). A break reaches the program in its place: as
-// a signal, a mark or a zero byte, which its termios says. It blocks as Write does.
+// ReportLine implements uart.Port. All of it is counted at once (TIOCGICOUNT). A break reaches the program in its place
+// in the stream: as a signal, as a PARMRK sequence or as a zero byte, depending on its termios. It blocks like Write.
 func (p *port) ReportLine(l uart.LineState) error {
 	p.mu.Lock()
 	if p.ended {
@@ -117,7 +117,7 @@ func (p *port) ReportLine(l uart.LineState) error {
 		p.line.counts.addErrors(l)
 		p.input.errorNext |= l & (uart.LineParity | uart.LineFraming)
 		if l&uart.LineBreak != 0 {
-			p.input.errorNext = 0 // a break is a byte with a framing error itself
+			p.input.errorNext = 0 // a break is itself a byte with a framing error
 			p.inputBreak()
 		}
 		p.wakeWaiters()
@@ -127,14 +127,14 @@ func (p *port) ReportLine(l uart.LineState) error {
 	return err
 }
 
-// receiveBreak does with a break what the termios says; the lock is held.
+// inputBreak delivers a break as the termios demands; port.mu is held.
 func (p *port) inputBreak() {
 	flags := p.line.termios.Iflag
 	switch {
 	case flags&unix.IGNBRK != 0:
 	case flags&unix.BRKINT != 0:
 		p.flushInput()
-		_ = unix.IoctlSetInt(p.term.Master(), unix.TIOCSIG, int(unix.SIGINT)) // to whom the slave is the controlling terminal
+		_ = unix.IoctlSetInt(p.term.Master(), unix.TIOCSIG, int(unix.SIGINT)) // to the foreground group whose terminal the slave is
 	case flags&unix.PARMRK != 0:
 		p.input.pending = append(p.input.buf[:0], 0xff, 0, 0)
 	default:
@@ -142,24 +142,24 @@ func (p *port) inputBreak() {
 	}
 }
 
-// flushInput throws away what the program has not read yet; the lock is held.
+// flushInput discards what the program has not read yet; port.mu is held.
 func (p *port) flushInput() {
 	p.input.pending, p.opens.early = nil, nil
 	p.withSlave(func(fd int) { _ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH) })
 }
 
-// withSlave runs f with a slave of our own.
+// withSlave calls f with a descriptor of the slave.
 func (p *port) withSlave(f func(fd int)) {
 	fd, err := p.term.OpenSlave(unix.O_RDWR | unix.O_NONBLOCK)
 	if err != nil {
-		p.log.Warn("the pty cannot be opened", "device", p.term.Name(), "err", err)
+		p.log.Warn("cannot open the pty", "device", p.term.Name(), "err", err)
 		return
 	}
 	f(fd)
 	_ = unix.Close(fd)
 }
 
-// SetModem implements uart.Port. Where DCD falls and the termios has no CLOCAL, the port hangs up.
+// SetModem implements uart.Port. If DCD falls while CLOCAL is off, the port hangs up.
 func (p *port) SetModem(m uart.ModemState) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,13 +176,13 @@ func (p *port) SetModem(m uart.ModemState) error {
 	return nil
 }
 
-// counts is struct serial_icounter_struct: what TIOCGICOUNT tells.
+// counts is struct serial_icounter_struct: the result of TIOCGICOUNT.
 type counts struct {
 	cts, dsr, ri, dcd, rx, tx, frame, overrun, parity, brk int32
 	_                                                      [10]int32 // buf_overrun, reserved
 }
 
-// modem counts changes of lines: both edges of each.
+// addModem counts changes of modem lines: both edges of each.
 func (c *counts) addModem(changed uart.ModemState) {
 	for line, n := range map[uart.ModemState]*int32{uart.CTS: &c.cts, uart.DSR: &c.dsr, uart.RI: &c.ri, uart.DCD: &c.dcd} {
 		if changed&line != 0 {
@@ -191,7 +191,7 @@ func (c *counts) addModem(changed uart.ModemState) {
 	}
 }
 
-// errors counts what the far UART saw.
+// addErrors counts line errors at the far UART.
 func (c *counts) addErrors(l uart.LineState) {
 	for bit, n := range map[uart.LineState]*int32{
 		uart.LineFraming: &c.frame, uart.LineOverrun: &c.overrun, uart.LineParity: &c.parity, uart.LineBreak: &c.brk,

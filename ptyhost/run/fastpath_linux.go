@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Most paths have nothing to do with the port. These are told from the others without a look-up that may wait.
+// Most paths do not lead to the port. The fast path finds that out without a lookup that may block.
 
-// quick answers where that costs next to nothing and waits for no file system; sure says that it could. Nearly every path
-// is none of ours: its last element has another name, and is no link.
+// resolveFast resolves the path if that costs next to nothing and cannot block on a file system; sure reports whether
+// it could. Nearly every path is not the port's: its last element has another name, and is no link.
 func (q *lookup) resolveFast() (d destination, sure bool) {
 	base := path.Base(q.pathname)
 	switch {
@@ -24,7 +24,7 @@ func (q *lookup) resolveFast() (d destination, sure bool) {
 		return d, true
 	case q.names.mappedAsWritten(q.pathname):
 		return destination{place: mappedPath}, true
-	case slices.Contains(q.names.own, q.pathname) && q.sameRoot(): // that it is a link is known
+	case slices.Contains(q.names.own, q.pathname) && q.sameRoot(): // known to be a link to the slave
 		if q.follow {
 			d = destination{place: portNode, kernelSame: true}
 		}
@@ -38,7 +38,7 @@ func (q *lookup) resolveFast() (d destination, sure bool) {
 	}
 	mode, id, _, err := q.statCached(unix.O_NOFOLLOW)
 	switch {
-	case err == unix.ENOENT: // in /proc/self it was this process that was looked for; descriptors are numbers
+	case err == unix.ENOENT: // in /proc/self this process was looked up, not the program; its descriptors are numbers
 		return d, strings.Trim(base, "0123456789") != "" && !strings.HasPrefix(q.pathname, "/proc/")
 	case err != nil:
 		return d, false
@@ -50,18 +50,18 @@ func (q *lookup) resolveFast() (d destination, sure bool) {
 	return d, true
 }
 
-// quickLink is quick for a link: many a library has one. What leads to a file or a directory of another name leads to no
-// device.
+// resolveFastLink is resolveFast for a link, such as many a library has. If it leads to a regular file or a directory
+// with another name, it does not lead to the port.
 func (q *lookup) resolveFastLink() (d destination, sure bool) {
 	mode, _, name, err := q.statCached(0)
 	return d, err == nil && (mode == unix.S_IFREG || mode == unix.S_IFDIR) && !q.names.mayMatch(path.Base(name))
 }
 
-// resolveCached is RESOLVE_CACHED: what is not in memory is not looked up (Linux 5.12; older kernels refuse it).
+// resolveCached is RESOLVE_CACHED: fail instead of looking up what is not cached (Linux 5.12; older kernels reject it).
 const resolveCached = 0x20
 
-// cached looks at what is at the path, if the kernel has everything on the way to it in its memory. The name is there where
-// links at the end are followed.
+// statCached returns what is at the path, if the kernel has everything on the way there cached. name is the file's
+// path, unless flags have O_NOFOLLOW.
 func (q *lookup) statCached(flags uint64) (mode uint32, id fileID, name string, err error) {
 	start := unix.AT_FDCWD
 	if !path.IsAbs(q.pathname) {
@@ -86,23 +86,23 @@ func (q *lookup) statCached(flags uint64) (mode uint32, id fileID, name string, 
 	return uint32(st.Mode) & unix.S_IFMT, fileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}, name, err
 }
 
-// sameRoot reports whether the program sees the same file systems as this process.
+// sameRoot reports whether the program has the same root as this process, in the same mount namespace.
 func (q *lookup) sameRoot() bool {
 	its, err := rootAt(q.procPath("root"))
 	return err == nil && its == ownRoot()
 }
 
-// rootID says which directory a root is, and of which mount: each mount namespace has its own.
+// rootID identifies a root directory and its mount; every mount namespace has its own mounts.
 type rootID struct {
 	mount, inode uint64
 	major, minor uint32
 }
 
-// ownRoot is that of this process, which does not change.
+// ownRoot returns the root of this process, which does not change.
 var ownRoot = sync.OnceValue(func() rootID {
 	id, err := rootAt("/")
 	if err != nil {
-		return rootID{mount: ^uint64(0)} // no program has it
+		return rootID{mount: ^uint64(0)} // equal to no program's
 	}
 	return id
 })

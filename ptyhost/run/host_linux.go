@@ -23,8 +23,8 @@ const hostName = "run"
 // fidelity is what ports carry for the programs that were started here.
 const fidelity = uart.FullFidelity
 
-// Host makes the port of the programs that it starts. It has one port at a time, which may be opened again after its Close. All
-// methods may be called from any goroutine.
+// Host makes the port of the programs that it starts. It has one port at a time, which may be opened again after its
+// Close. All methods may be called from any goroutine.
 type Host struct {
 	// Constant.
 	as    []string
@@ -51,8 +51,9 @@ type Host struct {
 
 var _ uart.Host = (*Host)(nil)
 
-// New returns a host. as are absolute paths, or patterns of path.Match, that lead programs to the port, whether or not something
-// exists there; the error names an invalid one. log is for warnings that the user should see; nil means slog.Default().
+// New returns a host. as are absolute paths, or patterns of path.Match, that lead programs to the port, whether or not
+// something exists there; the error names an invalid one. log is for warnings that the user should see; nil means
+// slog.Default().
 func New(as []string, log *slog.Logger) (*Host, error) {
 	if err := checkPaths(as); err != nil {
 		return nil, err
@@ -167,8 +168,8 @@ func (h *Host) forget(p *port) {
 	maps.DeleteFunc(h.ports, func(_ fileID, known *port) bool { return known == p })
 }
 
-// replaceSlave makes the port known by its current slave instead of the last one, after a hangup. It does nothing for a port that
-// is forgotten or not known yet: the number of its slave will soon be another terminal's.
+// replaceSlave makes the port known by its current slave instead of the last one, after a hangup. It does nothing for a
+// port that is forgotten or not known yet: the number of its slave will soon be another terminal's.
 func (h *Host) replaceSlave(p *port, last fileID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -27,8 +27,8 @@ func newHost(t *testing.T, as ...string) *run.Host {
 
 func TestHost(t *testing.T) { // it looks for goroutines that are left: nothing may run beside it
 	h := newHost(t)
-	// Another goroutine may receive calls by now than at the start: see Host.work.
-	uarttest.TestHost(t, h, programs{puppet(t, h)}, goleak.IgnoreAnyFunction("telnetcpc/ptyhost/run.(*Host).work"))
+	// Another goroutine may receive calls by now than at the start: see Host.receiveCalls.
+	uarttest.TestHost(t, h, programs{puppet(t, h)}, goleak.IgnoreAnyFunction("telnetcpc/ptyhost/run.(*Host).receiveCalls"))
 }
 
 // TestChecks is the program of checks that all hosts of Linux pass, as nobody.

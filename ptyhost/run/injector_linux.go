@@ -17,10 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The injector is a process that makes the ADDFD requests (addfd_linux.go), so that neither a stop nor the end of this process
-// tears one: the program's open would return 0, and it would read and write its standard input instead of the port. Like the
-// standby, the injector has a duplicate of the listener. It is in a session of its own, so that what stops the program's
-// process group, such as ^Z, does not stop it. It ends with this process.
+// The injector is a process that makes the ADDFD requests (addfd_linux.go), so that neither a stop nor the end of this
+// process tears one: the program's open would return 0, and it would read and write its standard input instead of the
+// port. Like the standby, the injector has a duplicate of the listener. It is in a session of its own, so that what
+// stops the program's process group, such as ^Z, does not stop it. It ends with this process.
 //
 // It closes its copy of the descriptor before it replies: no copy remains that would keep the port open.
 
@@ -35,7 +35,8 @@ type injector struct {
 // injectorTimeout is how long to wait for a reply before checking whether the injector makes the request at all.
 const injectorTimeout = 2 * time.Second
 
-// A request through the socket is the call's id and the flags of the descriptor, which comes with it; a reply is an errno.
+// A request through the socket is the call's id and the flags of the descriptor, which comes with it; a reply is an
+// errno.
 const requestSize, replySize = 12, 4
 
 // startInjector starts an injector for a listener. It must not be used before awaitReady has returned.
@@ -100,8 +101,8 @@ func (i *injector) request(a addfd) bool {
 	return true
 }
 
-// reply waits for the injector's reply; i.mu is held. The error is EAGAIN if there is none within injectorTimeout, another one
-// if the injector has ended.
+// reply waits for the injector's reply; i.mu is held. The error is EAGAIN if there is none within injectorTimeout,
+// another one if the injector has ended.
 func (i *injector) reply() (errno unix.Errno, err error) {
 	var word [replySize]byte
 	for {
@@ -118,8 +119,9 @@ func (i *injector) reply() (errno unix.Errno, err error) {
 	}
 }
 
-// addFD installs one descriptor: by the injector, or in this process if that is late or gone. The kernel accepts only one of
-// two requests for a call: the other one fails with EINPROGRESS until the program has taken its descriptor, then with ENOENT.
+// addFD installs one descriptor: by the injector, or in this process if that is late or gone. The kernel accepts only
+// one of two requests for a call: the other one fails with EINPROGRESS until the program has taken its descriptor, then
+// with ENOENT.
 func (l *listener) addFD(a addfd) unix.Errno {
 	i := l.injector
 	i.mu.Lock()

@@ -76,8 +76,8 @@ func TestGiverGone(t *testing.T) {
 			s := startsWith(t, r, "ready\n", "-v", "--open-wait", "0s", address, "--", "sh", "-c",
 				`echo ready; read line; "$0" "$TELNETCPC_PORT" opens 200; read line`, program)
 			_ = r.Close()
-			giver := child(t, s.Process.Pid, "telnetcpc: giver")
-			if err := syscall.Kill(giver, tt.sent); err != nil {
+			injector := child(t, s.Process.Pid, "telnetcpc: injector")
+			if err := syscall.Kill(injector, tt.sent); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := w.WriteString("go\n"); err != nil {
@@ -88,14 +88,14 @@ func TestGiverGone(t *testing.T) {
 				errs := s.errs.String()
 				return strings.LastIndex(errs, "up   closed\n") > strings.LastIndex(errs, "up   opened\n")
 			})
-			if gone := state(giver) == ""; gone != tt.gone {
-				t.Errorf("the giver is gone: %v, want %v", gone, tt.gone)
+			if gone := state(injector) == ""; gone != tt.gone {
+				t.Errorf("the injector is gone: %v, want %v", gone, tt.gone)
 			}
 			_ = w.Close()
 			if status := s.ends(t); status != 1 {
 				t.Errorf("status %d", status)
 			}
-			eventually(t, "the giver has ended", func() bool { return state(giver) == "" })
+			eventually(t, "the injector has ended", func() bool { return state(injector) == "" })
 		})
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// What a program's ioctl on the port does. Each answers as a serial driver of the kernel: serial_core.c, tty_io.c,
-// tty_ioctl.c.
+// The ioctls of programs on the port. Each behaves as in a serial driver of the kernel:
+// drivers/tty/serial/serial_core.c, drivers/tty/tty_io.c, drivers/tty/tty_ioctl.c; ioctl_tty(2).
 
-// ioctl performs a call on the port by a descriptor of that slave.
+// ioctl performs an ioctl through a descriptor of this slave.
 func (p *port) ioctl(c *call, slave fileID) {
 	if c.fetchArg() {
 		p.perform(c, slave)
@@ -23,15 +23,15 @@ func (p *port) ioctl(c *call, slave fileID) {
 	}
 }
 
-// perform is ioctl when what it reads is there, and but for what it writes.
+// perform is ioctl between reading the argument and writing the result.
 func (p *port) perform(c *call, slave fileID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended || slave != p.id { // hung up meanwhile
+	if p.ended || slave != p.id { // closed, or hung up since
 		c.fail(unix.EIO)
 		return
 	}
-	if !p.opens.hadSlave && !p.term.NobodyHas() { // by a way that nobody saw, as a descriptor that another program has sent
+	if !p.opens.hadSlave && !p.term.NobodyHas() { // opened unseen, such as a descriptor received from another program
 		p.noteUnseenOpen()
 	}
 	request, arg := uint32(c.n.Data.Args[1]), c.n.Data.Args[2]
@@ -85,7 +85,7 @@ func (p *port) perform(c *call, slave fileID) {
 	}
 }
 
-// ioctlOfDriver performs what only some drivers have.
+// driverIoctl performs the ioctls that only some drivers have.
 func (p *port) driverIoctl(c *call, request uint32, arg uint64) {
 	switch request {
 	case unix.TIOCSERGETLSR:
@@ -125,7 +125,7 @@ func touchesMemory(request uint32) bool {
 	return true
 }
 
-// carriedBy is how many bytes a request reads from the program's memory.
+// argSize returns how many bytes a request reads from the program's memory.
 func argSize(request uint32) int {
 	switch request {
 	case unix.TCSETS, unix.TCSETS2, unix.TCSETSW, unix.TCSETSW2, unix.TCSETSF, unix.TCSETSF2, unix.TCSETA, unix.TCSETAW, unix.TCSETAF:
@@ -158,7 +158,7 @@ func (p *port) getTermios(c *call, request uint32, arg uint64) {
 	c.deferResult(arg, bytesOf(&old)[:formOld])
 }
 
-// takeTermios sets the termios that the program says, when the far UART is empty where that is asked for.
+// performSetTermios performs tcsetattr: at once, or, if wait is set, when the far UART is empty.
 func (p *port) performSetTermios(c *call, form int, wait, flush bool) {
 	t := p.line.termios
 	var old termio
@@ -181,7 +181,7 @@ func (p *port) performSetTermios(c *call, form int, wait, flush bool) {
 	}
 	change := uart.Event{Kind: uart.KindSettings}
 	if zero := func(t *unix.Termios) bool { return t.Cflag&unix.CBAUD == unix.B0 }; zero(&t) != zero(&p.line.termios) && form != formOld {
-		change.Control.DTR = uart.LevelOff // or on
+		change.Control.DTR = uart.LevelOff // or LevelOn: both need room in the queue
 	}
 	p.awaitRoom(c, change, func() {
 		if wait {
@@ -192,18 +192,18 @@ func (p *port) performSetTermios(c *call, form int, wait, flush bool) {
 	})
 }
 
-// setTermios makes t the port's termios, and tells what of the line has changed; the lock is held.
+// setTermios makes t the port's termios and reports the line's settings; port.mu is held.
 func (p *port) setTermios(t unix.Termios) {
 	setSpeeds(&t)
 	before := p.line.termios
 	p.line.termios = t
-	// The pty gets it also where nothing has changed: a program that was not started here may have set the pty otherwise.
+	// The pty is set even if nothing has changed: a program that was not started here may have changed it.
 	now := onPty(t)
 	if now != onPty(before) {
 		p.drainPTY()
 	}
 	if err := unix.IoctlSetTermios(p.term.Master(), unix.TCSETS2, &now); err != nil {
-		p.log.Warn("the pty's termios cannot be set", "device", p.term.Name(), "err", err)
+		p.log.Warn("cannot set the pty's termios", "device", p.term.Name(), "err", err)
 	}
 	p.sendLine()
 	if was, is := before.Cflag&unix.CBAUD == unix.B0, t.Cflag&unix.CBAUD == unix.B0; was != is {
@@ -212,8 +212,8 @@ func (p *port) setTermios(t unix.Termios) {
 	p.warnUnsupported(&t)
 }
 
-// tellLine tells line coding and flow control, also where they are what was told last: somebody may have changed them at
-// the far end, and who asks again wants them back. The lock is held.
+// sendLine reports line coding and flow control, even if they are unchanged: someone may have changed them at the far
+// end, and a program that sets them again wants them back. port.mu is held.
 func (p *port) sendLine() {
 	now := lineSettings{codingOf(&p.line.termios), flowOf(&p.line.termios)}
 	if now.coding.Baud == 38400 {
@@ -224,7 +224,7 @@ func (p *port) sendLine() {
 	p.addEvent(uart.Event{Kind: uart.KindSettings, Coding: now.coding, Flow: now.flow})
 }
 
-// remark says once what a port cannot do as it was asked to.
+// warnUnsupported logs, once, what the port cannot do as requested.
 func (p *port) warnUnsupported(t *unix.Termios) {
 	if t.Ispeed != t.Ospeed && t.Ispeed != 0 && !p.warned.speed {
 		p.warned.speed = true
@@ -236,14 +236,14 @@ func (p *port) warnUnsupported(t *unix.Termios) {
 	}
 }
 
-// breakTime is how long tcsendbreak's break lasts.
+// breakTime is the length of tcsendbreak's break.
 const breakTime = 250 * time.Millisecond
 
-// drainPause is how often a call that waits for bytes which are here asks whether they are waited for.
+// drainPoll is how often a call that waits for bytes not sent yet checks whether there is still a session.
 const drainPoll = 250 * time.Millisecond
 
-// drained calls then, under the lock, when everything that was written has left the far UART, as far as can be known; or
-// when no byte is waited for.
+// awaitDrained calls then, with port.mu held, when everything written has left the far UART, as far as is known; or
+// when there is no session to wait for.
 func (p *port) awaitDrained(c *call, then func()) {
 	p.awaitThen(c, func() bool {
 		p.drainPTY()
@@ -251,8 +251,9 @@ func (p *port) awaitDrained(c *call, then func()) {
 	}, then)
 }
 
-// isEmpty reports whether everything is out as far as is known, or no byte is waited for, for one who asks later: again
-// when that can have changed. What comes back of the bytes lent wakes him. The lock is held.
+// isDrained reports whether everything written has left the far UART, as far as is known, or there is no session to
+// wait for. If not, it leaves in p.wait when to check again; the return of lent bytes wakes the caller anyway. port.mu
+// is held.
 func (p *port) isDrained(u uart.Unsent) bool {
 	switch {
 	case u.Left < 0:
@@ -292,15 +293,15 @@ func (p *port) flush(c *call, queue uint32) {
 	c.returnValue(0)
 }
 
-// unsent is how many bytes have not left the far UART yet, as far as can be known; 0 where no byte is waited for. The lock
-// is held.
+// unsent returns how many bytes have not left the far UART yet, as far as is known; 0 if there is no session to wait
+// for. port.mu is held.
 func (p *port) unsent() uint32 {
 	p.drainPTY()
 	u := p.config.Unsent()
 	if u.Left < 0 {
 		return 0
 	}
-	// Lent bytes may be counted twice. No more are unsent than were the last time, and were written since.
+	// Lent bytes may be counted twice. But there are never more than last time plus those written since.
 	n, q := p.up.queue.Len()+p.up.lent+u.Bytes, &p.up.outq
 	if n = min(n, q.unsent+int(p.up.written-q.written)); n == 0 && u.Left > 0 {
 		n = 1
@@ -309,13 +310,14 @@ func (p *port) unsent() uint32 {
 	return uint32(n)
 }
 
-// outq is what TIOCOUTQ has said, and how many bytes had been written then.
+// outq is the last result of TIOCOUTQ, and how many bytes had been written then.
 type outq struct {
 	unsent  int
 	written uint64
 }
 
-// errnoOf is the number of an error of a system call.
+// errnoOf returns the errno of a failed system call; EIO if it has none.
+
 func errnoOf(err error) unix.Errno {
 	var errno unix.Errno
 	if errors.As(err, &errno) {

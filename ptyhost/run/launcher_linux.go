@@ -20,8 +20,8 @@ const (
 	injectorName = "telnetcpc: injector" // NAME SOCKET
 )
 
-// Main must be the first call in the main function of a program that uses this package: Start starts the program's own binary
-// as helper processes. In such a process Main does the helper's work and does not return.
+// Main must be the first call in the main function of a program that uses this package: Start starts the program's own
+// binary as helper processes. In such a process Main does the helper's work and does not return.
 func Main() {
 	if len(os.Args) == 0 {
 		return
@@ -50,8 +50,8 @@ const (
 	stepReleased // to a standby: it answers the calls from now on
 )
 
-// launcherMain installs the filter for this thread, sends the filter's listener to the parent, waits for permission and executes
-// the program. Only this thread is under the filter; the exec ends all others.
+// launcherMain installs the filter for this thread, sends the filter's listener to the parent, waits for permission and
+// executes the program. Only this thread is under the filter; the exec ends all others.
 func launcherMain(args []string) {
 	runtime.LockOSThread()
 	socket, err := strconv.Atoi(args[0])
@@ -88,7 +88,8 @@ func launcherMain(args []string) {
 // installFilter installs a filter for this thread and returns its listener.
 func installFilter(program []unix.SockFilter) (l int, errno syscall.Errno) {
 	whole := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	// This filter is no sandbox. Before Linux 5.16 the kernel would disable speculation (and slow the program down) for one.
+	// This filter is no sandbox. Before Linux 5.16 the kernel would disable speculation (and slow the program down) for
+	// one.
 	const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
 	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&whole)))
 	if errno != 0 {
@@ -126,7 +127,8 @@ func receiveStep(socket int) (at step, errno syscall.Errno, fd int, ok bool) {
 	return step(binary.NativeEndian.Uint32(word[:])), syscall.Errno(binary.NativeEndian.Uint32(word[4:])), fd, true
 }
 
-// receiveMessage receives a message of the length of word. fd is -1 if none came. ok is false if the other end is closed.
+// receiveMessage receives a message of the length of word. fd is -1 if none came. ok is false if the other end is
+// closed.
 func receiveMessage(socket int, word []byte) (fd int, ok bool) {
 	rights := make([]byte, unix.CmsgSpace(4))
 	for {

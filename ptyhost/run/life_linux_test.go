@@ -117,7 +117,7 @@ func TestSignals(t *testing.T) {
 				want += fmt.Sprintf("got %d\n", int(sent))
 				eventually(t, "the program gets it", func() bool { return strings.HasSuffix(s.out.String(), want) })
 			}
-			// A second one, if telnetcpc passed it on wrongly, comes after the guard's patience; it is no error of the
+			// A second one, if telnetcpc passed it on wrongly, comes after the standby's patience; it is no error of the
 			// test where this is too short for it.
 			time.Sleep(300 * time.Millisecond)
 			_ = w.Close()
@@ -211,7 +211,7 @@ func TestSignalsWithoutGroup(t *testing.T) {
 	}
 }
 
-// TestGuardKeepsNothing: the guard has neither a descriptor that was inherited nor a directory: who waits for the end of a
+// TestGuardKeepsNothing: the standby has neither a descriptor that was inherited nor a directory: who waits for the end of a
 // pipe, or wants to unmount, waits for the programs alone.
 func TestGuardKeepsNothing(t *testing.T) {
 	address, _ := serve(t, "loopback")
@@ -234,21 +234,21 @@ func TestGuardKeepsNothing(t *testing.T) {
 	_ = w.Close()
 	t.Cleanup(func() { _ = s.Process.Kill(); _ = s.Wait() })
 	eventually(t, "it says ready", func() bool { return s.out.String() == "ready\n" })
-	guard := child(t, s.Process.Pid, "telnetcpc: guard")
-	if at, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", guard)); err != nil || at != "/" {
-		t.Errorf("the guard's directory is %s, %v", at, err)
+	standby := child(t, s.Process.Pid, "telnetcpc: standby")
+	if at, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", standby)); err != nil || at != "/" {
+		t.Errorf("the standby's directory is %s, %v", at, err)
 	}
 	pipe, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", inherited.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", guard))
+	names, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", standby))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", guard, name.Name())); to == pipe {
-			t.Errorf("the guard has the pipe as %s", name.Name())
+		if to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", standby, name.Name())); to == pipe {
+			t.Errorf("the standby has the pipe as %s", name.Name())
 		}
 	}
 	_ = input.Close()

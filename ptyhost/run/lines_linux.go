@@ -16,7 +16,7 @@ var modemBits = map[uart.ModemState]uint32{
 	uart.CTS: unix.TIOCM_CTS, uart.DSR: unix.TIOCM_DSR, uart.RI: unix.TIOCM_RNG, uart.DCD: unix.TIOCM_CAR,
 }
 
-// lines is the state of all lines, as TIOCMGET tells it; the lock is held.
+// modemLines returns the state of all lines as TIOCMGET does; port.mu is held.
 func (p *port) modemLines() (bits uint32) {
 	for line, bit := range modemBits {
 		if p.line.modem&line != 0 {
@@ -32,7 +32,8 @@ func (p *port) modemLines() (bits uint32) {
 	return bits
 }
 
-// changeLines performs TIOCMSET, TIOCMBIS and TIOCMBIC: DTR and RTS by one event. OUT1, OUT2 and the loop are not wired.
+// changeLines performs TIOCMSET, TIOCMBIS and TIOCMBIC: DTR and RTS change in one event. OUT1, OUT2 and the loop have
+// no effect.
 func (p *port) changeLines(c *call, request uint32) {
 	said := c.arg32()
 	now := func() (dtr, rts bool) {
@@ -58,7 +59,7 @@ func (p *port) changeLines(c *call, request uint32) {
 	set()
 }
 
-// edges is what changes with DTR and RTS like this; the lock is held.
+// lineChanges returns what setting DTR and RTS to these levels changes; port.mu is held.
 func (p *port) lineChanges(dtr, rts bool) (change uart.Control) {
 	if dtr != p.line.dtr {
 		change.DTR = uart.LevelOf(dtr)
@@ -69,7 +70,7 @@ func (p *port) lineChanges(dtr, rts bool) (change uart.Control) {
 	return change
 }
 
-// drive sets DTR and RTS; the lock is held.
+// setLines sets DTR and RTS; port.mu is held.
 func (p *port) setLines(dtr, rts bool) {
 	change := p.lineChanges(dtr, rts)
 	p.line.dtr, p.line.rts = dtr, rts
@@ -78,10 +79,10 @@ func (p *port) setLines(dtr, rts bool) {
 	}
 }
 
-// breakEdge is the beginning or the end of a break, for whenRoom.
+// breakChange is the beginning or the end of a break, for awaitRoom.
 var breakChange = uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOn}}
 
-// sendBreak begins or ends a break; the lock is held.
+// setBreak begins or ends a break; port.mu is held.
 func (p *port) setBreak(on bool) {
 	if on == p.line.breaking {
 		return
@@ -90,16 +91,16 @@ func (p *port) setBreak(on bool) {
 	p.addEvent(uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOf(on)}})
 }
 
-// holdMost is how long a call is held while too many changes wait for the remote. Only a test changes it.
+// roomTimeout is how long a call waits for room while too many changes wait for the remote. Only tests change it.
 var roomTimeout = 30 * time.Second
 
-// holdPause is how often it is asked meanwhile whether there is a session that anything is waited for.
+// roomPoll is how often such a call checks whether there is still a session.
 const roomPoll = 100 * time.Millisecond
 
-// whenRoom calls then, under the lock, when there is room for a change such as e among those that wait for the remote: the
-// call is held as by a driver whose UART is slow, for holdMost at most. Nobody is held where no byte is waited for, because
-// there is no session; nor where nothing was taken for holdMost since a call was held, be it another, or this one before a
-// signal let the kernel begin it again. Then the queue merges what it must, and counts it.
+// awaitRoom calls then, with port.mu held, when the queue has room for a change such as e. Until then the call waits,
+// as in a driver whose UART is slow, but no longer than roomTimeout. It does not wait if there is no session to take
+// anything; nor if nothing was taken for roomTimeout since a call began to wait, be it another call or this one before
+// a signal made the kernel restart it. In these cases the queue merges changes, and counts them.
 func (p *port) awaitRoom(c *call, e uart.Event, then func()) {
 	if !p.up.queue.Full(e) {
 		then()
@@ -119,7 +120,7 @@ func (p *port) awaitRoom(c *call, e uart.Event, then func()) {
 	}, then)
 }
 
-// waitForLines performs TIOCMIWAIT: it is answered when one of the lines has changed.
+// awaitLineChange performs TIOCMIWAIT: the call returns when one of the lines in mask has changed.
 func (p *port) awaitLineChange(c *call, mask uint64) {
 	before, over := p.line.counts, false
 	p.await(c, func() bool {
@@ -137,7 +138,7 @@ func (p *port) awaitLineChange(c *call, mask uint64) {
 	})
 }
 
-// setSoftCarrier performs TIOCSSOFTCAR: CLOCAL by another name.
+// setSoftCarrier performs TIOCSSOFTCAR, which sets CLOCAL.
 func (p *port) setSoftCarrier(c *call) {
 	t := p.line.termios
 	t.Cflag &^= unix.CLOCAL
@@ -148,7 +149,7 @@ func (p *port) setSoftCarrier(c *call) {
 	c.returnValue(0)
 }
 
-// give32 is gives of an int, and said32 what was said where that is one.
+// deferResult32 is deferResult for an int; arg32 is the argument, if it is an int.
 func (c *call) deferResult32(address uint64, value uint32) {
 	c.deferResult(address, binary.NativeEndian.AppendUint32(nil, value))
 }

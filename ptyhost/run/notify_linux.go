@@ -43,14 +43,15 @@ type addfd struct {
 
 // listener is the listener of a filter. One goroutine at a time receives calls; any goroutine answers them.
 //
-// Two kinds of signals matter here. A signal to the program interrupts its call until it is answered, as a driver's call would
-// be: the kernel makes it fail with EINTR or restarts it, and the answer fails with ENOENT. So a call that returns EINTR may
-// have had its effect, and with SA_RESTART the same call is received twice: see restart_linux.go. The flag that blocks signals
-// during a call, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, is not used. It would keep the machine from sleeping, a freezer and a
-// debugger from stopping the program, and a signal from ending a call that waits forever.
+// Two kinds of signals matter here. A signal to the program interrupts its call until it is answered, as a driver's
+// call would be: the kernel makes it fail with EINTR or restarts it, and the answer fails with ENOENT. So a call that
+// returns EINTR may have had its effect, and with SA_RESTART the same call is received twice: see restart_linux.go. The
+// flag that blocks signals during a call, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, is not used. It would keep the
+// machine from sleeping, a freezer and a debugger from stopping the program, and a signal from ending a call that waits
+// forever.
 //
-// A signal to this process interrupts the current request, and Go's runtime sends itself many. The comment of each request says
-// what that does.
+// A signal to this process interrupts the current request, and Go's runtime sends itself many. The comment of each
+// request says what that does.
 type listener struct {
 	fd        int
 	buf       []uint64       // the kernel's struct seccomp_notif, which may be larger than ours; the receiving goroutine's
@@ -92,11 +93,13 @@ var errNoPrograms = errors.New("no program is left")
 // noStop is a stop descriptor for receive that never becomes readable: poll ignores it.
 const noStop = -1
 
-// receive waits for the next call. It fails with errNoPrograms, or with ECANCELED when the descriptor stop becomes readable.
+// receive waits for the next call. It fails with errNoPrograms, or with ECANCELED when the descriptor stop becomes
+// readable.
 //
-// A signal to this process: poll fails with EINTR, or reports POLLERR if the filter's lock was taken at that moment; both mean
-// nothing. SECCOMP_IOCTL_NOTIF_RECV is interruptible only before it takes a call, so EINTR loses none. SIGKILL: the kernel
-// finishes the request first, so a call that it has taken is always in buf, where the standby finds it.
+// A signal to this process: poll fails with EINTR, or reports POLLERR if the filter's lock was taken at that moment;
+// both mean nothing. SECCOMP_IOCTL_NOTIF_RECV is interruptible only before it takes a call, so EINTR loses none.
+// SIGKILL: the kernel finishes the request first, so a call that it has taken is always in buf, where the standby finds
+// it.
 func (l *listener) receive(stop int) (n notification, err error) {
 	fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}, {Fd: int32(stop), Events: unix.POLLIN}}
 	for {
@@ -128,8 +131,8 @@ func (l *listener) receive(stop int) (n notification, err error) {
 	}
 }
 
-// valid reports whether the call still waits for its answer. If so, everything read from the process so far was its own, not
-// that of another process with the same number.
+// valid reports whether the call still waits for its answer. If so, everything read from the process so far was its
+// own, not that of another process with the same number.
 //
 // A signal to this process: EINTR if the filter's lock is taken at that moment.
 func (l *listener) valid(id uint64) bool {
@@ -141,8 +144,8 @@ func (l *listener) valid(id uint64) bool {
 	}
 }
 
-// respond answers a call, and reports whether the program still waited for it. For less than a microsecond this may be wrong:
-// the kernel accepts an answer for a call that has seen a signal and has not left yet.
+// respond answers a call, and reports whether the program still waited for it. For less than a microsecond this may be
+// wrong: the kernel accepts an answer for a call that has seen a signal and has not left yet.
 //
 // A signal to this process: EINTR before anything was done.
 func (l *listener) respond(r response) bool {

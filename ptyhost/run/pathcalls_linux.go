@@ -11,17 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Calls with a path. Most of them are none of ours, and the kernel performs them.
+// Calls with a path. Most have nothing to do with the port, and are performed by the kernel.
 
-// asked is a call with a path: where the path begins to lead, and what the call does there.
+// pathCall is a call with a path: what to look up, and what to do with it.
 type pathCall struct {
 	lookup
 	entry
-	args  []uint64 // from the path on
+	args  []uint64 // the path and what follows
 	flags int      // of an open
 }
 
-// asks reads what a call with a path asks for, from its registers and the program's memory.
+// readPathCall reads the arguments of a call with a path, from its registers and the program's memory.
 func (c *call) readPathCall(e entry) (a pathCall, err error) {
 	a = pathCall{lookup: lookup{tid: c.n.TID, dir: unix.AT_FDCWD, follow: true}, entry: e, args: c.n.Data.Args[:]}
 	if e.at {
@@ -54,11 +54,11 @@ func (c *call) readPathCall(e entry) (a pathCall, err error) {
 	return a, nil
 }
 
-// opens reports whether the call opens what is at the path.
+// opens reports whether the call opens the file at the path.
 func (e entry) opens() bool { return e.kind == kindOpen || e.kind == kindOpen2 || e.kind == kindCreate }
 
-// path performs a call with a path, or lets the kernel perform it. What may wait for a file system, which may be one that a
-// program of the same tree serves, is done in a goroutine of its own, which ends with the look-up.
+// pathCall performs a call with a path, or lets the kernel do it. A lookup that may block on a file system, which may
+// be served by a program of the same tree, runs in a goroutine of its own that ends with the lookup.
 func (h *Host) pathCall(c *call, e entry) {
 	a, err := c.readPathCall(e)
 	if err != nil {
@@ -95,7 +95,7 @@ func (h *Host) pathCall(c *call, e entry) {
 	}
 }
 
-// reach performs a call whose path leads there. p is nil where there is no port now.
+// performPathCall performs a call whose path leads to d. p is nil if there is no port now.
 func (h *Host) performPathCall(c *call, a pathCall, p *port, d destination) {
 	switch {
 	case d.place == notPort, !c.l.valid(c.n.ID):
@@ -115,10 +115,10 @@ func (h *Host) performPathCall(c *call, a pathCall, p *port, d destination) {
 	}
 }
 
-// unusual are flags of an open that asks for something else than the port.
+// notPortOpen are flags of an open that asks for something other than the port.
 const notPortOpen = unix.O_PATH | unix.O_DIRECTORY | unix.O_EXCL
 
-// open performs an open of the port.
+// performOpen performs an open of the port.
 func (h *Host) performOpen(c *call, p *port, d destination, flags int) {
 	switch {
 	case d.place == portNode && flags&notPortOpen != 0:
@@ -128,13 +128,13 @@ func (h *Host) performOpen(c *call, p *port, d destination, flags int) {
 	case flags&unix.O_CREAT != 0 && flags&unix.O_EXCL != 0:
 		c.fail(unix.EEXIST)
 	case flags&unix.O_PATH != 0:
-		c.fail(unix.EOPNOTSUPP) // the kernel injects no such descriptor
+		c.fail(unix.EOPNOTSUPP) // ADDFD cannot add an O_PATH descriptor
 	default:
 		p.openCall(c, flags, d.kernelSame)
 	}
 }
 
-// checkPaths looks at the paths that shall stand for the port.
+// checkPaths validates the paths of --as.
 func checkPaths(as []string) error {
 	for _, pattern := range as {
 		if _, err := path.Match(pattern, ""); err != nil || !path.IsAbs(pattern) || path.Clean(pattern) != pattern || strings.ContainsRune(pattern, 0) {
@@ -144,9 +144,9 @@ func checkPaths(as []string) error {
 	return nil
 }
 
-// isTerminal reports whether a file is the slave of some pty: a bind mount may have a port's as it was before a hangup.
+// isPTYSlave reports whether a file is the slave of any pty: a bind mount may refer to the port's slave before a hangup.
 func isPTYSlave(st *unix.Stat_t) bool {
-	const first, last = 136, 143 // UNIX98_PTY_SLAVE_MAJOR and those behind it
+	const first, last = 136, 143 // UNIX98_PTY_SLAVE_MAJOR and the following majors
 	major := unix.Major(st.Rdev)
 	return st.Mode&unix.S_IFMT == unix.S_IFCHR && major >= first && major <= last
 }

@@ -25,16 +25,17 @@ const (
 	// readAgainFrom bytes, another read follows.
 	readSize      = 4096
 	readAgainFrom = readSize / 2
-	// maxDrain bounds what one call reads from the pty: no more can have been in it before the call (22,048 bytes measured).
+	// maxDrain bounds what one call reads from the pty: no more can have been in it before the call (22,048 bytes
+	// measured).
 	maxDrain = 32 << 10
-	// maxQueue is the queue's length from which on a call no longer reads the pty before it queues its change. The change then
-	// overtakes the bytes still in the pty; this bounds memory.
+	// maxQueue is the queue's length from which on a call no longer reads the pty before it queues its change. The
+	// change then overtakes the bytes still in the pty; this bounds memory.
 	maxQueue = 256 << 10
 )
 
-// port is one pty, and everything that a UART has and a pty lacks. Bytes take the same path as in package ptyhost. A change
-// that a program makes with a call is queued after the bytes that the program wrote before it: they are read from the pty for
-// that purpose, while the program is blocked in the call, so the order is exact.
+// port is one pty, and everything that a UART has and a pty lacks. Bytes take the same path as in package ptyhost. A
+// change that a program makes with a call is queued after the bytes that the program wrote before it: they are read
+// from the pty for that purpose, while the program is blocked in the call, so the order is exact.
 type port struct {
 	// Constant.
 	host   *Host
@@ -50,8 +51,8 @@ type port struct {
 	closeErr   error          // written under closing
 	background sync.WaitGroup // ptys being closed after a hangup, and waits for opens in the kernel
 
-	// mu guards everything below, and makes each change of it one step for the programs. It is held over system calls that do
-	// not block.
+	// mu guards everything below, and makes each change of it one step for the programs. It is held over system calls
+	// that do not block.
 	mu      sync.Mutex
 	*pty           // the current one
 	hangups uint64 // hangups so far; each has brought another pty
@@ -126,7 +127,8 @@ type inputState struct {
 type waitState struct {
 	wake    chan struct{} // closed if something has changed that a call may wait for
 	waiters int           // calls that wait
-	// Set by a condition that await has checked: check it again after this time (0: no such time), and when this is closed.
+	// Set by a condition that await has checked: check it again after this time (0: no such time), and when this is
+	// closed.
 	recheckAfter time.Duration
 	recheckOn    <-chan struct{}
 }
@@ -234,8 +236,8 @@ func (p *port) Retire() error {
 	return p.claim.Retire()
 }
 
-// Close implements uart.Port. The programs' reads return end of file; writes and calls that wait fail with EIO, as if a USB
-// adapter had been pulled out. It must not be called from Urgent.
+// Close implements uart.Port. The programs' reads return end of file; writes and calls that wait fail with EIO, as if a
+// USB adapter had been pulled out. It must not be called from Urgent.
 func (p *port) Close() error {
 	p.closing.Do(func() {
 		p.host.forget(p)
@@ -295,8 +297,8 @@ func (p *port) isEnded() bool {
 	return p.ended
 }
 
-// fetchNext puts the next thing that programs did into p.next, and reports whether there was one. It never blocks. What is
-// queued comes before what is still in the pty.
+// fetchNext puts the next thing that programs did into p.next, and reports whether there was one. It never blocks. What
+// is queued comes before what is still in the pty.
 func (p *port) fetchNext() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -387,12 +389,12 @@ func (p *port) addEvent(e uart.Event) {
 func (p *port) queueEvent(e uart.Event) {
 	outcome := p.up.queue.Add(e)
 	if outcome.Ready != nil && p.opens.opening != nil {
-		// The queue merged this open with another: nobody will report a session for it, so it waits for none. Ready itself
-		// cannot be called here, because it takes port.mu.
+		// The queue merged this open with another: nobody will report a session for it, so it waits for none. Ready
+		// itself cannot be called here, because it takes port.mu.
 		p.opens.opening.done = true
 	}
 	if outcome.Moved {
-		p.warnReordered("changes of settings come behind bytes that were written after them: too many of them wait for the remote")
+		p.warnReordered("changes of settings are late, after bytes that were written later: too many of them wait for the remote")
 	}
 	p.term.PokeReader()
 }

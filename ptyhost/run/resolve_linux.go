@@ -13,49 +13,49 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where a path of a program leads: looked up as the kernel does it for that program (path_resolution(7)), with its root and
-// its directory, by descriptors that open no file. A link that changes meanwhile leads here and there, which harms nobody:
-// this is no security border.
+// Where a program's path leads: path_resolution(7) for that program, with its root and its working directory, by O_PATH
+// descriptors. If a link changes during the lookup, the result may be the old or the new one. That is harmless, because
+// this is no security boundary.
 
-// place is where a path leads.
+// place is what a path leads to.
 type place uint8
 
 const (
-	notPort         place = iota // the kernel knows better
-	portNode                     // to the port's own file
-	mappedPath                   // to a path that is the port whatever is there
-	mappedDirectory              // to a directory of such a path, which is not there
-	belowMapped                  // beyond what is no directory
+	notPort         place = iota // something else, or nothing: the kernel performs the call
+	portNode                     // the port's own file
+	mappedPath                   // a path that is mapped to the port, whatever exists there
+	mappedDirectory              // a directory of such a path, which does not exist
+	belowMapped                  // something below a mapped path, which is no directory
 )
 
-// destination is what looking a path up has found.
+// destination is the result of a lookup.
 type destination struct {
 	place
-	kernelSame bool         // here: the kernel comes to the slave too
-	name       string       // missing: what it is called
-	existing   unix.Statx_t // missing: the directory that it would be in
+	kernelSame bool         // portNode: the kernel's own lookup leads to the slave, too
+	name       string       // mappedDirectory: its path
+	existing   unix.Statx_t // mappedDirectory: the nearest directory above it that exists
 }
 
-// question is what a call asks of a path.
+// lookup is a path to resolve for a program.
 type lookup struct {
 	tid          uint32
-	dir          int32 // where a relative path begins; AT_FDCWD
+	dir          int32 // directory of a relative path; AT_FDCWD: the working directory
 	pathname     string
-	follow       bool   // a link at the end too
+	follow       bool   // follow a link at the end
 	resolveFlags uint64 // RESOLVE_* of openat2
 	names        *names
-	slave        fileID // of the port; zero: there is none
+	slave        fileID // the port's; zero: there is none
 }
 
-// linksMost is how many links a path may lead through: MAXSYMLINKS.
+// maxLinks is how many links a path may contain: MAXSYMLINKS.
 const maxLinks = 40
 
-// proc is a file of the program in /proc.
+// procPath returns the path of a file in the program's directory of /proc.
 func (q *lookup) procPath(what string) string {
 	return "/proc/" + strconv.Itoa(int(q.tid)) + "/" + what
 }
 
-// start is the link to the directory where a relative path begins.
+// startLink returns the link in /proc to the directory of a relative path.
 func (q *lookup) startLink() string {
 	if q.dir == unix.AT_FDCWD {
 		return q.procPath("cwd")
@@ -65,40 +65,40 @@ func (q *lookup) startLink() string {
 
 func (q *lookup) isSlave(id fileID) bool { return q.slave != fileID{} && q.slave == id }
 
-// position is a directory on the way, by a descriptor and by its name as the program sees it.
+// position is a directory on the way: a descriptor, and its name as the program sees it.
 type position struct {
 	fd      int
 	name    string
-	missing bool // it is not there; fd is that of the nearest directory above it that is
+	missing bool // it does not exist; fd is the nearest directory above it that does
 }
 
-// walk is one look-up.
+// resolver is the state of one lookup.
 type resolver struct {
 	*lookup
 	root        position
-	rootName    string // of the root, as this process sees it
+	rootName    string // the root's name for this process
 	at          position
 	rest        string // of the path
 	links       int
-	viaOwn      bool // the way leads through the port's own path
+	viaOwn      bool // the path led through the port's own path
 	fds         []int
-	startDevice uint64 // of the beginning
+	startDevice uint64 // for RESOLVE_NO_XDEV
 }
 
-// walk looks the path up. It waits as long as file systems make it wait.
+// resolve resolves the path. It blocks as long as file systems do.
 func (q *lookup) resolve() destination {
-	w := &resolver{lookup: q, rest: q.pathname}
+	r := &resolver{lookup: q, rest: q.pathname}
 	defer func() {
-		for _, fd := range w.fds {
+		for _, fd := range r.fds {
 			_ = unix.Close(fd)
 		}
 	}()
-	if !w.begin() {
+	if !r.begin() {
 		return destination{}
 	}
 	for {
-		if d, done := w.step(); done {
-			if d.place == notPort && w.viaOwn {
+		if d, done := r.step(); done {
+			if d.place == notPort && r.viaOwn {
 				d = destination{place: portNode}
 			}
 			return d
@@ -106,237 +106,238 @@ func (q *lookup) resolve() destination {
 	}
 }
 
-// open opens a name in a directory without opening a file.
-func (w *resolver) open(dir int, name string, flags int) (fd int, st unix.Stat_t, err error) {
+// open opens a name in a directory with O_PATH.
+func (r *resolver) open(dir int, name string, flags int) (fd int, st unix.Stat_t, err error) {
 	fd, err = unix.Openat(dir, name, unix.O_PATH|unix.O_CLOEXEC|flags, 0)
 	if err != nil {
 		return -1, st, err
 	}
-	if len(w.fds) == maxFDs { // few are looked at again: the place where the walk is, and the root
-		w.closeUnused()
+	if len(r.fds) == maxFDs { // only the current directory and the root are needed again
+		r.closeUnused()
 	}
-	w.fds = append(w.fds, fd)
+	r.fds = append(r.fds, fd)
 	return fd, st, unix.Fstat(fd, &st)
 }
 
 const maxFDs = 16
 
-// drop closes what is not needed any more.
-func (w *resolver) closeUnused() {
-	kept := w.fds[:0]
-	for _, fd := range w.fds {
-		if fd == w.root.fd || fd == w.at.fd {
+// closeUnused closes the descriptors that are not needed any more.
+func (r *resolver) closeUnused() {
+	kept := r.fds[:0]
+	for _, fd := range r.fds {
+		if fd == r.root.fd || fd == r.at.fd {
 			kept = append(kept, fd)
 		} else {
 			_ = unix.Close(fd)
 		}
 	}
-	w.fds = kept
+	r.fds = kept
 }
 
-// begin finds where the path begins.
-func (w *resolver) begin() bool {
+// begin finds the root and the directory where the path starts.
+func (r *resolver) begin() bool {
 	var err error
-	if w.root.fd, _, err = w.open(unix.AT_FDCWD, w.procPath("root"), 0); err != nil {
+	if r.root.fd, _, err = r.open(unix.AT_FDCWD, r.procPath("root"), 0); err != nil {
 		return false
 	}
-	w.root.name = "/"
-	if w.rootName, err = os.Readlink(w.procPath("root")); err != nil {
+	r.root.name = "/"
+	if r.rootName, err = os.Readlink(r.procPath("root")); err != nil {
 		return false
 	}
-	w.at = w.root
-	inside := w.resolveFlags&unix.RESOLVE_IN_ROOT != 0
-	below := w.resolveFlags&unix.RESOLVE_BENEATH != 0
-	if !path.IsAbs(w.pathname) || inside {
-		if w.at.fd, _, err = w.open(unix.AT_FDCWD, w.startLink(), 0); err != nil {
+	r.at = r.root
+	inside := r.resolveFlags&unix.RESOLVE_IN_ROOT != 0
+	below := r.resolveFlags&unix.RESOLVE_BENEATH != 0
+	if !path.IsAbs(r.pathname) || inside {
+		if r.at.fd, _, err = r.open(unix.AT_FDCWD, r.startLink(), 0); err != nil {
 			return false
 		}
-		name, err := os.Readlink(w.startLink())
+		name, err := os.Readlink(r.startLink())
 		if err != nil {
 			return false
 		}
-		w.at.name = w.programName(name)
+		r.at.name = r.programName(name)
 	}
 	if inside || below {
-		w.root = w.at
+		r.root = r.at
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(w.at.fd, &st); err != nil {
+	if err := unix.Fstat(r.at.fd, &st); err != nil {
 		return false
 	}
-	w.startDevice = st.Dev
-	return !below || !path.IsAbs(w.pathname)
+	r.startDevice = st.Dev
+	return !below || !path.IsAbs(r.pathname)
 }
 
-// seen is a name that this process has read in /proc as the program sees it. What is not below the program's root has no
-// name there.
-func (w *resolver) programName(name string) string {
-	if w.rootName == "/" {
+// programName converts a name that this process has read in /proc to the program's view. What is not below the
+// program's root has no name there.
+func (r *resolver) programName(name string) string {
+	if r.rootName == "/" {
 		return name
 	}
-	if name == w.rootName {
+	if name == r.rootName {
 		return "/"
 	}
-	if inside, ok := strings.CutPrefix(name, w.rootName+"/"); ok {
+	if inside, ok := strings.CutPrefix(name, r.rootName+"/"); ok {
 		return "/" + inside
 	}
 	return ""
 }
 
-// step takes the next element of the path. done says that d is the answer.
-func (w *resolver) step() (d destination, done bool) {
-	name, rest, more := strings.Cut(strings.TrimLeft(w.rest, "/"), "/")
+// step resolves the next element of the path. If done is true, d is the result.
+func (r *resolver) step() (d destination, done bool) {
+	name, rest, more := strings.Cut(strings.TrimLeft(r.rest, "/"), "/")
 	last := strings.Trim(rest, "/") == ""
-	w.rest = rest
+	r.rest = rest
 	switch name {
 	case "":
-		return w.endInDirectory(), true
+		return r.endInDirectory(), true
 	case ".":
 		return d, false
 	case "..":
-		return d, !w.up()
+		return d, !r.up()
 	}
 	if len(name) > unix.NAME_MAX {
 		return d, true
 	}
-	full := path.Join(w.at.name, name)
-	isMapped := w.at.name != "" && w.names.mapped(full)
+	full := path.Join(r.at.name, name)
+	isMapped := r.at.name != "" && r.names.mapped(full)
 	if isMapped && last && !more {
 		return destination{place: mappedPath}, true
 	}
-	if w.at.missing {
-		return w.enterMissing(full, isMapped)
+	if r.at.missing {
+		return r.enterMissing(full, isMapped)
 	}
-	fd, st, err := w.open(w.at.fd, name, unix.O_NOFOLLOW)
-	if slices.Contains(w.names.own, full) && last && !more && w.follow {
-		// A program's root can have another file of that name, which was never the port.
-		w.viaOwn = err != nil || st.Mode&unix.S_IFMT == unix.S_IFLNK || isPTYSlave(&st)
+	fd, st, err := r.open(r.at.fd, name, unix.O_NOFOLLOW)
+	if slices.Contains(r.names.own, full) && last && !more && r.follow {
+		// In another root there may be a different file of that name, which was never the port.
+		r.viaOwn = err != nil || st.Mode&unix.S_IFMT == unix.S_IFLNK || isPTYSlave(&st)
 	}
 	switch {
 	case err == unix.ENOENT && fd < 0:
-		return w.enterMissing(full, isMapped)
-	case err != nil, w.resolveFlags&unix.RESOLVE_NO_XDEV != 0 && st.Dev != w.startDevice:
+		return r.enterMissing(full, isMapped)
+	case err != nil, r.resolveFlags&unix.RESOLVE_NO_XDEV != 0 && st.Dev != r.startDevice:
 		return d, true
 	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
-		if last && !more && !w.follow {
-			return d, true // the link is meant
+		if last && !more && !r.follow {
+			return d, true // the link itself is meant
 		}
-		return w.followLink(fd, name, more)
+		return r.followLink(fd, name, more)
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		w.at = position{fd: fd, name: w.join(name)}
+		r.at = position{fd: fd, name: r.join(name)}
 		return d, false
 	case isMapped:
 		return destination{place: belowMapped}, true
-	case last && !more && w.isSlave(idOf(&st)):
+	case last && !more && r.isSlave(idOf(&st)):
 		return destination{place: portNode, kernelSame: true}, true
 	}
 	return d, true
 }
 
-// join is the name of an element of where the walk is; what has no name has none below it.
-func (w *resolver) join(name string) string {
-	if w.at.name == "" {
+// join returns the name of an element of the current directory; below a directory without a name it has none either.
+func (r *resolver) join(name string) string {
+	if r.at.name == "" {
 		return ""
 	}
-	return path.Join(w.at.name, name)
+	return path.Join(r.at.name, name)
 }
 
-// up goes to the directory above. It is false where the kernel does not let the program go.
-func (w *resolver) up() bool {
-	if w.at.fd == w.root.fd && !w.at.missing || w.at.name == w.root.name {
-		return w.resolveFlags&unix.RESOLVE_BENEATH == 0
+// up goes to the parent directory. It returns false if the kernel would not let the program do that.
+func (r *resolver) up() bool {
+	if r.at.fd == r.root.fd && !r.at.missing || r.at.name == r.root.name {
+		return r.resolveFlags&unix.RESOLVE_BENEATH == 0
 	}
-	above := path.Dir(w.at.name)
-	if w.at.missing {
-		if w.root.name != "/" {
+	above := path.Dir(r.at.name)
+	if r.at.missing {
+		if r.root.name != "/" {
 			return false
 		}
-		w.at.name = above
-		if fd, _, err := w.open(w.root.fd, "./"+above, unix.O_DIRECTORY); err == nil { // else it is not there either
-			w.at = position{fd: fd, name: above}
+		r.at.name = above
+		if fd, _, err := r.open(r.root.fd, "./"+above, unix.O_DIRECTORY); err == nil { // else it does not exist either
+			r.at = position{fd: fd, name: above}
 		}
 		return true
 	}
-	fd, st, err := w.open(w.at.fd, "..", 0)
-	if err != nil || w.resolveFlags&unix.RESOLVE_NO_XDEV != 0 && st.Dev != w.startDevice {
+	fd, st, err := r.open(r.at.fd, "..", 0)
+	if err != nil || r.resolveFlags&unix.RESOLVE_NO_XDEV != 0 && st.Dev != r.startDevice {
 		return false
 	}
-	if w.at.name == "" {
+	if r.at.name == "" {
 		above = ""
 	}
-	w.at = position{fd: fd, name: above}
+	r.at = position{fd: fd, name: above}
 	return true
 }
 
-// enterMissing goes on in a directory that is not there, where it is one of a path that is the port.
-func (w *resolver) enterMissing(full string, isMapped bool) (d destination, done bool) {
+// enterMissing continues in a directory that does not exist, if it is one of a mapped path.
+func (r *resolver) enterMissing(full string, isMapped bool) (d destination, done bool) {
 	switch {
-	case isMapped: // and more comes
+	case isMapped: // and the path goes on
 		return destination{place: belowMapped}, true
-	case w.at.name == "" || !w.names.mappedParent(full):
+	case r.at.name == "" || !r.names.mappedParent(full):
 		return d, true
 	}
-	w.at = position{fd: w.at.fd, name: full, missing: true}
+	r.at = position{fd: r.at.fd, name: full, missing: true}
 	return d, false
 }
 
-// atDirectory is the end of a path that leads to where the walk is.
-func (w *resolver) endInDirectory() (d destination) {
-	if !w.at.missing {
+// endInDirectory is the result for a path that ends in the current directory.
+func (r *resolver) endInDirectory() (d destination) {
+	if !r.at.missing {
 		return d
 	}
-	d = destination{place: mappedDirectory, name: w.at.name}
-	if err := unix.Statx(w.at.fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &d.existing); err != nil {
+	d = destination{place: mappedDirectory, name: r.at.name}
+	if err := unix.Statx(r.at.fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &d.existing); err != nil {
 		return destination{}
 	}
 	return d
 }
 
-// through goes through a link, which fd is.
-func (w *resolver) followLink(fd int, name string, more bool) (d destination, done bool) {
-	if w.links++; w.links > maxLinks || w.resolveFlags&unix.RESOLVE_NO_SYMLINKS != 0 {
-		return d, true // ELOOP, which the kernel says
+// followLink follows the link that fd refers to.
+func (r *resolver) followLink(fd int, name string, more bool) (d destination, done bool) {
+	if r.links++; r.links > maxLinks || r.resolveFlags&unix.RESOLVE_NO_SYMLINKS != 0 {
+		return d, true // the kernel reports ELOOP
 	}
-	text, magic := w.linkText(fd, name)
+	text, magic := r.linkText(fd, name)
 	if magic {
-		return w.followMagicLink(name, more)
+		return r.followMagicLink(name, more)
 	}
 	if text == "" {
 		return d, true
 	}
 	if more {
-		text += "/" + w.rest
+		text += "/" + r.rest
 	}
 	if path.IsAbs(text) {
-		if w.resolveFlags&unix.RESOLVE_BENEATH != 0 {
+		if r.resolveFlags&unix.RESOLVE_BENEATH != 0 {
 			return d, true
 		}
-		if w.root.name == "/" && w.names.mappedAsWritten(text) {
+		if r.root.name == "/" && r.names.mappedAsWritten(text) {
 			return destination{place: mappedPath}, true
 		}
-		w.at = w.root
+		r.at = r.root
 	}
-	w.rest = text
+	r.rest = text
 	return d, false
 }
 
-// procRoot is the inode of the root of /proc, in which self is.
+// procRoot is the inode number of the root of a procfs, where self is.
 const procRoot = 1
 
-// linkText is what a link says to the program. magic: it says nothing, but leads to a file by itself; see proc(5).
-func (w *resolver) linkText(fd int, name string) (text string, magic bool) {
+// linkText returns the target of a link for the program. If magic is true it has no text, but leads to a file by
+// itself: the magic links of proc(5).
+func (r *resolver) linkText(fd int, name string) (text string, magic bool) {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err == nil && fs.Type == unix.PROC_SUPER_MAGIC {
 		var dir unix.Stat_t
-		switch err := unix.Fstat(w.at.fd, &dir); {
+		switch err := unix.Fstat(r.at.fd, &dir); {
 		case err != nil:
 			return "", false
 		case dir.Ino != procRoot:
 			return "", true
 		case name == "self":
-			return w.pid(dir.Dev, "NStgid:"), false
+			return r.pid(dir.Dev, "NStgid:"), false
 		case name == "thread-self":
-			return w.pid(dir.Dev, "NStgid:") + "/task/" + w.pid(dir.Dev, "NSpid:"), false
+			return r.pid(dir.Dev, "NStgid:") + "/task/" + r.pid(dir.Dev, "NSpid:"), false
 		}
 	}
 	var b [unix.PathMax]byte
@@ -347,11 +348,11 @@ func (w *resolver) linkText(fd int, name string) (text string, magic bool) {
 	return string(b[:n]), false
 }
 
-// pid is a number of the program in a /proc, which may be that of a namespace further in.
-func (w *resolver) pid(device uint64, which string) string {
+// pid returns the program's number in a procfs, which may be that of an inner PID namespace.
+func (r *resolver) pid(device uint64, which string) string {
 	var st unix.Stat_t
 	outer := unix.Stat("/proc", &st) == nil && st.Dev == device
-	for line := range strings.Lines(string(readProcStatus(w.tid))) {
+	for line := range strings.Lines(string(readProcStatus(r.tid))) {
 		if numbers, ok := strings.CutPrefix(line, which); ok {
 			if all := strings.Fields(numbers); len(all) > 0 && outer {
 				return all[0]
@@ -360,15 +361,15 @@ func (w *resolver) pid(device uint64, which string) string {
 			}
 		}
 	}
-	return strconv.Itoa(int(w.tid))
+	return strconv.Itoa(int(r.tid))
 }
 
-// jump goes where a link of /proc leads.
-func (w *resolver) followMagicLink(name string, more bool) (d destination, done bool) {
-	if w.resolveFlags&(unix.RESOLVE_NO_MAGICLINKS|unix.RESOLVE_BENEATH|unix.RESOLVE_IN_ROOT) != 0 {
+// followMagicLink follows a magic link of procfs.
+func (r *resolver) followMagicLink(name string, more bool) (d destination, done bool) {
+	if r.resolveFlags&(unix.RESOLVE_NO_MAGICLINKS|unix.RESOLVE_BENEATH|unix.RESOLVE_IN_ROOT) != 0 {
 		return d, true
 	}
-	fd, st, err := w.open(w.at.fd, name, 0)
+	fd, st, err := r.open(r.at.fd, name, 0)
 	switch {
 	case err != nil:
 		return d, true
@@ -377,9 +378,9 @@ func (w *resolver) followMagicLink(name string, more bool) (d destination, done 
 		if err != nil {
 			return d, true
 		}
-		w.at = position{fd: fd, name: w.programName(text)}
+		r.at = position{fd: fd, name: r.programName(text)}
 		return d, false
-	case !more && w.isSlave(idOf(&st)):
+	case !more && r.isSlave(idOf(&st)):
 		return destination{place: portNode, kernelSame: true}, true
 	}
 	return d, true

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// serve answers the calls of a listener until no program is left or stop becomes readable. A call that has to wait for something
-// does so in a goroutine of its own. For what may block unpredictably there is a watchdog: a program's memory may be backed by a
-// file whose server is dead, or is another program that waits for its own call to be answered.
+// serve answers the calls of a listener until no program is left or stop becomes readable. A call that has to wait for
+// something does so in a goroutine of its own. For what may block unpredictably there is a watchdog: a program's memory
+// may be backed by a file whose server is dead, or is another program that waits for its own call to be answered.
 func (h *Host) serve(l *listener, stop int) error {
 	defer h.endWaits(l)
 	end := make(chan error, 1) // from the last receiver
@@ -33,8 +33,8 @@ const (
 // receiverPatience is how long a call may take before another goroutine receives the next ones.
 const receiverPatience = 20 * time.Millisecond
 
-// receiveCalls receives calls and performs them. If a call takes too long, the watchdog replaces it: receiveCalls continues in
-// the timer's goroutine, and this one ends with its call.
+// receiveCalls receives calls and performs them. If a call takes too long, the watchdog replaces it: receiveCalls
+// continues in the timer's goroutine, and this one ends with its call.
 func (h *Host) receiveCalls(l *listener, stop int, end chan<- error) {
 	s := &receiver{knownFDs: map[fdKey]struct{}{}}
 	s.watchdog = time.AfterFunc(time.Hour, func() {

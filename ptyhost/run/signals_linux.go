@@ -16,8 +16,8 @@ import (
 var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
 
 // forward passes signals that this process receives on to the program, each once, until stop is called. A signal that a
-// terminal or kill(1) has sent to the whole process group has reached the program already. From here on these signals do not
-// end this process. got is called with each signal after it was passed on; it may be nil.
+// terminal or kill(1) has sent to the whole process group has reached the program already. From here on these signals
+// do not end this process. got is called with each signal after it was passed on; it may be nil.
 func (p *Program) forward(got func(os.Signal)) (stop func()) {
 	signals := make(chan os.Signal, 16)
 	for _, s := range forwarded {

@@ -19,14 +19,14 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// If the last descriptor of a filter's listener is closed, every trapped call of every program under the filter fails with
-// ENOSYS (seccomp_unotify(2)), on other ttys and files too. So a second process, the standby, has a duplicate of the listener.
-// It does nothing until this process is gone, for whatever reason. Then it answers the calls until no program is left: it lets
-// the kernel perform all of them, except those on the port's paths, which fail. The port is hung up by then, like a USB adapter
-// that was pulled out.
+// If the last descriptor of a filter's listener is closed, every trapped call of every program under the filter fails
+// with ENOSYS (seccomp_unotify(2)), on other ttys and files too. So a second process, the standby, has a duplicate of
+// the listener. It does nothing until this process is gone, for whatever reason. Then it answers the calls until no
+// program is left: it lets the kernel perform all of them, except those on the port's paths, which fail. The port is
+// hung up by then, like a USB adapter that was pulled out.
 //
-// The standby is in the program's process group. So it also detects whether a signal was sent to the whole group, as a terminal
-// does, or to this process alone.
+// The standby is in the program's process group. So it also detects whether a signal was sent to the whole group, as a
+// terminal does, or to this process alone.
 
 // standby is this process's handle of a standby.
 type standby struct {
@@ -36,7 +36,8 @@ type standby struct {
 	done         chan struct{} // closed when readSignals has returned
 }
 
-// startStandby starts a standby for a listener, and makes the listener record its pending calls in memory shared with it.
+// startStandby starts a standby for a listener, and makes the listener record its pending calls in memory shared with
+// it.
 func (h *Host) startStandby(l *listener) (*standby, error) {
 	memory, err := unix.MemfdCreate("telnetcpc calls", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -69,7 +70,8 @@ func (h *Host) startStandby(l *listener) (*standby, error) {
 	return s, nil
 }
 
-// readSignals receives the signals that the standby reports. startStandby starts it; it ends with the standby or by release.
+// readSignals receives the signals that the standby reports. startStandby starts it; it ends with the standby or by
+// release.
 func (s *standby) readSignals() {
 	defer close(s.done)
 	for {
@@ -153,9 +155,10 @@ func awaitRelease(socket, parent int) bool {
 	}
 }
 
-// diedStuck reports whether a process was killed but cannot exit, because one of its threads waits in the kernel for a file
-// server that does not answer (FUSE); until it does, all of the process's descriptors stay open. Such a process is a zombie
-// leader with live threads (a Go program's first thread never exits earlier), or its first thread has a SIGKILL pending.
+// diedStuck reports whether a process was killed but cannot exit, because one of its threads waits in the kernel for a
+// file server that does not answer (FUSE); until it does, all of the process's descriptors stay open. Such a process is
+// a zombie leader with live threads (a Go program's first thread never exits earlier), or its first thread has a
+// SIGKILL pending.
 func diedStuck(pid int) bool {
 	s := readProcStatus(uint32(pid))
 	return bytes.Contains(s, []byte("\nState:\tZ")) || s.number("SigPnd:", 16)&(1<<(unix.SIGKILL-1)) != 0
@@ -164,8 +167,9 @@ func diedStuck(pid int) bool {
 // hangupTimeout is how long the watcher process may take to hang the port up, and the parent to exit.
 const hangupTimeout = time.Second
 
-// awaitHangup waits until the watcher process (devpath) has hung the port up. The watcher has a duplicate of the pty's master
-// and of the pipe's other end, so the pipe ends with it. Without a watcher the descriptor is closed, and the port is hung up.
+// awaitHangup waits until the watcher process (devpath) has hung the port up. The watcher has a duplicate of the pty's
+// master and of the pipe's other end, so the pipe ends with it. Without a watcher the descriptor is closed, and the
+// port is hung up.
 func awaitHangup(pipe int) {
 	p := []unix.PollFd{{Fd: int32(pipe), Events: unix.POLLIN}}
 	for end := time.Now().Add(hangupTimeout); time.Now().Before(end); {
@@ -175,16 +179,16 @@ func awaitHangup(pipe int) {
 	}
 }
 
-// sharedCalls is memory that this process and its standby share: the calls that were received and not answered. Nobody can
-// receive them again.
+// sharedCalls is memory that this process and its standby share: the calls that were received and not answered. Nobody
+// can receive them again.
 type sharedCalls struct {
 	received [64]uint64 // the kernel writes the struct seccomp_notif here; the id is its first member
 	ids      idTable
 	paths    pathCallTable
 }
 
-// idTable holds ids of calls; 0 is a free entry. It has room for all calls that programs are likely to have pending at once;
-// only the pages in use take memory.
+// idTable holds ids of calls; 0 is a free entry. It has room for all calls that programs are likely to have pending at
+// once; only the pages in use take memory.
 type idTable [32 << 10]atomic.Uint64
 
 // mapSharedCalls maps a memfd, until the process ends.
@@ -200,7 +204,8 @@ func mapSharedCalls(fd int) (*sharedCalls, error) {
 	return (*sharedCalls)(unsafe.Pointer(&memory[0])), nil
 }
 
-// pending yields the calls, including some that may have been answered. A call whose notification is unknown has only its ID.
+// pending yields the calls, including some that may have been answered. A call whose notification is unknown has only
+// its ID.
 func (b *sharedCalls) pending(yield func(notification) bool) {
 	// The one received last may not be in the table yet.
 	last := *(*notification)(unsafe.Pointer(&b.received[0]))

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the standby does with paths when its parent is gone. The paths that were the port fail with ENOENT as long as the
-// programs live: this machine may have a device of its own there, and the number of the port's pty may be another terminal's
-// by now. A program would write to it what was meant for its own device.
+// What the standby does with paths when its parent is gone. The paths that were the port fail with ENOENT as long as
+// the programs live: this machine may have a device of its own there, and the number of the port's pty may be another
+// terminal's by now. A program would write to it what was meant for its own device.
 
 // takeover is the state of a standby that answers the calls.
 type takeover struct {
@@ -48,8 +48,8 @@ func newTakeover(l *listener, words []string, left *sharedCalls) *takeover {
 	return t
 }
 
-// handle answers a call. It has one caller. A lookup that may block runs in a goroutine of its own. If a program's memory
-// cannot be read, the kernel performs its call.
+// handle answers a call. It has one caller. A lookup that may block runs in a goroutine of its own. If a program's
+// memory cannot be read, the kernel performs its call.
 func (t *takeover) handle(n notification) {
 	c := &call{l: t.l, abi: abiOf(n.Data.Arch), n: n}
 	e, known := c.entry()
@@ -99,9 +99,9 @@ func (t *takeover) handlePending(n notification) {
 	}
 }
 
-// pathCallTable holds the calls with paths that were received and could not be answered at once, in memory shared with the
-// standby: an open that waits for the session or the carrier, a lookup that waits for a file system. It has room for more than
-// are likely to wait.
+// pathCallTable holds the calls with paths that were received and could not be answered at once, in memory shared with
+// the standby: an open that waits for the session or the carrier, a lookup that waits for a file system. It has room
+// for more than are likely to wait.
 type pathCallTable struct {
 	calls         [512]pathCallEntry
 	device, inode atomic.Uint64 // of the port's slave
@@ -135,7 +135,8 @@ func (h *pathCallTable) add(c *call) *pathCallEntry {
 	return nil
 }
 
-// setOnPort records that the call's path leads to the port. If the call was interrupted, its entry may be another call's.
+// setOnPort records that the call's path leads to the port. If the call was interrupted, its entry may be another
+// call's.
 func (k *pathCallEntry) setOnPort(id uint64) {
 	if k != nil && k.id.Load() == id {
 		k.onPort.Store(id)
@@ -171,9 +172,9 @@ func (h *Host) publishSlave() {
 	}
 }
 
-// With Yama's ptrace_scope 1 only an ancestor may read a program's memory, and the standby is none. A process may allow one
-// other process to do so (PR_SET_PTRACER). This survives an exec by the process's first thread, but its children do not
-// inherit it.
+// With Yama's ptrace_scope 1 only an ancestor may read a program's memory, and the standby is none. A process may allow
+// one other process to do so (PR_SET_PTRACER). This survives an exec by the process's first thread, but its children do
+// not inherit it.
 
 // init keeps a launcher on its first thread.
 func init() {
@@ -182,8 +183,8 @@ func init() {
 	}
 }
 
-// allowPtrace allows a standby to read the memory of the program that this process becomes. Without Yama it fails, and is not
-// needed.
+// allowPtrace allows a standby to read the memory of the program that this process becomes. Without Yama it fails, and
+// is not needed.
 func allowPtrace(guard int) { _ = unix.Prctl(unix.PR_SET_PTRACER, uintptr(guard), 0, 0, 0) }
 
 // yamaWarning tells the user what --as cannot do should this process be killed; empty if there is nothing to say.

@@ -48,8 +48,8 @@ type Program struct {
 	close   sync.Once
 }
 
-// Start starts a program: argv[0] is looked up as execvp(3) does. It gets this process's standard streams, other inherited
-// descriptors, working directory and process group; env is its environment. The error is a *StartError.
+// Start starts a program: argv[0] is looked up as execvp(3) does. It gets this process's standard streams, other
+// inherited descriptors, working directory and process group; env is its environment. The error is a *StartError.
 func (h *Host) Start(argv, env []string) (*Program, error) {
 	if len(argv) == 0 {
 		return nil, &StartError{StatusFailed, errors.New("no program (want one after --)")}
@@ -96,7 +96,8 @@ type launcher struct {
 	l      *listener              // nil if it could not install the filter
 }
 
-// startLauncher starts a launcher, which will execute the program when exec is called, and probes what this machine lets us do.
+// startLauncher starts a launcher, which will execute the program when exec is called, and probes what this machine
+// lets us do.
 func (h *Host) startLauncher(path string, argv, env []string) (s launcher, f capabilities) {
 	s.socket = -1
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -178,7 +179,8 @@ func (p *Program) start(path string, argv, env []string) error {
 	return s.exec(argv[0], p.standby.pid)
 }
 
-// listen starts the helpers and the goroutine that answers the programs' calls. It ends when no program is left, or by Close.
+// listen starts the helpers and the goroutine that answers the programs' calls. It ends when no program is left, or by
+// Close.
 func (p *Program) listen(l *listener) error {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -204,15 +206,16 @@ func (p *Program) listen(l *listener) error {
 		defer r.Close()
 		defer l.close()
 		if err := p.host.serve(l, int(r.Fd())); err != nil && !errors.Is(err, errNoPrograms) && !errors.Is(err, unix.ECANCELED) {
-			p.host.log.Error("the programs' calls are not answered any more", "err", err)
+			p.host.log.Error("the programs' system calls are no longer answered", "err", err)
 		}
 	}()
 	return nil
 }
 
-// inheritedFDs returns the descriptors that a program gets: those that this process has inherited, under their own numbers, and
-// after them socket, as number at. They are duplicates, which release closes: a descriptor that looks inherited may belong to
-// another thread for a moment (the race detector has such), and ForkExec's own pipe may then take its number.
+// inheritedFDs returns the descriptors that a program gets: those that this process has inherited, under their own
+// numbers, and after them socket, as number at. They are duplicates, which release closes: a descriptor that looks
+// inherited may belong to another thread for a moment (the race detector has such), and ForkExec's own pipe may then
+// take its number.
 func inheritedFDs(socket int) (files []uintptr, at int, release func()) {
 	copies := map[int]int{}
 	last := 2
@@ -287,7 +290,8 @@ func (p *Program) Status() int {
 // left returns a channel that is closed when the program and all that it has started have exited.
 func (p *Program) left() <-chan struct{} { return p.over }
 
-// Close stops answering calls. Programs that are left find an ordinary system from then on, without the port. Idempotent.
+// Close stops answering calls. Programs that are left find an ordinary system from then on, without the port.
+// Idempotent.
 func (p *Program) Close() {
 	p.close.Do(func() {
 		if p.stop == nil {

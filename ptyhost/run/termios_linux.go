@@ -12,8 +12,8 @@ import (
 // What of it is the line discipline's (canonical mode, echo, VMIN...) is given to the pty; what is a UART's driver's is
 // done here.
 
-// hidden are the input flags that the pty does not get. They say what becomes of bytes with errors and of bytes that look
-// like their marks, which the line discipline of a pty cannot know; see receive.
+// hidden are the input flags that the pty does not get. They say what becomes of bytes with errors and of bytes that
+// look like their marks, which the line discipline of a pty cannot know; see receive.
 const hidden = unix.IGNBRK | unix.BRKINT | unix.IGNPAR | unix.PARMRK | unix.INPCK | unix.ISTRIP
 
 // onPty is what of a termios the pty gets.
@@ -92,8 +92,8 @@ func setSpeeds(t *unix.Termios) {
 // sizes are the data bits of CSIZE.
 var sizes = map[uint32]uint8{unix.CS5: 5, unix.CS6: 6, unix.CS7: 7, unix.CS8: 8}
 
-// codingOf is the line coding of a termios. Baud is 0 for B0. Two stop bits of five data bits are 1.5 on a 16550: termios
-// cannot say which, and 2 is what other UARTs make of it.
+// codingOf is the line coding of a termios. Baud is 0 for B0. Two stop bits of five data bits are 1.5 on a 16550:
+// termios cannot say which, and 2 is what other UARTs make of it.
 func codingOf(t *unix.Termios) uart.Coding {
 	c := uart.Coding{Baud: t.Ospeed, DataBits: sizes[t.Cflag&unix.CSIZE], Parity: uart.ParityNone, StopBits: uart.Stop1}
 	if t.Cflag&unix.CSTOPB != 0 {

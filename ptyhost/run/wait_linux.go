@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// callerCheckInterval is how often it is checked whether anyone still waits for the answer to a call, if nothing else shows that:
-// the thread was killed while its process lives on, or was interrupted and does other things. What is at stake is a goroutine and,
-// for an open, that the port counts as open. It costs 10 µs a second.
+// callerCheckInterval is how often it is checked whether anyone still waits for the answer to a call, if nothing else
+// shows that: the thread was killed while its process lives on, or was interrupted and does other things. What is at
+// stake is a goroutine and, for an open, that the port counts as open. It costs 10 µs a second.
 const callerCheckInterval = time.Second
 
-// await answers a call when ready returns true: it calls do with 0. If the program no longer waits, it calls do with EINTR, and
-// answering has no effect then. ready is called again whenever the port has changed, after the time that it has left in
-// p.wait.recheckAfter, and when p.wait.recheckOn is closed. The caller of await holds port.mu; ready is called under it, do only
-// if ready is true at once.
+// await answers a call when ready returns true: it calls do with 0. If the program no longer waits, it calls do with
+// EINTR, and answering has no effect then. ready is called again whenever the port has changed, after the time that it
+// has left in p.wait.recheckAfter, and when p.wait.recheckOn is closed. The caller of await holds port.mu; ready is
+// called under it, do only if ready is true at once.
 //
 // A signal to the program ends the call, or makes the kernel restart it (SA_RESTART), which is a new call.
 //
@@ -74,9 +74,10 @@ func (p *port) await(c *call, ready func() bool, do func(unix.Errno)) {
 	}()
 }
 
-// awaitThen calls then when ready returns true; both are called with port.mu held, as awaitThen is. If the call had to wait, then is
-// not called if the call is gone, or the port was closed in the meantime. Unlike in the kernel, a call that waits here does not
-// keep its file open: its program may be dead, or another thread may have closed the descriptor.
+// awaitThen calls then when ready returns true; both are called with port.mu held, as awaitThen is. If the call had to
+// wait, then is not called if the call is gone, or the port was closed in the meantime. Unlike in the kernel, a call
+// that waits here does not keep its file open: its program may be dead, or another thread may have closed the
+// descriptor.
 func (p *port) awaitThen(c *call, ready func() bool, then func()) {
 	period, due := p.opens.closes, false
 	p.await(c, func() bool {
@@ -135,8 +136,8 @@ func hasSysAdmin(tid uint32) bool {
 	return readProcStatus(tid).number("CapEff:", 16)&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
-// acquiresTerminal reports whether a tty that this thread opens becomes its controlling terminal: its process leads a session
-// that has none.
+// acquiresTerminal reports whether a tty that this thread opens becomes its controlling terminal: its process leads a
+// session that has none.
 func acquiresTerminal(tid uint32) bool {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tid))
 	_, after, _ := bytes.Cut(text[max(0, bytes.LastIndexByte(text, ')')):], []byte(" "))
