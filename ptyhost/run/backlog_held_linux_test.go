@@ -16,22 +16,22 @@ import (
 	"telnetcpc/ptyhost/run"
 )
 
-// TestNothingIsRaisedAfterTheLastClose: a call that is held for want of room does nothing any more when the port was closed
-// meanwhile, because its program was killed or another thread of it has closed the descriptor. Else DTR would be up while
-// nobody has the port.
-func TestNothingIsRaisedAfterTheLastClose(t *testing.T) {
+// TestNoLineIsRaisedAfterLastClose: a call that is blocked for want of room has no effect any more if the port was
+// closed in the meantime, because its program was killed or another thread has closed the descriptor. Otherwise DTR
+// would be up while nobody has the port open.
+func TestNoLineIsRaisedAfterLastClose(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		check, script string
 		signal        syscall.Signal
 	}{
-		{"raises", `"$@" >"$0" & exec sleep 5`, syscall.SIGKILL}, // another program lives on
+		{"raises", `"$@" >"$0" & exec sleep 5`, syscall.SIGKILL}, // another program lives on, so no listener ends
 		{"shut", `exec "$@" >"$0"`, syscall.SIGUSR1},
 	} {
 		t.Run(tt.check, func(t *testing.T) {
-			c, held := holding(t)
-			p := c.startsBy(t, tt.script, tt.check)
-			eventually(t, "the program is held", func() bool { return held() || over(p) })
+			c, held := newPortWithSession(t)
+			p := c.startScript(t, tt.script, tt.check)
+			eventually(t, "the program is held", func() bool { return held() || hasExited(p) })
 			pid := 0
 			if _, err := fmt.Sscanf(c.output(), "pid %d", &pid); err != nil {
 				t.Fatalf("%q: %v", c.output(), err)
@@ -39,14 +39,14 @@ func TestNothingIsRaisedAfterTheLastClose(t *testing.T) {
 			if err := syscall.Kill(pid, tt.signal); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "it has the port no more", func() bool { return !has(pid, c.Name()) })
-			run.Busy(c.host) // it notices the last close, if nothing else has yet
-			up := c.until(t, uart.KindClosed, uart.Control{})
+			eventually(t, "it has the port open no more", func() bool { return !hasOpen(pid, c.Name()) })
+			run.Busy(c.host) // notices the last close, if nothing else has yet
+			up := c.takeUntil(t, uart.KindClosed, uart.Control{})
 			if tt.check == "shut" {
-				c.ends(t, p)
+				c.waitOK(t, p)
 			}
-			c.starts(t, "dies") // it has the port open, and is held in the end
-			if up = c.until(t, uart.KindOpened, up); up.DTR == uart.LevelOn || up.RTS == uart.LevelOn {
+			c.start(t, "dies") // opens the port, and blocks in the end
+			if up = c.takeUntil(t, uart.KindOpened, up); up.DTR == uart.LevelOn || up.RTS == uart.LevelOn {
 				t.Errorf("before the next open: %+v", up)
 			}
 			_, e, err := c.Next()
@@ -57,18 +57,18 @@ func TestNothingIsRaisedAfterTheLastClose(t *testing.T) {
 	}
 }
 
-// TestSignalsProlongNoWait: a program whose timer lets the kernel begin its calls again and again waits no longer than another,
-// for room and for the last visit's bytes, while a remote that is there takes nothing.
+// TestSignalsProlongNoWait: a program whose timer makes the kernel restart its calls again and again waits no longer
+// than another one, for room and for the bytes before the last close, while a remote that is up takes nothing.
 func TestSignalsProlongNoWait(t *testing.T) {
 	run.Patience(t, time.Second)
-	c := crowd(t, uart.PortConfig{OpenWait: 10 * testenv.Patience, Unsent: func() uart.Unsent {
+	c := newLocalPort(t, uart.PortConfig{OpenWait: 10 * testenv.Patience, Unsent: func() uart.Unsent {
 		return uart.Unsent{Left: time.Hour, Bytes: 1, Up: true}
 	}})
-	c.ends(t, c.starts(t, "ticks"))
+	c.waitOK(t, c.start(t, "ticks"))
 }
 
-// has reports whether a process has a file open.
-func has(pid int, file string) bool {
+// hasOpen reports whether a process has a file open.
+func hasOpen(pid int, file string) bool {
 	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	return slices.ContainsFunc(fds, func(fd string) bool {
 		to, _ := os.Readlink(fd)
@@ -76,8 +76,8 @@ func has(pid int, file string) bool {
 	})
 }
 
-// until takes what comes from Next until an event of a kind, and returns what became of the lines.
-func (c *crowded) until(t *testing.T, kind uart.Kind, lines uart.Control) uart.Control {
+// takeUntil takes what Next returns up to an event of this kind, and returns the final state of the lines.
+func (c *localPort) takeUntil(t *testing.T, kind uart.Kind, lines uart.Control) uart.Control {
 	t.Helper()
 	for {
 		_, e, err := c.Next()

@@ -23,14 +23,14 @@ import (
 	"telnetcpc/ptyhost/run"
 )
 
-// recorder is an access server in this process, whose UART tells what was done to it.
+// recorder is an access server in this process whose UART records what is done to it.
 type recorder struct {
 	address string
-	mu      sync.Mutex // over did
-	did     []string   // each byte and each edge of RTS
+	mu      sync.Mutex // guards events
+	events  []string   // each byte and each edge of RTS
 }
 
-func records(t *testing.T) *recorder {
+func newRecorder(t *testing.T) *recorder {
 	t.Helper()
 	r, loop := &recorder{}, &accessserver.Loopback{}
 	loop.Observe(func(rec accessserver.Record) {
@@ -39,12 +39,12 @@ func records(t *testing.T) *recorder {
 		switch e := rec.Event; {
 		case e.Kind == uart.KindData:
 			for _, b := range rec.Data {
-				r.did = append(r.did, fmt.Sprint("byte ", b))
+				r.events = append(r.events, fmt.Sprint("byte ", b))
 			}
 		case e.Kind == uart.KindSettings && e.Control.RTS != 0:
-			r.did = append(r.did, fmt.Sprint("RTS ", e.Control.RTS))
+			r.events = append(r.events, fmt.Sprint("RTS ", e.Control.RTS))
 		case e.Kind == uart.KindClosed:
-			r.did = append(r.did, "closed")
+			r.events = append(r.events, "closed")
 		}
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,21 +64,21 @@ func records(t *testing.T) *recorder {
 	return r
 }
 
-// slowly is the address of a relay to the recorder, which takes what comes by small pieces, as a slow network does.
-func (r *recorder) slowly(t *testing.T) (address string) {
+// slowAddress returns the address of a relay to the recorder that reads in small pieces, like a slow network.
+func (r *recorder) slowAddress(t *testing.T) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	go func() { // ends with the listener, or its only client
+	go func() { // ends with the listener or its only client
 		near, err := l.Accept()
 		if err != nil {
 			return
 		}
 		defer near.Close()
-		_ = near.(*net.TCPConn).SetReadBuffer(1) // the least that there is
+		_ = near.(*net.TCPConn).SetReadBuffer(1) // the kernel uses its minimum
 		far, err := net.Dial("tcp", r.address)
 		if err != nil {
 			return
@@ -97,20 +97,20 @@ func (r *recorder) slowly(t *testing.T) (address string) {
 	return l.Addr().String()
 }
 
-func (r *recorder) all() []string {
+func (r *recorder) recorded() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]string(nil), r.did...)
+	return append([]string(nil), r.events...)
 }
 
-// TestAllEdgesArrive: 20,000 edges of RTS back to back, with bytes between some of them, over a real session: each comes, in its
-// place, and the last close's behind them.
+// TestAllEdgesArrive: 20,000 edges of RTS back to back, with bytes between some of them, over a real session: each
+// arrives, in its place, and that of the last close after them.
 func TestAllEdgesArrive(t *testing.T) {
 	t.Parallel()
 	const edges = 20_000
 	program := compile(t, "gcc", "-pthread", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
-	r := records(t)
-	out, errs, status := runs(t, "--as", "/dev/ttyS77", r.slowly(t), "--", program, "/dev/ttyS77", "edges")
+	r := newRecorder(t)
+	out, errs, status := runTelnetcpc(t, "--as", "/dev/ttyS77", r.slowAddress(t), "--", program, "/dev/ttyS77", "edges")
 	if status != 0 || !strings.HasSuffix(out, "ok\n") {
 		t.Errorf("status %d: %s\n%s", status, out, errs)
 	}
@@ -122,35 +122,35 @@ func TestAllEdgesArrive(t *testing.T) {
 		want = append(want, "RTS "+uart.LevelOf(i%2 == 1).String())
 	}
 	want = append(want, "RTS off", "closed")
-	eventually(t, "the session ends", func() bool { all := r.all(); return len(all) > 0 && all[len(all)-1] == "closed" })
-	got := r.all()
+	eventually(t, "the session ends", func() bool { all := r.recorded(); return len(all) > 0 && all[len(all)-1] == "closed" })
+	got := r.recorded()
 	for i := range min(len(got), len(want)) {
 		if got[i] != want[i] {
-			t.Fatalf("%d of %d came; as number %d %s, want %s", len(got), len(want), i, got[i], want[i])
+			t.Fatalf("got %d events, want %d; event %d is %s, want %s", len(got), len(want), i, got[i], want[i])
 		}
 	}
 	if len(got) != len(want) {
-		t.Errorf("%d came of %d", len(got), len(want))
+		t.Errorf("got %d events, want %d", len(got), len(want))
 	}
 	if strings.Contains(errs, "too fast") {
 		t.Error(errs)
 	}
 }
 
-// crowded is a port of a host in this process, and a program that a test has started there.
-type crowded struct {
+// localPort is a port of a host in this process, for a program that a test starts.
+type localPort struct {
 	uart.Port
-	host    *run.Host
-	path    string
-	program string
-	said    string // the file that the program writes to
+	host       *run.Host
+	path       string
+	program    string
+	outputFile string // of the program
 }
 
-func crowd(t *testing.T, config uart.PortConfig) *crowded {
+func newLocalPort(t *testing.T, config uart.PortConfig) *localPort {
 	t.Helper()
-	c := &crowded{host: newHost(t), path: filepath.Join(t.TempDir(), "ttyV0")}
+	c := &localPort{host: newHost(t), path: filepath.Join(t.TempDir(), "ttyV0")}
 	c.program = compile(t, "gcc", "-pthread", "-Wall", "-Wextra", "-Werror", "testdata/events.c")
-	c.said = filepath.Join(t.TempDir(), "said")
+	c.outputFile = filepath.Join(t.TempDir(), "output")
 	config.Path = c.path
 	var err error
 	if c.Port, err = c.host.Open(context.Background(), config); err != nil {
@@ -159,23 +159,23 @@ func crowd(t *testing.T, config uart.PortConfig) *crowded {
 	over := time.AfterFunc(testenv.Patience, func() { _ = c.Close() })
 	t.Cleanup(func() {
 		if !over.Stop() {
-			t.Errorf("something did not come within %v", testenv.Patience)
+			t.Errorf("the test is stuck: not done within %v", testenv.Patience)
 		}
 		_ = c.Close()
 	})
 	return c
 }
 
-// starts starts the program, which does a check.
-func (c *crowded) starts(t *testing.T, check string) *run.Program {
+// start starts the program, which does a check of testdata/events.c.
+func (c *localPort) start(t *testing.T, check string) *run.Program {
 	t.Helper()
-	return c.startsBy(t, `exec "$@" >"$0"`, check)
+	return c.startScript(t, `exec "$@" >"$0"`, check)
 }
 
-// startsBy is starts by a script.
-func (c *crowded) startsBy(t *testing.T, script, check string) *run.Program {
+// startScript is start by a shell script.
+func (c *localPort) startScript(t *testing.T, script, check string) *run.Program {
 	t.Helper()
-	p, err := c.host.Start([]string{"/bin/sh", "-c", script, c.said, c.program, c.path, check}, os.Environ())
+	p, err := c.host.Start([]string{"/bin/sh", "-c", script, c.outputFile, c.program, c.path, check}, os.Environ())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,13 +183,13 @@ func (c *crowded) startsBy(t *testing.T, script, check string) *run.Program {
 	return p
 }
 
-func (c *crowded) output() string {
-	text, _ := os.ReadFile(c.said)
+func (c *localPort) output() string {
+	text, _ := os.ReadFile(c.outputFile)
 	return string(text)
 }
 
-// ends waits for the program, which must be content.
-func (c *crowded) ends(t *testing.T, p *run.Program) {
+// waitOK waits for the program's exit, which must report success.
+func (c *localPort) waitOK(t *testing.T, p *run.Program) {
 	t.Helper()
 	<-p.Ended()
 	if status := p.Status(); status != 0 || !strings.HasSuffix(c.output(), "ok\n") {
@@ -197,8 +197,8 @@ func (c *crowded) ends(t *testing.T, p *run.Program) {
 	}
 }
 
-// edges takes events until so many edges of RTS have come, which must alternate.
-func (c *crowded) edges(t *testing.T, most int) {
+// takeEdges takes events until this many edges of RTS have arrived, which must alternate.
+func (c *localPort) takeEdges(t *testing.T, most int) {
 	t.Helper()
 	rts := uart.LevelOn
 	for n := 0; n < most; {
@@ -219,21 +219,21 @@ func (c *crowded) edges(t *testing.T, most int) {
 	}
 }
 
-// TestSignalInterruptsHeldCall: and the edge that it would have made is not made, nor one twice.
+// TestSignalInterruptsHeldCall: the edge that an interrupted call would have made is not made, and none is made twice.
 func TestSignalInterruptsHeldCall(t *testing.T) {
 	t.Parallel()
-	c := crowd(t, uart.PortConfig{})
-	p := c.starts(t, "held")
-	eventually(t, "a call was interrupted", func() bool { return strings.Contains(c.output(), "held after") || over(p) })
-	time.Sleep(500 * time.Millisecond) // so that a second signal comes while it is held; too early only makes this test see less
-	if over(p) {
+	c := newLocalPort(t, uart.PortConfig{})
+	p := c.start(t, "held")
+	eventually(t, "a call was interrupted", func() bool { return strings.Contains(c.output(), "held after") || hasExited(p) })
+	time.Sleep(500 * time.Millisecond) // for a second signal while the call is blocked; if too short, the test only sees less
+	if hasExited(p) {
 		t.Fatalf("the program was not held: %s", c.output())
 	}
-	c.edges(t, 2000)
-	c.ends(t, p)
+	c.takeEdges(t, 2000)
+	c.waitOK(t, p)
 }
 
-func over(p *run.Program) bool {
+func hasExited(p *run.Program) bool {
 	select {
 	case <-p.Ended():
 		return true
@@ -242,34 +242,36 @@ func over(p *run.Program) bool {
 	}
 }
 
-// holding is a port with a session, and whether a call is held: then it is asked again and again what is unsent.
-func holding(t *testing.T) (c *crowded, held func() bool) {
+// newPortWithSession returns a port with a session. held reports whether a call is blocked: then Unsent is called again
+// and again.
+func newPortWithSession(t *testing.T) (c *localPort, held func() bool) {
 	t.Helper()
 	var asked atomic.Int64
-	c = crowd(t, uart.PortConfig{Unsent: func() uart.Unsent {
+	c = newLocalPort(t, uart.PortConfig{Unsent: func() uart.Unsent {
 		asked.Add(1)
 		return uart.Unsent{}
 	}})
 	return c, func() bool { return asked.Load() > 5 }
 }
 
-// TestCloseLetsHeldCallGo: with EIO, as an adapter that was pulled out.
+// TestCloseLetsHeldCallGo: Close makes a blocked call fail with EIO, like an adapter that was pulled out.
 func TestCloseLetsHeldCallGo(t *testing.T) {
-	c, held := holding(t)
-	p := c.starts(t, "ends")
-	eventually(t, "the program is held", func() bool { return held() || over(p) })
+	c, held := newPortWithSession(t)
+	p := c.start(t, "ends")
+	eventually(t, "the program is held", func() bool { return held() || hasExited(p) })
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
-	c.ends(t, p)
+	c.waitOK(t, p)
 }
 
-// TestHeldProgramDies: nothing of it stays, and the next program has a whole port.
+// TestHeldProgramDies: a program that is killed in a blocked call leaves nothing behind, and the next one has a whole
+// port.
 func TestHeldProgramDies(t *testing.T) {
 	t.Parallel()
-	c, held := holding(t)
-	p := c.starts(t, "dies")
-	eventually(t, "the program is held", func() bool { return held() || over(p) })
+	c, held := newPortWithSession(t)
+	p := c.start(t, "dies")
+	eventually(t, "the program is held", func() bool { return held() || hasExited(p) })
 	pid := 0
 	if _, err := fmt.Sscanf(c.output(), "pid %d", &pid); err != nil {
 		t.Fatalf("%q: %v", c.output(), err)
@@ -278,21 +280,21 @@ func TestHeldProgramDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-p.Ended()
-	go func() { // ends with the port
+	go func() { // ends when the port is closed
 		for {
 			if _, _, err := c.Next(); err != nil {
 				return
 			}
 		}
 	}()
-	c.ends(t, c.starts(t, "dies"))
+	c.waitOK(t, c.start(t, "dies"))
 }
 
-// TestNobodyIsHeldWithoutSession: the last state is told, and what is left out is counted and said.
-func TestNobodyIsHeldWithoutSession(t *testing.T) {
-	log := &keeps{}
-	c := crowd(t, uart.PortConfig{Unsent: func() uart.Unsent { return uart.Unsent{Left: -1} }, Log: slog.New(log)})
-	c.ends(t, c.starts(t, "dies"))
+// TestNoCallIsHeldWithoutSession: the last state is reported; changes that were merged are counted and logged.
+func TestNoCallIsHeldWithoutSession(t *testing.T) {
+	log := &logRecorder{}
+	c := newLocalPort(t, uart.PortConfig{Unsent: func() uart.Unsent { return uart.Unsent{Left: -1} }, Log: slog.New(log)})
+	c.waitOK(t, c.start(t, "dies"))
 	events, rts := 0, uart.Level(0)
 	for e := (uart.Event{}); e.Kind != uart.KindClosed; events++ {
 		var err error
@@ -302,23 +304,23 @@ func TestNobodyIsHeldWithoutSession(t *testing.T) {
 		rts = e.Control.Over(uart.Control{RTS: rts}).RTS
 	}
 	if events > 270 || rts != uart.LevelOff {
-		t.Errorf("%d events, RTS at last %v", events, rts)
+		t.Errorf("%d events, RTS finally %v", events, rts)
 	}
-	eventually(t, "it is said", func() bool { return strings.Contains(log.all(), "went by too fast") })
+	eventually(t, "the merged changes are logged", func() bool { return strings.Contains(log.logged(), "went by too fast") })
 }
 
-// keeps is a log's handler that keeps what it gets; where block is set, once that is closed.
-type keeps struct {
+// logRecorder is a slog.Handler that records messages. If block is not nil it blocks until block is closed.
+type logRecorder struct {
 	block chan struct{}
-	mu    sync.Mutex // over text
+	mu    sync.Mutex // guards text
 	text  string
 }
 
-func (k *keeps) Enabled(context.Context, slog.Level) bool { return true }
-func (k *keeps) WithAttrs([]slog.Attr) slog.Handler       { return k }
-func (k *keeps) WithGroup(string) slog.Handler            { return k }
+func (k *logRecorder) Enabled(context.Context, slog.Level) bool { return true }
+func (k *logRecorder) WithAttrs([]slog.Attr) slog.Handler       { return k }
+func (k *logRecorder) WithGroup(string) slog.Handler            { return k }
 
-func (k *keeps) Handle(_ context.Context, r slog.Record) error {
+func (k *logRecorder) Handle(_ context.Context, r slog.Record) error {
 	if k.block != nil {
 		<-k.block
 	}
@@ -328,36 +330,36 @@ func (k *keeps) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func (k *keeps) all() string {
+func (k *logRecorder) logged() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.text
 }
 
-// TestLogStandsStill: a log that nobody reads holds no port, no program and no Close.
+// TestLogStandsStill: a log that blocks holds up no port, no program and no Close.
 func TestLogStandsStill(t *testing.T) {
-	log := &keeps{block: make(chan struct{})}
-	c := crowd(t, uart.PortConfig{Log: slog.New(log)})
-	go func() { // ends with the port
+	log := &logRecorder{block: make(chan struct{})}
+	c := newLocalPort(t, uart.PortConfig{Log: slog.New(log)})
+	go func() { // ends when the port is closed
 		for {
 			if _, _, err := c.Next(); err != nil {
 				return
 			}
 		}
 	}()
-	c.ends(t, c.starts(t, "remarks"))
+	c.waitOK(t, c.start(t, "remarks"))
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
-	if log.all() != "" {
-		t.Error("the log did not stand still")
+	if log.logged() != "" {
+		t.Error("the log did not block")
 	}
 	close(log.block)
-	eventually(t, "it is said", func() bool { return strings.Contains(log.all(), "RTS/CTS and XON/XOFF") })
+	eventually(t, "the warning is logged", func() bool { return strings.Contains(log.logged(), "RTS/CTS and XON/XOFF") })
 }
 
-// TestLoopWhileRemoteIsAway: a script that opens, writes and closes again and again, each time waiting for a session that
-// does not come, finds an end, and ends by SIGTERM.
+// TestLoopWhileRemoteIsAway: a script that opens, writes and closes again and again, each time waiting in vain for a
+// session, makes progress, and ends by SIGTERM.
 func TestLoopWhileRemoteIsAway(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -366,12 +368,12 @@ func TestLoopWhileRemoteIsAway(t *testing.T) {
 	}
 	address := l.Addr().String()
 	_ = l.Close()
-	s := starts(t, "1000 rounds\n", "--open-wait", "1ms", address, "--", "sh", "-c",
+	s := startTelnetcpc(t, "1000 rounds\n", "--open-wait", "1ms", address, "--", "sh", "-c",
 		`i=0; while :; do echo x >"$TELNETCPC_PORT"; i=$((i+1)); test $i != 1000 || echo 1000 rounds; done`)
 	if err := s.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if status := s.ends(t); status != 128+15 {
+	if status := s.waitExit(t); status != 128+15 {
 		t.Errorf("status %d", status)
 	}
 }

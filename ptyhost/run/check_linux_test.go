@@ -18,7 +18,7 @@ func TestExplain(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(*capabilities)
-		want   string // of the line; empty: it works
+		want   string // part of the error; empty: none
 	}{
 		{"all is well", func(*capabilities) {}, ""},
 		{"no pty", func(f *capabilities) { f.ptyErr = errors.New("no pty (mount devpts)") }, "no pty (mount devpts)"},
@@ -44,7 +44,7 @@ func TestExplain(t *testing.T) {
 			err := f.explain()
 			if tt.want == "" {
 				if err != nil {
-					t.Errorf("got %v, want that it works", err)
+					t.Errorf("got %v, want no error", err)
 				}
 				return
 			}
@@ -64,7 +64,7 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-// verdict runs a filter, as the kernel does.
+// verdict runs a filter as the kernel does.
 func verdict(t *testing.T, p []unix.SockFilter, arch, number, request uint32) uint32 {
 	t.Helper()
 	words := map[uint32]uint32{dataNumber: number, dataArch: arch, dataRequest: request}
@@ -91,7 +91,7 @@ func verdict(t *testing.T, p []unix.SockFilter, arch, number, request uint32) ui
 	return 0
 }
 
-// TestFilter: exactly the calls of the tables, and of the ioctls exactly those of ports, come to the listener.
+// TestFilter: exactly the calls of the tables are trapped, and of the ioctls exactly the serial ones.
 func TestFilter(t *testing.T) {
 	const allow, notify = unix.SECCOMP_RET_ALLOW, unix.SECCOMP_RET_USER_NOTIF
 	serial := map[uint32]bool{}
@@ -105,7 +105,7 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%d instructions: a jump does not fit into a byte", len(p))
 		}
 		if got := verdict(t, p, 0xdead, 0, 0); got != allow {
-			t.Errorf("a set that nobody knows: got %#x", got)
+			t.Errorf("an unknown ABI: got %#x", got)
 		}
 		for _, a := range abis {
 			for number := range uint32(600) {
@@ -119,10 +119,10 @@ func TestFilter(t *testing.T) {
 						want = notify
 					}
 					if got := verdict(t, p, a.audit, number, r); got != want {
-						t.Fatalf("set %#x, call %d, request %#x: got %#x, want %#x", a.audit, number, r, got, want)
+						t.Fatalf("ABI %#x, call %d, request %#x: got %#x, want %#x", a.audit, number, r, got, want)
 					}
 					if got := verdict(t, p, a.audit, number|x32Bit, r); got != want {
-						t.Fatalf("set %#x, call %d of x32: got %#x, want %#x", a.audit, number, got, want)
+						t.Fatalf("ABI %#x, call %d of x32: got %#x, want %#x", a.audit, number, got, want)
 					}
 				}
 			}
@@ -165,7 +165,7 @@ func TestTermios(t *testing.T) {
 	}
 }
 
-// TestOldTermios: the oldest form leaves the upper halves alone.
+// TestOldTermios: struct termio leaves the upper halves of the flags alone.
 func TestOldTermios(t *testing.T) {
 	tio := unix.Termios{Iflag: 0x1234abcd, Oflag: 5, Cflag: 0x80000000 | unix.CS7, Lflag: 8, Line: 1}
 	for i := range tio.Cc {
@@ -182,7 +182,7 @@ func TestOldTermios(t *testing.T) {
 	}
 }
 
-// TestReceive: what a program reads of bytes with errors, for each of the flags that say it.
+// TestReceive: what a program reads of bytes with errors, for each of the input flags.
 func TestReceive(t *testing.T) {
 	for _, tt := range []struct {
 		flags uint32
@@ -221,7 +221,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestStat64: the fields stand where the C library of a 32-bit system reads them.
+// TestStat64: the members are where the C library of a 32-bit system expects them.
 func TestStat64(t *testing.T) {
 	st := unix.Stat_t{Dev: 1, Ino: 1 << 33, Mode: 2, Nlink: 3, Uid: 4, Gid: 5, Rdev: 6, Size: 7, Blksize: 8, Blocks: 9}
 	st.Mtim.Sec = 11

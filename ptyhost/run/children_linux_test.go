@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestEndsOfChildren: the end of each child is taken, also of one that is started just when the last one has ended.
+// TestEndsOfChildren: every child is reaped, even one that is started just when the last one has ended.
 func TestEndsOfChildren(t *testing.T) {
 	if os.Getenv(childrenVariable) == "" { // this process must have no other children
 		self, err := os.Executable()
@@ -43,16 +43,17 @@ func TestEndsOfChildren(t *testing.T) {
 				t.Fatalf("child %d: status %d", i, ws.ExitStatus())
 			}
 		case <-time.After(20 * time.Second):
-			t.Fatalf("the end of child %d was not taken", i)
+			t.Fatalf("child %d was not reaped", i)
 		}
 	}
 }
 
-// childrenVariable has this test do its work.
+// childrenVariable makes this test do its work.
 const childrenVariable = "TELNETCPC_TEST_CHILDREN"
 
-// TestBooks: what was received is found by the guard before it is noted, and however many calls wait.
-func TestBooks(t *testing.T) {
+// TestSharedCalls: a standby finds a call that was received before it is in the table, and however many calls are
+// pending.
+func TestSharedCalls(t *testing.T) {
 	memory, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
@@ -90,8 +91,8 @@ func TestBooks(t *testing.T) {
 	}
 }
 
-// TestSlavesOf: a mount is found, and whether it is one of slaves.
-func TestSlavesOf(t *testing.T) {
+// TestDevptsMount: a mount is found, and whether it is a devpts.
+func TestDevptsMount(t *testing.T) {
 	const table = "22 1 0:21 / /proc rw,relatime shared:5 - proc proc rw\n" +
 		"25 24 0:23 / /srv/chroot/dev/pts rw,nosuid - devpts devpts rw,gid=5,mode=620,ptmxmode=000\n" +
 		"256 24 0:50 / /mnt/a\\040-\\040devpts rw shared:9 master:1 - fuse.sshfs you@there rw\n"

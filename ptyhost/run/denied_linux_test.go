@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// denyVariable has this test's binary forbid itself a system call and become another program: as a container's profile.
+// denyVariable makes this test's binary forbid itself a system call and execute another program: like a container's
+// profile.
 const denyVariable = "TELNETCPC_TEST_DENY"
 
 // denyMain is the main function of such a process.
@@ -41,10 +42,10 @@ func denyMain() {
 	panic(unix.Exec(os.Args[1], os.Args[1:], os.Environ()))
 }
 
-// TestDenied provokes what a kernel or a container does not allow. doctor and run say the same line.
+// TestDenied provokes what a kernel or a container may forbid. doctor and run report the same line.
 func TestDenied(t *testing.T) {
 	t.Parallel()
-	address, _ := serve(t, "loopback")
+	address, _ := startServer(t, "loopback")
 	deny := func(number uintptr) func(...string) *exec.Cmd {
 		return func(args ...string) *exec.Cmd {
 			cmd := unprivileged(exec.Command(self, append([]string{telnetcpc}, args...)...))
@@ -77,11 +78,11 @@ func TestDenied(t *testing.T) {
 	}
 }
 
-// TestUndumpable: a program that cannot be looked into still runs, on an ordinary pty, and that is said.
+// TestUndumpable: a program that cannot be inspected still runs, on an ordinary pty, and that is logged.
 func TestUndumpable(t *testing.T) {
 	program := compile(t, "gcc", "testdata/undumpable.c")
-	address, _ := serve(t, "loopback")
-	out, errs, status := runs(t, address, "--", program)
+	address, _ := startServer(t, "loopback")
+	out, errs, status := runTelnetcpc(t, address, "--", program)
 	if status != 0 || out != "ok\n" || !strings.Contains(errs, "cannot inspect a program; it sees an ordinary pty") {
 		t.Errorf("status %d: %s\n%s", status, out, errs)
 	}

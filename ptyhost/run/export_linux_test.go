@@ -9,14 +9,14 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Patience makes what waits for a remote that takes nothing give up after d. The test must not be parallel to others.
+// Patience sets the timeouts of waits for a remote that takes nothing. The test must not be parallel to others.
 func Patience(t *testing.T, d time.Duration) {
 	hold, last := roomTimeout, closingWait
 	roomTimeout, closingWait = d, d
 	t.Cleanup(func() { roomTimeout, closingWait = hold, last })
 }
 
-// Waits is how many opens of a port of this package wait.
+// Waits returns how many opens of a port of this package wait.
 func Waits(p uart.Port) int {
 	q := p.(*port)
 	q.mu.Lock()

@@ -14,21 +14,21 @@ import (
 	"telnetcpc/ptyhost/run"
 )
 
-// bridge plays the one whom a port has: it takes what the programs do, if it is told to, and says what has not left.
-type bridge struct {
+// fakeBridge is the user of a port: it takes what the programs do, if told to, and reports what is unsent.
+type fakeBridge struct {
 	uart.Port
-	mu     sync.Mutex // over all below
+	mu     sync.Mutex // guards everything below
 	unsent uart.Unsent
-	change chan struct{} // unsent's
+	change chan struct{} // unsent.Changed
 	asked  int
 }
 
-// newBridge makes a port of the host.
-func newBridge(t *testing.T, h *run.Host, path string, wait time.Duration, says uart.Unsent) *bridge {
+// newFakeBridge makes a port of the host.
+func newFakeBridge(t *testing.T, h *run.Host, path string, wait time.Duration, unsent uart.Unsent) *fakeBridge {
 	t.Helper()
-	b := &bridge{}
-	b.says(says)
-	port, err := h.Open(context.Background(), uart.PortConfig{Path: path, OpenWait: wait, Unsent: b.ask})
+	b := &fakeBridge{}
+	b.setUnsent(unsent)
+	port, err := h.Open(context.Background(), uart.PortConfig{Path: path, OpenWait: wait, Unsent: b.reportUnsent})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,15 +37,15 @@ func newBridge(t *testing.T, h *run.Host, path string, wait time.Duration, says 
 	return b
 }
 
-func (b *bridge) ask() uart.Unsent {
+func (b *fakeBridge) reportUnsent() uart.Unsent {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.asked++
 	return b.unsent
 }
 
-// says has what Unsent answers be u from now on, and wakes who has waited for that.
-func (b *bridge) says(u uart.Unsent) {
+// setUnsent sets the result of Unsent, and wakes whoever has waited for the old one to change.
+func (b *fakeBridge) setUnsent(u uart.Unsent) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.change != nil {
@@ -56,11 +56,11 @@ func (b *bridge) says(u uart.Unsent) {
 	b.unsent, b.asked = u, 0
 }
 
-// takes takes all that the programs do, in a goroutine that ends with the port; opens go on at once.
-func (b *bridge) takes() { b.takesTo(func([]byte, uart.Event) {}) }
+// takeAll takes everything that the programs do, in a goroutine that ends with the port; opens do not wait.
+func (b *fakeBridge) takeAll() { b.takeAllTo(func([]byte, uart.Event) {}) }
 
-// takesTo is takes, and shows it to see.
-func (b *bridge) takesTo(see func([]byte, uart.Event)) {
+// takeAllTo is takeAll with a callback.
+func (b *fakeBridge) takeAllTo(see func([]byte, uart.Event)) {
 	go func() {
 		for {
 			data, e, err := b.Next()
@@ -75,8 +75,8 @@ func (b *bridge) takesTo(see func([]byte, uart.Event)) {
 	}()
 }
 
-// opens opens the port by a program that is already there.
-func (b *bridge) opens(t *testing.T, p programs, path string) <-chan uarttest.Program {
+// startOpen opens the port in a program that is already running.
+func (b *fakeBridge) startOpen(t *testing.T, p programs, path string) <-chan uarttest.Program {
 	t.Helper()
 	done := make(chan uarttest.Program, 1)
 	go func() {
@@ -89,25 +89,25 @@ func (b *bridge) opens(t *testing.T, p programs, path string) <-chan uarttest.Pr
 	return done
 }
 
-// wasAsked reports whether an open has asked since the bridge last said something else.
-func (b *bridge) wasAsked() bool {
+// wasAsked reports whether Unsent was called since setUnsent.
+func (b *fakeBridge) wasAsked() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.asked > 0
 }
 
-// waits fails where an open has returned though Unsent was asked since it last said something else.
-func (b *bridge) waits(t *testing.T, done <-chan uarttest.Program) {
+// mustWait fails if the open has returned although Unsent was called since setUnsent.
+func (b *fakeBridge) mustWait(t *testing.T, done <-chan uarttest.Program) {
 	t.Helper()
-	eventually(t, "the open asks", func() bool { return b.wasAsked() || len(done) > 0 })
+	eventually(t, "the open calls Unsent", func() bool { return b.wasAsked() || len(done) > 0 })
 	select {
 	case <-done:
-		t.Fatal("the open has returned, and the last program's bytes have not left")
-	case <-time.After(50 * time.Millisecond): // it would have by now
+		t.Fatal("the open has returned before the last program's bytes have left")
+	case <-time.After(50 * time.Millisecond): // enough to return
 	}
 }
 
-func returns(t *testing.T, done <-chan uarttest.Program) uarttest.Program {
+func mustReturn(t *testing.T, done <-chan uarttest.Program) uarttest.Program {
 	t.Helper()
 	select {
 	case p := <-done:
@@ -118,60 +118,60 @@ func returns(t *testing.T, done <-chan uarttest.Program) uarttest.Program {
 	}
 }
 
-// TestOpenWithASession: an open waits for no session that is up: nobody has to hear of it first.
+// TestOpenWithASession: an open does not wait for a session that is up; nobody has to be told of it first.
 func TestOpenWithASession(t *testing.T) {
 	h := newHost(t)
 	p := programs{puppet(t, h)}
 	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*testenv.Patience, uart.Unsent{Up: true})
-	if err := returns(t, b.opens(t, p, path)).Close(); err != nil {
+	b := newFakeBridge(t, h, path, 10*testenv.Patience, uart.Unsent{Up: true})
+	if err := mustReturn(t, b.startOpen(t, p, path)).Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestOpenWaitsForTheLastVisit: as long as its bytes leave, and not for those of programs that are there; another open of
-// the same visit waits for nothing.
-func TestOpenWaitsForTheLastVisit(t *testing.T) {
+// TestOpenWaitsForBytesBeforeLastClose: as long as they leave, and not for those of programs that have the port open.
+// Another open before the next last close does not wait.
+func TestOpenWaitsForBytesBeforeLastClose(t *testing.T) {
 	h := newHost(t)
 	p := programs{puppet(t, h)}
 	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 10*testenv.Patience, uart.Unsent{Up: true})
-	b.takes()
-	first := returns(t, b.opens(t, p, path))
+	b := newFakeBridge(t, h, path, 10*testenv.Patience, uart.Unsent{Up: true})
+	b.takeAll()
+	first := mustReturn(t, b.startOpen(t, p, path))
 	if _, err := first.Write([]byte("12345")); err != nil {
 		t.Fatal(err)
 	}
-	b.says(uart.Unsent{Left: time.Hour, Bytes: 5, Up: true})
+	b.setUnsent(uart.Unsent{Left: time.Hour, Bytes: 5, Up: true})
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again := b.opens(t, p, path)
-	b.waits(t, again)
-	b.says(uart.Unsent{Left: time.Hour, Bytes: 1, Up: true})
-	b.waits(t, again)
-	b.says(uart.Unsent{Up: true})
-	second := returns(t, again)
+	again := b.startOpen(t, p, path)
+	b.mustWait(t, again)
+	b.setUnsent(uart.Unsent{Left: time.Hour, Bytes: 1, Up: true})
+	b.mustWait(t, again)
+	b.setUnsent(uart.Unsent{Up: true})
+	second := mustReturn(t, again)
 
-	b.says(uart.Unsent{Left: time.Hour, Bytes: 100, Up: true})
-	third := returns(t, b.opens(t, p, path))
+	b.setUnsent(uart.Unsent{Left: time.Hour, Bytes: 100, Up: true})
+	third := mustReturn(t, b.startOpen(t, p, path))
 	_, _ = second.Close(), third.Close()
 }
 
-// TestOpenWithoutSessionWaitsForNoByte: without a session none leaves: OpenWait is all.
+// TestOpenWithoutSessionWaitsForNoByte: without a session no byte leaves, so OpenWait is the only limit.
 func TestOpenWithoutSessionWaitsForNoByte(t *testing.T) {
 	h := newHost(t)
 	p := programs{puppet(t, h)}
 	path := uarttest.TTY{}.Path(t)
-	b := newBridge(t, h, path, 300*time.Millisecond, uart.Unsent{})
-	first := returns(t, b.opens(t, p, path))
+	b := newFakeBridge(t, h, path, 300*time.Millisecond, uart.Unsent{})
+	first := mustReturn(t, b.startOpen(t, p, path))
 	if _, err := first.Write([]byte("12345")); err != nil {
 		t.Fatal(err)
 	}
-	b.says(uart.Unsent{Left: time.Hour, Bytes: 5})
+	b.setUnsent(uart.Unsent{Left: time.Hour, Bytes: 5})
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := returns(t, b.opens(t, p, path)).Close(); err != nil {
+	if err := mustReturn(t, b.startOpen(t, p, path)).Close(); err != nil {
 		t.Error(err)
 	}
 }

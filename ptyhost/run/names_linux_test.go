@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestNames: which paths are the port's, or directories of such ones, by their letters.
+// TestNames: which paths, as written, are the port's or directories of such paths.
 func TestNames(t *testing.T) {
 	n := newNames([]string{"/dev/ttyS0", "/dev/serial/by-*/usb-?"}, []string{"/tmp/tty[0]"})
 	for _, tt := range []struct {
@@ -25,7 +25,7 @@ func TestNames(t *testing.T) {
 		{"/dev/serial", false, true, true},
 		{"/dev", false, true, true},
 		{"/srv/serial", false, false, true},
-		{"/tmp/tty[0]", false, false, true}, // a path is no pattern
+		{"/tmp/tty[0]", false, false, true}, // the port's own path is no pattern
 		{"/tmp/tty0", false, false, false},
 		{"/", false, false, false},
 	} {
@@ -48,7 +48,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestWithDirectories: a path that is given through a link to a directory is also what it is called without it.
+// TestWithDirectories: a path through a symbolic link to a directory is also known by its name without the link.
 func TestWithDirectories(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
