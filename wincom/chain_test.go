@@ -13,6 +13,7 @@ import (
 
 	"telnetcpc/bridge"
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/testenv"
@@ -26,7 +27,7 @@ import (
 func TestChain(t *testing.T) {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	far := &farUART{}
-	loop := &accessserver.Loopback{}
+	loop := &simulate.Loopback{}
 	loop.Observe(far.keep)
 	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -107,10 +108,10 @@ func TestChain(t *testing.T) {
 // farUART keeps what a simulated UART did.
 type farUART struct {
 	mu      sync.Mutex
-	records []accessserver.Record
+	records []simulate.Record
 }
 
-func (f *farUART) keep(r accessserver.Record) {
+func (f *farUART) keep(r simulate.Record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r.Data = slices.Clone(r.Data)

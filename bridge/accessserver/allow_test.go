@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/testenv"
 )
@@ -119,7 +120,7 @@ func TestAllow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, TLS: tt.tls, Allow: []accessserver.Range{allow}})
+			f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(simulate.Loopback).Open, TLS: tt.tls, Allow: []accessserver.Range{allow}})
 			_, port, _ := net.SplitHostPort(l.Addr().String())
 			stranger := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 			conn, err := stranger.Dial("tcp", "127.0.0.1:"+port)

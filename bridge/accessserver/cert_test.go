@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 )
 
 // A certificate that was renewed is shown to the next client; one that cannot be used is not, and the log says so once.
@@ -81,7 +82,7 @@ func TestTLSExpires(t *testing.T) {
 	loaded := loadTLS(t, accessserver.TLSFiles{Cert: own.cert, Key: own.key})
 	synctest.Test(t, func(t *testing.T) {
 		l := newMemory()
-		f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, TLS: loaded})
+		f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(simulate.Loopback).Open, TLS: loaded})
 		defer f.end()
 		time.Sleep(time.Until(own.leaf.NotAfter.Add(time.Minute)))
 		for range 2 {

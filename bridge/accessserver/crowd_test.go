@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/devicetest"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/testenv"
@@ -74,7 +76,7 @@ func newCrowd(t *testing.T, watchers int) *crowd {
 	t.Helper()
 	l := listen(t)
 	c := &crowd{t: t, at: l.Addr().String(), watch: watchers, base: live()}
-	plug := &accessserver.Loopback{}
+	plug := &simulate.Loopback{}
 	s := accessserver.New(accessserver.Config{Open: plug.Open, Watchers: watchers, Log: slog.New(slog.NewTextHandler(c, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -297,5 +299,5 @@ func (c *crowd) lines() int { return strings.Count(c.said(), "\n") }
 // settled waits until the server has had the time to look at all who came: it tells nobody how many it holds.
 func (c *crowd) settled(n int64) {
 	c.t.Helper()
-	eventually(c.t, "the crowd has come", func() bool { return c.came.Load() >= n })
+	devicetest.Eventually(c.t, "the crowd has come", func() bool { return c.came.Load() >= n })
 }

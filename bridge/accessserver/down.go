@@ -83,7 +83,7 @@ func (t *modemTeller) look() error {
 		return nil
 	}
 	t.told = m
-	t.ahead = min(t.ahead+1, eventLimit-1) // devices keep no more, and merge the others
+	t.ahead = min(t.ahead+1, uart.DeviceEvents-1) // devices keep no more, and merge the others
 	return t.tell(m)
 }
 

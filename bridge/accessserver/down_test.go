@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/devicetest"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
@@ -29,14 +31,14 @@ func TestBreakNUL(t *testing.T) {
 		{"another error of a NUL", "at 10s parity-error 0\nat 11s data \"x\"", 0, []string{"line parity", "\x00x"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			script, err := accessserver.ParseInject("test", strings.NewReader(tt.script))
+			script, err := simulate.ParseInject("test", strings.NewReader(tt.script))
 			if err != nil {
 				t.Fatal(err)
 			}
 			synctest.Test(t, func(t *testing.T) {
 				l := newMemory()
 				f := &far{t: t, dial: l.dial}
-				device := &accessserver.Loopback{Inject: script}
+				device := &simulate.Loopback{Inject: script}
 				f.startWith(l, accessserver.Config{Open: device.Open, Watchers: 1})
 				asks := rfc2217.Config{LineMask: uart.LineErrors}
 				owner := f.connect(asks)
@@ -53,8 +55,8 @@ func TestBreakNUL(t *testing.T) {
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				want := append([]string{"modem none"}, tt.want...)
-				expect(t, "the owner", owner.seen(), want)
-				expect(t, "the watcher", watcher.seen(), want)
+				devicetest.Expect(t, "the owner", owner.seen(), want)
+				devicetest.Expect(t, "the watcher", watcher.seen(), want)
 			})
 		})
 	}
@@ -64,7 +66,7 @@ func TestBreakNUL(t *testing.T) {
 // take no other byte for it.
 func TestBreakPurged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		device := &accessserver.Loopback{Inject: []accessserver.Injection{
+		device := &simulate.Loopback{Inject: []simulate.Injection{
 			{At: time.Second, Event: uart.Event{Kind: uart.KindLine, Line: uart.LineBreak}, Data: []byte{0}},
 			{At: time.Second, Data: []byte{0, 'x'}},
 		}}
@@ -105,7 +107,7 @@ func (c *caller) within(d time.Duration) (words []string) {
 // TestLinesWhilePaused: a client that keeps the data waiting, for ever perhaps, learns of the modem lines all the same, and
 // of each change once: owner and watcher.
 func TestLinesWhilePaused(t *testing.T) {
-	script, err := accessserver.ParseInject("test", strings.NewReader(`
+	script, err := simulate.ParseInject("test", strings.NewReader(`
 		at 10s data "a"
 		at 20s modem CTS
 		at 20s data "b"
@@ -123,7 +125,7 @@ func TestLinesWhilePaused(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newMemory()
 				f := &far{t: t, dial: l.dial}
-				device := &accessserver.Loopback{Inject: script}
+				device := &simulate.Loopback{Inject: script}
 				f.startWith(l, accessserver.Config{Open: device.Open, Watchers: 1})
 				c := f.call()
 				if who == "watcher" {
@@ -134,7 +136,7 @@ func TestLinesWhilePaused(t *testing.T) {
 				defer func() { _ = c.Close() }()
 				c.ask(rfc2217.FlowSuspend)
 				got := c.within(60 * time.Second)
-				expect(t, "while paused", got, early)
+				devicetest.Expect(t, "while paused", got, early)
 				c.ask(rfc2217.FlowResume)
 				got = c.within(time.Hour)
 				if want := []string{"abc", "NOTIFY-MODEMSTATE DSR", "d"}; strings.Join(got, "") != strings.Join(want, "") {
@@ -147,14 +149,14 @@ func TestLinesWhilePaused(t *testing.T) {
 
 // TestPausedOwnerHoldsNoWatcher: what the owner's pause keeps in the device a watcher cannot see; the lines it can.
 func TestPausedOwnerHoldsNoWatcher(t *testing.T) {
-	script, err := accessserver.ParseInject("test", strings.NewReader("at 10s data \"a\"\nat 20s data \"b\"\nat 30s modem CTS\nat 30s data \"c\""))
+	script, err := simulate.ParseInject("test", strings.NewReader("at 10s data \"a\"\nat 20s data \"b\"\nat 30s modem CTS\nat 30s data \"c\""))
 	if err != nil {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		l := newMemory()
 		f := &far{t: t, dial: l.dial}
-		device := &accessserver.Loopback{Inject: script}
+		device := &simulate.Loopback{Inject: script}
 		f.startWith(l, accessserver.Config{Open: device.Open, Watchers: 1})
 		owner := f.call()
 		defer func() { _ = owner.Close() }()
@@ -162,7 +164,7 @@ func TestPausedOwnerHoldsNoWatcher(t *testing.T) {
 		defer func() { _ = watcher.Close() }()
 		owner.ask(rfc2217.FlowSuspend)
 		got := watcher.within(60 * time.Second)
-		expect(t, "the watcher while the owner pauses", got, []string{"a", "NOTIFY-MODEMSTATE CTS"})
+		devicetest.Expect(t, "the watcher while the owner pauses", got, []string{"a", "NOTIFY-MODEMSTATE CTS"})
 		owner.ask(rfc2217.FlowResume)
 		got = watcher.within(60 * time.Second)
 		if strings.Join(got, "") != "bc" {
@@ -173,7 +175,7 @@ func TestPausedOwnerHoldsNoWatcher(t *testing.T) {
 
 // TestOrderOfLinesAndData: without a pause each change keeps its place, also a pulse.
 func TestOrderOfLinesAndData(t *testing.T) {
-	script, err := accessserver.ParseInject("test", strings.NewReader(
+	script, err := simulate.ParseInject("test", strings.NewReader(
 		"at 1s data \"a\"\nat 1s modem CTS\nat 1s data \"b\"\nat 1s modem none\nat 1s data \"c\"\nat 1s modem CTS\nat 1s modem none\nat 1s data \"d\""))
 	if err != nil {
 		t.Fatal(err)

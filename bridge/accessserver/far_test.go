@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/devicetest"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/telnet"
@@ -22,15 +24,6 @@ import (
 
 // inTime is 15 s, and twice that for a machine that is busy.
 const inTime = 45 * time.Second
-
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(testenv.Patience); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("in %v it has not come to be: %s", testenv.Patience, what)
-		}
-	}
-}
 
 // far is a running access server, with all that its UART did and all that it logged.
 type far struct {
@@ -45,9 +38,9 @@ type far struct {
 }
 
 // serve starts a server with a simulated UART on l, until the test ends.
-func serve(t *testing.T, l net.Listener, dial func() net.Conn, inject ...accessserver.Injection) *far {
+func serve(t *testing.T, l net.Listener, dial func() net.Conn, inject ...simulate.Injection) *far {
 	f := &far{t: t, dial: dial}
-	device := &accessserver.Loopback{Inject: inject}
+	device := &simulate.Loopback{Inject: inject}
 	device.Observe(f.observe)
 	return f.start(l, device.Open)
 }
@@ -90,7 +83,7 @@ func listen(t *testing.T) net.Listener {
 }
 
 // overTCP is a server on loopback.
-func overTCP(t *testing.T, inject ...accessserver.Injection) *far {
+func overTCP(t *testing.T, inject ...simulate.Injection) *far {
 	t.Helper()
 	l := listen(t)
 	return serve(t, l, dialTCP(t, l), inject...)
@@ -109,7 +102,7 @@ func dialTCP(t *testing.T, l net.Listener) func() net.Conn {
 }
 
 // inMemory is a server inside a synctest bubble. The test ends it.
-func inMemory(t *testing.T, inject ...accessserver.Injection) *far {
+func inMemory(t *testing.T, inject ...simulate.Injection) *far {
 	l := newMemory()
 	return serve(t, l, l.dial, inject...)
 }
@@ -130,7 +123,7 @@ func (f *far) said() string {
 // says waits until the log has a line with all of the words.
 func (f *far) says(words ...string) {
 	f.t.Helper()
-	eventually(f.t, "in the log: "+strings.Join(words, ", "), func() bool {
+	devicetest.Eventually(f.t, "in the log: "+strings.Join(words, ", "), func() bool {
 		for line := range strings.Lines(f.said()) {
 			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
 				return true
@@ -140,7 +133,7 @@ func (f *far) says(words ...string) {
 	})
 }
 
-func (f *far) observe(r accessserver.Record) {
+func (f *far) observe(r simulate.Record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if r.Event.Kind != uart.KindData {
@@ -164,7 +157,7 @@ func (f *far) did() []string {
 // does waits until the UART has done this, as the last thing or before.
 func (f *far) does(want string) {
 	f.t.Helper()
-	eventually(f.t, fmt.Sprintf("the UART does %.100q", want), func() bool { return slices.Contains(f.did(), want) })
+	devicetest.Eventually(f.t, fmt.Sprintf("the UART does %.100q", want), func() bool { return slices.Contains(f.did(), want) })
 }
 
 // near is a client's session, and everything that came of it.
@@ -224,7 +217,7 @@ func (n *near) seen() []string {
 // sees waits until this has come, as the last thing or before.
 func (n *near) sees(want string) {
 	n.t.Helper()
-	eventually(n.t, fmt.Sprintf("the client sees %.100q", want), func() bool { return slices.Contains(n.seen(), want) })
+	devicetest.Eventually(n.t, fmt.Sprintf("the client sees %.100q", want), func() bool { return slices.Contains(n.seen(), want) })
 }
 
 func (n *near) send(p string) {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/testenv"
@@ -74,7 +75,7 @@ func TestGoneAfterManyBytes(t *testing.T) {
 			t.Parallel()
 			l := listen(t)
 			f := (&far{t: t, dial: dialTCP(t, l)}).start(l, func(ctx context.Context) (uart.Device, error) {
-				d, err := new(accessserver.Loopback).Open(ctx)
+				d, err := new(simulate.Loopback).Open(ctx)
 				return mute{d}, err
 			})
 			gone := &caller{Conn: f.dial(), t: t}
@@ -146,7 +147,7 @@ func TestHeldLineCostsNoBytes(t *testing.T) {
 	t.Parallel()
 	l := listen(t)
 	f := &far{t: t, dial: dialTCP(t, l)}
-	simulated, gate := new(accessserver.Loopback), make(chan struct{})
+	simulated, gate := new(simulate.Loopback), make(chan struct{})
 	simulated.Observe(f.observe)
 	f.start(l, func(ctx context.Context) (uart.Device, error) {
 		d, err := simulated.Open(ctx)
@@ -239,7 +240,7 @@ func (d *talker) Close() error {
 }
 
 func talking(ctx context.Context) (uart.Device, error) {
-	d, err := new(accessserver.Loopback).Open(ctx)
+	d, err := new(simulate.Loopback).Open(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/testenv"
@@ -70,7 +71,7 @@ func TestTwoAgreeAtOnceAndOneWatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newMemory()
 		f := &far{t: t, dial: l.dial}
-		f.startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, Watchers: 1})
+		f.startWith(l, accessserver.Config{Open: new(simulate.Loopback).Open, Watchers: 1})
 		callers := []*caller{{Conn: f.dial(), t: t}, {Conn: f.dial(), t: t}}
 		synctest.Wait() // both are asked to agree
 		for _, c := range callers {
@@ -121,7 +122,7 @@ func TestWatchersLeaveRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newMemory()
 		f := &far{t: t, dial: l.dial}
-		f.startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, Watchers: 60})
+		f.startWith(l, accessserver.Config{Open: new(simulate.Loopback).Open, Watchers: 60})
 		owner := f.connect(rfc2217.Config{})
 		owner.sees("modem none")
 		for range 60 {

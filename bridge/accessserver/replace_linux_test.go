@@ -7,7 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/devicetest"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/uart"
 )
@@ -20,7 +21,7 @@ func deafen(t *testing.T, conn net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the client has nothing to repeat", func() bool {
+	devicetest.Eventually(t, "the client has nothing to repeat", func() bool {
 		unacked := 0
 		_ = raw.Control(func(fd uintptr) { unacked, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
 		return err == nil && unacked == 0
@@ -40,7 +41,7 @@ func TestDeadOwnerIsReplaced(t *testing.T) {
 	for _, tt := range []struct{ name, inject string }{{"idle", ""}, {"with bytes under way", `at 500ms data "anybody there?"`}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			script, err := accessserver.ParseInject(tt.name, strings.NewReader(tt.inject))
+			script, err := simulate.ParseInject(tt.name, strings.NewReader(tt.inject))
 			if err != nil {
 				t.Fatal(err)
 			}

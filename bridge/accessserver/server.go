@@ -1,6 +1,6 @@
 // Package accessserver is the far end: it gives the one UART behind it to one RFC 2217 client at a time. It listens,
-// owns the session and knows what a UART does, real or simulated; it does not know the Telnet beneath the commands,
-// nor ports and bridges, which are the near end.
+// owns the session and drives a uart.Device: serialport's, simulate's or another. It does not know the Telnet beneath the
+// commands, nor ports and bridges, which are the near end.
 package accessserver
 
 import (

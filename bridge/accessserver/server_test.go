@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/devicetest"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/testenv"
@@ -179,7 +180,7 @@ func TestBytesBothWays(t *testing.T) {
 	}
 	c.send(string(p))
 	all := func() string { return strings.Join(c.seen()[1:], "") } // the first is the modem state
-	eventually(t, "all came back", func() bool { return len(all()) >= len(p) })
+	devicetest.Eventually(t, "all came back", func() bool { return len(all()) >= len(p) })
 	if all() != string(p) {
 		t.Error("what came back differs from what was sent")
 	}
@@ -268,7 +269,7 @@ func TestSendsAndCloses(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = c.Close()
-		eventually(t, "the client's end", func() bool { return strings.Count(strings.Join(f.did(), ";"), "closed") == i+1 })
+		devicetest.Eventually(t, "the client's end", func() bool { return strings.Count(strings.Join(f.did(), ";"), "closed") == i+1 })
 		if got := f.did(); !slices.Contains(got, "20000000 8N1: "+text) {
 			t.Fatalf("left the UART: %.200q", got)
 		}
@@ -344,7 +345,7 @@ func TestDeviceFails(t *testing.T) {
 			if opens++; opens == 1 {
 				return nil, errors.New("open /dev/ttyUSB0:\nno such device")
 			}
-			d, err := new(accessserver.Loopback).Open(ctx)
+			d, err := new(simulate.Loopback).Open(ctx)
 			return pulled{d}, err
 		})
 	}
@@ -352,8 +353,8 @@ func TestDeviceFails(t *testing.T) {
 	refused := f.dial()
 	_, err := rfc2217.Open(t.Context(), refused, rfc2217.Config{})
 	_ = refused.Close()
-	var early *rfc2217.EarlyEndError
-	if !errors.As(err, &early) || string(early.Said) != "port not opened: open /dev/ttyUSB0: no such device\r\n" {
+	var noDevice *rfc2217.NoDeviceError
+	if !errors.As(err, &noDevice) || string(noDevice.Said) != "port not opened: open /dev/ttyUSB0: no such device\r\n" {
 		t.Errorf("got %v, want what the server says", err)
 	}
 	f.says("port not opened", "no such device")

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/devicetest"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
@@ -37,7 +39,7 @@ func (f *far) sent() string {
 // Line errors are told before the byte that they belong to, those that were asked for and no others. A break that is told
 // is no byte besides.
 func TestLineErrorsAtTheirByte(t *testing.T) {
-	script, err := accessserver.ParseInject("test", strings.NewReader(`
+	script, err := simulate.ParseInject("test", strings.NewReader(`
 		at 1s data "a"
 		at 1s parity-error 0x42
 		at 1s data "c"
@@ -62,7 +64,7 @@ func TestLineErrorsAtTheirByte(t *testing.T) {
 				c.set(uart.Event{Coding: uart.DefaultCoding()})
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
-				expect(t, "came", c.seen(), tt.want)
+				devicetest.Expect(t, "came", c.seen(), tt.want)
 			})
 		})
 	}
@@ -80,7 +82,7 @@ func TestCodingChangesBehindItsBytes(t *testing.T) {
 		c.send("\x06050\r\n")
 		time.Sleep(slow.Coding.LineTime(len(text)) + time.Second)
 		synctest.Wait()
-		expect(t, "the UART", f.did(), []string{
+		devicetest.Expect(t, "the UART", f.did(), []string{
 			"opened", "settings 300 8N1", "300 8N1: " + text, "settings 9600 7E1", "9600 7E1: \x06050\r\n",
 		})
 	})
@@ -101,7 +103,7 @@ func TestCodingChangesUnderHeldBytes(t *testing.T) {
 				var device uart.Device
 				f, l := &far{t: t}, newMemory()
 				f.dial = l.dial
-				simulated := &accessserver.Loopback{}
+				simulated := &simulate.Loopback{}
 				simulated.Observe(f.observe)
 				f.start(l, func(ctx context.Context) (_ uart.Device, err error) {
 					device, err = simulated.Open(ctx)
@@ -160,10 +162,10 @@ func TestTransmitterEmptyIsTold(t *testing.T) {
 		c.send("last")
 		time.Sleep(slow.Coding.LineTime(4) - 10*time.Millisecond)
 		synctest.Wait()
-		expect(t, "before the end", c.seen(), []string{"modem none", "las"})
+		devicetest.Expect(t, "before the end", c.seen(), []string{"modem none", "las"})
 		time.Sleep(20 * time.Millisecond)
 		synctest.Wait()
-		expect(t, "at the end", c.seen(), []string{"modem none", "last", "line TEMT"})
+		devicetest.Expect(t, "at the end", c.seen(), []string{"modem none", "last", "line TEMT"})
 	})
 }
 
@@ -239,7 +241,7 @@ func TestLastBytesOfAClient(t *testing.T) {
 		c.end()
 		time.Sleep(slow.Coding.LineTime(len(text)) - time.Second)
 		f.connect(rfc2217.Config{}).sees("modem none") // who comes meanwhile waits, and takes nothing from it
-		expect(t, "the UART", f.did(), []string{"opened", "settings 300 8N1", "300 8N1: " + text, "closed", "opened"})
+		devicetest.Expect(t, "the UART", f.did(), []string{"opened", "settings 300 8N1", "300 8N1: " + text, "closed", "opened"})
 		f.says("client left", "up=7200")
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/testenv"
@@ -103,7 +104,7 @@ func newServeStorm(t *testing.T, seed uint64, own *issued) *serveStorm {
 	s := &serveStorm{T: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), sent: make(map[uint32]*bytes.Buffer)}
 	l := listen(t)
 	s.addr = l.Addr().String()
-	device := new(accessserver.Loopback)
+	device := new(simulate.Loopback)
 	device.Observe(s.observe)
 	config := accessserver.Config{Open: device.Open, Watchers: 2 * s.pick(2),
 		Log: slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug}))}
@@ -133,7 +134,7 @@ func newServeStorm(t *testing.T, seed uint64, own *issued) *serveStorm {
 }
 
 // observe is the UART's: it is whose that has set its baud rate.
-func (s *serveStorm) observe(r accessserver.Record) {
+func (s *serveStorm) observe(r simulate.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch r.Event.Kind {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/devicetest"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/testenv"
@@ -38,7 +40,7 @@ func overTLS(t *testing.T, config accessserver.Config, files accessserver.TLSFil
 	l := listen(t)
 	f := &far{t: t}
 	if config.Open == nil {
-		device := new(accessserver.Loopback)
+		device := new(simulate.Loopback)
 		device.Observe(f.observe)
 		config.Open = device.Open
 	}
@@ -61,7 +63,7 @@ func TestTLS(t *testing.T) {
 			text := strings.Repeat("0123456789\xff", 10_000)
 			c.send(text)
 			f.does("20000000 8N1: " + text)
-			eventually(t, "all of it has come back", func() bool { return strings.Join(c.seen(), "")[len("modem none"):] == text })
+			devicetest.Eventually(t, "all of it has come back", func() bool { return strings.Join(c.seen(), "")[len("modem none"):] == text })
 			c.end()
 			f.says("client left")
 		})
@@ -78,7 +80,7 @@ func TestTLSLastBytesUp(t *testing.T) {
 		c.say([]byte("the last word"))
 		_ = c.Close()
 	}
-	eventually(t, "all three have come", func() bool { return strings.Count(f.sent(), "the last word") == 3 })
+	devicetest.Eventually(t, "all three have come", func() bool { return strings.Count(f.sent(), "the last word") == 3 })
 }
 
 // However a session ends, the client gets what it was sent before and then the end in order, though the server has bytes
@@ -161,7 +163,7 @@ func TestTLSStalls(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newMemory()
-				f := (&far{t: t, dial: l.dial}).startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, TLS: loaded})
+				f := (&far{t: t, dial: l.dial}).startWith(l, accessserver.Config{Open: new(simulate.Loopback).Open, TLS: loaded})
 				defer f.end()
 				began := time.Now()
 				stalled := l.dial()
@@ -273,7 +275,7 @@ func TestTLSClientCertificate(t *testing.T) {
 					client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 				}
 				l := listen(t)
-				f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, TLS: loadTLS(t, files)})
+				f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(simulate.Loopback).Open, TLS: loadTLS(t, files)})
 				conn := tls.Client(dialTCP(t, l)(), client)
 				_ = conn.SetDeadline(time.Now().Add(testenv.Patience))
 				hello := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
@@ -311,7 +313,7 @@ func TestTLSEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newMemory()
 		client := &tls.Config{InsecureSkipVerify: true} // the bubble's clock is another
-		f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(accessserver.Loopback).Open, TLS: loaded})
+		f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(simulate.Loopback).Open, TLS: loaded})
 		f.dial = func() net.Conn { return through(t, l.dial(), client) }
 		c := f.call()
 		c.say(rfc2217.AppendSettings(nil, fast))

@@ -3,13 +3,13 @@ package accessserver
 import (
 	"context"
 	"log/slog"
-	"net"
 	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"telnetcpc/bridge/ordered"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
@@ -31,7 +31,7 @@ type gallery struct {
 type watcher struct {
 	g       *gallery
 	changed sync.Cond
-	seen    stream[uart.Event]
+	seen    ordered.Stream[uart.Event]
 	lost    uint64 // bytes and events that did not fit
 	over    bool
 }
@@ -60,13 +60,13 @@ func (w *watcher) leave() (lost uint64) {
 func (w *watcher) next(dst []byte) (n int, e uart.Event, ok bool) {
 	w.g.mu.Lock()
 	defer w.g.mu.Unlock()
-	for w.seen.empty() && !w.over {
+	for w.seen.Empty() && !w.over {
 		w.changed.Wait()
 	}
 	if w.over {
 		return 0, e, false
 	}
-	n, e = w.seen.next(dst)
+	n, e = w.seen.Next(dst)
 	return n, e, true
 }
 
@@ -84,16 +84,16 @@ func (g *gallery) show(p []byte, e uart.Event) {
 	}
 	for _, w := range g.watchers {
 		switch {
-		case e.Kind != uart.KindData && len(w.seen.marks) < eventLimit:
-			w.seen.add(e)
+		case e.Kind != uart.KindData && w.seen.Items() < uart.DeviceEvents:
+			w.seen.Add(e)
 			if len(p) > 0 {
-				w.seen.add(breakNUL)
+				w.seen.Add(breakNUL)
 			}
 		case e.Kind != uart.KindData:
 			w.lost++
 		default:
-			room := min(len(p), watchLimit-len(w.seen.buf))
-			w.seen.write(p[:room])
+			room := min(len(p), watchLimit-w.seen.Len())
+			w.seen.Push(p[:room])
 			w.lost += uint64(len(p) - room)
 		}
 		w.changed.Broadcast()
@@ -114,8 +114,9 @@ func (g *gallery) state() (inForce uart.Event, modem uart.ModemState) {
 }
 
 // watch is the life of a client that only looks. It outlives owners: between them it sees nothing.
-func (s *Server) watch(ctx context.Context, conn net.Conn, client *rfc2217.Server) {
-	log := slog.New(s.few).With("client", conn.RemoteAddr().String())
+func (s *Server) watch(ctx context.Context, v *visitor, client *rfc2217.Server) {
+	at := v.conn.RemoteAddr().String()
+	log := slog.New(s.few).With("client", at)
 	log.Info("watcher connected: it sees what comes from the device, and cannot write or set anything")
 	w := s.gallery.enter()
 	ctx, over := context.WithCancel(ctx)
@@ -128,7 +129,7 @@ func (s *Server) watch(ctx context.Context, conn net.Conn, client *rfc2217.Serve
 		return s.humour(log, client)
 	})
 	ways.Go(func() error { // ends when humour does
-		awaitDeath(ctx, watchOf(conn))
+		awaitDeath(ctx, v.tcp)
 		return client.Close()
 	})
 	ways.Go(func() error { // ends when humour does, or with the connection
@@ -138,17 +139,17 @@ func (s *Server) watch(ctx context.Context, conn net.Conn, client *rfc2217.Serve
 	_ = ways.Wait() // a watcher that goes away may do so in any manner
 	lost := w.leave()
 	if lost > 0 {
-		log = slog.New(s.lost).With("client", conn.RemoteAddr().String())
+		log = slog.New(s.lost).With("client", at)
 	}
 	log.Info("watcher left", "lost", lost)
 }
 
 // awaitDeath waits until a client is gone without a word, or until ctx ends: else it would keep its place for a quarter of an
 // hour where the device talks.
-func awaitDeath(ctx context.Context, client *tcp.Watch) {
+func awaitDeath(ctx context.Context, client *tcp.Socket) {
 	look := time.NewTicker(lookAtClient)
 	defer look.Stop()
-	for client.Look().Waiting < clientDead {
+	for client.Facts().Waiting < clientDead {
 		select {
 		case <-look.C:
 		case <-ctx.Done():

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
@@ -19,7 +20,7 @@ func watched(t *testing.T, watchers int) *far {
 	t.Helper()
 	l := listen(t)
 	f := &far{t: t, dial: dialTCP(t, l)}
-	device := new(accessserver.Loopback)
+	device := new(simulate.Loopback)
 	device.Observe(f.observe)
 	return f.startWith(l, accessserver.Config{Open: device.Open, Watchers: watchers})
 }

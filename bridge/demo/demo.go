@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/agent"
 	"telnetcpc/bridge/asynclog"
 	"telnetcpc/bridge/escape"
@@ -67,7 +68,7 @@ func Run(ctx context.Context, config Config) error {
 
 // run starts server, port and show, and returns when the first of them does.
 func (d *demonstration) run(ctx context.Context, l net.Listener) error {
-	device := &accessserver.Loopback{}
+	device := &simulate.Loopback{}
 	device.Observe(d.far.observe)
 	url, err := remote.Parse("rfc2217://" + l.Addr().String())
 	if err != nil {

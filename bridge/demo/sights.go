@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/escape"
 	"telnetcpc/bridge/uart"
 )
@@ -49,7 +49,7 @@ type sights struct {
 
 // observe queues what the far UART did; consecutive bytes join one sight. It never blocks, because the line stands still
 // during the call.
-func (w *sights) observe(r accessserver.Record) {
+func (w *sights) observe(r simulate.Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n := len(w.queue) - 1; n >= 0 && r.Event.Kind == uart.KindData {

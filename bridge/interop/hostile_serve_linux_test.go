@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
@@ -73,7 +74,7 @@ func TestServeClientVanishes(t *testing.T) {
 // serveLoop serves a loop plug on l in this process.
 func serveLoop(t *testing.T, l net.Listener) *uarttest.Output {
 	said := new(uarttest.Output)
-	plug := &accessserver.Loopback{}
+	plug := &simulate.Loopback{}
 	s := accessserver.New(accessserver.Config{Open: plug.Open, Log: slog.New(slog.NewTextHandler(said, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

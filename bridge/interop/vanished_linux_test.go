@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
@@ -72,7 +73,7 @@ func (n *network) visited(t *testing.T, talks bool) (*serverLog, net.Conn) {
 	s := accessserver.New(accessserver.Config{
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 		Open: func(ctx context.Context) (uart.Device, error) {
-			d, err := new(accessserver.Loopback).Open(ctx)
+			d, err := new(simulate.Loopback).Open(ctx)
 			if err == nil && talks {
 				d = &talker{Device: d, closed: make(chan struct{})}
 			}

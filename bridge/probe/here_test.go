@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/listening"
 	"telnetcpc/bridge/probe"
 )
@@ -23,7 +24,7 @@ func accessServer(t *testing.T) netip.AddrPort {
 		t.Fatal(err)
 	}
 	server := accessserver.New(accessserver.Config{
-		Open: (&accessserver.Loopback{}).Open, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Open: (&simulate.Loopback{}).Open, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)

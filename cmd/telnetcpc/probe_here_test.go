@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/listening"
 	"telnetcpc/bridge/probe"
 	"telnetcpc/bridge/remote"
@@ -45,7 +46,7 @@ func portOfListener(l net.Listener) uint16 { return netip.MustParseAddrPort(l.Ad
 func serveOn(t *testing.T, l net.Listener) {
 	t.Helper()
 	server := accessserver.New(accessserver.Config{
-		Open: (&accessserver.Loopback{}).Open, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Open: (&simulate.Loopback{}).Open, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)

@@ -11,6 +11,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/serialport"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/tcp"
 )
@@ -78,9 +80,9 @@ func readClients(c *cli.Context, what *served) error {
 
 // served is the UART that clients get.
 type served struct {
-	name    string               // for the log
-	missing string               // what it cannot carry
-	port    *accessserver.Serial // nil: it is simulated
+	name    string           // for the log
+	missing string           // what it cannot carry
+	port    *serialport.Port // nil: it is simulated
 	config  accessserver.Config
 	proven  bool // clients must show a certificate
 }
@@ -123,7 +125,7 @@ func toServe(c *cli.Context) (served, error) {
 
 // device is a real serial port, which must be there and free now. Later it may come and go.
 func device(path string) (served, error) {
-	port := &accessserver.Serial{Path: path}
+	port := &serialport.Port{Path: path}
 	missing, err := port.Check()
 	if err != nil {
 		return served{}, fmt.Errorf("serve: %w", err)
@@ -140,9 +142,9 @@ func simulated(what, inject string) (served, error) {
 	s := served{name: "simulated UART (" + what + ")"}
 	switch what {
 	case "loopback":
-		s.config.Open = (&accessserver.Loopback{Inject: script}).Open
+		s.config.Open = (&simulate.Loopback{Inject: script}).Open
 	case "reporter":
-		s.config.Open = (&accessserver.Reporter{Loopback: accessserver.Loopback{Inject: script}}).Open
+		s.config.Open = (&simulate.Reporter{Loopback: simulate.Loopback{Inject: script}}).Open
 	default:
 		return served{}, usagef("serve: --simulate %q: want loopback or reporter", what)
 	}
@@ -150,7 +152,7 @@ func simulated(what, inject string) (served, error) {
 }
 
 // readInject reads an inject file; no name, no injections. The error names the file.
-func readInject(name string) ([]accessserver.Injection, error) {
+func readInject(name string) ([]simulate.Injection, error) {
 	if name == "" {
 		return nil, nil
 	}
@@ -163,7 +165,7 @@ func readInject(name string) ([]accessserver.Injection, error) {
 		return nil, fmt.Errorf("%s: %w (telnetcpc serve --help shows what stands in such a file)", name, err)
 	}
 	defer f.Close()
-	return accessserver.ParseInject(name, f)
+	return simulate.ParseInject(name, f)
 }
 
 func serve(ctx context.Context, listen string, what served, verbose bool) error {
@@ -201,12 +203,12 @@ func notListening(listen string, err error) error {
 		return fmt.Errorf("serve: listen %s: %s", listen, trouble)
 	case errors.As(err, &address), errors.As(err, &name): // a port's name is looked up too
 		return usagef("serve: --listen %q: want HOST:PORT, or :PORT for every address of this machine, as in %s", listen, defaultListen)
-	case errors.Is(err, errAddressInUse):
+	case errors.Is(err, tcp.ErrAddressInUse):
 		return fmt.Errorf("serve: listen %s: address already in use (another access server? --listen HOST:PORT takes another port)", listen)
-	case errors.Is(err, errNoSuchAddress):
+	case errors.Is(err, tcp.ErrNoSuchAddress):
 		return fmt.Errorf("serve: listen %s: this machine has no such address (--listen :PORT takes all that it has)", listen)
-	case errors.Is(err, errDenied):
-		return fmt.Errorf("serve: listen %s: permission denied (%s: --listen HOST:PORT takes another port)", listen, whyDenied)
+	case errors.Is(err, tcp.ErrDenied):
+		return fmt.Errorf("serve: listen %s: permission denied (%s: --listen HOST:PORT takes another port)", listen, tcp.WhyDenied)
 	case errors.As(err, &op):
 		return fmt.Errorf("serve: listen %s: %w", listen, op.Err)
 	}

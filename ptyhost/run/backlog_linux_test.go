@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/run"
@@ -32,8 +33,8 @@ type recorder struct {
 
 func newRecorder(t *testing.T) *recorder {
 	t.Helper()
-	r, loop := &recorder{}, &accessserver.Loopback{}
-	loop.Observe(func(rec accessserver.Record) {
+	r, loop := &recorder{}, &simulate.Loopback{}
+	loop.Observe(func(rec simulate.Record) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		switch e := rec.Event; {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/termios"
 	"telnetcpc/bridge/uart"
 )
 
@@ -39,11 +40,11 @@ func (p *port) perform(c *call, slave fileID) {
 	case unix.TCGETS, unix.TCGETS2, unix.TCGETA:
 		p.getTermios(c, request, arg)
 	case unix.TCSETS, unix.TCSETS2, unix.TCSETA:
-		p.performSetTermios(c, formOf(request), false, false)
+		p.performSetTermios(c, structSize(request), false, false)
 	case unix.TCSETSW, unix.TCSETSW2, unix.TCSETAW:
-		p.performSetTermios(c, formOf(request), true, false)
+		p.performSetTermios(c, structSize(request), true, false)
 	case unix.TCSETSF, unix.TCSETSF2, unix.TCSETAF:
-		p.performSetTermios(c, formOf(request), true, true)
+		p.performSetTermios(c, structSize(request), true, true)
 	case unix.TIOCMGET:
 		c.deferResult32(arg, p.modemLines())
 	case unix.TIOCMSET, unix.TIOCMBIS, unix.TIOCMBIC:
@@ -129,7 +130,7 @@ func touchesMemory(request uint32) bool {
 func argSize(request uint32) int {
 	switch request {
 	case unix.TCSETS, unix.TCSETS2, unix.TCSETSW, unix.TCSETSW2, unix.TCSETSF, unix.TCSETSF2, unix.TCSETA, unix.TCSETAW, unix.TCSETAF:
-		return formOf(request)
+		return structSize(request)
 	case unix.TIOCMSET, unix.TIOCMBIS, unix.TIOCMBIC, unix.TIOCSSOFTCAR:
 		return 4
 	case unix.TIOCSSERIAL:
@@ -138,40 +139,40 @@ func argSize(request uint32) int {
 	return 0
 }
 
-// formOf is the size of what a request carries.
-func formOf(request uint32) int {
+// structSize returns the size of the structure that a termios request passes.
+func structSize(request uint32) int {
 	switch request {
 	case unix.TCGETS, unix.TCSETS, unix.TCSETSW, unix.TCSETSF:
-		return form1
+		return termiosSize
 	case unix.TCGETS2, unix.TCSETS2, unix.TCSETSW2, unix.TCSETSF2:
-		return form2
+		return termios2Size
 	}
-	return formOld
+	return termioSize
 }
 
 func (p *port) getTermios(c *call, request uint32, arg uint64) {
-	if form := formOf(request); form != formOld {
+	if form := structSize(request); form != termioSize {
 		c.deferResult(arg, bytesOf(&p.line.termios)[:form])
 		return
 	}
-	old := encodeOld(&p.line.termios)
-	c.deferResult(arg, bytesOf(&old)[:formOld])
+	old := toTermio(&p.line.termios)
+	c.deferResult(arg, bytesOf(&old)[:termioSize])
 }
 
 // performSetTermios performs tcsetattr: at once, or, if wait is set, when the far UART is empty.
 func (p *port) performSetTermios(c *call, form int, wait, flush bool) {
 	t := p.line.termios
 	var old termio
-	if form == formOld {
+	if form == termioSize {
 		copy(bytesOf(&old), c.memory.arg)
 	} else {
 		copy(bytesOf(&t), c.memory.arg)
 	}
 	set := func() {
 		now := t
-		if form == formOld {
+		if form == termioSize {
 			now = p.line.termios
-			decodeOld(&now, old)
+			setTermio(&now, old)
 		}
 		if flush {
 			p.flushInput()
@@ -180,7 +181,7 @@ func (p *port) performSetTermios(c *call, form int, wait, flush bool) {
 		c.returnValue(0)
 	}
 	change := uart.Event{Kind: uart.KindSettings}
-	if zero := func(t *unix.Termios) bool { return t.Cflag&unix.CBAUD == unix.B0 }; zero(&t) != zero(&p.line.termios) && form != formOld {
+	if zero := func(t *unix.Termios) bool { return t.Cflag&unix.CBAUD == unix.B0 }; zero(&t) != zero(&p.line.termios) && form != termioSize {
 		change.Control.DTR = uart.LevelOff // or LevelOn: both need room in the queue
 	}
 	p.awaitRoom(c, change, func() {
@@ -194,7 +195,7 @@ func (p *port) performSetTermios(c *call, form int, wait, flush bool) {
 
 // setTermios makes t the port's termios and reports the line's settings; port.mu is held.
 func (p *port) setTermios(t unix.Termios) {
-	setSpeeds(&t)
+	termios.FillSpeeds(&t)
 	before := p.line.termios
 	p.line.termios = t
 	// The pty is set even if nothing has changed: a program that was not started here may have changed it.
@@ -215,7 +216,7 @@ func (p *port) setTermios(t unix.Termios) {
 // sendLine reports line coding and flow control, even if they are unchanged: someone may have changed them at the far
 // end, and a program that sets them again wants them back. port.mu is held.
 func (p *port) sendLine() {
-	now := lineSettings{codingOf(&p.line.termios), flowOf(&p.line.termios)}
+	now := lineSettings{termios.Coding(&p.line.termios), termios.Flow(&p.line.termios)}
 	if now.coding.Baud == 38400 {
 		now.coding.Baud = p.b38400Rate()
 	}
@@ -226,11 +227,11 @@ func (p *port) sendLine() {
 
 // warnUnsupported logs, once, what the port cannot do as requested.
 func (p *port) warnUnsupported(t *unix.Termios) {
-	if t.Ispeed != t.Ospeed && t.Ispeed != 0 && !p.warned.speed {
+	if termios.SplitSpeed(t) && !p.warned.speed {
 		p.warned.speed = true
 		p.log.Warn("input and output speed differ; the output speed counts", "device", p.term.Name())
 	}
-	if t.Cflag&unix.CRTSCTS != 0 && t.Iflag&(unix.IXON|unix.IXOFF) != 0 && !p.warned.flow {
+	if termios.BothFlows(t) && !p.warned.flow {
 		p.warned.flow = true
 		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.term.Name())
 	}
@@ -270,7 +271,7 @@ func (p *port) isDrained(u uart.Unsent) bool {
 
 // flush performs tcflush.
 func (p *port) flush(c *call, queue uint32) {
-	what, ok := map[uint32]uart.Purge{unix.TCIFLUSH: uart.PurgeRx, unix.TCOFLUSH: uart.PurgeTx, unix.TCIOFLUSH: uart.PurgeBoth}[queue]
+	what, ok := termios.Purge(int(queue))
 	if !ok {
 		c.fail(unix.EINVAL)
 		return

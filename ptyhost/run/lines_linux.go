@@ -8,21 +8,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/termios"
 	"telnetcpc/bridge/uart"
 )
 
-// modemBits are the lines that the device drives, as TIOCMGET has them.
-var modemBits = map[uart.ModemState]uint32{
-	uart.CTS: unix.TIOCM_CTS, uart.DSR: unix.TIOCM_DSR, uart.RI: unix.TIOCM_RNG, uart.DCD: unix.TIOCM_CAR,
-}
-
 // modemLines returns the state of all lines as TIOCMGET does; port.mu is held.
 func (p *port) modemLines() (bits uint32) {
-	for line, bit := range modemBits {
-		if p.line.modem&line != 0 {
-			bits |= bit
-		}
-	}
+	bits = uint32(termios.ModemBits(p.line.modem))
 	if p.line.dtr {
 		bits |= unix.TIOCM_DTR
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
@@ -23,7 +24,7 @@ type far struct {
 	end     func() // ends the server and waits for it; may be called again
 
 	mu      sync.Mutex // over what follows
-	records []accessserver.Record
+	records []simulate.Record
 	device  *pulled // the present client's, or the last one's
 	opened  int     // how many clients had one
 }
@@ -48,7 +49,7 @@ func (f *far) start() {
 		return err
 	})
 	f.address = l.Addr().String()
-	loop := new(accessserver.Loopback)
+	loop := new(simulate.Loopback)
 	loop.Observe(f.observe)
 	server := accessserver.New(accessserver.Config{
 		Log: slog.New(slog.NewTextHandler(&f.log, nil)),
@@ -79,7 +80,7 @@ func (f *far) start() {
 	}
 }
 
-func (f *far) observe(r accessserver.Record) {
+func (f *far) observe(r simulate.Record) {
 	r.Data = slices.Clone(r.Data)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -87,7 +88,7 @@ func (f *far) observe(r accessserver.Record) {
 }
 
 // seen is what the UART did so far.
-func (f *far) seen() []accessserver.Record {
+func (f *far) seen() []simulate.Record {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.records)

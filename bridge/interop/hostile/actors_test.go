@@ -17,6 +17,7 @@ import (
 
 	"telnetcpc/bridge"
 	"telnetcpc/bridge/accessserver"
+	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/loglimit"
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/testenv"
@@ -252,7 +253,7 @@ func (h *handoff) Close() error {
 // honest serves a loop plug on l, until end.
 func honest(g *game, l net.Listener) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	plug := &accessserver.Loopback{}
+	plug := &simulate.Loopback{}
 	s := accessserver.New(accessserver.Config{Open: plug.Open, Log: slogTo(&logbook{})})
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, l) }()

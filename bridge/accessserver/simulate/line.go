@@ -1,0 +1,281 @@
+package simulate
+
+import (
+	"time"
+
+	"telnetcpc/bridge/uart"
+)
+
+const (
+	// unlimited is the baud rate from which on the line takes no time: no UART is that fast.
+	unlimited = 20_000_000
+	// tick is how often a busy line moves bytes at most: at high rates several at once, as a UART's FIFO does.
+	tick = time.Millisecond
+	// early is how long before its time a byte may be moved: a timer that short would come much too late. It does not
+	// add up, for the time of each byte is counted from the start of the run.
+	early = 100 * time.Microsecond
+)
+
+// emptied is what the line reports when the last bit has left.
+const emptied = uart.LineTEMT | uart.LineTHRE
+
+// run moves bytes and injects when their time has come. Open starts it, Close ends it.
+func (l *loop) run() {
+	defer close(l.ended)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-l.wake:
+		case <-l.done:
+			return
+		}
+		l.mu.Lock()
+		now := time.Now()
+		l.inject(now)
+		l.transmit(now)
+		next, any := l.next(now)
+		l.mu.Unlock()
+		timer.Stop()
+		if any {
+			timer.Reset(next.Sub(now))
+		}
+	}
+}
+
+// look has run look again. It never blocks.
+func (l *loop) look() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// next is when run has to look again. Called with mu held, after transmit.
+func (l *loop) next(now time.Time) (t time.Time, any bool) {
+	for _, way := range []*lane{&l.tx, &l.back} {
+		if way.moving {
+			t, any = earlier(t, any, way.look(l.inForce.Coding, now))
+		}
+	}
+	if len(l.script) > 0 {
+		t, any = earlier(t, any, l.opened.Add(l.script[0].At))
+	}
+	return t, any
+}
+
+func earlier(t time.Time, any bool, other time.Time) (time.Time, bool) {
+	if any && t.Before(other) {
+		return t, true
+	}
+	return other, true
+}
+
+// lane is one direction of a line: bytes, and the time that each of them takes.
+type lane struct {
+	buf    []byte    // not sent yet
+	moving bool      // it is sending: buf is not empty and nothing holds it
+	origin time.Time // since when it has sent bytes at this coding without a gap
+	sent   int       // bytes since origin
+}
+
+// end is when the nth byte from now will have left, or, with n = 0, the last one has.
+func (w *lane) end(c uart.Coding, n int) time.Time {
+	if c.Baud >= unlimited {
+		return w.origin
+	}
+	return w.origin.Add(c.LineTime(w.sent + n))
+}
+
+// due is how many more bytes will have left by t, buf permitting.
+func (w *lane) due(c uart.Coding, t time.Time) int {
+	if c.Baud >= unlimited {
+		return len(w.buf)
+	}
+	const many = 1 << 20 // one byte's time in whole nanoseconds would be too coarse
+	one := float64(c.LineTime(many)) / many
+	return int(float64(t.Sub(w.origin))/one) - w.sent
+}
+
+// look is when to move bytes next.
+func (w *lane) look(c uart.Coding, now time.Time) time.Time {
+	t := w.end(c, 1)
+	if soonest := now.Add(tick); t.Before(soonest) {
+		t = soonest
+	}
+	if last := w.end(c, len(w.buf)); last.Before(t) {
+		t = last
+	}
+	return t
+}
+
+// start begins a run after a standstill: now, or when the last byte's stop bit is over.
+func (w *lane) start(c uart.Coding, now time.Time) {
+	start := w.end(c, 0)
+	if start.Before(now) {
+		start = now
+	}
+	w.moving, w.origin, w.sent = true, start, 0
+}
+
+// stop ends a run, with the bytes that have left; what follows is at another coding, or later.
+func (w *lane) stop(c uart.Coding) { w.moving, w.origin, w.sent = false, w.end(c, 0), 0 }
+
+// take removes n bytes that have left.
+func (w *lane) take(n int) {
+	w.sent += n
+	w.buf = append(w.buf[:0], w.buf[n:]...)
+}
+
+// room is how many bytes the other end of the line can still take.
+func (l *loop) room() int {
+	if l.device != nil {
+		return receiveLimit - len(l.back.buf)
+	}
+	return receiveLimit - l.rx.Len()
+}
+
+// held reports whether something keeps the transmitter from working.
+func (l *loop) held() bool {
+	if l.inForce.Control.Break == uart.LevelOn || l.room() <= 0 {
+		return true
+	}
+	switch l.inForce.Flow.Out {
+	case uart.FlowRTSCTS:
+		return l.modem&uart.CTS == 0
+	case uart.FlowDSR:
+		return l.modem&uart.DSR == 0
+	case uart.FlowDCD:
+		return l.modem&uart.DCD == 0
+	}
+	return false
+}
+
+// transmit starts or stops the transmitter as the state demands and moves what has left by now to the other end of the
+// line, and what the device there has sent to the receiver. Called with mu held.
+func (l *loop) transmit(now time.Time) {
+	defer l.answer(now)
+	coding := l.inForce.Coding
+	if l.tx.moving = l.tx.moving && !l.held(); !l.tx.moving {
+		if len(l.tx.buf) == 0 || l.held() {
+			return
+		}
+		l.tx.start(coding, now)
+	}
+	n := min(l.tx.due(coding, now.Add(early)), len(l.tx.buf), l.room())
+	if n <= 0 {
+		return
+	}
+	end, data := l.tx.end(coding, n), l.tx.buf[:n]
+	l.record(end, uart.Event{}, data)
+	for i := range data {
+		data[i] &= byte(1<<coding.DataBits - 1)
+	}
+	if l.device != nil {
+		l.back.buf = l.device.hear(l.back.buf, data, coding)
+	} else {
+		l.receive(uart.Event{}, data)
+	}
+	l.tx.take(n)
+	if len(l.tx.buf) == 0 {
+		l.tx.moving = false
+		l.receive(lineEvent(emptied), nil)
+	} else if l.held() {
+		l.tx.moving = false
+	}
+}
+
+// answer moves what the device at the other end has sent by now to the receiver. Called with mu held.
+func (l *loop) answer(now time.Time) {
+	coding := l.inForce.Coding
+	room := receiveLimit - l.rx.Len()
+	if l.back.moving = l.back.moving && room > 0; !l.back.moving {
+		if len(l.back.buf) == 0 || room <= 0 {
+			return
+		}
+		l.back.start(coding, now)
+	}
+	n := min(l.back.due(coding, now.Add(early)), len(l.back.buf), room)
+	if n > 0 {
+		l.receive(uart.Event{}, l.back.buf[:n])
+		l.back.take(n)
+		l.back.moving = len(l.back.buf) > 0 && n < room
+	}
+}
+
+// Unsent implements uart.Device.
+func (l *loop) Unsent() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.transmit(now)
+	n := len(l.tx.buf)
+	switch {
+	case n == 0:
+		return 0
+	case !l.tx.moving:
+		return max(1, l.inForce.Coding.LineTime(n))
+	}
+	return max(1, l.tx.end(l.inForce.Coding, n).Sub(now))
+}
+
+// inject does what the script says for now and before. Called with mu held.
+func (l *loop) inject(now time.Time) {
+	for len(l.script) > 0 && !l.opened.Add(l.script[0].At).After(now) {
+		i := l.script[0]
+		l.script = l.script[1:]
+		if i.Event.Kind == uart.KindModem {
+			l.setModem(i.Event.Modem)
+			continue
+		}
+		room := max(0, receiveLimit-l.rx.Len())
+		if room < len(i.Data) {
+			l.receive(i.Event, i.Data[:room])
+			l.receive(lineEvent(uart.LineOverrun), nil)
+			continue
+		}
+		l.receive(i.Event, i.Data)
+	}
+}
+
+// setModem changes the lines of the device and reports the change. Called with mu held.
+func (l *loop) setModem(modem uart.ModemState) {
+	if modem != l.modem {
+		l.modem = modem
+		l.receive(uart.Event{Kind: uart.KindModem, Modem: modem}, nil)
+	}
+}
+
+// receive puts an event, where its kind is not KindData, and bytes where Next finds them. Called with mu held.
+func (l *loop) receive(e uart.Event, p []byte) {
+	switch {
+	case e.Kind == uart.KindData:
+	case e.Line == emptied && l.rx.Last(func(e uart.Event, atEnd bool) bool {
+		return e.Line == emptied && atEnd
+	}) != nil:
+		// It is said, and nobody has read it yet.
+	case l.rx.Items() < uart.DeviceEvents || e.Line == emptied: // of these there is one for a byte at most
+		l.rx.Add(e)
+	default:
+		// Nobody reads: what is known must stay bounded.
+		same := l.rx.Last(func(other uart.Event, _ bool) bool { return other.Kind == e.Kind && other.Line != emptied })
+		if same == nil {
+			l.rx.Add(e)
+			break
+		}
+		same.Modem = e.Modem
+		same.Line |= e.Line
+	}
+	l.rx.Push(p)
+	l.changed.Broadcast()
+}
+
+func lineEvent(s uart.LineState) uart.Event { return uart.Event{Kind: uart.KindLine, Line: s} }
+
+// record tells the observers. Called with mu held.
+func (l *loop) record(at time.Time, e uart.Event, data []byte) {
+	for _, observe := range l.observers {
+		observe(Record{At: at.Sub(l.opened), Event: e, Data: data, Coding: l.inForce.Coding})
+	}
+}

@@ -1,0 +1,111 @@
+//go:build linux || darwin || freebsd
+
+package ptyhost
+
+import (
+	"log/slog"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/termios"
+	"telnetcpc/bridge/uart"
+	"telnetcpc/ptyhost/devpath"
+)
+
+// port is one pty whose slave the application opens. What differs from system to system is in device: how Next waits,
+// how opens, closes and changes are noticed.
+type port struct {
+	claim  *devpath.Claim // on the path
+	urgent func(uart.Event)
+	log    *slog.Logger
+
+	closing  sync.Once
+	closeErr error // of the claim's release
+
+	warned warnings // only Next's
+
+	device
+}
+
+var _ uart.Port = (*port)(nil)
+
+// SetModem implements uart.Port: a pty has no modem lines.
+func (p *port) SetModem(uart.ModemState) error { return uart.NotCarried(hostName, "set modem state") }
+
+// ReportLine implements uart.Port: a pty's master cannot mark a byte as bad, nor show a break.
+func (p *port) ReportLine(uart.LineState) error {
+	return uart.NotCarried(hostName, "report line state")
+}
+
+// Fidelity implements uart.Port.
+func (p *port) Fidelity() uart.Fidelity { return carried }
+
+// Name implements uart.Port: the slave's device.
+func (p *port) Name() string { return p.term.Name() }
+
+// Retire implements uart.Port.
+func (p *port) Retire() error { return p.claim.Retire() }
+
+// Close implements uart.Port. The application's reads return end of file and its writes EIO, as on a USB adapter that
+// was pulled out. When it returns, no goroutine of this package uses the port any more. It must not be called from
+// Urgent.
+func (p *port) Close() error {
+	p.closing.Do(func() {
+		p.noteEnd() // first: the watcher process opens the slave, which is nobody's open
+		p.closeErr = p.claim.Release()
+		p.end()
+	})
+	return p.closeErr
+}
+
+// settings are the parts of a termios that this host carries.
+type settings struct {
+	baud uint32 // 0: not set (B0)
+	stop uart.StopBits
+	flow uart.Flow
+}
+
+// firstSettings are those of a port that nobody has opened yet: what start gives the pty.
+func firstSettings() settings {
+	first := uart.DefaultCoding()
+	return settings{first.Baud, first.StopBits, uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}
+}
+
+// settingsOf reads what a termios sets. Data bits and parity are not part of it: the kernel forces CS8 and clears PARENB on
+// Linux (pty_set_termios in drivers/tty/pty.c). B0 would drop DTR and RTS, which a pty does not have: the baud rate is unset
+// then.
+func settingsOf(t *unix.Termios) settings {
+	c := termios.Coding(t)
+	return settings{c.Baud, c.StopBits, termios.Flow(t)}
+}
+
+// over returns s, with base's baud rate where s says none.
+func (s settings) over(base settings) settings {
+	if s.baud == 0 {
+		s.baud = base.baud
+	}
+	return s
+}
+
+// event is the change to s, with every field that this host carries.
+func (s settings) event() uart.Event {
+	return uart.Event{Kind: uart.KindSettings, Coding: uart.Coding{Baud: s.baud, StopBits: s.stop}, Flow: s.flow}
+}
+
+// warnings are those that a port has logged; each is logged once.
+type warnings struct {
+	splitSpeed, bothFlows bool
+}
+
+// warn logs, once a port, what of a termios cannot be carried as it was set. Only Next calls it.
+func (p *port) warn(t *unix.Termios) {
+	if !p.warned.splitSpeed && termios.SplitSpeed(t) {
+		p.warned.splitSpeed = true
+		p.log.Warn("input and output speed differ; the output speed counts", "device", p.term.Name())
+	}
+	if !p.warned.bothFlows && termios.BothFlows(t) {
+		p.warned.bothFlows = true
+		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.term.Name())
+	}
+}
