@@ -61,7 +61,7 @@ func (h Host) open(ctx context.Context, config uart.PortConfig) (_ *port, err er
 	}
 	path, err := filepath.Abs(config.Path)
 	if err != nil || config.Path == "" {
-		return nil, fmt.Errorf("no path (say where the application finds the port, as in /dev/ttyV0)")
+		return nil, fmt.Errorf("no path (set the path at which the application finds the port, such as /dev/ttyV0)")
 	}
 	if err := h.system.check(ctx); err != nil {
 		return nil, err

@@ -229,11 +229,11 @@ func (p *port) tellLine() {
 func (p *port) remark(t *unix.Termios) {
 	if termios.SplitSpeed(t) && !p.saidSpeed {
 		p.saidSpeed = true
-		p.log.Warn("input and output speed differ; the output speed counts", "device", p.term.Name())
+		p.log.Warn("input and output speed differ; the output speed is used", "device", p.term.Name())
 	}
 	if termios.BothFlows(t) && !p.saidFlow {
 		p.saidFlow = true
-		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.term.Name())
+		p.log.Warn("RTS/CTS and XON/XOFF are both set; RTS/CTS is used", "device", p.term.Name())
 	}
 }
 
