@@ -85,12 +85,12 @@ func TestUnbound(t *testing.T) {
 		says   string
 	}{
 		{"nothing has happened", func(*fake) {}, false, ""},
-		{"the node is gone", func(f *fake) { f.remove("dev/ttyUSB7") }, true, "the driver has let go of the device"},
-		{"all is gone", (*fake).letGo, true, "the driver has let go of the device"},
+		{"the node is gone", func(f *fake) { f.remove("dev/ttyUSB7") }, true, "the driver has released the device"},
+		{"all is gone", (*fake).letGo, true, "the driver has released the device"},
 		{"the name is another's", func(f *fake) {
 			f.letGo()
 			f.file("dev/ttyUSB7", "")
-		}, true, "the driver has let go of the device"},
+		}, true, "the driver has released the device"},
 		{"there is another one of ours", func(f *fake) {
 			keep := f.path(fakeTTY) + ".old" // its inode is not given again
 			if err := os.Rename(f.path(fakeTTY), keep); err != nil {
@@ -98,7 +98,7 @@ func TestUnbound(t *testing.T) {
 			}
 			f.driver()
 			f.remove(fakeTTY + ".old")
-		}, true, "the driver has let go of the device"},
+		}, true, "the driver has released the device"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestUnbound(t *testing.T) {
 				var said lines
 				p, path := f.plugged(t, &said)
 				tt.change(f)
-				p.look()
+				p.check()
 				if got := !linked(path); got != tt.gone {
 					t.Errorf("the path is gone: %v, want %v", got, tt.gone)
 				}
@@ -126,7 +126,7 @@ func TestRebindFails(t *testing.T) {
 			var said lines
 			p, _ := f.plugged(t, &said)
 			f.letGo()
-			p.look()
+			p.check()
 			f.driver()
 			if !stays {
 				go func() { // before another program would be blamed
@@ -134,7 +134,7 @@ func TestRebindFails(t *testing.T) {
 					f.letGo()
 				}()
 			}
-			p.look() // nobody closes the tty, for nothing is at the wire
+			p.check() // nobody closes the tty, for nothing is at the wire
 			if !stays {
 				if p.failed.Load() != nil {
 					t.Errorf("the port has failed: %v", *p.failed.Load())
@@ -142,7 +142,7 @@ func TestRebindFails(t *testing.T) {
 				return
 			}
 			_, _, err := p.Next()
-			if err == nil || !strings.Contains(err.Error(), "not ready again after its driver had let go of it: /dev/ttyUSB7 could not be prepared") {
+			if err == nil || !strings.Contains(err.Error(), "not ready again after its driver released it: /dev/ttyUSB7 could not be prepared") {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -157,12 +157,12 @@ func TestDriverForgets(t *testing.T) {
 		p, _ := f.plugged(t, &said)
 		f.letGo()
 		f.remove(newID)
-		p.look()
+		p.check()
 		if f.exists(newID) {
 			t.Error("a module that is not there was told")
 		}
 		f.file(newID, "")
-		p.look()
+		p.check()
 		if got := f.read(newID); got != "1209 3696" {
 			t.Errorf("the driver was told %q", got)
 		}
@@ -180,7 +180,7 @@ func TestUnpluggedIsNotUnbound(t *testing.T) {
 			time.Sleep(unboundSettles / 2)
 			close(p.now.Load().gone)
 		}()
-		p.look()
+		p.check()
 		if linked(path) || said.String() != "" {
 			t.Errorf("the path is there: %v; the log has: %s", linked(path), said.String())
 		}
@@ -203,21 +203,21 @@ func TestOwn(t *testing.T) {
 	}
 	own := fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid())
 	who := devpath.Access{UID: -1, GID: -1, Mode: 0o640}
-	if changed, err := f.own(tty, who); !changed || err != nil || access() != own+" 640" {
+	if changed, err := f.setAccess(tty, who); !changed || err != nil || access() != own+" 640" {
 		t.Errorf("the mode alone: changed %v, %v, %s", changed, err, access())
 	}
-	if changed, err := f.own(tty, who); changed || err != nil {
+	if changed, err := f.setAccess(tty, who); changed || err != nil {
 		t.Errorf("again: changed %v, %v, want nothing to do", changed, err)
 	}
 	if os.Getuid() == 0 {
 		who = devpath.Access{UID: 65534, GID: 12345, Mode: 0o600}
-		if changed, err := f.own(tty, who); !changed || err != nil || access() != "65534:12345 600" {
+		if changed, err := f.setAccess(tty, who); !changed || err != nil || access() != "65534:12345 600" {
 			t.Errorf("all: changed %v, %v, %s", changed, err, access())
 		}
 	}
 	f.remove(fakeDevice + "/5-2:1.0") // and the node is a stranger's
 	before := access()
-	if changed, err := f.own(tty, devpath.Access{UID: -1, GID: -1, Mode: 0o666}); changed || err != errGone || access() != before {
+	if changed, err := f.setAccess(tty, devpath.Access{UID: -1, GID: -1, Mode: 0o666}); changed || err != errGone || access() != before {
 		t.Errorf("a stranger's: changed %v, %v, %s, want %s", changed, err, access(), before)
 	}
 }
@@ -278,14 +278,14 @@ func TestConcerns(t *testing.T) {
 		if path != "" {
 			device = []byte(path)
 		}
-		u.tell(device)
-		got, gotOther := len(p.news) == 1, len(other.news) == 1
+		u.wake(device)
+		got, gotOther := len(p.changed) == 1, len(other.changed) == 1
 		if got != want || gotOther != wantOther {
 			t.Errorf("%s: heard %v and %v, want %v and %v", path, got, gotOther, want, wantOther)
 		}
 		for _, p := range []*port{p, other} {
 			select {
-			case <-p.news:
+			case <-p.changed:
 			default:
 			}
 		}

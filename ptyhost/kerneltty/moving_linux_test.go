@@ -119,7 +119,7 @@ func TestNoTurn(t *testing.T) {
 		in(t, 40*time.Second, f.others(3, fakeHub+"/5-1%d/serial")...)
 		began := time.Now()
 		_, err := f.tty(t.Context(), f.path(fakeDevice), nil, nil)
-		if err == nil || !strings.Contains(err.Error(), "the kernel has not found the device, and nothing has moved for 1m0s") {
+		if err == nil || !strings.Contains(err.Error(), "the kernel has not found the device, and there was no progress for 1m0s") {
 			t.Errorf("got %v, want that it was not found", err)
 		}
 		if took := time.Since(began); took < 2*time.Minute+plugPatience || took > 2*time.Minute+plugPatience*3/2 {
@@ -197,7 +197,7 @@ func TestSlotLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 1)
 		f.file(fakeHub+"/5-1/serial", "")
-		if _, err := f.plug(t.Context(), f.vhci(), 99); err == nil || !strings.Contains(err.Error(), "has taken no device out of its port for 1m0s") {
+		if _, err := f.plug(t.Context(), f.vhci(), 99); err == nil || !strings.Contains(err.Error(), "has freed no port of vhci_hcd for 1m0s") {
 			t.Errorf("got %v, want that the device stays", err)
 		}
 	})
@@ -206,11 +206,11 @@ func TestSlotLeaving(t *testing.T) {
 // While another chooses a port of vhci nobody else does, in this process or another; one that stands still is named.
 func TestPlugAlone(t *testing.T) {
 	hold := func(f *fake) (release func()) {
-		release, err := alone(f.path("sys/devices/faux/vhci_hcd.0/attach"))
+		release, err := lockAttach(f.path("sys/devices/faux/vhci_hcd.0/attach"))
 		if release == nil {
 			t.Fatal(err)
 		}
-		if again, err := alone(f.path("sys/devices/faux/vhci_hcd.0/attach")); again != nil || err != nil {
+		if again, err := lockAttach(f.path("sys/devices/faux/vhci_hcd.0/attach")); again != nil || err != nil {
 			t.Errorf("two at once: %v", err)
 		}
 		return release
@@ -226,7 +226,7 @@ func TestPlugAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 1)
 		defer hold(f)()
-		if _, err := f.plug(t.Context(), f.vhci(), 99); err == nil || !strings.Contains(err.Error(), "another process takes a port of vhci_hcd, and nothing has moved for 1m0s") {
+		if _, err := f.plug(t.Context(), f.vhci(), 99); err == nil || !strings.Contains(err.Error(), "another process is taking a port of vhci_hcd, and there was no progress for 1m0s") {
 			t.Errorf("got %v, want that another has the right", err)
 		}
 	})
@@ -290,7 +290,7 @@ func TestPrepareTurn(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		err := p.prepare(t.Context(), new(attachment), "ttyUSB7", make(chan struct{}))
-		if err == nil || !strings.Contains(err.Error(), "/dev/ttyUSB7 could not be prepared: for 30s another program has had it open") {
+		if err == nil || !strings.Contains(err.Error(), "/dev/ttyUSB7 could not be prepared: another program has had it open for 30s") {
 			t.Errorf("got %v, want that another program has it open", err)
 		}
 	})

@@ -132,7 +132,7 @@ func TestCheck(t *testing.T) {
 			}
 			f.file("sys/kernel/security/lockdown", "none [integrity] confidentiality\n")
 		}, "module vhci_hcd: ERROR: could not insert 'vhci_hcd': Key was rejected by service " +
-			"(the kernel is locked down (integrity) and takes signed modules only: use the distribution's own kernel; or use --host pty)"},
+			"(the kernel is locked down (integrity) and accepts signed modules only: use the distribution's own kernel; or use --host pty)"},
 		{"modprobe does nothing", func(f *fake) { f.modprobe = func(context.Context, string) error { return nil } },
 			"the kernel has no module vhci_hcd ("},
 		{"all taken", func(f *fake) {
@@ -190,14 +190,14 @@ func TestSlots(t *testing.T) {
 func TestTeach(t *testing.T) {
 	f := newFake(t)
 	f.load("ftdi_sio")
-	if err := f.teach(0x1209, 0x3696); err != nil {
+	if err := f.register(0x1209, 0x3696); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.read(newID); got != "1209 3696" {
 		t.Errorf("new_id: got %q, want 1209 3696", got)
 	}
 	f.file(newID, "0403 1234\n1209 3696\n")
-	if err := f.teach(0x1209, 0x3696); err != nil {
+	if err := f.register(0x1209, 0x3696); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.read(newID); got != "0403 1234\n1209 3696" {
@@ -215,11 +215,11 @@ func TestNoTTY(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	says("the kernel has not found the device, and nothing has moved for 1m0s (dmesg says why)")
+	says("the kernel has not found the device, and there was no progress for 1m0s (see dmesg)")
 	f.file("sys/devices/faux/vhci_hcd.0/usb5/5-2/authorized", "0\n")
-	says("this machine authorizes no new USB device")
+	says("this machine does not authorize new USB devices")
 	f.file("sys/devices/faux/vhci_hcd.0/usb5/5-2/authorized", "1\n")
-	says("the driver ftdi_sio has not made a tty of the device, and nothing has moved for 1m0s (dmesg says why)")
+	says("the driver ftdi_sio has not made a tty of the device, and there was no progress for 1m0s (see dmesg)")
 }
 
 // Each thing that a user should know has its line.
@@ -236,7 +236,7 @@ func TestNotes(t *testing.T) {
 	}
 	const (
 		modem = "ModemManager runs here and may write AT commands to a new port ("
-		sleep = "this machine does not go to sleep while a kernel tty is attached: vhci_hcd refuses, and nobody says when to unplug it: no D-Bus: "
+		sleep = "this machine does not go to sleep while a kernel tty is attached: vhci_hcd refuses, and nothing announces the sleep: no D-Bus: "
 	)
 	notes()
 	f.file("proc/self/comm", "telnetcpc\n")
@@ -249,5 +249,5 @@ func TestNotes(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	logindtest.NewManager(t, bus)
 	f.sleep = logind.New(bus.Address)
-	notes("before this machine goes to sleep a kernel tty is unplugged, and plugged in again after: ")
+	notes("before this machine goes to sleep a kernel tty is unplugged, and plugged in again after it: ")
 }

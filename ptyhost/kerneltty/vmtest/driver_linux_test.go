@@ -125,7 +125,7 @@ func checkUnbound(t *testing.T) {
 			}
 			tt.on(t, device, tty)
 			logindtest.Eventually(t, "the port is back", testenv.Patience, func() bool { return !gone(path) })
-			if !strings.Contains(said.String(), "the driver has let go of the device") {
+			if !strings.Contains(said.String(), "the driver has released the device") {
 				t.Errorf("the log has not the reason: %s", said.String())
 			}
 			if err := answers(path); err != nil {
@@ -180,7 +180,7 @@ func checkDetached(t *testing.T) {
 	for err == nil {
 		_, _, err = p.Next()
 	}
-	if !strings.Contains(err.Error(), "has let go of the device") {
+	if !strings.Contains(err.Error(), "has removed the device") {
 		t.Errorf("the port ended with: %v", err)
 	}
 	if !gone(path) {
