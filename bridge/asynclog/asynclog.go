@@ -12,6 +12,7 @@ package asynclog
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,19 @@ const (
 // Notice returns the line that takes the place of missing lines. err is why they could not be written; nil: there was no room
 // for them.
 type Notice func(lines uint64, err error) []byte
+
+// LogNotice returns a Notice that is a line of a log. form returns a log that writes such lines.
+func LogNotice(form func(io.Writer) *slog.Logger) Notice {
+	return func(lines uint64, err error) []byte {
+		var text bytes.Buffer
+		if err != nil {
+			form(&text).Warn("log lines were not written", "lines", lines, "err", err)
+		} else {
+			form(&text).Warn("log lines were not written: nobody read this log", "lines", lines)
+		}
+		return text.Bytes()
+	}
+}
 
 // Writer is an io.Writer that never blocks. Its methods may be called from any goroutine.
 //
