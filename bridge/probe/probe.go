@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/tcp"
 )
 
 // DefaultTimeout is how long a probe may take.
@@ -71,7 +72,7 @@ func Run(ctx context.Context, r *remote.Remote, o Options) (*Report, error) {
 
 // run performs the steps in the caller's goroutine, until it knows enough or ctx ends. The caller closes the connection.
 func (p *prober) run(ctx context.Context) *Report {
-	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(tcp.Past()) })
 	defer stop()
 	p.open()
 	if p.agreed() {
