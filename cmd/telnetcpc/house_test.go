@@ -49,7 +49,7 @@ var importRules = []struct {
 	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
 	{"bridge/loglimit", []string{"..."}, nil, "it counts lines, whatever is in them"},
 	{"bridge/listening", []string{"..."}, nil, "it reads the system's tables and knows no protocol"},
-	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/loglimit"}, "it is handed a Port, a remote that dials, and log handlers: it knows no host, no remote, no protocol and no agent"},
+	{"bridge", []string{"..."}, []string{"bridge/uart"}, "it is handed a Port, a remote that dials, and log handlers: it knows no host, no remote, no protocol and no agent"},
 	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver/..."}, nil, "only cmd knows which hosts there are"},
 	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/...", "bridge/termios"}, "a port must not know that there is a network"},
 	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/logind", "bridge/usb/ftdi"}, "a port must not know that there is a network"},
@@ -101,7 +101,7 @@ func runsPrograms(file string) bool {
 
 // serialFiles is true for the file that opens a device, and for what plays an application on Windows.
 func serialFiles(file string) bool {
-	return file == "bridge/accessserver/serialport/port.go" || path.Dir(file) == "wincom/winetest"
+	return file == "bridge/accessserver/serialport/library.go" || path.Dir(file) == "wincom/winetest"
 }
 
 // tlsFiles is true where TLS connections are made, and for a test whose peer is a TLS server.
