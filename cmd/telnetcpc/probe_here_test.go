@@ -174,7 +174,7 @@ func TestProbeHereNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := here(t, port)
-	want := fmt.Sprintf("probe: nobody listens on TCP port %d of this machine (telnetcpc serve DEVICE makes an access server)", port)
+	want := fmt.Sprintf("probe: nothing listens on TCP port %d of this machine (telnetcpc serve DEVICE makes an access server)", port)
 	if err == nil || err.Error() != want || got != "" {
 		t.Errorf("got %q and %v, want nothing and %q", got, err, want)
 	}

@@ -73,7 +73,7 @@ func TestServiceWrong(t *testing.T) {
 	for _, tt := range []struct{ given, want string }{
 		{"", "service install: got 0 arguments, want PORT URL (telnetcpc service install --help)"},
 		{"COM9", "service install: got 1 arguments, want PORT URL (telnetcpc service install --help)"},
-		{"COM9|moxa|-v", "service install: flag -v stands behind an argument (flags come first: telnetcpc service install -v ... PORT URL)"},
+		{"COM9|moxa|-v", "service install: flag -v follows an argument (flags come first: telnetcpc service install -v ... PORT URL)"},
 		{"/dev/ttyV0|moxa", `service install: port "/dev/ttyV0": want COM1 to COM4096`},
 		{"CNCB0|moxa", `service install: port "CNCB0": want COM1 to COM4096`},
 		{"COM9|http://moxa", `remote "http://moxa": unknown scheme "http" (want rfc2217, rfc2217+tls, tcp or telnet)`},
