@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// A service is given its attach by its own command line: what was given, read and written again, is read as the same.
+// A service gets its attach by its command line: flags that were parsed and written again parse to the same values.
 func TestServiceArguments(t *testing.T) {
 	for _, tt := range []struct {
 		given string // words, separated by |
@@ -50,7 +50,7 @@ func TestServiceArguments(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%q: %v", first.arguments, err)
 			}
-			first.config.TLS.CAFile = second.config.TLS.CAFile // made whole in between
+			first.config.TLS.CAFile = second.config.TLS.CAFile // made absolute in between
 			if !reflect.DeepEqual(first, second) {
 				t.Errorf("read again:\n%+v\nat first:\n%+v", second, first)
 			}
