@@ -802,7 +802,7 @@ func TestServerThatTakesNoSettings(t *testing.T) {
 		if got := b.status(); got.Link != bridge.LinkConnecting || got.Sessions != 0 {
 			t.Errorf("%s after %d sessions, want connecting after none", got.Link, got.Sessions)
 		}
-		if text := log.all(); strings.Count(text, "takes no settings") != 1 {
+		if text := log.all(); strings.Count(text, "no settings within") != 1 {
 			t.Errorf("the log says\n%s", text)
 		}
 		began := time.Now()

@@ -78,7 +78,7 @@ func (s *nullSession) Dial(context.Context, uart.LineState) (uart.Session, error
 
 // carry has a bridge carry p n times, up or down, and returns how many allocations that made. It runs begin before the
 // first and end behind the last.
-func carry(t testing.TB, way bridge.Way, p []byte, n int, begin, end func()) uint64 {
+func carry(t testing.TB, way bridge.Direction, p []byte, n int, begin, end func()) uint64 {
 	t.Helper()
 	stands := make(chan struct{})
 	up, down := newSource(p, n, func() {}), newSource(p, n, func() { close(stands) })
@@ -115,7 +115,7 @@ func carry(t testing.TB, way bridge.Way, p []byte, n int, begin, end func()) uin
 // TestCarriesWithoutAllocation: nothing on the data path, both ways; what happens now and then is no matter of bytes.
 func TestCarriesWithoutAllocation(t *testing.T) {
 	const n = 10000
-	for _, way := range []bridge.Way{bridge.Up, bridge.Down} {
+	for _, way := range []bridge.Direction{bridge.Up, bridge.Down} {
 		if got := carry(t, way, make([]byte, 64), n, func() {}, func() {}); got > n/10 {
 			t.Errorf("%s: %d allocations for %d pieces, want none each", way, got, n)
 		}
@@ -123,7 +123,7 @@ func TestCarriesWithoutAllocation(t *testing.T) {
 }
 
 func BenchmarkCarry(b *testing.B) {
-	for _, way := range []bridge.Way{bridge.Up, bridge.Down} {
+	for _, way := range []bridge.Direction{bridge.Up, bridge.Down} {
 		b.Run(string(way), func(b *testing.B) {
 			b.SetBytes(4096)
 			b.ReportAllocs()

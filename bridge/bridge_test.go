@@ -661,8 +661,8 @@ func TestObserverCannotSlowAPort(t *testing.T) {
 		if got := len(o.Records()); got != 4 || o.Lost() == 0 {
 			t.Errorf("observer that takes nothing: %d records, %d lost; want 4 and some", got, o.Lost())
 		}
-		if r := <-o.Records(); r.Way != bridge.Up || r.Event.Kind != uart.KindOpened {
-			t.Errorf("first record: got %v %v, want up opened", r.Way, r.Event)
+		if r := <-o.Records(); r.Direction != bridge.Up || r.Event.Kind != uart.KindOpened {
+			t.Errorf("first record: got %v %v, want up opened", r.Direction, r.Event)
 		}
 		b.end()
 	})

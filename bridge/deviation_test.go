@@ -164,7 +164,7 @@ var deviations = []deviation{
 }
 
 // usual are the log lines of every session.
-var usual = []string{"port ready", "not carried here", "port opened", "port closed", "session stands", "session closed", "settings"}
+var usual = []string{"port ready", "not carried here", "port opened", "port closed", "session up", "session closed", "settings"}
 
 func TestDeviations(t *testing.T) {
 	for _, d := range deviations {

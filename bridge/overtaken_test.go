@@ -216,7 +216,7 @@ func TestDoneDialBehindTheSleep(t *testing.T) {
 			f := newFar()
 			f.takes = 10*time.Second + 5*time.Millisecond // the bytes are given up shortly before
 			var b *bench
-			logger := slog.New(slowLog{slog.NewTextHandler(io.Discard, nil), "no session came", func() {
+			logger := slog.New(slowLog{slog.NewTextHandler(io.Discard, nil), "no session in time", func() {
 				time.Sleep(7 * time.Millisecond) // the dial is done
 				b.bridge.Sleep()
 				time.Sleep(time.Millisecond)
@@ -501,7 +501,7 @@ func TestMoreThanAQueueHolds(t *testing.T) {
 					q.write("stuck\n")
 					q.close()
 					time.Sleep(time.Minute)
-					if !strings.Contains(log.all(), "do not leave") {
+					if !strings.Contains(log.all(), "are stuck") {
 						t.Errorf("the bytes of a closed port do not leave, and nobody says so; log %q", log.all())
 					}
 					b.end()
@@ -578,7 +578,7 @@ func TestOpenAtTheFailedDial(t *testing.T) {
 			b.port().AppClose()
 		}
 		busy := false
-		logger := slog.New(slowLog{slog.NewTextHandler(io.Discard, nil), "no session came", func() {
+		logger := slog.New(slowLog{slog.NewTextHandler(io.Discard, nil), "no session in time", func() {
 			if !busy {
 				busy = true
 				time.Sleep(7 * time.Millisecond) // the second dial ends in vain

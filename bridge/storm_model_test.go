@@ -156,9 +156,9 @@ func (w watch) Handle(_ context.Context, r slog.Record) error {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	switch r.Message {
-	case "session stands":
+	case "session up":
 		w.m.stands = append(w.m.stands, stand{session: w.f.sessions[len(w.f.sessions)-1], at: r.Time})
-	case "session closed", "session closed; whether the access server has read all is not known", "session closed before all was out", "session closed with bytes of the device that the application had not read", "session lost", "session ended by the access server, with nothing under way":
+	case "session closed", "session closed; unknown whether the access server read everything", "session closed before everything was sent", "session closed with device bytes that the application had not read", "session lost", "session ended by the access server, nothing in flight":
 		s := &w.m.stands[len(w.m.stands)-1]
 		if !s.end.IsZero() {
 			w.f.fault("a session ended twice: %s", r.Message)
@@ -381,7 +381,7 @@ func (v *verdict) losses() {
 		if since > uint64(s.given)+16<<10 {
 			v.fault("stand %d: since_mark is %d of %d bytes given", i, since, s.given)
 		}
-		forced := strings.Contains(v.m.diary.String(), "bytes that do not leave")
+		forced := strings.Contains(v.m.diary.String(), "the bytes before it are stuck")
 		if !v.drain && s.session.honest && s.session.line.wrong > 0 && !forced && !v.dropping(s) {
 			v.fault("stand %d: %d bytes were not out when the coding changed", i, s.session.line.wrong)
 		}
@@ -395,7 +395,7 @@ func (v *verdict) dropping(s stand) bool {
 			return true
 		}
 	}
-	return strings.Contains(v.m.diary.String(), "the last bytes of a closed port did not leave")
+	return false
 }
 
 // dials looks at how often the remote was dialed.

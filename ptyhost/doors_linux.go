@@ -122,7 +122,7 @@ func (w *watcher) probe(p *port) (nobody, empty bool) {
 		}
 	}
 	if nobody && p.hungUp {
-		p.hungUp = p.term.MakeRaw() != nil
+		p.hungUp = p.term.Reset() != nil
 	}
 	var err error
 	if p.slave, err = openOwn(p.term); err == nil {
@@ -184,10 +184,10 @@ func (p *port) shareSlave() (exclusive bool) {
 // wants the port for itself. Until a later probe succeeds, changes of termios are found by the sweep and at each read,
 // and the last close by inotify as ever.
 func (p *port) withoutOwn(err error) {
-	if errors.Is(err, unix.EBUSY) || p.warned {
+	if errors.Is(err, unix.EBUSY) || p.lateLogged {
 		return
 	}
-	p.warned = true
+	p.lateLogged = true
 	p.log.Warn("settings may be noticed late", "device", p.term.Name(), "err", err)
 }
 

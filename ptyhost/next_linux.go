@@ -286,9 +286,8 @@ func (p *port) changed() (settings, bool) {
 	if !p.term.Termios(&t) {
 		return settings{}, false
 	}
-	now, said := decode(&t)
-	p.remark(said)
-	now = now.over(p.told)
+	p.warn(&t)
+	now := settingsOf(&t).over(p.told)
 	return now, now != p.told
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/termios"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/devpath"
 	"telnetcpc/ptyhost/terminal"
@@ -48,7 +49,8 @@ func (p *port) start(access devpath.Access) (err error) {
 	if p.term, p.fresh, err = terminal.New(access); err != nil {
 		return err
 	}
-	p.kept = *raw(p.fresh)
+	p.kept = p.fresh
+	termios.Reset(&p.kept)
 	if err := p.term.AllowOpens(); err != nil {
 		p.term.Close()
 		return err
@@ -118,19 +120,19 @@ func (p *port) nobody() (uart.Event, bool) {
 
 // changed looks whether the termios says something new, and puts the kept one in the place of the system's own.
 func (p *port) changed() (uart.Event, bool) {
-	t, err := getTermios(p.term.Master())
+	t, err := unix.IoctlGetTermios(p.term.Master(), termios.Get)
 	if err != nil {
 		return uart.Event{}, false
 	}
 	if *t == p.fresh {
 		kept := p.kept
-		_ = unix.IoctlSetTermios(p.term.Master(), unix.TIOCSETA, &kept)
+		_ = unix.IoctlSetTermios(p.term.Master(), termios.Set, &kept)
 		return uart.Event{}, false
 	}
 	p.kept = *t
-	now, said := decode(t)
-	p.remark(said)
-	if now = now.over(p.told); now == p.told {
+	p.warn(t)
+	now := settingsOf(t).over(p.told)
+	if now == p.told {
 		return uart.Event{}, false
 	}
 	p.told = now

@@ -47,17 +47,17 @@ type watcher struct {
 
 // watched is what the watcher keeps of a port.
 type watched struct {
-	watcher *watcher    // it never changes
-	asked   atomic.Bool // Write wants to know who has the port open; see ask
-	joined  bool        // join counts it
-	id      int32       // in the epoll set
-	watch   int32       // of inotify
-	pending uint32      // inotify events that were read and not yet dealt with
-	again   time.Time
-	gap     time.Duration // see tend
-	swept   uint64        // stalls at the last sweep
-	hungUp  bool          // the kernel has given the pty its first termios: the next last close makes it raw again
-	warned  bool
+	watcher    *watcher    // it never changes
+	asked      atomic.Bool // Write wants to know who has the port open; see ask
+	joined     bool        // join counts it
+	id         int32       // in the epoll set
+	watch      int32       // of inotify
+	pending    uint32      // inotify events that were read and not yet dealt with
+	again      time.Time
+	gap        time.Duration // see tend
+	swept      uint64        // stalls at the last sweep
+	hungUp     bool          // the kernel has given the pty its first termios: the next last close makes it raw again
+	lateLogged bool          // "settings may be noticed late" was logged
 }
 
 // inotifyID marks the inotify instance in the epoll set; ports count from 1.
@@ -282,8 +282,7 @@ func (p *port) differs() bool {
 	if !p.term.Termios(&t) {
 		return false
 	}
-	now, _ := decode(&t)
-	return now.over(p.told) != p.told
+	return settingsOf(&t).over(p.told) != p.told
 }
 
 // drain reads everything that inotify has, and notes it at the ports.

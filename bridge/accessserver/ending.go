@@ -60,7 +60,7 @@ func (s *session) awaitEnd() bool {
 		case <-s.ended.Done():
 			return false
 		case <-look.C:
-			switch facts := s.tcp.Look(); {
+			switch facts := s.tcp.Facts(); {
 			case facts.Ended: // its end lies in the kernel, after bytes that nobody can read while the device takes nothing
 				if facts.Closed { // our FIN has not been sent: it is a reset
 					s.reset.Store(true)

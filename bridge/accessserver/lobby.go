@@ -28,7 +28,7 @@ type visitor struct {
 	accepted net.Conn // constant, as all of these
 	hangUp   context.CancelCauseFunc
 	since    time.Time
-	tcp      *tcp.Watch
+	tcp      *tcp.Socket // of accepted; nil: it is no TCP connection
 
 	heard atomic.Bool // something of it has been read
 
@@ -39,7 +39,7 @@ type visitor struct {
 }
 
 // spoke reports whether anything has come from it, as far as the system tells, or it was read.
-func (v *visitor) spoke() bool { return v.heard.Load() || v.tcp.Look().Received > 0 }
+func (v *visitor) spoke() bool { return v.heard.Load() || v.tcp.Facts().Received > 0 }
 
 func (v *visitor) hears() { v.heard.Store(true) }
 
@@ -50,8 +50,8 @@ func (v *visitor) wants() bool {
 	var any bool
 	if c, ok := v.conn.(*secured); ok {
 		first, any = c.begins()
-	} else if below := tcpOf(v.accepted); below != nil {
-		first, any = tcp.Peek(below)
+	} else if v.tcp != nil {
+		first, any = v.tcp.Peek()
 	} else {
 		return true
 	}

@@ -15,7 +15,7 @@ import (
 const (
 	// deadAfter is how long a client may be silent that TCP has asked for a sign of life while another one from its
 	// address has come through. The newcomer waits: pyserial and our own client give a server 3 s to say something.
-	// Where bytes of the owner lie unread its answers may need room first (tcp.Watch), and who has less patience comes again.
+	// Where bytes of the owner lie unread its answers may need room first (tcp.Socket), and who has less patience comes again.
 	deadAfter, unheardAfter = 2 * time.Second, 6 * time.Second
 	// wantsAgain is within what time a client that was refused dials again, and givesUp how long nobody must have wanted the
 	// device for all to have given up.
@@ -30,6 +30,7 @@ var errReplaced = errors.New("nothing is heard from the client, and its address 
 // owner is the client that has the device. nil, which is nobody, may be asked too.
 type owner struct {
 	conn   net.Conn
+	tcp    *tcp.Socket
 	hangUp context.CancelCauseFunc
 	gone   atomic.Bool // it has left: only its last bytes still have the device
 
@@ -93,18 +94,11 @@ func (o *owner) name() string {
 // session is ended here. Several clients behind one address (NAT, one machine) do not disturb each other: as long as
 // the owner's TCP answers, it stays. It reports whether the owner's place is, or will soon be, free.
 func (o *owner) inquire(ctx context.Context, conn net.Conn) bool {
-	if o == nil {
+	if o == nil || o.tcp == nil || host(o.conn) != host(conn) {
 		return false
 	}
-	below := tcpOf(o.conn)
-	if below == nil || host(o.conn) != host(conn) {
-		return false
-	}
-	watch := tcp.NewWatch(below)
-	hurry := tcp.KeepAlive()
-	hurry.Idle, hurry.Interval = time.Second, time.Second
-	_ = below.SetKeepAliveConfig(hurry)
-	defer keepAlive(below)
+	o.tcp.ProbeSoon()
+	defer o.tcp.KeepAlive()
 	began := time.Now()
 	again := time.NewTicker(inquiryAgain)
 	defer again.Stop()
@@ -115,7 +109,7 @@ func (o *owner) inquire(ctx context.Context, conn net.Conn) bool {
 			return false
 		}
 		asked := time.Since(began)
-		facts := watch.Look()
+		facts := o.tcp.Facts()
 		switch {
 		case !facts.Known: // it has ended meanwhile, or that cannot be known here
 			return true
@@ -128,29 +122,5 @@ func (o *owner) inquire(ctx context.Context, conn net.Conn) bool {
 		default:
 			return false
 		}
-	}
-}
-
-// keepAlive has TCP notice within 15 s that a client is gone without a word. Where it fails the system's keepalive of
-// two hours is left: no reason to send anybody away.
-func keepAlive(conn *net.TCPConn) { _ = conn.SetKeepAliveConfig(tcp.KeepAlive()) }
-
-// watchOf says what TCP knows of a client; nil, which knows nothing, where there is no TCP below conn.
-func watchOf(conn net.Conn) *tcp.Watch {
-	if below := tcpOf(conn); below != nil {
-		return tcp.NewWatch(below)
-	}
-	return nil
-}
-
-// tcpOf is the TCP connection below conn, or nil.
-func tcpOf(conn net.Conn) *net.TCPConn {
-	for {
-		over, ok := conn.(interface{ NetConn() net.Conn }) // TLS
-		if !ok {
-			tcp, _ := conn.(*net.TCPConn)
-			return tcp
-		}
-		conn = over.NetConn()
 	}
 }

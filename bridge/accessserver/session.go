@@ -35,7 +35,7 @@ const (
 	dropMost = 1 << 20
 	// pieceMost bounds what is given to the device at once.
 	pieceMost = 4 << 10
-	// roomTime is how much of the line's time TCP takes of a client ahead of the device, where that is more than tcp.Room: a
+	// roomTime is how much of the line's time TCP takes of a client ahead of the device, if that is more than tcp.ReceiveBuffer: a
 	// fast line must not wait for a client that is far away. roomMost bounds it.
 	roomTime, roomMost = time.Second / 4, 256 << 10
 )
@@ -47,7 +47,7 @@ type session struct {
 	device uart.Device
 	watch  *gallery
 	owner  *owner
-	tcp    *tcp.Watch
+	tcp    *tcp.Socket
 	log    *slog.Logger // of what clients can do without end
 	losses *slog.Logger // of what that cost in bytes
 
@@ -73,10 +73,10 @@ type session struct {
 	up, down atomic.Uint64 // bytes given to the device and to the client; up shows whether the device still takes some
 }
 
-func newSession(conn net.Conn, client *rfc2217.Server, device uart.Device, watch *gallery, o *owner, log, losses *slog.Logger) *session {
+func newSession(v *visitor, client *rfc2217.Server, device uart.Device, watch *gallery, o *owner, log, losses *slog.Logger) *session {
 	return &session{
-		conn: conn, client: client, device: device, watch: watch, owner: o, tcp: watchOf(conn), log: log, losses: losses,
-		gone: make(chan struct{}), room: tcp.Room,
+		conn: v.conn, client: client, device: device, watch: watch, owner: o, tcp: v.tcp, log: log, losses: losses,
+		gone: make(chan struct{}), room: tcp.ReceiveBuffer,
 	}
 }
 
@@ -123,22 +123,18 @@ func (s *session) hangUp() {
 		return
 	}
 	_ = s.client.CloseWrite()
-	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // up waits for the client no more
-	time.AfterFunc(lastWords, s.close)          // nor does down
+	_ = s.conn.SetReadDeadline(tcp.Past()) // up waits for the client no more
+	time.AfterFunc(lastWords, s.close)     // nor does down
 }
 
-// part ends the connection when the session is over: it sends FIN, then reads what the client still sends until its own,
-// and dropped, within lastWords. A close over unread bytes is a reset: it would throw away what is still on its way to the
-// client. One that goes on sending is cut off.
+// part ends the connection when the session is over, so that the client gets what is still on its way to it. A client that
+// does not end its half within lastWords, or sends more than dropMost bytes, is cut off.
 func (s *session) part() {
-	_ = s.client.CloseWrite()
 	_ = s.conn.SetReadDeadline(time.Now().Add(lastWords))
-	dropped := 0
-	for err := error(nil); err == nil && dropped < dropMost; {
-		var p []byte
-		p, _, err = s.client.Next()
-		dropped += len(p)
-	}
+	tcp.Goodbye(s.client.CloseWrite, func() (int, error) {
+		p, _, err := s.client.Next()
+		return len(p), err
+	}, dropMost)
 	s.close()
 }
 
@@ -292,9 +288,7 @@ func (s *session) makeRoom() {
 		return
 	}
 	s.room = room
-	if below := tcpOf(s.conn); below != nil {
-		tcp.SetRoom(below, room)
-	}
+	s.tcp.GrowReceiveBuffer(room)
 }
 
 // described is what a settings event asks for.

@@ -48,7 +48,7 @@ func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) b
 		case <-ctx.Done():
 			return false
 		}
-		now, owner, ended := time.Now(), s.holder(), v.tcp.Look().Ended
+		now, owner, ended := time.Now(), s.holder(), v.tcp.Facts().Ended
 		speaks := v.welcome || v.wants()
 		wants := speaks && !ended // who has gone away again wants nothing
 		if wants {
@@ -93,7 +93,7 @@ func (s *Server) release() { <-s.owned }
 func (s *Server) becomesOwner(v *visitor) *owner {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.owner = &owner{conn: v.conn, hangUp: v.hangUp}
+	s.owner = &owner{conn: v.conn, tcp: v.tcp, hangUp: v.hangUp}
 	return s.owner
 }
 

@@ -33,8 +33,9 @@ const (
 	kindNotOpened  = "port not opened"
 )
 
-// tally keeps the log short whatever comes: the first connection of a kind that comes to nothing is said in full, the
-// following ones are counted, and a line each 10 s says how many. Anyone may call its methods.
+// tally keeps the log short whatever connects: the first connection of a kind that comes to nothing is logged in full, the
+// following ones are counted, and a line every tallyEvery says how many of each kind there were. It counts by kind, which
+// loglimit, the limit for the lines of sessions, cannot. Its methods may be called from any goroutine.
 type tally struct {
 	log *slog.Logger
 

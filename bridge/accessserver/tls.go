@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"telnetcpc/bridge/rfc2217"
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/tlsconn"
 )
 
@@ -92,7 +93,7 @@ func (s *Server) secure(ctx context.Context, v *visitor) net.Conn {
 
 // firstBytes reads what a client begins with, which must be TLS.
 func firstBytes(ctx context.Context, conn net.Conn) ([]byte, error) {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(tcp.Past()) })
 	first := make([]byte, 64)
 	n, err := conn.Read(first)
 	if !stop() {
@@ -125,13 +126,8 @@ func (b *begun) Read(p []byte) (int, error) {
 // NetConn is the connection itself, to look at.
 func (b *begun) NetConn() net.Conn { return b.Conn }
 
-// CloseWrite sends FIN, where the connection has half an end.
-func (b *begun) CloseWrite() error {
-	if half, ok := b.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
+// CloseWrite sends FIN.
+func (b *begun) CloseWrite() error { return tcp.CloseWrite(b.Conn) }
 
 // notSecured says why there is no TLS with a client, here in one line and, where it is needed, to the client; crypto/tls
 // has told it by an alert else, and a close over unread bytes would take that from it.

@@ -25,7 +25,7 @@ func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Co
 		_ = conn.Close()
 		return
 	}
-	v := &visitor{accepted: conn, since: time.Now(), tcp: watchOf(conn)}
+	v := &visitor{accepted: conn, since: time.Now(), tcp: tcp.SocketOf(conn)}
 	ctx, v.hangUp = context.WithCancelCause(ctx)
 	out, ok := s.lobby.enter(v)
 	if out != nil {
@@ -38,10 +38,7 @@ func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Co
 		_ = conn.Close()
 		return
 	}
-	if below := tcpOf(conn); below != nil {
-		keepAlive(below)
-		tcp.Prepare(below) // again: it may not be inherited here
-	}
+	v.tcp.Prepare()
 	clients.Go(func() {
 		defer v.hangUp(nil)
 		defer s.lobby.leave(v)
@@ -102,7 +99,7 @@ func (s *Server) second(ctx context.Context, v *visitor, client *rfc2217.Server)
 	case s.watchers <- struct{}{}:
 		defer func() { <-s.watchers }()
 		s.lobby.leave(v)
-		s.watch(ctx, v.conn, client)
+		s.watch(ctx, v, client)
 	default:
 		s.refuse(ctx, v.conn)
 	}
@@ -118,7 +115,7 @@ func (s *Server) refuse(ctx context.Context, conn net.Conn) {
 // dismiss says one line, if there is one, and lets the client read it: a connection that is closed with bytes unread is
 // reset, and what was said would be lost with it. It does not close the connection.
 func dismiss(ctx context.Context, conn net.Conn, line string) {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(tcp.Past()) })
 	defer stop()
 	_ = conn.SetDeadline(time.Now().Add(lastWords))
 	if ctx.Err() != nil { // else the deadline just set has taken the place of the one that ends it
@@ -128,8 +125,9 @@ func dismiss(ctx context.Context, conn net.Conn, line string) {
 	if line != "" {
 		_, err = io.WriteString(conn, line+"\r\n")
 	}
-	if half, ok := conn.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(conn, 64<<10)) // ends with the client's FIN or the deadline
+	if err == nil {
+		buf := make([]byte, 8<<10)
+		tcp.Goodbye(func() error { return tcp.CloseWrite(conn) }, func() (int, error) { return conn.Read(buf) }, 64<<10)
 	}
 }
 
@@ -149,7 +147,7 @@ func (s *Server) own(ctx context.Context, v *visitor, client *rfc2217.Server) *s
 	s.tally.forget(kindNotOpened)
 	log, losses := slog.New(s.few).With("client", owner.name()), slog.New(s.lost).With("client", owner.name())
 	log.Info("client connected")
-	session := newSession(v.conn, client, device, &s.gallery, owner, log, losses)
+	session := newSession(v, client, device, &s.gallery, owner, log, losses)
 	session.run(ctx)
 	return session
 }

@@ -3,7 +3,6 @@ package accessserver
 import (
 	"context"
 	"log/slog"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -115,8 +114,9 @@ func (g *gallery) state() (inForce uart.Event, modem uart.ModemState) {
 }
 
 // watch is the life of a client that only looks. It outlives owners: between them it sees nothing.
-func (s *Server) watch(ctx context.Context, conn net.Conn, client *rfc2217.Server) {
-	log := slog.New(s.few).With("client", conn.RemoteAddr().String())
+func (s *Server) watch(ctx context.Context, v *visitor, client *rfc2217.Server) {
+	at := v.conn.RemoteAddr().String()
+	log := slog.New(s.few).With("client", at)
 	log.Info("watcher connected: it sees what comes from the device, and cannot write or set anything")
 	w := s.gallery.enter()
 	ctx, over := context.WithCancel(ctx)
@@ -129,7 +129,7 @@ func (s *Server) watch(ctx context.Context, conn net.Conn, client *rfc2217.Serve
 		return s.humour(log, client)
 	})
 	ways.Go(func() error { // ends when humour does
-		awaitDeath(ctx, watchOf(conn))
+		awaitDeath(ctx, v.tcp)
 		return client.Close()
 	})
 	ways.Go(func() error { // ends when humour does, or with the connection
@@ -139,17 +139,17 @@ func (s *Server) watch(ctx context.Context, conn net.Conn, client *rfc2217.Serve
 	_ = ways.Wait() // a watcher that goes away may do so in any manner
 	lost := w.leave()
 	if lost > 0 {
-		log = slog.New(s.lost).With("client", conn.RemoteAddr().String())
+		log = slog.New(s.lost).With("client", at)
 	}
 	log.Info("watcher left", "lost", lost)
 }
 
 // awaitDeath waits until a client is gone without a word, or until ctx ends: else it would keep its place for a quarter of an
 // hour where the device talks.
-func awaitDeath(ctx context.Context, client *tcp.Watch) {
+func awaitDeath(ctx context.Context, client *tcp.Socket) {
 	look := time.NewTicker(lookAtClient)
 	defer look.Stop()
-	for client.Look().Waiting < clientDead {
+	for client.Facts().Waiting < clientDead {
 		select {
 		case <-look.C:
 		case <-ctx.Done():

@@ -53,7 +53,7 @@ func write(w *asynclog.Writer, records <-chan bridge.Record, done <-chan struct{
 func line(r bridge.Record) string {
 	at := r.Time.Format("15:04:05.000")
 	if r.Data == nil {
-		return fmt.Sprintf("%s %-4s %s", at, r.Way, escape.Line(r.Event.String()))
+		return fmt.Sprintf("%s %-4s %s", at, r.Direction, escape.Line(r.Event.String()))
 	}
-	return fmt.Sprintf("%s %-4s %d %s", at, r.Way, len(r.Data), escape.Quote(r.Data))
+	return fmt.Sprintf("%s %-4s %d %s", at, r.Direction, len(r.Data), escape.Quote(r.Data))
 }

@@ -42,7 +42,7 @@ func TestLines(t *testing.T) {
 					close(ended)
 				}()
 				for range many {
-					records <- bridge.Record{Time: time.Now(), Way: bridge.Up, Data: []byte("hello")}
+					records <- bridge.Record{Time: time.Now(), Direction: bridge.Up, Data: []byte("hello")}
 				}
 				began := time.Now()
 				close(done)

@@ -6,6 +6,9 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/termios"
+	"telnetcpc/bridge/uart"
 )
 
 // example is a command that a user can try; %s is the port.
@@ -24,4 +27,17 @@ func openTTY(name string) (*tty, error) {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
 	return &tty{os.NewFile(uintptr(fd), name), fd}, nil
+}
+
+// set makes the port raw, with the baud rate and the stop bits of coding and with flow in both directions: what a
+// pseudo-terminal carries.
+func (t *tty) set(coding uart.Coding, flow uart.FlowMethod) error {
+	tio, err := unix.IoctlGetTermios(t.fd, termios.Get)
+	if err != nil {
+		return os.NewSyscallError("tcgetattr", err)
+	}
+	termios.Reset(tio)
+	termios.SetCoding(tio, uart.Coding{Baud: coding.Baud, StopBits: coding.StopBits})
+	termios.SetFlow(tio, uart.Flow{Out: flow, In: flow})
+	return os.NewSyscallError("tcsetattr", unix.IoctlSetTermios(t.fd, termios.Set, tio))
 }

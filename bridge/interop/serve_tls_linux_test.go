@@ -194,7 +194,7 @@ func TestTLSInsecureIsSaid(t *testing.T) {
 	a := s.attach(t)
 	app := openPort(t, a)
 	exchange(t, app, app, []byte("hello"))
-	const line = `level=WARN msg="every certificate of the remote is accepted: whoever is on the way can read and change the bytes"`
+	const line = `level=WARN msg="every certificate of the remote is accepted: insecure, anyone on the path can read and change bytes"`
 	if n := strings.Count(a.out.String(), line); n != 1 {
 		t.Errorf("it is said %d times, want once\n%s", n, lastOf(a.out))
 	}

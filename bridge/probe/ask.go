@@ -110,15 +110,16 @@ func (a answer) returned(i int) bool {
 }
 
 // asks reports whether this server is asked for values.
-func (p *prober) asks() bool { return p.speaks || p.thorough }
+func (p *prober) asks() bool { return p.opening.Speaks() || p.thorough }
 
 // mark asks for a timing mark (RFC 860): its answer says how long a round trip takes, and that everything before it
 // was taken.
 func (p *prober) mark() {
-	if !p.speaks {
+	if !p.opening.Speaks() {
 		return
 	}
 	p.doing = "it was asked for a timing mark"
+	p.marks = 0 // the opening may have asked for one
 	asked := time.Now()
 	p.send(telnet.AppendVerb(nil, telnet.DO, telnet.TimingMark))
 	p.listen(asked.Add(markWait), func() bool { return p.marks > 0 })
@@ -180,6 +181,9 @@ func (p *prober) answered(cmd rfc2217.Command, value []byte) {
 	if a.came {
 		return
 	}
+	if !p.serves {
+		p.serves, p.greeted = true, len(p.text)
+	}
 	a.came, a.cmd, a.value = true, cmd, slices.Clone(value[:min(len(value), 16)])
 	if i == p.current {
 		a.rtt = time.Since(a.at)
@@ -191,7 +195,7 @@ func (p *prober) answered(cmd rfc2217.Command, value []byte) {
 
 // asksSignature reports whether this server is asked for its signature. Of the recorded servers, those that do not tell
 // the modem state by themselves died of the question.
-func (p *prober) asksSignature() bool { return p.thorough || p.speaks && p.modemTold }
+func (p *prober) asksSignature() bool { return p.thorough || p.opening.Speaks() && p.modemTold }
 
 func (p *prober) askSignature() {
 	if !p.asksSignature() || p.err != nil {

@@ -28,8 +28,11 @@ func (p *prober) ended() []Deviation {
 		return []Deviation{{"time-up", "the probe's time was up when " + p.endedAt,
 			"what is missing here is not known to be missing there (--timeout D waits longer)"}}
 	case p.occupied():
-		return []Deviation{{"in-use", "it said " + quoted(p.text) + " and closed when " + p.endedAt,
+		return []Deviation{{"in-use", "it said " + quoted(p.text) + p.andClosed(),
 			"another client has the port: attach tries again until that client is gone"}}
+	case p.noDevice():
+		return []Deviation{{"no-device", "it said " + quoted(p.text) + p.andClosed(),
+			"it cannot open its device: attach tries again until it can"}}
 	case p.closedByPeer() && p.askedName && len(p.signature) == 0:
 		return []Deviation{{"signature-ends-session", "it closed the connection when it was asked for its signature",
 			"attach never asks for it; if the server has died of the question, start it again"}}
@@ -40,9 +43,17 @@ func (p *prober) ended() []Deviation {
 	return nil
 }
 
+// andClosed is when the listener closed the connection, in words that follow what it said.
+func (p *prober) andClosed() string {
+	if !p.closedByPeer() {
+		return ""
+	}
+	return " and closed when " + p.endedAt
+}
+
 // negotiated is about options and marks.
 func (p *prober) negotiated() (list []Deviation) {
-	if !p.speaks {
+	if !p.opening.Speaks() {
 		means := "drain and close rest on computed line time alone, as no timing mark is sent to it; if it sends a 255 of data once (esp-link), give attach --quirk single-ff"
 		if !p.thorough {
 			means += "; it was asked for nothing, as some servers of this kind take a question for a setting (--thorough asks)"
@@ -158,7 +169,7 @@ func (p *prober) states() (list []Deviation) {
 		list = append(list, Deviation{"suspend", fmt.Sprintf("it has asked for a pause of data %d times, %s", p.suspends, now),
 			"data to the device waits until it resumes; where it never does, give attach --quirk suspend-ignore"})
 	}
-	if !p.asksSignature() && p.speaks && p.err == nil {
+	if !p.asksSignature() && p.opening.Speaks() && p.err == nil {
 		list = append(list, Deviation{"signature-not-asked", "it tells no modem state by itself, and such servers have died of the question for the signature",
 			"who made it is not known (--thorough asks, last of all)"})
 	}
@@ -175,7 +186,7 @@ func (p *prober) reported() (list []Deviation) {
 
 // bytesOf is about bytes that are not as they should be.
 func (p *prober) bytesOf() (list []Deviation) {
-	if p.data > 0 && !p.occupied() {
+	if p.data > 0 && !p.occupied() && !p.noDevice() {
 		when := "while it was probed"
 		if p.before {
 			when = "before COM-PORT-OPTION was agreed"

@@ -102,7 +102,7 @@ func (p *prober) quiet() {
 // lookCloser learns of a listener that is no access server what can be learnt without sending it anything: a text goes
 // on, and some that are silent (a web server) speak when our half of the connection ends.
 func (p *prober) lookCloser() {
-	if len(p.text) > 0 || p.telnet {
+	if len(p.text) > 0 || p.opening.Telnet() {
 		p.quiet()
 		return
 	}

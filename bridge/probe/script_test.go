@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,11 @@ func (s *script) answer(message string, pieces ...string) *script {
 	}
 	s.replies[message] = said
 	return s
+}
+
+// returns reports whether the server answers a message with the message itself.
+func (s *script) returns(message string) bool {
+	return string(slices.Concat(s.replies[message].pieces...)) == message
 }
 
 // oneWay is how long a message is under way, in the time of the test's bubble.

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	readSize    = 32 << 10 // bytes that one read takes at most
-	textKept    = 256      // bytes of data that are kept: enough for a banner
-	codesKept   = 16       // unknown codes that are kept
-	openingKept = 8        // verbs of the server's opening that are kept
+	readSize  = 32 << 10 // bytes that one read takes at most
+	textKept  = 256      // bytes of data that are kept: enough for a banner
+	codesKept = 16       // unknown codes that are kept
+	verbsKept = 8        // verbs that are kept in their order
 )
 
 // prober is a conversation with a listener. It sees what rfc2217.Client hides: each verb, each length, each answer as
@@ -40,22 +40,22 @@ type prober struct {
 
 	decoder telnet.Decoder
 	options telnet.Options
-	echo    echo
+	opening *rfc2217.Opening
 
 	// What was seen of Telnet.
-	telnet      bool // a verb or a subnegotiation came
-	speaks      bool // of options other than COM-PORT
 	heard, said [256]verbs
 	order       []telnet.Option
-	opening     []telnet.Message // the first verbs that came
+	firstVerbs  []telnet.Message
 	single      []telnet.Command // what followed a 255 and is no command
 	tooLong     bool
 	marks       int // answers to timing marks
 
 	// What was seen of the device's data, or of a text of the server's.
-	text   []byte
-	before bool // it came before COM-PORT-OPTION was agreed
-	data   uint64
+	text    []byte
+	before  bool // it came before COM-PORT-OPTION was agreed
+	serves  bool // a question about a setting was answered
+	greeted int  // how many bytes of text came before that
+	data    uint64
 
 	// What was seen of COM-PORT-OPTION.
 	answers   [len(questions)]answer
@@ -77,8 +77,7 @@ func newProber(ctx context.Context, conn net.Conn) *prober {
 	p := &prober{conn: conn, buf: make([]byte, readSize), current: -1, doing: "it was greeted"}
 	p.deadline, _ = ctx.Deadline()
 	p.stopped = ctx.Done()
-	wanted := func(o telnet.Option) bool { return o == telnet.Binary || o == telnet.SGA || o == telnet.ComPort }
-	p.options.AllowUs, p.options.AllowPeer = wanted, wanted // nobody echoes
+	p.opening = rfc2217.NewOpening(&p.options)
 	if !p.deadline.IsZero() {
 		_ = conn.SetWriteDeadline(p.deadline)
 	}
@@ -124,7 +123,6 @@ func (p *prober) send(b []byte) {
 	if len(b) == 0 || p.err != nil {
 		return
 	}
-	p.echo.sent(b)
 	if _, err := p.conn.Write(b); err != nil {
 		p.fail(err)
 		if p.closedByPeer() {
@@ -150,6 +148,9 @@ func (p *prober) hear() {
 // sendVerbs sends verbs that the option machine has appended, and notes them.
 func (p *prober) sendVerbs(b []byte) {
 	for v := b; len(v) >= 3; v = v[3:] {
+		if telnet.Option(v[2]) == telnet.TimingMark {
+			continue
+		}
 		p.note(&p.said, telnet.Command(v[1]), telnet.Option(v[2]))
 	}
 	p.send(b)
@@ -158,14 +159,12 @@ func (p *prober) sendVerbs(b []byte) {
 // take takes what one read has brought.
 func (p *prober) take(b []byte) {
 	p.received += uint64(len(b))
-	p.echo.got(b)
 	for len(b) > 0 {
 		data, m, rest := p.decoder.Decode(b)
 		b = rest
 		if len(data) > 0 {
-			p.before = p.before || len(p.text) == 0 && !p.agreed()
-			p.data += uint64(len(data))
-			p.text = append(p.text, data[:min(len(data), textKept-len(p.text))]...)
+			p.opening.Data(data, time.Now())
+			p.keep(data)
 		}
 		if m.Command != 0 {
 			p.message(m)
@@ -173,16 +172,27 @@ func (p *prober) take(b []byte) {
 	}
 }
 
+// keep notes data, of which it keeps the beginning.
+func (p *prober) keep(data []byte) {
+	p.before = p.before || len(p.text) == 0 && !p.agreed()
+	p.data += uint64(len(data))
+	p.text = append(p.text, data[:min(len(data), textKept-len(p.text))]...)
+}
+
 // message takes a command of Telnet.
 func (p *prober) message(m telnet.Message) {
-	switch {
-	case m.Command.Verb():
-		p.telnet = true
+	if m.Command.Verb() {
 		p.verb(m)
+		return
+	}
+	p.opening.Command(m, time.Now())
+	if m.Command < telnet.SE && !p.opening.Telnet() {
+		p.keep([]byte{byte(telnet.IAC), byte(m.Command)}) // as the opening does
+	}
+	switch {
 	case m.TooLong:
-		p.telnet, p.tooLong = true, true
+		p.tooLong = true
 	case m.Command == telnet.SB:
-		p.telnet = true
 		if m.Option == telnet.ComPort {
 			p.comPort(m.Sub)
 		}
@@ -192,27 +202,18 @@ func (p *prober) message(m telnet.Message) {
 }
 
 func (p *prober) verb(m telnet.Message) {
-	if m.Option == telnet.TimingMark { // no state: asked and answered each time anew
-		switch m.Command {
-		case telnet.WILL, telnet.WONT:
+	verbs := p.opening.Verb(nil, m, time.Now())
+	if m.Option == telnet.TimingMark { // it is no option that is on or off: the report does not list it
+		if m.Command == telnet.WILL || m.Command == telnet.WONT {
 			p.marks++
-		case telnet.DO:
-			p.send(telnet.AppendVerb(nil, telnet.WILL, telnet.TimingMark))
 		}
+		p.send(verbs)
 		return
 	}
-	if len(p.opening) < openingKept {
-		p.opening = append(p.opening, telnet.Message{Command: m.Command, Option: m.Option})
+	if len(p.firstVerbs) < verbsKept {
+		p.firstVerbs = append(p.firstVerbs, telnet.Message{Command: m.Command, Option: m.Option})
 	}
 	p.note(&p.heard, m.Command, m.Option)
-	verbs := p.options.Receive(nil, m.Command, m.Option)
-	if m.Option != telnet.ComPort && !p.speaks {
-		p.speaks = true
-		for _, o := range []telnet.Option{telnet.Binary, telnet.SGA} {
-			verbs = p.options.AskUs(verbs, o, true)
-			verbs = p.options.AskPeer(verbs, o, true)
-		}
-	}
 	p.sendVerbs(verbs)
 }
 

@@ -37,6 +37,9 @@ func probeScript(t *testing.T, s *script, thorough bool) *probe.Report {
 	harmless(t, got.messages, got.data)
 	if !thorough && !speaks(report) {
 		for _, m := range got.messages {
+			if m == doTM && s.returns(will44) && s.returns(do44) {
+				continue // the mark tells a plug that echoes from a server
+			}
 			if m != will44 && m != do44 {
 				t.Errorf("a server that speaks of COM-PORT-OPTION alone was sent %x", m)
 			}

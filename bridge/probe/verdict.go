@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"telnetcpc/bridge/makers"
+	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 )
 
@@ -13,6 +14,8 @@ func (p *prober) lookAccessServer() string {
 	switch who := p.opener(); {
 	case p.occupied():
 		return is + ", but another client has its port"
+	case p.noDevice():
+		return is + ", but it cannot open its device: it says " + quoted(p.text) + " (is it plugged in there?)"
 	case len(p.signature) > 0:
 		return is + ": " + printable(p.signature) + ", by its signature"
 	case who != "":
@@ -23,7 +26,7 @@ func (p *prober) lookAccessServer() string {
 
 func (p *prober) opener() string {
 	var list []string
-	for _, m := range p.opening {
+	for _, m := range p.firstVerbs {
 		list = append(list, m.Command.String()+" "+m.Option.String())
 	}
 	return makers.ByOpening(list)
@@ -38,22 +41,24 @@ func (p *prober) lookOther() string {
 	const without = " (switch RFC 2217 on at the server; telnet:// carries bytes without settings)"
 	service := makers.Service(p.text)
 	switch {
-	case p.echo.suspected():
+	case p.opening.Conclusion() == rfc2217.EchoesBack:
 		return "it sends back what it gets: a loop plug, or an echo service (" + p.wayOut + ")"
 	case p.occupied():
 		return "a port that another client has" + says + " (try again when that client is gone)"
+	case p.noDevice():
+		return "an access server that cannot open its device" + says + " (is it plugged in there?)"
 	case p.refused():
 		return "Telnet without COM-PORT-OPTION, which it refuses" + says + without
 	case service == makers.TLS:
 		return service + " (try rfc2217+tls://)"
-	case !p.telnet && service != "":
+	case !p.opening.Telnet() && service != "":
 		line, _, _ := bytes.Cut(p.text, []byte("\n"))
 		return service + ": it says " + quoted(bytes.TrimSpace(line)) + " (is the port right?)"
 	case p.timeUp() && !p.halfClosed:
 		return "unknown: the probe's time was up before it was told apart" + says + " (--timeout D waits longer)"
-	case p.telnet && p.closedByPeer():
+	case p.opening.Telnet() && p.closedByPeer():
 		return "Telnet, and it closes before COM-PORT-OPTION is agreed" + says + " (another client may have the port)"
-	case p.telnet:
+	case p.opening.Telnet():
 		return "Telnet without COM-PORT-OPTION, which it does not answer" + says + without
 	case len(p.text) > 0 && p.halfClosed:
 		return "a service that answers when we close our half" + says + " (is the port right?)"

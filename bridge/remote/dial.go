@@ -89,7 +89,7 @@ func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (uart.Session, e
 	var c *rfc2217.Client
 	switch r.url.Scheme {
 	case SchemeTCP:
-		return newRaw(conn, sock), nil
+		return newRaw(conn.(*tcp.Conn), sock), nil
 	case SchemeTelnet:
 		c, err = rfc2217.OpenTelnet(ctx, conn, r.config(mask))
 	default:
@@ -119,24 +119,17 @@ var _ uart.Session = comPort{}
 
 // connect dials TCP, and TLS where the URL asks for it.
 func (r *Remote) connect(ctx context.Context) (net.Conn, *socket, error) {
-	d := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: tcp.KeepAlive(), Control: tcp.Control}
-	conn, err := d.DialContext(ctx, "tcp", r.url.Address())
+	conn, err := tcp.Dial(ctx, r.url.Address(), dialTimeout)
 	if err != nil {
 		return nil, nil, r.notDialed(err)
 	}
-	below := conn.(*net.TCPConn)
-	sock := newSocket(below)
-	stream, err := newStream(below)
-	if err != nil {
-		conn.Close()
-		return nil, nil, fmt.Errorf("dial %s: %w", r.url.Address(), err)
-	}
+	sock := &socket{conn.Socket()}
 	if r.url.Scheme != SchemeRFC2217TLS {
-		return stream, sock, nil
+		return conn, sock, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	secure, err := handshake(ctx, stream, r.current())
+	secure, err := handshake(ctx, conn, r.current())
 	if err != nil {
 		conn.Close()
 		return nil, nil, fmt.Errorf("%s: %w", r.url.Address(), err)
@@ -182,17 +175,17 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 	}
 	var other *rfc2217.NotTelnetError
 	var early *rfc2217.EarlyEndError
+	var missing *rfc2217.NoDeviceError
+	var occupied *rfc2217.InUseError
 	if errors.Is(err, rfc2217.ErrSilent) {
 		if text := drawOut(conn); len(text) > 0 {
 			err = &rfc2217.NotTelnetError{First: text}
 		}
 	}
 	switch {
-	case errors.As(err, &other) && makers.DeviceMissing(other.First):
-		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, other.Seen())
-	case errors.As(err, &early) && makers.DeviceMissing(early.Said):
-		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, early.Seen())
-	case early != nil && len(early.Said) > 0:
+	case errors.As(err, &missing):
+		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, missing.Seen())
+	case errors.As(err, &early) && len(early.Said) > 0:
 		return fmt.Errorf("%s: negotiation: %w", at, early)
 	case errors.As(err, &other) && makers.Service(other.First) == makers.TLS:
 		return no("it wants TLS (%s)", r.url.with(SchemeRFC2217TLS))
@@ -207,6 +200,8 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 		return no("it is silent (%s)", r.url.RawHint())
 	case errors.Is(err, rfc2217.ErrRefused):
 		return no("it speaks Telnet and refuses COM-PORT-OPTION (switch RFC 2217 on at the server; %s carries bytes without settings)", r.url.with(SchemeTelnet))
+	case errors.As(err, &occupied):
+		return fmt.Errorf("%s: the access server's port seems to be in use by another client: it says %s", at, occupied.Seen())
 	case errors.Is(err, rfc2217.ErrInUse):
 		return fmt.Errorf("%s: the access server's port is in use by another client (end that one first; a server that keeps dead sessions, as a Digi may, has a switch or an idle time for that)", at)
 	}
@@ -226,8 +221,7 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 // drawOut closes our half of a connection that has been silent: a web server then says that it got no request. What is
 // at the other end may be a machine tool, so nothing is sent to it.
 func drawOut(conn net.Conn) []byte {
-	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(time.Now().Add(LastWords)) != nil {
+	if tcp.CloseWrite(conn) != nil || conn.SetReadDeadline(time.Now().Add(LastWords)) != nil {
 		return nil
 	}
 	text := make([]byte, 64)

@@ -31,11 +31,12 @@ var importRules = []struct {
 	why       string
 }{
 	{"bridge/uart", []string{"..."}, nil, "every package imports it, so it can import none"},
+	{"bridge/termios", []string{"..."}, []string{"bridge/uart"}, "it translates, whoever has the tty"},
 	{"bridge/ordered", []string{"..."}, []string{"bridge/uart"}, "a queue does not know who fills it"},
 	{"bridge/telnet", []string{"..."}, nil, "it is an NVT and knows no serial port"},
 	{"bridge/tcp", []string{"..."}, nil, "it knows TCP, and nothing of what runs over it"},
-	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet"}, "it gets a connection and does not know who dialed it"},
-	{"bridge/tlsconn", []string{"..."}, nil, "it is a connection, whoever has it"},
+	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/makers"}, "it gets a connection and does not know who dialed it"},
+	{"bridge/tlsconn", []string{"..."}, []string{"bridge/tcp"}, "it is a connection, whoever has it"},
 	{"bridge/makers", []string{"..."}, nil, "it is a table of facts, whoever uses it"},
 	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers", "bridge/telnet"}, "it knows sockets, and no port"},
 	{"bridge/probe", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/remote", "bridge/makers", "bridge/listening"}, "it talks to a listener and knows neither port nor bridge"},
@@ -48,14 +49,14 @@ var importRules = []struct {
 	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
 	{"bridge/loglimit", []string{"..."}, nil, "it counts lines, whatever is in them"},
 	{"bridge/listening", []string{"..."}, nil, "it reads the system's tables and knows no protocol"},
-	{"bridge", []string{"..."}, []string{"bridge/uart", "bridge/loglimit"}, "it is handed a Port and a remote: it knows no host, no protocol, no agent"},
+	{"bridge", []string{"..."}, []string{"bridge/uart"}, "it is handed a Port, a remote that dials, and log handlers: it knows no host, no remote, no protocol and no agent"},
 	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver/..."}, nil, "only cmd knows which hosts there are"},
-	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/..."}, "a port must not know that there is a network"},
+	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/...", "bridge/termios"}, "a port must not know that there is a network"},
 	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/logind", "bridge/usb/ftdi"}, "a port must not know that there is a network"},
 	{"bridge/usb/ftdi", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/usb/usbip"}, "a chip does not know what it is plugged into"},
 	{"bridge/usb/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
-	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost/terminal", "ptyhost/aside", "ptyhost/devpath", "bridge/ordered"}, "a port must not know that there is a network"},
-	{"ptyhost/terminal", []string{"..."}, []string{"ptyhost/devpath"}, "it is a pty, whoever makes a port of it"},
+	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost/terminal", "ptyhost/aside", "ptyhost/devpath", "bridge/ordered", "bridge/termios"}, "a port must not know that there is a network"},
+	{"ptyhost/terminal", []string{"..."}, []string{"ptyhost/devpath", "bridge/termios"}, "it is a pty, whoever makes a port of it"},
 	{"ptyhost/logind", []string{"..."}, nil, "it reports the machine's sleep and knows no port"},
 	{"ptyhost/aside", []string{"..."}, nil, "it carries lines of a log, whatever is in them"},
 	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
@@ -301,6 +302,36 @@ func TestPackageComments(t *testing.T) {
 	for pkg, ok := range said {
 		if !ok {
 			t.Errorf("package %s has no package comment: write what it is for and what it must not know", pkg)
+		}
+	}
+}
+
+// The package comment of bridge is a newcomer's map of the house: what it names must exist. A name without a slash is a file
+// of bridge or of bridge/interop.
+func TestMapOfTheHouse(t *testing.T) {
+	const home = "bridge/doc.go"
+	root := filepath.Join("..", "..")
+	doc, err := parse(root, filepath.Join(root, filepath.FromSlash(home)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	comment := doc.syntax.Doc.Text()
+	exists := func(name string) bool {
+		_, err := os.Stat(filepath.Join(root, filepath.FromSlash(name)))
+		return err == nil
+	}
+	paths := regexp.MustCompile(`\b(?:bridge|ptyhost|wincom|cmd|scripts)/[a-z0-9_./]*[a-z0-9]`).FindAllString(comment, -1)
+	if len(paths) < 20 {
+		t.Errorf("%s names %d paths: the test does not find them any more", home, len(paths))
+	}
+	for _, name := range paths {
+		if !exists(name) {
+			t.Errorf("%s names %s, which does not exist", home, name)
+		}
+	}
+	for _, name := range regexp.MustCompile(`(?:^|[\s(])([a-z0-9_]+\.go)\b`).FindAllStringSubmatch(comment, -1) {
+		if !exists("bridge/"+name[1]) && !exists("bridge/interop/"+name[1]) {
+			t.Errorf("%s names %s, which is no file of bridge", home, name[1])
 		}
 	}
 }

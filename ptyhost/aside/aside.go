@@ -1,6 +1,8 @@
-// Package aside lets a host of ports log without waiting for the log: a line is made under a port's lock, or by the one
-// goroutine that carries its bytes or answers its programs, and where the log stands still none of them may. It knows no
-// port.
+// Package aside makes a logger that does not wait for its handler. Hosts log under a port's lock, or from the goroutine that
+// carries its bytes or answers its programs: none of them may block because the log does. It knows records, no port.
+//
+// The hosts wrap their logger in Logger; the command calls Wait before it exits. bridge/asynclog does the like one layer
+// lower, for the bytes of the program's log as a whole; its package comment says why there are two.
 package aside
 
 import (
@@ -11,30 +13,30 @@ import (
 	"time"
 )
 
-// room is how many lines may wait. What hosts say they say once, or at most once a close.
+// room is how many lines may wait. Hosts log an event once, or at most once per close.
 const room = 64
 
-// Logger returns a logger of which no call waits for the handler of log: lines go there one after the other, in their
-// order. While the handler does not return up to 64 wait; more are dropped, and a line in their place says how many. nil:
-// slog.Default(). Any goroutine may use it.
+// Logger returns a logger that passes its lines to log's handler, in order, and never waits for it. While the handler blocks,
+// up to 64 lines wait; further ones are dropped, and a line in their place says how many. A nil log is slog.Default(). The
+// logger may be used from any goroutine.
 //
-// The goroutine that waits for the handler is started by a line where there is none, and ends when no line waits.
+// The goroutine that calls the handler is started by a line if it does not run, and ends when no line waits.
 func Logger(log *slog.Logger) *slog.Logger {
 	if log == nil {
 		log = slog.Default()
 	}
-	return slog.New(handler{log.Handler(), &speaker{}})
+	return slog.New(handler{log.Handler(), &queue{}})
 }
 
-// waiting is how many lines of all loggers the handlers have not taken yet. It is a package variable, as the end of the
-// process is one for all.
+// waiting is how many lines of all loggers have not been handled yet. It is a package variable because the end of the process
+// is the same for all of them.
 var waiting atomic.Int64
 
-// Wait waits until the handlers have taken every line that was written before, but for so long at most: whoever ends the
-// process would lose the last ones. It reports whether they have. Any goroutine may call it.
+// Wait waits until every line logged before has been handled, but no longer than most, and reports whether they have. A process
+// that exits without it loses its last lines. It may be called from any goroutine.
 func Wait(most time.Duration) bool {
-	const look = time.Millisecond
-	for end := time.Now().Add(most); waiting.Load() > 0; time.Sleep(look) {
+	const pause = time.Millisecond
+	for end := time.Now().Add(most); waiting.Load() > 0; time.Sleep(pause) {
 		if time.Now().After(end) {
 			return false
 		}
@@ -45,33 +47,33 @@ func Wait(most time.Duration) bool {
 // handler is slog.Handler.
 type handler struct {
 	to slog.Handler
-	*speaker
+	*queue
 }
 
-// line is one that waits.
+// line is a waiting line.
 type line struct {
 	to     slog.Handler
 	record slog.Record
 }
 
-// speaker is what all handlers of one logger share.
-type speaker struct {
-	mu      sync.Mutex // over all below; nothing waits under it
+// queue is shared by all handlers of one logger.
+type queue struct {
+	mu      sync.Mutex // over everything below; never held over a call of a handler
 	waiting []line
-	dropped int  // behind what waits
-	speaks  bool // the goroutine runs
+	dropped int  // lines dropped after the waiting ones
+	running bool // the goroutine runs
 }
 
 // Enabled implements slog.Handler.
 func (h handler) Enabled(ctx context.Context, level slog.Level) bool { return h.to.Enabled(ctx, level) }
 
 // WithAttrs implements slog.Handler.
-func (h handler) WithAttrs(a []slog.Attr) slog.Handler { return handler{h.to.WithAttrs(a), h.speaker} }
+func (h handler) WithAttrs(a []slog.Attr) slog.Handler { return handler{h.to.WithAttrs(a), h.queue} }
 
 // WithGroup implements slog.Handler.
-func (h handler) WithGroup(name string) slog.Handler { return handler{h.to.WithGroup(name), h.speaker} }
+func (h handler) WithGroup(name string) slog.Handler { return handler{h.to.WithGroup(name), h.queue} }
 
-// Handle implements slog.Handler. It never waits and never fails.
+// Handle implements slog.Handler. It never blocks and never fails.
 func (h handler) Handle(_ context.Context, r slog.Record) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -81,33 +83,33 @@ func (h handler) Handle(_ context.Context, r slog.Record) error {
 		h.waiting = append(h.waiting, line{h.to, r.Clone()})
 		waiting.Add(1)
 	}
-	if !h.speaks {
-		h.speaks = true
-		go h.speak()
+	if !h.running {
+		h.running = true
+		go h.run()
 	}
 	return nil
 }
 
-// speak gives the handler what waits.
-func (s *speaker) speak() {
+// run is the goroutine: it passes the waiting lines to their handlers.
+func (q *queue) run() {
 	var last slog.Handler
 	for {
-		s.mu.Lock()
-		lines, dropped := s.waiting, s.dropped
-		s.waiting, s.dropped = nil, 0
+		q.mu.Lock()
+		lines, dropped := q.waiting, q.dropped
+		q.waiting, q.dropped = nil, 0
 		if len(lines) == 0 && dropped == 0 {
-			s.speaks = false
-			s.mu.Unlock()
+			q.running = false
+			q.mu.Unlock()
 			return
 		}
-		s.mu.Unlock()
+		q.mu.Unlock()
 		for _, l := range lines {
 			_ = l.to.Handle(context.Background(), l.record)
 			waiting.Add(-1)
 			last = l.to
 		}
 		if dropped > 0 && last != nil {
-			r := slog.NewRecord(time.Now(), slog.LevelWarn, "the log stood still: lines were dropped", 0)
+			r := slog.NewRecord(time.Now(), slog.LevelWarn, "the log was blocked: lines were dropped", 0)
 			r.Add("lines", dropped)
 			_ = last.Handle(context.Background(), r)
 		}

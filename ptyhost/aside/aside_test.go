@@ -16,11 +16,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stopped is a log's file that takes nothing until it is let go.
+// stopped is a log's file that blocks until the test releases it.
 type stopped struct {
 	came, goOn chan struct{}
 
-	mu   sync.Mutex // over all below
+	mu   sync.Mutex // over everything below
 	text bytes.Buffer
 }
 
@@ -41,22 +41,21 @@ func (s *stopped) String() string {
 	return s.text.String()
 }
 
-// TestNobodyWaits: a log that stands still holds nobody; what it is given comes in its order, and what found no room is
-// counted in its place.
+// TestNobodyWaits: a blocked log blocks no caller; lines come in order, and those without room are counted in their place.
 func TestNobodyWaits(t *testing.T) {
 	s := &stopped{came: make(chan struct{}, 1), goOn: make(chan struct{})}
 	log := aside.Logger(slog.New(slog.NewTextHandler(s, nil)).With("port", "a")).With("more", 1).WithGroup("g")
 	log.Info("first", "n", 0)
-	<-s.came // it is with the log, and waits no more
+	<-s.came // the log is writing it, so it does not wait any more
 	for i := range 100 {
 		log.Info("later", "n", i+1)
 	}
 	if aside.Wait(0) {
-		t.Error("nothing waits, it says")
+		t.Error("Wait reports that no line waits")
 	}
 	close(s.goOn)
 	if !aside.Wait(time.Minute) {
-		t.Error("the lines still wait")
+		t.Error("lines still wait")
 	}
 	if !strings.Contains(s.String(), "n=64") {
 		t.Errorf("the last line is not there: %s", s)
@@ -74,9 +73,9 @@ func TestNobodyWaits(t *testing.T) {
 	}
 }
 
-// TestQuiet: what is not to be logged costs no goroutine.
+// TestQuiet: a line that is not enabled starts no goroutine.
 func TestQuiet(t *testing.T) {
-	aside.Logger(slog.New(slog.DiscardHandler)).Error("nobody hears it")
+	aside.Logger(slog.New(slog.DiscardHandler)).Error("not enabled")
 	aside.Logger(nil).Debug("nor this")
 	if err := goleak.Find(); err != nil {
 		t.Error(err)

@@ -130,35 +130,8 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// TestTermios: every line coding that a termios can say is read from it, and every rate in the ways it can be said.
-func TestTermios(t *testing.T) {
-	for bits, size := range map[uint8]uint32{5: unix.CS5, 6: unix.CS6, 7: unix.CS7, 8: unix.CS8} {
-		for parity, flags := range map[uart.Parity]uint32{
-			uart.ParityNone: 0, uart.ParityOdd: unix.PARENB | unix.PARODD, uart.ParityEven: unix.PARENB,
-			uart.ParityMark: unix.PARENB | unix.PARODD | unix.CMSPAR, uart.ParitySpace: unix.PARENB | unix.CMSPAR,
-		} {
-			for stop, more := range map[uart.StopBits]uint32{uart.Stop1: 0, uart.Stop2: unix.CSTOPB} {
-				for code, rate := range rates {
-					tio := unix.Termios{Cflag: size | flags | more | code}
-					setSpeeds(&tio)
-					want := uart.Coding{Baud: rate, DataBits: bits, Parity: parity, StopBits: stop}
-					if got := codingOf(&tio); got != want || tio.Ispeed != rate {
-						t.Fatalf("%#o: got %v, input %d, want %v", tio.Cflag, got, tio.Ispeed, want)
-					}
-				}
-			}
-		}
-	}
-	odd := unix.Termios{Cflag: unix.BOTHER | unix.CS8, Ospeed: 31250, Ispeed: 7}
-	setSpeeds(&odd)
-	if odd.Ospeed != 31250 || odd.Ispeed != 31250 {
-		t.Errorf("BOTHER: got %d, input %d", odd.Ospeed, odd.Ispeed)
-	}
-	split := unix.Termios{Cflag: unix.B9600 | unix.B1200<<inputShift}
-	setSpeeds(&split)
-	if split.Ospeed != 9600 || split.Ispeed != 1200 {
-		t.Errorf("two speeds: got %d, input %d", split.Ospeed, split.Ispeed)
-	}
+// TestOnPty: the pty gets the flags of the line discipline alone.
+func TestOnPty(t *testing.T) {
 	pty := onPty(unix.Termios{Iflag: unix.PARMRK | unix.INPCK | unix.ISTRIP | unix.ICRNL, Cflag: unix.CS7 | unix.PARENB | unix.HUPCL, Lflag: unix.ICANON})
 	if want := (unix.Termios{Iflag: unix.ICRNL, Cflag: unix.CS8 | unix.CREAD | unix.HUPCL, Lflag: unix.ICANON}); pty != want {
 		t.Errorf("on the pty: got %+v, want %+v", pty, want)

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/termios"
 	"telnetcpc/bridge/uart"
 )
 
@@ -194,7 +195,7 @@ func (p *port) takeTermios(c *call, form int, wait, flush bool) {
 
 // setTermios makes t the port's termios, and tells what of the line has changed; the lock is held.
 func (p *port) setTermios(t unix.Termios) {
-	setSpeeds(&t)
+	termios.FillSpeeds(&t)
 	before := p.termios
 	p.termios = t
 	// The pty gets it also where nothing has changed: a program that was not started here may have set the pty otherwise.
@@ -215,7 +216,7 @@ func (p *port) setTermios(t unix.Termios) {
 // tellLine tells line coding and flow control, also where they are what was told last: somebody may have changed them at
 // the far end, and who asks again wants them back. The lock is held.
 func (p *port) tellLine() {
-	now := line{codingOf(&p.termios), flowOf(&p.termios)}
+	now := line{termios.Coding(&p.termios), termios.Flow(&p.termios)}
 	if now.coding.Baud == 38400 {
 		now.coding.Baud = p.oddRate()
 	}
@@ -226,11 +227,11 @@ func (p *port) tellLine() {
 
 // remark says once what a port cannot do as it was asked to.
 func (p *port) remark(t *unix.Termios) {
-	if t.Ispeed != t.Ospeed && t.Ispeed != 0 && !p.saidSpeed {
+	if termios.SplitSpeed(t) && !p.saidSpeed {
 		p.saidSpeed = true
 		p.log.Warn("input and output speed differ; the output speed counts", "device", p.term.Name())
 	}
-	if t.Cflag&unix.CRTSCTS != 0 && t.Iflag&(unix.IXON|unix.IXOFF) != 0 && !p.saidFlow {
+	if termios.BothFlows(t) && !p.saidFlow {
 		p.saidFlow = true
 		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.term.Name())
 	}
@@ -269,7 +270,7 @@ func (p *port) isEmpty(u uart.Unsent) bool {
 
 // flush performs tcflush.
 func (p *port) flush(c *call, queue uint32) {
-	what, ok := map[uint32]uart.Purge{unix.TCIFLUSH: uart.PurgeRx, unix.TCOFLUSH: uart.PurgeTx, unix.TCIOFLUSH: uart.PurgeBoth}[queue]
+	what, ok := termios.Purge(int(queue))
 	if !ok {
 		c.fail(unix.EINVAL)
 		return

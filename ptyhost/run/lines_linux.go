@@ -8,21 +8,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/termios"
 	"telnetcpc/bridge/uart"
 )
 
-// modemBits are the lines that the device drives, as TIOCMGET has them.
-var modemBits = map[uart.ModemState]uint32{
-	uart.CTS: unix.TIOCM_CTS, uart.DSR: unix.TIOCM_DSR, uart.RI: unix.TIOCM_RNG, uart.DCD: unix.TIOCM_CAR,
-}
-
 // lines is the state of all lines, as TIOCMGET tells it; the lock is held.
 func (p *port) lines() (bits uint32) {
-	for line, bit := range modemBits {
-		if p.modem&line != 0 {
-			bits |= bit
-		}
-	}
+	bits = uint32(termios.ModemBits(p.modem))
 	if p.dtr {
 		bits |= unix.TIOCM_DTR
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/termios"
 	"telnetcpc/ptyhost/devpath"
 )
 
@@ -31,7 +32,7 @@ func New(access devpath.Access) (t *Terminal, fresh unix.Termios, err error) {
 	if err := makePrivate(slave, access); err != nil {
 		return nil, fresh, ExplainLimit(err)
 	}
-	now, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TIOCGETA)
+	now, err := unix.IoctlGetTermios(int(slave.Fd()), termios.Get)
 	if err != nil {
 		return nil, fresh, fmt.Errorf("termios of %s: %w", t.name, err)
 	}

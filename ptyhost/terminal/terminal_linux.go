@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/termios"
 	"telnetcpc/ptyhost/devpath"
 )
 
@@ -71,7 +72,7 @@ func makePTY(access devpath.Access, look, give func() bool) (_ *Terminal, err er
 	if !t.NobodyHas() {
 		return nil, errOpenedEarly
 	}
-	if err := t.MakeRaw(); err != nil {
+	if err := t.Reset(); err != nil {
 		return nil, fmt.Errorf("termios of %s: %w", t.name, err)
 	}
 	return t, t.discard()
@@ -121,18 +122,14 @@ func (t *Terminal) discard() error {
 	return nil
 }
 
-// MakeRaw sets the slave's termios to that of a new Terminal: 9600 8N1, no flow control, raw, no echo.
-func (t *Terminal) MakeRaw() error {
-	now, err := unix.IoctlGetTermios(t.master, unix.TCGETS2)
+// Reset sets the slave's termios to that of a new Terminal; see termios.Reset.
+func (t *Terminal) Reset() error {
+	now, err := unix.IoctlGetTermios(t.master, termios.Get)
 	if err != nil {
 		return err
 	}
-	// B9600, not BOTHER: an application whose C library does not know BOTHER reads this back.
-	now.Iflag, now.Oflag, now.Lflag = 0, 0, 0
-	now.Cflag = unix.CS8 | unix.CREAD | unix.CLOCAL | unix.HUPCL | unix.B9600
-	now.Ispeed, now.Ospeed = 9600, 9600
-	now.Cc[unix.VMIN], now.Cc[unix.VTIME] = 1, 0
-	return unix.IoctlSetTermios(t.master, unix.TCSETS2, now)
+	termios.Reset(now)
+	return unix.IoctlSetTermios(t.master, termios.Set, now)
 }
 
 // OpenSlave opens the slave with the flags of open(2), never as the controlling terminal. It needs neither the path nor the

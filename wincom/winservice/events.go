@@ -30,7 +30,7 @@ const (
 	logStarted   = "service started"
 	logStopped   = "service stopped"
 	logFailed    = "service failed"
-	logConnected = "session stands"
+	logConnected = "session up"
 	logLost      = "session lost"
 	logNoSession = "no session; trying again"
 )

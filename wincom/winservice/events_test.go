@@ -65,10 +65,10 @@ func TestEventLog(t *testing.T) {
 	log.Info(logStopped)
 	want := []string{
 		"info 1 service started port=COM9",
-		"info 10 session stands port=COM9 remote=moxa",
+		"info 10 session up port=COM9 remote=moxa",
 		"warning 11 session lost port=COM9 remote=moxa lost_at_most=7",
 		`warning 12 no session; trying again port=COM9 err=refused\n\x1b[2J`,
-		"info 10 session stands port=COM9 remote=moxa",
+		"info 10 session up port=COM9 remote=moxa",
 		"warning 20 something else port=COM9 more=1",
 		"error 3 service failed port=COM9 err=no driver",
 		"info 2 service stopped port=COM9",

@@ -19,7 +19,7 @@ func decoded(p []byte, size int, what func(byte) uart.LineState) (said []string)
 	}
 	buf := make([]byte, 1000)
 	for !s.Empty() {
-		if n, e := s.Next(buf); n > 0 {
+		if n, e := s.Stream.Next(buf); n > 0 {
 			said = append(said, fmt.Sprintf("%q", buf[:n]))
 		} else {
 			said = append(said, e.String())

@@ -80,7 +80,8 @@ func freeAddress(b *bench) string {
 	return l.Addr().String()
 }
 
-// flags are those of a termios that say a line coding.
+// flags are the bits of c_cflag that hold a line coding. They are written out here, and not taken from package termios: a judge
+// that shared it with the hosts would not notice its mistakes.
 const flags = unix.CSIZE | unix.PARENB | unix.PARODD | unix.CMSPAR | unix.CSTOPB
 
 // checkSer2net: every line coding that a program sets at the port is in the termios of the far UART when the bytes behind

@@ -1,6 +1,6 @@
 //go:build !plainio
 
-package remote
+package tcp
 
 import (
 	"bytes"
@@ -17,12 +17,11 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// All of a long write arrives, in order, though the peer is slow; then the next piece is small. A peer that takes
-// everything at once gets a large one.
-func TestStreamPaces(t *testing.T) {
-	near, far := streamPair(t)
-	pace := near.(pacer)
-	if got := pace.Piece(1 << 20); got != bulkPiece {
+// A long write arrives whole and in order although the peer is slow; the next piece is small. A peer that takes everything
+// at once gets a large one.
+func TestConnPaces(t *testing.T) {
+	near, far := connPair(t)
+	if got := near.Piece(1 << 20); got != bulkPiece {
 		t.Errorf("at first: got a piece of %d, want %d", got, bulkPiece)
 	}
 	sent := make([]byte, 16<<20) // more than any buffer takes
@@ -44,21 +43,20 @@ func TestStreamPaces(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if got := pace.Piece(1 << 20); got != slowPiece {
-		t.Errorf("behind a write that waited: got a piece of %d, want %d", got, slowPiece)
+	if got := near.Piece(1 << 20); got != slowPiece {
+		t.Errorf("after a write that waited: got a piece of %d, want %d", got, slowPiece)
 	}
 	if _, err := near.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if got := pace.Piece(1 << 20); got != bulkPiece {
-		t.Errorf("behind a write that did not: got a piece of %d, want %d", got, bulkPiece)
+	if got := near.Piece(1 << 20); got != bulkPiece {
+		t.Errorf("after a write that did not: got a piece of %d, want %d", got, bulkPiece)
 	}
 }
 
-// A round trip allocates nothing, and a stream that waits has no buffer.
-func TestStreamLends(t *testing.T) {
-	near, far := streamPair(t)
-	lend := near.(lender)
+// A round trip allocates nothing, and a connection that waits has no buffer.
+func TestConnLends(t *testing.T) {
+	near, far := connPair(t)
 	p, q := []byte("ping"), make([]byte, 4)
 	n := testing.AllocsPerRun(1000, func() {
 		if _, err := near.Write(p); err != nil {
@@ -70,7 +68,7 @@ func TestStreamLends(t *testing.T) {
 		if _, err := far.Write(q); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := lend.ReadLent(); err != nil || string(got) != "ping" {
+		if got, err := near.ReadLent(); err != nil || string(got) != "ping" {
 			t.Fatalf("read: %q, %v", got, err)
 		}
 	})
@@ -78,17 +76,17 @@ func TestStreamLends(t *testing.T) {
 		t.Errorf("%v allocations a round trip, want none", n)
 	}
 	_ = near.SetReadDeadline(time.Now().Add(time.Millisecond))
-	if _, err := lend.ReadLent(); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := near.ReadLent(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got %v, want a deadline", err)
 	}
-	if near.(*stream).lent != nil {
-		t.Error("the stream holds a buffer though nothing came")
+	if near.lent != nil {
+		t.Error("the connection holds a buffer although nothing came")
 	}
 }
 
-// A round trip wakes no thread but the one that waits for it: net.Conn's calls wake the runtime's monitor as well.
-func TestStreamWakesNobodyElse(t *testing.T) {
-	near, far := streamPair(t)
+// A round trip wakes only the thread that waits for it: net.Conn's calls wake the runtime's monitor as well.
+func TestConnWakesNoOtherThread(t *testing.T) {
+	near, far := connPair(t)
 	file, err := far.File()
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +102,7 @@ func TestStreamWakesNobodyElse(t *testing.T) {
 	ours, theirs := 0.0, 0.0
 	for range 5 { // a busy machine adds switches to either
 		ours = switchesPerTrip(t, near)
-		theirs = switchesPerTrip(t, near.(*stream).TCPConn)
+		theirs = switchesPerTrip(t, near.TCPConn)
 		t.Logf("switches a round trip: %.2f, of net.Conn's %.2f", ours, theirs)
 		if ours < theirs {
 			return
@@ -115,7 +113,7 @@ func TestStreamWakesNobodyElse(t *testing.T) {
 	}
 }
 
-// switchesPerTrip is how often this process waits in the kernel for each of many echoes.
+// switchesPerTrip returns how often this process waits in the kernel per echo.
 func switchesPerTrip(t *testing.T, c net.Conn) float64 {
 	t.Helper()
 	const trips = 2000

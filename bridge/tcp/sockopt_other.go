@@ -4,6 +4,8 @@ package tcp
 
 import "syscall"
 
-func setRoom(syscall.RawConn, int) {}
+func inline(syscall.RawConn) {}
+
+func setReceiveBuffer(syscall.RawConn, int) {}
 
 func peek(syscall.RawConn) (first byte, any bool) { return 0, false }

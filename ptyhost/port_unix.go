@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
+	"telnetcpc/bridge/termios"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/devpath"
 )
@@ -20,7 +23,7 @@ type port struct {
 	closing  sync.Once
 	closeErr error // of the claim's release
 
-	remarked remarks // what was said; only Next's
+	warned warnings // only Next's
 
 	device
 }
@@ -56,9 +59,9 @@ func (p *port) Close() error {
 	return p.closeErr
 }
 
-// settings is what a pty's termios says of the line: the fields that this host carries.
+// settings are the parts of a termios that this host carries.
 type settings struct {
-	baud uint32 // 0: not said (B0)
+	baud uint32 // 0: not set (B0)
 	stop uart.StopBits
 	flow uart.Flow
 }
@@ -67,6 +70,14 @@ type settings struct {
 func firstSettings() settings {
 	first := uart.DefaultCoding()
 	return settings{first.Baud, first.StopBits, uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}
+}
+
+// settingsOf reads what a termios sets. Data bits and parity are not part of it: the kernel forces CS8 and clears PARENB on
+// Linux (pty_set_termios in drivers/tty/pty.c). B0 would drop DTR and RTS, which a pty does not have: the baud rate is unset
+// then.
+func settingsOf(t *unix.Termios) settings {
+	c := termios.Coding(t)
+	return settings{c.Baud, c.StopBits, termios.Flow(t)}
 }
 
 // over returns s, with base's baud rate where s says none.
@@ -82,20 +93,19 @@ func (s settings) event() uart.Event {
 	return uart.Event{Kind: uart.KindSettings, Coding: uart.Coding{Baud: s.baud, StopBits: s.stop}, Flow: s.flow}
 }
 
-// remarks are what a user should be told of a termios, once a port.
-type remarks struct {
-	splitSpeed bool // input and output speed differ
-	bothFlows  bool // CRTSCTS and IXON or IXOFF
+// warnings are those that a port has logged; each is logged once.
+type warnings struct {
+	splitSpeed, bothFlows bool
 }
 
-// remark says once what a port cannot do as it was asked to.
-func (p *port) remark(now remarks) {
-	if now.splitSpeed && !p.remarked.splitSpeed {
-		p.remarked.splitSpeed = true
+// warn logs, once a port, what of a termios cannot be carried as it was set. Only Next calls it.
+func (p *port) warn(t *unix.Termios) {
+	if !p.warned.splitSpeed && termios.SplitSpeed(t) {
+		p.warned.splitSpeed = true
 		p.log.Warn("input and output speed differ; the output speed counts", "device", p.term.Name())
 	}
-	if now.bothFlows && !p.remarked.bothFlows {
-		p.remarked.bothFlows = true
+	if !p.warned.bothFlows && termios.BothFlows(t) {
+		p.warned.bothFlows = true
 		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.term.Name())
 	}
 }

@@ -1,4 +1,4 @@
-package remote
+package tcp
 
 import (
 	"errors"
@@ -11,51 +11,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// streamPair is a stream as connect makes it, and the server's end, as tcpPair's.
-func streamPair(t *testing.T) (near net.Conn, far *net.TCPConn) {
+// connPair is a Conn, and the server's end. They are closed with the test, which fails if something does not come in time.
+func connPair(t *testing.T) (near *Conn, far *net.TCPConn) {
 	t.Helper()
-	conn, far := tcpPair(t)
-	near, err := newStream(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return near, far
-}
-
-// tcpPair is both ends of a connection. They are closed with the test, which fails where something does not come in time.
-func tcpPair(t *testing.T) (near, far *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	near, far = conn.(*net.TCPConn), accepted.(*net.TCPConn)
-	over := time.AfterFunc(time.Minute, func() { _ = near.Close(); _ = far.Close() })
+	conn, far := pair(t)
+	_, _ = conn.SetDeadline(time.Time{}), far.SetDeadline(time.Time{}) // the deadlines are the test's
+	over := time.AfterFunc(enough, func() { _ = conn.Close(); _ = far.Close() })
 	t.Cleanup(func() {
 		if !over.Stop() {
-			t.Error("something did not come within a minute")
+			t.Errorf("something did not come within %v", enough)
 		}
-		_ = near.Close()
-		_ = far.Close()
 	})
+	near, err := newConn(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return near, far
 }
 
-// A stream does what net.Conn does, in each of its ends.
-func TestStreamEnds(t *testing.T) {
+// A Conn ends as net.Conn does, in each way.
+func TestConnEnds(t *testing.T) {
 	buf := make([]byte, 10)
 	read := func(c net.Conn) error { _, err := c.Read(buf); return err }
 	write := func(c net.Conn) (err error) {
-		for err == nil { // until nothing fits, or it is known that the peer is gone
+		for err == nil { // until nothing fits, or the peer is known to be gone
 			_, err = c.Write(make([]byte, 1<<20))
 		}
 		return err
@@ -89,7 +68,8 @@ func TestStreamEnds(t *testing.T) {
 		}, unix.ECONNRESET},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := tt.do(streamPair(t))
+			near, far := connPair(t)
+			err := tt.do(near, far)
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
