@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/termios"
 	"telnetcpc/bridge/uart"
 )
 
@@ -62,7 +63,7 @@ func (t *linuxTTY) lock(path string) error {
 		return err
 	}
 	t.raw = raw
-	if _, err := t.termios(); err != nil {
+	if _, err := t.getTermios(); err != nil {
 		return err
 	}
 	if err := t.control(func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
@@ -142,16 +143,7 @@ func (t *linuxTTY) modem() (uart.ModemState, bool) {
 	if err != nil {
 		return 0, false
 	}
-	var m uart.ModemState
-	for _, line := range []struct {
-		bit  int
-		line uart.ModemState
-	}{{unix.TIOCM_CTS, uart.CTS}, {unix.TIOCM_DSR, uart.DSR}, {unix.TIOCM_RI, uart.RI}, {unix.TIOCM_CD, uart.DCD}} {
-		if bits&line.bit != 0 {
-			m |= line.line
-		}
-	}
-	return m, true
+	return termios.ModemState(bits), true
 }
 
 func (t *linuxTTY) counts() (counts, bool) {
@@ -177,8 +169,7 @@ func (t *linuxTTY) queued() (n, more int) {
 }
 
 func (t *linuxTTY) flush(p uart.Purge) error {
-	queues := map[uart.Purge]int{uart.PurgeRx: unix.TCIFLUSH, uart.PurgeTx: unix.TCOFLUSH, uart.PurgeBoth: unix.TCIOFLUSH}
-	queue, ok := queues[p]
+	queue, ok := termios.Queue(p)
 	if !ok {
 		return nil
 	}
