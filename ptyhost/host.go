@@ -71,7 +71,7 @@ func open(config uart.PortConfig) (_ *port, err error) {
 	}
 	path, err := filepath.Abs(config.Path)
 	if err != nil || config.Path == "" {
-		return nil, fmt.Errorf("no path (say where the application finds the port, as in /dev/ttyV0)")
+		return nil, fmt.Errorf("no path (set the path at which the application finds the port, such as /dev/ttyV0)")
 	}
 	claim, err := devpath.Take(path)
 	if err != nil {

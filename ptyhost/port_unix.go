@@ -102,10 +102,10 @@ type warnings struct {
 func (p *port) warn(t *unix.Termios) {
 	if !p.warned.splitSpeed && termios.SplitSpeed(t) {
 		p.warned.splitSpeed = true
-		p.log.Warn("input and output speed differ; the output speed counts", "device", p.term.Name())
+		p.log.Warn("input and output speed differ; the output speed is used", "device", p.term.Name())
 	}
 	if !p.warned.bothFlows && termios.BothFlows(t) {
 		p.warned.bothFlows = true
-		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.term.Name())
+		p.log.Warn("RTS/CTS and XON/XOFF are both set; RTS/CTS is used", "device", p.term.Name())
 	}
 }

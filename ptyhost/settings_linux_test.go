@@ -28,11 +28,11 @@ func TestSettings(t *testing.T) {
 		{"IXOFF alone is inbound", func(t *unix.Termios) { t.Iflag |= unix.IXOFF }, "settings 9600 ??1 none/xonxoff", ""},
 		{"RTS/CTS", func(t *unix.Termios) { t.Cflag |= unix.CRTSCTS }, "settings 9600 ??1 rtscts", ""},
 		{"RTS/CTS wins over XON/XOFF", func(t *unix.Termios) { t.Cflag |= unix.CRTSCTS; t.Iflag |= unix.IXON },
-			"settings 9600 ??1 rtscts", "RTS/CTS counts"},
-		{"the output speed counts", func(t *unix.Termios) {
+			"settings 9600 ??1 rtscts", "RTS/CTS is used"},
+		{"the output speed is used", func(t *unix.Termios) {
 			t.Cflag = t.Cflag&^(unix.CBAUD|unix.CIBAUD) | unix.BOTHER | unix.BOTHER<<unix.IBSHIFT
 			t.Ispeed, t.Ospeed = 1200, 75
-		}, "settings 75 ??1 none", "output speed counts"},
+		}, "settings 75 ??1 none", "output speed is used"},
 		{"B0 is no baud rate", func(t *unix.Termios) { baud(0)(t); t.Cflag = t.Cflag&^unix.CBAUD | unix.B0 }, "", ""},
 		{"B0 with two stop bits", func(t *unix.Termios) { t.Cflag = t.Cflag&^unix.CBAUD | unix.B0 | unix.CSTOPB }, "settings 9600 ??2 none", ""},
 		{"7E1 cannot be seen", func(t *unix.Termios) { t.Cflag = t.Cflag&^unix.CSIZE | unix.CS7 | unix.PARENB }, "", ""},

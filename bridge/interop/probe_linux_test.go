@@ -125,7 +125,7 @@ func TestProbe(t *testing.T) {
 
 // While its port is in use, ser2net negotiates and says so. Occasionally its text replaces its DO
 // COM-PORT ("Port already in use\r\nt already in use\r\n"): then nothing shows that it is an access server.
-func TestProbeOfTakenPort(t *testing.T) {
+func TestProbeOfPortInUse(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
 	s := startSer2net(t, d)

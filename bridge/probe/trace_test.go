@@ -38,7 +38,7 @@ func probeScript(t *testing.T, s *script, thorough bool) *probe.Report {
 	if !thorough && !speaks(report) {
 		for _, m := range got.messages {
 			if m == doTM && s.returns(will44) && s.returns(do44) {
-				continue // the mark tells a plug that echoes from a server
+				continue // the timing mark distinguishes a server from a loopback plug
 			}
 			if m != will44 && m != do44 {
 				t.Errorf("a server that negotiates nothing but COM-PORT-OPTION was sent %x", m)

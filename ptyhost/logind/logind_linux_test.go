@@ -149,7 +149,7 @@ func TestSleepWaits(t *testing.T) {
 	w.Remove(third)
 	eventually(t, "the lock is released", func() bool { return m.Held() == 0 })
 	if len(first.calls) > 0 {
-		t.Error("who was removed is told")
+		t.Error("a removed sleeper is called")
 	}
 	if log.String() != "" {
 		t.Errorf("the log has: %s", log.String())

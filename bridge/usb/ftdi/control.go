@@ -6,7 +6,7 @@ import (
 	"telnetcpc/bridge/usb/usbip"
 )
 
-// control performs a vendor request. One that changes a setting is answered after its event is in the queue, behind the bytes
+// control performs a vendor request. One that changes a setting is answered after its event is in the queue, after the bytes
 // that came before it.
 func (c *Chip) control(t *usbip.Transfer) {
 	s := t.Setup

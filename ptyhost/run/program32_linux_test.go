@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// narrowProgram is a program of 32 bits for a machine that ends well at once. No compiler is needed for it.
-func narrowProgram(machine elf.Machine) []byte {
+// minimalProgram32 is a 32-bit program for a machine that exits at once with status 0. It needs no compiler.
+func minimalProgram32(machine elf.Machine) []byte {
 	const base = 0x10000
 	code := []byte{
 		0xb8, 1, 0, 0, 0, // mov eax, 1: exit(2)
@@ -40,43 +40,43 @@ func narrowProgram(machine elf.Machine) []byte {
 	}
 	var file bytes.Buffer
 	for _, part := range []any{header, segment, code} {
-		_ = binary.Write(&file, binary.LittleEndian, part) // a buffer takes it all
+		_ = binary.Write(&file, binary.LittleEndian, part) // cannot fail
 	}
 	return file.Bytes()
 }
 
-// executes has the kernel run a program, without a shell between: one would take what the kernel refuses for a script, and
-// complain of it in words of its own.
-func executes(t *testing.T, program []byte) error {
+// execute makes the kernel execute a program, without a shell in between: a shell would take what the kernel refuses
+// for a script, and report an error of its own.
+func execute(t *testing.T, program []byte) error {
 	t.Helper()
-	file := filepath.Join(own(t), "program")
+	file := filepath.Join(scratchDir(t), "program")
 	if err := os.WriteFile(file, program, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return exec.Command(file).Run()
 }
 
-// need32Bits skips a test of programs of 32 bits where there can be none.
+// need32Bits skips a test of 32-bit programs if the kernel cannot run them.
 func need32Bits(t *testing.T) {
 	t.Helper()
 	if runtime.GOARCH != "amd64" {
 		t.Skip("no compiler for 32 bits")
 	}
-	err := executes(t, narrowProgram(elf.EM_386))
+	err := execute(t, minimalProgram32(elf.EM_386))
 	if errors.Is(err, syscall.ENOEXEC) {
-		t.Skip("this kernel runs no programs of 32 bits (ia32_emulation is off or not built in)")
+		t.Skip("this kernel does not run 32-bit programs (ia32_emulation is off or not built in)")
 	}
 	if err != nil {
-		t.Fatalf("a program of 32 bits that ends at once: %v", err)
+		t.Fatalf("a 32-bit program that exits at once: %v", err)
 	}
 }
 
-// TestForeignProgram: what this kernel does not run is told from what runs and fails.
+// TestForeignProgram: a program that the kernel cannot execute is distinguished from one that fails.
 func TestForeignProgram(t *testing.T) {
-	if err := executes(t, narrowProgram(elf.EM_NONE)); !errors.Is(err, syscall.ENOEXEC) {
+	if err := execute(t, minimalProgram32(elf.EM_NONE)); !errors.Is(err, syscall.ENOEXEC) {
 		t.Errorf("a program of no machine: got %v, want ENOEXEC", err)
 	}
-	if err := executes(t, []byte("#!/bin/sh\nexit 1\n")); err == nil || errors.Is(err, syscall.ENOEXEC) {
+	if err := execute(t, []byte("#!/bin/sh\nexit 1\n")); err == nil || errors.Is(err, syscall.ENOEXEC) {
 		t.Errorf("a program that fails: got %v, want its status", err)
 	}
 }

@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// children starts this package's processes and takes their ends.
+// children starts this package's processes and reaps them.
 type children struct {
-	mu      sync.Mutex // over all below, and over "start, then note": no end is taken before its process is known
-	adopted bool       // the end of every child of this process is taken here
+	mu      sync.Mutex // guards everything below; held over fork and registration, so that no child is reaped unregistered
+	adopted bool       // every child of this process is reaped here, orphans too
 	reaping bool
 	ends    map[int]chan unix.WaitStatus
 }
 
-// start starts a process of this binary. What it returns gets its end, once.
+// start starts a process of this binary. end receives its exit status, once.
 func (c *children) start(argv []string, attr *syscall.ProcAttr) (pid int, end <-chan unix.WaitStatus, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -37,15 +37,16 @@ func (c *children) start(argv []string, attr *syscall.ProcAttr) (pid int, end <-
 		c.ends[pid] = ended
 		return pid, ended, nil
 	}
-	go func() { ended <- waitFor(pid) }() // ends with the process
+	go func() { ended <- waitPID(pid) }() // ends with the process
 	return pid, ended, nil
 }
 
-// startBeside starts a process of this binary that holds a listener beside this one. Its arguments are the name, the number of
-// its socket, and args; its descriptors are the socket, after it more, and no others, so that it keeps nothing that somebody
-// waits for the end of: no pipe, and no directory. The listener comes through the socket. The other end is the caller's, and
-// what it returns as end gets the process's end, once.
-func (c *children) startBeside(name string, args []string, more []uintptr, sys *syscall.SysProcAttr, l *listener) (socket, pid int, end <-chan unix.WaitStatus, err error) {
+// startHelper starts a process of this binary that gets a duplicate of a listener. Its arguments are the name, the
+// number of its socket, and args. Its descriptors are the null device, the socket, then more, and no others; its
+// directory is the root. So it keeps no pipe open whose end somebody waits for, and no file system busy. It receives
+// the listener through the socket. The other end is returned, and owned by the caller; end receives the exit status,
+// once.
+func (c *children) startHelper(name string, args []string, more []uintptr, sys *syscall.SysProcAttr, l *listener) (socket, pid int, end <-chan unix.WaitStatus, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, 0, nil, fmt.Errorf("socketpair: %w", err)
@@ -57,22 +58,22 @@ func (c *children) startBeside(name string, args []string, more []uintptr, sys *
 		n := null.Fd()
 		const at = 3
 		pid, end, err = c.start(append([]string{name, strconv.Itoa(at)}, args...), &syscall.ProcAttr{
-			Dir: "/", Env: os.Environ(), Files: alone(append([]uintptr{n, n, n, uintptr(fds[1])}, more...)), Sys: sys,
+			Dir: "/", Env: os.Environ(), Files: onlyFDs(append([]uintptr{n, n, n, uintptr(fds[1])}, more...)), Sys: sys,
 		})
 	}
 	if err == nil {
-		err = report(fds[0], stepListening, 0, l.fd) // else it would wait for ever
+		err = sendStep(fds[0], stepListening, 0, l.fd) // it would wait forever without it
 	}
 	if err != nil {
-		_ = unix.Close(fds[0]) // by which it ends
+		_ = unix.Close(fds[0]) // it ends by this
 		return -1, 0, nil, err
 	}
 	return fds[0], pid, end, nil
 }
 
-// adopt makes this process the parent of all that programs leave behind, and takes the end of every child from now on. Only
-// of its descendants may a process read the memory where Yama is set so (ptrace_scope 1).
-func (c *children) adopt() error {
+// adoptOrphans makes this process the parent of all orphans of its programs, and reaps every child from now on. With
+// Yama's ptrace_scope 1, a process may read the memory of its descendants only.
+func (c *children) adoptOrphans() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the parent of orphans: %w", err)
 	}
@@ -82,7 +83,7 @@ func (c *children) adopt() error {
 	return nil
 }
 
-// reap takes the ends of children as long as there are some. It is started by start, and ends when none is left.
+// reap reaps children until none is left. start starts it.
 func (c *children) reap() {
 	for {
 		var ws unix.WaitStatus
@@ -91,14 +92,14 @@ func (c *children) reap() {
 			continue
 		}
 		c.mu.Lock()
-		if err != nil { // ECHILD: none was left then. Since then start may have brought one, and left it to this.
+		if err != nil { // ECHILD: there was no child. Since then start may have added one and relied on this goroutine.
 			if pid, err = unix.Wait4(-1, &ws, unix.WNOHANG, nil); err != nil {
 				c.reaping = false
 				c.mu.Unlock()
 				return
 			}
 		}
-		ended := c.ends[pid] // pid 0: it runs
+		ended := c.ends[pid] // pid is 0 if children are running and none has exited
 		delete(c.ends, pid)
 		c.mu.Unlock()
 		if ended != nil {
@@ -107,7 +108,7 @@ func (c *children) reap() {
 	}
 }
 
-func waitFor(pid int) (ws unix.WaitStatus) {
+func waitPID(pid int) (ws unix.WaitStatus) {
 	for {
 		if _, err := unix.Wait4(pid, &ws, 0, nil); err != unix.EINTR {
 			return ws

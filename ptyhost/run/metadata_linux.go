@@ -9,13 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Answers to a program that looks at a path without opening it.
+// Calls that inspect a path without opening it: stat(2), access(2), readlink(2), getxattr(2) and their variants.
 
-// statxSync are the flags of statx that say how fresh the answer shall be: AT_STATX_SYNC_TYPE.
+// statxSync are the flags of statx that say how fresh the result must be: AT_STATX_SYNC_TYPE.
 const statxSync = 0x6000
 
-// lookAt answers a program that looks at a path which stands for the port: it finds the pty's slave, a character device.
-func (p *port) lookAt(c *call, k kind, args []uint64) {
+// metadataCall answers a call on a path that is mapped to the port. The program finds the pty's slave, a character
+// device.
+func (p *port) metadataCall(c *call, k kind, args []uint64) {
 	switch k {
 	case kindStat, kindStat64:
 		var st unix.Stat_t
@@ -24,74 +25,74 @@ func (p *port) lookAt(c *call, k kind, args []uint64) {
 			return
 		}
 		if k == kindStat64 {
-			c.give(args[1], c.abi.stat64(&st))
+			c.writeResult(args[1], c.abi.stat64(&st))
 			return
 		}
-		c.give(args[1], bytesOf(&st))
+		c.writeResult(args[1], bytesOf(&st))
 	case kindStatx:
 		var st unix.Statx_t
 		if err := unix.Statx(unix.AT_FDCWD, p.Name(), int(args[1])&statxSync, int(args[2]), &st); err != nil {
 			c.fail(errnoOf(err))
 			return
 		}
-		c.give(args[3], bytesOf(&st))
+		c.writeResult(args[3], bytesOf(&st))
 	case kindAccess:
 		if args[1]&unix.X_OK != 0 {
-			c.fail(unix.EACCES) // no device can be executed
+			c.fail(unix.EACCES) // no device is executable
 			return
 		}
-		c.answer(0)
+		c.returnValue(0)
 	case kindReadlink:
-		c.fail(unix.EINVAL) // it is none
+		c.fail(unix.EINVAL) // no link
 	case kindGetXattr:
 		c.fail(unix.ENODATA)
 	case kindListXattr:
-		c.answer(0)
+		c.returnValue(0)
 	}
 }
 
-// searchable is the mode of a directory that is not there: a program may go through it, and cannot list it.
+// searchable is the mode of a directory that does not exist: a program may pass through it, but not list it.
 const searchable = unix.S_IFDIR | 0o111
 
-// lookAt answers a program that looks at a directory of a path that is the port, where there is none: as far as such a
-// directory can be used without being there.
-func (d destination) lookAt(c *call, a asked) {
-	id := fnv.New64a() // its inode: another one for each name, as programs compare them
+// metadataCall answers a call on a directory of a mapped path that does not exist, as far as such a directory can be
+// faked.
+func (d destination) metadataCall(c *call, a pathCall) {
+	id := fnv.New64a() // its inode number: one per name, because programs compare them
 	_, _ = id.Write([]byte(d.name))
-	near := d.near
+	near := d.existing
 	near.Ino, near.Mode, near.Nlink = id.Sum64(), searchable, 2
 	switch a.kind {
 	case kindStat, kindStat64:
-		st := statOf(&near)
+		st := statFromStatx(&near)
 		if a.kind == kindStat64 {
-			c.give(a.args[1], c.abi.stat64(&st))
+			c.writeResult(a.args[1], c.abi.stat64(&st))
 			return
 		}
-		c.give(a.args[1], bytesOf(&st))
+		c.writeResult(a.args[1], bytesOf(&st))
 	case kindStatx:
-		c.give(a.args[3], bytesOf(&near))
+		c.writeResult(a.args[3], bytesOf(&near))
 	case kindAccess:
 		if a.args[1]&(unix.R_OK|unix.W_OK) != 0 {
 			c.fail(unix.EACCES)
 			return
 		}
-		c.answer(0)
+		c.returnValue(0)
 	case kindReadlink:
-		c.fail(unix.EINVAL) // it is none
+		c.fail(unix.EINVAL) // no link
 	case kindGetXattr:
 		c.fail(unix.ENODATA)
 	case kindListXattr:
-		c.answer(0)
+		c.returnValue(0)
 	default:
-		c.fail(openMissing(a.flags))
+		c.fail(openDirectoryErrno(a.flags))
 	}
 }
 
-// openMissing is what an open of such a directory gets.
-func openMissing(flags int) unix.Errno {
+// openDirectoryErrno returns the error of an open of such a directory.
+func openDirectoryErrno(flags int) unix.Errno {
 	switch {
 	case flags&unix.O_PATH != 0:
-		return unix.EOPNOTSUPP // the kernel injects no such descriptor
+		return unix.EOPNOTSUPP // ADDFD cannot add an O_PATH descriptor
 	case flags&unix.O_CREAT != 0 && flags&unix.O_EXCL != 0:
 		return unix.EEXIST
 	case flags&(unix.O_CREAT|unix.O_ACCMODE) != 0:
@@ -100,24 +101,24 @@ func openMissing(flags int) unix.Errno {
 	return unix.EACCES
 }
 
-// statOf is a struct statx as a struct stat.
-func statOf(x *unix.Statx_t) (st unix.Stat_t) {
+// statFromStatx converts a struct statx to a struct stat.
+func statFromStatx(x *unix.Statx_t) (st unix.Stat_t) {
 	st.Dev, st.Ino, st.Mode, st.Uid, st.Gid = unix.Mkdev(x.Dev_major, x.Dev_minor), x.Ino, uint32(x.Mode), x.Uid, x.Gid
-	setLinks(&st, x.Nlink)
+	setNlink(&st, x.Nlink)
 	st.Size, st.Blocks = int64(x.Size), int64(x.Blocks)
-	setBlock(&st, x.Blksize)
-	st.Atim, st.Mtim, st.Ctim = timeOf(x.Atime), timeOf(x.Mtime), timeOf(x.Ctime)
+	setBlksize(&st, x.Blksize)
+	st.Atim, st.Mtim, st.Ctim = timespecOf(x.Atime), timespecOf(x.Mtime), timespecOf(x.Ctime)
 	return st
 }
 
-func timeOf(t unix.StatxTimestamp) unix.Timespec {
+func timespecOf(t unix.StatxTimestamp) unix.Timespec {
 	return unix.Timespec{Sec: t.Sec, Nsec: int64(t.Nsec)}
 }
 
-// stat64Layout writes a struct stat64 of a 32-bit system.
+// stat64Layout encodes a struct stat64 of a 32-bit system.
 type stat64Layout func(*unix.Stat_t) []byte
 
-// writeStat64 writes a struct stat64, whose later members stand at these places.
+// writeStat64 encodes a struct stat64 whose later members have these offsets; whole is its size.
 func writeStat64(st *unix.Stat_t, size, blockSize, blocks, times, inode, whole int) []byte {
 	b := make([]byte, whole)
 	e := binary.NativeEndian

@@ -16,11 +16,11 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// deadMount mounts a file system whose server does not answer, until end is called: then who waits for it goes on. A killed
-// process does not end before.
+// deadMount mounts a file system whose server does not answer until end is called. Until then even a killed process
+// that waits for it does not end.
 func deadMount(t *testing.T) (mount string, end func()) {
 	t.Helper()
-	mount = own(t)
+	mount = scratchDir(t)
 	server := exec.Command(fuseProgram(t), mount, "hang")
 	out := &uarttest.Output{}
 	server.Stdout, server.Stderr = out, out
@@ -40,26 +40,26 @@ func deadMount(t *testing.T) (mount string, end func()) {
 	return mount, end
 }
 
-// TestLookUpsAreBounded: however many programs wait for a dead file system, or have waited and were killed, few threads of
-// telnetcpc do.
+// TestLookUpsAreBounded: however many programs wait for a dead file system, or have waited and were killed, only a
+// limited number of telnetcpc's threads do.
 func TestLookUpsAreBounded(t *testing.T) {
 	t.Parallel()
 	mount, end := deadMount(t)
 	defer end()
 	const programs = 400
-	address, _ := serve(t, "loopback")
+	address, _ := startServer(t, "loopback")
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	s := startsWith(t, r, "started ", "--as", "/dev/ttyS77", address, "--", "sh", "-c",
+	s := startTelnetcpcStdin(t, r, "started ", "--as", "/dev/ttyS77", address, "--", "sh", "-c",
 		`i=0; while test $i != $2; do (exec 3<"$1/$i") & i=$((i+1)); done; echo started $$; read x; : </dev/null; echo looked; wait`,
 		"sh", mount, strconv.Itoa(programs))
 	_ = r.Close()
 	pid := 0
-	eventually(t, "it says its number", func() bool { _, err := fmt.Sscanf(s.out.String(), "started %d\n", &pid); return err == nil })
-	eventually(t, "all wait", func() bool {
+	eventually(t, "it prints its pid", func() bool { _, err := fmt.Sscanf(s.out.String(), "started %d\n", &pid); return err == nil })
+	eventually(t, "all programs wait", func() bool {
 		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 		waiting := 0
 		for _, child := range strings.Fields(string(children)) {
@@ -70,7 +70,7 @@ func TestLookUpsAreBounded(t *testing.T) {
 		return waiting == programs
 	})
 	_ = w.Close() // its next call comes after all of theirs
-	eventually(t, "telnetcpc has looked", func() bool { return strings.Contains(s.out.String(), "looked") })
+	eventually(t, "telnetcpc has handled it", func() bool { return strings.Contains(s.out.String(), "looked") })
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
@@ -82,18 +82,18 @@ func TestLookUpsAreBounded(t *testing.T) {
 	}
 }
 
-// TestAgentKilledInLookUp: where a thread of it waits for a dead file system, the kernel does not end a killed telnetcpc. The
-// programs go on all the same.
+// TestAgentKilledInLookUp: telnetcpc is killed, but does not end because one of its threads waits for a dead file
+// system. The programs continue nevertheless.
 func TestAgentKilledInLookUp(t *testing.T) {
 	t.Parallel()
 	mount, end := deadMount(t)
 	defer end()
-	address, _ := serve(t, "loopback")
-	s := starts(t, "ready\n", "--as", "/dev/ttyS77", address, "--", "sh", "-c",
+	address, _ := startServer(t, "loopback")
+	s := startTelnetcpc(t, "ready\n", "--as", "/dev/ttyS77", address, "--", "sh", "-c",
 		`: <"$1/file" & sleep 0.3; echo ready; while :; do sleep 0.1; : </dev/null; echo on; done`, "sh", mount)
 	if err := s.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	before := strings.Count(s.out.String(), "on\n")
-	eventually(t, "the program goes on", func() bool { return strings.Count(s.out.String(), "on\n") > before+10 })
+	eventually(t, "the program continues", func() bool { return strings.Count(s.out.String(), "on\n") > before+10 })
 }

@@ -12,8 +12,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestForgottenPort: DCD falls while the port is being closed, so it goes on with another pty. When it is closed the host
-// knows neither: their numbers are other terminals' then.
+// TestForgottenPort: DCD falls while the port is being closed, so it switches to another pty. After Close the host
+// knows neither: their numbers may be other terminals' then.
 func TestForgottenPort(t *testing.T) {
 	h, err := New(nil, nil)
 	if err != nil {
@@ -28,20 +28,21 @@ func TestForgottenPort(t *testing.T) {
 	p.mu.Lock()
 	closed := make(chan error, 1)
 	go func() { closed <- p.Close() }()
-	for h.knows(p.id.inode) {
+	for h.hasInode(p.id.inode) {
 		time.Sleep(time.Millisecond)
 	}
 	p.hangUp()
-	// Its claim is released when nobody looks any more who opens the slave, as the watcher process does for it.
-	time.Sleep(50 * time.Millisecond) // too short only makes this see less
+	// The claim must be released only when nobody checks who opens the slave any more, because the watcher process
+	// opens it.
+	time.Sleep(50 * time.Millisecond) // if too short, the test only sees less
 	if _, err := os.Lstat(path); err != nil {
-		t.Error("the claim is released before the end of the port is noted:", err)
+		t.Error("the claim was released before the port was marked as closed:", err)
 	}
 	p.mu.Unlock()
 	if err := <-closed; err != nil {
 		t.Error(err)
 	}
-	if p, _, slave := h.led(); len(h.ports) != 0 || p != nil || slave != (fileID{}) {
+	if p, _, slave := h.current(); len(h.ports) != 0 || p != nil || slave != (fileID{}) {
 		t.Errorf("the host knows %v, and as the port %v, %v", h.ports, p, slave)
 	}
 }

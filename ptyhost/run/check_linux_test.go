@@ -14,29 +14,29 @@ import (
 )
 
 func TestExplain(t *testing.T) {
-	well := facts{at: stepListening, sends: true}
+	well := capabilities{reached: stepListening, addfdSend: true}
 	for _, tt := range []struct {
 		name   string
-		change func(*facts)
-		want   string // of the line; empty: it works
+		change func(*capabilities)
+		want   string // part of the error; empty: none
 	}{
-		{"all is well", func(*facts) {}, ""},
-		{"no pty", func(f *facts) { f.pty = errors.New("no pty (mount devpts)") }, "no pty (mount devpts)"},
-		{"cannot start", func(f *facts) { f.started = unix.EAGAIN }, "cannot be started: resource temporarily unavailable (raise the limits: ulimit -n and -u, or use telnetcpc attach)"},
-		{"killed", func(f *facts) { f.ended = true }, "was ended at its start (by a seccomp profile? or use telnetcpc attach)"},
-		{"no_new_privs", func(f *facts) { f.at, f.errno = stepPrivileges, unix.EINVAL }, "no_new_privs: invalid argument (Linux 5.9"},
-		{"another listener", func(f *facts) { f.at, f.errno = stepFilter, unix.EBUSY }, "another telnetcpc run, or a container manager such as LXD (run it outside, or use telnetcpc attach)"},
-		{"old kernel", func(f *facts) { f.at, f.errno = stepFilter, unix.EINVAL }, "no seccomp user notification (Linux 5.9 or newer is needed, or use telnetcpc attach)"},
-		{"forbidden", func(f *facts) { f.at, f.errno = stepFilter, unix.EPERM }, "seccomp is forbidden here: operation not permitted (a container's profile? allow seccomp in it, or use telnetcpc attach)"},
-		{"not built in", func(f *facts) { f.at, f.errno = stepFilter, unix.ENOSYS }, "seccomp is forbidden here: function not implemented"},
-		{"something else", func(f *facts) { f.at, f.errno = stepFilter, unix.ENOMEM }, "seccomp: cannot allocate memory (or use telnetcpc attach)"},
-		{"no memory", func(f *facts) { f.memory = unix.EPERM }, "memory cannot be read: operation not permitted (in a container: allow process_vm_readv"},
-		{"yama 1", func(f *facts) { f.scope = 1 }, ""},
-		{"yama 2", func(f *facts) { f.memory, f.scope = unix.EPERM, 2 }, "kernel.yama.ptrace_scope is 2: only root may look into processes (as root: sysctl kernel.yama.ptrace_scope=1, or"},
-		{"yama 2 for root", func(f *facts) { f.scope = 2 }, ""},
-		{"yama 3", func(f *facts) { f.descriptors, f.scope = unix.EACCES, 3 }, "kernel.yama.ptrace_scope is 3: nobody may"},
-		{"hidden proc", func(f *facts) { f.descriptors = unix.ENOENT }, "/proc does not show the programs' descriptors: no such file or directory (mount it without hidepid"},
-		{"no injection", func(f *facts) { f.inject = unix.EINVAL }, "gives no descriptors to others (Linux 5.9 or newer"},
+		{"all is well", func(*capabilities) {}, ""},
+		{"no pty", func(f *capabilities) { f.ptyErr = errors.New("no pty (mount devpts)") }, "no pty (mount devpts)"},
+		{"cannot start", func(f *capabilities) { f.startErr = unix.EAGAIN }, "cannot be started: resource temporarily unavailable (raise the limits: ulimit -n and -u, or use telnetcpc attach)"},
+		{"killed", func(f *capabilities) { f.killed = true }, "was killed at its start (by a seccomp profile? or use telnetcpc attach)"},
+		{"no_new_privs", func(f *capabilities) { f.reached, f.errno = stepPrivileges, unix.EINVAL }, "no_new_privs: invalid argument (Linux 5.9"},
+		{"another listener", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.EBUSY }, "another telnetcpc run, or a container manager such as LXD (run it outside, or use telnetcpc attach)"},
+		{"old kernel", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.EINVAL }, "no seccomp user notification (Linux 5.9 or newer is needed, or use telnetcpc attach)"},
+		{"forbidden", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.EPERM }, "seccomp is forbidden here: operation not permitted (a container's profile? allow seccomp in it, or use telnetcpc attach)"},
+		{"not built in", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.ENOSYS }, "seccomp is forbidden here: function not implemented"},
+		{"something else", func(f *capabilities) { f.reached, f.errno = stepFilter, unix.ENOMEM }, "seccomp: cannot allocate memory (or use telnetcpc attach)"},
+		{"no memory", func(f *capabilities) { f.memoryErr = unix.EPERM }, "memory cannot be read: operation not permitted (in a container: allow process_vm_readv"},
+		{"yama 1", func(f *capabilities) { f.ptraceScope = 1 }, ""},
+		{"yama 2", func(f *capabilities) { f.memoryErr, f.ptraceScope = unix.EPERM, 2 }, "kernel.yama.ptrace_scope is 2: only root may inspect processes (as root: sysctl kernel.yama.ptrace_scope=1, or"},
+		{"yama 2 for root", func(f *capabilities) { f.ptraceScope = 2 }, ""},
+		{"yama 3", func(f *capabilities) { f.descriptorsErr, f.ptraceScope = unix.EACCES, 3 }, "kernel.yama.ptrace_scope is 3: no process may"},
+		{"hidden proc", func(f *capabilities) { f.descriptorsErr = unix.ENOENT }, "/proc does not show the programs' descriptors: no such file or directory (mount it without hidepid"},
+		{"no injection", func(f *capabilities) { f.addfdErr = unix.EINVAL }, "cannot add a descriptor to another process (Linux 5.9 or newer"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := well
@@ -44,7 +44,7 @@ func TestExplain(t *testing.T) {
 			err := f.explain()
 			if tt.want == "" {
 				if err != nil {
-					t.Errorf("got %v, want that it works", err)
+					t.Errorf("got %v, want no error", err)
 				}
 				return
 			}
@@ -56,15 +56,15 @@ func TestExplain(t *testing.T) {
 }
 
 func TestNotes(t *testing.T) {
-	if n := (facts{sends: true}).notes(); len(n) != 1 {
+	if n := (capabilities{addfdSend: true}).notes(); len(n) != 1 {
 		t.Errorf("a new kernel: got %q", n)
 	}
-	if n := (facts{}).notes(); len(n) != 2 || !strings.Contains(n[1], "Linux 5.14") {
+	if n := (capabilities{}).notes(); len(n) != 2 || !strings.Contains(n[1], "Linux 5.14") {
 		t.Errorf("an old kernel: got %q", n)
 	}
 }
 
-// verdict runs a filter, as the kernel does.
+// verdict runs a filter as the kernel does.
 func verdict(t *testing.T, p []unix.SockFilter, arch, number, request uint32) uint32 {
 	t.Helper()
 	words := map[uint32]uint32{dataNumber: number, dataArch: arch, dataRequest: request}
@@ -91,7 +91,7 @@ func verdict(t *testing.T, p []unix.SockFilter, arch, number, request uint32) ui
 	return 0
 }
 
-// TestFilter: exactly the calls of the tables, and of the ioctls exactly those of ports, come to the listener.
+// TestFilter: exactly the calls of the tables are trapped, and of the ioctls exactly the serial ones.
 func TestFilter(t *testing.T) {
 	const allow, notify = unix.SECCOMP_RET_ALLOW, unix.SECCOMP_RET_USER_NOTIF
 	serial := map[uint32]bool{}
@@ -105,7 +105,7 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%d instructions: a jump does not fit into a byte", len(p))
 		}
 		if got := verdict(t, p, 0xdead, 0, 0); got != allow {
-			t.Errorf("a set that nobody knows: got %#x", got)
+			t.Errorf("an unknown ABI: got %#x", got)
 		}
 		for _, a := range abis {
 			for number := range uint32(600) {
@@ -119,10 +119,10 @@ func TestFilter(t *testing.T) {
 						want = notify
 					}
 					if got := verdict(t, p, a.audit, number, r); got != want {
-						t.Fatalf("set %#x, call %d, request %#x: got %#x, want %#x", a.audit, number, r, got, want)
+						t.Fatalf("ABI %#x, call %d, request %#x: got %#x, want %#x", a.audit, number, r, got, want)
 					}
 					if got := verdict(t, p, a.audit, number|x32Bit, r); got != want {
-						t.Fatalf("set %#x, call %d of x32: got %#x, want %#x", a.audit, number, got, want)
+						t.Fatalf("ABI %#x, call %d of x32: got %#x, want %#x", a.audit, number, got, want)
 					}
 				}
 			}
@@ -138,24 +138,24 @@ func TestOnPty(t *testing.T) {
 	}
 }
 
-// TestOldTermios: the oldest form leaves the upper halves alone.
+// TestOldTermios: struct termio leaves the upper halves of the flags alone.
 func TestOldTermios(t *testing.T) {
 	tio := unix.Termios{Iflag: 0x1234abcd, Oflag: 5, Cflag: 0x80000000 | unix.CS7, Lflag: 8, Line: 1}
 	for i := range tio.Cc {
 		tio.Cc[i] = uint8(i)
 	}
 	back := tio
-	decodeOld(&back, encodeOld(&tio))
+	setTermio(&back, toTermio(&tio))
 	if back != tio {
 		t.Errorf("got %+v, want %+v", back, tio)
 	}
-	decodeOld(&back, termio{Cflag: unix.CS8})
+	setTermio(&back, termio{Cflag: unix.CS8})
 	if back.Cflag != 0x80000000|unix.CS8 || back.Iflag != 0x12340000 {
 		t.Errorf("got %+v", back)
 	}
 }
 
-// TestReceive: what a program reads of bytes with errors, for each of the flags that say it.
+// TestReceive: what a program reads of bytes with errors, for each of the input flags.
 func TestReceive(t *testing.T) {
 	for _, tt := range []struct {
 		flags uint32
@@ -173,8 +173,8 @@ func TestReceive(t *testing.T) {
 		{unix.INPCK | unix.PARMRK, uart.LineOverrun, "\xff\xffA\x81"},
 		{unix.PARMRK, uart.LineParity, "\xff\xffA\x81"},
 	} {
-		p := &port{errorNext: tt.error, termios: unix.Termios{Iflag: tt.flags}}
-		if got := string(p.receive(nil, []byte("\xffA\x81"))); got != tt.want {
+		p := &port{input: inputState{errorNext: tt.error}, line: lineState{termios: unix.Termios{Iflag: tt.flags}}}
+		if got := string(p.applyInputFlags(nil, []byte("\xffA\x81"))); got != tt.want {
 			t.Errorf("flags %#x, %v: got %q, want %q", tt.flags, tt.error, got, tt.want)
 		}
 	}
@@ -194,7 +194,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestStat64: the fields stand where the C library of a 32-bit system reads them.
+// TestStat64: the members are where the C library of a 32-bit system expects them.
 func TestStat64(t *testing.T) {
 	st := unix.Stat_t{Dev: 1, Ino: 1 << 33, Mode: 2, Nlink: 3, Uid: 4, Gid: 5, Rdev: 6, Size: 7, Blksize: 8, Blocks: 9}
 	st.Mtim.Sec = 11

@@ -13,8 +13,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// port makes a port of a host, without a session to wait for, and a program's view of it.
-func port(t *testing.T) (uart.Port, programs, string) {
+// newPort makes a port of a host, without a session to wait for, and starts a program for it.
+func newPort(t *testing.T) (uart.Port, programs, string) {
 	t.Helper()
 	h := newHost(t)
 	path := filepath.Join(t.TempDir(), "ttyV0")
@@ -26,8 +26,8 @@ func port(t *testing.T) (uart.Port, programs, string) {
 	return p, programs{puppet(t, h)}, path
 }
 
-// collects takes what comes from Next until there were so many bytes, with each event as a letter at its place.
-func collects(t *testing.T, p uart.Port, most int) (data []byte, events []string, at []int) {
+// collect takes what Next returns until it has this many bytes. at is where in the data each event was.
+func collect(t *testing.T, p uart.Port, most int) (data []byte, events []string, at []int) {
 	t.Helper()
 	over := time.AfterFunc(testenv.Patience, func() { _ = p.Close() })
 	defer over.Stop()
@@ -44,11 +44,11 @@ func collects(t *testing.T, p uart.Port, most int) (data []byte, events []string
 	return data, events, at
 }
 
-// TestOpenWaitsForRoom: programs that come, write and go while nobody carries their bytes on are not taken without an end:
-// an open waits until there is room. Then all of them have written, one after the other.
+// TestOpenWaitsForRoom: programs that open, write and close while nobody takes their bytes are held back: an open waits
+// until there is room. In the end all of them have written, one after the other.
 func TestOpenWaitsForRoom(t *testing.T) {
 	t.Parallel()
-	p, programs, path := port(t)
+	p, programs, path := newPort(t)
 	const rounds, size = 20, 8 << 10
 	came := make(chan int, rounds)
 	failed := make(chan error, 1)
@@ -87,31 +87,31 @@ func TestOpenWaitsForRoom(t *testing.T) {
 	if n == 0 || n*size > 128<<10 {
 		t.Errorf("%d programs of %d bytes each came and went before an open waited", n, size)
 	}
-	data, events, at := collects(t, p, rounds*size)
+	data, events, at := collect(t, p, rounds*size)
 	for i := range rounds {
 		if part := data[i*size : (i+1)*size]; !bytes.Equal(part, bytes.Repeat([]byte{byte('a' + i)}, size)) {
-			t.Fatalf("the bytes of program %d are not in their place", i)
+			t.Fatalf("the bytes of program %d are in the wrong place", i)
 		}
 	}
 	opens := 0
 	for i, e := range events {
 		if e == "opened" {
 			if at[i] != opens*size {
-				t.Errorf("open %d is told at byte %d, want %d", opens, at[i], opens*size)
+				t.Errorf("open %d is reported at byte %d, want %d", opens, at[i], opens*size)
 			}
 			opens++
 		}
 	}
 	if opens != rounds {
-		t.Errorf("%d opens were told, want %d", opens, rounds)
+		t.Errorf("%d opens were reported, want %d", opens, rounds)
 	}
 }
 
-// TestFewChangesAreNotHeld: a program that changes its settings between its bytes while nobody carries them on is held by its
-// writes alone. Its changes keep their places as long as there is room, and no byte is lost at any time.
+// TestFewChangesAreNotHeld: a program that changes its settings between its bytes while nobody takes them is held back
+// by its writes alone. Its changes keep their places as long as there is room, and no byte is ever lost.
 func TestFewChangesAreNotHeld(t *testing.T) {
 	t.Parallel()
-	p, programs, path := port(t)
+	p, programs, path := newPort(t)
 	program, err := programs.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -142,10 +142,10 @@ func TestFewChangesAreNotHeld(t *testing.T) {
 	if got := len(written) * size; got < 64<<10 || got > 320<<10 {
 		t.Errorf("a program could write %d bytes", got)
 	}
-	data, events, at := collects(t, p, rounds*size)
+	data, events, at := collect(t, p, rounds*size)
 	for i := range rounds {
 		if part := data[i*size : (i+1)*size]; !bytes.Equal(part, bytes.Repeat([]byte{byte(i)}, size)) {
-			t.Fatalf("round %d: its bytes are not in their place", i)
+			t.Fatalf("round %d: its bytes are in the wrong place", i)
 		}
 	}
 	exact := 0
@@ -155,6 +155,6 @@ func TestFewChangesAreNotHeld(t *testing.T) {
 		}
 	}
 	if exact != 2 {
-		t.Errorf("changes were not told in their places: %q at %v", events, at)
+		t.Errorf("changes were reported in the wrong place: %q at %v", events, at)
 	}
 }
