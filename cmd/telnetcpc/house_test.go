@@ -40,7 +40,7 @@ var importRules = []struct {
 	{"bridge/makers", []string{"..."}, nil, "it is a table of facts and serves no one in particular"},
 	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers"}, "it knows sockets, and no port"},
 	{"bridge/probe", []string{"..."}, []string{"bridge/uart", "bridge/tcp", "bridge/telnet", "bridge/rfc2217", "bridge/remote", "bridge/makers", "bridge/listening"}, "it talks to a listener and knows neither port nor bridge"},
-	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one"},
+	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one; it is handed a Device"},
 	{"bridge/capture", []string{"..."}, []string{"bridge", "bridge/uart", "bridge/asynclog", "bridge/escape"}, "it watches a bridge, whoever made it"},
 	{"bridge/demo", []string{"ptyhost/...", "wincom/...", "cmd/..."}, nil, "it shows everything, but is handed the host"},
 	{"bridge/escape", []string{"..."}, nil, "it escapes text, whatever the text is"},
