@@ -1,6 +1,5 @@
-// Package aside lets a host of ports log without waiting for the log: a line is made under a port's lock, or by the one
-// goroutine that carries its bytes or answers its programs, and where the log stands still none of them may. It knows no
-// port.
+// Package aside lets the port hosts log without waiting for the log: they log under a port's lock, or in the one goroutine
+// that carries its bytes or answers its programs, and a log that blocks must block none of these. It knows no port.
 package aside
 
 import (
@@ -11,30 +10,30 @@ import (
 	"time"
 )
 
-// room is how many lines may wait. What hosts say they say once, or at most once a close.
+// room is how many lines may wait. Hosts log a line once for each port, or at most once for each close.
 const room = 64
 
-// Logger returns a logger of which no call waits for the handler of log: lines go there one after the other, in their
-// order. While the handler does not return up to 64 wait; more are dropped, and a line in their place says how many. nil:
+// Logger returns a logger whose calls do not wait for log's handler: it gets the lines one after the other, in their order.
+// While the handler blocks, up to room lines wait; more are dropped, and a line in their place has their number. A nil log is
 // slog.Default(). Any goroutine may use it.
 //
-// The goroutine that waits for the handler is started by a line where there is none, and ends when no line waits.
+// The first line starts the goroutine that calls the handler; it ends when no line waits.
 func Logger(log *slog.Logger) *slog.Logger {
 	if log == nil {
 		log = slog.Default()
 	}
-	return slog.New(handler{log.Handler(), &speaker{}})
+	return slog.New(handler{log.Handler(), &queue{}})
 }
 
-// waiting is how many lines of all loggers the handlers have not taken yet. It is a package variable, as the end of the
-// process is one for all.
+// waiting is how many lines of all loggers have not passed their handlers yet. It is a package variable because Wait, before the
+// process ends, is for all loggers.
 var waiting atomic.Int64
 
-// Wait waits until the handlers have taken every line that was written before, but for so long at most: whoever ends the
-// process would lose the last ones. It reports whether they have. Any goroutine may call it.
+// Wait waits until every line has passed its handler, but not longer than most: without it, a process that ends would lose the
+// last lines. It reports whether all have. Any goroutine may call it.
 func Wait(most time.Duration) bool {
-	const look = time.Millisecond
-	for end := time.Now().Add(most); waiting.Load() > 0; time.Sleep(look) {
+	const interval = time.Millisecond
+	for end := time.Now().Add(most); waiting.Load() > 0; time.Sleep(interval) {
 		if time.Now().After(end) {
 			return false
 		}
@@ -45,31 +44,31 @@ func Wait(most time.Duration) bool {
 // handler is slog.Handler.
 type handler struct {
 	to slog.Handler
-	*speaker
+	*queue
 }
 
-// line is one that waits.
+// line is a line that waits for its handler.
 type line struct {
 	to     slog.Handler
 	record slog.Record
 }
 
-// speaker is what all handlers of one logger share.
-type speaker struct {
-	mu      sync.Mutex // over all below; nothing waits under it
+// queue is what all handlers of one logger share.
+type queue struct {
+	mu      sync.Mutex // guards all below; held over nothing that waits
 	waiting []line
-	dropped int  // behind what waits
-	speaks  bool // the goroutine runs
+	dropped int  // after the waiting ones
+	running bool // the goroutine of drain exists
 }
 
 // Enabled implements slog.Handler.
 func (h handler) Enabled(ctx context.Context, level slog.Level) bool { return h.to.Enabled(ctx, level) }
 
 // WithAttrs implements slog.Handler.
-func (h handler) WithAttrs(a []slog.Attr) slog.Handler { return handler{h.to.WithAttrs(a), h.speaker} }
+func (h handler) WithAttrs(a []slog.Attr) slog.Handler { return handler{h.to.WithAttrs(a), h.queue} }
 
 // WithGroup implements slog.Handler.
-func (h handler) WithGroup(name string) slog.Handler { return handler{h.to.WithGroup(name), h.speaker} }
+func (h handler) WithGroup(name string) slog.Handler { return handler{h.to.WithGroup(name), h.queue} }
 
 // Handle implements slog.Handler. It never waits and never fails.
 func (h handler) Handle(_ context.Context, r slog.Record) error {
@@ -81,33 +80,33 @@ func (h handler) Handle(_ context.Context, r slog.Record) error {
 		h.waiting = append(h.waiting, line{h.to, r.Clone()})
 		waiting.Add(1)
 	}
-	if !h.speaks {
-		h.speaks = true
-		go h.speak()
+	if !h.running {
+		h.running = true
+		go h.drain()
 	}
 	return nil
 }
 
-// speak gives the handler what waits.
-func (s *speaker) speak() {
+// drain is the goroutine that calls the handlers, until no line waits.
+func (q *queue) drain() {
 	var last slog.Handler
 	for {
-		s.mu.Lock()
-		lines, dropped := s.waiting, s.dropped
-		s.waiting, s.dropped = nil, 0
+		q.mu.Lock()
+		lines, dropped := q.waiting, q.dropped
+		q.waiting, q.dropped = nil, 0
 		if len(lines) == 0 && dropped == 0 {
-			s.speaks = false
-			s.mu.Unlock()
+			q.running = false
+			q.mu.Unlock()
 			return
 		}
-		s.mu.Unlock()
+		q.mu.Unlock()
 		for _, l := range lines {
 			_ = l.to.Handle(context.Background(), l.record)
 			waiting.Add(-1)
 			last = l.to
 		}
 		if dropped > 0 && last != nil {
-			r := slog.NewRecord(time.Now(), slog.LevelWarn, "the log stood still: lines were dropped", 0)
+			r := slog.NewRecord(time.Now(), slog.LevelWarn, "the log was blocked: lines were dropped", 0)
 			r.Add("lines", dropped)
 			_ = last.Handle(context.Background(), r)
 		}

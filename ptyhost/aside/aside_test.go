@@ -16,11 +16,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stopped is a log's file that takes nothing until it is let go.
+// stopped is a log's file that blocks until it is released.
 type stopped struct {
 	came, goOn chan struct{}
 
-	mu   sync.Mutex // over all below
+	mu   sync.Mutex // guards all below
 	text bytes.Buffer
 }
 
@@ -41,18 +41,18 @@ func (s *stopped) String() string {
 	return s.text.String()
 }
 
-// TestNobodyWaits: a log that stands still holds nobody; what it is given comes in its order, and what found no room is
-// counted in its place.
+// A log that blocks does not block its callers. The lines come in their order, and those that found no room are counted in their
+// place.
 func TestNobodyWaits(t *testing.T) {
 	s := &stopped{came: make(chan struct{}, 1), goOn: make(chan struct{})}
 	log := aside.Logger(slog.New(slog.NewTextHandler(s, nil)).With("port", "a")).With("more", 1).WithGroup("g")
 	log.Info("first", "n", 0)
-	<-s.came // it is with the log, and waits no more
+	<-s.came // the handler has it: it is not among the waiting ones
 	for i := range 100 {
 		log.Info("later", "n", i+1)
 	}
 	if aside.Wait(0) {
-		t.Error("nothing waits, it says")
+		t.Error("Wait reports that no line waits")
 	}
 	close(s.goOn)
 	if !aside.Wait(time.Minute) {
@@ -74,7 +74,7 @@ func TestNobodyWaits(t *testing.T) {
 	}
 }
 
-// TestQuiet: what is not to be logged costs no goroutine.
+// A line that is not logged starts no goroutine.
 func TestQuiet(t *testing.T) {
 	aside.Logger(slog.New(slog.DiscardHandler)).Error("nobody hears it")
 	aside.Logger(nil).Debug("nor this")
