@@ -1,12 +1,3 @@
-// Package bridge joins one serial port and one remote: what the application does to the port happens at the far
-// UART, in order, over as many sessions as it takes; what the device does comes back. It owns the policies: when a
-// session exists, what a loss means, when the last byte is out. It must not know which host makes the port, nor how a
-// session speaks: it is handed a uart.Port and something that dials.
-//
-// Three goroutines a port: Run changes the state, dials and owns every timer; up carries the application's bytes and
-// changes to the session; down carries the session's bytes and events to the port. A fourth, resend, is there only
-// while a new session gets what was held for it. See up.go and down.go for the way of a byte, phase.go for a bridge's
-// life.
 package bridge
 
 import (
@@ -19,24 +10,30 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"telnetcpc/bridge/loglimit"
 	"telnetcpc/bridge/uart"
 )
 
-// Remote is where sessions come from.
+// Remote creates sessions.
 type Remote interface {
-	// Dial returns a session that stands. mask is the line state that the port can show; 0: none.
+	// Dial returns a session that is up. mask is the line state that the port can show; 0: none.
 	Dial(ctx context.Context, mask uart.LineState) (uart.Session, error)
-	// Fidelity is what sessions of this remote carry at best.
+	// Fidelity is the most that sessions of this remote carry.
 	Fidelity() uart.Fidelity
 	// String names the remote for people.
 	String() string
 }
 
-// OpenPort makes the bridge's port. It is called again after a hangup. config comes with Unsent, Urgent and Log set.
+// OpenPort creates the bridge's port. It is called again after a hangup. Unsent, Urgent and Log are set in config.
 type OpenPort func(ctx context.Context, config uart.PortConfig) (uart.Port, error)
 
-// Config is what a bridge is made of.
+// LimitedHandler is a log handler that writes a bounded number of lines and keeps the others back. Flush writes what it
+// keeps; it must not block.
+type LimitedHandler interface {
+	slog.Handler
+	Flush()
+}
+
+// Config describes a bridge.
 type Config struct {
 	Name   string // the port's name in log and status: ttyV0
 	Path   string // the port's path, for status
@@ -44,37 +41,38 @@ type Config struct {
 	Remote Remote
 	Policy Policy
 
-	// Log must not block: bytes and the end of the bridge would wait for whoever reads it. nil: slog.Default().
+	// Log must not block: bytes and the shutdown would wait for it. nil: slog.Default().
 	Log *slog.Logger
-	// Peer takes the lines whose number the remote decides, Losses those of them that say how many bytes were lost: what else
-	// the remote does must not leave these out. nil: Log does.
-	Peer, Losses *loglimit.Handler
+	// Peer takes the lines that the remote can cause without limit. Losses takes those of them that report lost bytes, so
+	// that the others cannot displace these. nil: Log takes them.
+	Peer, Losses LimitedHandler
 }
 
-// Bridge is one port joined to one remote.
+// Bridge joins one port to one remote. Run is called once; all other methods may be called from any goroutine.
 type Bridge struct {
-	cfg    Config
-	policy Policy // with its defaults
-	hupcl  bool   // no linger was given: a program that leaves HUPCL off and DTR up keeps the session
-	log    *slog.Logger
-	far    *slog.Logger // for what the remote does, and may do without end
-	losses *slog.Logger // for what that cost
+	// Constant after New.
+	cfg       Config
+	policy    Policy       // with its defaults
+	hupcl     bool         // no linger is configured: a program that clears HUPCL and leaves DTR on keeps the session
+	log       *slog.Logger // takes what this side does
+	peerLog   *slog.Logger // takes what the remote does, which may be without limit
+	lossesLog *slog.Logger // takes what that cost
 
-	count counters
-	board board
-	tap   tap
+	// Any goroutine.
+	count     counters
+	status    status
+	observers observers
+	current   atomic.Pointer[run] // the port that is open now; for Status alone
+	asleep    atomic.Bool         // Sleep was called, and Wake was not
+	sleeps    atomic.Uint64       // how often Sleep was called: a Wake right after one does not hide it from Run
+	wake      chan struct{}       // something that Run decides on has changed. One slot: a sender never waits
 
-	present atomic.Pointer[run] // the port of now, for Status
-	asleep  atomic.Bool         // Sleep was called, and Wake was not
+	// Only Run's goroutine.
+	redial redial
 
-	sleeps atomic.Uint64 // how often Sleep was called: a Wake right behind it does not undo it
-
-	// kick tells Run that something it decides on has changed. One slot: whoever kicks never waits.
-	kick chan struct{}
-
-	redial    redial          // only Run's
-	said      map[string]bool // warnings that were given; only down's
-	greetings int             // of them, greetings of access servers
+	// Only down's goroutine.
+	warned          map[string]bool // warnings that were logged
+	greetingsLogged int             // how many of those were greetings of access servers
 }
 
 // New returns a bridge that does nothing until Run.
@@ -83,22 +81,23 @@ func New(cfg Config) *Bridge {
 		cfg.Log = slog.Default()
 	}
 	b := &Bridge{
-		cfg: cfg, policy: cfg.Policy.withDefaults(), hupcl: cfg.Policy.Linger == nil, log: cfg.Log, far: cfg.Log, losses: cfg.Log,
-		kick: make(chan struct{}, 1), redial: newRedial(), said: map[string]bool{},
+		cfg: cfg, policy: cfg.Policy.withDefaults(), hupcl: cfg.Policy.Linger == nil,
+		log: cfg.Log, peerLog: cfg.Log, lossesLog: cfg.Log,
+		wake: make(chan struct{}, 1), redial: newRedial(), warned: map[string]bool{},
 	}
 	if cfg.Peer != nil {
-		b.far = slog.New(cfg.Peer)
+		b.peerLog = slog.New(cfg.Peer)
 	}
 	if cfg.Losses != nil {
-		b.losses = slog.New(cfg.Losses)
+		b.lossesLog = slog.New(cfg.Losses)
 	}
-	b.board.set(func(s *Snapshot) {
+	b.status.update(func(s *Snapshot) {
 		s.Name, s.Path, s.Remote, s.Link, s.Since = cfg.Name, cfg.Path, cfg.Remote.String(), LinkNoPort, time.Now()
 	})
 	return b
 }
 
-// PortError says that the port could not be made.
+// PortError reports that the port could not be created.
 type PortError struct {
 	Port string
 	Err  error
@@ -107,11 +106,11 @@ type PortError struct {
 func (e *PortError) Error() string { return e.Err.Error() }
 func (e *PortError) Unwrap() error { return e.Err }
 
-// Run makes the port and joins it to its remote until the context ends (nil), the port cannot be made at the start
-// (*PortError), or it is lost for good. When the context ends, what the application wrote may go out for as long as
-// endMost, and what that cost is said. It is called once.
+// Run creates the port and joins it to its remote until the context ends (nil), the port cannot be created at the start
+// (*PortError), or it is lost for good. When the context ends, bytes that the application has written may still go out, for
+// up to shutdownMost; what is lost then is logged.
 func (b *Bridge) Run(ctx context.Context) error {
-	defer b.sayLast()
+	defer b.logTotals()
 	r, err := b.open(ctx)
 	if err != nil && ctx.Err() == nil {
 		return &PortError{Port: b.cfg.Name, Err: err}
@@ -128,10 +127,9 @@ func (b *Bridge) Run(ctx context.Context) error {
 	return nil
 }
 
-// sayLast tells at the end what is left to be told, and what all losses together were: the lines of some of them may have been
-// left out.
-func (b *Bridge) sayLast() {
-	for _, limited := range []*loglimit.Handler{b.cfg.Losses, b.cfg.Peer} {
+// logTotals flushes the limited logs, then logs the sum of all losses: single lines may have been left out.
+func (b *Bridge) logTotals() {
+	for _, limited := range []LimitedHandler{b.cfg.Losses, b.cfg.Peer} {
 		if limited != nil {
 			limited.Flush()
 		}
@@ -140,25 +138,25 @@ func (b *Bridge) sayLast() {
 	if s.UpDropped == 0 && s.LostAtMost == 0 {
 		return
 	}
-	b.log.Warn("bytes of the application were lost, in all", "dropped_in_all", s.UpDropped, "lost_at_most_in_all", s.LostAtMost)
+	b.log.Warn("application bytes were lost, in total", "dropped_in_all", s.UpDropped, "lost_at_most_in_all", s.LostAtMost)
 }
 
-// Bounds of the time between two tries to make a port again.
+// Bounds of the delay between two attempts to create a port again.
 const (
 	reopenFirst = time.Second
 	reopenMost  = 30 * time.Second
 )
 
-// reopen makes the port again after a hangup, not before the remote may be dialed again, and tries until it succeeds.
+// reopen creates the port again after a hangup, not before the remote may be dialed again, and retries until it succeeds.
 // It returns nil when the context ends.
 func (b *Bridge) reopen(ctx context.Context) *run {
-	b.board.link(LinkNoPort)
-	wait := time.Until(b.redial.at)
-	again := &backoff.ExponentialBackOff{
+	b.status.setLink(LinkNoPort)
+	wait := time.Until(b.redial.notBefore)
+	delays := &backoff.ExponentialBackOff{
 		InitialInterval: reopenFirst, Multiplier: 2, MaxInterval: reopenMost, RandomizationFactor: 0.2,
 	}
-	again.Reset()
-	for said := ""; ; wait = again.NextBackOff() {
+	delays.Reset()
+	for logged := ""; ; wait = delays.NextBackOff() {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -171,33 +169,34 @@ func (b *Bridge) reopen(ctx context.Context) *run {
 		if ctx.Err() != nil {
 			return nil
 		}
-		b.board.set(func(s *Snapshot) { s.Error = err.Error() })
-		if text := err.Error(); text != said {
-			said = text
-			b.log.Warn("the port cannot be made again; trying", "path", b.cfg.Path, "err", text)
+		b.status.update(func(s *Snapshot) { s.Error = err.Error() })
+		if text := err.Error(); text != logged {
+			logged = text
+			b.log.Warn("cannot create the port again; retrying", "path", b.cfg.Path, "err", text)
 		}
 	}
 }
 
-// Sleep ends the session, and lets none be made until Wake: it would be dead when the machine wakes, and the access
-// server would keep the device for it meanwhile. The access server hears the end, the application's modem state falls,
-// DCD too; the port stays, and what the application wrote and TCP had not taken is held. It does not wait.
-// Sleep and Wake may be called by anyone at any time, twice too, and before Run.
+// Sleep ends the session and prevents a new one until Wake. A session would be dead when the machine resumes, and until
+// then the access server would reserve the device for it. The access server sees an orderly close; the application's
+// modem lines drop, DCD included; the port stays, and bytes that TCP has not taken are held. Sleep does not wait. Sleep
+// and Wake may be called repeatedly, and before Run.
 func (b *Bridge) Sleep() {
 	b.asleep.Store(true)
 	b.sleeps.Add(1)
-	b.kickRun()
+	b.wakeRun()
 }
 
-// Wake ends what Sleep began: where a session is wanted it is dialed at once, and told the whole state of the port.
+// Wake ends a Sleep. If a session is wanted, it is dialed at once and given the whole state of the port.
 func (b *Bridge) Wake() {
 	b.asleep.Store(false)
-	b.kickRun()
+	b.wakeRun()
 }
 
-func (b *Bridge) kickRun() {
+// wakeRun makes Run take its next step. It never blocks.
+func (b *Bridge) wakeRun() {
 	select {
-	case b.kick <- struct{}{}:
+	case b.wake <- struct{}{}:
 	default:
 	}
 }

@@ -11,59 +11,59 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// connect dials when it may, and gives up when nobody wants a session any more.
-func (r *run) connect(again *alarm, now time.Time) {
+// connect dials when it may, and gives up when no session is wanted any more.
+func (r *run) connect(next *alarm, now time.Time) {
 	switch {
 	case !r.wanted():
 		r.stopDial()
 		r.enter(phaseIdle, now)
-	case r.hangUp != nil: // settle comes
-	case now.Before(r.redial.next()):
-		again.at(r.redial.next())
+	case r.cancelDial != nil: // takeDial follows
+	case now.Before(r.redial.due()):
+		next.at(r.redial.due())
 	default:
 		r.redial.last = now
 		r.link.dialBegins(now)
-		again.at(now.Add(freshMost)) // heldClock looks then
+		next.at(now.Add(freshMost)) // for heldTimer
 		r.dial()
 	}
 }
 
 func (r *run) stopDial() {
-	if r.hangUp != nil {
-		r.stopped = true
-		r.hangUp()
-		r.link.dialStopped()
+	if r.cancelDial != nil {
+		r.dialUnwanted = true
+		r.cancelDial()
+		r.link.dialCanceled()
 	}
 }
 
-// stateMost bounds how long a new session may take for the state of the port.
+// stateMost limits how long a new session may take to accept the state of the port.
 const stateMost = 10 * time.Second
 
-// dial starts a dial, which leads to a session that was told the whole state of the port. Its goroutine ends when the
-// dial does; stopDial ends it, and settle or collect takes its result.
+// dial starts a dial. It leads to a session that has got the whole state of the port, or to an error. Its goroutine ends
+// with the dial, which stopDial cancels; takeDial or collect takes the result.
 func (r *run) dial() {
 	ctx, cancel := context.WithCancel(context.Background())
-	r.hangUp, r.stopped = cancel, false
+	r.cancelDial, r.dialUnwanted = cancel, false
 	mask := lineMask(r.port.Fidelity())
 	go func() {
 		s, err := r.cfg.Remote.Dial(ctx, mask)
 		if err != nil {
-			r.dialed <- r.failure(err)
+			r.dialed <- r.failedDial(err)
 			return
 		}
 		n, err := r.begin(ctx, s)
 		if err != nil {
-			r.dialed <- r.failure(err)
+			r.dialed <- r.failedDial(err)
 			return
 		}
 		r.dialed <- dialResult{session: n}
 	}()
 }
 
-// failure is a dial's result when it has led to nothing: who comes later waits for the next.
-func (r *run) failure(err error) dialResult {
-	opens := r.link.opens() // first, as portOpened tells the link first: no open is taken for one that has had its dial
-	return dialResult{err: err, opens: opens, visits: r.visits.Load()}
+// failedDial is the result of a dial that has failed. Programs that open the port later wait for the next dial.
+func (r *run) failedDial(err error) dialResult {
+	opens := r.link.opens() // before visits, as portOpened updates the link first: no open counts whose dial is still to come
+	return dialResult{err: err, opens: opens, visits: r.fromUp.visits.Load()}
 }
 
 // lineMask is the line state that a port of this fidelity can show.
@@ -80,22 +80,22 @@ func lineMask(f uart.Fidelity) (mask uart.LineState) {
 	return mask
 }
 
-var errTakesNothing = fmt.Errorf("the access server has agreed to a session and takes no settings for %v (does it hang?)", stateMost)
+var errTakesNothing = fmt.Errorf("the access server accepted the session but no settings within %v (is it hung?)", stateMost)
 
-// begin tells a new session the state of the port. It closes a session that does not take that in time.
+// begin sends the state of the port to a new session. It closes a session that does not take it in time.
 func (r *run) begin(ctx context.Context, s uart.Session) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, stateMost)
 	defer cancel()
-	n := newSession(s, &r.link.notice, r.port.Fidelity().Carries(uart.CarriesDrain))
-	n.told = r.link.state()
-	n.unsent.start(n.told.Coding)
+	n := newSession(s, &r.link.notifier, r.port.Fidelity().Carries(uart.CarriesDrain))
+	n.sent = r.link.state()
+	n.unsent.start(n.sent.Coding)
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(closed)
 		_ = s.Close()
 	})
-	err := s.Apply(n.told.event())
-	if !stop() { // the connection's error, where there is one, is our own doing
+	err := s.Apply(n.sent.event())
+	if !stop() { // an error of the connection comes from our own Close
 		<-closed
 		if err = ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
 			err = errTakesNothing
@@ -108,70 +108,70 @@ func (r *run) begin(ctx context.Context, s uart.Session) (*session, error) {
 	return n, nil
 }
 
-// settle takes a dial's result.
-func (r *run) settle(result dialResult, now time.Time) {
-	r.hangUp()
-	r.hangUp = nil
-	if r.stopped { // whatever came of it: it may have been done before that
+// takeDial takes the result of a dial.
+func (r *run) takeDial(result dialResult, now time.Time) {
+	r.cancelDial()
+	r.cancelDial = nil
+	if r.dialUnwanted { // it may have succeeded before it was canceled
 		if result.session != nil {
 			_ = result.session.Close()
 		}
 		return
 	}
 	if result.err == nil {
-		r.served = r.visits.Load()
-		r.stand(result.session, now)
+		r.servedVisits = r.fromUp.visits.Load()
+		r.sessionUp(result.session, now)
 		return
 	}
-	r.served = result.visits
+	r.servedVisits = result.visits
 	err := result.err
 	r.redial.failed(now)
-	r.outage(r.link.dialFailed(result.opens))
-	r.board.set(func(b *Snapshot) { b.Error = err.Error() })
-	if text := err.Error(); text != r.redial.said {
-		r.redial.said = text
-		r.far.Warn("no session; trying again", "err", text)
+	r.countLost(r.link.dialFailed(result.opens))
+	r.status.update(func(b *Snapshot) { b.Error = err.Error() })
+	if text := err.Error(); text != r.redial.logged {
+		r.redial.logged = text
+		r.peerLog.Warn("no session; trying again", "err", text)
 	}
 	r.answerOpens(err)
 }
 
-// stand begins the life of a session that becomes the link.
-func (r *run) stand(s *session, now time.Time) {
-	s.stands, s.lookAt = now, now.Add(peerLook)
+// sessionUp makes a session the current one.
+func (r *run) sessionUp(s *session, now time.Time) {
+	s.upSince, s.nextCheck = now, now.Add(peerEvery)
 	r.session = s
-	if n := r.untold.Swap(0); n > 0 {
-		r.losses.Warn("bytes that were written while there was no session are dropped", "dropped", n, "in_all", r.count.upDropped.Load())
+	if n := r.fromUp.unlogged.Swap(0); n > 0 {
+		r.lossesLog.Warn("bytes written while there was no session were dropped", "dropped", n, "in_all", r.count.upDropped.Load())
 	}
-	r.board.set(func(b *Snapshot) {
-		b.Wanted, b.Error = s.told.event(), ""
+	r.status.update(func(b *Snapshot) {
+		b.Wanted, b.Error = s.sent.event(), ""
 		b.Sessions++
 	})
-	r.news("session stands", "remote", r.cfg.Remote.String(), "settings", s.told.String())
-	r.redial.said = ""
-	if r.link.stand(s) { // before status shows the session as up: a purge from then on belongs to it
-		r.ways.Go(r.resend) // ends when nothing is held any more, the session is lost, or the port is closed
+	r.logSession("session up", "remote", r.cfg.Remote.String(), "settings", s.sent.String())
+	r.redial.logged = ""
+	if r.link.attach(s) { // before status shows the session as up: a purge from then on belongs to it
+		r.carriers.Go(r.resend) // ends when nothing is held any more, the session is lost, or the port is closed
 	}
-	r.enter(phaseUp, now) // before down has the session: what the server says comes after what was known
+	r.enter(phaseUp, now) // before down has the session: what the server reports overrides what was known
 	select {
-	case unread := <-r.next: // the application has read nothing for the whole life of a session: it will never be read
+	case unread := <-r.nextSession: // the application read nothing during the whole life of a session: it never will
 		if n := r.closeUnread(unread); n > 0 {
-			r.losses.Warn("bytes of an earlier session were never read by the application and are dropped", "unread", n, "in_all", r.count.downDropped.Load())
+			r.lossesLog.Warn("bytes of an earlier session were dropped; the application never read them", "unread", n, "in_all", r.count.downDropped.Load())
 		}
 	default:
 	}
-	r.next <- s
+	r.nextSession <- s
 	r.answerOpens(nil)
 }
 
-// redial says when the remote may be dialed next. It outlives ports: a hangup makes a new one.
+// redial decides when the remote may be dialed. It outlives ports: a hangup creates a new one. Only Run's goroutine.
 type redial struct {
-	delays *backoff.ExponentialBackOff
-	at     time.Time // not before
-	last   time.Time // when the last dial began
-	said   string    // the error of the last dial that was logged
+	delays    *backoff.ExponentialBackOff
+	notBefore time.Time
+	last      time.Time // when the last dial began
+	logged    string    // the error of the last dial that was logged
 }
 
-// dialGap is the least time between two dials, and the first of the delays that double.
+// dialGap is the least time between two dials, and the first of the delays, which double.
 const dialGap = 100 * time.Millisecond
 
 func newRedial() redial {
@@ -182,11 +182,11 @@ func newRedial() redial {
 	return d
 }
 
-// next is when the remote may be dialed: ten times a second at most, whatever has happened.
-func (d *redial) next() time.Time { return later(d.at, d.last.Add(dialGap)) }
+// due is when the remote may be dialed: at most once in dialGap, whatever has happened.
+func (d *redial) due() time.Time { return later(d.notBefore, d.last.Add(dialGap)) }
 
-// failed puts the next dial off, each time for longer.
-func (d *redial) failed(now time.Time) { d.at = now.Add(d.delays.NextBackOff()) }
+// failed delays the next dial, each time for longer.
+func (d *redial) failed(now time.Time) { d.notBefore = now.Add(d.delays.NextBackOff()) }
 
-// well forgets what failed before.
-func (d *redial) well() { d.delays.Reset() }
+// succeeded makes the delays start small again.
+func (d *redial) succeeded() { d.delays.Reset() }

@@ -7,35 +7,35 @@ import (
 )
 
 const (
-	// heldBytes and heldEvents are how much is held for the next session before the application is held back.
+	// heldBytes and heldEvents are how much is held for the next session before the application blocks.
 	heldBytes, heldEvents = 64 << 10, 256
-	// heldPieces is into how many pieces HoldFor is cut: bytes that came within one are one piece, as old as its first.
+	// heldPieces is how many pieces HoldFor is divided into: bytes that come within one are one piece, as old as its first.
 	heldPieces = 64
 )
 
-// held is what the application did and no session has been given: bytes with the time at which they came, and changes at
-// their places between them. So each byte goes out at the line coding that it was written at. It has no lock.
+// held is what the application did and no session has got yet: bytes with their arrival time, and changes at their places
+// between them, so that each byte goes out at the line coding it was written at. It has no lock: the link's mu guards it.
 type held struct {
-	keep   time.Duration // Policy.HoldFor; 0: nothing is held
-	items  []item        // oldest first
-	bytes  int           // in items
-	events int           // in items, closes not counted
-	state  settings      // the application's, ahead of the first item
-	open   uint64        // how often the port was opened
+	holdFor time.Duration // Policy.HoldFor; 0: nothing is held
+	items   []item        // oldest first
+	bytes   int           // in items
+	events  int           // in items, without closes
+	state   settings      // the application's, before the first item
+	open    uint64        // how often the port was opened
 
-	// resend gives the bytes of the first item to a session: they cannot be called back now, and nothing is added to
-	// them. Where they were to be dropped, what the session leaves of them is; purged: the application has thrown them
-	// away itself.
+	// inUse: resend is writing the bytes of the first item to a session. They cannot be taken back, and nothing is appended
+	// to them. doomed: they were to be dropped meanwhile, so what the session leaves of them is dropped. purged: by the
+	// application itself.
 	inUse, doomed, purged bool
 }
 
-// item is one place: bytes, a change, or the end of an open.
+// item is one place: bytes, a change, or the end of an open (KindClosed).
 type item struct {
 	data  []byte
 	event uart.Event
-	at    time.Time // of data, when its first byte came; of a KindClosed, when that was
-	open  uint64    // of both, the open in which that was
-	visit uint64    // of data, after how many closes it came
+	at    time.Time // of data: when its first byte came; of a close: when that was
+	open  uint64    // of both: the open in which that was
+	visit uint64    // of data: after how many closes it came
 }
 
 func (it item) isData() bool  { return it.data != nil }
@@ -44,7 +44,7 @@ func (it item) isClose() bool { return it.event.Kind == uart.KindClosed }
 // empty reports whether there is nothing to send. A close is nothing to send.
 func (h *held) empty() bool { return h.bytes == 0 && h.events == 0 }
 
-// push takes bytes that came at the time at, after so many closes, as many as there is room for, and returns how many.
+// push appends bytes that came at the time at in this visit, as many as there is room for, and returns how many.
 func (h *held) push(p []byte, at time.Time, visit uint64) int {
 	n := min(len(p), heldBytes-h.bytes)
 	if n <= 0 || h.events >= heldEvents {
@@ -52,7 +52,7 @@ func (h *held) push(p []byte, at time.Time, visit uint64) int {
 	}
 	h.bytes += n
 	if last := len(h.items) - 1; last > 0 || last == 0 && !h.inUse {
-		if it := &h.items[last]; it.isData() && it.open == h.open && it.visit == visit && at.Sub(it.at) <= h.keep/heldPieces {
+		if it := &h.items[last]; it.isData() && it.open == h.open && it.visit == visit && at.Sub(it.at) <= h.holdFor/heldPieces {
 			it.data = append(it.data, p[:n]...)
 			return n
 		}
@@ -61,15 +61,15 @@ func (h *held) push(p []byte, at time.Time, visit uint64) int {
 	return n
 }
 
-// add takes a change to its place.
+// add appends a change.
 func (h *held) add(e uart.Event) {
 	h.items = append(h.items, item{event: e})
 	h.events++
 }
 
-// fold takes a change of settings that comes while there is no session: into the state where nothing is ahead of it. A
-// break is nobody's. Where too many wait it goes into the change before it, or the oldest bytes are dropped, and their
-// number is returned: a change never waits for a session.
+// fold adds a change of settings that comes while no session is up. If nothing is before it, it goes into the state. A
+// break is dropped. A change never waits for a session: if too many are held, it is merged into the change before it, or
+// the oldest bytes are dropped and their number is returned.
 func (h *held) fold(e uart.Event) (dropped int) {
 	e.Control.Break = 0
 	if (settings{e.Coding, e.Flow, e.Control}) == (settings{}) {
@@ -96,24 +96,24 @@ func (h *held) fold(e uart.Event) (dropped int) {
 	return dropped
 }
 
-// closed notes the end of an open, whose bytes do not wait for ever.
+// closed records the end of an open: its bytes do not wait for ever.
 func (h *held) closed(at time.Time) {
 	if h.bytes > 0 {
 		h.items = append(h.items, item{event: uart.Event{Kind: uart.KindClosed}, at: at, open: h.open})
 	}
 }
 
-// tooOld is how many items at the front hold bytes that are dropped because newer ones came at the time newest. Those of
-// the open fresh and of later ones are not old yet.
+// tooOld is how many items at the front hold bytes that are to be dropped because the newest ones came at the time newest.
+// The bytes of open number fresh and of later ones do not age.
 func (h *held) tooOld(newest time.Time, fresh uint64) (n int) {
-	if h.keep == Forever {
+	if h.holdFor == Forever {
 		return 0
 	}
 	for i, it := range h.items {
 		if !it.isData() {
 			continue
 		}
-		if newest.Sub(it.at) <= h.keep || it.open >= fresh {
+		if newest.Sub(it.at) <= h.holdFor || it.open >= fresh {
 			return n
 		}
 		n = i + 1
@@ -121,7 +121,7 @@ func (h *held) tooOld(newest time.Time, fresh uint64) (n int) {
 	return n
 }
 
-// newest is when the newest bytes came; ok is false where there are none.
+// newest is when the newest bytes came; ok is false if there are none.
 func (h *held) newest() (at time.Time, ok bool) {
 	for i := len(h.items) - 1; i >= 0; i-- {
 		if h.items[i].isData() {
@@ -134,7 +134,7 @@ func (h *held) newest() (at time.Time, ok bool) {
 // expired is how many items at the front belong to opens before fresh that were closed HoldFor ago, and when the next ones
 // are due; zero: there are none.
 func (h *held) expired(now time.Time, fresh uint64) (n int, due time.Time) {
-	if h.keep == Forever {
+	if h.holdFor == Forever {
 		return 0, due
 	}
 	for i, it := range h.items {
@@ -144,7 +144,7 @@ func (h *held) expired(now time.Time, fresh uint64) (n int, due time.Time) {
 		if it.open >= fresh {
 			break
 		}
-		if until := it.at.Add(h.keep); now.Before(until) {
+		if until := it.at.Add(h.holdFor); now.Before(until) {
 			return n, until
 		}
 		n = i + 1
@@ -162,31 +162,31 @@ func (h *held) beforeClose() int {
 	return 0
 }
 
-// drop throws away the bytes of the first n items and returns how many they were; the changes among them, and right
-// behind, go into the state. What resend is giving to a session stays until it has.
+// drop discards the bytes of the first n items and returns their number; the changes among them, and right after them, go
+// into the state. Bytes in use stay until sent.
 func (h *held) drop(n int) (dropped int) {
 	if n > 0 && h.inUse {
 		h.doomed = true
-		return h.dropFrom(1, n)
+		return h.dropRange(1, n)
 	}
-	dropped = h.dropFrom(0, n)
+	dropped = h.dropRange(0, n)
 	for len(h.items) > 0 && h.items[0].event.Kind == uart.KindSettings && h.items[0].event.Control.Break == 0 {
-		h.take(0)
+		h.remove(0)
 	}
 	return dropped
 }
 
-// dropFrom drops the items from the one up to the other.
-func (h *held) dropFrom(from, to int) (dropped int) {
+// dropRange drops the items from one index up to, and without, another.
+func (h *held) dropRange(from, to int) (dropped int) {
 	for i := from; i < to; i++ {
 		dropped += len(h.items[from].data)
-		h.take(from)
+		h.remove(from)
 	}
 	return dropped
 }
 
-// take takes an item out: a change goes into the state.
-func (h *held) take(i int) {
+// remove removes an item; a change goes into the state.
+func (h *held) remove(i int) {
 	it := h.items[i]
 	h.bytes -= len(it.data)
 	if !it.isData() && !it.isClose() {
@@ -198,17 +198,17 @@ func (h *held) take(i int) {
 	copy(h.items[i:], h.items[i+1:])
 	h.items[len(h.items)-1] = item{}
 	if h.items = h.items[:len(h.items)-1]; len(h.items) == 0 {
-		h.items = nil // what held much holds nothing any more
+		h.items = nil // release what a long outage has allocated
 	}
 }
 
-// purge is dropBytes, for the application.
+// purge is dropBytes for a purge of the application.
 func (h *held) purge() (dropped int) {
 	h.purged = h.purged || h.inUse && !h.doomed
 	return h.dropBytes()
 }
 
-// dropBytes throws away all bytes and returns how many they were; the changes stay, in their order.
+// dropBytes discards all bytes and returns their number; the changes stay, in order.
 func (h *held) dropBytes() (dropped int) {
 	from := 0
 	if h.inUse {
@@ -218,7 +218,7 @@ func (h *held) dropBytes() (dropped int) {
 	for i := from; i < len(h.items); {
 		if it := h.items[i]; it.isData() || it.isClose() {
 			dropped += len(it.data)
-			h.take(i)
+			h.remove(i)
 			continue
 		}
 		i++
@@ -226,8 +226,8 @@ func (h *held) dropBytes() (dropped int) {
 	return dropped
 }
 
-// unlink forgets what makes no sense without a session, breaks and purges, and returns how many breaks that were. The
-// changes that then have no byte ahead of them go into the state.
+// unlink removes what makes no sense without a session, breaks and purges, and returns the number of breaks. Changes that
+// then have no byte before them go into the state.
 func (h *held) unlink() (breaks int) {
 	for i := 0; i < len(h.items); {
 		e := &h.items[i].event
@@ -236,7 +236,7 @@ func (h *held) unlink() (breaks int) {
 			breaks++
 		}
 		if e.Kind == uart.KindPurge || e.Kind == uart.KindSettings && i == 0 {
-			h.take(i)
+			h.remove(i)
 			continue
 		}
 		i++
@@ -244,15 +244,16 @@ func (h *held) unlink() (breaks int) {
 	return breaks
 }
 
-// next is what is to be sent first: bytes, which stay, and after how many closes they came, or a change, which is taken out and in the state: where the session
-// is lost before it is told, later changes come over it and not under it. ok is false where there is nothing.
+// next is what is to be sent first: bytes, which stay, with their visit; or a change, which is removed and is in the state:
+// if the session is lost before the change is sent, later changes override it and not the other way round. ok is false if
+// there is nothing to send.
 func (h *held) next() (p []byte, visit uint64, e uart.Event, ok bool) {
 	for len(h.items) > 0 {
 		it := h.items[0]
 		if it.isData() {
 			return it.data, it.visit, e, true
 		}
-		h.take(0)
+		h.remove(0)
 		if !it.isClose() {
 			return nil, 0, it.event, true
 		}
@@ -260,29 +261,29 @@ func (h *held) next() (p []byte, visit uint64, e uart.Event, ok bool) {
 	return nil, 0, e, false
 }
 
-// gave notes that a session has taken n of the bytes in use, and returns how many of the rest are dropped, and whether the
+// sent records that a session has taken n of the bytes in use. It returns how many of the rest are dropped, and whether the
 // application has purged them.
-func (h *held) gave(n int) (dropped int, purged bool) {
+func (h *held) sent(n int) (dropped int, purged bool) {
 	purged = h.purged
 	h.inUse, h.purged = false, false
 	h.items[0].data = h.items[0].data[n:]
 	h.bytes -= n
 	if h.doomed || len(h.items[0].data) == 0 {
 		dropped = len(h.items[0].data)
-		h.take(0)
+		h.remove(0)
 	}
 	h.doomed = false
 	return dropped, purged
 }
 
 // lineTime is how long the line needs for what is held.
-func (h *held) lineTime(inForce func(settings) settings) (d time.Duration) {
+func (h *held) lineTime(withPinned func(settings) settings) (d time.Duration) {
 	state := h.state
 	for _, it := range h.items {
 		if it.event.Kind == uart.KindSettings {
 			state = state.merge(it.event)
 		}
-		d += inForce(state).Coding.LineTime(len(it.data))
+		d += withPinned(state).Coding.LineTime(len(it.data))
 	}
 	return d
 }

@@ -10,153 +10,169 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// link is the present session, or the wait for it; what is held for it; and the settings to be in force.
+// link is the current session, or the wait for one; what is held for it; and the settings to be in force.
 //
-// One goroutine at a time sends. While direct is set that is up. When a session comes and something is held, resend
-// sends, up puts what comes behind that, and direct is set when nothing is left. Both changes happen under mu: nothing
-// is lost between, nothing is sent twice, and no data byte precedes the state.
+// One goroutine at a time is the sender. It is up while directTo is set. When a session comes and something is held,
+// resend is the sender and up appends to what is held; directTo is set when nothing is left. Both changes happen under mu:
+// nothing is lost in between, nothing is sent twice, and no data byte precedes the state.
 type link struct {
 	pinned settings // constant
 
-	direct atomic.Pointer[session] // the session that up gives to; nil: it holds. Set under mu
-	cur    atomic.Pointer[session] // the session that stands; nil: no link. Set by Run alone, under mu
+	// Set under mu, read by any goroutine.
+	directTo atomic.Pointer[session] // the session that up writes to itself; nil: up holds what comes
+	current  atomic.Pointer[session] // the session that is up; nil: none is. Set by Run alone
 
-	mu      sync.Mutex // over all below, and the changes of the two above; held over no I/O
-	changed sync.Cond  // anything that up or resend waits for: a session, room, the end of a suspension
-	notice  notice     // that, and what else an answer of Unsent depends on: for hosts, and for up while it waits for unsent bytes
-	held    held
-	wanted  settings  // the application's, behind all that is held
-	said    settings  // what the log was told last
-	sending bool      // resend runs
-	since   time.Time // of no link: since when there is none, or since it was opened
-	over    bool      // the port is closed: nobody waits any more
+	notifier notifier // any change of the link, and all else that an answer of Unsent depends on; for hosts and for awaitEmpty
 
-	// An open has had no dial to its end yet: its bytes are not old, and wait for one, freshMost from its beginning.
-	fresh   bool
-	first   uint64 // that open, or the first of several, as held.open counts
-	dialing bool
-	freshBy time.Time // zero: no dial has begun
+	mu        sync.Mutex // guards everything below and makes it one step with a change of the two above; held over no I/O
+	changed   sync.Cond  // anything that up or resend waits for: a session, room, the end of a suspension
+	held      held
+	requested settings  // what the application has requested, after everything that is held
+	logged    settings  // as in the log
+	resending bool      // resend runs
+	downSince time.Time // while no session is up: since when, or when the port was opened
+	closed    bool      // the port is closed: every wait ends
+
+	// fresh: an open is waiting for its first dial to end. Its bytes do not age until then, or until freshUntil.
+	fresh      bool
+	freshFirst uint64 // that open, or the first of several, as counted by held.open
+	dialing    bool
+	freshUntil time.Time // zero: no dial has begun
 }
 
-// freshMost bounds how long the bytes of an open wait for its first dial, once that has begun.
+// freshMost limits how long the bytes of an open wait for its first dial once that has begun.
 const freshMost = 10 * time.Second
 
 func (l *link) init(p Policy) {
 	l.pinned = settings{Coding: p.Coding, Flow: p.Flow}
 	l.changed.L = &l.mu
-	l.wanted = settings{Coding: uart.DefaultCoding()} // a port that was just made has said nothing but its line coding
-	l.held.state = l.wanted
-	if p.OnLoss == OnLossHold {
-		l.held.keep = *p.HoldFor
+	l.requested = settings{Coding: uart.DefaultCoding()} // of a new port only the line coding is set
+	l.held.state = l.requested
+	switch p.OnLoss {
+	case OnLossHold:
+		l.held.holdFor = *p.HoldFor
+	case OnLossDiscard, OnLossHangup: // nothing is held, except for the first dial of an open
+		l.held.holdFor = 0
 	}
-	l.since = time.Now()
+	l.downSince = time.Now()
 }
 
-// giver is the session that up gives to itself, and which has not failed; nil: up has what comes held.
-func (l *link) giver() *session {
-	if s := l.direct.Load(); s != nil && !s.failed() {
+// direct is the session that up writes to itself and that has not failed; nil: up holds what comes.
+func (l *link) direct() *session {
+	if s := l.directTo.Load(); s != nil && !s.failed() {
 		return s
 	}
 	return nil
 }
 
-// inForce returns the settings with the pinned ones over them.
-func (l *link) inForce(s settings) settings {
+// withPinned returns s with the pinned settings over it.
+func (l *link) withPinned(s settings) settings {
 	s.Coding = l.pinned.Coding.Over(s.Coding)
 	s.Flow = l.pinned.Flow.Over(s.Flow)
 	return s
 }
 
-// state is what a new session is to be told: the settings ahead of what is held.
+// state is what a new session starts with: the settings before everything that is held.
 func (l *link) state() settings {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.inForce(l.held.state)
+	return l.withPinned(l.held.state)
 }
 
-// after is what is to be in force behind an event that the present session is told next.
+// after is what is to be in force after an event that is sent to the current session next.
 func (l *link) after(e uart.Event) settings {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.inForce(l.held.state.merge(e))
+	return l.withPinned(l.held.state.merge(e))
 }
 
-// merge takes into the state an event that the session is told now, and returns what is to be in force. ok is false, and
-// nothing is done, where up asks and does not give to this session any more. What resend tells is in the state already.
-func (l *link) merge(s *session, e uart.Event, up bool) (next settings, ok bool) {
+// merge merges an event that is sent to the session now into the state, and returns what is to be in force. If up calls it
+// and does not write to this session any more, it does nothing and ok is false. What resend sends is in the state already.
+func (l *link) merge(s *session, e uart.Event, fromUp bool) (next settings, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if up {
-		if l.direct.Load() != s {
+	if fromUp {
+		if l.directTo.Load() != s {
 			return next, false
 		}
 		l.held.state = l.held.state.merge(e)
 	}
-	return l.inForce(l.held.state), true
+	return l.withPinned(l.held.state), true
 }
 
-// broadcast tells that something has changed. The caller holds mu.
+// broadcast wakes everyone who waits for a change. The caller holds mu.
 func (l *link) broadcast() {
 	l.changed.Broadcast()
-	l.notice.tell()
+	l.notifier.notify()
 }
 
-// wake lets up and resend look again.
-func (l *link) wake() {
+// notify makes up and resend check again what they wait for.
+func (l *link) notify() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.broadcast()
 }
 
-// end lets nobody wait any more, and returns how many bytes were held: nobody will get them.
-func (l *link) end() (dropped int) {
+// close ends every wait and returns how many bytes were held: they are lost.
+func (l *link) close() (dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.over = true
+	l.closed = true
 	l.broadcast()
 	return l.held.dropBytes()
 }
 
-// stand makes s, which was told the state, the present session. It reports whether resend is to be started.
-func (l *link) stand(s *session) (resend bool) {
+// attach makes s, which has got the state, the current session. It reports whether resend is to be started.
+func (l *link) attach(s *session) (resend bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cur.Store(s)
+	l.current.Store(s)
 	l.fresh, l.dialing = false, false
 	l.broadcast()
-	if l.sending || l.settled(s) {
+	if l.resending || l.caughtUp(s) {
 		return false
 	}
-	l.sending = true
+	l.resending = true
 	return true
 }
 
-// settled sets direct where s has got all that is held, and reports whether it has. The caller holds mu.
-func (l *link) settled(s *session) bool {
-	if !l.held.empty() || s.told != l.inForce(l.held.state) {
+// caughtUp reports whether s has got everything that is held; if so, up writes to it from now on. The caller holds mu.
+func (l *link) caughtUp(s *session) bool {
+	if !l.held.empty() || s.sent != l.withPinned(l.held.state) {
 		return false
 	}
 	l.held.items = nil // closes
-	l.direct.Store(s)
+	l.directTo.Store(s)
 	return true
 }
 
-// clear takes the present session out. It returns how many breaks were held: they make no sense later.
-func (l *link) clear(now time.Time) (breaks int) {
+// detach takes the current session out. It returns how many breaks were held: they make no sense later.
+func (l *link) detach(now time.Time) (breaks int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.takeOut(now)
+	return l.detachLocked(now)
 }
 
-// takeOut is clear. The caller holds mu.
-func (l *link) takeOut(now time.Time) (breaks int) {
-	if l.cur.Load() != nil {
-		l.since = now
+func (l *link) detachLocked(now time.Time) (breaks int) {
+	if l.current.Load() != nil {
+		l.downSince = now
 	}
-	l.cur.Store(nil)
-	l.direct.Store(nil)
+	l.current.Store(nil)
+	l.directTo.Store(nil)
 	l.broadcast()
 	return l.held.unlink()
+}
+
+// detachUnwanted is detach for a session that was found unwanted after so many opens. A later open has seen the session and
+// gets nothing of it: its bytes wait for the first dial, as if it had come after this.
+func (l *link) detachUnwanted(opens uint64, now time.Time) (breaks int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	breaks = l.detachLocked(now)
+	if l.held.open > opens && !l.fresh {
+		l.fresh, l.freshFirst, l.freshUntil = true, opens+1, time.Time{}
+	}
+	return breaks
 }
 
 // opens is how often the port was opened.
@@ -166,57 +182,45 @@ func (l *link) opens() uint64 {
 	return l.held.open
 }
 
-// leave is clear for a session that is left because nobody wants it, as a look after so many opens has found. A later open
-// has seen the session and gets nothing of it: its bytes wait for the first dial, as if it had come behind this.
-func (l *link) leave(opens uint64, now time.Time) (breaks int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	breaks = l.takeOut(now)
-	if l.held.open > opens && !l.fresh {
-		l.fresh, l.first, l.freshBy = true, opens+1, time.Time{}
-	}
-	return breaks
-}
-
-// opened notes that the application has opened the port: its bytes wait for the first dial.
+// opened records that the application has opened the port: its bytes wait for the first dial.
 func (l *link) opened(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.held.open++
-	if s := l.cur.Load(); s != nil && !s.failed() || l.fresh {
+	if s := l.current.Load(); s != nil && !s.failed() || l.fresh {
 		return
 	}
-	l.fresh, l.first, l.since, l.freshBy = true, l.held.open, now, time.Time{}
+	l.fresh, l.freshFirst, l.downSince, l.freshUntil = true, l.held.open, now, time.Time{}
 	if l.dialing {
-		l.freshBy = now.Add(freshMost)
+		l.freshUntil = now.Add(freshMost)
 	}
 }
 
-// dialBegins notes that a dial has begun.
+// dialBegins records that a dial has begun.
 func (l *link) dialBegins(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dialing = true; l.fresh && l.freshBy.IsZero() {
-		l.freshBy = now.Add(freshMost)
+	if l.dialing = true; l.fresh && l.freshUntil.IsZero() {
+		l.freshUntil = now.Add(freshMost)
 	}
 }
 
-// dialStopped notes that nobody waits for the dial under way any more.
-func (l *link) dialStopped() {
+// dialCanceled records that the dial in progress is not wanted any more.
+func (l *link) dialCanceled() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dialing = false
 }
 
-// dialFailed notes that a dial, which ended after so many opens, has led to nothing: from now on held bytes age, but for
-// those of later opens. It returns how many were too old already.
+// dialFailed records that a dial has failed which was for so many opens: from now on held bytes age, except those of later
+// opens. It returns how many were too old already and are dropped.
 func (l *link) dialFailed(opens uint64) (dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fresh, l.dialing = l.held.open > opens, false
-	l.first, l.freshBy = opens+1, time.Time{}
+	l.freshFirst, l.freshUntil = opens+1, time.Time{}
 	l.broadcast()
-	return l.dropOld()
+	return l.dropOldLocked()
 }
 
 // awaitsDial reports whether the bytes of an open wait for its first dial.
@@ -226,19 +230,18 @@ func (l *link) awaitsDial() bool {
 	return l.fresh
 }
 
-// age drops what is too old where there is no session, and returns how much that was.
-func (l *link) age() (dropped int) {
+// dropOld drops what is too old if no session is up, and returns how much that was.
+func (l *link) dropOld() (dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.dropOld()
+	return l.dropOldLocked()
 }
 
-// dropOld is age. The caller holds mu.
-func (l *link) dropOld() int {
-	if l.cur.Load() != nil {
+func (l *link) dropOldLocked() int {
+	if l.current.Load() != nil {
 		return 0
 	}
-	if l.held.keep == 0 && !l.fresh {
+	if l.held.holdFor == 0 && !l.fresh {
 		return l.held.drop(len(l.held.items))
 	}
 	if newest, ok := l.held.newest(); ok {
@@ -247,29 +250,29 @@ func (l *link) dropOld() int {
 	return 0
 }
 
-// freshFrom is the first of the opens whose bytes do not age yet. The caller holds mu.
+// freshFrom is the first open whose bytes do not age yet. The caller holds mu.
 func (l *link) freshFrom() uint64 {
 	if l.fresh {
-		return l.first
+		return l.freshFirst
 	}
 	return math.MaxUint64
 }
 
-// expire drops the bytes of closed ports that have waited long enough, and where an open has waited for its dial long
-// enough those that are old. It returns how many of each, and when to look again; zero: when something changes.
+// expire drops the bytes of closed ports that have waited long enough, and, if an open has waited long enough for its dial,
+// those that are too old. It returns how many of each, and when it is due next; zero: when something changes.
 func (l *link) expire(now time.Time) (closed, old int, due time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cur.Load() != nil {
+	if l.current.Load() != nil {
 		return 0, 0, due
 	}
-	if l.fresh && !l.freshBy.IsZero() && !now.Before(l.freshBy) {
+	if l.fresh && !l.freshUntil.IsZero() && !now.Before(l.freshUntil) {
 		l.fresh = false
-		old = l.dropOld()
+		old = l.dropOldLocked()
 	}
 	n, due := l.held.expired(now, l.freshFrom())
-	if l.fresh && (due.IsZero() || !l.freshBy.IsZero() && l.freshBy.Before(due)) {
-		due = l.freshBy
+	if l.fresh && (due.IsZero() || !l.freshUntil.IsZero() && l.freshUntil.Before(due)) {
+		due = l.freshUntil
 	}
 	if closed = l.held.drop(n); closed+old > 0 {
 		l.broadcast()
@@ -277,7 +280,7 @@ func (l *link) expire(now time.Time) (closed, old int, due time.Time) {
 	return closed, old, due
 }
 
-// holdsClosed reports whether bytes are held of an open that is closed.
+// holdsClosed reports whether bytes of an open that is closed are held.
 func (l *link) holdsClosed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -298,50 +301,77 @@ func (l *link) dropClosed() int {
 	return l.held.drop(l.held.beforeClose())
 }
 
-// holds is how many bytes wait for a session.
-func (l *link) holds() int {
+// heldBytes is how many bytes wait for a session.
+func (l *link) heldBytes() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.held.bytes
 }
 
-// left is uart.PortConfig.Unsent while up does not give to a session itself: what is held counts too. Without a link it
-// is negative when HoldFor is over, as at a cut cable.
+// left is uart.PortConfig.Unsent while up does not write to a session itself: what is held counts too. Without a session it
+// is negative once HoldFor has passed, as with a cut cable.
 func (l *link) left(now time.Time) uart.Unsent {
 	l.mu.Lock()
-	s, held, lineTime := l.cur.Load(), l.held.bytes, l.held.lineTime(l.inForce)
+	s, held, lineTime := l.current.Load(), l.held.bytes, l.held.lineTime(l.withPinned)
 	if s == nil {
 		defer l.mu.Unlock()
-		return l.leftAlone(now)
+		return l.leftWithoutSession(now)
 	}
 	l.mu.Unlock()
-	if s.failed() { // Run is about to say that there is no link, and since when
-		return uart.Unsent{Left: lookAgain, Bytes: max(held, 1)}
+	if s.failed() { // Run is about to detach it and to set downSince
+		return uart.Unsent{Left: recheckMost, Bytes: max(held, 1)}
 	}
-	u := s.left() // what changes before up gives to it itself is told
+	u := s.left() // the notifier reports the change to direct writes
 	u.Left += max(lineTime, ackFirst)
 	u.Bytes = max(u.Bytes+held, 1)
 	return u
 }
 
-// leftAlone is left without a link. The caller holds mu.
-func (l *link) leftAlone(now time.Time) uart.Unsent {
-	outage := l.held.keep
+// leftWithoutSession is left while no session is up. The caller holds mu.
+func (l *link) leftWithoutSession(now time.Time) uart.Unsent {
+	outage := l.held.holdFor
 	switch {
-	case l.fresh && l.freshBy.IsZero():
+	case l.fresh && l.freshUntil.IsZero():
 		outage = Forever
 	case l.fresh:
-		outage = max(outage, l.freshBy.Sub(l.since))
+		outage = max(outage, l.freshUntil.Sub(l.downSince))
 	}
-	again := lookAgain
+	recheck := recheckMost
 	if outage != Forever {
-		again = min(again, l.since.Add(outage).Sub(now))
+		recheck = min(recheck, l.downSince.Add(outage).Sub(now))
 	}
 	switch {
-	case again <= 0:
+	case recheck <= 0:
 		return uart.Unsent{Left: -1}
 	case l.held.bytes > 0:
-		return uart.Unsent{Left: again, Bytes: l.held.bytes}
+		return uart.Unsent{Left: recheck, Bytes: l.held.bytes}
 	}
 	return uart.Unsent{}
+}
+
+// notifier wakes goroutines that wait for a change. The zero value is ready. Both methods may be called from any goroutine,
+// under any lock, and never block.
+type notifier struct {
+	mu sync.Mutex // guards c
+	c  chan struct{}
+}
+
+// wait returns a channel that the next notify closes. A caller that checks a condition after wait misses no change of it.
+func (n *notifier) wait() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.c == nil {
+		n.c = make(chan struct{})
+	}
+	return n.c
+}
+
+// notify wakes everyone who waits.
+func (n *notifier) notify() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.c != nil {
+		close(n.c)
+		n.c = nil
+	}
 }

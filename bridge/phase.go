@@ -3,116 +3,118 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
 )
 
-// A bridge's life. Run alone moves it, through enter; a session ends through end, whoever ended it.
+// A bridge's life. Run alone changes the phase, through enter; a session ends through end, whatever ended it.
 //
-//	        wanted              a session stands         unwanted, linger is over
+//	        wanted              session up              unwanted, linger is over
 //	idle ----------> connecting ----------------> up ---------------------------> closing
-//	 ^ ^ nobody wants  |  ^ ^                     | ^                             | | |
-//	 | +--- one -------+  | +------- lost --------+ +----------- wanted ----------+ | |
+//	 ^ ^   not wanted  |  ^ ^                     | ^                             | | |
+//	 | +---------------+  | +------- lost --------+ +----------- wanted ----------+ | |
 //	 |                    |                       |                               | |
-//	 |                    |                       | lost, and unwanted            | | nothing leaves,
-//	 +--------------------|-----------------------+-------------------------------|-+ or lost
+//	 |                    |                       | lost and unwanted             | | stuck or
+//	 +--------------------|-----------------------+-------------------------------|-+ lost
 //	 |                    | wanted again                                          |
-//	 +--------------------+--------------------- left <---------------------------+ all is out
+//	 +--------------------+--------------------- left <---------------------------+ all is sent
 //
-// From everywhere Sleep leads to asleep, and Wake from there to idle. A hangup and the end of the program close the port
-// in any phase (finish.go); after a hangup there is no port until it is made again (Bridge.reopen).
+// Sleep leads from every phase to asleep, and Wake from there to idle. A hangup and the shutdown close the port in any phase
+// (shutdown.go); after a hangup there is no port until it is created again (Bridge.reopen).
 type phase uint8
 
 const (
-	phaseIdle       phase = iota // nobody wants a session
-	phaseConnecting              // a dial is under way, or waited for
-	phaseUp                      // a session stands
-	phaseClosing                 // nobody wants it any more; the last bytes are on their way out
-	phaseLeft                    // FIN is sent after them, and the peer's is awaited
+	phaseIdle       phase = iota // no session is wanted
+	phaseConnecting              // a dial is in progress, or waited for
+	phaseUp                      // a session is up
+	phaseClosing                 // it is not wanted any more; the last bytes are on their way out
+	phaseLeft                    // our FIN is sent after them; waiting for the peer's
 	phaseAsleep                  // the machine sleeps
 )
 
-// states are the phases as status shows them.
-var states = [...]LinkState{
+// linkStates are the phases as status shows them.
+var linkStates = [...]LinkState{
 	phaseIdle: LinkIdle, phaseConnecting: LinkConnecting, phaseUp: LinkUp, phaseClosing: LinkClosing, phaseLeft: LinkClosing,
 	phaseAsleep: LinkIdle,
 }
 
-// stands reports whether a session stands, as the application sees it.
-func (p phase) stands() bool { return p == phaseUp || p == phaseClosing }
+// isUp reports whether a session is up, as the application sees it.
+func (p phase) isUp() bool { return p == phaseUp || p == phaseClosing }
 
-// enter moves the bridge into a phase: status, modem lines, and the clocks that begin with it.
+// enter changes the phase: status, modem lines, and the watches that start with it.
 func (r *run) enter(p phase, now time.Time) {
 	before := r.phase
 	r.phase = p
-	if p == phaseLeft { // before all else: up gives it nothing any more, and looks again until it is out of the link
-		r.session.over.CompareAndSwap(0, r.closesCalled.Load()+1)
-		r.breaksDropped(r.link.leave(r.session.opens, now))
+	if p == phaseLeft { // before all else: up writes nothing to it any more, and waits until it is out of the link
+		r.session.endedBefore.CompareAndSwap(0, r.announced.closes.Load()+1)
+		r.countBreaksDropped(r.link.detachUnwanted(r.session.opensAtCheck, now))
 	}
-	r.board.link(states[p])
-	if before.stands() != p.stands() || before == phaseAsleep || p == phaseAsleep {
-		r.showLink(p.stands())
-		r.board.set(func(s *Snapshot) { s.SuspendedSince = time.Time{} })
+	r.status.setLink(linkStates[p])
+	if before.isUp() != p.isUp() || before == phaseAsleep || p == phaseAsleep {
+		r.showLink(p.isUp())
+		r.status.update(func(s *Snapshot) { s.SuspendedSince = time.Time{} })
 	}
 	switch p {
 	case phaseUp:
-		r.session.unwanted, r.session.leaves = time.Time{}, watch{}
+		r.session.unwantedSince, r.session.closing = time.Time{}, watch{}
 	case phaseClosing:
-		r.session.leaves = watch{}
+		r.session.closing = watch{}
 	case phaseLeft:
-		r.session.leaves, r.session.finSent, r.session.leftAt = watch{}, true, now
-		_ = r.session.CloseWrite() // an error shows to down, too
+		r.session.closing, r.session.finSent, r.session.finSentAt = watch{}, true, now
+		_ = r.session.CloseWrite() // down gets an error too
 	case phaseAsleep:
-		r.redial.well()
-		r.redial.at = time.Time{}
+		r.redial.succeeded()
+		r.redial.notBefore = time.Time{}
 	case phaseIdle:
-		r.board.set(func(s *Snapshot) { s.Error = "" })
+		r.status.update(func(s *Snapshot) { s.Error = "" })
 	case phaseConnecting:
 	}
 }
 
+// Why a session or a port ended.
 var (
 	errHangup   = errors.New("hung up")
-	errAsleep   = errors.New("the machine goes to sleep")
-	errEnd      = errors.New("telnetcpc ends")
+	errAsleep   = errors.New("the machine is going to sleep")
+	errExit     = errors.New("telnetcpc is exiting")
 	errPeerDead = errors.New("peer does not answer")
-	errStuck    = errors.New("no byte left for 30s after the last close")
+	errStuck    = fmt.Errorf("no byte left for %v after the last close", stuckAfter)
 	errPortLost = errors.New("the port is lost")
-	errNoFIN    = errors.New("the access server does not end the connection")
+	errNoFIN    = errors.New("the access server did not close the connection")
 )
 
-// stoodWell is how long a session must have stood for the delays between dials to start small again.
-const stoodWell = 5 * time.Second
+// upWell is how long a session must have been up for the delays between dials to start small again.
+const upWell = 5 * time.Second
 
-// end takes the session that stands out of the link, counts what that cost, says so, and enters the next phase. Where it
-// is not over at once, down reads it to its end and closes it.
+// end detaches the current session from the link, computes and logs what that cost, and enters the next phase. Unless
+// atOnce, down reads the session to its end and closes it.
 func (r *run) end(cause error, atOnce bool, next phase, now time.Time) {
 	s := r.session
 	s.fail(cause)
-	s.over.CompareAndSwap(0, r.closesCalled.Load()+1)
-	r.breaksDropped(r.link.clear(now))
+	s.endedBefore.CompareAndSwap(0, r.announced.closes.Load()+1)
+	r.countBreaksDropped(r.link.detach(now))
 	loss := s.loss(now)
 	if atOnce {
 		loss.Unread = r.closeUnread(s)
 	} else {
-		_ = s.CloseWrite() // up may be blocked in its Write, and what the device sent is read on
+		_ = s.CloseWrite() // ends a Write that blocks; what the device sent is read on
 	}
 	r.session = nil
-	if now.Sub(s.stands) >= stoodWell {
-		r.redial.well()
+	if now.Sub(s.upSince) >= upWell {
+		r.redial.succeeded()
 	}
 	if !s.drained {
 		r.redial.failed(now)
 	}
 	r.enter(next, now)
-	r.sayEnd(s, loss)
-	r.outage(r.link.age())
+	r.logEnd(s, loss)
+	r.countLost(r.link.dropOld())
 }
 
-// closeUnread closes a session, and returns how many bytes of the device had come and were not read.
+// closeUnread closes a session, and returns and counts the bytes of the device that had arrived and were not read.
 func (r *run) closeUnread(s *session) int {
-	if s.counted.Swap(true) { // TLS knows of them for some time after Close
+	if s.closedUnread.Swap(true) { // TLS reports them for some time after Close
 		return 0
 	}
 	n := s.Alive().Unread
@@ -121,102 +123,103 @@ func (r *run) closeUnread(s *session) int {
 	return n
 }
 
-// loss reckons what the end of a failed session may have cost.
+// loss estimates what the end of a failed session may have cost.
 func (s *session) loss(now time.Time) Loss {
-	lost := s.lost.Load()
-	inside := s.writing.Load() // before what was given: what moves on between counts twice and not never
-	l := Loss{Time: now, Cause: lost.cause.Error(), Unacked: lost.unacked, SinceMark: s.unsent.sinceMark()}
-	if errors.Is(lost.cause, io.EOF) {
+	failure := s.failure.Load()
+	inside := s.writing.Load() // before the counts of unsent: what moves in between counts twice rather than never
+	l := Loss{Time: now, Cause: failure.cause.Error(), Unacked: failure.unacked, SinceMark: s.unsent.sinceMark()}
+	if errors.Is(failure.cause, io.EOF) {
 		l.Cause = "closed by the access server"
 	}
-	// Neither our FIN nor TCP's acknowledgement says that the peer has read all: its own FIN and an answered mark do.
-	s.unsure = s.drained && l.SinceMark > 0 && !errors.Is(lost.cause, io.EOF)
-	if !s.drained || s.unsure {
-		l.AtMost = s.unsent.atRisk(s.lastSign(lost.cause, now)) + inside
+	// Neither our FIN nor TCP's acknowledgement proves that the peer has read everything: its own FIN and an answered mark
+	// do.
+	s.unconfirmed = s.drained && l.SinceMark > 0 && !errors.Is(failure.cause, io.EOF)
+	if !s.drained || s.unconfirmed {
+		l.AtMost = s.unsent.atRisk(s.lastSign(failure.cause, now)) + inside
 	}
 	return l
 }
 
-// lastSign is when the peer may have stopped: before it was noticed that it says nothing, or when our FIN was sent, at
-// which some drop what their line has not carried.
+// lastSign is when the peer may have stopped: before its silence was noticed, or when our FIN was sent, after which some
+// peers drop what their line has not carried.
 func (s *session) lastSign(cause error, now time.Time) time.Time {
-	var late interface{ Timeout() bool }
+	var timeout interface{ Timeout() bool }
 	switch {
 	case s.finSent:
-		return s.leftAt
+		return s.finSentAt
 	case errors.Is(cause, errPeerDead):
-		return now.Add(-s.silent)
-	case errors.As(cause, &late) && late.Timeout(): // TCP's own word, keepalive's
+		return now.Add(-s.silentFor)
+	case errors.As(cause, &timeout) && timeout.Timeout(): // TCP's own error: keepalive
 		return now.Add(-silentMost)
 	}
 	return now
 }
 
-// sayEnd tells of a session's end. Many access servers end one that is idle, some each 10 seconds: where nothing was
-// under way that is said once and then counted.
-func (r *run) sayEnd(s *session, l Loss) {
+// logEnd logs and publishes the end of a session. Many access servers end one that is idle, some every 10 seconds: if
+// nothing was in flight, that is logged once and then counted.
+func (r *run) logEnd(s *session, l Loss) {
 	args := []any{"remote", r.cfg.Remote.String(), "unacked", l.Unacked, "since_mark", l.SinceMark, "lost_at_most", l.AtMost}
 	if l.Unread > 0 {
 		args = append(args, "unread", l.Unread)
 	}
-	cause := s.lost.Load().cause
-	ours := s.finSent || errors.Is(cause, errAsleep) || errors.Is(cause, errEnd) || errors.Is(cause, errPortLost)
-	log := r.far
-	switch r.theirs = !ours; {
+	cause := s.failure.Load().cause
+	ours := s.finSent || errors.Is(cause, errAsleep) || errors.Is(cause, errExit) || errors.Is(cause, errPortLost)
+	log := r.peerLog
+	switch r.endedByPeer = !ours; {
 	case ours:
 		log = r.log
 	case l.AtMost > 0 || l.Unread > 0:
-		log = r.losses
+		log = r.lossesLog
 	}
 	if !ours || l.AtMost > 0 {
-		r.board.set(func(b *Snapshot) { // at once: whoever sees that there is one more sees what it cost
+		r.status.update(func(b *Snapshot) { // in one step: a reader that sees one more loss sees what it cost
 			b.LastLoss = l
 			b.LostAtMost += l.AtMost
 			if !ours {
 				b.Losses++
 			}
-			if l.AtMost > 0 && b.LostAtMost > l.AtMost { // the lines of others may have been left out
+			if l.AtMost > 0 && b.LostAtMost > l.AtMost { // the lines of earlier losses may have been left out
 				args = append(args, "in_all", b.LostAtMost)
 			}
 		})
 	}
 	switch {
-	case s.unsure && l.Unread == 0: // such servers end each session so: once that is a warning
+	case s.unconfirmed && l.Unread == 0: // a server that ends one session like this ends all of them so: one warning is enough
 		level := slog.LevelInfo
-		if !r.unsureSaid {
-			level, r.unsureSaid = slog.LevelWarn, true
+		if !r.unknownLogged {
+			level, r.unknownLogged = slog.LevelWarn, true
 		}
-		r.ends = 0
-		log.Log(context.Background(), level, "session closed; whether the access server has read all is not known", append(args, "because", l.Cause)...)
+		r.idleEnds = 0
+		log.Log(context.Background(), level, "session closed; unknown whether the access server read everything", append(args, "because", l.Cause)...)
 	case ours && l.AtMost > 0:
-		log.Warn("session closed before all was out", append(args, "because", l.Cause)...)
+		log.Warn("session closed before everything was sent", append(args, "because", l.Cause)...)
 	case s.drained && l.Unread == 0:
-		r.ends = 0
+		r.idleEnds = 0
 		log.Info("session closed", args...)
 	case ours && l.Unread == 0:
 		log.Info("session closed", append(args, "because", l.Cause)...)
 	case ours:
-		log.Warn("session closed with bytes of the device that the application had not read", args...)
+		log.Warn("session closed with device bytes that the application had not read", args...)
 	case errors.Is(cause, io.EOF) && l.AtMost == 0:
-		r.news("session ended by the access server, with nothing under way", args...)
-		r.ends++
+		r.logSession("session ended by the access server, nothing in flight", args...)
+		r.idleEnds++
 	default:
-		r.ends = 0
+		r.idleEnds = 0
 		log.Warn("session lost", append(args, "err", l.Cause)...)
 	}
 	if !ours && r.phase == phaseConnecting {
-		r.board.set(func(b *Snapshot) { b.Error = l.Cause })
+		r.status.update(func(b *Snapshot) { b.Error = l.Cause })
 	}
 }
 
-// news logs the coming and going of sessions: the first end of an idle session and what follows it are news, later ones
-// are not, unless the server could not be reached meanwhile.
-func (r *run) news(message string, args ...any) {
+// logSession logs that a session has come or gone: at Info the first end of an idle session and the session after it; later
+// ones at Debug, unless the server could not be reached meanwhile.
+func (r *run) logSession(message string, args ...any) {
 	switch {
-	case r.ends > 1 && r.redial.said == "":
+	case r.idleEnds > 1 && r.redial.logged == "":
 		r.log.Debug(message, args...)
-	case r.theirs:
-		r.far.Info(message, args...)
+	case r.endedByPeer:
+		r.peerLog.Info(message, args...)
 	default:
 		r.log.Info(message, args...)
 	}

@@ -9,29 +9,29 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Connect says when a session exists.
+// Connect is when a session is wanted.
 type Connect string
 
 const (
-	ConnectOnOpen Connect = "on-open" // while the application has the port open or bytes of it wait, and Linger after
-	ConnectAlways Connect = "always"
+	ConnectOnOpen Connect = "on-open" // while the application has the port open or its bytes wait, and for Linger after that
+	ConnectAlways Connect = "always"  // from Run to its end
 )
 
-// OnLoss says what the application sees while a lost session is away.
+// OnLoss is what the application sees after a session is lost, until the next one is up.
 type OnLoss string
 
 const (
-	OnLossHold    OnLoss = "hold"    // writes block once the small buffers are full; nothing is lost here
-	OnLossDiscard OnLoss = "discard" // writes succeed, the bytes are counted and gone
-	OnLossHangup  OnLoss = "hangup"  // the port goes as an unplugged USB adapter does, and comes back
+	OnLossHold    OnLoss = "hold"    // writes are held for HoldFor, and block once the buffer is full
+	OnLossDiscard OnLoss = "discard" // writes succeed, the bytes are dropped and counted
+	OnLossHangup  OnLoss = "hangup"  // the port vanishes as an unplugged USB adapter does, and comes back
 )
 
-// DCD says where the port's DCD comes from.
+// DCD is where the port's DCD comes from.
 type DCD string
 
 const (
-	DCDDevice DCD = "device" // the device's line, kept through a loss
-	DCDLink   DCD = "link"   // on while a session stands
+	DCDDevice DCD = "device" // the device's line; it keeps its state when a session is lost
+	DCDLink   DCD = "link"   // on while a session is up
 )
 
 // ParseConnect reads a Connect; empty is the default.
@@ -47,7 +47,7 @@ func ParseOnLoss(s string) (OnLoss, error) {
 // ParseDCD reads a DCD; empty is the default.
 func ParseDCD(s string) (DCD, error) { return oneOf("dcd", s, DCDDevice, DCDLink) }
 
-// oneOf returns s as one of the values, the first for an empty s.
+// oneOf returns s as one of the values; an empty s is the first.
 func oneOf[T ~string](what, s string, values ...T) (T, error) {
 	if s == "" {
 		return values[0], nil
@@ -62,43 +62,42 @@ func oneOf[T ~string](what, s string, values ...T) (T, error) {
 	return "", fmt.Errorf("%s %q: want %s", what, s, strings.Join(words, ", "))
 }
 
-// Policy is how one port behaves. An empty word and a nil time mean the default; a time of zero is a value.
+// Policy is how one port behaves. An empty word and a nil duration mean the default; a duration of zero is a value.
 type Policy struct {
 	Connect Connect
 	OnLoss  OnLoss
 	DCD     DCD
 
-	// Linger is how long a session outlives the last close under on-open; 0: it ends with it. nil: DefaultLinger, and
-	// as long as the last program has left DTR up (HUPCL off): the end of a session lets DTR fall.
+	// Linger is how long a session outlives the last close under on-open; 0: it ends with the close. nil: DefaultLinger,
+	// and without limit if the last program has left DTR on (HUPCL off), because the end of a session turns DTR off.
 	Linger *time.Duration
 
-	// HoldFor is, under hold, how old held bytes may be, counted back from the newest one, when a session comes; also
-	// how long the bytes of a closed port wait for one. 0: nothing is held. nil: DefaultHoldFor. Forever: no bound.
+	// HoldFor applies to OnLossHold. It is how old held bytes may be, relative to the newest one, when a session comes up;
+	// and how long the bytes of a closed port wait for one. 0: nothing is held. nil: DefaultHoldFor. Forever: no limit.
 	HoldFor *time.Duration
 
-	// OpenWait is how long an application's open waits for the session at most, on hosts that can make it wait; 0: it
-	// does not wait. nil: DefaultOpenWait.
+	// OpenWait limits how long an application's open waits for the session, on hosts that can make it wait; 0: it does not
+	// wait. nil: DefaultOpenWait.
 	OpenWait *time.Duration
 
-	// Coding and Flow override what the application asks for, field by field; what is not said is the
-	// application's.
+	// Coding and Flow override what the application requests, field by field; unset fields are the application's.
 	Coding uart.Coding
 	Flow   uart.Flow
 }
 
-// DefaultLinger is long enough for a program that opens and closes in a loop, short enough for a server that serves
-// one client only.
+// DefaultLinger is long enough for a program that opens and closes in a loop, and short enough for a server that serves
+// only one client.
 const DefaultLinger = 2 * time.Second
 
 // DefaultOpenWait is long enough for a session with a server on the same continent, short enough for a program that
 // opens a port in the thread of its window.
 const DefaultOpenWait = 2 * time.Second
 
-// DefaultHoldFor is short enough for no command to come when its sender has long given it up, long enough for the last
-// question of a program that polls to survive.
+// DefaultHoldFor is short enough that no command arrives after its sender has given it up, and long enough for the last
+// request of a program that polls to survive.
 const DefaultHoldFor = time.Second
 
-// Forever as HoldFor keeps what was written, however old.
+// Forever, as HoldFor, holds what was written for any time.
 const Forever = time.Duration(math.MaxInt64)
 
 func (p Policy) withDefaults() Policy {

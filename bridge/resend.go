@@ -2,81 +2,81 @@ package bridge
 
 import "telnetcpc/bridge/uart"
 
-// resend gives a new session what is held, in its order, until nothing is: then up gives what comes itself. It is started
-// by stand, once at a time; it ends then, when there is no session any more, and when the port is closed.
+// resend gives a new session what is held, in order, until nothing is left; then up is the sender again. It is started by
+// sessionUp, at most one at a time. It ends when nothing is held, when the session is gone, and when the port is closed.
 func (r *run) resend() {
 	for {
 		s, p, visit, e := r.nextHeld()
 		switch {
 		case s == nil:
-			r.kickRun() // nothing is held any more: perhaps nobody wants the session
+			r.wakeRun() // nothing is held any more: perhaps the session is not wanted any more
 			return
 		case len(p) == 0:
 			if !r.forward(s, e) {
-				r.endResend()
+				r.stopResend()
 				return
 			}
 			continue
 		}
-		n := r.give(s, p, visit)
+		n := r.write(s, p, visit)
 		r.link.mu.Lock()
-		if dropped, purged := r.link.held.gave(n); purged {
-			r.dropped(dropped)
+		if dropped, purged := r.link.held.sent(n); purged {
+			r.countDropped(dropped)
 		} else {
-			r.outage(dropped)
+			r.countLost(dropped)
 		}
 		r.link.broadcast() // there may be room
 		r.link.mu.Unlock()
 	}
 }
 
-// nextHeld waits for what the session is to get next: bytes, which stay in hand and are in use, and after how many closes
-// they came, or a change. No session: resend's work is over.
+// nextHeld waits for what the session is to get next: bytes, which stay in the queue and are marked as in use, with their
+// visit; or a change. No session: resend is done.
 func (r *run) nextHeld() (s *session, p []byte, visit uint64, e uart.Event) {
 	l := &r.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
-		s = l.cur.Load()
-		if l.over || s == nil || s.failed() {
+		s = l.current.Load()
+		if l.closed || s == nil || s.failed() {
 			break
 		}
 		if r.dropping() {
 			r.dropHeld(0)
 		}
-		if l.settled(s) {
+		if l.caughtUp(s) {
 			break
 		}
-		if s.told != l.inForce(l.held.state) { // it has changed while the session was told, or by what was dropped
+		if s.sent != l.withPinned(l.held.state) { // it has changed during the dial, or by what was dropped
 			return s, nil, 0, uart.Event{Kind: uart.KindSettings}
 		}
 		p, visit, e, ok := l.held.next()
 		switch {
-		case !ok: // there were closes alone
+		case !ok: // only closes were left
 			continue
 		case len(p) == 0:
 			return s, nil, 0, e
-		case s.suspended.Load() == 0:
+		case s.suspendedAt.Load() == 0:
 			l.held.inUse = true
 			return s, p, visit, e
 		}
 		r.awaitResume(s)
 	}
-	l.sending = false
+	l.resending = false
 	l.broadcast()
 	return nil, nil, 0, uart.Event{}
 }
 
-// endResend notes that resend has ended in the middle: the end has come.
-func (r *run) endResend() {
+// stopResend records that resend has stopped with something held: the shutdown has come.
+func (r *run) stopResend() {
 	r.link.mu.Lock()
 	defer r.link.mu.Unlock()
-	r.link.sending = false
+	r.link.resending = false
 	r.link.broadcast()
 }
 
-// forward does what a change that was held, or a purge, means to the session. Only the one who sends calls it. It reports
-// false where the end has come and a change is not told any more.
+// forward sends a change that was held, or a purge, to the session. Only the sender (see link) may call it. It returns
+// false if the shutdown has come and a change is not sent any more.
 func (r *run) forward(s *session, e uart.Event) bool {
 	if e.Kind == uart.KindPurge {
 		if err := s.Apply(e); err != nil {

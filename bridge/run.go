@@ -10,77 +10,101 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// run is the life of one opened port: from Open to Close, again after a hangup.
+// run is the life of one opened port: from Open to Close, and again after a hangup.
 type run struct {
 	*Bridge
-	port uart.Port
-	link link
 
-	exact bool // the port says a close in its place among the bytes; constant
+	// Constant after open.
+	port  uart.Port
+	exact bool // the port reports a close at its place among the bytes
 
-	done   chan struct{}   // closed when the port is: ends every wait of up and down
-	next   chan *session   // to down: the session to read after the present one
-	dialed chan dialResult // from the dial under way
-	failed chan error      // from up and down: the port is lost
-	ways   sync.WaitGroup  // up, down and resend
+	link      link
+	fromUp    fromUp
+	announced announced
+	opens     waitingOpens
+	modem     modem
 
-	reading atomic.Pointer[session] // the session that down took last; for the end alone
-	unread  atomic.Bool             // the end has come: down closes what it takes
+	closed      chan struct{}   // closed together with the port; ends every wait of up and down
+	nextSession chan *session   // to down: the session to read after the current one
+	dialed      chan dialResult // from the dial in progress
+	failed      chan error      // from up and down: the port is lost
+	carriers    sync.WaitGroup  // up, down and resend
 
-	// What up has seen, for Run to decide on.
-	opened atomic.Bool   // the port is open
-	visits atomic.Uint64 // how often it was opened: a program that came and went wants a session too
-	dtrUp  atomic.Bool   // the last program left DTR up: HUPCL is off
-	untold atomic.Uint64 // bytes dropped of which the log does not know yet
-	early  atomic.Uint64 // bytes of the device dropped for what was written before they came; of which the log does not know yet
-	place  atomic.Uint64 // odd while up is in Port.Next, and changed by every Next; for the end alone
+	reading      atomic.Pointer[session] // the session that down took last; for the shutdown alone
+	stopReading  atomic.Bool             // set at the shutdown: down closes the sessions that it takes
+	staleDropped atomic.Uint64           // bytes that down has dropped as stale and that are not in the log yet
 
-	// Called out by Urgent, and come from Next: bytes in hand are dropped while more purges were called out than came,
-	// while closes up to abandon did not come, and at the end.
-	purgesCalled, purgesSeen atomic.Uint64
-	closesCalled, closesSeen atomic.Uint64
-	abandon                  atomic.Uint64
-	dropAll                  atomic.Bool
-	falling                  atomic.Bool // the one who sends waits with a fall of DTR or RTS; for down alone
+	loop // only Run's goroutine
+}
 
-	readyMu sync.Mutex // over ready
-	ready   []func(error)
+// fromUp is what up has seen and done. up writes it; Run decides on it, down reads it.
+type fromUp struct {
+	opened     atomic.Bool   // the port is open
+	visits     atomic.Uint64 // how often it was opened: a program that came and went wants a session too
+	leftDTR    atomic.Bool   // the last program left DTR on: HUPCL is off
+	purgesSeen atomic.Uint64 // transmit purges that Next has returned
+	closesSeen atomic.Uint64 // closes that Next has returned
+	nextCalls  atomic.Uint64 // incremented before and after each Next; odd: blocked in it. For the shutdown alone
 
-	modemMu sync.Mutex      // makes "which state, then SetModem" one step for Run and down
-	shows   bool            // a session stands, as the application sees it
-	device  uart.ModemState // of the session that stood last
+	awaitingFall atomic.Bool   // up or resend waits for bytes before DTR or RTS falls; for down alone
+	unlogged     atomic.Uint64 // dropped bytes that are not in the log yet; written by Run too
+}
 
-	// Only Run's.
-	phase      phase
-	session    *session           // in up, closing and left
-	hangUp     context.CancelFunc // ends the dial under way; nil: none is
-	stopped    bool               // nobody wants what comes of that dial
-	slept      uint64             // of Bridge.sleeps, how many Run has seen
-	served     uint64             // visits that have had their session, or a dial in vain
-	ends       int                // how often in a row the access server has ended a session with nothing under way
-	theirs     bool               // the last session was ended by the access server
-	closes     closes
-	unsureSaid bool // a session has ended unsure, and that was said
-	ending     ending
+// announced is what Urgent has reported before its place in the stream, and what follows from it. Any goroutine. Bytes in
+// hand are dropped while more purges are announced than seen, while closes up to abandoned are not seen, and at the end.
+type announced struct {
+	purges    atomic.Uint64
+	closes    atomic.Uint64
+	abandoned atomic.Uint64 // the bytes before this close are given up
+	dropAll   atomic.Bool   // the shutdown: all bytes are given up
+}
+
+// waitingOpens are the calls of open() that wait for the result of a dial. up adds, Run takes.
+type waitingOpens struct {
+	mu    sync.Mutex // guards ready
+	ready []func(error)
+}
+
+// modem is the modem state that the application sees. mu makes "compute the state, then SetModem" one step for Run and
+// down.
+type modem struct {
+	mu     sync.Mutex
+	linkUp bool            // a session is up, as the application sees it
+	device uart.ModemState // as the last session reported it
+}
+
+// loop is what Run's goroutine alone uses.
+type loop struct {
+	phase         phase
+	session       *session           // in phases up, closing and left
+	cancelDial    context.CancelFunc // nil: no dial is in progress
+	dialUnwanted  bool               // the result of that dial is to be thrown away
+	sleepsSeen    uint64             // how much of Bridge.sleeps was handled
+	servedVisits  uint64             // visits that have had a session, or a dial that failed
+	idleEnds      int                // how many sessions in a row the access server has ended while nothing was in flight
+	endedByPeer   bool               // the access server ended the last session
+	closeWatch    closeWatch
+	unknownLogged bool // "unknown whether the access server read everything" was logged as a warning
+	shutdown      shutdown
 }
 
 type dialResult struct {
 	session *session
 	err     error
 
-	// With err, what had come of the port by then.
+	// If err is set: the opens and visits that this dial was for.
 	opens, visits uint64
 }
 
-// open makes the port, and what belongs to it.
+// open creates the port and its run.
 func (b *Bridge) open(ctx context.Context) (*run, error) {
 	r := &run{
-		Bridge: b,
-		done:   make(chan struct{}),
-		next:   make(chan *session, 1),
-		dialed: make(chan dialResult, 1),
-		failed: make(chan error, 2),
-		slept:  b.sleeps.Load(),
+		Bridge:      b,
+		closed:      make(chan struct{}),
+		nextSession: make(chan *session, 1),
+		dialed:      make(chan dialResult, 1),
+		failed:      make(chan error, 2),
+		loop:        loop{sleepsSeen: b.sleeps.Load()},
 	}
 	r.link.init(b.policy)
 	port, err := b.cfg.Open(ctx, uart.PortConfig{
@@ -90,26 +114,26 @@ func (b *Bridge) open(ctx context.Context) (*run, error) {
 		return nil, err
 	}
 	r.port, r.exact = port, port.Fidelity().Carries(uart.CarriesOrder)
-	b.present.Store(r)
+	b.current.Store(r)
 	return r, nil
 }
 
 // serve runs up and down until the context ends (nil), the policy hangs up (errHangup), or the port is lost.
 func (r *run) serve(ctx context.Context) error {
-	r.announce()
+	r.portReady()
 	r.enter(phaseIdle, time.Now())
-	r.ways.Go(r.up)   // ends when the port is closed
-	r.ways.Go(r.down) // ends when the port is closed and its session has ended
-	err := r.loop(ctx)
+	r.carriers.Go(r.up)   // ends when the port is closed
+	r.carriers.Go(r.down) // ends when the port is closed and its session has ended
+	err := r.decide(ctx)
 	r.closePort()
 	r.collect()
 	return err
 }
 
-// isDone reports whether the port is closed.
-func (r *run) isDone() bool {
+// isClosed reports whether the port is closed.
+func (r *run) isClosed() bool {
 	select {
-	case <-r.done:
+	case <-r.closed:
 		return true
 	default:
 		return false
@@ -118,9 +142,9 @@ func (r *run) isDone() bool {
 
 // unsent is uart.PortConfig.Unsent of this port.
 func (r *run) unsent() uart.Unsent {
-	changed := r.link.notice.wait() // first: what changes behind it is told by it
+	changed := r.link.notifier.wait() // first, so that a change during the computation closes it
 	var u uart.Unsent
-	if s := r.link.giver(); s != nil {
+	if s := r.link.direct(); s != nil {
 		u = s.left()
 	} else {
 		u = r.link.left(time.Now())
@@ -133,33 +157,34 @@ func (r *run) unsent() uart.Unsent {
 func (r *run) urgent(e uart.Event) {
 	switch {
 	case e.Kind == uart.KindClosed:
-		r.closesCalled.Add(1)
+		r.announced.closes.Add(1)
 	case e.Kind == uart.KindPurge && e.Purge&uart.PurgeTx != 0:
-		r.purgesCalled.Add(1)
+		r.announced.purges.Add(1)
 	}
-	r.kickRun() // which wakes whoever holds bytes
+	r.wakeRun() // whose step wakes up and resend
 }
 
-// dropping reports whether the bytes in hand and held lie before something that throws them away.
+// dropping reports whether the bytes in hand and the held ones come before an event that discards them.
 func (r *run) dropping() bool {
-	return r.purgesCalled.Load() > r.purgesSeen.Load() || r.abandon.Load() > r.closesSeen.Load() || r.dropAll.Load()
+	return r.announced.purges.Load() > r.fromUp.purgesSeen.Load() ||
+		r.announced.abandoned.Load() > r.fromUp.closesSeen.Load() || r.announced.dropAll.Load()
 }
 
-// dropped counts bytes of the application that nobody will get.
-func (r *run) dropped(n int) { r.count.upDropped.Add(uint64(n)) }
+// countDropped counts bytes of the application that will not be sent.
+func (r *run) countDropped(n int) { r.count.upDropped.Add(uint64(n)) }
 
-// outage is dropped, for bytes of which somebody has to be told: not those of a purge.
-func (r *run) outage(n int) {
-	r.dropped(n)
-	r.untold.Add(uint64(n))
+// countLost is countDropped for bytes that the log has to mention: all but those of a purge.
+func (r *run) countLost(n int) {
+	r.countDropped(n)
+	r.fromUp.unlogged.Add(uint64(n))
 }
 
-func (r *run) breaksDropped(n int) { r.count.breaksDropped.Add(uint64(n)) }
+func (r *run) countBreaksDropped(n int) { r.count.breaksDropped.Add(uint64(n)) }
 
-// announce says what the port is, and what it and its remote together cannot carry.
-func (r *run) announce() {
+// portReady publishes and logs the port, and what it and its remote together cannot carry.
+func (r *run) portReady() {
 	both := r.port.Fidelity() & r.cfg.Remote.Fidelity()
-	r.board.set(func(s *Snapshot) { s.Device, s.Missing = r.port.Name(), both.Missing() })
+	r.status.update(func(s *Snapshot) { s.Device, s.Missing = r.port.Name(), both.Missing() })
 	r.log.Info("port ready", "path", r.cfg.Path, "device", r.port.Name(), "remote", r.cfg.Remote.String())
 	var pinned uart.Fidelity
 	if r.policy.Coding.DataBits != 0 {
@@ -168,15 +193,15 @@ func (r *run) announce() {
 	if missing := both.Missing().Without(pinned); missing != 0 {
 		args := []any{"missing", missing.String()}
 		if missing&uart.CarriesDataBits != 0 && r.cfg.Remote.Fidelity().Carries(uart.CarriesDataBits) {
-			args = append(args, "hint", "a device that wants 7E1: --line 7E1 here, 8N1 in the application")
+			args = append(args, "hint", "for a device that needs 7E1: --line 7E1 here, 8N1 in the application")
 		}
 		r.log.Info("not carried here", args...)
 	}
 }
 
-// loop is Run's: it waits for something to change, and decides. It returns nil when the context has ended and all that
-// was to be done before the end is, errHangup, or why the port is lost.
-func (r *run) loop(ctx context.Context) error {
+// decide is the loop of Run's goroutine: it waits for a change and decides what follows. It returns nil when the context
+// has ended and the shutdown is complete, errHangup, or why the port is lost.
+func (r *run) decide(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	ended := ctx.Done()
@@ -195,24 +220,24 @@ func (r *run) loop(ctx context.Context) error {
 		select {
 		case <-ended:
 			ended = nil
-			r.beginEnd(time.Now())
+			r.beginShutdown(time.Now())
 		case err := <-r.failed:
 			if r.session != nil {
 				r.end(errPortLost, true, phaseIdle, time.Now())
 			}
 			return err
-		case <-r.kick:
+		case <-r.wake:
 		case result := <-r.dialed:
-			r.settle(result, time.Now())
+			r.takeDial(result, time.Now())
 		case <-timer.C:
 		}
 	}
 }
 
-// errDone ends loop: the context has ended and nothing is left to do.
+// errDone ends decide: the context has ended and nothing is left to do.
 var errDone = errors.New("nothing is left to do")
 
-// alarm is the earliest of several times at which to look again.
+// alarm is the earliest of the times at which the next step is due; zero: none is.
 type alarm time.Time
 
 func (a *alarm) at(t time.Time) {
@@ -221,34 +246,34 @@ func (a *alarm) at(t time.Time) {
 	}
 }
 
-// step does what is due and returns when to look again; zero: when kicked.
+// step does what is due and returns when the next step is; zero: when Run is woken.
 func (r *run) step(now time.Time) (due time.Time, err error) {
-	r.link.wake()
+	r.link.notify()
 	if s := r.session; s != nil && s.failed() {
 		r.lose(false, now)
 	}
 	for {
-		var again alarm
-		over := r.endClock(&again, now)
-		r.heldClock(&again, now)
-		r.closeClock(&again, now)
+		var next alarm
+		closed := r.shutdownTimer(&next, now)
+		r.heldTimer(&next, now)
+		r.closeTimer(&next, now)
 		before := r.phase
-		r.advance(&again, now)
+		r.advance(&next, now)
 		switch {
 		case r.phase != before:
-		case over && r.session == nil && r.hangUp == nil:
-			return due, r.ending.result
+		case closed && r.session == nil && r.cancelDial == nil:
+			return due, r.shutdown.result
 		default:
-			return time.Time(again), nil
+			return time.Time(next), nil
 		}
 	}
 }
 
-// advance does what the phase asks for, and enters the next one where it is over.
-func (r *run) advance(again *alarm, now time.Time) {
+// advance does what the phase requires, and enters the next phase when it is over.
+func (r *run) advance(next *alarm, now time.Time) {
 	asleep, sleeps := r.asleep.Load(), r.sleeps.Load()
-	if asleep != (r.phase == phaseAsleep) || sleeps != r.slept {
-		r.slept = sleeps
+	if asleep != (r.phase == phaseAsleep) || sleeps != r.sleepsSeen {
+		r.sleepsSeen = sleeps
 		r.sleep(asleep || r.phase != phaseAsleep, now)
 		return
 	}
@@ -258,26 +283,28 @@ func (r *run) advance(again *alarm, now time.Time) {
 			r.enter(phaseConnecting, now)
 		}
 	case phaseConnecting:
-		r.connect(again, now)
+		r.connect(next, now)
 	case phaseUp, phaseClosing, phaseLeft:
-		if r.peer(again, now); r.session != nil {
-			r.suspension(again, now)
-			r.markClock(again, now)
-			r.leave(again, now)
+		if r.peerTimer(next, now); r.session != nil {
+			r.suspensionTimer(next, now)
+			r.markTimer(next, now)
+			r.leaveTimer(next, now)
 		}
 	case phaseAsleep:
 	}
 }
 
-// wanted is derived from what is: somebody has the port open, has just had, or bytes of somebody wait.
+// wanted reports whether a session is wanted. It is computed, not stored: a program has the port open, has just had it
+// open, or has left bytes that wait.
 func (r *run) wanted() bool {
 	switch {
-	case r.ending.over || r.ending.result == errHangup:
+	case r.shutdown.portClosed || r.shutdown.result == errHangup:
 		return false
-	case r.ending.stage != stageNone: // no session begins any more but for bytes that wait
-		return r.phase == phaseUp || r.link.holds() > 0
+	case r.shutdown.stage != stageNone: // a new session only for bytes that wait
+		return r.phase == phaseUp || r.link.heldBytes() > 0
 	}
-	return r.policy.Connect == ConnectAlways || r.opened.Load() || r.visits.Load() != r.served || r.link.holds() > 0
+	return r.policy.Connect == ConnectAlways || r.fromUp.opened.Load() || r.fromUp.visits.Load() != r.servedVisits ||
+		r.link.heldBytes() > 0
 }
 
 // sleep enters or leaves the phase in which the machine sleeps.
@@ -294,14 +321,20 @@ func (r *run) sleep(asleep bool, now time.Time) {
 	r.enter(phaseAsleep, now)
 }
 
-// lose takes a session that has failed. atOnce: nothing more comes of it.
+// lose ends a session that has failed. atOnce: nothing more is to be read from it.
 func (r *run) lose(atOnce bool, now time.Time) {
 	s, next := r.session, phaseIdle
 	if s.finSent {
 		r.end(nil, atOnce, next, now)
 		return
 	}
-	hangup := r.policy.OnLoss == OnLossHangup && s.unwanted.IsZero()
+	hangup := false
+	switch r.policy.OnLoss {
+	case OnLossHangup: // the port goes too, unless the session was not wanted any more
+		hangup = s.unwantedSince.IsZero()
+	case OnLossHold: // the port stays, and the link holds what the application writes for HoldFor
+	case OnLossDiscard: // the port stays, and the link drops what the application writes
+	}
 	if !hangup && r.wanted() {
 		next = phaseConnecting
 	}
@@ -311,12 +344,12 @@ func (r *run) lose(atOnce bool, now time.Time) {
 	}
 }
 
-// answerOpens tells every open() that waits how it went.
+// answerOpens releases every open() that waits: with nil, or with why there is no session.
 func (r *run) answerOpens(err error) {
-	r.readyMu.Lock()
-	waiting := r.ready
-	r.ready = nil
-	r.readyMu.Unlock()
+	r.opens.mu.Lock()
+	waiting := r.opens.ready
+	r.opens.ready = nil
+	r.opens.mu.Unlock()
 	for _, ready := range waiting {
 		ready(err)
 	}

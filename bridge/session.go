@@ -9,255 +9,265 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// session is one session with all that belongs to it: what was given and marked, what it was told, what it said of the
-// device, and Run's clocks over it. It dies with them: whatever is read late of it is booked here, and not on the next.
+// session is one uart.Session with all of the bridge's bookkeeping about it: what was written, marked and sent, and Run's
+// timers. The bookkeeping ends with the session: what is read late counts for this session, not for the next one.
 type session struct {
 	uart.Session
+
+	// Constant.
+	notifier *notifier // the link's: goroutines that wait for unsent bytes check again
+	drains   bool      // the port's programs can drain: they want an answer at once, so a mark follows each pause
+
 	unsent unsent
 
-	told    settings      // what it was told. The one who sends alone: the dial's goroutine, then resend or up
-	writing atomic.Uint64 // bytes inside Write, given or not; for the upper bound of a loss, and for down
-	wrote   atomic.Uint64 // after so many closes they were written
+	// Only the sender (see link): before that, the dial's goroutine.
+	sent settings // the settings that were sent
 
-	counted   atomic.Bool         // it was closed over bytes of the device, and they are counted
-	leaving   atomic.Bool         // FIN is due, or sent: nobody gives it bytes any more
-	lost      atomic.Pointer[end] // the first word counts; nil: it stands
-	suspended atomic.Int64        // since when the access server takes no data, in Unix nanoseconds; 0: it does
-	waiting   atomic.Bool         // bytes have waited since then
-	doubt     atomic.Uint64       // see doubted
-	notice    *notice             // the link's: whoever waits for unsent bytes should look again
+	// Written by the sender.
+	writing      atomic.Uint64 // bytes inside Write, taken by TCP or not; for the upper bound of a loss, and for down
+	writingVisit atomic.Uint64 // the visit in which they were written
 
-	drains    bool         // the port's programs can drain: they want to know at once, so pauses have their marks
-	markTimer *time.Timer  // asks for the mark behind the last bytes; set before the session is anybody's
-	armed     atomic.Bool  // it will
-	unasked   atomic.Int32 // how often it has looked for a pause since somebody wanted to know
+	// Any goroutine.
+	failure      atomic.Pointer[failure] // why the session ended; the first cause wins, nil while it is up
+	leaving      atomic.Bool             // our FIN is due, or sent: nothing is written any more
+	closedUnread atomic.Bool             // it was closed, and the unread bytes of the device are counted
+	endedBefore  atomic.Uint64           // the first visit after its end, to which no byte of it belongs; 0: it has not ended
 
-	otherBaud bool // the access server has said a baud rate that was not asked for; only down's
+	suspendedAt   atomic.Int64  // since when the access server has suspended data, in Unix nanoseconds; 0: it has not
+	bytesWait     atomic.Bool   // bytes have waited since then
+	markGivenUpAt atomic.Uint64 // see marksGivenUp
 
-	clean uint64        // the visit to which the device's bytes belong, whatever was written before; only down's
-	over  atomic.Uint64 // the first visit to which none of them belongs, for the session had ended before it; 0: it has not ended
+	pauseTimer *time.Timer  // requests the mark after the last bytes; set before the session is shared
+	timerSet   atomic.Bool  // pauseTimer is running
+	unasked    atomic.Int32 // how often it has looked for a pause since someone asked for unsent bytes
 
-	mu    sync.Mutex  // over stale
-	stale uart.Coding // what the access server has changed by itself, until it is asked for again
+	mu         sync.Mutex  // makes "read the fields, then clear them" of overridden one step
+	overridden uart.Coding // what the access server has changed by itself, until the application requests it again
 
-	clocks // only Run's
+	// Only down's goroutine.
+	otherBaud  bool   // the access server has set a baud rate that was not requested
+	cleanVisit uint64 // the last visit for which the device's bytes were found not to be stale
+
+	sessionTimers // only Run's goroutine
 }
 
-// clocks are what Run watches a session by.
-type clocks struct {
-	stands   time.Time     // since when it stands
-	unwanted time.Time     // since when nobody wants it; zero: somebody does
-	opens    uint64        // of the port, at the last look whether somebody wants it
-	lookAt   time.Time     // the next look at the peer
-	looked   uint64        // bytes given to sessions by the last look
-	ended    bool          // at the last look the peer had ended the connection and nobody had read that
-	marks    watch         // the answer to the mark under way
-	leaves   watch         // the last bytes, while the session is closing or left
-	finSent  bool          // our FIN is sent, after all that was to be
-	leftAt   time.Time     // when it was
-	silent   time.Duration // for how long a peer that was given up had said nothing
-	drained  bool          // the last bytes are out, as far as can be known
-	unsure   bool          // they are, and the peer, which answers no marks, has not said that it has read them
-	warned   bool          // of a suspension without end
-	kept     bool          // it was said that HUPCL keeps it
+// sessionTimers are what Run remembers of a session.
+type sessionTimers struct {
+	upSince        time.Time
+	unwantedSince  time.Time     // zero: the session is wanted
+	opensAtCheck   uint64        // how often the port had been opened when that was checked last
+	nextCheck      time.Time     // of the peer
+	writtenAtCheck uint64        // bytes written to sessions at the last check
+	finSeen        bool          // at the last check the peer had ended the connection and that was not read
+	mark           watch         // over the answer to the mark in flight
+	closing        watch         // over the last bytes in the phases closing and left
+	finSent        bool          // our FIN is sent, after the last byte
+	finSentAt      time.Time     // when
+	silentFor      time.Duration // how long a peer that was given up had been silent
+	drained        bool          // the last bytes are out, as far as is known
+	unconfirmed    bool          // they are, but the peer answers no marks and has not confirmed that it has read them
+
+	suspensionLogged bool
+	keptLogged       bool // that HUPCL keeps the session
 }
 
-// end is why a session is lost, and what TCP knew of it then: a closed socket knows nothing.
-type end struct {
+// failure is why a session ended, and what TCP knew then: a closed socket knows nothing.
+type failure struct {
 	cause   error
 	unacked int // as Session.Unacked
 }
 
-func newSession(s uart.Session, notice *notice, drains bool) *session {
-	n := &session{Session: s, notice: notice, drains: drains}
-	n.markTimer = time.AfterFunc(markEvery, n.markDue) // ends by itself; stopped at the session's end
-	n.markTimer.Stop()
+func newSession(s uart.Session, notifier *notifier, drains bool) *session {
+	n := &session{Session: s, notifier: notifier, drains: drains}
+	n.pauseTimer = time.AfterFunc(markEvery, n.markDue) // ends by itself; stopped at the session's end
+	n.pauseTimer.Stop()
 	return n
 }
 
-// fail says that the session is lost. It comes before anybody closes the session because of that.
+// fail records why the session ended. It must be called before the session is closed for that reason.
 func (s *session) fail(err error) {
-	if s.lost.CompareAndSwap(nil, &end{err, s.Unacked()}) {
-		s.markTimer.Stop()
-		s.look()
+	if s.failure.CompareAndSwap(nil, &failure{err, s.Unacked()}) {
+		s.pauseTimer.Stop()
+		s.notify()
 	}
 }
 
-func (s *session) failed() bool { return s.lost.Load() != nil }
+func (s *session) failed() bool { return s.failure.Load() != nil }
 
-// look lets whoever waits for unsent bytes look again.
-func (s *session) look() { s.notice.tell() }
+// notify makes goroutines that wait for unsent bytes check again.
+func (s *session) notify() { s.notifier.notify() }
 
-// gave counts bytes given to TCP from a time on, which were written after so many closes. The first ones after an answered
-// mark start the clock of the next.
-func (s *session) gave(n int, began time.Time, visit uint64) {
-	first, many := s.unsent.gave(n, began, visit)
+// wrote counts n bytes of this visit that TCP has taken in a Write that began at that time. The first ones after an
+// answered mark start the timer of the next mark.
+func (s *session) wrote(n int, began time.Time, visit uint64) {
+	first, many := s.unsent.wrote(n, began, visit)
 	if first {
-		s.arm()
+		s.setTimer()
 	}
 	if many {
-		s.mark()
+		s.requestMark()
 	}
 }
 
-// arm has the next mark asked for when the writer pauses, and in markEvery at the latest.
-func (s *session) arm() {
-	if s.eager() {
-		s.armFor(markPause)
+// setTimer makes the next mark follow when the writer pauses, and within markEvery at the latest.
+func (s *session) setTimer() {
+	if s.wantsPauses() {
+		s.setTimerFor(markPause)
 	} else {
-		s.armFor(markEvery)
+		s.setTimerFor(markEvery)
 	}
 }
 
-func (s *session) armFor(d time.Duration) {
-	if s.armed.CompareAndSwap(false, true) {
-		s.markTimer.Reset(d)
+func (s *session) setTimerFor(d time.Duration) {
+	if s.timerSet.CompareAndSwap(false, true) {
+		s.pauseTimer.Reset(d)
 	}
 }
 
-// eager reports whether pauses are looked for: somebody may want to know what has left the far UART.
-func (s *session) eager() bool { return s.drains && s.unasked.Load() < markUnasked }
+// wantsPauses reports whether a mark follows each pause: a program may want to know what has left the far UART.
+func (s *session) wantsPauses() bool { return s.drains && s.unasked.Load() < markUnasked }
 
-// markDue asks for a mark, or looks again when it is due. It costs the bytes nothing: a look each pause at most, while they
-// come.
+// markDue requests a mark, or sets the timer for when it is due: one check for each pause at most.
 func (s *session) markDue() {
-	s.armed.Store(false) // first: what is given from now on arms it anew
+	s.timerSet.Store(false) // first: what is written from now on sets it again
 	first, last, ok := s.unsent.since()
 	if !ok || s.failed() {
 		return
 	}
 	due := first.Add(markEvery)
-	if s.eager() {
+	if s.wantsPauses() {
 		due = minTime(due, last.Add(markPause))
 		s.unasked.Add(1)
 	}
 	if wait := time.Until(due); wait > 0 {
-		s.armFor(wait)
+		s.setTimerFor(wait)
 		return
 	}
-	s.mark()
+	s.requestMark()
 }
 
-// mark asks for a mark behind what was given, and reports whether one is under way: false where this peer answers none.
-func (s *session) mark() bool {
+// requestMark requests a mark after what was written, and reports whether one is in flight; false if this peer answers
+// none.
+func (s *session) requestMark() bool {
 	return s.unsent.sinceMark() > 0 && !s.failed() && s.Mark()
 }
 
-// marked takes the answer to a mark.
-func (s *session) marked(n uint64) {
+// markAnswered handles the answer to a mark: the peer has taken the first n bytes.
+func (s *session) markAnswered(n uint64) {
 	if s.unsent.answered(n) {
-		s.arm() // more was given meanwhile
+		s.setTimer() // more was written meanwhile
 	}
-	s.look()
+	s.notify()
 }
 
-// left is what of the bytes given has not left the far UART, as far as can be known.
+// left is how much of what was written has not left the far UART, as far as is known.
 func (s *session) left() uart.Unsent {
-	n := s.needs()
-	if n.again > 0 {
-		n.bytes = max(n.bytes, 1)
+	p := s.pending()
+	if p.recheck > 0 {
+		p.bytes = max(p.bytes, 1)
 	}
-	return uart.Unsent{Left: n.again, Bytes: n.bytes, Up: true}
+	return uart.Unsent{Left: p.recheck, Bytes: p.bytes, Up: true}
 }
 
-// needs is what is known of bytes that may not be out.
-type needs struct {
-	left    time.Duration // the far UART needs by computation; 0: nothing
-	bytes   int           // that it then has
-	marking bool          // a mark that may say otherwise is waited for: its answer makes itself heard
-	sure    bool          // the peer has said that it has taken all bytes, or is one that says nothing of the kind
-	again   time.Duration // when to look again where nothing makes itself heard; 0: all are out
+// pending is what is known of bytes that may not have left the far UART.
+type pending struct {
+	left         time.Duration // what the far UART still needs, by computation; 0: nothing
+	bytes        int           // how many it then has
+	awaitingMark bool          // a mark in flight may report more; its answer uses the notifier
+	sure         bool          // the peer has confirmed that it has taken all bytes, or never confirms anything
+	recheck      time.Duration // when to check again if the notifier reports nothing; 0: everything has left
 }
 
-func (s *session) needs() needs {
+func (s *session) pending() pending {
 	s.unasked.Store(0)
-	asked := s.mark() // at once: its answer dates the last bytes
-	left, bytes, again := s.unsent.left(s.Unacked())
-	if s.failed() { // looked at last: a closed socket knows of no byte. Run is about to take the session, and says so
-		return needs{left: lookAgain, bytes: bytes, again: lookAgain}
+	requested := s.requestMark() // at once: its answer dates the last bytes
+	left, bytes, recheck := s.unsent.left(s.Unacked())
+	if s.failed() { // checked last: a closed socket reports 0 bytes. Run is about to detach the session, and to notify
+		return pending{left: recheckMost, bytes: bytes, recheck: recheckMost}
 	}
-	n := needs{left, bytes, asked && !s.doubted(), !asked, again}
-	if n.marking { // those behind the last answer may not even have come
-		n.again, n.bytes = max(left, lookAgain), max(bytes, int(s.unsent.sinceMark()))
+	p := pending{left, bytes, requested && !s.marksGivenUp(), !requested, recheck}
+	if p.awaitingMark { // the bytes after the last answer may not even have arrived
+		p.recheck, p.bytes = max(left, recheckMost), max(bytes, int(s.unsent.sinceMark()))
 	}
-	return n
+	return p
 }
 
-// doubts notes that the mark behind the first marked bytes has been unanswered for markPatience.
-func (s *session) doubts(marked uint64) { s.doubt.Store(marked + 1) }
+// giveUpMarks records that the mark after the first marked bytes has not been answered for markPatience.
+func (s *session) giveUpMarks(marked uint64) { s.markGivenUpAt.Store(marked + 1) }
 
-// doubted reports whether nobody waits for marks: none has been answered since doubts.
-func (s *session) doubted() bool {
+// marksGivenUp reports whether marks are not waited for: none has been answered since giveUpMarks.
+func (s *session) marksGivenUp() bool {
 	_, marked, _ := s.unsent.progress()
-	return s.doubt.Load() == marked+1
+	return s.markGivenUpAt.Load() == marked+1
 }
 
-// suspend notes that the access server takes no data from now on, or does again.
+// suspend records that the access server has suspended or resumed data.
 func (s *session) suspend(on bool) {
 	if !on {
-		s.suspended.Store(0)
-		s.waiting.Store(false)
+		s.suspendedAt.Store(0)
+		s.bytesWait.Store(false)
 	} else {
-		s.suspended.CompareAndSwap(0, time.Now().UnixNano())
+		s.suspendedAt.CompareAndSwap(0, time.Now().UnixNano())
 	}
 }
 
-// suspendedSince is when the access server began to take no data; zero: it takes data.
+// suspendedSince is when the access server suspended data; zero: it has not.
 func (s *session) suspendedSince() (t time.Time) {
-	if at := s.suspended.Load(); at != 0 {
+	if at := s.suspendedAt.Load(); at != 0 {
 		t = time.Unix(0, at)
 	}
 	return t
 }
 
-// changed notes what the access server says of settings that nobody here has asked for.
-func (s *session) changed(c uart.Coding) {
-	s.unsent.recodeSome(c)
+// codingChanged records what the access server reports of a coding that this side has not requested.
+func (s *session) codingChanged(c uart.Coding) {
+	s.unsent.recodePart(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stale = c.Over(s.stale)
+	s.overridden = c.Over(s.overridden)
 }
 
-// again returns the fields of next to be sent once more: those that e asks for and the access server has changed by
-// itself. It forgets them.
-func (s *session) again(e uart.Event, next uart.Coding) (c uart.Coding) {
+// resendChanged returns the fields of next that must be sent again: those that e requests and that the access server has
+// changed by itself. It clears them.
+func (s *session) resendChanged(e uart.Event, next uart.Coding) (c uart.Coding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stale == (uart.Coding{}) {
+	o := &s.overridden
+	if *o == (uart.Coding{}) {
 		return c
 	}
-	if s.stale.Baud != 0 && e.Coding.Baud != 0 {
-		c.Baud, s.stale.Baud = next.Baud, 0
+	if o.Baud != 0 && e.Coding.Baud != 0 {
+		c.Baud, o.Baud = next.Baud, 0
 	}
-	if s.stale.DataBits != 0 && e.Coding.DataBits != 0 {
-		c.DataBits, s.stale.DataBits = next.DataBits, 0
+	if o.DataBits != 0 && e.Coding.DataBits != 0 {
+		c.DataBits, o.DataBits = next.DataBits, 0
 	}
-	if s.stale.Parity != 0 && e.Coding.Parity != 0 {
-		c.Parity, s.stale.Parity = next.Parity, 0
+	if o.Parity != 0 && e.Coding.Parity != 0 {
+		c.Parity, o.Parity = next.Parity, 0
 	}
-	if s.stale.StopBits != 0 && e.Coding.StopBits != 0 {
-		c.StopBits, s.stale.StopBits = next.StopBits, 0
+	if o.StopBits != 0 && e.Coding.StopBits != 0 {
+		c.StopBits, o.StopBits = next.StopBits, 0
 	}
 	return c
 }
 
-// watch tells whether something makes progress: any change of what is looked at is.
+// watch detects whether the application's bytes make progress.
 type watch struct {
 	at    progress
 	since time.Time // of the last change; zero: nothing is watched
 }
 
-// progress is how far the application's bytes have come.
+// progress is how far the application's bytes have come. Any change of it is progress.
 type progress struct {
-	given, marked, acked uint64
-	unacked              int
+	written, marked, acked uint64
+	unacked                int
 }
 
-// stuck returns since when there has been no progress. Bytes that may still be leaving are on their way.
-func (w *watch) stuck(s *session, now time.Time) time.Time {
-	given, marked, leaving := s.unsent.progress()
-	// Inside a write that blocks TCP may be given as much as is acknowledged: both counts then stand still together.
-	at := progress{given, marked, s.Alive().Acked, s.Unacked()}
+// stuckSince returns since when there has been no progress. While bytes may still be leaving the far UART there is.
+func (w *watch) stuckSince(s *session, now time.Time) time.Time {
+	written, marked, leaving := s.unsent.progress()
+	// Inside a Write that blocks, TCP may take as much as is acknowledged: unacked alone would not change then.
+	at := progress{written, marked, s.Alive().Acked, s.Unacked()}
 	if w.since.IsZero() || at != w.at {
 		w.at, w.since = at, now
 	}
@@ -278,19 +288,19 @@ func (s settings) event() uart.Event {
 	return uart.Event{Kind: uart.KindSettings, Coding: s.Coding, Flow: s.Flow, Control: s.Control}
 }
 
-// String writes what is said, as the log shows it.
+// String lists what is set, for the log.
 func (s settings) String() string {
 	return strings.TrimPrefix(s.event().String(), "settings ")
 }
 
-// merge returns s with what the event says.
+// merge returns s with what the event sets.
 func (s settings) merge(e uart.Event) settings {
 	control := e.Control
 	control.Break = 0
 	return settings{e.Coding.Over(s.Coding), e.Flow.Over(s.Flow), control.Over(s.Control)}
 }
 
-// minus returns what differs from base, the rest not said. A change of flow control says both directions.
+// minus returns what differs from base, with the rest unset. A change of flow control sets both directions.
 func (s settings) minus(base settings) settings {
 	s.Coding = s.Coding.Minus(base.Coding)
 	if s.Flow == base.Flow {

@@ -8,73 +8,73 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// LinkState says how a bridge stands with its remote.
+// LinkState is the state of a bridge's connection to its remote.
 type LinkState string
 
 const (
-	LinkNoPort     LinkState = "no port"    // it is made, or made again after a hangup
-	LinkIdle       LinkState = "idle"       // nobody wants a session
+	LinkNoPort     LinkState = "no port"    // the port is being created, or created again after a hangup
+	LinkIdle       LinkState = "idle"       // no session is wanted
 	LinkConnecting LinkState = "connecting" // dialing, or waiting to dial again
 	LinkUp         LinkState = "up"
 	LinkClosing    LinkState = "closing" // the last bytes are on their way out
 )
 
-// Loss is what a bridge says when a session is lost.
+// Loss describes the end of a session that may have cost bytes.
 type Loss struct {
 	Time      time.Time
 	Cause     string
-	Unacked   int    // bytes that TCP had been given and the peer had not acknowledged; -1: not known here
-	SinceMark uint64 // bytes given since the last answered mark
+	Unacked   int    // bytes that TCP had taken and the peer had not acknowledged; -1: unknown on this system
+	SinceMark uint64 // bytes written since the last answered mark
 	AtMost    uint64 // upper bound of the bytes lost: SinceMark, and what the server may have held before the mark
-	Unread    int    // bytes that had come and the application had not read; they are dropped
+	Unread    int    // bytes that had arrived and the application had not read; they are dropped
 }
 
-// Snapshot is a copy of what a bridge knows of itself, safe to keep.
+// Snapshot is a copy of a bridge's state, safe to keep.
 type Snapshot struct {
 	Name, Path, Device, Remote string
 
 	Link    LinkState
-	Since   time.Time // when Link became what it is
+	Since   time.Time // when Link changed last
 	Opened  bool      // an application has the port open
 	Missing uart.Fidelity
 	Wanted  uart.Event // KindSettings: what is to be in force at the far UART
 	Modem   uart.ModemState
-	Error   string // why there is no session, where one is wanted
+	Error   string // why there is no session although one is wanted
 
-	ChangeWaits    time.Time  // since when a change of settings waits for the bytes before it, where that is long; zero: none does
-	SuspendedSince time.Time  // since when the access server takes no data; zero: it does
-	Changed        uart.Event // KindChanged: the line coding that somebody else has set at the access server, the last time
+	ChangeWaits    time.Time  // since when a change of settings waits for the bytes before it, if that is long; zero: none does
+	SuspendedSince time.Time  // since when the access server has suspended data; zero: it has not
+	Changed        uart.Event // KindChanged: the line coding that another client has set at the access server last
 
 	Held                   int    // bytes that wait for a session
-	UpBytes, DownBytes     uint64 // given to TCP; taken by the application's port
+	UpBytes, DownBytes     uint64 // taken by TCP; taken by the application's port
 	UpDropped, DownDropped uint64 // bytes
 	BreaksDropped          uint64
-	GreetingDropped        uint64 // bytes that access servers said before they first answered: no device's, and in no other count
+	GreetingDropped        uint64 // bytes that access servers sent before they first answered; in no other count
 	Sessions, Losses       uint64
 	LastLoss               Loss
-	LostAtMost             uint64   // of all sessions that ended with bytes under way: the upper bounds together
+	LostAtMost             uint64   // the sum of Loss.AtMost over all sessions
 	Refused                []string // settings that the access server did not accept, as log lines
 }
 
-// counters are written on the hot path: atomics, each for display only.
+// counters are written on the hot path: atomics, for display and for Run's comparisons with their earlier values.
 type counters struct {
 	up, down, upDropped, downDropped, breaksDropped, greetingDropped atomic.Uint64
 }
 
-// board is what Status copies from. Its lock is held over no I/O and no other lock.
-type board struct {
-	mu   sync.Mutex
-	snap Snapshot
+// status is what Status copies from. mu makes each update one step for readers; it is held over no I/O and no other lock.
+type status struct {
+	mu       sync.Mutex
+	snapshot Snapshot
 }
 
-func (b *board) set(f func(*Snapshot)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	f(&b.snap)
+func (st *status) update(f func(*Snapshot)) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	f(&st.snapshot)
 }
 
-func (b *board) link(l LinkState) {
-	b.set(func(s *Snapshot) {
+func (st *status) setLink(l LinkState) {
+	st.update(func(s *Snapshot) {
 		if s.Link != l {
 			s.Link, s.Since = l, time.Now()
 		}
@@ -83,12 +83,12 @@ func (b *board) link(l LinkState) {
 
 // Status returns a copy of the bridge's state.
 func (b *Bridge) Status() Snapshot {
-	b.board.mu.Lock()
-	s := b.board.snap
+	b.status.mu.Lock()
+	s := b.status.snapshot
 	s.Refused = append([]string(nil), s.Refused...)
-	b.board.mu.Unlock()
-	if r := b.present.Load(); r != nil {
-		s.Held = r.link.holds()
+	b.status.mu.Unlock()
+	if r := b.current.Load(); r != nil {
+		s.Held = r.link.heldBytes()
 	}
 	c := &b.count
 	s.UpBytes, s.DownBytes = c.up.Load(), c.down.Load()
@@ -97,5 +97,5 @@ func (b *Bridge) Status() Snapshot {
 	return s
 }
 
-// Watch lets the observer see what passes from now on, until stop is called. Both may be called by anyone.
-func (b *Bridge) Watch(o *Observer) (stop func()) { return b.tap.watch(o) }
+// Watch gives the observer a record of everything that passes from now on, until stop is called.
+func (b *Bridge) Watch(o *Observer) (stop func()) { return b.observers.watch(o) }

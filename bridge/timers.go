@@ -6,238 +6,242 @@ import (
 	"time"
 )
 
-// The clocks that Run looks at in each step: each says when it is due next.
+// Run's timers. Each is checked in every step, does what is due, and reports when it is due next. All of them run in Run's
+// goroutine.
 
 const (
-	// patience is how long the last bytes of an application that is gone, and those before a change of settings, may
-	// stand still before nobody waits for them any more.
-	patience = 30 * time.Second
-	// progressLook is how often their progress is looked at.
-	progressLook = 5 * time.Second
-	// peerLook is how often Run looks at the socket while bytes are on their way, or unread, peerGlance while none are.
-	peerLook, peerGlance = 2 * time.Second, 5 * time.Second
-	// peerDead is how long data may be in flight without an acknowledgement: with the looks, noticed within 15 s.
+	// stuckAfter is how long the last bytes of a closed port, and the bytes before a change of settings, may make no
+	// progress until they are given up.
+	stuckAfter = 30 * time.Second
+	// progressEvery is how often that progress is checked.
+	progressEvery = 5 * time.Second
+	// peerEvery is how often Run checks the socket while bytes are in flight or unread, and peerIdleEvery while none are.
+	peerEvery, peerIdleEvery = 2 * time.Second, 5 * time.Second
+	// peerDead is how long data may be in flight without an acknowledgement. With peerIdleEvery, a dead peer is noticed
+	// within 15 s.
 	peerDead = 10 * time.Second
-	// silentMost is how long a peer may have been dead when TCP says so.
+	// silentMost is how long a peer may have been dead when TCP's keepalive reports it.
 	silentMost = 15 * time.Second
-	// suspendedLong is how long an access server may take no data before that is said.
+	// suspendedLong is how long an access server may suspend data before that is logged.
 	suspendedLong = 5 * time.Second
-	// finMost and finUnsure are how long the peer's FIN is waited for when ours is sent: where all bytes are known to be
-	// taken from TCP, and where not: a connection that is closed while the peer still reads is a reset, which throws away
-	// what it has not read.
+	// finMost and finUnsure are how long Run waits for the peer's FIN after ours, if all bytes are known to have been read
+	// by the peer, and if not. Closing while the peer still reads causes a reset, which discards what it has not read.
 	finMost, finUnsure = 2 * time.Second, 10 * time.Second
 )
 
-// closes is the clock over the bytes of an application that has closed the port.
-type closes struct {
-	called uint64    // the last close that it runs for
-	since  time.Time // of the first
-	leaves watch
+// closeWatch observes the bytes of applications that have closed the port.
+type closeWatch struct {
+	close    uint64    // the last close that it covers
+	since    time.Time // of the first one
+	progress watch
 }
 
-// heldClock drops the bytes of closed ports that have waited for a session long enough.
-func (r *run) heldClock(again *alarm, now time.Time) {
+// heldTimer drops the bytes of closed ports that have waited for a session long enough.
+func (r *run) heldTimer(next *alarm, now time.Time) {
 	closed, old, due := r.link.expire(now)
-	r.outage(old)
+	r.countLost(old)
 	if closed > 0 {
-		r.dropped(closed)
-		r.log.Warn("no session came for the bytes of a closed port; they are dropped", "dropped", closed)
+		r.countDropped(closed)
+		r.log.Warn("bytes of a closed port were dropped: no session in time", "dropped", closed)
 	}
-	again.at(due)
+	next.at(due)
 }
 
-// closeClock watches the bytes before a close, in the port and held: as long as they leave nobody hurries. After
-// patience without progress they are dropped; without a session those that up has not come to wait for HoldFor, as
-// heldClock has it.
-func (r *run) closeClock(again *alarm, now time.Time) {
-	c := &r.closes
-	called := min(r.closesCalled.Load(), r.visits.Load()) // where up has not come to the open it does not know yet what its bytes wait for
-	unseen := called > max(r.closesSeen.Load(), r.abandon.Load())
+// closeTimer watches the bytes before a close, in the port and held. There is no limit while they make progress; after
+// stuckAfter without any they are dropped. Without a session, bytes that up has not reached wait for HoldFor, as those of
+// heldTimer do.
+func (r *run) closeTimer(next *alarm, now time.Time) {
+	w := &r.closeWatch
+	// Until up has reached an open it is unknown what that open's bytes wait for.
+	announced := min(r.announced.closes.Load(), r.fromUp.visits.Load())
+	unseen := announced > max(r.fromUp.closesSeen.Load(), r.announced.abandoned.Load())
 	if !unseen && !r.link.holdsClosed() {
-		*c = closes{}
+		*w = closeWatch{}
 		return
 	}
-	if c.called = called; c.since.IsZero() {
-		c.since = now
+	if w.close = announced; w.since.IsZero() {
+		w.since = now
 	}
-	s := r.link.cur.Load()
+	s := r.link.current.Load()
 	var until time.Time
 	switch {
 	case s != nil:
-		until = c.leaves.stuck(s, now).Add(patience)
-	case !unseen || r.link.held.keep == Forever || r.link.awaitsDial(): // heldClock's
-		c.leaves = watch{}
+		until = w.progress.stuckSince(s, now).Add(stuckAfter)
+	case !unseen || r.link.held.holdFor == Forever || r.link.awaitsDial(): // heldTimer's
+		w.progress = watch{}
 		return
 	default:
-		c.leaves = watch{}
-		until = c.since.Add(r.link.held.keep)
+		w.progress = watch{}
+		until = w.since.Add(r.link.held.holdFor)
 	}
 	if now.Before(until) {
-		again.at(minTime(until, now.Add(progressLook)))
+		next.at(minTime(until, now.Add(progressEvery)))
 		return
 	}
-	r.log.Warn("the last bytes of a closed port do not leave; they are dropped")
-	r.abandon.Store(called)
-	r.outage(r.link.dropClosed())
+	r.log.Warn("the last bytes of a closed port are stuck and were dropped")
+	r.announced.abandoned.Store(announced)
+	r.countLost(r.link.dropClosed())
 	if s != nil {
-		r.end(errStuck, true, phaseIdle, now) // somebody may stand in its Write
+		r.end(errStuck, true, phaseIdle, now) // up or resend may be blocked in its Write
 	}
-	r.link.wake()
+	r.link.notify()
 }
 
-// peer looks at the socket: a peer that acknowledges nothing is dead, and one that has ended the connection while down
-// cannot read is gone for up. Without bytes on their way TCP's keepalive does this.
-func (r *run) peer(again *alarm, now time.Time) {
+// peerTimer checks the socket. A peer that acknowledges nothing is dead; one that has ended the connection while down
+// cannot read is gone for up. When no bytes are in flight, TCP's keepalive detects a dead peer.
+func (r *run) peerTimer(next *alarm, now time.Time) {
 	s := r.session
-	if now.Before(s.lookAt) {
-		again.at(s.lookAt)
+	if now.Before(s.nextCheck) {
+		next.at(s.nextCheck)
 		return
 	}
-	given := r.count.up.Load()
+	written := r.count.up.Load()
 	p := s.Alive()
-	every := peerGlance
-	if p.Waiting > 0 || p.Unread > 0 || given != s.looked || s.writing.Load() > 0 {
-		every = peerLook
+	every := peerIdleEvery
+	if p.Waiting > 0 || p.Unread > 0 || written != s.writtenAtCheck || s.writing.Load() > 0 {
+		every = peerEvery
 	}
-	s.looked, s.lookAt = given, now.Add(every)
-	again.at(s.lookAt)
+	s.writtenAtCheck, s.nextCheck = written, now.Add(every)
+	next.at(s.nextCheck)
 	switch {
 	case p.Waiting >= peerDead:
-		s.silent = p.Waiting
+		s.silentFor = p.Waiting
 		s.fail(fmt.Errorf("%w: no acknowledgement for %v", errPeerDead, p.Waiting.Round(time.Second)))
 		r.lose(true, now)
-	case p.Ended && s.ended:
-		// Seen twice: down had the time to read it, and is blocked in Port.Write.
+	case p.Ended && s.finSeen:
+		// At two checks: down has had time to read it, and is blocked in Port.Write.
 		s.fail(io.EOF)
 		r.lose(false, now)
 	}
-	s.ended = p.Ended
+	s.finSeen = p.Ended
 }
 
-// suspension says when an access server has taken no data for long and bytes wait for it.
-func (r *run) suspension(again *alarm, now time.Time) {
+// suspensionTimer logs when an access server has suspended data for long and bytes wait for it.
+func (r *run) suspensionTimer(next *alarm, now time.Time) {
 	s := r.session
 	since := s.suspendedSince()
-	if since.IsZero() || s.warned || !s.waiting.Load() {
+	if since.IsZero() || s.suspensionLogged || !s.bytesWait.Load() {
 		return
 	}
 	if until := since.Add(suspendedLong); now.Before(until) {
-		again.at(until)
+		next.at(until)
 		return
 	}
-	s.warned = true
-	r.far.Warn("the access server has asked for no more data, and bytes wait (--quirk suspend-ignore sends them all the same)",
+	s.suspensionLogged = true
+	r.peerLog.Warn("the access server has suspended data and bytes are waiting (--quirk suspend-ignore sends them anyway)",
 		"remote", r.cfg.Remote.String(), "for", now.Sub(since).Round(time.Second))
 }
 
-// markClock has nobody wait for a mark that stays unanswered for markPatience: drain then rests on computation, until
-// one is answered.
-func (r *run) markClock(again *alarm, now time.Time) {
+// markTimer gives up on a mark that has not been answered for markPatience: drain then relies on computation until a mark
+// is answered.
+func (r *run) markTimer(next *alarm, now time.Time) {
 	s := r.session
-	given, marked, _ := s.unsent.progress()
-	if given == marked || s.doubted() {
-		s.marks = watch{}
+	written, marked, _ := s.unsent.progress()
+	if written == marked || s.marksGivenUp() {
+		s.mark = watch{}
 		return
 	}
-	if s.marks.since.IsZero() || s.marks.at.marked != marked {
-		s.marks = watch{progress{marked: marked}, now}
+	if s.mark.since.IsZero() || s.mark.at.marked != marked {
+		s.mark = watch{progress{marked: marked}, now}
 	}
-	if until := s.marks.since.Add(markPatience); now.Before(until) {
-		again.at(until)
+	if until := s.mark.since.Add(markPatience); now.Before(until) {
+		next.at(until)
 		return
 	}
-	s.doubts(marked)
-	s.look()
+	s.giveUpMarks(marked)
+	s.notify()
 }
 
-// leave ends a session that nobody wants: linger first, then the time that the last bytes need, then FIN, then the peer's
-// FIN. Somebody who comes before ours gets the session as it is.
-func (r *run) leave(again *alarm, now time.Time) {
+// leaveTimer ends a session that is not wanted: after the linger time, after the time that the last bytes need, with a FIN,
+// and after the peer's FIN. A program that opens the port before our FIN gets the session as it is.
+func (r *run) leaveTimer(next *alarm, now time.Time) {
 	s := r.session
 	if r.phase == phaseLeft {
-		r.awaitFIN(again, now)
+		r.awaitFIN(next, now)
 		return
 	}
-	s.opens = r.link.opens()
-	r.forgetVisit()
-	if r.wanted() || r.kept() {
-		s.unwanted = time.Time{}
+	s.opensAtCheck = r.link.opens()
+	r.restartLinger()
+	if r.wanted() || r.keptByDTR() {
+		s.unwantedSince = time.Time{}
 		if r.phase == phaseClosing {
 			r.enter(phaseUp, now)
 		}
 		return
 	}
-	if s.unwanted.IsZero() {
-		s.unwanted = now
-		s.mark()
+	if s.unwantedSince.IsZero() {
+		s.unwantedSince = now
+		s.requestMark()
 	}
-	if until := s.unwanted.Add(*r.policy.Linger); r.phase == phaseUp && !r.ending.over && now.Before(until) {
-		again.at(until)
+	if until := s.unwantedSince.Add(*r.policy.Linger); r.phase == phaseUp && !r.shutdown.portClosed && now.Before(until) {
+		next.at(until)
 		return
 	}
 	if r.phase == phaseUp {
 		r.enter(phaseClosing, now)
 	}
-	given, _, _ := s.unsent.progress()
-	n := s.needs()
-	stuck := s.leaves.stuck(s, now)
+	written, _, _ := s.unsent.progress()
+	p := s.pending()
+	stuck := s.closing.stuckSince(s, now)
 	switch {
-	case n.left == 0 && !n.marking && n.sure:
-		r.leaveEmpty(again, given, now)
-	case now.Sub(stuck) >= patience:
+	case p.left == 0 && !p.awaitingMark && p.sure:
+		r.leaveEmpty(next, written, now)
+	case now.Sub(stuck) >= stuckAfter:
 		r.end(errStuck, true, phaseIdle, now)
-	case n.left == 0: // the mark's answer kicks
-		again.at(minTime(now.Add(progressLook), stuck.Add(patience)))
+	case p.left == 0: // the mark's answer wakes Run
+		next.at(minTime(now.Add(progressEvery), stuck.Add(stuckAfter)))
 	default:
-		again.at(now.Add(min(n.again, progressLook)))
+		next.at(now.Add(min(p.recheck, progressEvery)))
 	}
 }
 
-// leaveEmpty sends FIN, unless somebody has just come and written: bytes behind the given ones were not waited for.
-func (r *run) leaveEmpty(again *alarm, given uint64, now time.Time) {
+// leaveEmpty sends FIN, unless a program has just come and written: bytes after the first written ones were not waited for.
+func (r *run) leaveEmpty(next *alarm, written uint64, now time.Time) {
 	s := r.session
-	s.leaving.Store(true)                              // give says that it writes, and then looks at this: one of the two sees the other
-	busy := r.link.holds() > 0 || s.writing.Load() > 0 // before what was given: what moves on between is in that
-	if n, _, _ := s.unsent.progress(); busy || n != given {
+	s.leaving.Store(true) // write sets writing before it reads this, so one of the two sees the other
+	// Checked before progress: a Write that returns in between is counted there.
+	busy := r.link.heldBytes() > 0 || s.writing.Load() > 0
+	if n, _, _ := s.unsent.progress(); busy || n != written {
 		s.leaving.Store(false)
-		again.at(now.Add(ackMost))
+		next.at(now.Add(ackMost))
 		return
 	}
 	s.drained = true
 	r.enter(phaseLeft, now)
 }
 
-// forgetVisit has linger count from here where a program came and went while the session stands: it has had it.
-func (r *run) forgetVisit() {
-	if visits := r.visits.Load(); visits != r.served {
-		r.served = visits
-		r.session.unwanted = time.Time{}
+// restartLinger starts the linger time again if a program came and went while the session was up: the session has served
+// it.
+func (r *run) restartLinger() {
+	if visits := r.fromUp.visits.Load(); visits != r.servedVisits {
+		r.servedVisits = visits
+		r.session.unwantedSince = time.Time{}
 	}
 }
 
-// kept reports whether the session stays though nobody has the port open: its end would let DTR fall, which the last
-// program has left up.
-func (r *run) kept() bool {
+// keptByDTR reports whether the session stays although the port is closed: the last program has left DTR on, and the end
+// of the session would turn it off.
+func (r *run) keptByDTR() bool {
 	s := r.session
-	if !r.hupcl || !r.dtrUp.Load() || r.ending.over {
+	if !r.hupcl || !r.fromUp.leftDTR.Load() || r.shutdown.portClosed {
 		return false
 	}
-	if !s.kept {
-		s.kept = true
-		r.log.Info("the session stays: the last program has left DTR up, HUPCL is off (--linger bounds it)")
+	if !s.keptLogged {
+		s.keptLogged = true
+		r.log.Info("keeping the session: the last program left DTR on, HUPCL is off (--linger limits this)")
 	}
 	return true
 }
 
-// awaitFIN waits for the end of a session that is left: down reads on until then.
-func (r *run) awaitFIN(again *alarm, now time.Time) {
+// awaitFIN waits for the end of a session after our FIN. Until then down reads on.
+func (r *run) awaitFIN(next *alarm, now time.Time) {
 	s := r.session
 	most := finMost
 	if s.unsent.sinceMark() > 0 && !r.wanted() {
 		most = finUnsure
 	}
-	if until := s.leaves.stuck(s, now).Add(most); now.Before(until) {
-		again.at(until)
+	if until := s.closing.stuckSince(s, now).Add(most); now.Before(until) {
+		next.at(until)
 		return
 	}
 	r.end(errNoFIN, true, phaseIdle, now)

@@ -1,6 +1,6 @@
-// Package agent runs ports: it makes a bridge of a port's configuration. There is one way to run a port, whichever
-// command asks for it. It knows configurations and bridges; it must not know how a command line looks, nor which port
-// hosts exist: it is handed the host.
+// Package agent turns the configuration of a port into its bridge: there is one way to build a bridge, whichever command
+// needs it. It knows configurations, remotes and bridges. It must not know what a command line looks like, nor which port
+// hosts exist: it is handed the host. The commands in cmd/telnetcpc, and the demo, call it.
 package agent
 
 import (
@@ -37,17 +37,17 @@ type Port struct {
 // Name is the port's short name in log and status: the last element of its path.
 func (p Port) Name() string { return filepath.Base(p.Path) }
 
-// peerLines is how many lines a minute the remote may cause in the log, and as many that say what it cost: an outage and its
-// end are four or five.
+// peerLines limits how many lines a minute the remote may cause in the log, and separately how many that report losses. An
+// outage and its end take four or five.
 const peerLines = 6
 
-// NewBridge returns the bridge of a port, not yet running. The error names the key that is wrong.
+// NewBridge returns the bridge of a port; the caller runs it. The error names the setting that is wrong.
 func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 	if p.Path == "" {
-		return nil, errors.New("port: it has no path (want one like /dev/ttyV0, on Windows COM9)")
+		return nil, errors.New("port: no path (want one like /dev/ttyV0, on Windows COM9)")
 	}
 	path := p.Path
-	if runtime.GOOS != "windows" { // where a port has no path but a name, COM9
+	if runtime.GOOS != "windows" { // there a port has a name, COM9, and no path
 		var err error
 		if path, err = filepath.Abs(p.Path); err != nil {
 			return nil, fmt.Errorf("port %q: %w", p.Path, err)
@@ -62,7 +62,7 @@ func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 		return nil, err
 	}
 	if p.TLS.Insecure {
-		log.Warn("every certificate of the remote is accepted: whoever is on the way can read and change the bytes", "remote", r.String(),
+		log.Warn("every certificate of the remote is accepted: insecure, anyone on the path can read and change bytes", "remote", r.String(),
 			"hint", "--tls-ca FILE names who signs the right one, in place of --tls-insecure")
 	}
 	return bridge.New(bridge.Config{

@@ -28,7 +28,7 @@ import (
 )
 
 const (
-	// idlePorts is how many ports the test makes, where the limits of this machine allow it.
+	// idlePorts is how many ports the test makes, if the limits of this machine allow it.
 	idlePorts = 1000
 	// perPort is more than the descriptors that a port with its session has.
 	perPort = 10
@@ -46,8 +46,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serveFarEnd is an access server without devices: it agrees to COM-PORT-OPTION and takes everything. It is a process of
-// its own, for its memory is not the agent's. It ends with its standard input.
+// serveFarEnd is an access server without devices: it agrees to COM-PORT-OPTION and discards everything. It is a separate
+// process, so that its memory is not counted as the agent's. It ends with its standard input.
 func serveFarEnd() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -105,7 +105,7 @@ type usage struct {
 
 func used(t *testing.T) usage {
 	t.Helper()
-	for range 3 { // each halves the stacks that are larger than they need to be, as those of the start are
+	for range 3 { // each halves the stacks that are larger than necessary, as they are after the start
 		runtime.GC()
 	}
 	debug.FreeOSMemory()
@@ -122,7 +122,7 @@ func used(t *testing.T) usage {
 	return u
 }
 
-// number returns what stands behind a word in a file of /proc.
+// number returns the number after a word in a file of /proc.
 func number(t *testing.T, path, word string) int {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -142,7 +142,7 @@ func number(t *testing.T, path, word string) int {
 	return 0
 }
 
-// cpuTime is the CPU time that this process has used so far.
+// cpuTime is the CPU time that this process has used.
 func cpuTime(t *testing.T) time.Duration {
 	t.Helper()
 	var u unix.Rusage
@@ -169,7 +169,7 @@ func limited(t *testing.T) int {
 	}
 	want := idlePorts
 	if testenv.Race {
-		want /= 5 // it takes its time, and bounds no memory
+		want /= 5 // it is slow, and its memory is not limited
 	}
 	n := min(want, int(files.Cur)/perPort, ptys/2)
 	if n < want {
@@ -178,8 +178,8 @@ func limited(t *testing.T) int {
 	return n
 }
 
-// What an idle port costs, session and all: a bounded piece of memory, no thread, no inotify instance, and next to no
-// time. The bounds are far above what was measured, so that noise cannot pass them: the figures are logged.
+// An idle port with its session costs a bounded amount of memory, no thread, no inotify instance, and almost no CPU time.
+// The bounds are far above the measured figures, which are logged, so that noise cannot exceed them.
 func TestIdlePorts(t *testing.T) {
 	n := limited(t)
 	address := startFarEnd(t)
@@ -196,8 +196,8 @@ func TestIdlePorts(t *testing.T) {
 	if each > 32<<10 && !testenv.Race { // the race detector keeps a shadow of all memory
 		t.Errorf("an idle port uses %d bytes, want 32768 at most", each)
 	}
-	if more := after.threads - before.threads; more > max(32, n/10) { // the runtime makes some where system calls wait
-		t.Errorf("%d threads more than without ports, want none a port", more)
+	if more := after.threads - before.threads; more > max(32, n/10) { // the runtime starts some for system calls that block
+		t.Errorf("%d threads more than without ports, want none per port", more)
 	}
 	if after.inotify != 1 {
 		t.Errorf("%d inotify instances, want 1 for all ports", after.inotify)
@@ -235,7 +235,7 @@ func runPorts(t *testing.T, n int, at remote.URL) []*bridge.Bridge {
 	return bridges
 }
 
-// settled waits until every session stands and has given up to wait for answers, which this far end never gives.
+// settled waits until every session is up and has stopped waiting for answers, which this far end never gives.
 func settled(t *testing.T, bridges []*bridge.Bridge) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
@@ -249,13 +249,13 @@ func settled(t *testing.T, bridges []*bridge.Bridge) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%d of %d sessions stand and are idle after %v", quiet, len(bridges), patience)
+			t.Fatalf("%d of %d sessions are up and idle after %v", quiet, len(bridges), patience)
 		}
 	}
 }
 
-// idleShare measures what share of a core this process uses, over windows of two seconds until one is as quiet as is
-// wanted, or the tenth is over: what the start has left behind takes its time to settle.
+// idleShare measures what share of a core this process uses, in windows of two seconds, until one is as quiet as wanted or
+// the tenth has ended: the work of the start takes time to settle.
 func idleShare(t *testing.T) float64 {
 	t.Helper()
 	const window = 2 * time.Second

@@ -1,12 +1,18 @@
-// Package asynclog is a log that nobody waits for. Its reader may stop reading (`| less`, ^S, text selected in a Windows
-// console, a disk that does not answer), and then whoever writes to it blocks. So lines go into bounded memory, and one
-// goroutine writes them out; lines that do not fit are dropped and counted, and a line in their place says how many. It
-// carries lines, whatever is in them: it knows no level, no port, no bridge.
+// Package asynclog is an io.Writer for a log that must not block the program. The reader of a log may stop reading (`| less`,
+// ^S, text selected in a Windows console, a disk that does not answer), and then a write to it blocks. So lines go into
+// bounded memory, and one goroutine writes them out. Lines that do not fit are dropped and counted, and a line in their place
+// says how many. The package knows bytes and lines: no level, no port, no bridge.
+//
+// The commands, demo and capture put it in front of standard output and error, winservice in front of a service's log. ptyhost/aside does the like one layer higher, for
+// log records: a host must not block whatever handler its user passes, and cannot know that there is an asynclog at the
+// bottom of it. asynclog must hold much more (a whole program's lines, at every level), report write errors, and be flushed
+// at exit; aside holds a few records. So there are two.
 package asynclog
 
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -14,43 +20,56 @@ import (
 )
 
 const (
-	// room is how many bytes may wait. Once more as many may have been taken and be on their way.
+	// room is how many bytes may wait. As many again may be in the hands of the goroutine.
 	room = 128 << 10
-	// piece is the most that is written at once, unless one line is longer: what others write to the same pipe never
-	// comes between (PIPE_BUF of Linux).
+	// piece is the most that is written at once, unless one line is longer: then no other writer to the same pipe can split a
+	// line (PIPE_BUF of Linux).
 	piece = 4 << 10
-	// rounds bounds Close where the file takes something now and then: so many times its patience.
+	// rounds limits Close, if the file is slow, to this many times its patience.
 	rounds = 3
 )
 
-// Notice returns the line that replaces lines that are missing. err says why they could not be written; nil: there
-// was no room for them.
+// Notice returns the line that takes the place of missing lines. err is why they could not be written; nil: there was no room
+// for them.
 type Notice func(lines uint64, err error) []byte
 
-// Writer is an io.Writer that never waits. Any goroutine may use it.
+// LogNotice returns a Notice that is a line of a log. form returns a log that writes such lines.
+func LogNotice(form func(io.Writer) *slog.Logger) Notice {
+	return func(lines uint64, err error) []byte {
+		var text bytes.Buffer
+		if err != nil {
+			form(&text).Warn("log lines were not written", "lines", lines, "err", err)
+		} else {
+			form(&text).Warn("log lines were not written: nobody read this log", "lines", lines)
+		}
+		return text.Bytes()
+	}
+}
+
+// Writer is an io.Writer that never blocks. Its methods may be called from any goroutine.
 //
-// Its goroutine is started by the first Write, and ended by Close once everything is written. Behind a file that takes
-// nothing any more it stays in that write: no system can end one from outside.
+// Its goroutine is started by the first Write, and ended by Close once everything is written. If the file blocks for good, the
+// goroutine stays in that write: no system can end one from outside.
 type Writer struct {
 	to     io.Writer
 	notice Notice
 
 	wake   chan struct{} // one slot: there is something to write, or Close was called
 	taken  chan struct{} // one slot: there is room again
-	ended  chan struct{} // closed when nothing is written any more
-	pieces atomic.Uint64 // writes that have returned: Close sees by it whether the file takes anything
+	ended  chan struct{} // closed when nothing will be written any more
+	pieces atomic.Uint64 // writes that have returned: shows Close whether the file accepts anything
 
-	// Of the goroutine alone: lines that could not be written since the last notice, and why.
+	// Only the goroutine's: lines that could not be written since the last notice, and why.
 	missing uint64
 	cause   error
 
-	mu              sync.Mutex // serialises all below; nothing waits under it
+	mu              sync.Mutex // over everything below; never held over I/O
 	waiting         []byte
-	lost            uint64 // lines dropped since: they came after those that wait
+	lost            uint64 // lines dropped since; they came after the waiting ones
 	started, closed bool
 }
 
-// New returns a Writer in front of to, which gets whole lines, several at a time, and is used by one goroutine.
+// New returns a Writer to the file to, which gets whole lines, several at a time, from one goroutine.
 func New(to io.Writer, notice Notice) *Writer {
 	return &Writer{
 		to: to, notice: notice,
@@ -58,15 +77,15 @@ func New(to io.Writer, notice Notice) *Writer {
 	}
 }
 
-// Write takes p, which must be whole lines, or drops and counts them. It copies p. The error is os.ErrClosed after
-// Close; that p was dropped is none.
+// Write copies p, which must be whole lines, or drops and counts them, which is not an error. After Close it returns
+// os.ErrClosed.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return 0, os.ErrClosed
 	}
-	if w.lost > 0 || len(w.waiting)+len(p) > room { // once one is lost all are, until its place is marked
+	if w.lost > 0 || len(w.waiting)+len(p) > room { // after a lost line all are lost, until the notice has its place
 		w.lost += lines(p)
 	} else {
 		w.waiting = append(w.waiting, p...)
@@ -79,8 +98,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// WaitRoom waits until half of the room is free, for a writer that has the time, and so leaves the other half to those
-// that do not wait. It returns false when done is closed before. One goroutine at a time may call it.
+// WaitRoom waits until half of the room is free, for a writer that can wait: it leaves the other half to those that cannot. It
+// returns false if done is closed first. It may be called by one goroutine at a time.
 func (w *Writer) WaitRoom(done <-chan struct{}) bool {
 	for {
 		w.mu.Lock()
@@ -97,9 +116,9 @@ func (w *Writer) WaitRoom(done <-chan struct{}) bool {
 	}
 }
 
-// Close lets what was taken be written, as long as the file takes something each patience, three times that at most. It
-// returns true when everything is written or has failed, and false where it has given up: then the file is still in
-// use. Every call but the first only waits.
+// Close waits until the lines are written, as long as the file accepts something within each patience, and three times patience
+// at most. It returns true once everything is written or has failed, and false if it gave up: then the file is still in use.
+// Later calls only wait.
 func (w *Writer) Close(patience time.Duration) bool {
 	w.mu.Lock()
 	if !w.closed && !w.started {
@@ -122,7 +141,7 @@ func (w *Writer) Close(patience time.Duration) bool {
 	return false
 }
 
-// run writes what comes, until everything of a closed log is written.
+// run is the goroutine: it writes what comes, until the log is closed and everything is written.
 func (w *Writer) run() {
 	defer close(w.ended)
 	var out []byte
@@ -143,12 +162,12 @@ func (w *Writer) run() {
 			p = p[n:]
 		}
 		w.missing += lost
-		w.tell()
+		w.notify()
 	}
 }
 
-// take returns what waits, and the number of lines that were dropped after it. The memory of empty is for what waits
-// next.
+// take returns the waiting lines, and the number of lines that were dropped after them. The memory of empty is used for the
+// next lines.
 func (w *Writer) take(empty []byte) (waiting []byte, lost uint64, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -158,9 +177,9 @@ func (w *Writer) take(empty []byte) (waiting []byte, lost uint64, closed bool) {
 	return waiting, lost, w.closed
 }
 
-// put writes p, after a notice of what is missing before it.
+// put writes p, after a notice of lines missing before it.
 func (w *Writer) put(p []byte) {
-	if !w.tell() {
+	if !w.notify() {
 		w.missing += lines(p)
 		return
 	}
@@ -171,8 +190,8 @@ func (w *Writer) put(p []byte) {
 	}
 }
 
-// tell says what is missing; false: not even that could be written.
-func (w *Writer) tell() bool {
+// notify writes a notice if lines are missing; false: not even that could be written.
+func (w *Writer) notify() bool {
 	if w.missing == 0 {
 		return true
 	}
@@ -185,7 +204,7 @@ func (w *Writer) tell() bool {
 	return true
 }
 
-// cut returns how much of p is written at once.
+// cut returns how many bytes of p to write at once.
 func cut(p []byte) int {
 	if len(p) <= piece {
 		return len(p)
@@ -199,7 +218,7 @@ func cut(p []byte) int {
 	return len(p)
 }
 
-// lines counts lines; one without an end is one too.
+// lines counts lines; an unfinished one counts too.
 func lines(p []byte) uint64 {
 	n := bytes.Count(p, []byte{'\n'})
 	if len(p) > 0 && p[len(p)-1] != '\n' {
@@ -208,7 +227,7 @@ func lines(p []byte) uint64 {
 	return uint64(n)
 }
 
-// signal puts a word into a channel of one slot.
+// signal fills a channel of one slot.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

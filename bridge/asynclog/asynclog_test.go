@@ -21,9 +21,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = time.Second
 
-// file is a log that can be made to stand still, and to fail.
+// file is a log that can be made to block, and to fail.
 type file struct {
-	mu     sync.Mutex // serialises text, writes and err
+	mu     sync.Mutex // over text, writes and err
 	text   bytes.Buffer
 	writes []int // the sizes
 	err    error
@@ -60,13 +60,13 @@ func (f *file) String() string {
 
 func notice(n uint64, err error) []byte { return fmt.Appendf(nil, "%d lost: %v\n", n, err) }
 
-// stuckFile is a log that takes nothing until free is called.
+// stuckFile returns a log that blocks until free is called.
 func stuckFile() (f *file, free func()) {
 	stuck := make(chan struct{})
 	return &file{each: func() { <-stuck }}, sync.OnceFunc(func() { close(stuck) })
 }
 
-// stuckWriter is a Writer that has begun to write a first line to such a log, in a bubble of synctest.
+// stuckWriter returns a Writer that has begun to write a first line to such a log, in a bubble of synctest.
 func stuckWriter() (w *asynclog.Writer, f *file, free func()) {
 	f, free = stuckFile()
 	w = asynclog.New(f, notice)
@@ -94,7 +94,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// What is written at once is whole lines and fits into what a pipe takes whole, unless one line does not.
+// Each write is whole lines and no larger than what a pipe accepts in one piece, unless one line is.
 func TestPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, f, free := stuckWriter()
@@ -119,7 +119,7 @@ func TestPieces(t *testing.T) {
 	})
 }
 
-// Behind a log that takes nothing, Write returns at once; memory is bounded; what is missing is counted, in its place.
+// If the log blocks, Write returns at once, memory is bounded, and missing lines are counted in their place.
 func TestBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, f, free := stuckWriter()
@@ -159,7 +159,7 @@ func TestBound(t *testing.T) {
 	})
 }
 
-// The end of a log that is full: the count is written there too.
+// The count is written at the end of a full log too.
 func TestBoundAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, f, free := stuckWriter()
@@ -181,7 +181,7 @@ func TestBoundAtTheEnd(t *testing.T) {
 	})
 }
 
-// Close waits for a log that is stuck no longer than it says, however often it is called, and the lines come when they can.
+// Close waits for a blocked log no longer than its patience, however often it is called, and the lines come when they can.
 func TestCloseStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, f, free := stuckWriter()
@@ -189,7 +189,7 @@ func TestCloseStuck(t *testing.T) {
 		for range 2 {
 			began := time.Now()
 			if w.Close(patience) {
-				t.Error("Close says that all is written")
+				t.Error("Close reports that all is written")
 			}
 			if took := time.Since(began); took != patience {
 				t.Errorf("Close took %v, want %v", took, patience)
@@ -202,7 +202,7 @@ func TestCloseStuck(t *testing.T) {
 	})
 }
 
-// Close waits for a log that is slow as long as something goes out, but not for ever.
+// Close waits for a slow log as long as something is written, but not for ever.
 func TestCloseSlow(t *testing.T) {
 	for _, tt := range []struct {
 		pieces int
@@ -223,7 +223,7 @@ func TestCloseSlow(t *testing.T) {
 					t.Errorf("got %v after %v, want %v within %v", all, took, tt.all, tt.within)
 				}
 				if !all {
-					time.Sleep(100 * patience) // what is left comes all the same; the test ends after it
+					time.Sleep(100 * patience) // the rest is written all the same; the test ends after it
 				}
 			})
 		})
@@ -235,7 +235,7 @@ func TestClosed(t *testing.T) {
 	w := asynclog.New(f, notice)
 	for range 2 {
 		if !w.Close(patience) {
-			t.Error("one that was never used has something to write")
+			t.Error("a Writer that was never used has something to write")
 		}
 	}
 	if n, err := io.WriteString(w, "late\n"); n != 0 || !errors.Is(err, os.ErrClosed) {
@@ -246,7 +246,7 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// A file that fails costs the lines that it did not take, and says why as soon as it can.
+// A failing file costs the lines that it did not accept, and a notice says why as soon as it can be written.
 func TestFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &file{part: 4}
@@ -264,14 +264,14 @@ func TestFailure(t *testing.T) {
 		if !w.Close(patience) {
 			t.Error("not everything is written")
 		}
-		// The notice that fails too leaves its part.
+		// A notice that fails leaves the part of it that was written.
 		if got, want := f.String(), "before\none\n2 lo3 lost: disk full\nafter\n"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 }
 
-// A file that fails for good does not keep Close.
+// A file that fails for good does not delay Close.
 func TestFailureForGood(t *testing.T) {
 	f := &file{err: errors.New("disk full")}
 	w := asynclog.New(f, notice)
@@ -281,7 +281,7 @@ func TestFailureForGood(t *testing.T) {
 	}
 }
 
-// Who waits for room leaves half of it to others, and gives up when it is told to.
+// A writer that waits for room leaves half of it to others, and gives up when done is closed.
 func TestWaitRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, f, free := stuckWriter()
@@ -321,7 +321,7 @@ func TestWaitRoom(t *testing.T) {
 	})
 }
 
-// Writers at once: each one's lines come whole and in order, and each is there or counted.
+// With several writers, each one's lines come whole and in order, and each line is there or counted.
 func TestConcurrent(t *testing.T) {
 	const writers, each = 8, 5000
 	f := &file{}
@@ -347,7 +347,7 @@ func TestConcurrent(t *testing.T) {
 			continue
 		}
 		if n, err := fmt.Sscanf(line, "%d %d\n", &i, &k); n != 2 || err != nil || next[i] > k {
-			t.Fatalf("got line %q, behind %v", line, next)
+			t.Fatalf("got line %q, after %v", line, next)
 		}
 		next[i] = k + 1
 		there++
@@ -357,7 +357,7 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
-// A line costs no memory in the end.
+// A line does not allocate once the buffers have grown.
 func TestAllocations(t *testing.T) {
 	w := asynclog.New(io.Discard, notice)
 	line := []byte(strings.Repeat("x", 100) + "\n")

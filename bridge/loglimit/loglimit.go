@@ -1,7 +1,11 @@
-// Package loglimit bounds what a peer can have written into a log. Whoever is at the other end of a connection decides
-// how often it connects, what it says, and how often it hangs up; the log is for people to read. So a burst of lines is
-// written at once, and then one now and then: the newest of the gravest, with the number of those that were left out. It
-// knows lines; what is in them, and which peer they are about, is the caller's.
+// Package loglimit limits how many lines a peer can cause in a log. Whoever is at the other end of a connection decides how
+// often it connects, what it sends, and how often it hangs up; people have to read the log. So a burst of lines is written at
+// once, and then one now and then: the newest of the highest level, with the number of lines left out. It knows records; what
+// they say, and about which peer, is the caller's business.
+//
+// bridge uses it for its remote, accessserver for the sessions of its clients. There a line of any text must come through
+// sooner or later. The access server's tally is the other limit: it counts connections that come to nothing by kind, which a
+// slog.Handler cannot, since it would have to know the kinds. So there are two.
 package loglimit
 
 import (
@@ -11,33 +15,32 @@ import (
 	"time"
 )
 
-// Window is the time within which a Handler hands on so many records.
+// Window is the time in which a Handler passes its number of records.
 const Window = time.Minute
 
-// Handler is a slog.Handler that hands on a number of records within any Window, and no more. Of those that come beyond that
-// one is kept until there is room again, the newest of the highest level: a lost port is not left out for a client that
-// comes and goes. It is handed on with the attribute left_out, the number of those that were not; with Flush it is handed
-// on at once. Records below slog.LevelInfo pass always: they are written only
-// where somebody asks for them.
+// Handler is a slog.Handler that passes a number of records within any Window, and no more. Of the records beyond that it keeps
+// one, the newest of the highest level, until it may pass another: a client that comes and goes does not hide a lost port. That
+// one gets the attribute left_out, the number of records that were dropped; Flush passes it at once. Records below
+// slog.LevelInfo always pass: they are enabled only if somebody wants them.
 //
-// Any goroutine may use it. The handler below it must not block: it is called with a lock held.
+// Its methods may be called from any goroutine. The handler below must not block: it is called with a lock held.
 type Handler struct {
 	to slog.Handler
 	*limit
 }
 
-// limit is what all handlers share that were made of one.
+// limit is shared by all handlers that derive from one (WithAttrs, WithGroup).
 type limit struct {
-	mu      sync.Mutex  // over everything below, and the calls of the handler: it keeps the order
-	written []time.Time // when the last ones were, as many as a Window may have
-	next    int         // the oldest of written
+	mu      sync.Mutex  // over everything below, and over the calls of the handler below, which keeps their order
+	written []time.Time // when the last records passed, as many as a Window may have
+	next    int         // index of the oldest of written
 	kept    *slog.Record
 	keptTo  slog.Handler
 	leftOut int
-	timer   *time.Timer // hands on what is kept
+	timer   *time.Timer // passes kept
 }
 
-// New returns a handler in front of to, for at most so many records within any Window; at least one.
+// New returns a handler that passes at most so many records, at least one, to the handler to within any Window.
 func New(to slog.Handler, most int) *Handler {
 	return &Handler{to, &limit{written: make([]time.Time, max(most, 1))}}
 }
@@ -72,7 +75,7 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 			return nil
 		}
 	} else {
-		// Ends by itself, or stopped by Flush.
+		// It fires once, or Flush stops it.
 		l.timer = time.AfterFunc(time.Until(l.written[l.next].Add(Window)), l.Flush)
 	}
 	r = r.Clone()
@@ -80,14 +83,14 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	return nil
 }
 
-// write hands a record on. The caller holds mu.
+// write passes a record. The caller holds mu.
 func (l *limit) write(to slog.Handler, r slog.Record) error {
 	l.written[l.next] = time.Now()
 	l.next = (l.next + 1) % len(l.written)
 	return to.Handle(context.Background(), r)
 }
 
-// Flush hands on what is kept, however soon. It does not block.
+// Flush passes the kept record now. It does not block.
 func (l *limit) Flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -101,5 +104,5 @@ func (l *limit) Flush() {
 	}
 	to := l.keptTo
 	l.kept, l.keptTo, l.leftOut = nil, nil, 0
-	_ = l.write(to, r) // whoever wrote it is gone
+	_ = l.write(to, r) // the caller that logged it is gone
 }

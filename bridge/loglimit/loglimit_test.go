@@ -15,7 +15,7 @@ import (
 
 const most = 6
 
-// lines is a log that can be looked at.
+// lines is a log that keeps its lines for the test.
 type lines struct {
 	mu  sync.Mutex
 	out bytes.Buffer
@@ -111,7 +111,7 @@ func TestTheNewestIsWrittenAndTheOthersAreCounted(t *testing.T) {
 	})
 }
 
-// What is worse is not left out for what comes after it.
+// A record of a higher level is not replaced by later ones.
 func TestTheGravestIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, log, out := limited(slog.LevelInfo)
@@ -146,7 +146,7 @@ func TestDebugPasses(t *testing.T) {
 func TestFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, log, out := limited(slog.LevelInfo)
-		h.Flush() // nothing is kept
+		h.Flush() // nothing is kept yet
 		for i := range most + 2 {
 			log.Info("line", "n", i)
 		}

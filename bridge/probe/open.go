@@ -4,75 +4,59 @@ import (
 	"time"
 
 	"telnetcpc/bridge/makers"
+	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
 )
 
-const (
-	// patience is how long a listener may be silent, or talk without Telnet, before it counts as a raw port.
-	patience = 3 * time.Second
-	// askAgain is how long a Telnet server may leave WILL COM-PORT unanswered before DO is tried, once.
-	askAgain = time.Second
-)
-
-// open sends WILL COM-PORT alone, as the first bytes of the connection, and waits for what it brings. Nothing else is
-// sent before the listener has spoken Telnet: on a raw port it would be printed on the instrument.
+// open negotiates COM-PORT-OPTION as attach does, so that both come to the same conclusion about a listener. It stops
+// earlier if the listener greets as a known service.
 func (p *prober) open() {
-	began := time.Now()
-	p.sendVerbs(p.options.AskUs(nil, telnet.ComPort, true))
-	p.listen(began.Add(askAgain), p.decided)
-	p.listen(began.Add(patience), func() bool { return p.decided() || p.telnet })
-	if !p.telnet || p.decided() {
-		return
+	p.sendVerbs(p.opening.Start(time.Now()))
+	for p.err == nil && p.opening.Conclusion() == rfc2217.Undecided && !p.otherService() {
+		before := p.bytesIn
+		p.listen(p.opening.Until(), func() bool { return p.bytesIn != before })
+		if p.err == nil && p.bytesIn == before {
+			p.sendVerbs(p.opening.Timeout(nil, time.Now()))
+		}
 	}
-	p.sendVerbs(p.options.AskPeer(nil, telnet.ComPort, true))
-	p.listen(time.Now().Add(patience), p.decided)
+	if p.closedByPeer() {
+		p.opening.End()
+	}
 }
 
-// agreed reports whether COM-PORT-OPTION is in force. A listener that has said exactly what we said is a plug that
-// echoes, until it says something of its own.
+// otherService reports whether the listener has greeted as a service that is no serial port.
+func (p *prober) otherService() bool { return !p.opening.Telnet() && makers.Service(p.text) != "" }
+
+// agreed reports whether COM-PORT-OPTION is agreed.
 func (p *prober) agreed() bool {
-	return (p.options.Us(telnet.ComPort) || p.options.Peer(telnet.ComPort)) && !p.echo.suspected()
+	return p.opening.Conclusion() == rfc2217.Agreed && (p.options.Us(telnet.ComPort) || p.options.Peer(telnet.ComPort))
 }
 
-// decided reports whether the opening need not wait any longer.
-func (p *prober) decided() bool {
-	return p.agreed() || p.refused() || !p.telnet && makers.Service(p.text) != ""
-}
-
+// refused reports whether the listener has refused COM-PORT-OPTION, rather than left it unanswered.
 func (p *prober) refused() bool {
-	return p.heardVerb(telnet.DONT, telnet.ComPort) && !p.echo.suspected()
+	return p.opening.Conclusion() == rfc2217.Refused && p.received(telnet.DONT, telnet.ComPort)
 }
 
-// occupied reports whether it said that another client has the port: ser2net negotiates, says so and closes.
+// occupied reports whether the listener said that its port is in use: ser2net negotiates, says so and closes.
 func (p *prober) occupied() bool {
-	return p.closedByPeer() && !p.halfClosed && makers.InUse(p.text)
+	text, closed := p.greeting()
+	return rfc2217.SaysInUse(text, closed)
 }
 
-// echo compares what comes with what was sent.
-type echo struct {
-	ours      []byte // what was sent and has not come back
-	came      bool
-	different bool
+// noDevice reports whether the listener said that it cannot open its device.
+func (p *prober) noDevice() bool {
+	text, _ := p.greeting()
+	return rfc2217.SaysNoDevice(text)
 }
 
-// sent is called with everything that is sent, until something different has come.
-func (e *echo) sent(p []byte) {
-	if !e.different {
-		e.ours = append(e.ours, p...)
+// greeting returns the data that the listener sent before it answered the first query; later data may be the device's.
+// closed reports whether the listener then closed the connection, unasked.
+func (p *prober) greeting() (text []byte, closed bool) {
+	if p.halfClosed {
+		return nil, false
 	}
-}
-
-func (e *echo) got(p []byte) {
-	if e.different || len(p) == 0 {
-		return
+	if p.serves {
+		return p.text[:p.greeted], false
 	}
-	e.came = true
-	if len(p) > len(e.ours) || string(e.ours[:len(p)]) != string(p) {
-		e.different, e.ours = true, nil
-		return
-	}
-	e.ours = e.ours[len(p):]
+	return p.text, p.closedByPeer()
 }
-
-// suspected reports whether everything that came is what was sent.
-func (e *echo) suspected() bool { return e.came && !e.different }

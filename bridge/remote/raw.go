@@ -3,66 +3,28 @@ package remote
 import (
 	"net"
 	"sync"
-	"time"
 
+	"telnetcpc/bridge/tcp"
 	"telnetcpc/bridge/uart"
 )
-
-const (
-	// readSize is what one read of a connection asks for.
-	readSize = 32 << 10
-	// slowPiece is how much of the application's bytes one write gives to TCP at most, where it is not known that the peer
-	// is fast: what is inside a write cannot be called back by a purge or a close.
-	slowPiece = 4 << 10
-)
-
-// lender is a connection that reads into a buffer of its own and returns it, valid until its next read; the caller may
-// write into it. An idle session over such a connection holds no buffer.
-type lender interface {
-	ReadLent() ([]byte, error)
-}
-
-// pacer is a connection that says how many of n bytes the next Write should be given. Only Write's caller may ask.
-type pacer interface {
-	Piece(n int) int
-}
 
 // raw is a session that carries bytes and nothing else: tcp://.
 type raw struct {
 	*socket
-	conn   net.Conn
-	lender lender // of conn, or nil
-	pacer  pacer  // of conn, or nil
-	buf    []byte // without a lender
+	conn *tcp.Conn
 
 	mu      sync.Mutex // over both below; held over no I/O
-	writing bool       // a writer stands in the socket
-	fin     bool       // FIN is sent, or is the writer's to send: nothing is written any more
+	writing bool       // a writer is in conn.Write
+	fin     bool       // FIN is sent, or the writer will send it: nothing is written any more
 }
 
 var _ uart.Session = (*raw)(nil)
 
-func newRaw(conn net.Conn, s *socket) *raw {
-	r := &raw{socket: s, conn: conn}
-	r.pacer, _ = conn.(pacer)
-	if r.lender, _ = conn.(lender); r.lender == nil {
-		r.buf = make([]byte, readSize)
-	}
-	return r
-}
+func newRaw(conn *tcp.Conn, s *socket) *raw { return &raw{socket: s, conn: conn} }
 
 func (r *raw) Next() (p []byte, e uart.Event, err error) {
-	if r.lender != nil {
-		p, err = r.lender.ReadLent()
-	} else {
-		var n int
-		n, err = r.conn.Read(r.buf)
-		p = r.buf[:n]
-	}
-	if len(p) > 0 {
-		return p, e, nil // an error that came with bytes comes again
-	}
-	return nil, e, err
+	p, err = r.conn.ReadLent()
+	return p, e, err
 }
 
 func (r *raw) Write(p []byte) (int, error) {
@@ -74,20 +36,16 @@ func (r *raw) Write(p []byte) (int, error) {
 	r.writing = true
 	r.mu.Unlock()
 	defer r.written()
-	piece := min(len(p), slowPiece)
-	if r.pacer != nil {
-		piece = r.pacer.Piece(len(p))
-	}
-	return r.conn.Write(p[:piece])
+	return r.conn.Write(p[:r.conn.Piece(len(p))])
 }
 
-// written sends the FIN that was asked for meanwhile.
+// written sends the FIN that CloseWrite wanted meanwhile.
 func (r *raw) written() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.writing = false
 	if r.fin {
-		_ = halfClose(r.conn)
+		_ = r.conn.CloseWrite()
 	}
 }
 
@@ -99,7 +57,7 @@ func (r *raw) Mark() bool { return false }
 
 func (r *raw) Fidelity() uart.Fidelity { return 0 }
 
-// CloseWrite sends FIN behind what was given to TCP.
+// CloseWrite sends FIN after what was given to TCP.
 func (r *raw) CloseWrite() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,22 +65,11 @@ func (r *raw) CloseWrite() error {
 		return nil
 	}
 	r.fin = true
-	if r.writing { // cut short where it stands, it sends FIN
-		return r.conn.SetWriteDeadline(time.Unix(1, 0))
+	if r.writing { // it is cut short, and sends FIN
+		return r.conn.SetWriteDeadline(tcp.Past())
 	}
-	return halfClose(r.conn)
+	return r.conn.CloseWrite()
 }
 
-// Close sends FIN before it closes: with bytes unread, close alone would be a reset.
-func (r *raw) Close() error {
-	_ = halfClose(r.conn)
-	return r.conn.Close()
-}
-
-// halfClose sends FIN, where a connection has half an end. It never blocks.
-func halfClose(conn net.Conn) error {
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
+// Close sends FIN before it closes, as tcp.Conn does.
+func (r *raw) Close() error { return r.conn.Close() }

@@ -5,14 +5,14 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// socket is what TCP knows of a session's connection. Every method may be called by anyone at any time and never blocks.
-type socket struct{ watch *tcp.Watch }
+// socket is what TCP knows of a session's connection. Methods may be called from any goroutine and never block.
+type socket struct{ tcp *tcp.Socket }
 
-// Unacked is how many bytes were written and are not acknowledged by the peer's TCP, sent or not; -1: unknown here.
-func (s *socket) Unacked() int { return s.watch.Unacked() }
+// Unacked returns how many bytes were written that the peer's TCP has not acknowledged, sent or not; -1: unknown here.
+func (s *socket) Unacked() int { return s.tcp.Unacked() }
 
-// Alive is what TCP knows of the peer.
+// Alive returns what TCP knows of the peer.
 func (s *socket) Alive() uart.Peer {
-	f := s.watch.Look()
+	f := s.tcp.Facts()
 	return uart.Peer{Ended: f.Ended, Unread: f.Unread, Acked: f.Acked, Waiting: f.Waiting}
 }

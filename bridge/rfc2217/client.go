@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"telnetcpc/bridge/ordered"
-	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/uart"
 )
 
@@ -21,20 +20,13 @@ const Fidelity = uart.FullFidelity
 const DefaultAckTimeout = 5 * time.Second
 
 const (
-	// patience is how long a peer may be silent during the opening before it counts as a raw port.
-	patience = 3 * time.Second
-	// askAgain is how long a Telnet server may leave our WILL unanswered before DO is tried, once.
-	askAgain = time.Second
-	// fencePatience is how long the mark at the end of the opening is waited for, and believed in without an answer. Every
-	// recorded server answers it.
-	fencePatience = time.Second
 	// bannerLimit bounds, in bytes, what a client may send before it has agreed to COM-PORT-OPTION.
 	bannerLimit = 16 << 10
 	// openingKeeps bounds, in bytes, all that is kept of what comes before the session.
 	openingKeeps = 64 << 10
-	// openingHears bounds how many commands and pieces of data may come before COM-PORT-OPTION is agreed: a flood that needs
+	// openingMessages bounds how many commands and pieces of data may come before COM-PORT-OPTION is agreed: a flood that needs
 	// no memory costs time. Servers need some ten.
-	openingHears = 4096
+	openingMessages = 4096
 	// openingMost bounds the whole opening, with the writes in it: a peer may go on talking, or take nothing.
 	openingMost = 10 * time.Second
 )
@@ -52,12 +44,32 @@ var (
 	// ErrEndless: it goes on negotiating, or does not take what we say.
 	ErrEndless = fmt.Errorf("not done within %v", openingMost)
 	// ErrFlood: it speaks Telnet, and sends on and on without coming to COM-PORT-OPTION.
-	ErrFlood = fmt.Errorf("it has sent more than %d KiB or %d commands before COM-PORT-OPTION was agreed", openingKeeps>>10, openingHears)
+	ErrFlood = fmt.Errorf("it has sent more than %d KiB or %d commands before COM-PORT-OPTION was agreed", openingKeeps>>10, openingMessages)
 )
 
-// InUse is what an access server says to a client that comes second, and closes then: ser2net after a whole negotiation,
-// our own with or without one. There are other clients that know these words.
-const InUse = "Port already in use"
+// InUseError is ErrInUse of a server that says it in words of its own.
+type InUseError struct {
+	Said []byte // what the server said, 64 bytes at most
+}
+
+// Seen is what the server said, quoted, so that it can be shown.
+func (e *InUseError) Seen() string { return excerpt(e.Said) }
+
+func (e *InUseError) Error() string { return ErrInUse.Error() + ": it said " + e.Seen() }
+
+func (e *InUseError) Unwrap() error { return ErrInUse }
+
+// NoDeviceError says that the access server cannot open its device.
+type NoDeviceError struct {
+	Said []byte // what the server said, 64 bytes at most: often why
+}
+
+// Seen is what the server said, quoted, so that it can be shown.
+func (e *NoDeviceError) Seen() string { return excerpt(e.Said) }
+
+func (e *NoDeviceError) Error() string {
+	return "the access server cannot open its device: it said " + e.Seen()
+}
 
 // NotTelnetError says that the peer sends bytes, and no Telnet among them.
 type NotTelnetError struct {
@@ -161,11 +173,10 @@ func OpenTelnet(ctx context.Context, conn net.Conn, cfg Config) (*Client, error)
 
 // Open negotiates on a new connection, in the caller's goroutine, until COM-PORT-OPTION is agreed. The session does not
 // depend on ctx. It takes 10 s, and keeps 64 KiB of what comes, at most. When it fails the connection is the caller's to
-// close; the error is ErrSilent, ErrRefused, ErrEcho, ErrInUse, ErrEndless, ErrFlood, a *NotTelnetError, an *EarlyEndError,
-// ErrProtocol, or the connection's.
+// close; the error is ErrSilent, ErrRefused, ErrEcho, ErrInUse or an *InUseError, a *NoDeviceError, ErrEndless, ErrFlood, a *NotTelnetError, an
+// *EarlyEndError, ErrProtocol, or the connection's.
 func Open(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	c := newClient(conn, cfg)
-	c.options.AllowUs, c.options.AllowPeer = wanted, wanted
 	c.holding.Store(!cfg.Quirks.Has(KeepGreeting))
 	return c.start(ctx, c.open)
 }
@@ -205,11 +216,6 @@ func newClient(conn net.Conn, cfg Config) *Client {
 	c.acks.timeout = cfg.AckTimeout
 	c.acks.wake = func(t time.Time) error { return c.alarms.set(ackDue, t) }
 	return c
-}
-
-// wanted says which options may be on, at either side: nobody echoes.
-func wanted(o telnet.Option) bool {
-	return o == telnet.Binary || o == telnet.SGA || o == telnet.ComPort
 }
 
 // Fidelity is what this session carries.

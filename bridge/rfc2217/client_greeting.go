@@ -139,6 +139,9 @@ func (c *Client) undecided(err error) bool {
 		_ = c.decided()
 		return true
 	}
+	if text := c.queue.Bytes(); SaysInUse(text, true) {
+		c.end = &InUseError{Said: beginning(text)}
+	}
 	_ = c.answered()
 	return true
 }

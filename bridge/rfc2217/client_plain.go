@@ -27,16 +27,11 @@ func (c *Client) binary() {
 // out as an NVT's and arrive, at a server that agrees a moment later, with a NUL after each CR.
 func (c *Client) openPlain(ctx context.Context) error {
 	c.binary()
-	var hello []byte
-	for _, opt := range []telnet.Option{telnet.Binary, telnet.SGA} {
-		hello = c.options.AskUs(hello, opt, true)
-		hello = c.options.AskPeer(hello, opt, true)
-	}
-	if err := c.writeCommands(hello); err != nil {
+	if err := c.writeCommands(appendWanted(nil, &c.options)); err != nil {
 		return err
 	}
 	until := time.Now().Add(plainPatience)
-	for (c.options.Asked(telnet.Binary) || c.options.Asked(telnet.SGA)) && c.keeps(new(opening)) <= openingKeeps {
+	for (c.options.Asked(telnet.Binary) || c.options.Asked(telnet.SGA)) && c.keeps() <= openingKeeps {
 		data, m, err := c.within(ctx, until)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):

@@ -75,12 +75,7 @@ func Accept(ctx context.Context, conn net.Conn, cfg ServerConfig) (*Server, erro
 const acceptPatience = 10 * time.Second
 
 func (s *Server) open(ctx context.Context) error {
-	var hello []byte
-	for _, opt := range []telnet.Option{telnet.Binary, telnet.SGA} {
-		hello = s.options.AskUs(hello, opt, true)
-		hello = s.options.AskPeer(hello, opt, true)
-	}
-	hello = s.options.AskPeer(hello, telnet.ComPort, true)
+	hello := s.options.AskPeer(appendWanted(nil, &s.options), telnet.ComPort, true)
 	if err := s.writeCommands(hello); err != nil {
 		return err
 	}

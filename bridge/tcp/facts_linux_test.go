@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enough is how long these tests wait for what must come.
+// enough is how long these tests wait for something that must come.
 const enough = time.Minute
 
-// pair is both ends of a connection on the loopback, closed with the test.
+// pair returns both ends of a connection on the loopback, closed with the test.
 func pair(t *testing.T) (near, far *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -22,7 +22,7 @@ func pair(t *testing.T) (near, far *net.TCPConn) {
 	return ends(t, l)
 }
 
-// served is both ends of a connection to a listener of Listen.
+// served returns both ends of a connection to a listener of Listen.
 func served(t *testing.T) (client, accepted *net.TCPConn) {
 	t.Helper()
 	l, err := Listen(t.Context(), "127.0.0.1:0")
@@ -54,31 +54,31 @@ func ends(t *testing.T, l net.Listener) (client, accepted *net.TCPConn) {
 	return client, accepted
 }
 
-// looks are what TCP_INFO said of a connection, one look after the other.
-type looks []struct {
-	at   time.Duration // since the first look
+// readings are what TCP_INFO reported of a connection, in order.
+type readings []struct {
+	at   time.Duration // since the first reading
 	info unix.TCPInfo
 	want time.Duration
 }
 
-// second is one as the kernel tells it.
+// second is one second in the kernel's unit, milliseconds.
 const second = 1000
 
-// TestWait: alive is who answers, whatever he answers; who is silent is so from the first try that he left unanswered.
-func TestWait(t *testing.T) {
-	for name, looks := range map[string]looks{
+// TestSilence: a peer that answers is alive, whatever it answers; its silence runs from the first try without an answer.
+func TestSilence(t *testing.T) {
+	for name, readings := range map[string]readings{
 		"idle for an hour": {
 			{0, unix.TCPInfo{Last_ack_recv: 3600 * second, Last_data_sent: 3600 * second}, 0},
 		},
-		// Captured from Linux 6.18: a receiver of SO_RCVBUF 1, which drops the one segment in flight each time, and
-		// acknowledges what it has. Its tries lie 6.5 s, then 13 s, apart: this kernel was not told to hurry.
+		// Captured from Linux 6.18: a receiver of SO_RCVBUF 1, which drops the one segment in flight each time and
+		// acknowledges what it has. The tries are 6.5 s, then 13 s, apart: TCP_RTO_MAX_MS was not set.
 		"no room, each try acknowledged": {
 			{0, unix.TCPInfo{Unacked: 1, Backoff: 2, Last_ack_recv: 160, Last_data_sent: 160, Bytes_acked: 2001}, 0},
 			{3 * time.Second, unix.TCPInfo{Unacked: 1, Backoff: 4, Last_ack_recv: 672, Last_data_sent: 672, Bytes_acked: 2001}, 0},
 			{12 * time.Second, unix.TCPInfo{Unacked: 1, Backoff: 5, Last_ack_recv: 6400, Last_data_sent: 6400, Bytes_acked: 2001}, 0},
 			{15 * time.Second, unix.TCPInfo{Unacked: 1, Backoff: 6, Last_ack_recv: 960, Last_data_sent: 2752, Bytes_acked: 2001}, 0},
 		},
-		"no room, and a try under way behind 13 s": {
+		"no room, and a try under way after 13 s": {
 			{0, unix.TCPInfo{Unacked: 1, Last_ack_recv: 12 * second, Last_data_sent: 12 * second}, 0},
 			{time.Second + 30*time.Millisecond, unix.TCPInfo{Unacked: 1, Last_ack_recv: 13030, Last_data_sent: 30}, 30 * time.Millisecond},
 			{3 * time.Second, unix.TCPInfo{Unacked: 1, Last_ack_recv: 1900, Last_data_sent: 2 * second}, 0},
@@ -113,22 +113,22 @@ func TestWait(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var w wait
+			var s silence
 			began := time.Now()
-			for i, look := range looks {
-				if got := w.look(&look.info, began.Add(look.at)); max(got-look.want, look.want-got) > 5*time.Millisecond {
-					t.Errorf("look %d: waits for %v, want %v", i, got, look.want)
+			for i, r := range readings {
+				if got := s.update(&r.info, began.Add(r.at)); max(got-r.want, r.want-got) > 5*time.Millisecond {
+					t.Errorf("reading %d: silent for %v, want %v", i, got, r.want)
 				}
 			}
 		})
 	}
 }
 
-// A receiver without room drops what is in flight, and acknowledges each try: it is alive.
+// A receiver without room drops what is in flight and acknowledges each try: it is alive.
 func TestAliveWithoutRoom(t *testing.T) {
 	near, far := pair(t)
-	watch := NewWatch(near)
-	if err := far.SetReadBuffer(1); err != nil { // behind the window that it has promised
+	socket := SocketOf(near)
+	if err := far.SetReadBuffer(1); err != nil { // after it has announced a larger window
 		t.Fatal(err)
 	}
 	_ = near.SetWriteDeadline(time.Now().Add(time.Second))
@@ -137,13 +137,13 @@ func TestAliveWithoutRoom(t *testing.T) {
 	}
 	acked, inFlight := -1, time.Time{}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		info := tcpInfo(t, watch)
+		info := tcpInfo(t, socket)
 		if info.Unacked == 0 || int(info.Bytes_acked) != acked {
 			acked, inFlight = int(info.Bytes_acked), time.Now()
 		}
-		p := watch.Look()
+		p := socket.Facts()
 		if p.Waiting > time.Second {
-			t.Errorf("it waits for %v, and the last answer came %d ms ago", p.Waiting, info.Last_ack_recv)
+			t.Errorf("silent for %v, but the last answer came %d ms ago", p.Waiting, info.Last_ack_recv)
 			break
 		}
 		if time.Since(inFlight) > 3*time.Second {
@@ -155,25 +155,25 @@ func TestAliveWithoutRoom(t *testing.T) {
 	}
 }
 
-func tcpInfo(t *testing.T, w *Watch) (info *unix.TCPInfo) {
+func tcpInfo(t *testing.T, s *Socket) (info *unix.TCPInfo) {
 	t.Helper()
-	control(w.conn, func(fd int) { info, _ = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO) })
+	control(s.conn, func(fd int) { info, _ = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO) })
 	if info == nil {
 		t.Fatal("no TCP_INFO")
 	}
 	return info
 }
 
-// What the peer has sent and nobody has read is known, and whether it has ended its half; that we have ended ours is
-// another matter.
+// Facts report what the peer has sent and nobody has read, and whether the peer has ended its half. That we have ended ours
+// does not count.
 func TestUnreadAndEnded(t *testing.T) {
 	near, far := pair(t)
-	watch := NewWatch(near)
+	socket := SocketOf(near)
 	want := func(what string, unread int, ended, closed bool) {
 		t.Helper()
 		var p Facts
-		for end := time.Now().Add(enough); ; time.Sleep(time.Millisecond) { // it takes its way through the kernel
-			if p = watch.Look(); p.Known && p.Unread == unread && p.Ended == ended && p.Closed == closed {
+		for end := time.Now().Add(enough); ; time.Sleep(time.Millisecond) { // the kernel takes a moment
+			if p = socket.Facts(); p.Known && p.Unread == unread && p.Ended == ended && p.Closed == closed {
 				return
 			}
 			if time.Now().After(end) {
@@ -203,11 +203,11 @@ func TestUnreadAndEnded(t *testing.T) {
 	want("the peer's too", 600, true, true)
 }
 
-// A peer that ends with a reset is told from one that ends in order, also while bytes of it lie unread.
+// Facts distinguish a peer that resets the connection from one that ends it in order, also while bytes from it are unread.
 func TestUnreadAndReset(t *testing.T) {
 	for _, resets := range []bool{false, true} {
 		near, far := pair(t)
-		watch := NewWatch(near)
+		socket := SocketOf(near)
 		if _, err := far.Write(make([]byte, 1000)); err != nil {
 			t.Fatal(err)
 		}
@@ -216,9 +216,9 @@ func TestUnreadAndReset(t *testing.T) {
 		}
 		_ = far.Close()
 		var p Facts
-		for end := time.Now().Add(enough); !p.Ended; time.Sleep(time.Millisecond) { // it takes its way through the kernel
-			if p = watch.Look(); time.Now().After(end) {
-				t.Fatalf("no end is seen: %+v", p)
+		for end := time.Now().Add(enough); !p.Ended; time.Sleep(time.Millisecond) { // the kernel takes a moment
+			if p = socket.Facts(); time.Now().After(end) {
+				t.Fatalf("the end is not reported: %+v", p)
 			}
 		}
 		if p.Closed != resets {

@@ -4,14 +4,14 @@ package tcp
 
 import "net"
 
-// Watch asks the system about one connection; what this system does not tell is answered as unknown.
-type Watch struct{}
+// peer remembers nothing: this system reports nothing of it.
+type peer struct{}
 
-// NewWatch returns a watch of conn. The connection stays the caller's.
-func NewWatch(*net.TCPConn) *Watch { return &Watch{} }
+// limitRetries has no equivalent here.
+func limitRetries(*net.TCPConn) {}
 
-// Unacked is not known here.
-func (*Watch) Unacked() int { return -1 }
+// Unacked is unknown here.
+func (*Socket) Unacked() int { return -1 }
 
-// Look knows nothing here: a dead peer is noticed by TCP's own timers.
-func (*Watch) Look() Facts { return Facts{} }
+// Facts are unknown here: TCP's own timers detect a dead peer.
+func (*Socket) Facts() Facts { return Facts{} }

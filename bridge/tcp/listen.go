@@ -6,30 +6,26 @@ import (
 	"syscall"
 )
 
-// Room is how many bytes of a peer a connection holds, about, that a listener of Listen has accepted: as many cannot be called
-// back by a purge, and are lost with the session.
-const Room = 8 << 10
+// ReceiveBuffer is about how many bytes a connection accepted by Listen holds before they are read. A purge cannot drop
+// them, and they are lost with the session.
+const ReceiveBuffer = 8 << 10
 
-// Listen listens on an address, HOST:PORT or :PORT. The connections that it accepts have from their first byte on what an
-// access server wants of them: urgent data in its place, as with Prepare, and no more room than Room. Both are set before the
-// system takes the first client: with one that comes in between, the window shrinks below the segments that it sends
-// (half of the largest window it has seen), and each waits for the persist timer, 0.2 s. The error is the system's.
+// Listen listens on an address, HOST:PORT or :PORT. The error is the system's. From their first byte on, the connections
+// that it accepts have
+//
+//   - urgent data in its place in the stream (SO_OOBINLINE). Telnet's Synch sends DM as urgent data (RFC 854), and a kernel
+//     that takes the DM out of the stream leaves a bare IAC, which eats the byte after it. On a raw connection an urgent byte
+//     is a byte of data;
+//   - a small receive buffer.
+//
+// Both are set before the system accepts a client. If the buffer shrinks after the first segment, the window falls below the
+// segments that the client sends (half of the largest window it has seen), and each waits for the persist timer, 0.2 s.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		inline(raw)
-		setRoom(raw, Room)
+		setReceiveBuffer(raw, ReceiveBuffer)
 		return nil
 	}}
-	config.SetMultipathTCP(false) // Linux' multipath sockets keep SO_OOBINLINE from the connections that they accept
+	config.SetMultipathTCP(false) // the connections that a multipath socket of Linux accepts do not inherit SO_OOBINLINE
 	return config.Listen(ctx, "tcp", address)
-}
-
-// Peek returns the first byte that has come and nobody has read, without reading it, and whether there is one: false also on
-// systems that do not tell, and where the connection is closed here. It never blocks.
-func Peek(conn *net.TCPConn) (first byte, any bool) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return 0, false
-	}
-	return peek(raw)
 }

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A client that came before anybody accepted it has the options that later ones have: the window of one that came between
-// listening and a later setting shrinks below its segments, and it sends some 50 KB a second.
+// A client that connects before Accept is called has the options too. If they were set after listening, the window of a client
+// that came in between would shrink below its segments, and it would send some 50 KB a second.
 func TestListen(t *testing.T) {
 	_, accepted := served(t)
 	raw, err := accepted.SyscallConn()
@@ -17,17 +17,17 @@ func TestListen(t *testing.T) {
 	var size, inline int
 	var info *unix.TCPInfo
 	err = raw.Control(func(fd uintptr) {
-		size = room(int(fd))
+		size = receiveBuffer(int(fd))
 		inline, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_OOBINLINE)
 		info, _ = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	})
 	if err != nil || info == nil {
-		t.Fatalf("its options: %v", err)
+		t.Fatalf("its options are unknown: %v", err)
 	}
-	if size != Room || inline != 1 {
-		t.Errorf("room %d, urgent data in line %d; want %d and 1", size, inline, Room)
+	if size != ReceiveBuffer || inline != 1 {
+		t.Errorf("receive buffer %d, SO_OOBINLINE %d; want %d and 1", size, inline, ReceiveBuffer)
 	}
-	if info.Rcv_space > Room*2 {
-		t.Errorf("the window that was promised: %d bytes; want no more than %d", info.Rcv_space, 2*Room)
+	if info.Rcv_space > ReceiveBuffer*2 {
+		t.Errorf("the announced window is %d bytes, want no more than %d", info.Rcv_space, 2*ReceiveBuffer)
 	}
 }

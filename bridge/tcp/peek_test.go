@@ -11,7 +11,7 @@ import (
 	"telnetcpc/bridge/tcp"
 )
 
-// What has come can be looked at without taking it, nothing is waited for, and the end of a peer is no byte.
+// Peek returns a received byte without consuming it, does not wait, and does not take the peer's end for a byte.
 func TestPeek(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -30,25 +30,26 @@ func TestPeek(t *testing.T) {
 	near := accepted.(*net.TCPConn)
 	defer near.Close()
 	_ = near.SetDeadline(time.Now().Add(time.Minute))
-	if first, any := tcp.Peek(near); any {
-		t.Errorf("nothing was sent, and there is 0x%02x", first)
+	socket := tcp.SocketOf(near)
+	if first, any := socket.Peek(); any {
+		t.Errorf("got 0x%02x though nothing was sent", first)
 	}
 	if _, err := far.Write([]byte{0xFF, 2}); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // it takes its way through the kernel
-		if first, any := tcp.Peek(near); any {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // the kernel takes a moment
+		if first, any := socket.Peek(); any {
 			if first != 0xFF {
 				t.Errorf("got 0x%02x, want 0xff", first)
 			}
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("nothing is to be seen of what was sent")
+			t.Fatal("what was sent does not arrive")
 		}
 	}
-	if _, any := tcp.Peek(near); !any {
-		t.Error("the look has taken it")
+	if _, any := socket.Peek(); !any {
+		t.Error("Peek has consumed the byte")
 	}
 	if err := far.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -56,7 +57,7 @@ func TestPeek(t *testing.T) {
 	if p, err := io.ReadAll(near); string(p) != "\xff\x02" || err != nil {
 		t.Errorf("read % x, %v", p, err)
 	}
-	if first, any := tcp.Peek(near); any {
-		t.Errorf("the end is 0x%02x", first)
+	if first, any := socket.Peek(); any {
+		t.Errorf("the end is returned as 0x%02x", first)
 	}
 }

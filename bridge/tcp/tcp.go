@@ -1,26 +1,59 @@
-// Package tcp is what TCP knows and can beyond net.Conn: what the kernel tells of the peer, and the options that both
-// ends of this product want of a connection. It knows no protocol above TCP; what a system does not tell is unknown.
+// Package tcp is what TCP offers beyond net.Conn, for both ends of this product: a connection with cheap reads and writes
+// (Conn, made by Dial), a listener whose sockets are set up before the first client connects (Listen), what the kernel
+// knows of a peer and the options of a socket (Socket), and the end of a connection that loses nothing (CloseWrite, Close,
+// Goodbye).
+//
+// It knows no protocol above TCP, TLS included: it only sees through connections that wrap another one (NetConn). What an
+// operating system does not report is unknown, not an error. Its callers are remote and tlsconn, accessserver, and the
+// commands that listen.
 package tcp
 
 import (
+	"errors"
 	"net"
 	"time"
 )
 
-// Facts are what the kernel knows of one connection at one moment.
-type Facts struct {
-	Known    bool          // false: this system does not tell, or the connection is closed here; the rest means nothing then
-	Ended    bool          // the peer has sent its FIN or RST, whether or not it has been read, or TCP has given it up
-	Closed   bool          // Ended, and by a RST or TCP itself, or we have sent our FIN too: nothing more can come
-	Unread   int           // bytes that have come and nobody has read; 0 where it is not known
-	Received uint64        // bytes of the peer that have come in all
-	Acked    uint64        // bytes of ours that the peer has acknowledged in all; 0 where it is not known
-	Waiting  time.Duration // how long what was sent, or questions about a closed window, have been without an acknowledgement of anything; 0: none are
-	Silence  time.Duration // how long nothing has come from the peer, neither data nor an acknowledgement
-	Asked    bool          // TCP waits for something: an acknowledgement, or the answer to a probe
+// Past returns a deadline that has passed. Set on a connection, it makes blocked calls return at once with
+// os.ErrDeadlineExceeded, without closing anything.
+func Past() time.Time { return time.Unix(1, 0) }
+
+// keepAlive makes TCP detect within 15 s that a peer is gone without a FIN or RST, while nothing is in flight.
+func keepAlive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 5}
 }
 
-// KeepAlive is how TCP is to notice within 15 s that a peer is gone without a word, while nothing is in flight.
-func KeepAlive() net.KeepAliveConfig {
-	return net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 5}
+// CloseWrite sends FIN after everything that was written to conn. It never blocks for TCP, nor for a connection over it
+// whose CloseWrite does not (tlsconn). errors.ErrUnsupported: conn cannot close one half of itself.
+func CloseWrite(conn net.Conn) error {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// Close sends FIN, then closes conn. A close while received bytes are unread is a reset (RFC 1122, 4.2.2.13), which may cost
+// the peer what it has not read yet; FIN before it ends the stream in order as far as it has arrived. Goodbye makes sure that
+// all of it arrives. The error is that of conn's Close.
+func Close(conn net.Conn) error {
+	_ = CloseWrite(conn)
+	return conn.Close()
+}
+
+// Goodbye sends FIN by closeWrite, then drops what the peer still sends until it ends its half too, which shows that it has
+// read everything. Then the caller can close the connection without a reset.
+//
+// next reads from the connection and returns how many bytes it got. Goodbye returns after its first error, so the caller
+// sets a read deadline before the call, and after most bytes.
+func Goodbye(closeWrite func() error, next func() (n int, err error), most int) {
+	if closeWrite() != nil {
+		return
+	}
+	for dropped := 0; dropped < most; {
+		n, err := next()
+		dropped += n
+		if err != nil {
+			return
+		}
+	}
 }

@@ -1,6 +1,8 @@
-// Package tlsconn is a TLS connection that can be ended as a TCP connection can: half of it, at once, and without a
-// reset that takes the last bytes from the peer. Both ends of ours use it. It knows no protocol above TLS, and checks no
-// certificate: who makes a connection says how.
+// Package tlsconn is a TLS connection that ends as a TCP connection does: one half of it, at once, and without a reset that
+// costs the peer the last bytes. crypto/tls alone waits up to 5 s for a peer that does not read.
+//
+// Its callers are remote (the client's end) and accessserver (the server's). It knows no protocol above TLS and decides
+// nothing about certificates: the caller's tls.Config does.
 package tlsconn
 
 import (
@@ -10,70 +12,72 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"telnetcpc/bridge/tcp"
 )
 
-// goodbye is how long a closed connection waits for room for TLS's close_notify, where the peer's window is closed.
+// goodbye is how long Close waits to send TLS's close_notify if the peer's window is closed.
 const goodbye = 50 * time.Millisecond
 
-// Conn is a connection through TLS. As with any net.Conn, every method may be called by anyone. Whoever makes one calls
-// HandshakeContext.
+// Conn is a connection through TLS. Its methods may be called from any goroutine, as those of any net.Conn. Whoever makes one
+// calls HandshakeContext.
 type Conn struct {
 	*tls.Conn
 	under  *under
-	finish sync.Once // CloseWrite was called
+	finish sync.Once // makes CloseWrite start one goroutine only
 }
 
-// Client is the client's end of TLS over conn, which belongs to it from then on.
+// Client returns the client's end of TLS over conn, which belongs to it from then on.
 func Client(conn net.Conn, config *tls.Config) *Conn {
 	u := &under{Conn: conn}
 	return &Conn{Conn: tls.Client(u, config), under: u}
 }
 
-// Server is the server's end, likewise.
+// Server returns the server's end, likewise.
 func Server(conn net.Conn, config *tls.Config) *Conn {
 	u := &under{Conn: conn}
 	return &Conn{Conn: tls.Server(u, config), under: u}
 }
 
-// NetConn is the connection below TLS, to look at.
+// NetConn returns the connection below TLS, for its addresses and socket. Reading or writing it breaks TLS.
 func (c *Conn) NetConn() net.Conn { return c.under.Conn }
 
-// Read is tlc.Conn's, and ends at once with Close.
+// Read is tls.Conn's. Close ends it at once, with net.ErrClosed.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil && c.under.closing.Load() {
-		err = net.ErrClosed // the deadline by which Close ends it is nobody's
+		err = net.ErrClosed // not the deadline by which Close ends it: the caller set none
 	}
 	return n, err
 }
 
-// CloseWrite has close_notify said, and FIN sent behind it. It never blocks: both wait, in a goroutine of their own, for
-// whoever stands in Write, and close_notify for room. The goroutine ends when crypto/tls has waited 5 s for that, or with
-// Close; FIN is sent in any case. Read goes on.
+// CloseWrite sends close_notify, then FIN. It never blocks: a goroutine of its own waits for a Write under way, and for room
+// for close_notify. It ends once both are sent, with Close, or when crypto/tls has waited 5 s for room; FIN is sent in any
+// case. Read goes on.
 func (c *Conn) CloseWrite() error {
 	c.finish.Do(func() {
 		go func() {
 			_ = c.Conn.CloseWrite()
-			_ = c.under.CloseWrite()
+			_ = tcp.CloseWrite(c.under.Conn)
 		}()
 	})
 	return nil
 }
 
-// Close ends the connection, and every blocked call. It never blocks: where nobody stands in Write, close_notify is said
-// first, by a goroutine that ends, and closes what is below, within goodbye.
+// Close ends the connection and every blocked call. It never blocks: a goroutine closes the connection below within goodbye.
+// It sends close_notify first, unless a Write is under way.
 func (c *Conn) Close() error {
 	if c.under.closing.Swap(true) {
 		return nil
 	}
-	_ = c.under.SetReadDeadline(time.Unix(1, 0))
-	_ = c.under.SetWriteDeadline(time.Now().Add(goodbye)) // CloseWrite's close_notify may wait already
-	go func() { _ = c.Conn.Close() }()                    // where somebody stands in Write, crypto/tls says nothing and ends him
+	_ = c.under.SetReadDeadline(tcp.Past())
+	_ = c.under.SetWriteDeadline(time.Now().Add(goodbye)) // CloseWrite's close_notify may be waiting already
+	go func() { _ = c.Conn.Close() }()                    // during a Write, crypto/tls sends nothing and ends the Write
 	return nil
 }
 
-// under is the TCP connection below TLS. crypto/tls lets its Close wait 5 s for a peer whose window is closed. From the
-// moment that closing is set no read waits any more, and no write for longer than goodbye: whatever deadline is set.
+// under is the TCP connection below TLS. crypto/tls sets deadlines of its own: its Close waits 5 s for a peer whose window is
+// closed. Once closing is set, no read waits any more, and no write waits longer than goodbye, whatever deadline is set.
 type under struct {
 	net.Conn
 	closing atomic.Bool
@@ -85,8 +89,8 @@ func (u *under) SetDeadline(t time.Time) error {
 
 func (u *under) SetReadDeadline(t time.Time) error {
 	err := u.Conn.SetReadDeadline(t)
-	if u.closing.Load() { // looked at behind the call: Close, which sets it before its own, may come between
-		err = u.Conn.SetReadDeadline(time.Unix(1, 0))
+	if u.closing.Load() { // read after the call: Close, which sets closing before its own deadline, may come in between
+		err = u.Conn.SetReadDeadline(tcp.Past())
 	}
 	return err
 }
@@ -99,16 +103,5 @@ func (u *under) SetWriteDeadline(t time.Time) error {
 	return err
 }
 
-// CloseWrite sends FIN, where the connection has half an end.
-func (u *under) CloseWrite() error {
-	if half, ok := u.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
-
-// Close sends FIN before it closes: with bytes unread, close alone would be a reset.
-func (u *under) Close() error {
-	_ = u.CloseWrite()
-	return u.Conn.Close()
-}
+// Close sends FIN before it closes.
+func (u *under) Close() error { return tcp.Close(u.Conn) }

@@ -22,8 +22,8 @@ func serverTLS(t *testing.T) *tls.Config {
 	return s.TLS
 }
 
-// pipe is one end of a connection without any room: whoever writes waits until somebody reads. It stands for a peer that
-// has closed its window.
+// pipe is one end of a connection without buffers: a write waits until the peer reads. It stands for a peer that has closed
+// its window.
 type pipe struct {
 	net.Conn
 	fin  chan struct{} // closed by CloseWrite
@@ -35,7 +35,7 @@ func (p *pipe) CloseWrite() error {
 	return nil
 }
 
-// shaken is a TLS connection over a pipe, and the server's end of it, which reads and writes when the test says so.
+// shaken returns a TLS connection over a pipe, and the server's end of it, which reads and writes only when the test does.
 func shaken(t *testing.T, config *tls.Config) (near *Conn, far *tls.Conn, fin chan struct{}) {
 	t.Helper()
 	left, right := net.Pipe()
@@ -55,7 +55,7 @@ func shaken(t *testing.T, config *tls.Config) (near *Conn, far *tls.Conn, fin ch
 	return near, far, p.fin
 }
 
-// reading reads one byte, and says what came of it.
+// reading reads one byte and sends the result.
 func reading(conn net.Conn) chan error {
 	result := make(chan error, 1)
 	go func() {
@@ -65,7 +65,7 @@ func reading(conn net.Conn) chan error {
 	return result
 }
 
-// writing writes one byte, and says what came of it.
+// writing writes one byte and sends the result.
 func writing(conn net.Conn) chan error {
 	result := make(chan error, 1)
 	go func() {
@@ -75,7 +75,7 @@ func writing(conn net.Conn) chan error {
 	return result
 }
 
-// TestCloseAtOnce: Close of a connection whose peer reads nothing waits for nobody, and nobody waits any longer.
+// TestCloseAtOnce: if the peer reads nothing, Close does not wait, and ends every call that does.
 func TestCloseAtOnce(t *testing.T) {
 	config := serverTLS(t)
 	for _, tt := range []struct {
@@ -120,10 +120,10 @@ func TestCloseAtOnce(t *testing.T) {
 					t.Errorf("it took %v", took)
 				}
 				if _, err := near.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
-					t.Errorf("a read behind it: %v, want %v", err, net.ErrClosed)
+					t.Errorf("a read after it: %v, want %v", err, net.ErrClosed)
 				}
 				if _, err := near.Write([]byte("w")); err == nil {
-					t.Error("a write behind it succeeds")
+					t.Error("a write after it succeeds")
 				}
 				_ = far.NetConn().Close()
 			})
@@ -131,8 +131,8 @@ func TestCloseAtOnce(t *testing.T) {
 	}
 }
 
-// TestCloseWrite: close_notify, then FIN, behind what is being written; who asks for it does not wait, and what the
-// peer says is read on.
+// TestCloseWrite: close_notify, then FIN, are sent after what is being written; the caller does not wait, and what the peer
+// sends can still be read.
 func TestCloseWrite(t *testing.T) {
 	config := serverTLS(t)
 	t.Run("the peer reads", func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestCloseWrite(t *testing.T) {
 			}
 			select {
 			case <-fin:
-				t.Error("FIN is sent ahead of what is being written")
+				t.Error("FIN is sent before what is being written")
 			default:
 			}
 			got, err := io.ReadAll(far)
@@ -160,7 +160,7 @@ func TestCloseWrite(t *testing.T) {
 			<-fin
 			answered := writing(far)
 			if err := <-reading(near); err != nil {
-				t.Errorf("a read behind it: %v", err)
+				t.Errorf("a read after it: %v", err)
 			}
 			if err := <-answered; err != nil {
 				t.Error(err)

@@ -21,7 +21,7 @@ const (
 
 const parityLetters = "?NOEMS"
 
-// String returns the letter that 8N1 uses, or "?" for an unsaid or unknown parity.
+// String returns the letter that 8N1 uses, or "?" for an unset or unknown parity.
 func (p Parity) String() string {
 	if int(p) < len(parityLetters) {
 		return parityLetters[p : p+1]
@@ -38,7 +38,7 @@ const (
 	Stop1Half StopBits = 3 // 1.5
 )
 
-// String returns "1", "2" or "1.5", or "?" for an unsaid or unknown size.
+// String returns "1", "2" or "1.5", or "?" for an unset or unknown size.
 func (s StopBits) String() string {
 	switch s {
 	case Stop1:
@@ -51,7 +51,7 @@ func (s StopBits) String() string {
 	return "?"
 }
 
-// Coding is a line coding. A zero field is not said.
+// Coding is a line coding. A zero field is unset.
 type Coding struct {
 	Baud     uint32 // bits a second, 1 to 4294967295
 	DataBits uint8  // 5 to 8
@@ -64,8 +64,8 @@ func DefaultCoding() Coding {
 	return Coding{Baud: 9600, DataBits: 8, Parity: ParityNone, StopBits: Stop1}
 }
 
-// String writes a coding as ParseCoding reads it: "19200 7E1", "9600" or "7E1" where one half is not said, "" for
-// the zero value. In a half that is said in part, what is missing shows as "?".
+// String formats a coding as ParseCoding reads it: "19200 7E1", "9600" or "7E1" if one half is unset, "" for the zero
+// value. In a half that is set in part, unset fields print as "?".
 func (c Coding) String() string {
 	var parts []string
 	if c.Baud != 0 {
@@ -138,8 +138,8 @@ func parseFrame(c *Coding, s string) error {
 	return nil
 }
 
-// Over returns c's said fields over those of base: a change over what is in force, or a pinned coding over what the
-// application asks for.
+// Over returns base with the fields that c sets: a change over what is in force, or a pinned coding over what the
+// application requests.
 func (c Coding) Over(base Coding) Coding {
 	if c.Baud == 0 {
 		c.Baud = base.Baud
@@ -156,7 +156,7 @@ func (c Coding) Over(base Coding) Coding {
 	return c
 }
 
-// Minus returns the fields of c that differ from base, the others not said: what is to be sent.
+// Minus returns the fields of c that differ from base, with the others unset: what is to be sent.
 func (c Coding) Minus(base Coding) Coding {
 	if c.Baud == base.Baud {
 		c.Baud = 0
@@ -173,8 +173,8 @@ func (c Coding) Minus(base Coding) Coding {
 	return c
 }
 
-// LineTime is how long n bytes take on a line of this coding: start bit, data bits, parity and stop bits. Fields
-// that are not said count as those of DefaultCoding.
+// LineTime is how long n bytes take on a line of this coding: start bit, data bits, parity and stop bits. Unset fields
+// count as those of DefaultCoding. The result is bounded; it never overflows.
 func (c Coding) LineTime(n int) time.Duration {
 	c = c.Over(DefaultCoding())
 	halfBits := 2 * (1 + int64(c.DataBits)) // the start bit and the data bits, in halves for 1.5 stop bits

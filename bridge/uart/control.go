@@ -21,7 +21,7 @@ func LevelOf(on bool) Level {
 	return LevelOff
 }
 
-// String returns "on", "off", or "" for a level that is not said.
+// String returns "on", "off", or "" for an unset level; others print as a hex number.
 func (l Level) String() string {
 	switch l {
 	case 0:
@@ -34,12 +34,12 @@ func (l Level) String() string {
 	return fmt.Sprintf("%#x", uint8(l))
 }
 
-// Control is what the application drives: DTR, RTS and break. A zero field is not said.
+// Control is what the application drives: DTR, RTS and break. A zero field is unset.
 type Control struct {
 	DTR, RTS, Break Level
 }
 
-// String writes what is said: "DTR on RTS off"; "" for the zero value.
+// String lists what is set: "DTR on RTS off"; "" for the zero value.
 func (c Control) String() string {
 	var parts []string
 	for _, line := range []struct {
@@ -53,7 +53,7 @@ func (c Control) String() string {
 	return strings.Join(parts, " ")
 }
 
-// ParseControl reads what String writes.
+// ParseControl parses the result of String.
 func ParseControl(s string) (Control, error) {
 	bad := fmt.Errorf("control lines %q: want words like \"DTR on RTS off break on\"", s)
 	var c Control
@@ -85,7 +85,7 @@ func ParseControl(s string) (Control, error) {
 	return c, nil
 }
 
-// Over returns c's said fields over those of base.
+// Over returns base with the fields that c sets.
 func (c Control) Over(base Control) Control {
 	if c.DTR == 0 {
 		c.DTR = base.DTR

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Kind says what an Event is.
+// Kind is the kind of an Event.
 type Kind uint8
 
 // The kinds that travel up, from the application to the device.
 const (
 	KindData     Kind = iota // no event: Next returned bytes
-	KindOpened               // the first open of the port; Ready is set where the host can make open() wait
+	KindOpened               // the first open of the port; Ready is set if the host can make open() wait
 	KindClosed               // the last close
 	KindSettings             // Coding, Flow, Control: what one call of the application changed
 	KindPurge                // Purge
@@ -22,11 +22,11 @@ const (
 	KindModem     Kind = iota + 16 // Modem
 	KindLine                       // Line
 	KindSuspended                  // the access server asks for no more data (FLOWCONTROL-SUSPEND)
-	KindResumed                    // and takes data again (FLOWCONTROL-RESUME)
+	KindResumed                    // the access server takes data again (FLOWCONTROL-RESUME)
 	KindMarked                     // Bytes: the access server has taken that many data bytes of this session from TCP
-	KindRefused                    // Coding, Flow or Control: the one setting asked for; Answer: what was said instead
-	KindChanged                    // Coding: what the access server says is in force now, though nobody here asked for it
-	KindGreeting                   // Bytes, Answer: what the access server said of itself before it served us; it is dropped
+	KindRefused                    // Coding, Flow or Control: the one setting requested; Answer: what the access server answered instead
+	KindChanged                    // Coding: what is in force now at the access server, though this side has not requested it
+	KindGreeting                   // Bytes, Answer: what the access server sent before it served us; it is dropped
 )
 
 var kindNames = map[Kind]string{
@@ -35,7 +35,7 @@ var kindNames = map[Kind]string{
 	KindRefused: "refused", KindChanged: "changed", KindGreeting: "greeting",
 }
 
-// String returns the kind's word.
+// String returns the kind's name; an unknown kind prints as a hex number.
 func (k Kind) String() string {
 	if name, ok := kindNames[k]; ok {
 		return name
@@ -43,9 +43,8 @@ func (k Kind) String() string {
 	return fmt.Sprintf("%#x", uint8(k))
 }
 
-// Event is one thing that happened on a port or on a session, other than bytes. It is a plain value: Kind, and the
-// fields that the kind uses; the others are zero. The same type travels both ways, so that log, capture and tests
-// know one type.
+// Event is one thing that happened on a port or a session, other than bytes: Kind, and the fields that the kind uses; the
+// others are zero. It is a plain value. The same type travels both ways, so log, capture and tests know one type.
 type Event struct {
 	Kind    Kind
 	Coding  Coding
@@ -56,18 +55,17 @@ type Event struct {
 	Line    LineState
 	Bytes   uint64 // KindMarked: data bytes of this session, before escaping; KindGreeting: bytes of data that were dropped
 
-	// Answer is what the access server said, printable. To a refused setting; empty: nothing in time. As its greeting: the
-	// first 64 bytes of it at most, quoted.
+	// Answer is what the access server sent, printable. KindRefused: its answer to the setting; empty: none in time.
+	// KindGreeting: at most the first 64 bytes, quoted.
 	Answer string
 
-	// Ready, where set, is to be called exactly once when the session stands (nil) or could not be had (why): the
-	// host lets the application's open() wait for it. It never blocks.
+	// Ready, if set, is called exactly once, when the session is up (nil) or the dial has failed (the reason): the host
+	// makes the application's open() wait for it. It never blocks.
 	Ready func(error)
 
-	// Purges and Visits are what a host whose queue is full has merged into this event, so that calls of
-	// PortConfig.Urgent and what Next returns can be counted against each other. Purges: further transmit purges, in a
-	// KindPurge. Visits, in any kind: how many times, behind it, the port was closed and opened again, of which no other
-	// event tells.
+	// Purges and Visits count what a host with a full queue has merged into this event, so that calls of
+	// PortConfig.Urgent and results of Next add up. Purges: further transmit purges, in a KindPurge. Visits, in any kind:
+	// how many times the port was closed and opened again after it without an event of its own.
 	Purges, Visits uint32
 }
 

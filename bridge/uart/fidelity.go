@@ -9,7 +9,7 @@ import (
 // Fidelity is a set of features: what a host or a remote carries, or one thing that it can carry.
 type Fidelity uint32
 
-// The features, a bit each. What a host or a remote does not carry it must name as missing.
+// The features, one bit each. Missing features are published in status and log: nothing is dropped without a word.
 const (
 	CarriesBaud       Fidelity = 1 << iota // the baud rate the application asks for
 	CarriesDataBits                        // 5, 7, 8 data bits
@@ -22,12 +22,12 @@ const (
 	CarriesBreak                           // break sent by the application
 	CarriesPurge                           // tcflush, PurgeComm
 	CarriesDrain                           // tcdrain waits for the far UART
-	CarriesOrder                           // the exact place of a change in the data
+	CarriesOrder                           // a change of settings keeps its exact place in the data
 	CarriesModem                           // CTS, DSR, RI, DCD to the application
 	CarriesLineErrors                      // parity, framing, overrun to the application, at the right byte
 	CarriesBreakIn                         // a received break to the application
-	CarriesOpenWait                        // open() can wait for the session
-	CarriesFlowApart                       // flow control of one direction alone, beside CarriesFlow
+	CarriesOpenWait                        // open() waits for the session
+	CarriesFlowApart                       // flow control that differs by direction; in addition to CarriesFlow
 	numFeatures       = iota
 )
 
@@ -45,7 +45,7 @@ func (f Fidelity) Carries(features Fidelity) bool { return f&features == feature
 // Missing is what the set lacks.
 func (f Fidelity) Missing() Fidelity { return FullFidelity &^ f }
 
-// Without is the set less the features.
+// Without is the set without the features.
 func (f Fidelity) Without(features Fidelity) Fidelity { return f &^ features }
 
 // Features lists the set, in a fixed order.

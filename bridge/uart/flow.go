@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// FlowMethod is one way to hold a sender back.
+// FlowMethod is one way to make a sender pause.
 type FlowMethod uint8
 
 const (
 	FlowNone    FlowMethod = iota + 1
 	FlowXonXoff            // XON/XOFF characters
-	FlowRTSCTS             // RTS/CTS; RFC 2217 says HARDWARE
+	FlowRTSCTS             // RTS/CTS; HARDWARE in RFC 2217
 	FlowDCD                // outbound only: the device's DCD
 	FlowDTR                // inbound only: our DTR
 	FlowDSR                // outbound only: the device's DSR
@@ -27,13 +27,13 @@ func (m FlowMethod) String() string {
 	return fmt.Sprintf("%#x", uint8(m))
 }
 
-// Flow is the flow control of both directions. A zero field is not said.
+// Flow is the flow control of both directions. A zero field is unset.
 type Flow struct {
-	Out FlowMethod // what holds back bytes to the device
-	In  FlowMethod // what holds back bytes from the device
+	Out FlowMethod // what makes this side pause: bytes to the device
+	In  FlowMethod // what makes the device pause: bytes from the device
 }
 
-// String writes a flow control as ParseFlow reads it: one word where both directions agree, else "out/in".
+// String formats a flow control as ParseFlow reads it: one word if both directions agree, else "out/in".
 func (f Flow) String() string {
 	if f.Out == f.In {
 		return f.Out.String()
@@ -41,8 +41,8 @@ func (f Flow) String() string {
 	return f.Out.String() + "/" + f.In.String()
 }
 
-// ParseFlow reads none, xonxoff, rtscts, or two of the methods with a slash between: outbound, then inbound
-// (inbound knows dtr, outbound dcd and dsr). A side may be empty: not said.
+// ParseFlow parses none, xonxoff, rtscts, or two methods with a slash between: outbound, then inbound. dtr is inbound only,
+// dcd and dsr are outbound only. An empty side is unset.
 func ParseFlow(s string) (Flow, error) {
 	out, in, two := strings.Cut(s, "/")
 	if !two {
@@ -65,7 +65,7 @@ func flowMethod(s string) FlowMethod {
 	return 0
 }
 
-// Over returns f's said fields over those of base.
+// Over returns base with the fields that f sets.
 func (f Flow) Over(base Flow) Flow {
 	if f.Out == 0 {
 		f.Out = base.Out

@@ -1,6 +1,6 @@
 package uart
 
-// LineState is what the far UART saw, in the bits of RFC 2217's NOTIFY-LINESTATE.
+// LineState is what a UART noticed about its line, in the bits of RFC 2217's NOTIFY-LINESTATE.
 type LineState uint8
 
 const (
@@ -26,7 +26,7 @@ var lineNames = []bitName{
 // String names the bits that are set: "break|framing"; "none" for none.
 func (l LineState) String() string { return formatBits(uint8(l), lineNames, "none") }
 
-// ParseLineState reads what String writes.
+// ParseLineState parses the result of String.
 func ParseLineState(s string) (LineState, error) {
 	v, err := parseBits(s, "line state", lineNames, "none")
 	return LineState(v), err

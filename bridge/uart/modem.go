@@ -16,7 +16,7 @@ var modemNames = []bitName{{uint8(CTS), "CTS"}, {uint8(DSR), "DSR"}, {uint8(DCD)
 // String names the lines that are on: "CTS|DSR"; "none" for no line.
 func (m ModemState) String() string { return formatBits(uint8(m), modemNames, "none") }
 
-// ParseModemState reads what String writes.
+// ParseModemState parses the result of String.
 func ParseModemState(s string) (ModemState, error) {
 	v, err := parseBits(s, "modem state", modemNames, "none")
 	return ModemState(v), err

@@ -1,7 +1,7 @@
 package uart
 
-// Purge has the values of RFC 2217's PURGE-DATA, seen from the application: rx is what it has not read yet, tx what
-// it wrote and the line has not carried yet.
+// Purge has the values of RFC 2217's PURGE-DATA, seen from the application: rx is what it has not read, tx what it has
+// written and the line has not carried.
 type Purge uint8
 
 const (
@@ -15,7 +15,7 @@ var purgeNames = []bitName{{uint8(PurgeRx), "rx"}, {uint8(PurgeTx), "tx"}}
 // String returns "rx", "tx" or "rx|tx"; "none" for the zero value.
 func (p Purge) String() string { return formatBits(uint8(p), purgeNames, "none") }
 
-// ParsePurge reads what String writes.
+// ParsePurge parses the result of String.
 func ParsePurge(s string) (Purge, error) {
 	v, err := parseBits(s, "purge", purgeNames, "none")
 	return Purge(v), err

@@ -10,7 +10,7 @@ import (
 
 var parities = []uart.Parity{uart.ParityNone, uart.ParityOdd, uart.ParityEven, uart.ParityMark, uart.ParitySpace}
 
-// TestCodingRoundTrip: what a coding prints as is read as the same coding.
+// TestCodingRoundTrip: ParseCoding is the inverse of String.
 func TestCodingRoundTrip(t *testing.T) {
 	for _, baud := range []uint32{0, 1, 300, 9600, 31250, math.MaxUint32} {
 		for bits := uint8(5); bits <= 8; bits++ {
@@ -64,7 +64,7 @@ func TestCodingSaidInPart(t *testing.T) {
 	}
 }
 
-// TestCodingOverMinus: what differs, put over what was, is what is to be.
+// TestCodingOverMinus: c.Minus(base).Over(base) is c.
 func TestCodingOverMinus(t *testing.T) {
 	base := uart.Coding{Baud: 9600, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}
 	for _, c := range []uart.Coding{base, {Baud: 300, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1},
@@ -101,7 +101,7 @@ func TestLineTime(t *testing.T) {
 	}
 }
 
-// TestFlowRoundTrip: every pair of methods that a direction knows.
+// TestFlowRoundTrip: every pair of methods that is valid for its direction.
 func TestFlowRoundTrip(t *testing.T) {
 	for out := uart.FlowMethod(0); out <= uart.FlowDSR; out++ {
 		for in := uart.FlowMethod(0); in <= uart.FlowDSR; in++ {
@@ -140,7 +140,7 @@ func TestControlRoundTrip(t *testing.T) {
 	}
 }
 
-// TestBitsRoundTrip: every value of the types that are sets of bits.
+// TestBitsRoundTrip: every value of the bit set types.
 func TestBitsRoundTrip(t *testing.T) {
 	for v := range 256 {
 		if got, err := uart.ParseLineState(uart.LineState(v).String()); err != nil || got != uart.LineState(v) {
@@ -169,7 +169,7 @@ func TestFidelity(t *testing.T) {
 		t.Error("Carries is not about all of the features")
 	}
 	if got := f.Missing() | f; got != uart.FullFidelity || f.Missing()&f != 0 {
-		t.Errorf("missing and present do not make the whole: %v", got)
+		t.Errorf("Missing and the set do not add up to the full set: %v", got)
 	}
 	if got := uart.FullFidelity.Without(uart.CarriesDrain).Missing(); got != uart.CarriesDrain {
 		t.Errorf("got %v, want drain", got)
@@ -208,7 +208,7 @@ func TestEventString(t *testing.T) {
 	}
 }
 
-// FuzzCodingRoundTrip: what is read prints as something that is read as the same.
+// FuzzCodingRoundTrip: what ParseCoding accepts prints as a form that it reads as the same coding.
 func FuzzCodingRoundTrip(f *testing.F) {
 	for _, s := range []string{"19200 7E1", "300", "8N2", "5O1.5", "9600 8N1 x", "4294967295 8S2"} {
 		f.Add(s)

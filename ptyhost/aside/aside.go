@@ -1,5 +1,8 @@
-// Package aside lets the port hosts log without waiting for the log: they log under a port's lock, or in the one goroutine
-// that carries its bytes or answers its programs, and a log that blocks must block none of these. It knows no port.
+// Package aside makes a logger that does not wait for its handler. Hosts log under a port's lock, or from the goroutine that
+// carries its bytes or answers its programs: none of them may block because the log does. It knows records, no port.
+//
+// The hosts wrap their logger in Logger; the command calls Wait before it exits. bridge/asynclog does the like one layer
+// lower, for the bytes of the program's log as a whole; its package comment says why there are two.
 package aside
 
 import (
@@ -10,14 +13,14 @@ import (
 	"time"
 )
 
-// room is how many lines may wait. Hosts log a line once for each port, or at most once for each close.
+// room is how many lines may wait. Hosts log an event once, or at most once per close.
 const room = 64
 
-// Logger returns a logger whose calls do not wait for log's handler: it gets the lines one after the other, in their order.
-// While the handler blocks, up to room lines wait; more are dropped, and a line in their place has their number. A nil log is
-// slog.Default(). Any goroutine may use it.
+// Logger returns a logger that passes its lines to log's handler, in order, and never waits for it. While the handler blocks,
+// up to 64 lines wait; further ones are dropped, and a line in their place says how many. A nil log is slog.Default(). The
+// logger may be used from any goroutine.
 //
-// The first line starts the goroutine that calls the handler; it ends when no line waits.
+// The goroutine that calls the handler is started by a line if it does not run, and ends when no line waits.
 func Logger(log *slog.Logger) *slog.Logger {
 	if log == nil {
 		log = slog.Default()
@@ -25,15 +28,15 @@ func Logger(log *slog.Logger) *slog.Logger {
 	return slog.New(handler{log.Handler(), &queue{}})
 }
 
-// waiting is how many lines of all loggers have not passed their handlers yet. It is a package variable because Wait, before the
-// process ends, is for all loggers.
+// waiting is how many lines of all loggers have not been handled yet. It is a package variable because the end of the process
+// is the same for all of them.
 var waiting atomic.Int64
 
-// Wait waits until every line has passed its handler, but not longer than most: without it, a process that ends would lose the
-// last lines. It reports whether all have. Any goroutine may call it.
+// Wait waits until every line logged before has been handled, but no longer than most, and reports whether they have. A process
+// that exits without it loses its last lines. It may be called from any goroutine.
 func Wait(most time.Duration) bool {
-	const interval = time.Millisecond
-	for end := time.Now().Add(most); waiting.Load() > 0; time.Sleep(interval) {
+	const pause = time.Millisecond
+	for end := time.Now().Add(most); waiting.Load() > 0; time.Sleep(pause) {
 		if time.Now().After(end) {
 			return false
 		}
@@ -47,18 +50,18 @@ type handler struct {
 	*queue
 }
 
-// line is a line that waits for its handler.
+// line is a waiting line.
 type line struct {
 	to     slog.Handler
 	record slog.Record
 }
 
-// queue is what all handlers of one logger share.
+// queue is shared by all handlers of one logger.
 type queue struct {
-	mu      sync.Mutex // guards all below; held over nothing that waits
+	mu      sync.Mutex // over everything below; never held over a call of a handler
 	waiting []line
-	dropped int  // after the waiting ones
-	running bool // the goroutine of drain exists
+	dropped int  // lines dropped after the waiting ones
+	running bool // the goroutine runs
 }
 
 // Enabled implements slog.Handler.
@@ -70,7 +73,7 @@ func (h handler) WithAttrs(a []slog.Attr) slog.Handler { return handler{h.to.Wit
 // WithGroup implements slog.Handler.
 func (h handler) WithGroup(name string) slog.Handler { return handler{h.to.WithGroup(name), h.queue} }
 
-// Handle implements slog.Handler. It never waits and never fails.
+// Handle implements slog.Handler. It never blocks and never fails.
 func (h handler) Handle(_ context.Context, r slog.Record) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -82,13 +85,13 @@ func (h handler) Handle(_ context.Context, r slog.Record) error {
 	}
 	if !h.running {
 		h.running = true
-		go h.drain()
+		go h.run()
 	}
 	return nil
 }
 
-// drain is the goroutine that calls the handlers, until no line waits.
-func (q *queue) drain() {
+// run is the goroutine: it passes the waiting lines to their handlers.
+func (q *queue) run() {
 	var last slog.Handler
 	for {
 		q.mu.Lock()

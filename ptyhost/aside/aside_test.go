@@ -16,11 +16,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stopped is a log's file that blocks until it is released.
+// stopped is a log's file that blocks until the test releases it.
 type stopped struct {
 	came, goOn chan struct{}
 
-	mu   sync.Mutex // guards all below
+	mu   sync.Mutex // over everything below
 	text bytes.Buffer
 }
 
@@ -41,13 +41,12 @@ func (s *stopped) String() string {
 	return s.text.String()
 }
 
-// A log that blocks does not block its callers. The lines come in their order, and those that found no room are counted in their
-// place.
+// TestNobodyWaits: a blocked log blocks no caller; lines come in order, and those without room are counted in their place.
 func TestNobodyWaits(t *testing.T) {
 	s := &stopped{came: make(chan struct{}, 1), goOn: make(chan struct{})}
 	log := aside.Logger(slog.New(slog.NewTextHandler(s, nil)).With("port", "a")).With("more", 1).WithGroup("g")
 	log.Info("first", "n", 0)
-	<-s.came // the handler has it: it is not among the waiting ones
+	<-s.came // the log is writing it, so it does not wait any more
 	for i := range 100 {
 		log.Info("later", "n", i+1)
 	}
@@ -56,7 +55,7 @@ func TestNobodyWaits(t *testing.T) {
 	}
 	close(s.goOn)
 	if !aside.Wait(time.Minute) {
-		t.Error("the lines still wait")
+		t.Error("lines still wait")
 	}
 	if !strings.Contains(s.String(), "n=64") {
 		t.Errorf("the last line is not there: %s", s)
@@ -74,9 +73,9 @@ func TestNobodyWaits(t *testing.T) {
 	}
 }
 
-// A line that is not logged starts no goroutine.
+// TestQuiet: a line that is not enabled starts no goroutine.
 func TestQuiet(t *testing.T) {
-	aside.Logger(slog.New(slog.DiscardHandler)).Error("nobody hears it")
+	aside.Logger(slog.New(slog.DiscardHandler)).Error("not enabled")
 	aside.Logger(nil).Debug("nor this")
 	if err := goleak.Find(); err != nil {
 		t.Error(err)

@@ -64,7 +64,7 @@ func (b *bench) open(via string) program {
 	b.Helper()
 	sessions := b.far.clients
 	if b.agent != nil { // else it is a service's
-		sessions = func() int { return strings.Count(b.agent.out.String(), "session stands") }
+		sessions = func() int { return strings.Count(b.agent.out.String(), "session up") }
 	}
 	before := sessions()
 	p, err := openProgram(via, b.port)

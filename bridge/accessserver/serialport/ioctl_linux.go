@@ -18,7 +18,7 @@ func (t *linuxTTY) getTermios() (tio *unix.Termios, err error) {
 	return tio, err
 }
 
-// apply sets coding and flow control in one step, DTR and RTS in another, and reads back what came of it.
+// apply sets coding and flow control in one step, DTR and RTS in another, and reads back what is in force.
 func (t *linuxTTY) apply(e, before uart.Event) (inForce uart.Event, err error) {
 	inForce = uart.Event{Kind: uart.KindSettings, Coding: before.Coding, Flow: before.Flow, Control: before.Control}
 	if e.Coding != (uart.Coding{}) || e.Flow != (uart.Flow{}) {
@@ -47,7 +47,7 @@ func (t *linuxTTY) setTermios(c uart.Coding, f uart.Flow) (uart.Coding, uart.Flo
 		return c, f, err
 	}
 	before := *tio
-	encode(tio, c, f, t.can.marks)
+	encode(tio, c, f, t.can.parmrk)
 	err = t.control(func(fd int) error { return unix.IoctlSetTermios(fd, termios.Set, tio) })
 	if err == nil {
 		tio, err = t.getTermios()
@@ -62,9 +62,9 @@ func (t *linuxTTY) setTermios(c uart.Coding, f uart.Flow) (uart.Coding, uart.Flo
 
 // encode sets a coding and a flow control, and everything else that a port needs. What Linux cannot do (1.5 stop bits with
 // other than 5 data bits; DCD, DSR and DTR as flow control) is left as it is.
-func encode(tio *unix.Termios, c uart.Coding, f uart.Flow, marks bool) {
+func encode(tio *unix.Termios, c uart.Coding, f uart.Flow, parmrk bool) {
 	termios.MakeRaw(tio)
-	if marks {
+	if parmrk {
 		tio.Iflag |= unix.PARMRK | unix.INPCK // errors and breaks are in the data; INPCK checks parity
 	}
 	tio.Cc[unix.VSTART], tio.Cc[unix.VSTOP] = 0x11, 0x13
@@ -72,7 +72,7 @@ func encode(tio *unix.Termios, c uart.Coding, f uart.Flow, marks bool) {
 	termios.SetFlow(tio, f)
 }
 
-// lines are the modem lines as TIOCMGET has them.
+// lines returns the bits of TIOCMGET.
 func (t *linuxTTY) lines() (bits int, err error) {
 	err = t.control(func(fd int) error {
 		bits, err = unix.IoctlGetInt(fd, unix.TIOCMGET)
@@ -81,8 +81,8 @@ func (t *linuxTTY) lines() (bits int, err error) {
 	return bits, err
 }
 
-// setLines drives DTR and RTS in one step: the reset of an ESP32 depends on it. Where there are no such lines, nothing
-// is done: they count as set, for clients refuse to work with a server that says no.
+// setLines sets DTR and RTS in one step: the reset of an ESP32 depends on it. Without such lines it does nothing and they
+// count as set, because clients refuse to work with a server that reports a failure.
 func (t *linuxTTY) setLines(c uart.Control) error {
 	if !t.hasLines || c.DTR == 0 && c.RTS == 0 {
 		return nil
@@ -94,7 +94,7 @@ func (t *linuxTTY) setLines(c uart.Control) error {
 	return t.control(func(fd int) error { return unix.IoctlSetPointerInt(fd, unix.TIOCMSET, termios.SetControl(bits, c)) })
 }
 
-// setBreak begins or ends a break. A driver that cannot do it says nothing that a client could use.
+// setBreak begins or ends a break. That a driver cannot do it is no error: a client could do nothing about it.
 func (t *linuxTTY) setBreak(l uart.Level) error {
 	req := map[uart.Level]uint{uart.LevelOn: unix.TIOCSBRK, uart.LevelOff: unix.TIOCCBRK}[l]
 	if req == 0 {
@@ -107,7 +107,7 @@ func (t *linuxTTY) setBreak(l uart.Level) error {
 	return nil
 }
 
-// lineStatus is TIOCSERGETLSR: TIOCSER_TEMT or not. Few drivers but those of built-in UARTs have it.
+// lineStatus returns TIOCSERGETLSR: TIOCSER_TEMT or 0. Few drivers have it, mostly those of built-in UARTs.
 func (t *linuxTTY) lineStatus() (status int, err error) {
 	err = t.control(func(fd int) error {
 		status, err = unix.IoctlGetInt(fd, unix.TIOCSERGETLSR)
@@ -122,7 +122,7 @@ type icounter struct {
 	_                                                                   [9]int32
 }
 
-// serialCounts is TIOCGICOUNT. It asks the driver, not the hardware.
+// serialCounts returns the driver's counters (TIOCGICOUNT). It does not reach the hardware.
 func (t *linuxTTY) serialCounts() (c counts, err error) {
 	var i icounter
 	err = t.control(func(fd int) error {

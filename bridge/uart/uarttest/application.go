@@ -7,14 +7,14 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// What the application does to a Port: the test calls it.
+// What the application does to a Port. The test calls these methods.
 
-// drainPause is how long a drain waits at most for Next until it asks Unsent again.
+// drainPause is how long a drain waits for Next before it calls Unsent again.
 const drainPause = 20 * time.Millisecond
 
-// AppOpen opens the port once more. The channel gets what the event's Ready is called with, where this open is the
-// first and the port carries CarriesOpenWait; else nil at once. On a port that is retired or closed it gets
-// io.ErrClosedPipe and nothing is opened.
+// AppOpen opens the port once more. If this open is the first and the port has CarriesOpenWait, the channel receives what
+// the event's Ready is called with; else nil at once. On a retired or closed port it receives io.ErrClosedPipe and nothing
+// is opened.
 func (p *Port) AppOpen() <-chan error {
 	ready := make(chan error, 1)
 	p.opening.Lock()
@@ -41,8 +41,8 @@ func (p *Port) AppOpen() <-chan error {
 	return ready
 }
 
-// AppClose closes the port once. The last close is called out by Urgent, then takes its place in the stream, behind the
-// fall of the lines that are on (see AppHUPCL); what the application has not read is gone.
+// AppClose closes the port once. The last close is announced by Urgent, then takes its place in the stream, after the fall
+// of the lines that are on (see AppHUPCL); what the application has not read is discarded.
 func (p *Port) AppClose() {
 	p.opening.Lock()
 	defer p.opening.Unlock()
@@ -65,13 +65,13 @@ func (p *Port) AppClose() {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.keeps {
+	if !p.hupclOff {
 		p.lower()
 	}
 	p.push(closed)
 }
 
-// lower tells that the lines that are on fall; the lock is held.
+// lower queues the fall of the lines that are on; the lock is held.
 func (p *Port) lower() {
 	var fall uart.Control
 	if p.driven.DTR == uart.LevelOn {
@@ -87,7 +87,7 @@ func (p *Port) lower() {
 }
 
 // AppWrite writes bytes as an application does: it blocks while 64 KiB wait for Next, and fails with
-// io.ErrClosedPipe on a port that is over or not open.
+// io.ErrClosedPipe on a port that has ended or is not open.
 func (p *Port) AppWrite(b []byte) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,7 +105,7 @@ func (p *Port) AppWrite(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// AppRead reads what the device sent: at least one byte, waiting for it; io.EOF when the port is over or not open.
+// AppRead reads what the device sent: it waits for at least one byte; io.EOF if the port has ended or is not open.
 func (p *Port) AppRead(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,9 +121,9 @@ func (p *Port) AppRead(b []byte) (int, error) {
 	return n, nil
 }
 
-// AppSet changes settings in one call. e.Kind need not be set. What the port's fidelity lacks is taken out; where
-// nothing is left, nothing happens. Beyond 256 waiting events the change merges into the last event, counted by
-// Merged, if that is a change of settings too.
+// AppSet changes settings in one call. e.Kind need not be set. What the port's fidelity lacks is removed; if nothing is
+// left, nothing happens. With 256 events queued the change merges into the last event if that is a change of settings
+// too; Merged counts that.
 func (p *Port) AppSet(e uart.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,15 +142,15 @@ func (p *Port) AppSet(e uart.Event) {
 	p.push(e)
 }
 
-// AppHUPCL says whether DTR and RTS fall at the last close, as the termios flag does. They do, until it was switched off.
+// AppHUPCL sets whether DTR and RTS fall at the last close, as the termios flag does. They do by default.
 func (p *Port) AppHUPCL(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.keeps = !on
+	p.hupclOff = !on
 }
 
-// AppPurge discards what the device sent and nobody read (rx), what was written and Next has not returned (tx), or
-// both. Where the port carries purges, Urgent is told, then the event takes its place in the stream.
+// AppPurge discards what the device sent and the application has not read (rx), what was written and Next has not returned
+// (tx), or both. If the port carries purges, Urgent announces it, then the event takes its place in the stream.
 func (p *Port) AppPurge(what uart.Purge) {
 	e := uart.Event{Kind: uart.KindPurge, Purge: what}
 	p.mu.Lock()
@@ -174,21 +174,21 @@ func (p *Port) AppPurge(what uart.Purge) {
 	p.push(e)
 }
 
-// AppDrain waits, as tcdrain does, until Next has returned all bytes, what it lent has come back and Unsent says that
-// the far UART is empty; or until Unsent says that no byte is waited for, whatever Next has not returned. It fails with
-// io.ErrClosedPipe when the port is over. Where the port does not carry drains it returns at once.
+// AppDrain waits, as tcdrain does, until Next has returned all bytes, what it lent has come back and Unsent reports that the
+// far UART is empty; or until Unsent reports that no byte is waited for, whatever is queued. It fails with
+// io.ErrClosedPipe when the port has ended. If the port does not carry drains it returns at once.
 func (p *Port) AppDrain() error {
 	for {
 		p.mu.Lock()
-		waiting, over, carries := p.upBytes > 0 || p.lent != nil, p.err != nil, p.fidelity.Carries(uart.CarriesDrain)
+		waiting, ended, carries := p.upBytes > 0 || p.lent != nil, p.err != nil, p.fidelity.Carries(uart.CarriesDrain)
 		p.mu.Unlock()
-		if over {
+		if ended {
 			return io.ErrClosedPipe
 		}
 		if !carries {
 			return nil
 		}
-		var u uart.Unsent // asked behind the look: what has come back before is in it
+		var u uart.Unsent // called after waiting was read: it includes what has come back by then
 		if p.config.Unsent != nil {
 			u = p.config.Unsent()
 		}
@@ -198,34 +198,34 @@ func (p *Port) AppDrain() error {
 		case waiting:
 			p.waitForNext()
 		default:
-			again := time.NewTimer(u.Left)
+			timer := time.NewTimer(u.Left)
 			select {
-			case <-again.C:
+			case <-timer.C:
 			case <-u.Changed:
 			}
-			again.Stop()
+			timer.Stop()
 		}
 	}
 }
 
-// waitForNext waits until no byte waits for Next and none is lent, or the port is over; for drainPause at most.
+// waitForNext waits until no byte is queued and none is lent, or the port has ended; for drainPause at most.
 func (p *Port) waitForNext() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	over := false
+	timedOut := false
 	timer := time.AfterFunc(drainPause, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		over = true
+		timedOut = true
 		p.changed.Broadcast()
 	})
 	defer timer.Stop()
-	for p.err == nil && !over && (p.upBytes > 0 || p.lent != nil) {
+	for p.err == nil && !timedOut && (p.upBytes > 0 || p.lent != nil) {
 		p.changed.Wait()
 	}
 }
 
-// AppModem waits until the device's modem state is want, and returns at once where it is; false: the port is over.
+// AppModem waits until the device's modem state is want; false: the port has ended.
 func (p *Port) AppModem(want uart.ModemState) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

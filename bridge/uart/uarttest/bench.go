@@ -15,8 +15,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// quiet is how long something must not move to count as blocked. A machine that is too slow for it only makes a test
-// see less.
+// quiet is how long nothing must happen for something to count as blocked. On a machine too slow for it a test only
+// detects less.
 const quiet = 50 * time.Millisecond
 
 // bench is one port under test, with the programs that use it.
@@ -29,25 +29,25 @@ type bench struct {
 	port  uart.Port
 	lines bool // the test is about control lines
 
-	openWait time.Duration // 0: patience
+	openWait time.Duration // 0: testenv.Patience
 
-	busy atomic.Bool  // Unsent says that the far UART is not empty
-	away atomic.Bool  // Unsent says that there is no far UART, and that no byte is waited for
-	asks atomic.Int64 // how often Unsent was asked
+	busy atomic.Bool  // Unsent reports that the far UART is not empty
+	away atomic.Bool  // Unsent reports that there is no session, and that no byte is waited for
+	asks atomic.Int64 // how often Unsent was called
 
-	mu     sync.Mutex // over what follows
+	mu     sync.Mutex // guards the fields below
 	urgent []uart.Event
 	opened []Program // closed when the test ends
 }
 
-// answer is one answer of Next, its bytes copied.
-type answer struct {
+// result is one result of Next, its bytes copied.
+type result struct {
 	data  []byte
 	event uart.Event
 }
 
-// start makes the bench's port. Until the test ends it is closed when the test's patience is over, so that every
-// blocked call returns and the test fails instead of hanging.
+// start makes the bench's port. It is closed when the test ends, or after testenv.Patience, so that every blocked call
+// returns and the test fails instead of hanging.
 func (b *bench) start() {
 	b.Helper()
 	b.startAt(b.programs.Path(b.T))
@@ -62,25 +62,25 @@ func (b *bench) startAt(path string) {
 		b.Fatalf("open a port: %v", err)
 	}
 	b.port = port
-	over := time.AfterFunc(testenv.Patience, func() {
+	timeout := time.AfterFunc(testenv.Patience, func() {
 		_ = port.Close()
 		if b.lasting() {
 			b.closePrograms()
 		}
 	})
 	b.Cleanup(func() {
-		if !over.Stop() {
-			b.Errorf("something did not come within %v", testenv.Patience)
+		if !timeout.Stop() {
+			b.Errorf("something did not happen within %v", testenv.Patience)
 		}
 		if err := port.Close(); err != nil {
 			b.Errorf("close: %v", err)
 		}
-		// After the port: a close may wait for a drain, and so for Next, which nobody calls any more.
+		// After the port: a close may wait for a drain, and so for Next, which is not called any more.
 		b.closePrograms()
 	})
 }
 
-// opens keeps a program, to be closed when the test ends.
+// opens records a program, to be closed when the test ends.
 func (b *bench) opens(p Program) Program {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -123,8 +123,8 @@ func (b *bench) open() (uart.Port, error) {
 	})
 }
 
-// calledOut counts what Urgent was called with.
-func (b *bench) calledOut(kind uart.Kind) int {
+// announced counts the calls of Urgent with this kind.
+func (b *bench) announced(kind uart.Kind) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := 0
@@ -136,10 +136,9 @@ func (b *bench) calledOut(kind uart.Kind) int {
 	return n
 }
 
-// next is the next answer of Next. It fails the test where the port reports what it does not carry. Events of control
-// lines alone are passed over unless the test is about them: on hosts that carry lines an open raises and a close drops
-// them.
-func (b *bench) next() answer {
+// next is the next result of Next. It fails the test if the port reports what it does not carry. Events that concern control
+// lines alone are skipped unless the test is about them: on hosts that carry lines an open raises and a close drops them.
+func (b *bench) next() result {
 	b.Helper()
 	for {
 		p, e, err := b.port.Next()
@@ -150,11 +149,11 @@ func (b *bench) next() answer {
 		if e.Kind == uart.KindSettings && e.Coding == (uart.Coding{}) && e.Flow == (uart.Flow{}) && !b.lines {
 			continue
 		}
-		return answer{data: bytes.Clone(p), event: e}
+		return result{data: bytes.Clone(p), event: e}
 	}
 }
 
-// event is the next answer, which must be an event of this kind.
+// event is the next result, which must be an event of this kind.
 func (b *bench) event(kind uart.Kind) uart.Event {
 	b.Helper()
 	a := b.next()
@@ -167,7 +166,7 @@ func (b *bench) event(kind uart.Kind) uart.Event {
 	return a.event
 }
 
-// data takes answers until all of want has come; events between the bytes are returned.
+// data calls Next until all of want has come, and returns the events between the bytes.
 func (b *bench) data(want []byte) (events []uart.Event) {
 	b.Helper()
 	for done := 0; done < len(want); {
@@ -188,7 +187,7 @@ func (b *bench) data(want []byte) (events []uart.Event) {
 	return events
 }
 
-// first opens the port by the first program, takes the event of it, and lets an open that waits go on.
+// first opens the port with the first program, consumes the event, and releases an open that waits.
 func (b *bench) first() Program {
 	b.Helper()
 	type result struct {
@@ -205,7 +204,7 @@ func (b *bench) first() Program {
 		b.Fatalf("next: got %v, want the open", e)
 	}
 	if waits := b.host.Fidelity().Carries(uart.CarriesOpenWait); waits != (e.Ready != nil) {
-		b.Errorf("the open can wait: %v, but the host claims %v", e.Ready != nil, waits)
+		b.Errorf("the open waits: %v, but the host claims %v", e.Ready != nil, waits)
 	}
 	if e.Ready != nil {
 		select {
@@ -222,7 +221,7 @@ func (b *bench) first() Program {
 	return b.opens(r.p)
 }
 
-// another opens the port by a further program.
+// another opens the port with a further program.
 func (b *bench) another() Program {
 	b.Helper()
 	p, err := b.programs.Open(b.path)
@@ -232,7 +231,7 @@ func (b *bench) another() Program {
 	return b.opens(p)
 }
 
-// write is a program's write, in a goroutine that ends with the program or the port.
+// write starts a program's write in a goroutine that ends with the program or the port.
 func (b *bench) write(p io.Writer, data []byte) <-chan error {
 	done := make(chan error, 1)
 	go func() {
@@ -242,7 +241,7 @@ func (b *bench) write(p io.Writer, data []byte) <-chan error {
 	return done
 }
 
-// does is a program's call that must succeed.
+// does fails the test if a program's call has failed.
 func (b *bench) does(what string, err error) {
 	b.Helper()
 	if err != nil {
@@ -250,8 +249,8 @@ func (b *bench) does(what string, err error) {
 	}
 }
 
-// lastClose closes the port by the last program that has it open, and takes the event of it. A close may wait until the
-// far UART is empty, and so for the Next that gives the last bytes back.
+// lastClose closes the port by the last program that has it open, and consumes the event. A close may wait until the far
+// UART is empty, and so for the Next that returns the lent bytes.
 func (b *bench) lastClose(p Program) {
 	b.Helper()
 	closed := make(chan error, 1)
@@ -260,7 +259,7 @@ func (b *bench) lastClose(p Program) {
 	b.does("close", <-closed)
 }
 
-// eventually waits for a condition that nothing announces.
+// eventually polls a condition.
 func (b *bench) eventually(what string, ok func() bool) {
 	b.Helper()
 	for end := time.Now().Add(testenv.Patience); !ok(); time.Sleep(time.Millisecond) {
@@ -270,7 +269,7 @@ func (b *bench) eventually(what string, ok func() bool) {
 	}
 }
 
-// settles waits until a number has not changed for a while.
+// settles waits until a number has not changed for quiet.
 func settles(number func() int64) int64 {
 	for last := number(); ; {
 		time.Sleep(quiet)
@@ -282,20 +281,20 @@ func settles(number func() int64) int64 {
 	}
 }
 
-// gone reports whether nothing is at the path any more.
+// gone reports whether nothing is at the path.
 func gone(path string) bool {
 	_, err := os.Lstat(path)
 	return err != nil
 }
 
-// noise is n bytes of all values, the same in each run.
+// noise is n pseudo-random bytes, the same in each run.
 func noise(seed byte, n int) []byte {
 	p := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p)
 	return p
 }
 
-// everyByte is all 256 values, each beside those that tempt a line discipline or a protocol.
+// everyByte is all 256 values, each next to those that are special to a line discipline or to Telnet.
 func everyByte() []byte {
 	var p []byte
 	for v := range 256 {

@@ -12,7 +12,7 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// The fake passes the suite that the real ones must pass, with everything and with little.
+// The fake host passes the suite that the real ones must pass, with full and with reduced fidelity.
 func TestFakeHost(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -31,7 +31,7 @@ func TestFakeHost(t *testing.T) {
 	}
 }
 
-// fakePrograms uses fake ports by their App methods. Their paths are names.
+// fakePrograms uses fake ports through their App methods. Their paths are mere names.
 type fakePrograms struct {
 	host *uarttest.Host
 	n    atomic.Int64

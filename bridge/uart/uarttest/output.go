@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// Output collects what a program says, for messages and for questions. The zero value is ready; any goroutine may use it.
+// Output collects what a program prints, for assertions and messages. The zero value is ready. Its methods may be called
+// from any goroutine.
 type Output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -18,7 +19,7 @@ func (o *Output) Write(p []byte) (int, error) {
 	return o.buf.Write(p)
 }
 
-// String is all that was said so far.
+// String is everything written until now.
 func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -7,26 +7,26 @@ import (
 )
 
 const (
-	// upLimit is how many bytes of the application wait for Next before AppWrite blocks: the Port contract's 64 KiB.
+	// upLimit is how many bytes of the application are queued for Next before AppWrite blocks.
 	upLimit = 64 << 10
-	// eventLimit is how many events wait for Next before settings merge into the last one.
+	// eventLimit is how many events are queued for Next before settings merge into the last one.
 	eventLimit = 256
-	// downLimit is how many bytes from the device wait for AppRead before Write blocks, about what a tty buffers.
+	// downLimit is how many bytes from the device are queued for AppRead before Write blocks: about what a tty buffers.
 	downLimit = 16 << 10
 	// pieceLimit is how many bytes Next returns at most.
 	pieceLimit = 4096
 )
 
-// Port is a uart.Port without a system behind it: the application is the test, which calls the App methods. It
-// stands for the hosts with full fidelity that queue what the application does (kernel tty, run), so that bridge
-// tests need neither privileges nor a device; it is no model of a pty, which knows less.
+// Port is a uart.Port without an operating system: the application is the test, which calls the App methods. It represents
+// the hosts with full fidelity that queue what the application does (kernel tty, run), so that bridge tests need neither
+// privileges nor a device. It is no model of a pty, which carries less.
 //
-// The App methods may be called by any goroutine, as the calls of several programs. All waiting is on one
-// condition variable and on timers, so a test may run it inside testing/synctest.
+// The App methods may be called from any goroutine, as several programs would. All waiting is on one condition variable
+// and on timers, so a test may run it inside testing/synctest.
 type Port struct {
 	config uart.PortConfig
 
-	opening sync.Mutex // makes AppOpen and AppClose one after the other, over the call of Urgent; taken before mu
+	opening sync.Mutex // serialises AppOpen and AppClose, including the call of Urgent; taken before mu
 
 	mu      sync.Mutex // guards everything below
 	changed sync.Cond  // anything below changed
@@ -41,13 +41,13 @@ type Port struct {
 	written  uint64       // bytes given to the application in all
 	dropped  uint64       // bytes that Write dropped
 	merged   int          // settings that merged into the event before
-	driven   uart.Control // as last told
-	keeps    bool         // HUPCL is off
+	driven   uart.Control // as last queued
+	hupclOff bool         // the lines stay at the last close
 	modem    uart.ModemState
 	modems   []uart.ModemState
 	reports  []LineReport
 	retired  bool
-	err      error // why the port is over: ErrClosed, or what Fail was given
+	err      error // why the port has ended: ErrClosed, or the argument of Fail
 }
 
 // item is one place in the stream: bytes, or an event.
@@ -64,22 +64,22 @@ type LineReport struct {
 
 var _ uart.Port = (*Port)(nil)
 
-// NewPort makes a port with full fidelity that nobody has open. Of config it uses Path, Unsent and Urgent.
+// NewPort returns a port with full fidelity that nobody has open. Of config it uses Path, Unsent and Urgent.
 func NewPort(config uart.PortConfig) *Port {
 	p := &Port{config: config, fidelity: uart.FullFidelity}
 	p.changed.L = &p.mu
 	return p
 }
 
-// SetFidelity changes what the port claims and so what it reports: settings outside of it never reach Next. Call it
-// before the port is used.
+// SetFidelity changes what the port claims, and so what it reports: other settings never reach Next. Call it before the
+// port is used.
 func (p *Port) SetFidelity(f uart.Fidelity) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fidelity = f
 }
 
-// Next implements uart.Port. It overwrites what it lent before, so that a caller who keeps it is found out.
+// Next implements uart.Port. It overwrites the bytes that it lent before, so that a caller that keeps them is caught.
 func (p *Port) Next() ([]byte, uart.Event, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,7 +107,7 @@ func (p *Port) Next() ([]byte, uart.Event, error) {
 	return first.data, uart.Event{}, nil
 }
 
-// Write implements uart.Port: it blocks while 16 KiB are not read.
+// Write implements uart.Port: it blocks while 16 KiB are queued for AppRead.
 func (p *Port) Write(b []byte) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,7 +172,7 @@ func (p *Port) Fidelity() uart.Fidelity {
 	return p.fidelity
 }
 
-// Name implements uart.Port: "fake", and the path where the configuration names one.
+// Name implements uart.Port: "fake", and the path if the configuration has one.
 func (p *Port) Name() string {
 	if p.config.Path == "" {
 		return "fake"
@@ -195,8 +195,8 @@ func (p *Port) Close() error {
 	return nil
 }
 
-// Fail loses the port for good, as a pulled adapter: every blocked and later call returns err. Only the first call
-// (or Close) counts.
+// Fail loses the port for good, like an unplugged adapter: every blocked and later call returns err. Only the first call of
+// Fail or Close counts.
 func (p *Port) Fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -214,7 +214,7 @@ func (p *Port) Modems() []uart.ModemState {
 	return append([]uart.ModemState(nil), p.modems...)
 }
 
-// Reports waits until ReportLine has been called at least n times, or the port is over, and returns all calls.
+// Reports waits until ReportLine has been called at least n times, or the port has ended, and returns all calls.
 func (p *Port) Reports(n int) []LineReport {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -252,7 +252,7 @@ func (p *Port) Retired() bool {
 	return p.retired
 }
 
-// Closed reports whether the port is over: closed, or lost by Fail.
+// Closed reports whether the port has ended: closed, or lost by Fail.
 func (p *Port) Closed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -291,14 +291,14 @@ func (p *Port) dropUp() {
 	p.up, p.upBytes = kept, 0
 }
 
-// urgent calls the configuration's Urgent, without the lock: it may look at the port.
+// urgent calls the configuration's Urgent, without the lock: it may call the port.
 func (p *Port) urgent(e uart.Event) {
 	if p.config.Urgent != nil {
 		p.config.Urgent(e)
 	}
 }
 
-// carried takes out of a change of settings what a fidelity lacks.
+// carried removes from a change of settings what a fidelity lacks.
 func carried(f uart.Fidelity, e uart.Event) uart.Event {
 	if !f.Carries(uart.CarriesBaud) {
 		e.Coding.Baud = 0

@@ -12,7 +12,7 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// TestPortOrder: what the application does comes from Next in the order in which it was done.
+// TestPortOrder: Next returns what the application does in the order in which it was done.
 func TestPortOrder(t *testing.T) {
 	var urgent []uart.Event
 	p := uarttest.NewPort(uart.PortConfig{Urgent: func(e uart.Event) { urgent = append(urgent, e) }})
@@ -48,7 +48,7 @@ func TestPortOrder(t *testing.T) {
 	}
 }
 
-// TestPortBackPressure: AppWrite blocks behind 64 KiB, Write behind 16 KiB; nothing is lost.
+// TestPortBackPressure: AppWrite blocks at 64 KiB, Write at 16 KiB; nothing is lost.
 func TestPortBackPressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := uarttest.NewPort(uart.PortConfig{})
@@ -104,7 +104,7 @@ func TestPortDrain(t *testing.T) {
 	})
 }
 
-// TestPortDrainWithoutSession: a drain that waits for Next ends when Unsent says that no byte is waited for, and soon; the
+// TestPortDrainWithoutSession: a drain that waits for Next ends soon after Unsent reports that no byte is waited for; the
 // bytes stay.
 func TestPortDrainWithoutSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestPortDrainWithoutSession(t *testing.T) {
 		p.AppOpen()
 		mustWrite(t, p, "A")
 		if err := p.AppDrain(); err != nil || time.Since(end) < 0 || time.Since(end) > time.Second {
-			t.Errorf("drained %v after there was no session (%v)", time.Since(end), err)
+			t.Errorf("drained %v after the session was away (%v)", time.Since(end), err)
 		}
 		p.Next()
 		if b, _, err := p.Next(); string(b) != "A" || err != nil {
@@ -131,7 +131,7 @@ func TestPortDrainWithoutSession(t *testing.T) {
 	})
 }
 
-// TestPortMerge: beyond 256 events settings merge, and the last value of each stays.
+// TestPortMerge: beyond 256 events settings merge, and the last value of each is kept.
 func TestPortMerge(t *testing.T) {
 	p := uarttest.NewPort(uart.PortConfig{})
 	p.AppOpen()
@@ -159,7 +159,7 @@ func TestPortMerge(t *testing.T) {
 	}
 }
 
-// TestPortReduced: a port that claims less reports less and refuses what it cannot show.
+// TestPortReduced: a port that claims less reports less and refuses what it cannot show to the application.
 func TestPortReduced(t *testing.T) {
 	p := uarttest.NewPort(uart.PortConfig{})
 	p.SetFidelity(uart.CarriesBaud | uart.CarriesLineErrors)

@@ -10,23 +10,22 @@ import (
 )
 
 const (
-	// madeAgain is how often a port is made again, and madeAgainLeast on a machine where that takes longer than
-	// madeAgainFor.
+	// madeAgain is how often a port is made again; madeAgainLeast, if that takes longer than madeAgainFor.
 	madeAgain      = 100
 	madeAgainLeast = 10
 	madeAgainFor   = 20 * time.Second
 )
 
-// testMadeAgain: a port that was closed can be made again at its path at once, any number of times, while the program that
-// had it open still holds the old one: that is a hangup. Nothing of the earlier ones stays, no descriptor and no file; nor
-// of a port that could not be made.
+// testMadeAgain: a closed port can be made again at its path at once, any number of times, while the program that had it
+// open still holds the old one: that is a hangup. Earlier ports leave nothing, no descriptor and no file; nor does a port
+// that could not be made.
 func testMadeAgain(b *bench) {
 	path := b.programs.Path(b.T)
 	beside, descriptors := entries(filepath.Dir(path)), len(entries("/proc/self/fd"))
 	var held Program // of the port before
 	release := func() {
 		if held != nil {
-			_ = held.Close() // it may well fail: the port has gone
+			_ = held.Close() // it may fail: the port is gone
 			held = nil
 		}
 	}
@@ -58,11 +57,11 @@ func testMadeAgain(b *bench) {
 	release()
 	b.eventually("no more descriptors are open than before", func() bool { return len(entries("/proc/self/fd")) <= descriptors })
 	if now := entries(filepath.Dir(path)); !b.virtual() && !slices.Equal(now, beside) {
-		b.Errorf("the ports have left %q beside their path, where %q was before", now, beside)
+		b.Errorf("the directory of the ports has %q, want %q as before", now, beside)
 	}
 }
 
-// entries are the names in a directory; none where there is no such thing.
+// entries are the names in a directory; none if there is no such directory.
 func entries(dir string) (names []string) {
 	all, _ := os.ReadDir(dir)
 	for _, e := range all {

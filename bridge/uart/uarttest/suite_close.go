@@ -6,8 +6,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// testCloseUnderCalls: a port closes whatever its programs are at: a write that nobody takes, a read, a drain for a far UART
-// that sends. All of their calls return then, where the programs do not outlive the port.
+// testCloseUnderCalls: a port closes whatever its programs are doing: a write that Next does not return, a read, a drain
+// while the far UART is sending. All of their calls then return, unless the programs outlive the port.
 func testCloseUnderCalls(b *bench) {
 	b.start()
 	p := b.first()
@@ -19,7 +19,7 @@ func testCloseUnderCalls(b *bench) {
 		read <- err
 	}()
 	calls = append(calls, read)
-	b.next() // the write is under way
+	b.next() // the write has begun
 	b.closesInTime()
 	if b.lasting() {
 		b.does("close", p.Close())
@@ -29,7 +29,7 @@ func testCloseUnderCalls(b *bench) {
 	}
 }
 
-// testCloseUnderClose: a port closes while its last program's close waits for the far UART, as those of drivers do.
+// testCloseUnderClose: a port closes while its last program's close waits for the far UART, as a driver's close does.
 func testCloseUnderClose(b *bench) {
 	b.start()
 	p := b.first()
@@ -46,7 +46,7 @@ func testCloseUnderClose(b *bench) {
 	<-closed
 }
 
-// closesInTime closes the port, which must not wait for anybody.
+// closesInTime closes the port, which must not block.
 func (b *bench) closesInTime() {
 	b.Helper()
 	done := make(chan struct{})

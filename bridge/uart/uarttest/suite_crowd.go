@@ -7,11 +7,11 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// What nobody takes for a while: a program that changes lines faster than the session carries them, and a script that
-// opens, writes and closes in a loop while the remote is away.
+// More events than a host's queue holds: a program that changes lines faster than the session carries them, and a script
+// that opens, writes and closes in a loop while the remote is away.
 
-// testEdges: of DTR and RTS each change comes, in its order, however many a program makes back to back: while there is a
-// session the program is held. Without one it is not held, and the last state comes.
+// testEdges: every change of DTR and RTS comes, in order, however many a program makes back to back: while there is a session
+// the program has to wait. Without one it does not wait, and the last state comes.
 func testEdges(b *bench) {
 	const edges = 600 // more than any queue of events holds
 	if b.patient() {
@@ -40,10 +40,10 @@ func testEdges(b *bench) {
 
 	done := makes()
 	if n := settles(made.Load); n == edges {
-		b.Errorf("%d changes of DTR were made, nobody has taken one, and the program was not held", n)
+		b.Errorf("the program made %d changes of DTR without a Next and did not have to wait", n)
 	}
 	for i := range edges {
-		if e := b.event(uart.KindSettings); e.Control.DTR != edge(i).DTR { // a program may say RTS too, as it is
+		if e := b.event(uart.KindSettings); e.Control.DTR != edge(i).DTR { // a host may report RTS too
 			b.Fatalf("change %d: got %v, want %v", i, e, edge(i))
 		}
 	}
@@ -56,13 +56,13 @@ func testEdges(b *bench) {
 	}
 }
 
-// patient reports what Programs may say of that.
+// patient is Programs' Patient.
 func (b *bench) patient() bool {
 	p, ok := b.programs.(interface{ Patient() bool })
 	return ok && p.Patient()
 }
 
-// drives takes what the open has raised, and leaves DTR off and RTS on.
+// drives consumes the events of the open, and leaves DTR off and RTS on.
 func (b *bench) drives(p Program) {
 	b.Helper()
 	for _, c := range []uart.Control{{RTS: uart.LevelOff}, {RTS: uart.LevelOn}, {DTR: uart.LevelOff}} {
@@ -73,8 +73,8 @@ func (b *bench) drives(p Program) {
 	}
 }
 
-// testOpensInALoop: a script that opens, writes and closes while nobody takes anything, with opens that wait for a session
-// which does not come: no open hangs, each is counted, no byte is lost, and what waits is little.
+// testOpensInALoop: a script opens, writes and closes while Next is not called, and its opens wait for a session that does not
+// come: no open hangs, each is counted, no byte is lost, and few events are queued.
 func testOpensInALoop(b *bench) {
 	const (
 		rounds    = 400
@@ -94,7 +94,7 @@ func testOpensInALoop(b *bench) {
 		b.does("write", err)
 		b.does("close", p.Close())
 	}
-	b.eventually("all closes are called out", func() bool { return b.calledOut(uart.KindClosed) == rounds })
+	b.eventually("all closes are announced by Urgent", func() bool { return b.announced(uart.KindClosed) == rounds })
 	opens, closes, bytes, events := 0, 0, 0, 0
 	for closes < rounds {
 		a := b.next()

@@ -6,7 +6,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// testDrain: a drain waits while Unsent says that the far UART is not empty, where that is claimed; else it waits for
+// testDrain: a drain waits while Unsent reports that the far UART is not empty, if the host claims that; else it waits for
 // nothing.
 func testDrain(b *bench) {
 	b.start()
@@ -14,7 +14,7 @@ func testDrain(b *bench) {
 	b.busy.Store(true)
 	b.does("write", <-b.write(p, []byte("x")))
 	b.none(b.data([]byte("x")))
-	// The bytes that Next lent come back by the following Next.
+	// The bytes that Next lent come back with the following Next.
 	following := make(chan error, 1)
 	go func() {
 		_, _, err := b.port.Next()
@@ -32,13 +32,13 @@ func testDrain(b *bench) {
 	}
 }
 
-// testDrainWithoutSession: when Unsent says that there is no far UART, a drain ends though bytes wait: one that waits
-// already for bytes that nobody takes, one for bytes that were lent, one that begins then. The bytes stay.
+// testDrainWithoutSession: when Unsent reports that no byte is waited for, a drain ends although bytes are queued: one that
+// already waits for queued bytes, one for lent bytes, and one that begins then. The bytes stay.
 func testDrainWithoutSession(b *bench) {
 	b.start()
 	p := b.first()
 	b.does("write", <-b.write(p, []byte("taken")))
-	b.none(b.data([]byte("taken"))) // and they do not come back
+	b.none(b.data([]byte("taken"))) // without a following Next they stay lent
 	done := drain(p)
 	b.waits(done, "while bytes are lent")
 	b.away.Store(true)
@@ -56,7 +56,7 @@ func testDrainWithoutSession(b *bench) {
 	b.none(b.data([]byte("not taken")))
 }
 
-// testCloseWithoutSession: a close waits for no byte either. The bytes stay, and come before the close.
+// testCloseWithoutSession: a close does not wait either. The bytes stay, and come before the close.
 func testCloseWithoutSession(b *bench) {
 	b.start()
 	p := b.first()
@@ -67,18 +67,18 @@ func testCloseWithoutSession(b *bench) {
 	b.event(uart.KindClosed)
 }
 
-// drain is a program's drain, in a goroutine that ends with the port.
+// drain starts a program's drain in a goroutine that ends with the port.
 func drain(p Program) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- p.Drain() }()
 	return done
 }
 
-// waits fails where a drain has ended although the host has asked Unsent several times.
+// waits fails if a drain has returned by the time the host has called Unsent three more times.
 func (b *bench) waits(done <-chan error, why string) {
 	b.Helper()
 	before := b.asks.Load()
-	b.eventually("the host asks Unsent "+why, func() bool { return b.asks.Load() >= before+3 })
+	b.eventually("the host calls Unsent "+why, func() bool { return b.asks.Load() >= before+3 })
 	select {
 	case err := <-done:
 		b.Fatalf("the drain returned (%v) %s", err, why)

@@ -7,11 +7,11 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// allowed fails the test where an event says what the host does not carry.
+// allowed fails the test if an event reports what the host does not claim to carry.
 func (b *bench) allowed(e uart.Event) {
 	b.Helper()
 	f := b.host.Fidelity()
-	for feature, said := range map[uart.Fidelity]bool{
+	for feature, reported := range map[uart.Fidelity]bool{
 		uart.CarriesBaud:      e.Coding.Baud != 0,
 		uart.CarriesDataBits:  e.Coding.DataBits != 0,
 		uart.CarriesSixBits:   e.Coding.DataBits == 6,
@@ -25,16 +25,16 @@ func (b *bench) allowed(e uart.Event) {
 		uart.CarriesOpenWait:  e.Ready != nil,
 		uart.CarriesFlowApart: apart(e.Flow),
 	} {
-		if said && !f.Carries(feature) {
+		if reported && !f.Carries(feature) {
 			b.Errorf("next: got %v, but the host does not claim to carry %v", e, feature)
 		}
 	}
 	if e.Kind > uart.KindPurge {
-		b.Errorf("next: got %v, which travels the other way", e)
+		b.Errorf("next: got %v, which is an event of a session", e)
 	}
 }
 
-// testFidelityConstant: a port carries what its host says.
+// testFidelityConstant: a port carries what its host claims, also after Close.
 func testFidelityConstant(b *bench) {
 	b.start()
 	want := b.host.Fidelity()
@@ -48,7 +48,7 @@ func testFidelityConstant(b *bench) {
 	}
 }
 
-// testCoding: each part of a line coding that is claimed arrives, what is not claimed does not show.
+// testCoding: each claimed part of a line coding arrives; what is not claimed is not reported.
 func testCoding(b *bench) {
 	b.start()
 	p := b.first()
@@ -85,22 +85,20 @@ func testCoding(b *bench) {
 	b.hidden(p)
 }
 
-// hidden makes sure that nothing but the program's next bytes comes: what the host cannot carry has left no trace.
-// Whatever an event may say is looked at by next.
+// hidden checks that nothing but the program's next bytes comes: what the host cannot carry has caused no event.
 func (b *bench) hidden(p Program) {
 	b.Helper()
-	done := b.write(p, []byte("marker"))
-	for _, e := range b.data([]byte("marker")) {
+	done := b.write(p, []byte("probe"))
+	for _, e := range b.data([]byte("probe")) {
 		b.Errorf("next: got %v for what the host does not claim to carry", e)
 	}
 	b.does("write", <-done)
 }
 
-// apart reports whether a flow control is another one in each direction.
+// apart reports whether a flow control differs by direction.
 func apart(f uart.Flow) bool { return f.Out != f.In }
 
-// testFlow: the choice of flow control. What a host that has one word for both directions makes of one direction alone
-// is its own affair.
+// testFlow: the choice of flow control. Hosts that cannot separate the directions are not tested with one direction alone.
 func testFlow(b *bench) {
 	b.start()
 	p := b.first()
@@ -126,7 +124,7 @@ func testFlow(b *bench) {
 	}
 }
 
-// testControl: DTR, RTS and break, each change for itself and in order.
+// testControl: DTR, RTS and break, one event for each change, in order.
 func testControl(b *bench) {
 	b.start()
 	p := b.first()
@@ -152,14 +150,14 @@ func testControl(b *bench) {
 			continue
 		}
 		b.does("control of lines", err)
-		// What an open has raised may come first.
+		// The lines that the open has raised may come first.
 		for e := b.event(uart.KindSettings); tt.control.Over(e.Control) != e.Control; {
 			e = b.event(uart.KindSettings)
 		}
 	}
 }
 
-// testPurge: a purge is called out, takes its place in the stream, and says which buffers.
+// testPurge: a purge is announced by Urgent, takes its place in the stream, and names its buffers.
 func testPurge(b *bench) {
 	b.start()
 	p := b.first()
@@ -167,8 +165,8 @@ func testPurge(b *bench) {
 		err := p.Purge(what)
 		if !b.host.Fidelity().Carries(uart.CarriesPurge) {
 			b.hidden(p)
-			if n := b.calledOut(uart.KindPurge); n != 0 {
-				b.Errorf("purges called out: got %d, but the host does not claim to carry them", n)
+			if n := b.announced(uart.KindPurge); n != 0 {
+				b.Errorf("announced purges: got %d, but the host does not claim to carry them", n)
 			}
 			continue
 		}
@@ -176,14 +174,14 @@ func testPurge(b *bench) {
 		if e := b.event(uart.KindPurge); e.Purge != what {
 			b.Errorf("purge %v: got %v", what, e)
 		}
-		if n := b.calledOut(uart.KindPurge); n != i+1 {
-			b.Errorf("purges called out: got %d, want %d", n, i+1)
+		if n := b.announced(uart.KindPurge); n != i+1 {
+			b.Errorf("announced purges: got %d, want %d", n, i+1)
 		}
 	}
 }
 
-// testManyPurges: of however many purges nobody has taken, each that was called out comes, by itself or as one that an event
-// says it stands for too: the bridge drops bytes as long as more were called out than came.
+// testManyPurges: however many purges are queued, each that was announced comes, by itself or counted in another event's
+// Purges: the bridge drops bytes while more purges were announced than came.
 func testManyPurges(b *bench) {
 	b.start()
 	p := b.first()
@@ -194,15 +192,15 @@ func testManyPurges(b *bench) {
 	for came := 0; came < purges; {
 		came += 1 + int(b.event(uart.KindPurge).Purges)
 		if came > purges {
-			b.Errorf("%d purges came of %d", came, purges)
+			b.Errorf("got %d purges of %d", came, purges)
 		}
 	}
-	if n := b.calledOut(uart.KindPurge); n != purges {
-		b.Errorf("purges called out: got %d, want %d", n, purges)
+	if n := b.announced(uart.KindPurge); n != purges {
+		b.Errorf("announced purges: got %d, want %d", n, purges)
 	}
 }
 
-// testModem: the device's lines show at the program.
+// testModem: the program sees the device's lines.
 func testModem(b *bench) {
 	b.start()
 	p := b.first()
@@ -231,7 +229,7 @@ func (b *bench) modem(p Program, want uart.ModemState) {
 	})
 }
 
-// testLineState: errors and breaks of the far UART show at the program.
+// testLineState: the program sees errors and breaks of the far UART.
 func testLineState(b *bench) {
 	b.start()
 	p := b.first()
@@ -252,7 +250,7 @@ func testLineState(b *bench) {
 		if err != nil {
 			b.Fatalf("report %v: %v", tt.state, err)
 		}
-		// The byte that a parity or framing error belongs to. What the program reads of it is its termios' choice.
+		// The byte that a parity or framing error belongs to. What the program reads for it depends on its termios.
 		done := b.write(b.port, []byte("x"))
 		reads := make(chan struct{})
 		go func() {
@@ -268,7 +266,7 @@ func testLineState(b *bench) {
 	}
 }
 
-// notCarried wants the answer to what a host cannot carry.
+// notCarried checks the error of a call that the host cannot carry.
 func (b *bench) notCarried(what string, err error) {
 	b.Helper()
 	if !errors.Is(err, uart.ErrNotCarried) {

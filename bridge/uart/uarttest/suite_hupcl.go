@@ -2,85 +2,85 @@ package uarttest
 
 import "telnetcpc/bridge/uart"
 
-// HangUpper is a Program that can say whether DTR and RTS fall at the last close of its port: HUPCL. That outlives it. On a
-// host that carries DTR and whose programs are none they always fall.
+// HangUpper is a Program that can set whether DTR and RTS fall at the last close of its port: HUPCL. The setting outlives
+// the program. On a host that carries DTR and whose programs are no HangUpper they always fall.
 type HangUpper interface {
 	HangUpOnClose(on bool) error
 }
 
-// testHangUpOnClose: where the lines fall at the last close, that is told before it, so that whoever reads the stream
-// knows what the close means. Where a program has said that they shall not, nothing is told, and they stay as they were
-// over the next open.
+// testHangUpOnClose: if the lines fall at the last close, the event of the fall comes before the close, so that a reader of
+// the stream knows what the close means. If a program has cleared HUPCL, no such event comes, and the lines keep their
+// state through the next open.
 func testHangUpOnClose(b *bench) {
 	b.start()
 	b.lines = true
-	l := &listener{bench: b, dtr: uart.LevelOff}
+	w := &dtrWatch{bench: b, dtr: uart.LevelOff}
 	p := b.first()
-	l.raises(p)
-	l.closes(p, uart.LevelOff, "as at first")
+	w.raises(p)
+	w.closes(p, uart.LevelOff, "by default")
 
 	p = b.first()
-	l.raises(p)
+	w.raises(p)
 	h, ok := p.(HangUpper)
 	if !ok {
-		l.closes(p, uart.LevelOff, "again")
+		w.closes(p, uart.LevelOff, "again")
 		return
 	}
 	b.does("change of HUPCL", h.HangUpOnClose(false))
 	for range 2 {
-		l.closes(p, uart.LevelOn, "without HUPCL")
+		w.closes(p, uart.LevelOn, "without HUPCL")
 		p = b.first()
-		for _, e := range l.marker(p) {
+		for _, e := range w.probe(p) {
 			if e.Control.DTR == uart.LevelOff || e.Control.RTS == uart.LevelOff {
-				b.Errorf("%v behind the open: the lines should have stayed", e)
+				b.Errorf("%v after the open: the lines should have kept their state", e)
 			}
 		}
 	}
 	b.does("change of HUPCL", p.(HangUpper).HangUpOnClose(true))
-	l.closes(p, uart.LevelOff, "with HUPCL again")
+	w.closes(p, uart.LevelOff, "with HUPCL again")
 }
 
-// listener knows DTR as last told.
-type listener struct {
+// dtrWatch follows DTR as the events report it.
+type dtrWatch struct {
 	*bench
 	dtr uart.Level
 }
 
-func (l *listener) hears(e uart.Event) { l.dtr = e.Control.Over(uart.Control{DTR: l.dtr}).DTR }
+func (w *dtrWatch) record(e uart.Event) { w.dtr = e.Control.Over(uart.Control{DTR: w.dtr}).DTR }
 
-// marker takes what is told before the program's next bytes.
-func (l *listener) marker(p Program) []uart.Event {
-	l.Helper()
-	done := l.write(p, []byte("marker"))
-	events := l.data([]byte("marker"))
+// probe returns the events that come before the program's next bytes.
+func (w *dtrWatch) probe(p Program) []uart.Event {
+	w.Helper()
+	done := w.write(p, []byte("probe"))
+	events := w.data([]byte("probe"))
 	for _, e := range events {
-		l.hears(e)
+		w.record(e)
 	}
-	l.does("write", <-done)
+	w.does("write", <-done)
 	return events
 }
 
-// raises has a program drive both lines.
-func (l *listener) raises(p Program) {
-	l.Helper()
-	l.does("control of lines", p.Set(uart.Event{Control: uart.Control{DTR: uart.LevelOn, RTS: uart.LevelOn}}))
-	if l.marker(p); l.dtr != uart.LevelOn {
-		l.Errorf("DTR as last told behind its rise: %v, want on", l.dtr)
+// raises makes a program raise both lines.
+func (w *dtrWatch) raises(p Program) {
+	w.Helper()
+	w.does("control of lines", p.Set(uart.Event{Control: uart.Control{DTR: uart.LevelOn, RTS: uart.LevelOn}}))
+	if w.probe(p); w.dtr != uart.LevelOn {
+		w.Errorf("DTR after it was raised: got %v, want on", w.dtr)
 	}
 }
 
-// closes closes by the last program, behind which DTR must be as want says.
-func (l *listener) closes(p Program, want uart.Level, when string) {
-	l.Helper()
+// closes closes the last program, after which DTR must be as wanted.
+func (w *dtrWatch) closes(p Program, want uart.Level, when string) {
+	w.Helper()
 	closed := make(chan error, 1)
 	go func() { closed <- p.Close() }()
 	for kind := uart.KindData; kind != uart.KindClosed; {
-		e := l.next().event
-		l.hears(e)
+		e := w.next().event
+		w.record(e)
 		kind = e.Kind
 	}
-	l.does("close", <-closed)
-	if l.dtr != want {
-		l.Errorf("DTR as last told at the close, %s: %v, want %v", when, l.dtr, want)
+	w.does("close", <-closed)
+	if w.dtr != want {
+		w.Errorf("DTR at the close, %s: got %v, want %v", when, w.dtr, want)
 	}
 }

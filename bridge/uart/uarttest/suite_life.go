@@ -7,7 +7,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// testWriteToNobody: what nobody has open takes nothing, and holds nobody up.
+// testWriteToNobody: a Write to a port that nobody has open drops everything and does not block.
 func testWriteToNobody(b *bench) {
 	b.start()
 	p := noise('n', 100_000)
@@ -20,7 +20,7 @@ func testWriteToNobody(b *bench) {
 	}
 }
 
-// testNothingStale: what one program has not read is not there for the next one.
+// testNothingStale: what one program has not read is not delivered to the next one.
 func testNothingStale(b *bench) {
 	b.start()
 	p := b.first()
@@ -34,7 +34,7 @@ func testNothingStale(b *bench) {
 	b.delivers(b.first(), []byte("fresh"))
 }
 
-// testWriteEndsWithProgram: a Write that blocks returns at the last close, with what was given until then.
+// testWriteEndsWithProgram: a Write that blocks returns at the last close, with the number of bytes delivered until then.
 func testWriteEndsWithProgram(b *bench) {
 	b.start()
 	p := b.first()
@@ -49,15 +49,16 @@ func testWriteEndsWithProgram(b *bench) {
 		done <- result{n, err}
 	}()
 	one := make([]byte, 1)
-	_, err := p.Read(one) // now Write is under way
+	_, err := p.Read(one) // now Write has begun
 	b.does("read", err)
 	b.lastClose(p)
 	if r := <-done; r.err != nil || r.n < 1 || r.n >= len(data) {
-		b.Errorf("write when its program went: got %d of %d, %v", r.n, len(data), r.err)
+		b.Errorf("write when its program closed the port: got %d of %d, %v", r.n, len(data), r.err)
 	}
 }
 
-// testCloseEndsNext: while a program has the port open. On hosts that carry lines its open has raised them.
+// testCloseEndsNext: a Next that blocks while a program has the port open. On hosts that carry lines the events of its open
+// come first.
 func testCloseEndsNext(b *bench) {
 	b.start()
 	b.first()
@@ -75,7 +76,7 @@ func testCloseEndsNext(b *bench) {
 	}
 }
 
-// testCloseEndsWrite: a Write that a program holds up.
+// testCloseEndsWrite: a Write that blocks because the program does not read.
 func testCloseEndsWrite(b *bench) {
 	b.start()
 	p := b.first()
@@ -88,7 +89,7 @@ func testCloseEndsWrite(b *bench) {
 	}
 }
 
-// testCloseTellsProgram: its calls fail, and do not hang. Where programs outlive the port the lines of the device fall.
+// testCloseTellsProgram: the program's calls fail, and do not hang. If programs outlive the port, the device's lines fall.
 func testCloseTellsProgram(b *bench) {
 	b.start()
 	p := b.first()
@@ -118,7 +119,7 @@ func testCloseTellsProgram(b *bench) {
 	}
 }
 
-// testClosed: Close is idempotent, takes the path away, and ends everything.
+// testClosed: Close is idempotent, removes the path, and ends every call.
 func testClosed(b *bench) {
 	b.start()
 	if gone(b.path) && !b.virtual() {
@@ -146,7 +147,7 @@ func testClosed(b *bench) {
 	b.closes()
 }
 
-// testRetire: nobody new comes in, whoever is in stays.
+// testRetire: no further program can open the port; the ones that have it open keep it.
 func testRetire(b *bench) {
 	b.start()
 	p := b.first()
@@ -173,14 +174,14 @@ func testRetire(b *bench) {
 	b.lastClose(p)
 }
 
-// testSamePath: one path, one port; but one after the other.
+// testSamePath: a path has one port at a time.
 func testSamePath(b *bench) {
 	b.start()
 	if second, err := b.open(); err == nil {
 		_ = second.Close()
 		b.Error("a second port at the path of the first was made")
 	}
-	p := b.first() // the refusal has harmed nobody
+	p := b.first() // the refusal has not harmed the first port
 	b.delivers(p, []byte("unharmed"))
 	b.does("close", p.Close())
 	b.closes()
@@ -202,7 +203,7 @@ func (b *bench) closes() {
 	}
 }
 
-// virtual, exclusive and lasting are what the programs say of their ports; see Programs.
+// virtual, exclusive and lasting are the methods of Programs.
 func (b *bench) virtual() bool {
 	v, ok := b.programs.(interface{ Virtual() bool })
 	return ok && v.Virtual()

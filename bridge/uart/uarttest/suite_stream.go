@@ -9,21 +9,21 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// testOpenClose: the first open and the last close are told, the close is called out too.
+// testOpenClose: the first open and the last close come, and the close is announced by Urgent.
 func testOpenClose(b *bench) {
 	b.start()
 	p := b.first()
-	if n := b.calledOut(uart.KindClosed); n != 0 {
-		b.Errorf("closes called out before there was one: %d", n)
+	if n := b.announced(uart.KindClosed); n != 0 {
+		b.Errorf("announced closes before the close: got %d, want 0", n)
 	}
 	b.lastClose(p)
-	if n := b.calledOut(uart.KindClosed); n != 1 {
-		b.Errorf("closes called out: got %d, want 1", n)
+	if n := b.announced(uart.KindClosed); n != 1 {
+		b.Errorf("announced closes: got %d, want 1", n)
 	}
 }
 
-// testTwoPrograms: only the first open and the last close count. Where one program at a time can have the port open the
-// second is refused, and harms nobody.
+// testTwoPrograms: only the first open and the last close count. If only one program at a time can have the port open, the
+// second is refused, and the first is not affected.
 func testTwoPrograms(b *bench) {
 	b.start()
 	first := b.first()
@@ -44,13 +44,13 @@ func testTwoPrograms(b *bench) {
 	still := b.write(second, []byte("still here"))
 	b.none(b.data([]byte("still here")))
 	b.does("write", <-still)
-	if n := b.calledOut(uart.KindClosed); n != 0 {
-		b.Errorf("closes called out while a program has the port open: %d", n)
+	if n := b.announced(uart.KindClosed); n != 0 {
+		b.Errorf("announced closes while a program has the port open: got %d, want 0", n)
 	}
 	b.lastClose(second)
 }
 
-// testReopened: a port is opened and closed many times, each time with bytes both ways.
+// testReopened: a port is opened and closed many times, each time with bytes in both directions.
 func testReopened(b *bench) {
 	b.start()
 	const rounds = 20
@@ -63,12 +63,12 @@ func testReopened(b *bench) {
 		b.delivers(p, down)
 		b.lastClose(p)
 	}
-	if n := b.calledOut(uart.KindClosed); n != rounds {
-		b.Errorf("closes called out: got %d, want %d", n, rounds)
+	if n := b.announced(uart.KindClosed); n != rounds {
+		b.Errorf("announced closes: got %d, want %d", n, rounds)
 	}
 }
 
-// testBytes: all values and a lot of noise pass both ways at once, unchanged.
+// testBytes: all values and much noise pass in both directions at once, unchanged.
 func testBytes(b *bench) {
 	b.start()
 	p := b.first()
@@ -89,11 +89,11 @@ func testBytes(b *bench) {
 		b.Errorf("write: %v", err)
 	}
 	if !bytes.Equal(got, down) {
-		b.Error("the program read other bytes than were given to it")
+		b.Error("the program read other bytes than were written to the port")
 	}
 }
 
-// testOrderWithAnswers: a program that waits for each answer, as one that talks to a meter does, changes the settings
+// testOrderWithAnswers: a program that waits for each result, as one that talks to a meter does, changes the settings
 // between its requests. Any host can keep this order.
 func testOrderWithAnswers(b *bench) {
 	b.start()
@@ -111,9 +111,9 @@ func testOrderWithAnswers(b *bench) {
 	}
 }
 
-// testOrderInOneBreath: a program that waits for nothing. All of its changes and bytes arrive; in exact order where the
-// host claims that.
-func testOrderInOneBreath(b *bench) {
+// testOrderBackToBack: a program that waits for nothing. All of its changes and bytes arrive; in exact order if the host
+// claims that.
+func testOrderBackToBack(b *bench) {
 	b.start()
 	p := b.first()
 	const rounds = 50
@@ -142,7 +142,7 @@ func testOrderInOneBreath(b *bench) {
 	}
 }
 
-// testBytesBeforeClose: what a program wrote before it closed comes before the close, all of it.
+// testBytesBeforeClose: all that a program wrote before it closed comes before the close.
 func testBytesBeforeClose(b *bench) {
 	b.start()
 	for i := range 20 {
@@ -157,8 +157,8 @@ func testBytesBeforeClose(b *bench) {
 	}
 }
 
-// mostWaiting is how many bytes of a program a host may take before Next has returned them: 64 KiB by the contract,
-// and what the system keeps on the way.
+// mostWaiting is how many bytes of a program a host may take before Next has returned them: its own 64 KiB, and what the
+// system buffers.
 const mostWaiting = 256 << 10
 
 // testBackPressureUp: while Next is not called a program's writes block, and nothing is lost.
@@ -179,7 +179,7 @@ func testBackPressureUp(b *bench) {
 		done <- nil
 	}()
 	if n := settles(written.Load); n > mostWaiting {
-		b.Errorf("a program could write %d bytes while Next was not called, want %d at most", n, mostWaiting)
+		b.Errorf("a program wrote %d bytes while Next was not called, want %d at most", n, mostWaiting)
 	}
 	b.none(b.data(want))
 	b.does("write", <-done)
@@ -203,11 +203,11 @@ func testBackPressureDown(b *bench) {
 		b.Errorf("write: %v", err)
 	}
 	if !bytes.Equal(got, want) {
-		b.Error("the program read other bytes than were given to it")
+		b.Error("the program read other bytes than were written to the port")
 	}
 }
 
-// delivers gives bytes to the program, which reads them.
+// delivers writes bytes to the port, and checks that the program reads them.
 func (b *bench) delivers(p Program, down []byte) {
 	b.Helper()
 	done := b.write(b.port, down)
@@ -222,7 +222,7 @@ func (b *bench) delivers(p Program, down []byte) {
 	}
 }
 
-// none fails where there were events between bytes.
+// none fails if there were events between bytes.
 func (b *bench) none(events []uart.Event) {
 	b.Helper()
 	if len(events) > 0 {

@@ -14,19 +14,20 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TTY opens everything that is a tty on Linux: pty slaves, kernel ttys, real UARTs.
+// TTY opens ttys of Linux: pty slaves, kernel ttys, real UARTs. Its translation between uart's values and termios is its
+// own on purpose; see the package comment.
 type TTY struct{}
 
 var _ Programs = TTY{}
 
-// Path implements Programs: in a directory of the test.
+// Path implements Programs: a path in a temporary directory of the test.
 func (TTY) Path(t *testing.T) string { return filepath.Join(t.TempDir(), "ttyV0") }
 
 // Open implements Programs.
 func (TTY) Open(path string) (Program, error) { return OpenTTY(path) }
 
-// TTYProgram is a program that has a tty open: raw reads and writes through its own descriptor, and the calls of
-// termios. Its methods may be called from several goroutines.
+// TTYProgram is a program that has a tty open: reads and writes on its own descriptor, and the calls of termios. Its methods
+// may be called from several goroutines.
 type TTYProgram struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -37,8 +38,8 @@ type TTYProgram struct {
 
 // OpenTTY opens a tty by its path, not as the controlling terminal.
 func OpenTTY(path string) (*TTYProgram, error) {
-	// Without O_NONBLOCK an open may wait, as a program's does. The descriptor changes afterwards, so that deadlines
-	// and Close end a read.
+	// Without O_NONBLOCK, so that the open may wait. The descriptor becomes nonblocking afterwards, so that deadlines and
+	// Close end a read.
 	var fd int
 	err := uninterrupted(func() (err error) {
 		fd, err = unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
@@ -63,8 +64,8 @@ func OpenTTY(path string) (*TTYProgram, error) {
 	return p, nil
 }
 
-// uninterrupted repeats a call that a signal has ended. Go's runtime sends its own threads SIGURG at any time, which a
-// program in C never gets, and the kernel does not restart some calls on a tty: TCSBRK (tty_io.c), TIOCMIWAIT.
+// uninterrupted repeats a call that a signal has interrupted. Go's runtime sends its own threads SIGURG at any time, and
+// the kernel does not restart some calls on a tty: TCSBRK (tty_io.c), TIOCMIWAIT.
 func uninterrupted(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {
@@ -87,7 +88,7 @@ func (p *TTYProgram) control(f func(fd int) error) error {
 func (p *TTYProgram) Read(b []byte) (int, error)  { return p.file.Read(b) }
 func (p *TTYProgram) Write(b []byte) (int, error) { return p.file.Write(b) }
 
-// Close implements Program. A second one does nothing.
+// Close implements Program. Idempotent.
 func (p *TTYProgram) Close() error {
 	if err := p.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err
@@ -95,7 +96,7 @@ func (p *TTYProgram) Close() error {
 	return nil
 }
 
-// Termios changes the termios by one TCSETS2.
+// Termios changes the termios with one TCSETS2.
 func (p *TTYProgram) Termios(change func(*unix.Termios)) error {
 	return p.control(func(fd int) error {
 		t, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
@@ -167,7 +168,7 @@ func setFlow(t *unix.Termios, f uart.Flow) {
 	}
 }
 
-// setControl drives the lines that c says: DTR and RTS by one TIOCMSET.
+// setControl drives the lines that c sets: DTR and RTS with one TIOCMSET.
 func setControl(fd int, c uart.Control) error {
 	if c.DTR != 0 || c.RTS != 0 {
 		lines, err := unix.IoctlGetInt(fd, unix.TIOCMGET)
@@ -216,7 +217,7 @@ func (p *TTYProgram) Drain() error {
 	return p.Wait(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCSBRK, 1) })
 }
 
-// Wait is Control for a call that may wait for something: other calls go on meanwhile.
+// Wait is Control for a call that may block: other calls can run meanwhile.
 func (p *TTYProgram) Wait(f func(fd int) error) error {
 	var inner error
 	err := p.raw.Control(func(fd uintptr) { inner = uninterrupted(func() error { return f(int(fd)) }) })
@@ -248,7 +249,7 @@ func (p *TTYProgram) Waiting() (n int, err error) {
 	return n, err
 }
 
-// LineErrors implements Program: TIOCGICOUNT, less what it was at the open.
+// LineErrors implements Program: TIOCGICOUNT, minus the counts at the open.
 func (p *TTYProgram) LineErrors() (l uart.LineState, err error) {
 	err = p.control(func(fd int) error {
 		now, err := getCounts(fd)

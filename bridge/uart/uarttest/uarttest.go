@@ -1,4 +1,7 @@
-// Package uarttest holds what tests of ports share: a fake port whose application a test scripts (Port, Host), and
-// TestHost, the suite that every port host must pass. It is for tests only, and must not know any real host, the
-// bridge or a network: a host's own test hands its Host in.
+// Package uarttest holds what tests of ports share: a fake port whose application the test scripts (Port, Host); TestHost,
+// the suite that every port host must pass; and TTY, an application on a Linux tty. It is for tests only. It must not know
+// any real host, the bridge or a network: a host's own test passes in its Host.
+//
+// The judge shares no code with the judged: TTY has its own translation between uart's values and termios, written from the
+// manual pages and not taken from bridge/termios, so that an error there cannot hide itself. Do not merge the two.
 package uarttest

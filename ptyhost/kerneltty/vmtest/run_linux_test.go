@@ -45,7 +45,7 @@ func checkYama(t *testing.T) {
 		t.Errorf("an orphan, ptrace_scope 1: status %d:\n%s", status, out)
 	}
 	set("2")
-	line := regexp.MustCompile(`(?m)^(telnetcpc: )?run: kernel\.yama\.ptrace_scope is 2: only root may look into processes \(as root: sysctl kernel\.yama\.ptrace_scope=1, or use telnetcpc attach\)$`)
+	line := regexp.MustCompile(`(?m)^(telnetcpc: )?run: kernel\.yama\.ptrace_scope is 2: only root may inspect processes \(as root: sysctl kernel\.yama\.ptrace_scope=1, or use telnetcpc attach\)$`)
 	for _, args := range [][]string{{"doctor"}, {"run", "127.0.0.1:3697", "--", "true"}} {
 		if out, status := asNobody(args...); !line.MatchString(out) || args[0] == "run" && status != 125 {
 			t.Errorf("%s, ptrace_scope 2: status %d:\n%s", args[0], status, out)

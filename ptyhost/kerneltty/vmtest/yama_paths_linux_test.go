@@ -98,7 +98,7 @@ func checkYamaPaths(t *testing.T) {
 				t.Errorf("ptrace_scope %s: want %q:\n%s\n%s", tt.scope, want, text, errs)
 			}
 		}
-		if warned := strings.Contains(errs.String(), "kernel.yama.ptrace_scope is 1: should telnetcpc be killed"); warned != tt.warns {
+		if warned := strings.Contains(errs.String(), "kernel.yama.ptrace_scope is 1: if telnetcpc is killed"); warned != tt.warns {
 			t.Errorf("ptrace_scope %s: warned: %v: %s", tt.scope, warned, errs)
 		}
 	}

@@ -1,7 +1,0 @@
-//go:build !unix && !windows
-
-package tcp
-
-import "syscall"
-
-func inline(syscall.RawConn) {}
