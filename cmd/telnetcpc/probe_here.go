@@ -16,8 +16,8 @@ import (
 // ianaPort is the TCP port that IANA assigns to telnetcpcd: the one that probe inspects if it is given no URL.
 const ianaPort = 3696
 
-// probeHere prints who listens on a TCP port of this machine and what each listener is. The error says that nobody
-// listens, or that none of them is an access server.
+// probeHere prints which processes listen on a TCP port of this machine and what each listener is. It is an error if nothing
+// listens, or if none is an access server.
 func probeHere(ctx context.Context, w io.Writer, port uint16, o probe.Options, asJSON bool) error {
 	list, err := probe.Here(ctx, port, o)
 	if err != nil {
@@ -28,7 +28,7 @@ func probeHere(ctx context.Context, w io.Writer, port uint16, o probe.Options, a
 	}
 	switch {
 	case len(list) == 0:
-		return fmt.Errorf("probe: nobody listens on TCP port %d of this machine (telnetcpc serve DEVICE makes an access server)", port)
+		return fmt.Errorf("probe: nothing listens on TCP port %d of this machine (telnetcpc serve DEVICE makes an access server)", port)
 	case slices.ContainsFunc(list, isAccessServer):
 		return nil
 	}
@@ -73,17 +73,17 @@ func localLine(f probe.Local) string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	var who []string
+	var words []string
 	switch {
 	case f.Process != "":
-		who = append(who, f.Process, fmt.Sprintf("pid %d", f.PID))
+		words = append(words, f.Process, fmt.Sprintf("pid %d", f.PID))
 	case f.PID != 0:
-		who = append(who, fmt.Sprintf("pid %d, name not visible (%s)", f.PID, listening.Hidden()))
+		words = append(words, fmt.Sprintf("pid %d, name not visible (%s)", f.PID, listening.Hidden()))
 	default:
-		who = append(who, "process not visible ("+listening.Hidden()+")")
+		words = append(words, "process not visible ("+listening.Hidden()+")")
 	}
 	if f.User != "" {
-		who = append(who, "user "+f.User)
+		words = append(words, "user "+f.User)
 	}
-	return fmt.Sprintf("%s:%d: %s", host, f.Port, strings.Join(who, ", "))
+	return fmt.Sprintf("%s:%d: %s", host, f.Port, strings.Join(words, ", "))
 }

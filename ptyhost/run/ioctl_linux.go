@@ -229,11 +229,11 @@ func (p *port) sendLine() {
 func (p *port) warnUnsupported(t *unix.Termios) {
 	if termios.SplitSpeed(t) && !p.warned.speed {
 		p.warned.speed = true
-		p.log.Warn("input and output speed differ; the output speed counts", "device", p.term.Name())
+		p.log.Warn("input and output speed differ; the output speed is used", "device", p.term.Name())
 	}
 	if termios.BothFlows(t) && !p.warned.flow {
 		p.warned.flow = true
-		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.term.Name())
+		p.log.Warn("RTS/CTS and XON/XOFF are both set; RTS/CTS is used", "device", p.term.Name())
 	}
 }
 

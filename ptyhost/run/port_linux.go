@@ -268,7 +268,7 @@ func (p *port) isEnded() bool {
 func absPath(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil || path == "" {
-		return "", errors.New("no path (say where the application finds the port, as in /dev/ttyV0)")
+		return "", errors.New("no path (set the path at which the application finds the port, such as /dev/ttyV0)")
 	}
 	return abs, nil
 }

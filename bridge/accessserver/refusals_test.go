@@ -68,7 +68,7 @@ func TestLogOfEachKind(t *testing.T) {
 			_ = silent.Close()
 		}
 		f.end()
-		for _, full := range []string{"it sends raw bytes", "it says nothing"} {
+		for _, full := range []string{"it sends raw bytes", "it sends nothing"} {
 			if n := strings.Count(f.said(), full); n != 1 {
 				t.Errorf("%q: said %d times", full, n)
 			}

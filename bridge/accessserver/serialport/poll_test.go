@@ -11,13 +11,13 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// chip stands for a driver with modem lines and counters, as linuxTTY shows one: what a machine without a serial port
-// cannot have. Its transmitter sends nothing until it is told.
+// chip is a tty with modem lines and counters, which a machine without a serial port does not have. Its transmitter sends
+// nothing until the test empties it.
 type chip struct {
 	woken chan struct{} // one slot
 	done  chan struct{}
 
-	mu       sync.Mutex // over everything below
+	mu       sync.Mutex // guards everything below
 	lines    uart.ModemState
 	c        counts
 	counting bool
@@ -84,8 +84,8 @@ func (c *chip) close() error {
 	return nil
 }
 
-// watched is what a device on c says while f works on it.
-func watched(c *chip, f func(d *device)) (said []string) {
+// reported returns the events of a device on c while f works on it.
+func reported(c *chip, f func(d *device)) (events []string) {
 	d := newDevice("chip", c, uart.Event{Coding: uart.DefaultCoding()})
 	over := make(chan struct{})
 	go func() {
@@ -95,16 +95,16 @@ func watched(c *chip, f func(d *device)) (said []string) {
 			if err != nil {
 				return
 			}
-			said = append(said, e.String())
+			events = append(events, e.String())
 		}
 	}()
 	f(d)
 	_ = d.Close()
 	<-over
-	return said
+	return events
 }
 
-// Changes are told at once, pulses too where the driver counts, and nothing else.
+// Changes are reported at once, and pulses too if the driver counts edges, and nothing else.
 func TestModemLines(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -117,16 +117,16 @@ func TestModemLines(t *testing.T) {
 			func(c *chip) { c.lines, c.c.dsr = uart.CTS|uart.DSR, 1 },
 			func(c *chip) { c.lines, c.c.cts, c.c.dsr = 0, 2, 2 },
 		}, []string{"modem CTS", "modem CTS|DSR", "modem none"}},
-		{"changes that nobody counts", false, []func(*chip){
+		{"changes without counters", false, []func(*chip){
 			func(c *chip) { c.lines = uart.CTS },
 			func(c *chip) { c.lines = uart.DCD },
 		}, []string{"modem CTS", "modem DCD"}},
 		{"a pulse", true, []func(*chip){func(c *chip) { c.c.cts = 2 }}, []string{"modem CTS", "modem none"}},
-		{"a pulse of which the driver counts one edge", true, []func(*chip){func(c *chip) { c.c.ri = 1 }}, []string{"modem RI", "modem none"}},
+		{"a pulse of which the driver counts only one edge", true, []func(*chip){func(c *chip) { c.c.ri = 1 }}, []string{"modem RI", "modem none"}},
 		{"a pulse beside a change", true, []func(*chip){
 			func(c *chip) { c.lines, c.c.dsr, c.c.cts = uart.DSR, 1, 2 },
 		}, []string{"modem CTS|DSR", "modem DSR"}},
-		{"bytes lost", true, []func(*chip){
+		{"overruns", true, []func(*chip){
 			func(c *chip) { c.c.overrun = 3 },
 			func(c *chip) { c.c.bufOverrun = 1 },
 		}, []string{"line overrun", "line overrun"}},
@@ -134,27 +134,27 @@ func TestModemLines(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newChip(tt.counting)
-				got := watched(c, func(*device) {
+				got := reported(c, func(*device) {
 					for _, f := range tt.do {
 						c.do(func() { f(c) })
-						time.Sleep(stare)
+						time.Sleep(linesEvery)
 						synctest.Wait()
 					}
 				})
 				if !slices.Equal(got, tt.want) {
-					t.Errorf("said: got %v, want %v", got, tt.want)
+					t.Errorf("events: got %v, want %v", got, tt.want)
 				}
 			})
 		})
 	}
 }
 
-// The empty transmitter is told once for what was written, and not before it is empty.
+// The empty transmitter is reported once after a write, and not before it is empty.
 func TestEmptyTransmitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChip(true)
-		got := watched(c, func(d *device) {
-			time.Sleep(time.Minute) // nothing was written: nothing is told
+		got := reported(c, func(d *device) {
+			time.Sleep(time.Minute) // nothing was written, so nothing is reported
 			for range 2 {
 				if _, err := d.Write([]byte("held")); err != nil {
 					t.Error(err)
@@ -164,7 +164,7 @@ func TestEmptyTransmitter(t *testing.T) {
 					t.Errorf("unsent: got %v, want %v", d.Unsent(), want)
 				}
 				c.do(func() { c.held = 0 })
-				time.Sleep(glance)
+				time.Sleep(countersEvery)
 				synctest.Wait()
 				if d.Unsent() != 0 {
 					t.Errorf("unsent: got %v, want 0", d.Unsent())
@@ -172,22 +172,22 @@ func TestEmptyTransmitter(t *testing.T) {
 			}
 		})
 		if want := []string{"line TEMT|THRE", "line TEMT|THRE"}; !slices.Equal(got, want) {
-			t.Errorf("said: got %v, want %v", got, want)
+			t.Errorf("events: got %v, want %v", got, want)
 		}
 	})
 }
 
-// Nobody takes the events: what is kept is bounded, and the last state is in it.
+// If nobody takes the events, a bounded number is kept, and the last state is among them.
 func TestEventsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChip(true)
 		d := newDevice("chip", c, uart.Event{Coding: uart.DefaultCoding()})
 		for i := range int32(1000) {
 			c.do(func() { c.lines, c.c.cts = c.lines^uart.CTS, i+1 })
-			time.Sleep(stare)
+			time.Sleep(linesEvery)
 		}
 		c.do(func() { c.lines, c.c.dcd = uart.DCD, 1 })
-		time.Sleep(stare)
+		time.Sleep(linesEvery)
 		_ = d.Close()
 		if n := len(d.pending); n != uart.DeviceEvents || d.pending[n-1].Modem != uart.DCD {
 			t.Errorf("kept: got %d, the last %v; want %d, the last DCD", n, d.pending[n-1], uart.DeviceEvents)

@@ -29,7 +29,7 @@ func TestSilentConnectionOwnsNothing(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("a client has the device after %v", took)
 		}
-		f.says("says nothing")
+		f.says("it sends nothing")
 		_ = silent.Close()
 	})
 }

@@ -45,7 +45,7 @@ func TestTLSRenewed(t *testing.T) {
 	}
 	unusable := func(want int) {
 		t.Helper()
-		if got := strings.Count(f.said(), "cannot be used: what was read before stays"); got != want {
+		if got := strings.Count(f.said(), "cannot be used; the previous ones stay in use"); got != want {
 			t.Errorf("the log has %d lines about files that cannot be used, want %d\n%s", got, want, f.said())
 		}
 	}
