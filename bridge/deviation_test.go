@@ -106,7 +106,7 @@ var deviations = []deviation{
 		app: func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{Baud: 50}}) }, said: []string{"SB 0100000032"},
 		log: []string{"did not accept a setting"}},
 	{topic: "refused COM-PORT", hello: "fffb03fffd03fffb01fffe01fffd00fffb00", reply: []exchange{{"WILL COM-PORT", "fffe2c"}},
-		said: []string{"WILL COM-PORT"}, never: []string{"SB "}, log: []string{"refuses COM-PORT-OPTION (switch RFC 2217 on at the server; telnet://"}},
+		said: []string{"WILL COM-PORT"}, never: []string{"SB "}, log: []string{"refuses COM-PORT-OPTION (enable RFC 2217 on the server; telnet://"}},
 	{topic: "refused COM-PORT: a server that crashes on WONT and DONT gets none", hello: "fffd2cfffd00", reply: []exchange{{state, answered}},
 		said: []string{"WILL BINARY"}, never: []string{"WONT", "DONT"}},
 	{topic: "modem state: at once, and every change twice (sredird)", hello: ser2net,

@@ -47,8 +47,8 @@
 //	a quirk of a server: where do I add one?        bridge/rfc2217/quirks.go
 //	a maker's banner: where do I add one?           bridge/makers/makers.go
 //	a port host: where do I add one?                a package that implements uart.Host, and cmd/telnetcpc/hosts_linux.go or its like
-//	who has the pty open?                           ptyhost/doors_linux.go
-//	the order of bytes and settings on a pty?       ptyhost/latch_linux.go
+//	who has the pty open?                           ptyhost/opens_linux.go
+//	the order of bytes and settings on a pty?       ptyhost/order_linux.go
 //	the RFC's number for a command?                 bridge/rfc2217/constants.go
 //	TLS of a session?                               bridge/remote/tls.go
 //	a lost byte: where is it counted?               session.loss in phase.go; Snapshot in status.go has all counts

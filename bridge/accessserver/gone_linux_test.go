@@ -173,7 +173,7 @@ func TestHeldLineCostsNoBytes(t *testing.T) {
 }
 
 // A client lives that sends its bytes one by one until the system takes no more of them: neither the look at it nor another
-// client from its address may end its session, though Linux has no room for its answers (tcp.Watch).
+// client from its address may end its session, though Linux has no room for its answers (tcp.Socket).
 func TestFullOfSmallSegments(t *testing.T) {
 	t.Parallel()
 	f := overTCP(t)

@@ -353,8 +353,8 @@ func TestDeviceFails(t *testing.T) {
 	refused := f.dial()
 	_, err := rfc2217.Open(t.Context(), refused, rfc2217.Config{})
 	_ = refused.Close()
-	var early *rfc2217.EarlyEndError
-	if !errors.As(err, &early) || string(early.Said) != "port not opened: open /dev/ttyUSB0: no such device\r\n" {
+	var noDevice *rfc2217.NoDeviceError
+	if !errors.As(err, &noDevice) || string(noDevice.Said) != "port not opened: open /dev/ttyUSB0: no such device\r\n" {
 		t.Errorf("got %v, want what the server says", err)
 	}
 	f.says("port not opened", "no such device")

@@ -35,8 +35,8 @@ const (
 	dropMost = 1 << 20
 	// pieceMost bounds what is given to the device at once.
 	pieceMost = 4 << 10
-	// roomTime is how much of the line's time TCP takes of a client ahead of the device, if that is more than tcp.ReceiveBuffer: a
-	// fast line must not wait for a client that is far away. roomMost bounds it.
+	// roomTime is how much of the line's time TCP takes of a client ahead of the device, if that is more than
+	// tcp.ReceiveBuffer: a fast line must not wait for a client that is far away. roomMost bounds it.
 	roomTime, roomMost = time.Second / 4, 256 << 10
 )
 

@@ -8,9 +8,6 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// readSize is how many bytes one read of a probe takes at most.
-const readSize = 32 << 10
-
 // raw is a session that carries bytes and nothing else: tcp://.
 type raw struct {
 	*socket

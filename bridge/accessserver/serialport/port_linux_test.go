@@ -94,6 +94,7 @@ func TestSerialSettings(t *testing.T) {
 		{devicetest.Coding(t, "31250 8N2"), "31250 8N2 none", unix.CSTOPB, 0},
 		{uart.Event{Flow: uart.Flow{Out: uart.FlowRTSCTS, In: uart.FlowRTSCTS}}, "31250 8N2 rtscts", unix.CSTOPB | unix.CRTSCTS, 0},
 		{uart.Event{Flow: uart.Flow{Out: uart.FlowDCD, In: uart.FlowDTR}}, "31250 8N2 rtscts", unix.CSTOPB | unix.CRTSCTS, 0},
+		{uart.Event{Flow: uart.Flow{Out: uart.FlowXonXoff, In: uart.FlowRTSCTS}}, "31250 8N2 rtscts", unix.CSTOPB | unix.CRTSCTS, 0},
 		{uart.Event{Flow: uart.Flow{Out: uart.FlowXonXoff, In: uart.FlowXonXoff}}, "31250 8N2 xonxoff", unix.CSTOPB, unix.IXON | unix.IXOFF},
 		{uart.Event{Flow: uart.Flow{In: uart.FlowNone}}, "31250 8N2 xonxoff/none", unix.CSTOPB, unix.IXON},
 		{uart.Event{Flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowXonXoff}}, "31250 8N2 none/xonxoff", unix.CSTOPB, unix.IXOFF},

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/termios"
 	"telnetcpc/bridge/uart"
 )
 
@@ -61,7 +62,7 @@ func (t *linuxTTY) take(path string) error {
 		return err
 	}
 	t.raw = raw
-	if _, err := t.termios(); err != nil {
+	if _, err := t.getTermios(); err != nil {
 		return err
 	}
 	if err := t.control(func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
@@ -141,16 +142,7 @@ func (t *linuxTTY) modem() (uart.ModemState, bool) {
 	if err != nil {
 		return 0, false
 	}
-	var m uart.ModemState
-	for _, line := range []struct {
-		bit  int
-		line uart.ModemState
-	}{{unix.TIOCM_CTS, uart.CTS}, {unix.TIOCM_DSR, uart.DSR}, {unix.TIOCM_RI, uart.RI}, {unix.TIOCM_CD, uart.DCD}} {
-		if bits&line.bit != 0 {
-			m |= line.line
-		}
-	}
-	return m, true
+	return termios.ModemState(bits), true
 }
 
 func (t *linuxTTY) counts() (counts, bool) {
@@ -176,12 +168,11 @@ func (t *linuxTTY) queued() (n, more int) {
 }
 
 func (t *linuxTTY) flush(p uart.Purge) error {
-	what := map[uart.Purge]int{uart.PurgeRx: unix.TCIFLUSH, uart.PurgeTx: unix.TCOFLUSH, uart.PurgeBoth: unix.TCIOFLUSH}
-	how, ok := what[p]
+	queue, ok := termios.Queue(p)
 	if !ok {
 		return nil
 	}
-	return t.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCFLSH, how) })
+	return t.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCFLSH, queue) })
 }
 
 // close gives the port back. What was not sent is dropped first: the last close of a port waits for it, 30 s long

@@ -1,4 +1,4 @@
-package main
+package winservice
 
 import (
 	"context"
@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/windows/svc"
 )
 
-// process runs a service's Execute with an attach that does what it is told; the test is the service manager.
+// process runs a service's Execute with an attach that obeys the test; the test is the service manager.
 type process struct {
 	requests chan svc.ChangeRequest
 	now      chan svc.Status
 	fails    chan error
-	ready    chan<- sleeper
+	ready    chan<- Sleeper
 	closed   bool
 	result   chan [2]uint32 // specific as 1, code
 }
@@ -28,13 +28,13 @@ func startProcess(t *testing.T) *process {
 		requests: make(chan svc.ChangeRequest), now: make(chan svc.Status), fails: make(chan error),
 		result: make(chan [2]uint32, 1),
 	}
-	attached := make(chan chan<- sleeper)
-	service := serviceProcess{
-		port: "COM9",
+	attached := make(chan chan<- Sleeper)
+	service := Process{
+		Port: "COM9",
 		openLog: func() (*slog.Logger, func()) {
 			return slog.New(slog.NewTextHandler(io.Discard, nil)), func() { p.closed = true }
 		},
-		attach: func(ctx context.Context, _ *slog.Logger, ready chan<- sleeper) error {
+		Attach: func(ctx context.Context, _ *slog.Logger, ready chan<- Sleeper) error {
 			attached <- ready
 			select {
 			case <-ctx.Done():
@@ -43,6 +43,7 @@ func startProcess(t *testing.T) *process {
 				return err
 			}
 		},
+		Status: func(error) int { return 3 },
 	}
 	go func() {
 		specific, code := service.Execute(nil, p.requests, p.now)
@@ -84,18 +85,18 @@ func TestServiceStops(t *testing.T) {
 	}
 }
 
-// A service that fails ends with an error, so that the service manager starts it again.
+// A service that fails ends with an error and the status of it, so that the service manager starts it again.
 func TestServiceFails(t *testing.T) {
 	p := startProcess(t)
 	p.fails <- errors.New("no driver")
-	p.ends(t, 1, exitFailed)
+	p.ends(t, 1, 3)
 }
 
 // bed is a bridge that only sleeps and wakes.
-type bed struct{ said chan string }
+type bed struct{ calls chan string }
 
-func (b bed) Sleep() { b.said <- "sleep" }
-func (b bed) Wake()  { b.said <- "wake" }
+func (b bed) Sleep() { b.calls <- "sleep" }
+func (b bed) Wake()  { b.calls <- "wake" }
 
 func TestServiceSleeps(t *testing.T) {
 	p := startProcess(t)
@@ -103,29 +104,29 @@ func TestServiceSleeps(t *testing.T) {
 	b := bed{make(chan string, 10)}
 	event(powerSuspend) // before there is anything that could sleep
 	p.ready <- b
-	got := []string{<-b.said}
+	got := []string{<-b.calls}
 	for _, e := range []uint32{powerResumeAtFirst, powerResumeByUser, 0x0A /* PBT_APMPOWERSTATUSCHANGE */, powerSuspend, powerSuspend, powerResumeLost} {
 		event(e)
 	}
 	p.requests <- svc.ChangeRequest{Cmd: svc.Stop}
 	<-p.now
 	p.ends(t, 0, 0)
-	close(b.said)
-	for word := range b.said {
+	close(b.calls)
+	for word := range b.calls {
 		got = append(got, word)
 	}
 	if want := []string{"sleep", "wake", "sleep", "wake"}; !slices.Equal(got, want) {
-		t.Errorf("the bridge heard %v, want %v", got, want)
+		t.Errorf("the bridge got %v, want %v", got, want)
 	}
 }
 
-// Why a service is stopped: 1066 of Windows only says that the service's own status tells.
+// Why a service is stopped: Windows' 1066 means that the service has a status of its own.
 func TestStoppedText(t *testing.T) {
-	own := stoppedText(svc.Status{State: svc.Stopped, Win32ExitCode: 1066, ServiceSpecificExitCode: exitPort})
+	own := stoppedText(svc.Status{State: svc.Stopped, Win32ExitCode: 1066, ServiceSpecificExitCode: 3})
 	if own != "it ended with status 3" {
-		t.Errorf("its own status: got %q", own)
+		t.Errorf("own status: got %q", own)
 	}
 	if killed := stoppedText(svc.Status{State: svc.Stopped, Win32ExitCode: 1067}); !strings.HasSuffix(killed, " (1067)") || strings.Contains(killed, "status") {
-		t.Errorf("Windows' word: got %q", killed)
+		t.Errorf("Windows' reason: got %q", killed)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package winservice
 
 import (
 	"os"
@@ -7,18 +7,17 @@ import (
 	"testing"
 )
 
-// A service's log is a file where only administrators may write, and holds what was logged.
+// A service's log is a file that only administrators may write, and has what was logged.
 func TestServiceLogFile(t *testing.T) {
 	if os.Getenv("TELNETCPC_C0SIM") == "" {
 		t.Skip("it writes in %ProgramData% (TELNETCPC_C0SIM, which only wincom/winetest sets, says that it may)")
 	}
-	s := attachService{port: "COM77"}
 	for _, message := range []string{"the first time", "again"} {
-		log, closeLog := s.openLog()
+		log, closeLog := openLogs("COM77", false)
 		log.Info(message)
 		log.Debug("too much")
 		closeLog()
-		text, err := os.ReadFile(logFile("COM77"))
+		text, err := os.ReadFile(LogFile("COM77"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -26,13 +25,13 @@ func TestServiceLogFile(t *testing.T) {
 			t.Errorf("after %q the log is\n%s", message, got)
 		}
 	}
-	if err := os.Remove(logFile("COM77")); err != nil {
+	if err := os.Remove(LogFile("COM77")); err != nil {
 		t.Error(err)
 	}
 	if err := checkOwner(logDir()); err != nil {
 		t.Error(err)
 	}
 	if err := checkOwner(filepath.Join(logDir(), "nothing")); err == nil {
-		t.Error("what is not there has an owner")
+		t.Error("a file that does not exist has an owner")
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package winservice
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A service may be uninstalled between the moment it is listed and the one it is shown.
-func TestPrintServices(t *testing.T) {
+// A service may be uninstalled between the moment it is listed and the moment it is shown.
+func TestWriteServices(t *testing.T) {
 	for _, tt := range []struct {
 		names, want string
 		fails       bool
@@ -21,7 +21,7 @@ func TestPrintServices(t *testing.T) {
 	} {
 		t.Run(tt.names, func(t *testing.T) {
 			var out strings.Builder
-			err := printServices(&out, strings.Fields(tt.names), func(name string) error {
+			err := writeServices(&out, strings.Fields(tt.names), func(name string) error {
 				switch name {
 				case "gone":
 					return noServiceError(name)
@@ -36,7 +36,7 @@ func TestPrintServices(t *testing.T) {
 			}
 		})
 	}
-	if got, want := fmt.Sprint(noServiceError("telnetcpc-COM9")), "there is no service telnetcpc-COM9 (telnetcpc service status shows all)"; got != want {
+	if got, want := fmt.Sprint(noServiceError("telnetcpc-COM9")), "there is no service telnetcpc-COM9 (telnetcpc service status lists all)"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

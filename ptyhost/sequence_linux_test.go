@@ -9,7 +9,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// A script sets the port with one program and writes with the next: what each has done comes in that order, however soon
+// A script sets the port with one program and writes with the next: what they did is reported in that order, however soon
 // the second follows the close of the first.
 func TestSetThenWrite(t *testing.T) {
 	for _, tt := range []struct {
@@ -35,7 +35,7 @@ func TestSetThenWrite(t *testing.T) {
 			b := listening(t)
 			rounds, rate := often(200), uint32(4800)
 			for n := range rounds {
-				rate = 14400 - rate // 4800 and 9600 in turn, beginning with the other than the port's
+				rate = 14400 - rate // 4800 and 9600 in turn, beginning with the one that the port does not have
 				if n == 0 {
 					rate = 4800
 				}
@@ -48,7 +48,7 @@ func TestSetThenWrite(t *testing.T) {
 	}
 }
 
-// untilClosed takes what programs have done which are gone: c for a change, and the bytes.
+// untilClosed takes what the programs did until all have closed: c for a change, and the bytes.
 func (b *bench) untilClosed() (got string) {
 	b.Helper()
 	open := 0

@@ -1,4 +1,4 @@
-package main
+package winservice
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"telnetcpc/bridge/escape"
 )
 
-// eventID numbers what a service says in the system's event log. The numbers are for people who filter by them and for
-// programs that watch: they stay.
+// eventID numbers what a service writes to the event log. People filter by these numbers and programs watch for them: they
+// do not change.
 type eventID uint32
 
 const (
@@ -25,14 +25,14 @@ const (
 	eventWarning   eventID = 20 // any other warning; the text says which
 )
 
-// Messages that have numbers of their own. Those of the bridge's log are held to its words by a test.
+// Log messages with numbers of their own. A test checks that the bridge still logs its three.
 const (
-	saysStarted   = "service started"
-	saysStopped   = "service stopped"
-	saysFailed    = "service failed"
-	saysConnected = "session up"
-	saysLost      = "session lost"
-	saysNoSession = "no session; trying again"
+	logStarted   = "service started"
+	logStopped   = "service stopped"
+	logFailed    = "service failed"
+	logConnected = "session up"
+	logLost      = "session lost"
+	logNoSession = "no session; trying again"
 )
 
 // eventWriter is the system's event log.
@@ -42,7 +42,7 @@ type eventWriter interface {
 	Error(id uint32, text string) error
 }
 
-// eventQueue is an event log that nobody waits for: what it is given goes to events by way of asynclog, a line each.
+// eventQueue is an event log that never blocks its callers: each event goes through asynclog as one line.
 type eventQueue struct{ lines *asynclog.Writer }
 
 func (q eventQueue) Info(id uint32, text string) error    { return q.add("info", id, text) }
@@ -58,7 +58,7 @@ func eventLine(level string, id uint32, text string) []byte {
 	return fmt.Appendf(nil, "%s %d %s\n", level, id, escape.Line(text))
 }
 
-// newEventQueue returns a queue in front of to. The Writer is to be closed.
+// newEventQueue returns a queue before to. The caller closes the Writer.
 func newEventQueue(to eventWriter) (eventQueue, *asynclog.Writer) {
 	lines := asynclog.New(eventLines{to}, func(n uint64, err error) []byte {
 		text := fmt.Sprintf("%d events were not written: the event log did not take them", n)
@@ -70,7 +70,7 @@ func newEventQueue(to eventWriter) (eventQueue, *asynclog.Writer) {
 	return eventQueue{lines}, lines
 }
 
-// eventLines gives the lines of an eventQueue to the event log.
+// eventLines writes the lines of an eventQueue to the event log.
 type eventLines struct{ to eventWriter }
 
 func (l eventLines) Write(p []byte) (int, error) {
@@ -82,14 +82,14 @@ func (l eventLines) Write(p []byte) (int, error) {
 			return done, fmt.Errorf("event %q: %w", line, err)
 		}
 		text := strings.TrimSuffix(strings.SplitN(line, " ", 3)[2], "\n")
-		say := l.to.Info
+		write := l.to.Info
 		switch level {
 		case "warning":
-			say = l.to.Warning
+			write = l.to.Warning
 		case "error":
-			say = l.to.Error
+			write = l.to.Error
 		}
-		if err := say(id, text); err != nil {
+		if err := write(id, text); err != nil {
 			return done, err
 		}
 		done += len(line)
@@ -97,11 +97,11 @@ func (l eventLines) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-// eventHandler is a log that writes the few main things to the event log. What is not worth a number is for the file.
+// eventHandler is a slog handler that writes the main events to the event log. The file has the rest.
 type eventHandler struct {
 	to         eventWriter
-	attributes string       // of With, in words
-	connected  *atomic.Bool // the last event was that a session is up: later ones need no event
+	attributes string       // of With, as text
+	connected  *atomic.Bool // the last event was that the session is up: sessions that come and go are not repeated
 }
 
 func newEventHandler(to eventWriter) eventHandler {
@@ -123,34 +123,34 @@ func (h eventHandler) Handle(_ context.Context, r slog.Record) error {
 	if id == 0 {
 		return nil
 	}
-	say := escape.Line(text.String())
+	line := escape.Line(text.String())
 	switch {
 	case r.Level >= slog.LevelError:
-		return h.to.Error(uint32(id), say)
+		return h.to.Error(uint32(id), line)
 	case r.Level >= slog.LevelWarn:
-		return h.to.Warning(uint32(id), say)
+		return h.to.Warning(uint32(id), line)
 	}
-	return h.to.Info(uint32(id), say)
+	return h.to.Info(uint32(id), line)
 }
 
-// number returns a record's number; 0: it is for the file alone.
+// number returns a record's number; 0 means that it is for the file alone.
 func (h eventHandler) number(r slog.Record) eventID {
 	switch r.Message {
-	case saysStarted:
+	case logStarted:
 		return eventStarted
-	case saysStopped:
+	case logStopped:
 		return eventStopped
-	case saysFailed:
+	case logFailed:
 		return eventFailed
-	case saysConnected:
+	case logConnected:
 		if h.connected.Swap(true) {
 			return 0
 		}
 		return eventConnected
-	case saysLost:
+	case logLost:
 		h.connected.Store(false)
 		return eventLost
-	case saysNoSession:
+	case logNoSession:
 		h.connected.Store(false)
 		return eventNoSession
 	}
@@ -167,7 +167,7 @@ func (h eventHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
 	return h
 }
 
-// WithGroup is for nobody here: our logs have no groups.
+// WithGroup ignores the group: our logs have none.
 func (h eventHandler) WithGroup(string) slog.Handler { return h }
 
 func attributeText(a slog.Attr) string { return fmt.Sprintf(" %s=%v", a.Key, a.Value.Resolve()) }

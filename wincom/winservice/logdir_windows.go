@@ -1,4 +1,4 @@
-package main
+package winservice
 
 import (
 	"errors"
@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// logAccess: owned by the administrators; they and the system may do all, users may read. Nothing is inherited from
-// %ProgramData%, where every user may make files: a link of his in the place of a log would be written to.
+// logAccess: owned by the administrators; they and the system have full access, users may read. Nothing is inherited from
+// %ProgramData%, where every user may make files: a user's link in the place of a log would be written to.
 const logAccess = "O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)"
 
-// logDir is where services log, %ProgramData%\telnetcpc. Windows is asked where that is: a service and who asks for it
-// may have different environments.
+// logDir is where services log, %ProgramData%\telnetcpc. Windows is asked where that is: a service and the user who asks
+// for its status may have different environments.
 func logDir() string {
 	dir, err := windows.KnownFolderPath(windows.FOLDERID_ProgramData, 0)
 	if err != nil {
@@ -23,8 +23,8 @@ func logDir() string {
 	return filepath.Join(dir, "telnetcpc")
 }
 
-// makeLogDir makes the directory of the services' logs, where it is not there yet, and sees to who may write there. One
-// that somebody else made is not used: what lies in it may be a trap.
+// makeLogDir makes the directory of the services' logs unless it exists, and sets who may write there. A directory that
+// somebody else made is not used: what is in it may be a trap.
 func makeLogDir() error {
 	sd, err := windows.SecurityDescriptorFromString(logAccess)
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"telnetcpc/ptyhost"
 )
 
-// A program that opens and closes in a loop: every byte arrives, opens and closes alternate, each close was called out,
-// and at the end the port is closed.
+// A program opens and closes in a loop: every byte arrives, opens and closes alternate, Urgent reported each close, and at the
+// end the port is closed.
 func TestThousandOpens(t *testing.T) {
 	b := listening(t)
 	const opens = 1000
@@ -41,11 +41,11 @@ type tally struct {
 	opens, closes int
 }
 
-// endsClosed takes answers until done says that everything has come and the port is closed.
+// endsClosed takes items until done reports that everything has come and the port is closed.
 func (b *bench) endsClosed(done func(*tally) bool, mostOpens int) {
 	b.Helper()
 	var s tally
-	for !done(&s) || s.opens == 0 || s.opens != s.closes || s.closes < b.calledOut() {
+	for !done(&s) || s.opens == 0 || s.opens != s.closes || s.closes < b.urgentCloses() {
 		i := b.take()
 		switch i.event.Kind {
 		case uart.KindOpened:
@@ -59,14 +59,14 @@ func (b *bench) endsClosed(done func(*tally) bool, mostOpens int) {
 			b.Fatalf("got %v after %d opens and %d closes", i, s.opens, s.closes)
 		}
 	}
-	if n := b.calledOut(); s.opens > mostOpens || n != s.closes {
-		b.Errorf("got %d opens (want %d at most), %d closes, %d closes called out", s.opens, mostOpens, s.closes, n)
+	if n := b.urgentCloses(); s.opens > mostOpens || n != s.closes {
+		b.Errorf("got %d opens (want %d at most), %d closes, %d closes by Urgent", s.opens, mostOpens, s.closes, n)
 	}
-	b.Logf("%d opens told", s.opens)
+	b.Logf("%d opens reported", s.opens)
 }
 
-// Several programs open and close at once, so that probes and opens meet at every place; at the end, one stays: the port
-// is open, and gives it bytes.
+// Several programs open and close at once, so that opens hit probes at every point. At the end one stays: the port is open,
+// and gives it bytes.
 func TestOpensMeetProbes(t *testing.T) {
 	b := listening(t)
 	for round := range 20 {
@@ -88,7 +88,7 @@ func TestOpensMeetProbes(t *testing.T) {
 		}
 		all.Wait()
 		last := b.another()
-		// What comes to a port before its open is known is dropped, so the device repeats itself.
+		// Bytes from the device are dropped until the open is known, so the device repeats them.
 		stop := make(chan struct{})
 		all.Go(func() {
 			for {
@@ -103,7 +103,7 @@ func TestOpensMeetProbes(t *testing.T) {
 		if _, err := last.Read(make([]byte, 1)); err != nil {
 			t.Errorf("round %d: the program that stayed reads: %v", round, err)
 		}
-		// A close of another program ends nothing.
+		// A close by another program is not the last one.
 		_ = b.another().Close()
 		b.writes(last, "!")
 		eventually(t, "the last program's byte", func() bool {
@@ -121,7 +121,7 @@ func TestOpensMeetProbes(t *testing.T) {
 	}
 }
 
-// The last close is the last one although other closes came just before it, and none is while a program is left.
+// The last close is reported although other closes came just before it, and none is while a program has the port open.
 func TestLastOfManyCloses(t *testing.T) {
 	b := listening(t)
 	for range 50 {
@@ -138,7 +138,7 @@ func TestLastOfManyCloses(t *testing.T) {
 	}
 }
 
-// Many ports need one inotify instance (a user may have 128) and one goroutine, and leave no descriptor.
+// Many ports use one inotify instance (a user may have 128) and one goroutine, and leave no descriptor open.
 func TestManyPorts(t *testing.T) {
 	before := openDescriptors(t)
 	const many = 200
@@ -180,7 +180,7 @@ func TestManyPorts(t *testing.T) {
 	}
 }
 
-// An application that is killed inside a write leaves a port that works: its bytes, its close, the next one.
+// An application that is killed in a write leaves a port that works: its bytes, its close, the next application.
 func TestKilledInWrite(t *testing.T) {
 	b := newBench(t)
 	cmd := exec.Command("dd", "if=/dev/zero", "of="+b.path, "bs=1M", "count=1", "conv=notrunc,nocreat")
@@ -215,8 +215,8 @@ func TestKilledInWrite(t *testing.T) {
 	}
 }
 
-// A program may have the port for itself (TIOCEXCL), and its end ends that: a pty keeps the flag, and without us nobody
-// but root could ever open the port again. It is played by a user without privileges, if we are root.
+// A program may take the port exclusively (TIOCEXCL) until it closes it: the kernel keeps the flag of a pty, and if we did
+// not clear it, only root could ever open the port again. As root the test runs as a user without privileges.
 func TestExclusiveEnds(t *testing.T) {
 	if os.Getenv("PTYHOST_AS_NOBODY") == "" && os.Geteuid() == 0 {
 		asNobody(t, "TestExclusiveEnds")
@@ -229,9 +229,9 @@ func TestExclusiveEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := uarttest.OpenTTY(b.path); err == nil {
-			t.Fatal("a port that a program has for itself could be opened")
+			t.Fatal("a port that a program has exclusively could be opened")
 		}
-		// Another close makes the port look who is left; the flag must survive that.
+		// A close makes the port probe; the flag must survive that.
 		b.writes(p, "x")
 		b.bytes("x")
 		_ = p.Close()
@@ -242,7 +242,7 @@ func TestExclusiveEnds(t *testing.T) {
 	}
 }
 
-// Output that ^S or tcflow has stopped when the last program went does not stop the next one.
+// Output that ^S or tcflow had stopped at the last close does not stop the next program.
 func TestStoppedOutputEnds(t *testing.T) {
 	b := listening(t)
 	for _, how := range []string{"tcflow", "^S"} {
@@ -274,8 +274,8 @@ func TestStoppedOutputEnds(t *testing.T) {
 	}
 }
 
-// vhangup, as getty does it, takes everybody's descriptors, our own slave too, and the kernel gives the pty its first
-// termios again, with echo. The port is closed, and for whoever comes next it is raw and works.
+// vhangup, as getty calls it, hangs up every descriptor, our own slave too, and the kernel resets the pty's termios to its
+// default, with echo. The port is closed; for the next program it is raw and works.
 func TestVhangup(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("TIOCVHANGUP needs root")
@@ -311,8 +311,8 @@ func TestVhangup(t *testing.T) {
 	}
 }
 
-// skipSettings takes answers until one of the kind comes, with nothing but settings before it: those that the kernel
-// has set for a moment.
+// skipSettings takes items until one of the kind comes, with nothing but settings before it: those that the kernel
+// sets for a moment.
 func (b *bench) skipSettings(kind uart.Kind) {
 	b.Helper()
 	for {
@@ -326,7 +326,7 @@ func (b *bench) skipSettings(kind uart.Kind) {
 	}
 }
 
-// loops puts a loop plug on the port. It ends with the port, and then closes ended.
+// loops puts a loopback plug on the port until it is closed; then it closes ended.
 func (b *bench) loops() (ended chan struct{}) {
 	ended = make(chan struct{})
 	go func() {
@@ -344,7 +344,7 @@ func (b *bench) loops() (ended chan struct{}) {
 	return ended
 }
 
-// A port may be closed at any moment of that: neither Next nor Write waits on, for a program or for the watcher.
+// A port may be closed at any moment of that: neither Next nor Write goes on waiting, for a program or for the watcher.
 func TestCloseWhileReopening(t *testing.T) {
 	for round := range often(200) {
 		b := newBench(t)
@@ -369,14 +369,14 @@ func TestCloseWhileReopening(t *testing.T) {
 			select {
 			case <-c:
 			case <-time.After(testenv.Patience / 2):
-				t.Fatalf("round %d: the port does not end", round)
+				t.Fatalf("round %d: Next or Close does not return", round)
 			}
 		}
 	}
 }
 
-// A program that closes the port, opens it again and writes in one breath gets its answer: its bytes may be read before
-// its open is noticed, and must not make the answer one that nobody waits for.
+// A program that closes the port, opens it again and writes at once gets its answer: its bytes may be read before its open is
+// noticed, and the answer must not be dropped then.
 func TestAnswerAfterReopening(t *testing.T) {
 	b := newBench(t)
 	ended := b.loops()
@@ -390,7 +390,7 @@ func TestAnswerAfterReopening(t *testing.T) {
 		got := make([]byte, 2)
 		var n int
 		var err error
-		// EAGAIN: the kernel says so at times though poll has found the byte; it is there the next time.
+		// The kernel sometimes returns EAGAIN though poll has found the byte; the next read gets it.
 		for err = unix.EINTR; err == unix.EINTR || err == unix.EAGAIN; {
 			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(testenv.Patience/2/time.Millisecond))
 			if n == 1 {
@@ -408,20 +408,20 @@ func TestAnswerAfterReopening(t *testing.T) {
 
 // Bytes that a program wrote before it closed the port do not count as an open by another program, however slowly they are
 // read.
-func TestBytesOfAClosedPortAreNoVisit(t *testing.T) {
+func TestBytesOfAClosedPortAreNoOpen(t *testing.T) {
 	b := newBench(t)
 	for range 20 {
-		before := b.calledOut()
+		before := b.urgentCloses()
 		fd := opened(t, b.path)
 		b.nextIs(uart.KindOpened)
 		left := fillUp(t, fd)
 		if err := unix.Close(fd); err != nil {
 			t.Fatal(err)
 		}
-		for b.calledOut() == before {
+		for b.urgentCloses() == before {
 			runtime.Gosched()
 		}
-		<-time.After(5 * time.Millisecond) // no event says that nothing happens: the probe after a close comes 1 ms later
+		<-time.After(5 * time.Millisecond) // there is no event to wait for: the probe after a close comes 1 ms later
 		for e := (uart.Event{}); e.Kind != uart.KindClosed; {
 			p, next, err := b.port.Next()
 			if err != nil || next.Kind != uart.KindData && next.Kind != uart.KindClosed {
@@ -430,20 +430,20 @@ func TestBytesOfAClosedPortAreNoVisit(t *testing.T) {
 			left -= len(p)
 			e = next
 		}
-		if left != 0 || b.calledOut() != before+1 {
-			t.Fatalf("%d bytes are missing, %d closes were called out, want 1", left, b.calledOut()-before)
+		if left != 0 || b.urgentCloses() != before+1 {
+			t.Fatalf("%d bytes are missing, Urgent reported %d closes, want 1", left, b.urgentCloses()-before)
 		}
 	}
 }
 
-// calledOut is how many closes Urgent has told.
-func (b *bench) calledOut() int {
+// urgentCloses is how many closes Urgent has reported.
+func (b *bench) urgentCloses() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.closes
 }
 
-// The rest of a Write that stood in a full pty when its program closed the port does not reach the next program.
+// The rest of a Write that waited on a full pty when its program closed the port does not reach the next program.
 func TestRestOfAWriteIsNotTheNextPrograms(t *testing.T) {
 	for round := range often(100) {
 		b := listening(t)
@@ -464,7 +464,7 @@ func TestRestOfAWriteIsNotTheNextPrograms(t *testing.T) {
 		if err := unix.Close(fd); err != nil {
 			t.Fatal(err)
 		}
-		for b.calledOut() == 0 {
+		for b.urgentCloses() == 0 {
 			runtime.Gosched()
 		}
 		fd = opened(t, b.path)
