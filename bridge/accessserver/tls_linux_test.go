@@ -9,8 +9,8 @@ import (
 	"telnetcpc/bridge/rfc2217"
 )
 
-// What is looked at in TCP below a client's session is looked at below TLS too: a client whose machine has gone without a
-// word gives its place to the next one from its address.
+// The state of TCP below a session is checked through TLS too: a client whose machine has vanished is replaced by the next one from
+// its address.
 func TestTLSDeadOwnerIsReplaced(t *testing.T) {
 	t.Parallel()
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
@@ -26,11 +26,11 @@ func TestTLSDeadOwnerIsReplaced(t *testing.T) {
 	next.set(fast)
 	next.send("mine now")
 	next.sees("mine now")
-	f.says("client hung up", "its address has come again")
+	f.says("client disconnected", "replaced by a new client from its address")
 	_ = dead.Close()
 }
 
-// A client that goes while the UART takes nothing is seen to go.
+// It is noticed that a client leaves while the UART accepts nothing.
 func TestTLSGoesWhileTheUARTIsHeld(t *testing.T) {
 	t.Parallel()
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
@@ -46,5 +46,5 @@ func TestTLSGoesWhileTheUARTIsHeld(t *testing.T) {
 	}
 	c.say(make([]byte, 64<<10))
 	_ = c.Close()
-	f.says("client gone, its last bytes go out")
+	f.says("client gone; its last bytes are being sent")
 }

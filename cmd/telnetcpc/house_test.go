@@ -36,15 +36,15 @@ var importRules = []struct {
 	{"bridge/telnet", []string{"..."}, nil, "it is an NVT and knows no serial port"},
 	{"bridge/tcp", []string{"..."}, nil, "it knows TCP, and nothing of what runs over it"},
 	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/makers"}, "it gets a connection and does not know who dialed it"},
-	{"bridge/tlsconn", []string{"..."}, []string{"bridge/tcp"}, "it is a connection, whoever has it"},
-	{"bridge/makers", []string{"..."}, nil, "it is a table of facts, whoever uses it"},
-	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers", "bridge/telnet"}, "it knows sockets, and no port"},
-	{"bridge/probe", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/remote", "bridge/makers", "bridge/listening"}, "it talks to a listener and knows neither port nor bridge"},
-	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one"},
+	{"bridge/tlsconn", []string{"..."}, []string{"bridge/tcp"}, "it is TLS over TCP, whatever runs through it"},
+	{"bridge/makers", []string{"..."}, nil, "it is a table of facts and serves no one in particular"},
+	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers"}, "it knows sockets, and no port"},
+	{"bridge/probe", []string{"..."}, []string{"bridge/uart", "bridge/tcp", "bridge/telnet", "bridge/rfc2217", "bridge/remote", "bridge/makers", "bridge/listening"}, "it talks to a listener and knows neither port nor bridge"},
+	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one; it is handed a Device"},
 	{"bridge/capture", []string{"..."}, []string{"bridge", "bridge/uart", "bridge/asynclog", "bridge/escape"}, "it watches a bridge, whoever made it"},
 	{"bridge/demo", []string{"ptyhost/...", "wincom/...", "cmd/..."}, nil, "it shows everything, but is handed the host"},
 	{"bridge/escape", []string{"..."}, nil, "it escapes text, whatever the text is"},
-	{"bridge/accessserver/serialport", []string{"..."}, []string{"bridge/uart", "bridge/ordered"}, "it is a serial port and knows no server"},
+	{"bridge/accessserver/serialport", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/termios"}, "it is a serial port and knows no server"},
 	{"bridge/accessserver/simulate", []string{"..."}, []string{"bridge/uart", "bridge/ordered"}, "it simulates a UART and knows no server"},
 	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
 	{"bridge/loglimit", []string{"..."}, nil, "it counts lines, whatever is in them"},
@@ -101,7 +101,7 @@ func runsPrograms(file string) bool {
 
 // serialFiles is true for the file that opens a device, and for the tests' application on Windows.
 func serialFiles(file string) bool {
-	return file == "bridge/accessserver/serialport/port.go" || path.Dir(file) == "wincom/winetest"
+	return file == "bridge/accessserver/serialport/library.go" || path.Dir(file) == "wincom/winetest"
 }
 
 // tlsFiles is true for packages that make TLS connections, and for a test whose peer is a TLS server.

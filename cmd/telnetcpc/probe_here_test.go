@@ -195,7 +195,7 @@ func TestPrintFound(t *testing.T) {
 	is := &probe.Report{AccessServer: true, LooksLike: "an RFC 2217 access server: telnetcpc, by its signature"}
 	var out bytes.Buffer
 	err := printFound(&out, []probe.Local{
-		{Address: "0.0.0.0", Port: 9, PID: 7, Error: "from this machine, 127.0.0.1:9 is another listener (probe it from another machine)"},
+		{Address: "0.0.0.0", Port: 9, PID: 7, Error: "from this machine, 127.0.0.1:9 reaches another listener (probe it from another machine)"},
 		{Address: "127.0.0.1", Port: 9, PID: 8, Process: "one\x1b[2J", Report: is},
 		{Address: "127.0.0.1", Port: 9, Report: is},
 	}, false)
@@ -204,7 +204,7 @@ func TestPrintFound(t *testing.T) {
 	}
 	hidden := listening.Hidden()
 	want := fmt.Sprintf(`0.0.0.0:9: pid 7, name not visible (%s)
-    Not reached: from this machine, 127.0.0.1:9 is another listener (probe it from another machine).
+    Not reached: from this machine, 127.0.0.1:9 reaches another listener (probe it from another machine).
 127.0.0.1:9: one\x1b[2J, pid 8
 127.0.0.1:9: process not visible (%s)
     An RFC 2217 access server: telnetcpc, by its signature.

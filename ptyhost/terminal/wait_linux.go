@@ -12,37 +12,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How Next and Write wait on Linux, at the cost of two threads of C. Each line here that looks odd was measured:
+// How WaitRead and WaitWrite wait on Linux, at the cost of two threads of a C program that does the same. Each line here that
+// seems odd was measured:
 //
-// The master is not in Go's netpoller, which would wake Next at each read of the application: it asks for EPOLLOUT too.
-// In the netpoller are two epoll sets of the port's own, one a direction, that ask for what is wanted; a set in a set
-// needs no thread.
+// The master is not in Go's netpoller, which would wake the reader at each read of the application: it asks for EPOLLOUT too.
+// In the netpoller are two epoll sets of the terminal's own, one for each direction, that ask only for what is wanted. A set in
+// a set needs no thread.
 //
 // System calls are made without telling the scheduler (RawSyscall): telling it wakes the runtime's sleeping monitor
-// thread when the process was idle, and a round trip costs 1.4 times as long. That is right only because no descriptor
-// here ever waits: a call that does would hold the processor.
+// thread if the process was idle, and a round trip costs 1.4 times as long. That is correct only because no descriptor
+// here ever blocks: a call that blocks would hold the processor.
 //
-// Built with the tag plainio, wait_plain_linux.go does the same with an os.File.
+// With the build tag plainio, wait_plain_linux.go does the same with an os.File.
 
-// waiter waits for the master. read has one caller, write has one caller; the rest may be called by anyone.
+// waiter waits for the master. read has one caller, write has one caller; the rest may be called from any goroutine.
 type waiter struct {
-	master  int
-	look    func() bool // done: something was found
-	give    func() bool // done: all is written, or nobody has the port open
-	in, out *os.File    // epoll sets
-	inRaw   syscall.RawConn
-	outRaw  syscall.RawConn
-	outFD   int
-	armed   bool // out asks for room; write's own
+	master   int
+	tryRead  func() bool // done: something was found
+	tryWrite func() bool // done: all is written, or it need not be
+	in, out  *os.File    // epoll sets
+	inRaw    syscall.RawConn
+	outRaw   syscall.RawConn
+	outFD    int
+	armed    bool // out asks for room; only write's goroutine
 
-	lookStep, giveStep func(uintptr) bool // made once: a closure for each call would be an allocation
+	readStep, writeStep func(uintptr) bool // made once: a closure for each call would be an allocation
 }
 
-// newWaiter waits for master, which stays the caller's and must outlive it.
-func newWaiter(master int, look, give func() bool) (*waiter, error) {
-	w := &waiter{master: master, look: look, give: give}
-	w.lookStep = func(uintptr) bool { return w.look() }
-	w.giveStep = w.giveOrArm
+// newWaiter returns a waiter for master, which the caller keeps and closes after it.
+func newWaiter(master int, tryRead, tryWrite func() bool) (*waiter, error) {
+	w := &waiter{master: master, tryRead: tryRead, tryWrite: tryWrite}
+	w.readStep = func(uintptr) bool { return w.tryRead() }
+	w.writeStep = w.writeOrArm
 	var err error
 	if w.in, w.inRaw, _, err = newSet(master, unix.EPOLLIN); err != nil {
 		return nil, err
@@ -54,13 +55,13 @@ func newWaiter(master int, look, give func() bool) (*waiter, error) {
 	return w, nil
 }
 
-// newSet makes an epoll set that asks for events of fd and stands in the netpoller.
+// newSet makes an epoll set that asks for events of fd, and adds it to the netpoller.
 func newSet(fd int, events uint32) (*os.File, syscall.RawConn, int, error) {
 	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, nil, -1, fmt.Errorf("epoll: %w", err)
 	}
-	err = unix.SetNonblock(set, true) // else NewFile would leave it out of the netpoller
+	err = unix.SetNonblock(set, true) // otherwise NewFile would not add it to the netpoller
 	file := os.NewFile(uintptr(set), "epoll set of a pty")
 	var raw syscall.RawConn
 	if err == nil {
@@ -76,37 +77,37 @@ func newSet(fd int, events uint32) (*os.File, syscall.RawConn, int, error) {
 	return file, raw, set, nil
 }
 
-// read calls look until it is done. It fails with os.ErrDeadlineExceeded when poked.
+// read calls tryRead until it is done. It fails with os.ErrDeadlineExceeded when poked.
 func (w *waiter) read() error {
-	// Entering RawConn.Read forgets what the netpoller has seen, so look must ask the kernel itself before it parks: its
-	// read of the master does.
-	return w.inRaw.Read(w.lookStep)
+	// Entering RawConn.Read discards what the netpoller has seen, so tryRead must ask the kernel itself before the goroutine
+	// parks: its read of the master does.
+	return w.inRaw.Read(w.readStep)
 }
 
-// write calls give until it is done. It fails with os.ErrDeadlineExceeded when poked.
+// write calls tryWrite until it is done. It fails with os.ErrDeadlineExceeded when poked.
 func (w *waiter) write() error {
-	if w.give() { // mostly there is room, and the netpoller need not be entered
+	if w.tryWrite() { // usually there is room, and the netpoller need not be entered
 		return nil
 	}
-	err := w.outRaw.Read(w.giveStep)
+	err := w.outRaw.Read(w.writeStep)
 	if w.armed {
-		// What out asks for while nobody waits wakes us all the same, at each read of the application.
+		// As long as out asks for room, each read of the application wakes this process, even if nobody waits.
 		w.armed = false
 		w.ask(0)
 	}
 	return err
 }
 
-// giveOrArm is write's step. The first one asks for room, then looks once more: room that has come since the look before it
-// would be told by nobody. The kernel tells of room that is there already only where the master is not in the set's list of
-// what is ready, and it may be there still since the last time (ep_modify in fs/eventpoll.c). What comes later is told
-// always, and kept by the netpoller while RawConn.Read is open.
-func (w *waiter) giveOrArm(uintptr) (done bool) {
+// writeOrArm is write's step. The first one asks for room, then calls tryWrite once more, because nothing would announce room that
+// has come since the call before: the kernel announces room that is there already only if the master is not in the set's ready
+// list, and it may still be in it from the last time (ep_modify in fs/eventpoll.c). Later room is always announced, and the
+// netpoller keeps it while RawConn.Read runs.
+func (w *waiter) writeOrArm(uintptr) (done bool) {
 	if !w.armed {
 		w.armed = true
 		w.ask(unix.EPOLLOUT)
 	}
-	return w.give()
+	return w.tryWrite()
 }
 
 // ask changes what out asks for.
@@ -122,13 +123,13 @@ func (w *waiter) pokeWriter() { _ = w.out.SetReadDeadline(time.Unix(1, 0)) }
 func (w *waiter) unpokeReader() { _ = w.in.SetReadDeadline(time.Time{}) }
 func (w *waiter) unpokeWriter() { _ = w.out.SetReadDeadline(time.Time{}) }
 
-// close ends every wait, and returns when neither look nor give runs in one.
+// close ends every wait, and returns when neither tryRead nor tryWrite runs in one.
 func (w *waiter) close() {
 	_ = w.in.Close()
 	_ = w.out.Close()
 }
 
-// readMaster returns how many bytes it has read; 0: there are none. gone: and nobody has the slave open (EIO).
+// readMaster returns how many bytes it has read; 0: there are none. gone: nobody has the slave open either (EIO).
 func readMaster(fd int, p []byte) (n int, gone bool) { return call(unix.SYS_READ, fd, p) }
 
 // writeMaster returns how many bytes it has written; 0: there is no room.

@@ -10,8 +10,8 @@ import (
 	"telnetcpc/ptyhost/terminal"
 )
 
-// The program reads all that there is in the moment between a write that finds no room and the request to be told of room.
-// Nothing more happens then that could wake the writer.
+// The program reads everything in the moment between a write that finds no room and the request to be woken by room.
+// Nothing else happens then that could wake the writer.
 func TestRoomThatComesBeforeItIsAskedFor(t *testing.T) {
 	var term *terminal.Terminal
 	var slave int
@@ -27,8 +27,8 @@ func TestRoomThatComesBeforeItIsAskedFor(t *testing.T) {
 			}
 		}
 	}
-	var give func() bool
-	term, err := terminal.New(devpath.Access{UID: -1, GID: -1, Mode: 0o600}, func() bool { return false }, func() bool { return give() })
+	var tryWrite func() bool
+	term, err := terminal.New(devpath.Access{UID: -1, GID: -1, Mode: 0o600}, func() bool { return false }, func() bool { return tryWrite() })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,11 +39,11 @@ func TestRoomThatComesBeforeItIsAskedFor(t *testing.T) {
 	defer unix.Close(slave)
 	for round := range 20 {
 		fill()
-		looks := 0
-		give = func() bool {
-			looks++
+		tries := 0
+		tryWrite = func() bool {
+			tries++
 			done := term.WriteMaster([]byte{'x'}) > 0
-			if looks == 1 && round > 0 { // too late for this look
+			if tries == 1 && round > 0 { // too late for this try
 				drain()
 			}
 			return done
