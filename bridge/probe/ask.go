@@ -110,12 +110,12 @@ func (a answer) returned(i int) bool {
 }
 
 // asks reports whether this server is asked for values.
-func (p *prober) asks() bool { return p.opening.Speaks() || p.thorough }
+func (p *prober) asks() bool { return p.opening.Negotiates() || p.thorough }
 
 // mark asks for a timing mark (RFC 860): its answer says how long a round trip takes, and that everything before it
 // was taken.
 func (p *prober) mark() {
-	if !p.opening.Speaks() {
+	if !p.opening.Negotiates() {
 		return
 	}
 	p.doing = "it was asked for a timing mark"
@@ -195,7 +195,7 @@ func (p *prober) answered(cmd rfc2217.Command, value []byte) {
 
 // asksSignature reports whether this server is asked for its signature. Of the recorded servers, those that do not tell
 // the modem state by themselves died of the question.
-func (p *prober) asksSignature() bool { return p.thorough || p.opening.Speaks() && p.modemTold }
+func (p *prober) asksSignature() bool { return p.thorough || p.opening.Negotiates() && p.modemTold }
 
 func (p *prober) askSignature() {
 	if !p.asksSignature() || p.err != nil {

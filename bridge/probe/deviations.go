@@ -53,7 +53,7 @@ func (p *prober) andClosed() string {
 
 // negotiated is about options and marks.
 func (p *prober) negotiated() (list []Deviation) {
-	if !p.opening.Speaks() {
+	if !p.opening.Negotiates() {
 		means := "drain and close rest on computed line time alone, as no timing mark is sent to it; if it sends a 255 of data once (esp-link), give attach --quirk single-ff"
 		if !p.thorough {
 			means += "; it was asked for nothing, as some servers of this kind take a question for a setting (--thorough asks)"
@@ -169,7 +169,7 @@ func (p *prober) states() (list []Deviation) {
 		list = append(list, Deviation{"suspend", fmt.Sprintf("it has asked for a pause of data %d times, %s", p.suspends, now),
 			"data to the device waits until it resumes; where it never does, give attach --quirk suspend-ignore"})
 	}
-	if !p.asksSignature() && p.opening.Speaks() && p.err == nil {
+	if !p.asksSignature() && p.opening.Negotiates() && p.err == nil {
 		list = append(list, Deviation{"signature-not-asked", "it tells no modem state by itself, and such servers have died of the question for the signature",
 			"who made it is not known (--thorough asks, last of all)"})
 	}
