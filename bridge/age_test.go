@@ -10,7 +10,7 @@ import (
 	"telnetcpc/bridge"
 )
 
-// An open waits for its first dial with its own bytes, not with those of the one before.
+// An open waits for its first dial with its own bytes only, not with those of the previous open.
 func TestAFreshOpenKeepsNoOldBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -18,7 +18,7 @@ func TestAFreshOpenKeepsNoOldBytes(t *testing.T) {
 		b := start(t, bridge.Policy{}, f, 0)
 		p := b.port()
 		p.AppOpen()
-		time.Sleep(time.Second) // it has had its dial
+		time.Sleep(time.Second) // its dial has failed
 		b.write("old")
 		p.AppClose()
 		f.set(func() { f.refuse, f.takes = nil, 8*time.Second })
@@ -34,7 +34,7 @@ func TestAFreshOpenKeepsNoOldBytes(t *testing.T) {
 	})
 }
 
-// Bytes that a session had begun to take are as old as those that none had.
+// Bytes that a session had begun to take are as old as bytes that no session took.
 func TestBytesInHandAge(t *testing.T) {
 	for name, tc := range map[string]struct {
 		hold *time.Duration
@@ -53,7 +53,7 @@ func TestBytesInHandAge(t *testing.T) {
 				f.dead, f.takes = true, time.Second
 				b := start(t, bridge.Policy{HoldFor: tc.hold}, f, 0)
 				b.port().AppOpen()
-				b.write(strings.Repeat("x", 3000)) // they wait for the first dial
+				b.write(strings.Repeat("x", 3000)) // held for the first dial
 				s := f.session(0)
 				f.set(func() { s.window = 100 })
 				s.take(100)
@@ -79,7 +79,7 @@ func TestBytesInHandAge(t *testing.T) {
 	}
 }
 
-// The first dial of an open is waited for, and not for longer than 10 s.
+// Held bytes wait for the first dial of an open for up to 10 s.
 func TestASlowFirstDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -89,7 +89,7 @@ func TestASlowFirstDial(t *testing.T) {
 		synctest.Wait()
 		p.AppClose()
 		p.AppOpen()
-		b.write("old") // before the dial begins: not even this makes anybody look
+		b.write("old") // before the dial begins; the timer must fire without an event
 		b.want(f.session(1), "settings 9600 8N1")
 		if got := b.status().UpDropped; got != 3 {
 			t.Errorf("dropped: got %d, want 3", got)
@@ -98,7 +98,7 @@ func TestASlowFirstDial(t *testing.T) {
 	})
 }
 
-// A server that dies without a word is noticed late: what its line has not carried by then is not out.
+// A server that dies silently is noticed late: what its line had not carried by then counts as lost.
 func TestLossOfASilentServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -111,7 +111,7 @@ func TestLossOfASilentServer(t *testing.T) {
 		f.set(func() { s.silent = time.Now() })
 		f.session(1)
 		if got := b.status().LastLoss; got.AtMost < truth || got.AtMost > truth+5<<10 {
-			t.Errorf("lost_at_most is %d, the truth %d", got.AtMost, truth)
+			t.Errorf("lost_at_most is %d, actually lost: %d", got.AtMost, truth)
 		}
 		b.end()
 	})

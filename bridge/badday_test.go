@@ -17,10 +17,10 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Bad days in virtual time: what a promise is worth when the peer stalls, floods, dies or lies.
+// Bad days in virtual time: which promises hold when the peer stalls, floods, dies or lies.
 
-// A server may take any number of bytes ahead of its line, and answers marks at once all the same. The session does not
-// end before its line can have carried them.
+// A server may take any number of bytes ahead of its line and still answer marks at once. The session does not end
+// before its line can have carried them.
 func TestLastCloseWaitsForTheLine(t *testing.T) {
 	for _, size := range []int{4 << 10, 20_000, 150_000, 1 << 20} {
 		for _, baud := range []uint32{300, 2400, 9600, 115_200, 921_600} {
@@ -38,11 +38,11 @@ func TestLastCloseWaitsForTheLine(t *testing.T) {
 					p.AppClose()
 					s.ended()
 					if s.lost > 0 || len(s.take(0)) != size {
-						t.Errorf("the session was closed with %d bytes given and %d not out", len(s.take(0)), s.lost)
+						t.Errorf("the session was closed with %d bytes sent, of which %d had not left the line", len(s.take(0)), s.lost)
 					}
 					late := time.Since(s.out())
 					if most := 2*time.Second + time.Second; late > most {
-						t.Errorf("it was closed %v after the last byte was out, want %v at most", late, most)
+						t.Errorf("it was closed %v after the last byte had left, want %v at most", late, most)
 					}
 					b.end()
 				})
@@ -51,7 +51,7 @@ func TestLastCloseWaitsForTheLine(t *testing.T) {
 	}
 }
 
-// Bytes at a wrong rate are never right: a change waits for them however long they need.
+// Bytes at a wrong rate are never right: a change waits for the bytes before it however long they need.
 func TestChangesWaitForTheLine(t *testing.T) {
 	for name, change := range map[string]uart.Event{
 		"coding": coding("9600"), "DTR falls": lines("DTR off"), "RTS falls": lines("RTS off"),
@@ -71,14 +71,14 @@ func TestChangesWaitForTheLine(t *testing.T) {
 				p.AppSet(change)
 				time.Sleep(5 * time.Second)
 				if b.status().ChangeWaits.IsZero() {
-					t.Error("the status does not say that a change waits")
+					t.Error("the status does not show that a change waits")
 				}
 				s.applied("settings " + change.Coding.String() + change.Control.String())
 				if n := s.waiting(); s.line.wrong > 0 || n > 0 {
-					t.Errorf("%d bytes were not out when the change came", n)
+					t.Errorf("%d bytes had not left the line when the change came", n)
 				}
 				if !b.status().ChangeWaits.IsZero() {
-					t.Error("the status says that a change still waits")
+					t.Error("the status still shows that a change waits")
 				}
 				b.end()
 			})
@@ -86,8 +86,8 @@ func TestChangesWaitForTheLine(t *testing.T) {
 	}
 }
 
-// Bytes that do not leave hold a change up for 30 s, and no longer; bytes that leave slowly for as long as they do.
-func TestChangeBehindBytesThatDoNotLeave(t *testing.T) {
+// Bytes that make no progress delay a change for 30 s; bytes that leave slowly delay it for as long as they do.
+func TestChangeAfterStuckBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
 		b, p, s := opened(t, bridge.Policy{}, f, uart.CarriesDrain)
@@ -95,7 +95,7 @@ func TestChangeBehindBytesThatDoNotLeave(t *testing.T) {
 		b.write(strings.Repeat("x", 100))
 		began := time.Now()
 		p.AppSet(coding("19200"))
-		for n := 99; n > 0; n-- { // a byte each 20 s is progress
+		for n := 99; n > 0; n-- { // one byte every 20 s is progress
 			time.Sleep(20 * time.Second)
 			f.set(func() { s.unacked = n })
 		}
@@ -107,9 +107,9 @@ func TestChangeBehindBytesThatDoNotLeave(t *testing.T) {
 	})
 }
 
-// A relay has acknowledged the bytes, the server gets them a minute later, and its line needs longer than they have been
-// given: nobody hurries them, and what is written and closed behind a change waits.
-func TestChangeBehindBytesThatCameLate(t *testing.T) {
+// A relay has acknowledged the bytes, the server gets them a minute later, and its line needs longer than that: what is
+// written and closed after a change waits for them.
+func TestChangeAfterBytesThatArrivedLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
 		f := newFar()
@@ -127,14 +127,13 @@ func TestChangeBehindBytesThatCameLate(t *testing.T) {
 		p.AppClose()
 		s.ended()
 		if got := s.take(0); len(got) != 20_004 || s.line.wrong > 0 || s.lost > 0 || log.all() != "" {
-			t.Errorf("of 20004 bytes %d came, %d at a wrong rate, %d were cut; log %q", len(got), s.line.wrong, s.lost, log.all())
+			t.Errorf("of 20004 bytes %d arrived, %d at a wrong rate, %d were cut off; log %q", len(got), s.line.wrong, s.lost, log.all())
 		}
 		b.end()
 	})
 }
 
-// TCP may be acknowledged by somebody in between, and what is sent may be long on its way: only the mark's answer dates
-// the last byte.
+// A middlebox may acknowledge TCP, and bytes may take long on their way: only the mark's answer dates the last byte.
 func TestDrainNeverEndsBeforeTheLastStopBit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		random, network := rand.New(rand.NewPCG(1, 2)), rand.New(rand.NewPCG(3, 4))
@@ -154,17 +153,17 @@ func TestDrainNeverEndsBeforeTheLastStopBit(t *testing.T) {
 				t.Fatal(err)
 			}
 			if early := time.Until(s.out()); early > 0 {
-				t.Fatalf("drain %d ended %v before the last stop bit", i, early)
+				t.Fatalf("drain %d returned %v before the last stop bit", i, early)
 			}
 			if late := time.Since(s.out()); late > 1200*time.Millisecond {
-				t.Fatalf("drain %d ended %v after the last stop bit", i, late)
+				t.Fatalf("drain %d returned %v after the last stop bit", i, late)
 			}
 		}
 		b.end()
 	})
 }
 
-// outage ends a session and lets none be made until the returned function is called.
+// outage ends a session and makes dials fail until the returned function is called.
 func outage(f *far, s *farSession) (over func()) {
 	f.set(func() { f.refuse = errors.New("down") })
 	s.lose(errReset)
@@ -172,8 +171,8 @@ func outage(f *far, s *farSession) (over func()) {
 	return func() { f.set(func() { f.refuse = nil }) }
 }
 
-// TestHoldForOfPolls: a program that asks ten times a second goes on in an outage; the device gets the questions of the
-// last hold_for and none that was given up long ago.
+// TestHoldForOfPolls: a program that polls ten times a second continues during an outage; the device gets the requests
+// of the last hold_for and none that are older.
 func TestHoldForOfPolls(t *testing.T) {
 	for name, tc := range map[string]struct {
 		hold *time.Duration
@@ -213,8 +212,8 @@ func TestHoldForOfPolls(t *testing.T) {
 	}
 }
 
-// A stream that stands blocked survives any outage whole, and so does the line of a program that waits for its answer.
-func TestHoldOfWhatStands(t *testing.T) {
+// A stream that is blocked survives any outage whole, and so does the line of a program that waits for its answer.
+func TestHoldOfBlockedWrites(t *testing.T) {
 	for _, size := range []int{10, 500_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -238,7 +237,7 @@ func TestHoldOfWhatStands(t *testing.T) {
 				}
 				over()
 				if got := f.session(1).take(size); got != string(text) {
-					t.Errorf("%d bytes came, want all %d as they were", len(got), size)
+					t.Errorf("%d bytes arrived, want all %d unchanged", len(got), size)
 				}
 				if err := <-wrote; err != nil {
 					t.Error(err)
@@ -249,7 +248,7 @@ func TestHoldOfWhatStands(t *testing.T) {
 	}
 }
 
-// Each byte goes out at the coding at which it was written, also of those that were held.
+// Each byte is sent at the coding at which it was written, also the held ones.
 func TestHoldKeepsSettingsInTheirPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -259,7 +258,7 @@ func TestHoldKeepsSettingsInTheirPlaces(t *testing.T) {
 		over := outage(f, f.session(0))
 		p.AppSet(coding("300 7E1"))
 		b.write("at 300")
-		time.Sleep(1500 * time.Millisecond) // what is dropped leaves its coding behind
+		time.Sleep(1500 * time.Millisecond) // what is dropped leaves its coding
 		p.AppSet(coding("1200 7E1"))
 		b.write("at 1200")
 		p.AppSet(lines("RTS on break on"))
@@ -280,8 +279,8 @@ func TestHoldKeepsSettingsInTheirPlaces(t *testing.T) {
 	})
 }
 
-// A session that comes gets what is held, and what the application writes meanwhile behind it, also where it is lost again
-// in the middle of that.
+// A new session gets what is held, and after it what the application writes meanwhile, also if it is lost again in the
+// middle.
 func TestHeldAndNewBytesInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -314,13 +313,13 @@ func TestHeldAndNewBytesInOrder(t *testing.T) {
 			got.WriteString(f.session(i).take(0))
 		}
 		if got.String() != want.String() {
-			t.Errorf("got %d bytes, want %d, the same at first for %d", got.Len(), want.Len(), common(got.String(), want.String()))
+			t.Errorf("got %d bytes, want %d, equal for the first %d", got.Len(), want.Len(), common(got.String(), want.String()))
 		}
 		b.end()
 	})
 }
 
-// common is how long a and b are the same.
+// common is how many leading bytes of a and b are equal.
 func common(a, b string) (n int) {
 	for n < len(a) && n < len(b) && a[n] == b[n] {
 		n++
@@ -328,7 +327,8 @@ func common(a, b string) (n int) {
 	return n
 }
 
-// The bytes of a closed port wait hold_for, and old commands are never sent late; nobody dials for them after that.
+// The bytes of a closed port wait for hold_for, old commands are never sent late, and nothing is dialed for them after
+// that.
 func TestWrittenAndClosedInAnOutage(t *testing.T) {
 	for name, purge := range map[string]bool{"close": false, "purge": true} {
 		t.Run(name, func(t *testing.T) {
@@ -360,8 +360,8 @@ func TestWrittenAndClosedInAnOutage(t *testing.T) {
 	}
 }
 
-// tcdrain ends after hold_for of an outage, as at a cut cable, and where the session stands and does not take bytes it
-// waits.
+// tcdrain returns after hold_for of an outage, as with a cut cable, and waits while a session is up that takes no
+// bytes.
 func TestDrainInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -379,12 +379,12 @@ func TestDrainInAnOutage(t *testing.T) {
 		go drain()
 		time.Sleep(10 * time.Minute)
 		if len(drained) > 0 {
-			t.Error("a drain ended while the session stood and took nothing")
+			t.Error("a drain returned while the session was up and took nothing")
 		}
 		lost := time.Now()
 		over := outage(f, s)
 		if took := (<-drained).Sub(lost); took < time.Second || took > 2*time.Second {
-			t.Errorf("the drain ended %v after the session, want hold_for", took)
+			t.Errorf("the drain returned %v after the session ended, want hold_for", took)
 		}
 		over()
 		f.session(1).take(200_000)
@@ -392,7 +392,7 @@ func TestDrainInAnOutage(t *testing.T) {
 	})
 }
 
-// A program that leaves HUPCL off and DTR up keeps the session: its end would reset the board.
+// A program that turns HUPCL off and leaves DTR on keeps the session: its end would reset the board.
 func TestHUPCL(t *testing.T) {
 	for name, tc := range map[string]struct {
 		linger *time.Duration
@@ -419,7 +419,7 @@ func TestHUPCL(t *testing.T) {
 				synctest.Wait()
 				p.AppClose()
 				if tc.linger != nil && *tc.linger == 0 {
-					synctest.Wait() // zero is a value
+					synctest.Wait() // zero is a value of its own
 				} else {
 					time.Sleep(time.Hour)
 				}
@@ -435,11 +435,11 @@ func TestHUPCL(t *testing.T) {
 	}
 }
 
-// The end comes within 20 s whatever the peer does, and what it costs is said.
+// The shutdown takes 20 s at most whatever the peer does, and what it costs is logged.
 func TestEndInEveryFault(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault func(f *far, s *farSession)
-		lost  bool // bytes, and the log says so
+		lost  bool // bytes are lost, and the log says so
 	}{
 		"all is well":          {func(*far, *farSession) {}, false},
 		"window closed":        {func(_ *far, s *farSession) { s.window, s.unacked = 10, 5 }, true},
@@ -471,15 +471,15 @@ func TestEndInEveryFault(t *testing.T) {
 					began := time.Now()
 					b.end()
 					if took := time.Since(began); took > 20*time.Second {
-						t.Errorf("the end took %v", took)
+						t.Errorf("the shutdown took %v", took)
 					}
 					got := b.status()
 					given := len(f.all())
 					if tc.lost && policy == bridge.OnLossHold && !strings.Contains(log.all(), "lost_at_most") && !strings.Contains(log.all(), "dropped=20000") {
-						t.Errorf("20,000 bytes written, %d given: the log says\n%s", given, log.all())
+						t.Errorf("20,000 bytes written, %d sent: log\n%s", given, log.all())
 					}
 					if counted := uint64(given) + got.UpDropped; policy != bridge.OnLossHangup && counted != 20_000 {
-						t.Errorf("of 20000 bytes written %d were given and %d dropped: %d are missing", given, got.UpDropped, 20_000-int(counted))
+						t.Errorf("of 20000 bytes written %d were sent and %d dropped: %d are missing", given, got.UpDropped, 20_000-int(counted))
 					}
 					if !tc.lost && log.all() != "" {
 						t.Errorf("nothing was lost, and the log says\n%s", log.all())
@@ -490,7 +490,7 @@ func TestEndInEveryFault(t *testing.T) {
 	}
 }
 
-// As long as bytes leave nobody hurries: 20,000 bytes towards a slow device, 30 s after the close and later.
+// While bytes make progress nothing is given up: 20,000 bytes to a slow device, more than 30 s after the close.
 func TestLastCloseOfASlowDevice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -504,19 +504,19 @@ func TestLastCloseOfASlowDevice(t *testing.T) {
 			f.set(func() { s.window += 200 })
 		}
 		s.take(20_000)
-		for n := 1000; n >= 0; n -= 100 { // and in TCP
+		for n := 1000; n >= 0; n -= 100 { // and in TCP's buffer
 			f.set(func() { s.unacked = n })
 			time.Sleep(20 * time.Second)
 		}
 		s.ended()
 		if got := b.status(); len(s.take(0)) != 20_000 || got.UpDropped != 0 || got.Losses != 0 {
-			t.Errorf("%d of 20000 bytes came, %d dropped, %d losses", len(s.take(0)), got.UpDropped, got.Losses)
+			t.Errorf("%d of 20000 bytes arrived, %d dropped, %d losses", len(s.take(0)), got.UpDropped, got.Losses)
 		}
 		b.end()
 	})
 }
 
-// What is then cut is a loss with its numbers.
+// What the close then cuts off is reported as a loss with its numbers.
 func TestLastCloseCutIsALoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -533,13 +533,13 @@ func TestLastCloseCutIsALoss(t *testing.T) {
 	})
 }
 
-// What is read late of a lost session is of that session: neither its marks nor its lines are the present one's.
-func TestLateWordsOfALostSession(t *testing.T) {
+// What is read late from a lost session belongs to that session: its marks and lines are not the current one's.
+func TestLateEventsOfALostSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
 		b, p, s := opened(t, bridge.Policy{}, f, 0)
 		s.send(uart.Event{Kind: uart.KindModem, Modem: uart.DSR})
-		s.send(make([]byte, 64<<10)) // the application reads nothing: down stands here
+		s.send(make([]byte, 64<<10)) // the application reads nothing: down is blocked here
 		f.set(func() { s.muteMark = true })
 		b.write(strings.Repeat("x", 1000))
 		s.take(1000)
@@ -564,7 +564,7 @@ func TestLateWordsOfALostSession(t *testing.T) {
 		p.AppModem(uart.RI)
 		for _, m := range p.Modems() {
 			if m&uart.CTS != 0 {
-				t.Errorf("the application was shown %v of a session that was lost", m)
+				t.Errorf("the application saw %v of a lost session", m)
 			}
 		}
 		b.write(" and more")
@@ -579,13 +579,13 @@ func TestLateWordsOfALostSession(t *testing.T) {
 		next.lose(errReset)
 		f.session(2)
 		if got := b.status().LastLoss; got.SinceMark > 17 {
-			t.Errorf("since_mark is %d of 17 bytes given", got.SinceMark)
+			t.Errorf("since_mark is %d of 17 bytes sent", got.SinceMark)
 		}
 		b.end()
 	})
 }
 
-// hangup is no way around the delays between dials, and a port that cannot be made again is tried again.
+// hangup does not bypass the delays between dials, and a port that cannot be created is tried again.
 func TestHangupBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -624,13 +624,13 @@ func TestHangupBacksOff(t *testing.T) {
 		b.port().AppOpen()
 		time.Sleep(5 * time.Second)
 		if got := b.status().Link; got != bridge.LinkUp {
-			t.Errorf("the port that could not be made for an hour: %s, want up", got)
+			t.Errorf("the port that could not be created for an hour: %s, want up", got)
 		}
 		b.end()
 	})
 }
 
-// After a stall in which a mark stays unanswered drain rests on computation; when it is answered, marks count again.
+// After a stall with an unanswered mark, drain relies on computation; when the mark is answered, marks count again.
 func TestMarksAfterAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -646,7 +646,7 @@ func TestMarksAfterAStall(t *testing.T) {
 		f.set(func() { s.muteMark = true })
 		b.write("x")
 		if took := drain(); took < 30*time.Second || took > 35*time.Second {
-			t.Errorf("the first drain took %v, want the 30 s for which a mark is believed in", took)
+			t.Errorf("the first drain took %v, want the 30 s for which an answer is waited for", took)
 		}
 		b.write("x")
 		if took := drain(); took > time.Second {
@@ -657,14 +657,14 @@ func TestMarksAfterAStall(t *testing.T) {
 		f.set(func() { f.delay = func() time.Duration { return 3 * time.Second } })
 		b.write("x")
 		if took := drain(); took < 3*time.Second || took > 5*time.Second {
-			t.Errorf("the drain behind the answer took %v, want the mark's 3 s %q", took, s.words)
+			t.Errorf("the drain after the answer took %v, want the mark's 3 s %q", took, s.words)
 		}
 		b.end()
 	})
 }
 
-// What a loss may have cost is never below the truth, and not far above it.
-func TestLossIsStatedClosely(t *testing.T) {
+// The upper bound of a loss is never below the truth, and not far above it.
+func TestLossBoundIsTight(t *testing.T) {
 	for _, baud := range []uint32{1200, 9600, 115_200} {
 		for seed := range uint64(20) {
 			t.Run(fmt.Sprintf("%d baud, %d", baud, seed), func(t *testing.T) {
@@ -680,7 +680,7 @@ func TestLossIsStatedClosely(t *testing.T) {
 					s := f.session(0)
 					synctest.Wait()
 					perSecond := int(time.Second / s.line.coding.LineTime(1))
-					for range 100 + random.IntN(100) { // about what the line carries
+					for range 100 + random.IntN(100) { // about as much as the line carries
 						b.write(strings.Repeat("x", 1+random.IntN(perSecond/5)))
 						time.Sleep(100 * time.Millisecond)
 					}
@@ -690,7 +690,7 @@ func TestLossIsStatedClosely(t *testing.T) {
 					f.session(1)
 					got := b.status().LastLoss
 					if most := truth + 4<<10 + uint64(perSecond); got.AtMost < truth || got.AtMost > most {
-						t.Errorf("lost_at_most is %d, the truth %d, want it between that and %d (%+v)", got.AtMost, truth, most, got)
+						t.Errorf("lost_at_most is %d, actually lost: %d, want at least that and at most %d (%+v)", got.AtMost, truth, most, got)
 					}
 					b.end()
 				})
@@ -699,7 +699,7 @@ func TestLossIsStatedClosely(t *testing.T) {
 	}
 }
 
-// A server that asks for a pause and forgets to end it is named after 5 s, with the way out.
+// A server that suspends data and does not resume is reported after 5 s, with the remedy.
 func TestSuspendedForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logLines{}
@@ -723,13 +723,14 @@ func TestSuspendedForLong(t *testing.T) {
 		s.send(uart.Event{Kind: uart.KindResumed})
 		s.take(5)
 		if got := b.status().SuspendedSince; !got.IsZero() {
-			t.Errorf("resumed, and suspended since %v", got)
+			t.Errorf("resumed, but suspended since %v", got)
 		}
 		b.end()
 	})
 }
 
-// Somebody has changed the box's console: that is said once, and what the application asks for again is sent again.
+// Another client has changed the line coding at the access server: that is logged once, and what the application
+// requests again is sent again.
 func TestChangedElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logLines{}
@@ -739,9 +740,9 @@ func TestChangedElsewhere(t *testing.T) {
 			s.send(uart.Event{Kind: uart.KindChanged, Coding: uart.Coding{Baud: 19200}})
 		}
 		synctest.Wait()
-		p.AppSet(lines("RTS on"))    // asks for no rate
-		p.AppSet(coding("9600 8N1")) // does
-		p.AppSet(coding("9600 8N1")) // and has it
+		p.AppSet(lines("RTS on"))    // requests no rate
+		p.AppSet(coding("9600 8N1")) // requests it
+		p.AppSet(coding("9600 8N1")) // repeats it
 		b.want(s, "settings 9600 8N1", "settings RTS on", "settings 9600")
 		if text := log.all(); strings.Count(text, "was changed") != 1 || !strings.Contains(text, "19200") {
 			t.Errorf("the log says\n%s", text)
@@ -753,14 +754,14 @@ func TestChangedElsewhere(t *testing.T) {
 	})
 }
 
-// all is everything that is logged.
+// all is everything that was logged.
 func (l *logLines) all() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
 }
 
-// deaf is a remote whose sessions agree, and take no settings until they are closed.
+// deaf is a remote whose sessions negotiate, and then take no settings until they are closed.
 type deaf struct{ *far }
 
 type deafSession struct {
@@ -787,8 +788,8 @@ func (s *deafSession) Close() error {
 	return s.Session.Close()
 }
 
-// A server that agrees to a session and takes no settings holds nobody up: it is given up after 10 s and dialed again, the
-// log says why, once, and the end does not wait for it.
+// A server that accepts a session and then takes no settings blocks nothing: it is given up after 10 s and dialed
+// again, the log has the reason, once, and the shutdown does not wait for it.
 func TestServerThatTakesNoSettings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
@@ -797,7 +798,7 @@ func TestServerThatTakesNoSettings(t *testing.T) {
 		b.port().AppOpen()
 		time.Sleep(time.Minute)
 		if _, dials := f.count(); dials < 5 || dials > 7 {
-			t.Errorf("%d dials in a minute, want one each 10 s and a little", dials)
+			t.Errorf("%d dials in a minute, want one about every 10 s", dials)
 		}
 		if got := b.status(); got.Link != bridge.LinkConnecting || got.Sessions != 0 {
 			t.Errorf("%s after %d sessions, want connecting after none", got.Link, got.Sessions)
@@ -808,12 +809,13 @@ func TestServerThatTakesNoSettings(t *testing.T) {
 		began := time.Now()
 		b.end()
 		if took := time.Since(began); took > time.Second {
-			t.Errorf("the end took %v", took)
+			t.Errorf("the shutdown took %v", took)
 		}
 	})
 }
 
-// An access server's greeting is counted at each session, and said once; one that has the time of day in it, four times.
+// An access server's greeting is counted at each session and logged once; one that contains the time of day, four
+// times.
 func TestGreeted(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -837,10 +839,10 @@ func TestGreeted(t *testing.T) {
 				}
 				got := b.status()
 				if got.GreetingDropped != 7*sessions || got.DownDropped != 0 || got.DownBytes != 0 {
-					t.Errorf("%d bytes of greetings are counted, want %d, and no byte of the device's", got.GreetingDropped, 7*sessions)
+					t.Errorf("%d bytes of greetings are counted, want %d, and no byte of the device", got.GreetingDropped, 7*sessions)
 				}
 				if text := log.all(); strings.Count(text, "greeting dropped (--quirk keep-greeting") != tt.want || !strings.Contains(text, "dropped=7") {
-					t.Errorf("want it said %d times; the log says\n%s", tt.want, text)
+					t.Errorf("want it logged %d times; log\n%s", tt.want, text)
 				}
 				b.end()
 			})

@@ -13,11 +13,11 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// source gives the same bytes n times once begin is closed, and then nothing until stop.
+// source returns the same bytes n times once begin is closed, and then blocks until stop.
 type source struct {
 	p     []byte
 	n     int
-	asked func() // by the first next
+	asked func() // called by the first next
 	begin chan struct{}
 	gone  chan struct{} // closed when the last bytes were taken
 	end   chan struct{}
@@ -46,7 +46,7 @@ func (s *source) next() ([]byte, uart.Event, error) {
 	return nil, uart.Event{}, io.EOF
 }
 
-// nullPort is the fake port with a source in its application's place, which takes everything.
+// nullPort is the fake port with a source as its application, which discards everything it is given.
 type nullPort struct {
 	*uarttest.Port
 	up *source
@@ -56,10 +56,10 @@ func (p *nullPort) Next() ([]byte, uart.Event, error) { return p.up.next() }
 func (p *nullPort) Write(b []byte) (int, error)       { return len(b), nil }
 func (p *nullPort) Close() error                      { p.up.stop(); return p.Port.Close() }
 
-// nullSession is a session, and where it comes from, with a source in its device's place, which takes everything. It
-// stands for a network that costs nothing.
+// nullSession is a session, and the remote it comes from, with a source as its device, which discards everything it is
+// given. It represents a network that costs nothing.
 type nullSession struct {
-	uart.Session // nil: what a bridge calls is below
+	uart.Session // nil: the methods that a bridge calls are below
 	down         *source
 }
 
@@ -76,12 +76,12 @@ func (s *nullSession) String() string                    { return "null" }
 
 func (s *nullSession) Dial(context.Context, uart.LineState) (uart.Session, error) { return s, nil }
 
-// carry has a bridge carry p n times, up or down, and returns how many allocations that made. It runs begin before the
-// first and end behind the last.
+// carry makes a bridge carry p n times, up or down, and returns how many allocations that took. It calls begin before
+// the first piece and end after the last.
 func carry(t testing.TB, way bridge.Direction, p []byte, n int, begin, end func()) uint64 {
 	t.Helper()
-	stands := make(chan struct{})
-	up, down := newSource(p, n, func() {}), newSource(p, n, func() { close(stands) })
+	isUp := make(chan struct{})
+	up, down := newSource(p, n, func() {}), newSource(p, n, func() { close(isUp) })
 	b := bridge.New(bridge.Config{
 		Name: "null", Remote: &nullSession{down: down}, Policy: bridge.Policy{Connect: bridge.ConnectAlways},
 		Log: slog.New(slog.DiscardHandler),
@@ -92,7 +92,7 @@ func carry(t testing.TB, way bridge.Direction, p []byte, n int, begin, end func(
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx) }()
-	<-stands
+	<-isUp
 	measured := up
 	if way == bridge.Down {
 		measured = down
@@ -104,7 +104,7 @@ func carry(t testing.TB, way bridge.Direction, p []byte, n int, begin, end func(
 	<-measured.gone
 	end()
 	runtime.ReadMemStats(&after)
-	down.stop() // else the close would wait for the line time of all that
+	down.stop() // else the close would wait for the line time of all bytes
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("Run: %v", err)
@@ -112,12 +112,13 @@ func carry(t testing.TB, way bridge.Direction, p []byte, n int, begin, end func(
 	return after.Mallocs - before.Mallocs
 }
 
-// TestCarriesWithoutAllocation: nothing on the data path, both ways; what happens now and then is no matter of bytes.
+// TestCarriesWithoutAllocation: the data path allocates nothing in either direction; the margin is for work that does
+// not depend on bytes.
 func TestCarriesWithoutAllocation(t *testing.T) {
 	const n = 10000
 	for _, way := range []bridge.Direction{bridge.Up, bridge.Down} {
 		if got := carry(t, way, make([]byte, 64), n, func() {}, func() {}); got > n/10 {
-			t.Errorf("%s: %d allocations for %d pieces, want none each", way, got, n)
+			t.Errorf("%s: %d allocations for %d pieces, want none per piece", way, got, n)
 		}
 	}
 }

@@ -30,7 +30,7 @@ type bench struct {
 
 	mu    sync.Mutex
 	ports []*uarttest.Port
-	fails error // the port cannot be made
+	fails error // opening the port returns this
 }
 
 func (b *bench) set(change func()) {
@@ -39,7 +39,7 @@ func (b *bench) set(change func()) {
 	change()
 }
 
-// start runs a bridge and waits until its port is there. The returned bench's end stops it.
+// start runs a bridge and waits until its port exists. The returned bench's end stops it.
 func start(t *testing.T, policy bridge.Policy, far bridge.Remote, lacks uart.Fidelity, log ...*slog.Logger) *bench {
 	t.Helper()
 	return startOn(t, policy, far, func(p *uarttest.Port, _ uart.PortConfig) uart.Port {
@@ -48,7 +48,7 @@ func start(t *testing.T, policy bridge.Policy, far bridge.Remote, lacks uart.Fid
 	}, log...)
 }
 
-// startOn is start, with a port that as may put something around.
+// startOn is start with a port that as may wrap.
 func startOn(t *testing.T, policy bridge.Policy, far bridge.Remote, as func(*uarttest.Port, uart.PortConfig) uart.Port, log ...*slog.Logger) *bench {
 	t.Helper()
 	log = append(log, slog.New(slog.NewTextHandler(testLog(), nil)))
@@ -73,7 +73,7 @@ func startOn(t *testing.T, policy bridge.Policy, far bridge.Remote, as func(*uar
 	return b
 }
 
-// opened is start, an application that opens the port, and the session that comes of it.
+// opened is start with an application that has opened the port, and returns the session that this led to.
 func opened(t *testing.T, policy bridge.Policy, f *far, lacks uart.Fidelity, log ...*slog.Logger) (*bench, *uarttest.Port, *farSession) {
 	t.Helper()
 	b := start(t, policy, f, lacks, log...)
@@ -84,7 +84,7 @@ func opened(t *testing.T, policy bridge.Policy, f *far, lacks uart.Fidelity, log
 	return b, p, s
 }
 
-// port is the port opened last.
+// port is the last port that was opened.
 func (b *bench) port() *uarttest.Port {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -98,7 +98,8 @@ func (b *bench) write(s string) {
 	}
 }
 
-// status is the bridge's, once what has begun at this moment is done: a session that a test sees may not be counted yet.
+// status is the bridge's status once everything that has begun at this moment is done: a session that a test sees may
+// not be counted yet.
 func (b *bench) status() bridge.Snapshot {
 	synctest.Wait()
 	return b.bridge.Status()
@@ -150,7 +151,7 @@ func TestOrder(t *testing.T) {
 		b.write("two")
 		p.AppSet(lines("break on"))
 		p.AppSet(lines("break off"))
-		p.AppSet(coding("19200 7E1")) // nothing changes: nothing is sent
+		p.AppSet(coding("19200 7E1")) // no change: nothing is sent
 		p.AppSet(coding("9600 7E1"))
 		b.write("three")
 		synctest.Wait()
@@ -163,7 +164,7 @@ func TestOrder(t *testing.T) {
 			"data three", "purge rx",
 		}
 		if first := s.said()[0]; !strings.HasPrefix(first, "settings ") {
-			t.Errorf("the first word is %q, want the whole state", first)
+			t.Errorf("the first entry is %q, want the whole state", first)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("order: got %q, want %q", got, want)
@@ -190,7 +191,7 @@ func TestWholeStateFirst(t *testing.T) {
 		s.take(4)
 		b.want(s, "settings 1200 7E2 DTR on RTS off", "data held")
 		if got := b.status().BreaksDropped; got != 1 {
-			t.Errorf("breaks dropped without a link: got %d, want 1", got)
+			t.Errorf("breaks dropped without a session: got %d, want 1", got)
 		}
 		b.end()
 	})
@@ -248,14 +249,14 @@ func TestOnOpenAndLinger(t *testing.T) {
 	})
 }
 
-// TestCameAndWent: a program that has opened, set and closed the port before Run has looked, as stty does, gets its
-// settings to the device all the same.
+// TestCameAndWent: a program that has opened, set and closed the port before Run's next step, as stty does, still gets
+// its settings to the device.
 func TestCameAndWent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
 		b := start(t, bridge.Policy{Linger: new(time.Minute)}, f, 0)
 		p := b.port()
-		p.AppSet(coding("1200 7E1")) // before Run can have looked
+		p.AppSet(coding("1200 7E1")) // before Run's next step
 		p.AppOpen()
 		p.AppClose()
 		synctest.Wait()
@@ -263,7 +264,7 @@ func TestCameAndWent(t *testing.T) {
 		time.Sleep(59 * time.Second)
 		p.AppOpen()
 		p.AppClose()
-		time.Sleep(59 * time.Second) // the linger has begun anew
+		time.Sleep(59 * time.Second) // the linger time has started again
 		b.want(f.session(0), "settings 1200 7E1")
 		time.Sleep(2 * time.Second)
 		b.want(f.session(0), "settings 1200 7E1", "FIN")
@@ -271,8 +272,8 @@ func TestCameAndWent(t *testing.T) {
 	})
 }
 
-// TestCameAndWentInVain: nobody waits for that session, so one try is enough.
-func TestCameAndWentInVain(t *testing.T) {
+// TestCameAndWentAndDialFailed: nobody waits for that session, so one failed dial is enough.
+func TestCameAndWentAndDialFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
 		f.refuse = errors.New("refused")
@@ -299,7 +300,8 @@ func TestAlways(t *testing.T) {
 	})
 }
 
-// echo x > /dev/ttyV0 is gone before the session stands, however long its dial takes.
+// The bytes of echo x > /dev/ttyV0, which has closed the port before the session is up, arrive however long the dial
+// takes.
 func TestWrittenAndClosedBeforeTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -327,7 +329,7 @@ func TestLastCloseWithoutProgress(t *testing.T) {
 		s := f.session(0)
 		p.AppClose()
 		time.Sleep(29 * time.Second)
-		f.set(func() { s.window, s.unacked = 2, 1 }) // progress: the clock starts anew
+		f.set(func() { s.window, s.unacked = 2, 1 }) // progress: the time starts again
 		time.Sleep(29 * time.Second)
 		if got := b.status(); got.UpDropped != 0 {
 			t.Errorf("dropped while bytes were leaving: %d", got.UpDropped)
@@ -335,7 +337,7 @@ func TestLastCloseWithoutProgress(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		got := b.status()
 		if got.UpDropped != 3 || got.Opened {
-			t.Errorf("after 30 s without progress: dropped %d, opened %v; want 3, false", got.UpDropped, got.Opened)
+			t.Errorf("30 s without progress: dropped %d, opened %v; want 3, false", got.UpDropped, got.Opened)
 		}
 		b.end()
 	})
@@ -352,14 +354,14 @@ func TestHold(t *testing.T) {
 		synctest.Wait()
 		s.send(uart.Event{Kind: uart.KindModem, Modem: uart.CTS | uart.DSR | uart.DCD})
 		if !p.AppModem(uart.CTS | uart.DSR | uart.DCD) {
-			t.Fatal("port over")
+			t.Fatal("the port has ended")
 		}
 		f.set(func() { s.window = 3; s.unacked = 2; f.refuse = errors.New("down") })
 		b.write("abcdef")
 		s.take(3)
 		s.lose(errReset)
-		if !p.AppModem(uart.DCD) { // CTS and DSR fall, DCD is the device's
-			t.Fatal("port over")
+		if !p.AppModem(uart.DCD) { // CTS and DSR fall, DCD keeps the device's state
+			t.Fatal("the port has ended")
 		}
 		p.AppSet(coding("300 8N1"))
 		time.Sleep(time.Hour)
@@ -408,19 +410,19 @@ func TestHangup(t *testing.T) {
 		s := f.session(0)
 		synctest.Wait()
 		s.lose(errReset)
-		time.Sleep(time.Second) // what the port still holds is counted first; then the delay before the next dial
+		time.Sleep(time.Second) // what the port still holds is counted first; then comes the delay before the next dial
 		if !first.Closed() {
 			t.Fatal("the port was not hung up")
 		}
 		if _, err := first.AppWrite([]byte("x")); err == nil {
-			t.Error("write to a port that is gone succeeded")
+			t.Error("a write to a port that has vanished succeeded")
 		}
 		second := b.port()
 		if second == first {
 			t.Fatal("the port did not come back")
 		}
 		second.AppOpen()
-		b.want(f.session(1), "settings 9600 8N1") // settings start anew
+		b.want(f.session(1), "settings 9600 8N1") // settings start from the default
 		b.end()
 	})
 }
@@ -447,7 +449,7 @@ func TestPurgeDropsWhatIsHeld(t *testing.T) {
 	})
 }
 
-// A smart meter: the ACK at 300 baud must be out before the line goes to 9600, where the host cannot drain.
+// A smart meter: the ACK at 300 baud must be sent before the line changes to 9600, also if the host cannot drain.
 func TestRecodeWaitsForUnsentBytes(t *testing.T) {
 	cannot := uart.CarriesDrain
 	ack := "ACK\r\n!" // 6 bytes of 10 bits: 200 ms at 300
@@ -460,7 +462,7 @@ func TestRecodeWaitsForUnsentBytes(t *testing.T) {
 		"host that cannot drain": {cannot, false, ack, 200 * time.Millisecond},
 		"host that can":          {0, false, ack, 0},
 		"much more":              {cannot, false, strings.Repeat(ack, 60), 12 * time.Second},
-		// The answer comes at once: the bytes may be in the server's buffer, no more.
+		// The answer comes at once: the bytes may still be in the server's buffer.
 		"a mark that is answered": {cannot, true, ack, 200 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -478,7 +480,7 @@ func TestRecodeWaitsForUnsentBytes(t *testing.T) {
 				p.AppSet(coding("9600 7E1"))
 				s.applied("settings 9600")
 				if got := time.Since(before).Round(10 * time.Millisecond); got != tc.want {
-					t.Errorf("the change went out after %v, want %v", got, tc.want)
+					t.Errorf("the change was sent after %v, want %v", got, tc.want)
 				}
 				b.end()
 			})
@@ -486,7 +488,7 @@ func TestRecodeWaitsForUnsentBytes(t *testing.T) {
 	}
 }
 
-// RS-485 software lets RTS fall when its frame is out. Where the host cannot drain, it does so too early.
+// RS-485 software lowers RTS when its frame is sent. If the host cannot drain, it does so too early.
 func TestFallWaitsForUnsentBytes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		lacks uart.Fidelity
@@ -513,7 +515,7 @@ func TestFallWaitsForUnsentBytes(t *testing.T) {
 				p.AppSet(lines(tc.lines))
 				s.applied("settings " + tc.lines)
 				if got := time.Since(before).Round(10 * time.Millisecond); got != tc.want {
-					t.Errorf("%s went out after %v, want %v", tc.lines, got, tc.want)
+					t.Errorf("%s was sent after %v, want %v", tc.lines, got, tc.want)
 				}
 				b.end()
 			})
@@ -521,8 +523,8 @@ func TestFallWaitsForUnsentBytes(t *testing.T) {
 	}
 }
 
-// TestRecodeAfterMuchAtAnotherSpeed: bytes that have gone out at one line coding are not reckoned at a later one, whose
-// every byte may take a thousand times as long.
+// TestRecodeAfterMuchAtAnotherSpeed: bytes that were sent at one line coding are not computed at a later one, at which
+// each byte may take a thousand times as long.
 func TestRecodeAfterMuchAtAnotherSpeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -540,7 +542,7 @@ func TestRecodeAfterMuchAtAnotherSpeed(t *testing.T) {
 		p.AppSet(coding("9600 8N1"))
 		s.applied("settings 9600")
 		if got := time.Since(before); got > 50*time.Millisecond {
-			t.Errorf("the change went out after %v, want the time of one byte", got)
+			t.Errorf("the change was sent after %v, want the time of one byte", got)
 		}
 		b.end()
 	})
@@ -561,7 +563,7 @@ func TestDrainKnowsTheFarUART(t *testing.T) {
 		if err := p.AppDrain(); err != nil {
 			t.Fatal(err)
 		}
-		// The answer comes late: the server is slower than its line, so what it may hold counts from then.
+		// The answer comes late: the server is slower than its line, so what it may hold counts from that moment.
 		if got := time.Since(before); got < 3*time.Second || got > 5*time.Second {
 			t.Errorf("drain took %v, want 3 to 5 s", got)
 		}
@@ -624,7 +626,7 @@ func TestApplicationThatNeverReads(t *testing.T) {
 		b.write("still going up")
 		s.take(14)
 		f.set(func() { s.peer.Ended = true })
-		f.session(1) // the end of a session that nobody can read is seen at the socket
+		f.session(1) // the socket shows the end of a session that cannot be read
 		b.port().AppClose()
 		time.Sleep(time.Minute)
 		b.end()
@@ -639,7 +641,7 @@ func TestEndCarriesWhatWasWritten(t *testing.T) {
 		b.end()
 		b.want(s, "settings 9600 8N1", "data last words", "FIN")
 		if !p.Retired() || !p.Closed() {
-			t.Error("the port is still there")
+			t.Error("the port still exists")
 		}
 	})
 }
@@ -659,7 +661,7 @@ func TestObserverCannotSlowAPort(t *testing.T) {
 		f.session(0).take(100)
 		stop()
 		if got := len(o.Records()); got != 4 || o.Lost() == 0 {
-			t.Errorf("observer that takes nothing: %d records, %d lost; want 4 and some", got, o.Lost())
+			t.Errorf("an observer that takes nothing: %d records, %d lost; want 4 and some", got, o.Lost())
 		}
 		if r := <-o.Records(); r.Direction != bridge.Up || r.Event.Kind != uart.KindOpened {
 			t.Errorf("first record: got %v %v, want up opened", r.Direction, r.Event)
@@ -674,11 +676,11 @@ func TestPortThatCannotBeMade(t *testing.T) {
 	err := b.Run(t.Context())
 	var port *bridge.PortError
 	if !errors.As(err, &port) || !errors.Is(err, cause) {
-		t.Errorf("got %v, want a PortError over the cause", err)
+		t.Errorf("got %v, want a PortError that wraps the cause", err)
 	}
 }
 
-// A host is told the pinned coding: some cannot learn the application's.
+// A host gets the pinned coding: some cannot learn the application's.
 func TestHostIsToldThePinnedCoding(t *testing.T) {
 	want := uart.Coding{DataBits: 7, Parity: uart.ParityEven, StopBits: uart.Stop1}
 	var got uart.Coding
@@ -694,7 +696,8 @@ func TestHostIsToldThePinnedCoding(t *testing.T) {
 	}
 }
 
-// An end that comes while the port is made is an end in order: a port that hung up is made again at any time.
+// A context that ends while the port is being created ends Run in order: a port that hung up may be created again at
+// any time.
 func TestEndWhileThePortIsMade(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	b := bridge.New(bridge.Config{Remote: newFar(), Open: func(ctx context.Context, _ uart.PortConfig) (uart.Port, error) {

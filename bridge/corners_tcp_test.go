@@ -14,7 +14,7 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// Over real TCP: a server that reads nothing. What the application wrote is given or counted at the end.
+// Over real TCP: a server that reads nothing. What the application has written is sent or counted at the shutdown.
 func TestCornerTCPEndCountsThePort(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -51,7 +51,7 @@ func TestCornerTCPEndCountsThePort(t *testing.T) {
 	p.AppOpen()
 	var written atomic.Int64
 	go func() {
-		for range 100 { // one that goes on and on is given up after a while, and the last of it not counted
+		for range 100 { // a program that keeps writing is given up after a while; the last of its bytes are not counted
 			n, err := p.AppWrite(make([]byte, 4096))
 			written.Add(int64(n))
 			if err != nil {
@@ -66,9 +66,9 @@ func TestCornerTCPEndCountsThePort(t *testing.T) {
 	began := time.Now()
 	cancel()
 	<-ended
-	t.Logf("the end took %v", time.Since(began))
+	t.Logf("the shutdown took %v", time.Since(began))
 	got := b.Status()
 	if n := int64(got.UpBytes + got.UpDropped); n < written.Load() {
-		t.Errorf("written %d, given %d, dropped %d: %d without a word\n%s", written.Load(), got.UpBytes, got.UpDropped, written.Load()-n, log.all())
+		t.Errorf("written %d, sent %d, dropped %d: %d are missing\n%s", written.Load(), got.UpBytes, got.UpDropped, written.Load()-n, log.all())
 	}
 }

@@ -24,7 +24,7 @@ func warnLog() (*logLines, *slog.Logger) {
 	return l, slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// What resend had in hand when the session was lost has no age.
+// What resend had in hand when the session was lost still ages.
 func TestCornerHandHasNoAge(t *testing.T) {
 	for name, p := range map[string]bridge.Policy{"hold": {}, "discard": {OnLoss: bridge.OnLossDiscard}} {
 		t.Run(name, func(t *testing.T) {
@@ -35,7 +35,7 @@ func TestCornerHandHasNoAge(t *testing.T) {
 				b.port().AppOpen()
 				b.write("OPEN VALVE\n") // fresh: held for the first dial
 				s := f.session(0)
-				synctest.Wait() // resend stands in Write
+				synctest.Wait() // resend is blocked in Write
 				over := outage(f, s)
 				time.Sleep(100 * time.Second)
 				b.write("status?\n")
@@ -45,7 +45,7 @@ func TestCornerHandHasNoAge(t *testing.T) {
 				next := f.session(1)
 				time.Sleep(time.Second)
 				if got := next.take(0); strings.Contains(got, "VALVE") {
-					t.Errorf("100 s late the device got %q", got)
+					t.Errorf("the device got %q, 100 s late", got)
 				}
 				b.end()
 			})
@@ -53,8 +53,9 @@ func TestCornerHandHasNoAge(t *testing.T) {
 	}
 }
 
-// A server that answers marks, and stalls. Its TCP acknowledges, its program takes nothing. The last close.
-func TestCornerDoubtedIsDrained(t *testing.T) {
+// A server that answers marks, and then stalls: its TCP acknowledges, its program reads nothing. Then comes the last
+// close.
+func TestCornerGivenUpMarkIsDrained(t *testing.T) {
 	for name, before := range map[string]time.Duration{"stalls at the close": 0, "has stalled for long": 100 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -70,7 +71,7 @@ func TestCornerDoubtedIsDrained(t *testing.T) {
 				p.AppClose()
 				s.ended()
 				if got := b.status(); log.all() == "" || got.LastLoss.AtMost < 5000 {
-					t.Errorf("5000 bytes behind an unanswered mark: %+v, log %q", got.LastLoss, log.all())
+					t.Errorf("5000 bytes after an unanswered mark: %+v, log %q", got.LastLoss, log.all())
 				}
 				b.end()
 			})
@@ -78,7 +79,7 @@ func TestCornerDoubtedIsDrained(t *testing.T) {
 	}
 }
 
-func TestCornerChangeBehindAMarkWithoutAnswer(t *testing.T) {
+func TestCornerChangeAfterAnUnansweredMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
 		f := newFar()
@@ -92,7 +93,7 @@ func TestCornerChangeBehindAMarkWithoutAnswer(t *testing.T) {
 		s.applied("settings 19200")
 		synctest.Wait()
 		if log.all() == "" {
-			t.Errorf("the change went before bytes that nobody has taken, without a word")
+			t.Errorf("the change was sent before bytes that the server has not taken, and the log does not say so")
 		}
 		b.end()
 	})
@@ -113,17 +114,17 @@ func TestCornerEndBreaksAWaitingChange(t *testing.T) {
 		time.Sleep(time.Second)
 		b.end()
 		if s.line.wrong > 0 {
-			t.Errorf("%d bytes were still to leave when the change went out", s.line.wrong)
+			t.Errorf("%d bytes had not left the line when the change was sent", s.line.wrong)
 		}
 	})
 }
 
-// hooked is a remote whose sessions call alive and unacked before they answer these questions, applies before they take
-// settings, and told once they have taken the first. nil: nothing is called.
+// hooked is a remote whose sessions call alive and unacked before they return these, applies before they take settings,
+// and afterState once they have taken the first settings. nil: nothing is called.
 type hooked struct {
 	*far
-	alive, unacked, told func()
-	applies              func(uart.Event)
+	alive, unacked, afterState func()
+	applies                    func(uart.Event)
 }
 
 type hookedSession struct {
@@ -138,7 +139,7 @@ func (s *hookedSession) Apply(e uart.Event) error {
 	}
 	err := s.Session.Apply(e)
 	s.once.Do(func() {
-		if h := s.h.told; h != nil {
+		if h := s.h.afterState; h != nil {
 			h()
 		}
 	})
@@ -167,7 +168,7 @@ func (s *hookedSession) Unacked() int {
 	return s.Session.Unacked()
 }
 
-// Somebody opens and writes between Run's look (nobody wants it, all is out) and FIN.
+// A program opens and writes between Run's check (not wanted, everything is out) and FIN.
 func TestCornerWrittenAtFIN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
@@ -202,7 +203,7 @@ func TestCornerWrittenAtFIN(t *testing.T) {
 		port.AppClose()
 		time.Sleep(10 * time.Second)
 		if got := b.Status(); s.lost > 0 && got.LastLoss.AtMost < uint64(s.lost) {
-			t.Errorf("%d bytes cut by our FIN; the loss: %+v, log %q", s.lost, got.LastLoss, log.all())
+			t.Errorf("our FIN cut off %d bytes; the loss: %+v, log %q", s.lost, got.LastLoss, log.all())
 		}
 		cancel()
 		<-ended
@@ -219,7 +220,7 @@ func TestCornerModemWhileLeft(t *testing.T) {
 		s.send(uart.Event{Kind: uart.KindModem, Modem: uart.CTS | uart.DSR})
 		time.Sleep(time.Minute)
 		if got := b.status(); got.Link != bridge.LinkIdle || got.Modem != 0 {
-			t.Errorf("no session (%s), and the port shows %v", got.Link, got.Modem)
+			t.Errorf("no session (%s), but the port shows %v", got.Link, got.Modem)
 		}
 		b.end()
 	})
@@ -239,13 +240,13 @@ func TestCornerSleepInAnOutage(t *testing.T) {
 		b.bridge.Sleep()
 		time.Sleep(time.Minute)
 		if got := b.status().Modem; got != 0 {
-			t.Errorf("asleep, and the port shows %v", got)
+			t.Errorf("asleep, but the port shows %v", got)
 		}
 		b.end()
 	})
 }
 
-// Opens that come again and again keep all bytes fresh.
+// Repeated opens keep all bytes fresh.
 func TestCornerFreshForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -261,13 +262,13 @@ func TestCornerFreshForEver(t *testing.T) {
 		s := f.session(0)
 		time.Sleep(time.Second)
 		if got := len(s.take(0)); got > 21 {
-			t.Errorf("%d commands of the last %d s came at once, want those of 10 s at most", got, got/2)
+			t.Errorf("%d commands of the last %d s arrived at once, want those of 10 s at most", got, got/2)
 		}
 		b.end()
 	})
 }
 
-// A first open whose dial has to wait for its turn, and more bytes than are held.
+// A first open whose dial must wait for the delay, and more bytes than can be held.
 func TestCornerCloseBeforeTheDialsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -278,7 +279,7 @@ func TestCornerCloseBeforeTheDialsTurn(t *testing.T) {
 		time.Sleep(30 * time.Second) // delays of 2 s
 		p.AppClose()
 		_, dials := f.count()
-		for { // right behind a dial in vain
+		for { // right after a failed dial
 			if _, n := f.count(); n != dials || b.bridge.Status().Link == bridge.LinkIdle {
 				break
 			}
@@ -297,7 +298,7 @@ func TestCornerCloseBeforeTheDialsTurn(t *testing.T) {
 	})
 }
 
-// The same behind a session that is left for long.
+// The same after a session that takes long to end.
 func TestCornerOpenWhileLeft(t *testing.T) {
 	for name, size := range map[string]int{"small": 2, "big": 100_000} {
 		t.Run(name, func(t *testing.T) {
@@ -305,7 +306,7 @@ func TestCornerOpenWhileLeft(t *testing.T) {
 				f := newFar()
 				b, p, s := opened(t, bridge.Policy{Linger: new(time.Duration(0))}, f, 0)
 				f.set(func() { s.stays, f.noMarks = true, true })
-				b.write("x") // never marked: FIN is waited for 10 s
+				b.write("x") // never marked: Run waits for FIN for 10 s
 				time.Sleep(time.Second)
 				p.AppClose()
 				synctest.Wait()
@@ -326,7 +327,7 @@ func TestCornerOpenWhileLeft(t *testing.T) {
 	}
 }
 
-// Closes again and again behind a server that takes nothing.
+// Repeated closes while a server takes nothing.
 func TestCornerClosesKeepTheClockYoung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -342,7 +343,7 @@ func TestCornerClosesKeepTheClockYoung(t *testing.T) {
 		f.set(func() { f.dead = false; f.sessions[len(f.sessions)-1].window = -1 })
 		time.Sleep(time.Minute)
 		if got := len(f.all()); got > 4 {
-			t.Errorf("%d commands of the last %d s came at once", got, 10*got)
+			t.Errorf("%d commands of the last %d s arrived at once", got, 10*got)
 		}
 		b.end()
 	})
@@ -428,7 +429,7 @@ func TestCornerDropsToldTwice(t *testing.T) {
 			f.session(1)
 			synctest.Wait()
 			if more := strings.TrimPrefix(log.all(), before); more != "" {
-				t.Errorf("said before:\n%s\nand again:\n%s", before, more)
+				t.Errorf("logged before:\n%s\nand again:\n%s", before, more)
 			}
 			b.end()
 		})
@@ -449,14 +450,14 @@ func TestCornerDropsToldTwice(t *testing.T) {
 			f.session(0)
 			synctest.Wait()
 			if n := strings.Count(log.all(), "dropped=4"); n != 1 {
-				t.Errorf("told %d times:\n%s", n, log.all())
+				t.Errorf("logged %d times:\n%s", n, log.all())
 			}
 			b.end()
 		})
 	})
 }
 
-// On a host that drains nobody asks left: a fast coding of long ago is still reckoned with.
+// On a host that drains nothing asks for unsent bytes: an old fast coding must not enter the estimate.
 func TestCornerFastCodingOfLongAgo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -476,7 +477,7 @@ func TestCornerFastCodingOfLongAgo(t *testing.T) {
 		s.lose(errReset)
 		f.session(1)
 		if got := b.status().LastLoss; got.AtMost > uint64(truth)+4096+30 {
-			t.Errorf("lost_at_most is %d, the truth %d", got.AtMost, truth)
+			t.Errorf("lost_at_most is %d, actually lost: %d", got.AtMost, truth)
 		}
 		b.end()
 	})
@@ -493,7 +494,7 @@ func TestCornerErrorStays(t *testing.T) {
 		p.AppClose()
 		time.Sleep(time.Minute)
 		if got := b.status(); got.Link == bridge.LinkIdle && got.Error != "" {
-			t.Errorf("idle, nobody wants a session, and the error is %q", got.Error)
+			t.Errorf("idle, no session is wanted, but the error is %q", got.Error)
 		}
 		b.end()
 	})
@@ -509,12 +510,12 @@ func TestCornerUnreadAtTheEndIsSaid(t *testing.T) {
 		time.Sleep(time.Minute)
 		b.end()
 		if !strings.Contains(log.all(), "unread=5000") {
-			t.Errorf("5000 bytes unread are gone, counted %d, and the log says\n%s", b.status().DownDropped, log.all())
+			t.Errorf("5000 unread bytes are dropped, counted: %d, log:\n%s", b.status().DownDropped, log.all())
 		}
 	})
 }
 
-// slow lets an event of the port take its time on the way to up, as a goroutine that is not scheduled.
+// slow delays an event of the port on its way to up, like a goroutine that is not scheduled.
 type slow struct {
 	*uarttest.Port
 	kind uart.Kind
@@ -548,7 +549,7 @@ func TestCornerOpenAtTheEnd(t *testing.T) {
 		cancel()
 		<-ended
 		if len(ready) != 1 {
-			t.Error("an open that waits was never answered")
+			t.Error("an open that waits never returned")
 		}
 	})
 }
@@ -566,7 +567,7 @@ func TestCornerDrainAtAChangedCoding(t *testing.T) {
 			t.Fatal(err)
 		}
 		if early := time.Until(s.out()); early > 0 {
-			t.Errorf("the drain ended %v early", early)
+			t.Errorf("the drain returned %v early", early)
 		}
 		b.end()
 	})
@@ -586,7 +587,7 @@ func TestCornerPortLostWithBytes(t *testing.T) {
 		p.Fail(errors.New("pulled"))
 		<-b.result
 		if more := strings.TrimPrefix(log.all(), before); !strings.Contains(more, "dropped=4") {
-			t.Errorf("dropped %d, and the log says %q", b.status().UpDropped, more)
+			t.Errorf("dropped %d, log %q", b.status().UpDropped, more)
 		}
 	})
 }
@@ -616,7 +617,7 @@ func TestCornerDiscardAsleep(t *testing.T) {
 	})
 }
 
-// Closed, more than is held, asleep.
+// A close that up has not seen, more bytes than are held, and the machine asleep.
 func TestCornerAsleepWithAnUnseenClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -633,18 +634,18 @@ func TestCornerAsleepWithAnUnseenClose(t *testing.T) {
 		b.bridge.Wake()
 		time.Sleep(time.Minute)
 		if got := len(f.all()); got > 0 {
-			t.Errorf("%d bytes of a port that was closed an hour ago", got)
+			t.Errorf("%d bytes arrived from a port that was closed an hour ago", got)
 		}
 		b.end()
 	})
 }
 
-// As the real sessions: CloseWrite sends FIN behind the Write under way and does not end that.
+// Like the real sessions: CloseWrite sends FIN after the Write in progress and does not end it.
 func TestCornerUpStaysInALostSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
 		b, _, s := opened(t, bridge.Policy{}, f, 0)
-		s.send(make([]byte, 64<<10)) // the application does not read: down stands in Port.Write
+		s.send(make([]byte, 64<<10)) // the application does not read: down is blocked in Port.Write
 		f.set(func() { s.window = 10 })
 		s.stays = true
 		b.write("first words of many")
@@ -652,7 +653,7 @@ func TestCornerUpStaysInALostSession(t *testing.T) {
 		next := f.session(1)
 		time.Sleep(10 * time.Minute)
 		if got := next.take(0); got == "" {
-			t.Errorf("the new session has got nothing for 10 min, link %s", b.status().Link)
+			t.Errorf("the new session got nothing in 10 min, link %s", b.status().Link)
 		}
 		b.end()
 	})
@@ -678,7 +679,7 @@ func TestCornerUnreadNothing(t *testing.T) {
 	})
 }
 
-// SIGTERM in closing.
+// SIGTERM during the phase closing.
 func TestCornerEndWhileClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -697,13 +698,13 @@ func TestCornerEndWhileClosing(t *testing.T) {
 		b.cancel()
 		time.Sleep(100 * time.Millisecond)
 		if got := b.status().Link; got != bridge.LinkClosing {
-			t.Errorf("closing, and then %s", got)
+			t.Errorf("closing, then %s", got)
 		}
 		b.end()
 	})
 }
 
-// The end in every phase; what was written is given or counted.
+// The shutdown in every phase: what was written is sent or counted.
 func TestCornerEndInEveryPhase(t *testing.T) {
 	const size = 60_000
 	for name, tc := range map[string]struct {
@@ -769,7 +770,7 @@ func TestCornerEndInEveryPhase(t *testing.T) {
 				}
 				got := b.status()
 				if n := len(f.all()) - before + int(got.UpDropped-was); n < size || n > size+1 {
-					t.Errorf("%d of %d given or counted; log\n%s", n, size, log.all())
+					t.Errorf("%d of %d sent or counted; log\n%s", n, size, log.all())
 				}
 			})
 		})
@@ -787,7 +788,7 @@ func TestCornerSleepAndWakeAtOnce(t *testing.T) {
 		b.bridge.Wake()
 		time.Sleep(time.Minute)
 		if n, _ := f.count(); n != 2 {
-			t.Errorf("%d sessions: the one from before the sleep goes on", n)
+			t.Errorf("%d sessions: the one from before the sleep continues", n)
 		}
 		b.end()
 	})
@@ -817,7 +818,7 @@ func TestCornerLooks(t *testing.T) {
 				n := 0
 				h.set(func() { n = looks })
 				if n > 500 {
-					t.Errorf("%d looks at the socket in 25 s in which nothing happened", n)
+					t.Errorf("%d checks of the socket in 25 s in which nothing happened", n)
 				}
 				b.end()
 			})
@@ -825,8 +826,8 @@ func TestCornerLooks(t *testing.T) {
 	}
 }
 
-// A program's bytes are dropped with words of another's.
-func TestCornerWordsOfExpire(t *testing.T) {
+// The log must not report one program's dropped bytes as another's.
+func TestCornerLogOfExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
 		f := newFar()
@@ -839,7 +840,7 @@ func TestCornerWordsOfExpire(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if strings.Contains(log.all(), "closed port") {
-			t.Errorf("the port is open: %s", log.all())
+			t.Errorf("the port is open, but the log says: %s", log.all())
 		}
 		b.end()
 	})
@@ -951,14 +952,14 @@ func TestCornerStorm(t *testing.T) {
 				got := b.status()
 				data := f.all()
 				if len(data)+int(got.UpDropped) != written || got.UpBytes != uint64(len(data)) {
-					t.Errorf("written %d, given %d, counted up %d, dropped %d", written, len(data), got.UpBytes, got.UpDropped)
+					t.Errorf("written %d, sent %d, counted up %d, dropped %d", written, len(data), got.UpBytes, got.UpDropped)
 				}
 				last := -1
 				for _, s := range f.sessions {
 					for _, w := range strings.Split(string(s.data), ";") {
 						if n, err := strconv.Atoi(w); len(w) == 7 && err == nil {
 							if n <= last {
-								t.Fatalf("%d behind %d", n, last)
+								t.Fatalf("%d after %d", n, last)
 							}
 							last = n
 						}
@@ -969,7 +970,7 @@ func TestCornerStorm(t *testing.T) {
 	}
 }
 
-// The end, while up stands in a Write that our FIN does not end: what is in the port is counted too.
+// The shutdown, while up is blocked in a Write that our FIN does not end: what is in the port is counted too.
 func TestCornerEndCountsThePort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
@@ -980,7 +981,7 @@ func TestCornerEndCountsThePort(t *testing.T) {
 		time.Sleep(time.Second)
 		b.end()
 		if n := len(f.all()) + int(b.status().UpDropped); n != 30_000 {
-			t.Errorf("%d of 30000 bytes given or counted:\n%s", n, log.all())
+			t.Errorf("%d of 30000 bytes sent or counted:\n%s", n, log.all())
 		}
 	})
 }

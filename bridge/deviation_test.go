@@ -22,8 +22,8 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// What real servers do that RFC 2217 does not say, and what we make of it, each topic once: the server's bytes are those
-// that were recorded (rfc2217/testdata/trace) or, for servers that nobody here has, those that their users describe. The
+// What real servers do beyond RFC 2217, and what this program does about it, each topic once. The server's bytes are
+// recorded ones (rfc2217/testdata/trace) or, for servers that were not available, as their users describe them. The
 // server is played over real TCP to the real client; only the UART behind it is missing.
 
 const (
@@ -31,9 +31,9 @@ const (
 	pyOpen  = "fffb01fffb03fffd00fffb2c"                   // pyserial's, before our WILL
 	only44  = "fffd2c"                                     // a small server's answer to our WILL
 
-	// The answers to 9600 8N1 without flow control, as asked.
+	// The answers to 9600 8N1 without flow control, as requested.
 	answered = "fffa2c6500002580fff0fffa2c6701fff0fffa2c6608fff0fffa2c6801fff0fffa2c6901fff0"
-	// And the commands that ask for it.
+	// And the commands that request it.
 	state = "SB 0100002580, SB 0301, SB 0208, SB 0401"
 )
 
@@ -42,26 +42,26 @@ type deviation struct {
 	topic  string
 	config remote.Options
 	hello  string // what the server sends at once, hex
-	// reply is what it sends when the client has said the words: a part of what verbs writes.
+	// reply is what it sends when the client has sent these verbs or subnegotiations, as verbs formats them, in part.
 	reply []exchange
 	app   func(*uarttest.Port) // what the application does when it has opened the port
-	late  bool                 // it does so when the session stands
-	said  []string             // the client says these, in this order, perhaps with others between
+	late  bool                 // it does so when the session is up
+	said  []string             // the client sends these, in this order, perhaps with others between
 	never []string             // and none of these
 	port  []string             // what the application sees, in this order: "data x", "modem CTS", "line parity"
-	log   []string             // the one line for people, in part; none: nothing beyond what every session says
+	log   []string             // the one line for people, in part; none: nothing beyond the lines of every session
 }
 
-type exchange struct{ after, send string } // marks are answered anyhow
+type exchange struct{ after, send string } // marks are always answered
 
 var deviations = []deviation{
 	{topic: "who speaks first: the server", hello: ser2net, reply: []exchange{{state, answered}},
 		said: []string{"WILL COM-PORT", state}},
-	{topic: "who speaks first: nobody until spoken to", reply: []exchange{{"WILL COM-PORT", only44}, {state, answered}},
+	{topic: "who speaks first: the client", reply: []exchange{{"WILL COM-PORT", only44}, {state, answered}},
 		said: []string{"WILL COM-PORT", state}, never: []string{"DO ", "DONT ", "BINARY", "TIMING-MARK"}},
-	{topic: "who speaks first: WILL 44, and DO behind our WILL (pyserial, esptool)", hello: pyOpen,
+	{topic: "who speaks first: WILL 44, and DO after our WILL (pyserial, esptool)", hello: pyOpen,
 		reply: []exchange{{"WILL COM-PORT", only44}, {state, answered}}, said: []string{"WILL COM-PORT", "DO COM-PORT", state}},
-	{topic: "ser2net's opening: nobody echoes", hello: ser2net, reply: []exchange{{state, answered}},
+	{topic: "ser2net's opening: neither side echoes", hello: ser2net, reply: []exchange{{state, answered}},
 		said: []string{"DO SGA", "WILL BINARY", "DO BINARY", "WILL SGA", "DONT ECHO"}, never: []string{"DO ECHO", "WILL ECHO"}},
 	{topic: "mask answers: with 106 and 107 (ser2net), with a trimmed value (hub4com)", hello: ser2net,
 		reply: []exchange{{"SB 0a5e", answered + "fffa2c6a00fff0fffa2c6e40fff0fffa2c6b00fff0"}}, said: []string{state, "SB 0a5e"}, port: []string{"modem none"}},
@@ -82,17 +82,17 @@ var deviations = []deviation{
 	{topic: "unknown values: 921600 becomes 9600 (sredird)", hello: ser2net, reply: []exchange{{"SB 01000e1000", answered}},
 		app:  func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{Baud: 921600}}) },
 		said: []string{"SB 01000e1000"}, log: []string{`did not accept a setting; going on" port=ttyV0 asked=921600 answer=9600`}},
-	{topic: "unknown values: silence to 1.5 stop bits (ser2net)", hello: ser2net,
+	{topic: "unknown values: no answer to 1.5 stop bits (ser2net)", hello: ser2net,
 		reply: []exchange{{"SB 0403", strings.Replace(answered, "fffa2c6801fff0", "", 1)}},
 		app:   func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{StopBits: uart.Stop1Half}}) },
 		said:  []string{"SB 0403"}, log: []string{`did not answer a setting; going on" port=ttyV0 asked=??1.5`}},
 	{topic: "repeats: answers twice, late, in another order", hello: ser2net,
 		reply: []exchange{{state, "fffa2c65000004b0fff0" + "fffa2c6801fff0" + answered + answered + "fffa2c65000004b0fff0"}}, said: []string{state}},
-	{topic: "repeats: no answer where nothing changes (hub4com)", hello: ser2net, reply: []exchange{{state, "fffa2c6901fff0"}},
+	{topic: "repeats: no answer if nothing changes (hub4com)", hello: ser2net, reply: []exchange{{state, "fffa2c6901fff0"}},
 		said: []string{state}, log: []string{`did not answer a setting; going on" port=ttyV0 asked="9600 8N1"`}},
 	{topic: "8-byte baud (sredird)", hello: ser2net, reply: []exchange{{state, strings.Replace(answered, "00002580", "0000258000000000", 1)}},
 		said: []string{state}},
-	{topic: "0xFF: none is sent that need not be", hello: ser2net, reply: []exchange{{state, answered}},
+	{topic: "0xFF: none is sent unless necessary", hello: ser2net, reply: []exchange{{state, answered}},
 		said: []string{state}, never: []string{"SB 0b"}},
 	{topic: "0xFF: a baud rate that has one is sent with it doubled", hello: ser2net, reply: []exchange{{"SB 010000ff00", strings.Replace(answered, "00002580", "0000ffff00", 1)}},
 		app: func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{Baud: 65280}}) }, said: []string{"SB 010000ff00"}},
@@ -106,20 +106,20 @@ var deviations = []deviation{
 		app: func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{Baud: 50}}) }, said: []string{"SB 0100000032"},
 		log: []string{"did not accept a setting"}},
 	{topic: "refused COM-PORT", hello: "fffb03fffd03fffb01fffe01fffd00fffb00", reply: []exchange{{"WILL COM-PORT", "fffe2c"}},
-		said: []string{"WILL COM-PORT"}, never: []string{"SB "}, log: []string{"refuses COM-PORT-OPTION (switch RFC 2217 on at the server; telnet://"}},
-	{topic: "refused COM-PORT: a server that dies of WONT and DONT gets none", hello: "fffd2cfffd00", reply: []exchange{{state, answered}},
+		said: []string{"WILL COM-PORT"}, never: []string{"SB "}, log: []string{"refuses COM-PORT-OPTION (enable RFC 2217 on the server; telnet://"}},
+	{topic: "refused COM-PORT: a server that crashes on WONT and DONT gets none", hello: "fffd2cfffd00", reply: []exchange{{state, answered}},
 		said: []string{"WILL BINARY"}, never: []string{"WONT", "DONT"}},
 	{topic: "modem state: at once, and every change twice (sredird)", hello: ser2net,
 		reply: []exchange{{state, answered + "fffa2c6bbbfff0fffa2c6bb0fff0fffa2c6b31fff0fffa2c6b30fff0"}},
 		said:  []string{state}, port: []string{"modem CTS|DSR|DCD", "modem CTS|DSR"}},
-	{topic: "suspend and resume: in hundreds (sredird)", hello: ser2net,
+	{topic: "suspend and resume: hundreds of them (sredird)", hello: ser2net,
 		reply: []exchange{{state, answered + strings.Repeat("fffa2c6cfff0fffa2c6dfff0", 300)}},
 		app:   func(p *uarttest.Port) { _, _ = p.AppWrite([]byte("data")) }, said: []string{state, `"data"`}, never: []string{"SB 08", "SB 09"}},
 	{topic: "purge", hello: ser2net, reply: []exchange{{state, answered}, {"SB 0c02", "fffa2c7002fff0fffa2c7002fff0"}},
 		app: func(p *uarttest.Port) { p.AppPurge(uart.PurgeTx) }, late: true, said: []string{state, "SB 0c02"}},
-	{topic: "second client: negotiates, says so, closes (ser2net)", hello: ser2net + "506f727420616c726561647920696e207573650d0a",
+	{topic: "second client: negotiates, reports it, closes (ser2net)", hello: ser2net + "506f727420616c726561647920696e207573650d0a",
 		said: []string{"WILL COM-PORT"}, never: []string{"SB "}, log: []string{"the access server's port is in use by another client"}},
-	{topic: "our FIN: only behind the mark and the line time", hello: ser2net, reply: []exchange{{state, answered}},
+	{topic: "our FIN: only after the mark and the line time", hello: ser2net, reply: []exchange{{state, answered}},
 		app: func(p *uarttest.Port) {
 			_, _ = p.AppWrite([]byte("last"))
 			p.AppClose()
@@ -131,12 +131,12 @@ var deviations = []deviation{
 			_, _ = p.AppWrite([]byte("x"))
 			_ = p.AppDrain()
 		}, said: []string{`"x"`, "DO TIMING-MARK"}},
-	{topic: "TEMT: asked for, and reported by nobody", hello: ser2net, reply: []exchange{{"SB 0a5e", answered}}, said: []string{state, "SB 0a5e"}},
+	{topic: "TEMT: requested, and never reported", hello: ser2net, reply: []exchange{{"SB 0a5e", answered}}, said: []string{state, "SB 0a5e"}},
 	{topic: "no answers at all (gensiot)", hello: ser2net, said: []string{state},
 		log: []string{`did not answer a setting; going on" port=ttyV0 asked="9600 8N1 none"`}},
 	{topic: "other: a banner before the negotiation", hello: "68656c6c6f2d62616e6e65720d0a" + ser2net, reply: []exchange{{state, answered}},
 		said: []string{state}, log: []string{`greeting dropped`}},
-	{topic: "other: a banner behind the negotiation, ahead of the answers (ser2net)", hello: "fffd2c", reply: []exchange{
+	{topic: "other: a banner after the negotiation, before the answers (ser2net)", hello: "fffd2c", reply: []exchange{
 		{"WILL COM-PORT", "fffa2c6bb0fff068656c6c6f2d62616e6e65720d0a"}, {state, answered + "61"}},
 		said: []string{state}, port: []string{"data a"}, log: []string{`dropped=14`}},
 	{topic: "other: a banner that is wanted", config: remote.Options{Quirks: rfc2217.KeepGreeting}, hello: "68656c6c6f2d62616e6e65720d0a" + ser2net,
@@ -205,13 +205,13 @@ func (d deviation) run(t *testing.T) {
 	go func() { result <- b.Run(ctx) }()
 	p := <-ports
 	seen := watchPort(p)
-	p.AppSet(uart.Event{Flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}) // before the session stands, by all means
+	p.AppSet(uart.Event{Flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}) // before the session is up in any case
 	p.AppOpen()
 	wait := func(what string, whole func() bool) {
 		t.Helper()
 		for end := time.Now().Add(30 * time.Second); !whole(); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
-				t.Errorf("%s has not come\nthe client said %s\nthe application saw %q\nthe log has %q", what, s.said(), seen.all(p), log.news())
+				t.Errorf("%s has not come\nthe client sent %s\nthe application saw %q\nthe log has %q", what, s.said(), seen.all(p), log.news())
 				return
 			}
 		}
@@ -231,7 +231,7 @@ func (d deviation) run(t *testing.T) {
 	}
 	for _, word := range d.never {
 		if strings.Contains(s.said(), word) {
-			t.Errorf("the client said %q in %s", word, s.said())
+			t.Errorf("the client sent %q in %s", word, s.said())
 		}
 	}
 	if news := log.news(); len(news) > max(len(d.log), 0) {
@@ -239,7 +239,7 @@ func (d deviation) run(t *testing.T) {
 	}
 }
 
-// inOrder reports whether text has all of the parts, one behind the other.
+// inOrder reports whether text has all of the parts, one after the other.
 func inOrder(text string, parts []string) bool {
 	for _, part := range parts {
 		_, after, found := strings.Cut(text, part)
@@ -257,7 +257,7 @@ type watched struct {
 	data []byte
 }
 
-// watchPort reads the port until it is over.
+// watchPort reads the port until it has ended.
 func watchPort(p *uarttest.Port) *watched {
 	w := &watched{}
 	go func() {
@@ -282,7 +282,7 @@ func (w *watched) all(p *uarttest.Port) (words []string) {
 		words = append(words, "data "+string(w.data))
 	}
 	for i, m := range p.Modems() {
-		if i > 0 { // the first is what a new link shows
+		if i > 0 { // the first is what a new session shows
 			words = append(words, "modem "+m.String())
 		}
 	}
@@ -318,7 +318,7 @@ func (l *logLines) news() (lines []string) {
 	return lines
 }
 
-// played is the access server of one test: it sends what is recorded, when the client has said what it answers to.
+// played is the access server of one test: it sends what was recorded once the client has sent what that answers.
 type played struct {
 	address string
 
@@ -360,7 +360,7 @@ func (s *played) serve(conn net.Conn, hello string, replies []exchange) {
 		_, _ = conn.Write(p)
 	}
 	send(hello)
-	var here []string // of this connection
+	var here []string // on this connection
 	var d telnet.Decoder
 	buf := make([]byte, 4096)
 	for {
@@ -377,7 +377,7 @@ func (s *played) serve(conn net.Conn, hello string, replies []exchange) {
 			case m.Command.Verb():
 				here = s.add(here, m.Command.String()+" "+m.Option.String())
 				if m.Command == telnet.DO && m.Option == telnet.TimingMark {
-					send("fffc06") // all that were recorded do
+					send("fffc06") // as all recorded servers do
 				}
 			case m.Command != 0:
 				here = s.add(here, m.Command.String())

@@ -25,6 +25,8 @@
 //	bridge/tcp             what TCP knows and can do
 //	bridge/termios         line coding and flow control to and from termios
 //	bridge/ordered         bytes with events between them
+//	bridge/asynclog        a log that never blocks; bridge/loglimit is one that a peer cannot flood
+//	bridge/escape          text from the network, made safe for a terminal
 //	bridge/testenv         what the tests know of the machine; bridge/interop has the tests with real servers
 //
 // Who may import whom, and why, is a table in cmd/telnetcpc/house_test.go.
@@ -45,7 +47,7 @@
 //	a quirk of a server: where do I add one?        bridge/rfc2217/quirks.go
 //	a maker's banner: where do I add one?           bridge/makers/makers.go
 //	a port host: where do I add one?                a package that implements uart.Host, and cmd/telnetcpc/hosts_linux.go or its like
-//	who has the pty open?                           ptyhost/watch_linux.go
+//	who has the pty open?                           ptyhost/doors_linux.go
 //	the order of bytes and settings on a pty?       ptyhost/latch_linux.go
 //	the RFC's number for a command?                 bridge/rfc2217/constants.go
 //	TLS of a session?                               bridge/remote/tls.go

@@ -11,7 +11,7 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// asks is opened, with a far UART at 9600 and so much delay on the way to it, and what Unsent says.
+// asks is opened, with a far UART at 9600 and this delay on the way to it, and returns what Unsent reports.
 func asks(t *testing.T, f *far, way time.Duration) (b *bench, p *uarttest.Port, s *farSession, unsent func() uart.Unsent) {
 	t.Helper()
 	f.paced, f.delay = true, func() time.Duration { return way }
@@ -26,8 +26,9 @@ func asks(t *testing.T, f *far, way time.Duration) (b *bench, p *uarttest.Port, 
 	return b, p, s, unsent
 }
 
-// TestDrainBehindAPause: when the writer has paused it is known already when the bytes were out: a drain costs no time.
-func TestDrainBehindAPause(t *testing.T) {
+// TestDrainAfterAPause: after a pause of the writer it is already known when the bytes had left: a drain returns at
+// once.
+func TestDrainAfterAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, p, _, _ := asks(t, newFar(), 2*time.Millisecond)
 		for range 200 {
@@ -35,14 +36,14 @@ func TestDrainBehindAPause(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 			before := time.Now()
 			if err := p.AppDrain(); err != nil || time.Since(before) > 0 {
-				t.Fatalf("a drain of what left long ago took %v (%v)", time.Since(before), err)
+				t.Fatalf("a drain of bytes that left long ago took %v (%v)", time.Since(before), err)
 			}
 		}
 		b.end()
 	})
 }
 
-// TestDrainIsWoken: who waits for the answer to a mark is woken by it, at once and not by the next look.
+// TestDrainIsWoken: the answer to a mark wakes a drain at once; it does not wait for the next check.
 func TestDrainIsWoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const way = 3700 * time.Microsecond
@@ -53,7 +54,7 @@ func TestDrainIsWoken(t *testing.T) {
 			if err := p.AppDrain(); err != nil {
 				t.Fatal(err)
 			}
-			// The server has the byte when its answer comes, and the line needs its time from then on at most.
+			// The server has the byte when its answer comes, and from then on the line needs the byte's time at most.
 			if took, want := time.Since(before), way+uart.DefaultCoding().LineTime(1); took != want {
 				t.Fatalf("a drain took %v, want %v", took, want)
 			}
@@ -65,7 +66,7 @@ func TestDrainIsWoken(t *testing.T) {
 	})
 }
 
-// TestDrainIsWokenByTEMT: the transmitter's own word ends the wait for an answer that says less.
+// TestDrainIsWokenByTEMT: a report of TEMT ends the wait before the computed time does.
 func TestDrainIsWokenByTEMT(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -82,7 +83,7 @@ func TestDrainIsWokenByTEMT(t *testing.T) {
 	})
 }
 
-// TestUnsentFalls: what Unsent counts is what has not left the line, and never grows while nothing is written.
+// TestUnsentFalls: Unsent counts what has not left the line, and never grows while nothing is written.
 func TestUnsentFalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -102,7 +103,7 @@ func TestUnsentFalls(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		if last != 0 {
-			t.Errorf("%d bytes are unsent in the end", last)
+			t.Errorf("%d bytes are unsent at the end", last)
 		}
 		if err := p.AppDrain(); err != nil {
 			t.Error(err)
@@ -111,8 +112,8 @@ func TestUnsentFalls(t *testing.T) {
 	})
 }
 
-// TestUnsentUntilTheAnswer: bytes of which nobody knows whether they have come are unsent, all of them, however long ago
-// the line could have carried them.
+// TestUnsentUntilTheAnswer: bytes that may not have arrived are all unsent, however long ago the line could have
+// carried them.
 func TestUnsentUntilTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -128,7 +129,7 @@ func TestUnsentUntilTheAnswer(t *testing.T) {
 	})
 }
 
-// TestUnsentHeld: what waits for a session is unsent, every byte of it, and the session's coming is told.
+// TestUnsentHeld: bytes that wait for a session are unsent, every one of them, and Changed reports the new session.
 func TestUnsentHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -149,13 +150,13 @@ func TestUnsentHeld(t *testing.T) {
 			<-unsent().Changed
 		}
 		if took := time.Since(before); took != f.takes {
-			t.Errorf("the session was told of %v after the dial had begun, want %v", took, f.takes)
+			t.Errorf("Changed reported the session %v after the dial had begun, want %v", took, f.takes)
 		}
 		b.end()
 	})
 }
 
-// TestMarksOfAQuickExchange: a program that never drains pays for few marks, however it writes.
+// TestMarksOfAQuickExchange: a program that never drains causes few marks, however it writes.
 func TestMarksOfAQuickExchange(t *testing.T) {
 	for _, every := range []time.Duration{time.Millisecond, 4 * time.Millisecond, 50 * time.Millisecond} {
 		t.Run(every.String(), func(t *testing.T) {

@@ -13,22 +13,22 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// far is a scripted remote: it stands for an access server whose every answer, loss and pause a test decides, which no
-// real one lets happen at a chosen byte. The real ones are in bridge/interop.
+// far is a scripted remote: an access server whose every answer, loss and pause the test decides, at any byte. Tests
+// with real servers are in bridge/interop.
 type far struct {
-	mu       sync.Mutex
-	change   *sync.Cond
-	sessions []*farSession
-	dials    int
-	refuse   error
-	takes    time.Duration        // a dial
-	looks    time.Duration        // how long a look at a session takes
-	tells    time.Duration        // how long a session takes for the first thing that it is told
-	paced    bool                 // sessions have a line behind them
-	delay    func() time.Duration // how long what is sent to a session is on its way; nil: no time
-	dead     bool                 // new sessions take no byte
-	noMarks  bool
-	lacks    uart.Fidelity
+	mu         sync.Mutex
+	change     *sync.Cond
+	sessions   []*farSession
+	dials      int
+	refuse     error
+	takes      time.Duration        // how long a dial takes
+	aliveTakes time.Duration        // how long Alive takes
+	applyTakes time.Duration        // how long a session's first Apply takes
+	paced      bool                 // sessions have a line that takes its time
+	delay      func() time.Duration // how long what is sent to a session is on its way; nil: no time
+	dead       bool                 // new sessions take no byte
+	noMarks    bool
+	lacks      uart.Fidelity
 }
 
 func newFar() *far {
@@ -64,7 +64,7 @@ func (f *far) Dial(ctx context.Context, _ uart.LineState) (uart.Session, error) 
 	return s, nil
 }
 
-// session waits for the nth session, from 0.
+// session waits for session number n, from 0.
 func (f *far) session(n int) *farSession {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -97,25 +97,25 @@ func (f *far) set(change func()) {
 	f.change.Broadcast()
 }
 
-// farSession records what it is given as words: "settings 9600 8N1", "data hello", "purge tx", "mark", "FIN".
+// farSession records what it gets as words: "settings 9600 8N1", "data hello", "purge tx", "mark", "FIN".
 type farSession struct {
 	far      *far
 	words    []string
 	data     []byte
-	window   int // bytes that it still takes; negative: no bound
+	window   int // bytes that it still takes; negative: no limit
 	in       []any
 	err      error // ends Next and Write
 	closed   bool
-	fin      bool // the bridge has ended its half
-	stays    bool // and this side does not answer that with its own
+	fin      bool // the bridge has closed its half
+	stays    bool // and the server does not answer that with its own FIN
 	marking  bool
 	unacked  int
 	peer     uart.Peer
-	silent   time.Time // since when the peer leaves what it is sent without an answer; zero: it does not
+	silent   time.Time // since when the peer acknowledges nothing; zero: it does
 	muteMark bool      // marks are taken and not answered
 	line     *line     // nil: bytes need no time
 	last     time.Time // when the last thing sent to it arrives
-	lost     int       // bytes that the line had not sent when the bridge ended the session
+	lost     int       // bytes that had not left the line when the bridge ended the session
 }
 
 var errReset = errors.New("connection reset")
@@ -176,9 +176,9 @@ func (s *farSession) Write(p []byte) (n int, err error) {
 func (s *farSession) Apply(e uart.Event) error {
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
-	if len(s.words) == 0 && s.far.tells > 0 {
+	if len(s.words) == 0 && s.far.applyTakes > 0 {
 		s.far.mu.Unlock()
-		time.Sleep(s.far.tells)
+		time.Sleep(s.far.applyTakes)
 		s.far.mu.Lock()
 	}
 	if s.err != nil || s.closed {
@@ -213,7 +213,7 @@ func (s *farSession) Mark() bool {
 	return true
 }
 
-// answerMark answers the mark under way, as if it stood behind all bytes. The caller holds the lock.
+// answerMark answers the mark in flight as if it came after all bytes. The caller holds the lock.
 func (s *farSession) answerMark() { s.answer(uint64(len(s.data))) }
 
 func (s *farSession) answer(place uint64) {
@@ -222,7 +222,7 @@ func (s *farSession) answer(place uint64) {
 	s.far.change.Broadcast()
 }
 
-// arrives is when what is sent now comes to the server: in order, however long each piece is on its way.
+// arrives is when what is sent now reaches the server: in order, however long each piece is on its way.
 func (s *farSession) arrives() time.Time {
 	at := time.Now()
 	if s.far.delay != nil {
@@ -235,15 +235,15 @@ func (s *farSession) arrives() time.Time {
 	return at
 }
 
-// line is a UART's transmitter behind a server that reads as fast as it can, takes any number of bytes, and sends them
-// at line time. A change of its coding is in force at once, as that of a tty's is.
+// line is the UART's transmitter of a server that reads as fast as it can, takes any number of bytes, and sends them at
+// line time. A change of its coding is in force at once, as on a tty.
 type line struct {
 	coding uart.Coding
 	sent   []span
 	wrong  int // bytes that were waiting when the coding changed
 }
 
-// span is bytes that leave the line from begin on, at even distances.
+// span is bytes that leave the line from begin on, evenly spaced.
 type span struct {
 	begin time.Time
 	bytes int
@@ -252,7 +252,7 @@ type span struct {
 
 func (s span) end() time.Time { return s.begin.Add(time.Duration(s.bytes) * s.each) }
 
-// empty is when the line has sent all that it got.
+// empty is when the line has sent everything.
 func (l *line) empty() time.Time {
 	if len(l.sent) == 0 {
 		return time.Time{}
@@ -291,7 +291,7 @@ func (l *line) waiting(at time.Time) (n int) {
 func (s *farSession) Unacked() int {
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
-	if s.closed { // as a closed socket
+	if s.closed { // like a closed socket
 		return -1
 	}
 	return s.unacked
@@ -299,10 +299,10 @@ func (s *farSession) Unacked() int {
 
 func (s *farSession) Alive() uart.Peer {
 	s.far.mu.Lock()
-	looks := s.far.looks
+	aliveTakes := s.far.aliveTakes
 	s.far.mu.Unlock()
-	if looks > 0 {
-		time.Sleep(looks)
+	if aliveTakes > 0 {
+		time.Sleep(aliveTakes)
 	}
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
@@ -331,8 +331,8 @@ func (s *farSession) CloseWrite() error {
 	return nil
 }
 
-// cut notes what the line had not sent when the bridge ended the session: most servers drop that. The caller holds the
-// lock.
+// cut records what the line had not sent when the bridge ended the session: most servers drop that. The caller holds
+// the lock.
 func (s *farSession) cut() {
 	if s.line != nil {
 		s.lost = s.line.waiting(s.arrives())
@@ -369,7 +369,7 @@ func (s *farSession) take(n int) string {
 	return string(s.data)
 }
 
-// applied waits until the last thing that the session was told, marks left out, is word.
+// applied waits until word is the last setting or purge that the session got.
 func (s *farSession) applied(word string) {
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
@@ -386,7 +386,7 @@ func (s *farSession) applied(word string) {
 	}
 }
 
-// said returns the words so far, adjacent data joined, marks left out.
+// said returns the words until now, adjacent data joined, without marks.
 func (s *farSession) said() []string {
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
@@ -404,7 +404,7 @@ func (s *farSession) said() []string {
 	return words
 }
 
-// ended waits until the bridge has closed the session, and has done what else belongs to its end.
+// ended waits until the bridge has closed the session and has finished handling its end.
 func (s *farSession) ended() {
 	s.far.mu.Lock()
 	for !s.closed {
@@ -416,7 +416,7 @@ func (s *farSession) ended() {
 
 func (s *farSession) String() string { return fmt.Sprint(s.said()) }
 
-// testLog is where the bridges of the tests log: nowhere, or standard error where TELNETCPC_TESTLOG is set.
+// testLog is where the bridges of the tests log: nowhere, or standard error if TELNETCPC_TESTLOG is set.
 func testLog() io.Writer {
 	if os.Getenv("TELNETCPC_TESTLOG") != "" {
 		return os.Stderr
@@ -430,7 +430,7 @@ func (s *farSession) waiting() (n int) {
 	return n
 }
 
-// out is when the line has sent all that it got.
+// out is when the line has sent everything.
 func (s *farSession) out() (at time.Time) {
 	s.far.set(func() { at = s.line.empty() })
 	return at

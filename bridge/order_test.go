@@ -10,7 +10,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// A change that waits for the bytes before it when the session is lost is older than what came behind it.
+// A change that waits for the bytes before it when the session is lost is older than what came after it.
 func TestChangesStayInOrderOverALoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -33,11 +33,11 @@ func TestChangesStayInOrderOverALoss(t *testing.T) {
 	})
 }
 
-// What the application changes while a new session is told the state comes before the bytes behind it.
+// What the application changes while a new session gets the state comes before the bytes after it.
 func TestChangeWhileTheStateIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
-		f.tells = time.Second
+		f.applyTakes = time.Second
 		b := start(t, bridge.Policy{}, f, 0)
 		p := b.port()
 		p.AppOpen()
@@ -51,7 +51,7 @@ func TestChangeWhileTheStateIsTold(t *testing.T) {
 	})
 }
 
-// A session that is about to end is told nothing: a server may send what it has after our FIN, and at the coding before.
+// A session that is about to end gets no change: a server may send what it has after our FIN, at the previous coding.
 func TestNoChangeForASessionThatEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -66,13 +66,13 @@ func TestNoChangeForASessionThatEnds(t *testing.T) {
 		s := f.session(1)
 		s.take(5000)
 		synctest.Wait() // the change waits for the line
-		f.set(func() { f.looks = time.Millisecond })
+		f.set(func() { f.aliveTakes = time.Millisecond })
 		b.bridge.Sleep()
 		s.ended()
 		if s.line.wrong > 0 {
-			t.Errorf("%d bytes were not out when the change came", s.line.wrong)
+			t.Errorf("%d bytes had not left the line when the change came", s.line.wrong)
 		}
-		f.set(func() { f.looks = 0 })
+		f.set(func() { f.aliveTakes = 0 })
 		b.bridge.Wake()
 		b.want(f.session(2), "settings 115200 8N1")
 		b.end()

@@ -18,10 +18,10 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// One goroutine looks, another changes what it has seen, and the first acts. Here the second is always in time.
+// One goroutine checks a condition, a second changes it, and the first acts on it. Here the second is always in time.
 
-// The connection is reset, and down has closed it, between Run's look (it has not failed) and its question what is left: a
-// closed socket knows of no byte and asks for no mark. The bytes are lost, and not out.
+// The connection is reset, and down has closed it, between Run's check (it has not failed) and its question what is
+// pending: a closed socket reports 0 bytes and takes no mark. The bytes are lost, not out.
 func TestResetAtTheLastLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
@@ -50,14 +50,14 @@ func TestResetAtTheLastLook(t *testing.T) {
 		p.AppClose()
 		time.Sleep(time.Minute)
 		if got := b.status(); got.Losses != 1 || got.LastLoss.AtMost != 20 || got.LastLoss.Unacked != 20 {
-			t.Errorf("20 bytes are lost; told: %d losses, the last %+v, log %q", got.Losses, got.LastLoss, log.all())
+			t.Errorf("20 bytes are lost; got %d losses, the last %+v, log %q", got.Losses, got.LastLoss, log.all())
 		}
 		b.end()
 	})
 }
 
-// A close is called out before its place in the stream. Where up has not come to its open yet, nobody knows that the bytes
-// between are those of a first dial: `echo command > /dev/ttyV0`.
+// A close is announced before its place in the stream. Until up has reached its open, it is unknown that the bytes
+// between them wait for a first dial: `echo command > /dev/ttyV0`.
 func TestCloseIsHeardBeforeItsOpen(t *testing.T) {
 	for name, policy := range map[string]bridge.Policy{
 		"discard": {OnLoss: bridge.OnLossDiscard}, "hangup": {OnLoss: bridge.OnLossHangup},
@@ -84,15 +84,15 @@ func TestCloseIsHeardBeforeItsOpen(t *testing.T) {
 	}
 }
 
-// Somebody opens the port between Run's look (nobody wants the session) and FIN: he gets nothing of that session, so his
-// bytes wait for the first dial as those of one who comes behind FIN.
+// A program opens the port between Run's check (the session is not wanted) and FIN: it gets nothing of that session, so
+// its bytes wait for the first dial, like those of a program that comes after FIN.
 func TestOpenAtFIN(t *testing.T) {
 	policies := map[string]bridge.Policy{
 		"discard": {OnLoss: bridge.OnLossDiscard, Linger: new(time.Duration(0))},
 		"hold":    {Linger: new(time.Duration(0))},
 	}
 	for name, policy := range policies {
-		for when, atFIN := range map[string]bool{"at FIN": true, "behind FIN": false} {
+		for when, atFIN := range map[string]bool{"at FIN": true, "after FIN": false} {
 			t.Run(name+", "+when, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					log, logger := warnLog()
@@ -108,7 +108,7 @@ func TestOpenAtFIN(t *testing.T) {
 						if atFIN && first && b.bridge.Status().Link == bridge.LinkClosing {
 							first = false
 							p.AppOpen()
-							time.Sleep(time.Millisecond) // up has taken it
+							time.Sleep(time.Millisecond) // up has seen it
 						}
 					}
 					p.AppClose()
@@ -130,9 +130,9 @@ func TestOpenAtFIN(t *testing.T) {
 	}
 }
 
-// What was written and closed before the session has been given to it: then nobody wants that session, at once and not when
-// Run happens to look at it next.
-func TestNobodyWaitsBehindWhatWasHeld(t *testing.T) {
+// When a session has got what was written and closed before it, it is not wanted any more: Run must notice at once, not
+// at its next timer.
+func TestUnwantedOnceHeldBytesAreSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
 		f.takes = time.Second
@@ -145,14 +145,14 @@ func TestNobodyWaitsBehindWhatWasHeld(t *testing.T) {
 		began := time.Now()
 		s.applied("FIN")
 		if took := time.Since(began); took > 100*time.Millisecond {
-			t.Errorf("a byte of 1 ms, and nobody has the port open: FIN came %v behind the session", took)
+			t.Errorf("a byte of 1 ms, and the port is closed: FIN came %v after the session", took)
 		}
 		b.end()
 	})
 }
 
-// A dial is stopped as it comes to its end, and then somebody wants a session again: what came of the stopped one is closed,
-// and is not the link.
+// A dial is canceled as it completes, and then a session is wanted again: the result of the canceled dial is closed,
+// and does not become the link.
 func TestStoppedDialIsNoSession(t *testing.T) {
 	for name, stop := range map[string]func(b *bench){
 		"closed and opened": func(b *bench) {
@@ -174,7 +174,7 @@ func TestStoppedDialIsNoSession(t *testing.T) {
 				f.refuse = errors.New("away")
 				b := start(t, bridge.Policy{OnLoss: bridge.OnLossHangup}, f, 0, logger)
 				first := true
-				f.told = func() {
+				f.afterState = func() {
 					if first {
 						first = false
 						stop(b)
@@ -182,7 +182,7 @@ func TestStoppedDialIsNoSession(t *testing.T) {
 					}
 				}
 				b.port().AppOpen()
-				synctest.Wait() // one dial in vain: a close now ends the wish for a session
+				synctest.Wait() // one failed dial: after a close no session is wanted
 				f.set(func() { f.refuse = nil })
 				time.Sleep(time.Minute)
 				if got := b.status(); got.Sessions != 1 || got.Losses > 0 || len(b.ports) != 1 {
@@ -195,7 +195,7 @@ func TestStoppedDialIsNoSession(t *testing.T) {
 	}
 }
 
-// slowLog takes its time over one message, as Run does when others are scheduled first.
+// slowLog delays one message, as if Run were not scheduled.
 type slowLog struct {
 	slog.Handler
 	at    string
@@ -209,15 +209,16 @@ func (s slowLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// A dial is done, then the machine sleeps and wakes, all before Run looks: its session is of before the sleep.
-func TestDoneDialBehindTheSleep(t *testing.T) {
-	for range 20 { // a select decides by lot what Run sees first
+// A dial completes, then the machine sleeps and wakes, all before Run's next step: its session is from before the
+// sleep.
+func TestDialDoneBeforeTheSleep(t *testing.T) {
+	for range 20 { // a select picks at random what Run sees first
 		synctest.Test(t, func(t *testing.T) {
 			f := newFar()
 			f.takes = 10*time.Second + 5*time.Millisecond // the bytes are given up shortly before
 			var b *bench
 			logger := slog.New(slowLog{slog.NewTextHandler(io.Discard, nil), "no session in time", func() {
-				time.Sleep(7 * time.Millisecond) // the dial is done
+				time.Sleep(7 * time.Millisecond) // the dial completes
 				b.bridge.Sleep()
 				time.Sleep(time.Millisecond)
 				b.bridge.Wake()
@@ -232,7 +233,7 @@ func TestDoneDialBehindTheSleep(t *testing.T) {
 			time.Sleep(time.Minute)
 			f.set(func() {
 				if !s.closed {
-					t.Error("the session of before the sleep is the link behind it")
+					t.Error("the session from before the sleep is the link after it")
 				}
 			})
 			b.end()
@@ -240,9 +241,9 @@ func TestDoneDialBehindTheSleep(t *testing.T) {
 	}
 }
 
-// A peer that answers no marks resets the connection behind our FIN: it has closed it over what it had not read, or ends all
-// connections so. What may be lost is a number each time, a warning once, and no reason to dial later.
-func TestResetBehindFIN(t *testing.T) {
+// A peer that answers no marks resets the connection after our FIN: it has not read everything, or ends all connections
+// like this. What may be lost is reported each time, as a warning once, and does not delay the next dial.
+func TestResetAfterFIN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
 		f := newFar()
@@ -254,7 +255,7 @@ func TestResetBehindFIN(t *testing.T) {
 			began := time.Now()
 			s := f.session(n)
 			if took := time.Since(began); took > 100*time.Millisecond {
-				t.Errorf("session %d came %v after its open", n, took)
+				t.Errorf("session %d came up %v after its open", n, took)
 			}
 			f.set(func() { s.stays = true })
 			b.write(strings.Repeat("x", 20))
@@ -263,7 +264,7 @@ func TestResetBehindFIN(t *testing.T) {
 			s.lose(errReset)
 			s.ended()
 			if got := b.status(); got.LastLoss.AtMost != 20 || got.Losses != 0 {
-				t.Errorf("no mark covers the 20 bytes; told %+v, %d losses", got.LastLoss, got.Losses)
+				t.Errorf("no mark covers the 20 bytes; got %+v, %d losses", got.LastLoss, got.Losses)
 			}
 			time.Sleep(time.Second)
 		}
@@ -274,7 +275,7 @@ func TestResetBehindFIN(t *testing.T) {
 	})
 }
 
-// What had come of a peer that is given up, and the application had not read, is dropped, counted once, and said.
+// What a peer that is given up had sent and the application had not read is dropped, counted once, and logged.
 func TestUnreadOfADeadPeer(t *testing.T) {
 	for name, policy := range map[string]bridge.Policy{"hold": {}, "hangup": {OnLoss: bridge.OnLossHangup}} {
 		t.Run(name, func(t *testing.T) {
@@ -289,7 +290,7 @@ func TestUnreadOfADeadPeer(t *testing.T) {
 				time.Sleep(time.Minute)
 				got := b.status()
 				if got.LastLoss.Unread != 5000 || !strings.Contains(log.all(), "unread=5000") {
-					t.Errorf("5000 bytes were never read; told %+v, log\n%s", got.LastLoss, log.all())
+					t.Errorf("5000 bytes were never read; got %+v, log\n%s", got.LastLoss, log.all())
 				}
 				b.end()
 			})
@@ -297,7 +298,7 @@ func TestUnreadOfADeadPeer(t *testing.T) {
 	}
 }
 
-// The port is opened as a hangup takes it away: nobody has the next one open.
+// The port is opened as a hangup removes it: the next port is not open.
 func TestOpenedAsThePortGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -310,13 +311,13 @@ func TestOpenedAsThePortGoes(t *testing.T) {
 		s.lose(errReset)
 		time.Sleep(time.Minute)
 		if got := b.status(); len(b.ports) != 2 || got.Opened {
-			t.Errorf("%d ports; nobody has the second open, and status says that somebody has: %v", len(b.ports), got.Opened)
+			t.Errorf("%d ports; the second is not open, but status has opened: %v", len(b.ports), got.Opened)
 		}
 		b.end()
 	})
 }
 
-// What resend has in its hands when the application purges it is nobody's loss.
+// What resend has in hand when the application purges it is no loss.
 func TestPurgeOfBytesInHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logger := warnLog()
@@ -327,7 +328,7 @@ func TestPurgeOfBytesInHand(t *testing.T) {
 		p.AppOpen()
 		b.write(strings.Repeat("x", 30_000))
 		s := f.session(0)
-		synctest.Wait() // resend stands in Write
+		synctest.Wait() // resend is blocked in Write
 		p.AppPurge(uart.PurgeTx)
 		synctest.Wait()
 		f.set(func() { s.window = -1 })
@@ -335,13 +336,13 @@ func TestPurgeOfBytesInHand(t *testing.T) {
 		p.AppClose()
 		time.Sleep(time.Minute)
 		if got := b.status(); log.all() != "" || got.UpBytes+got.UpDropped != 30_000 {
-			t.Errorf("of 30000 bytes %d were given and %d dropped; told %q", got.UpBytes, got.UpDropped, log.all())
+			t.Errorf("of 30000 bytes %d were sent and %d dropped; log %q", got.UpBytes, got.UpDropped, log.all())
 		}
 		b.end()
 	})
 }
 
-// slowModem takes its time to show the modem state.
+// slowModem delays SetModem.
 type slowModem struct {
 	*uarttest.Port
 	shows func() // once
@@ -355,10 +356,10 @@ func (s *slowModem) SetModem(m uart.ModemState) error {
 	return s.Port.SetModem(m)
 }
 
-// Somebody opens and writes while Run, which has decided to leave the session, shows that: his bytes wait, and up does not
-// turn in a circle until the session is out of the link.
+// A program opens and writes while Run, which has decided to leave the session, updates the modem lines: its bytes
+// wait, and up does not spin until the session is detached.
 func TestWrittenWhileTheEndIsShown(t *testing.T) {
-	dog := time.AfterFunc(time.Minute, func() { panic("up turns in a circle: virtual time stands still") })
+	dog := time.AfterFunc(time.Minute, func() { panic("up spins: virtual time does not advance") })
 	defer dog.Stop()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -384,13 +385,13 @@ func TestWrittenWhileTheEndIsShown(t *testing.T) {
 	})
 }
 
-// queued is a port whose events wait in an ordered.Queue, as those of the hosts run and kernel do: when it is full it merges
-// purges, and a close with the open behind it, and Urgent was called for each.
+// queued is a port whose events wait in an ordered.Queue, like those of the hosts run and kernel tty: a full queue
+// merges purges, and a close with the open after it, though Urgent was called for each.
 type queued struct {
 	*uarttest.Port
 	urgent func(uart.Event)
 
-	mu      sync.Mutex // over all below
+	mu      sync.Mutex // guards the fields below
 	changed sync.Cond
 	queue   ordered.Queue
 	err     error
@@ -455,8 +456,8 @@ func (q *queued) purge() {
 	})
 }
 
-// While the access server takes nothing a program purges, or a script opens and closes the port, more often than a host's
-// queue has room for: what is then done has been seen whole, and what is written later arrives.
+// While the access server takes nothing, a program purges, or a script opens and closes the port, more often than a
+// host's queue has room for: all of that is accounted for, and what is written later arrives.
 func TestMoreThanAQueueHolds(t *testing.T) {
 	for name, again := range map[string]func(*queued){
 		"purges": func(q *queued) {
@@ -482,7 +483,7 @@ func TestMoreThanAQueueHolds(t *testing.T) {
 					s := f.session(0)
 					synctest.Wait()
 					f.set(func() { s.window = 0 })
-					q.write("question\n") // up stands in Write
+					q.write("question\n") // up is blocked in Write
 					synctest.Wait()
 					for range times {
 						again(q)
@@ -496,13 +497,13 @@ func TestMoreThanAQueueHolds(t *testing.T) {
 						t.Errorf("the device got %q in %d sessions, %d bytes dropped, log\n%s", f.all(), got.Sessions, got.UpDropped, log.all())
 					}
 
-					// Nothing has fallen out of step: a close whose bytes do not leave is noticed as ever.
+					// The counts still agree: a close whose bytes are stuck is noticed as usual.
 					f.set(func() { s.window = 0 })
 					q.write("stuck\n")
 					q.close()
 					time.Sleep(time.Minute)
 					if !strings.Contains(log.all(), "are stuck") {
-						t.Errorf("the bytes of a closed port do not leave, and nobody says so; log %q", log.all())
+						t.Errorf("the bytes of a closed port are stuck, and the log does not say so: %q", log.all())
 					}
 					b.end()
 				})
@@ -511,7 +512,7 @@ func TestMoreThanAQueueHolds(t *testing.T) {
 	}
 }
 
-// Somebody opens the port when the session has failed and Run has not taken it yet: his bytes have had no dial.
+// A program opens the port when the session has failed and Run has not detached it yet: its bytes have had no dial.
 func TestOpenAtTheLoss(t *testing.T) {
 	for name, policy := range map[string]bridge.Policy{
 		"discard":                {OnLoss: bridge.OnLossDiscard, Connect: bridge.ConnectAlways},
@@ -524,10 +525,10 @@ func TestOpenAtTheLoss(t *testing.T) {
 				h := &hooked{far: newFar()}
 				var b *bench
 				first := true
-				h.alive = func() { // Run looks at the socket, seconds later
+				h.alive = func() { // Run checks the socket, seconds later
 					if first {
 						first = false
-						h.session(0).lose(io.EOF)    // an idle session is ended
+						h.session(0).lose(io.EOF)    // an idle session ends
 						time.Sleep(time.Millisecond) // and down has read that
 						b.port().AppOpen()
 						b.write("OPEN VALVE\n")
@@ -563,7 +564,7 @@ func (r *timed) Dial(ctx context.Context, m uart.LineState) (uart.Session, error
 	return r.far.Dial(ctx, m)
 }
 
-// A dial ends in vain, and somebody opens the port before Run has seen that: his bytes wait for the next one.
+// A dial fails, and a program opens the port before Run has seen that: its bytes wait for the next dial.
 func TestOpenAtTheFailedDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -581,15 +582,15 @@ func TestOpenAtTheFailedDial(t *testing.T) {
 		logger := slog.New(slowLog{slog.NewTextHandler(io.Discard, nil), "no session in time", func() {
 			if !busy {
 				busy = true
-				time.Sleep(7 * time.Millisecond) // the second dial ends in vain
-				f.set(func() { f.refuse = nil }) // from now on the server is there
+				time.Sleep(7 * time.Millisecond) // the second dial fails
+				f.set(func() { f.refuse = nil }) // from now on the server is reachable
 				open("OPEN VALVE")
 				time.Sleep(time.Millisecond)
 			}
 		}})
 		b = start(t, bridge.Policy{Connect: bridge.ConnectAlways}, f, 0, logger)
 		time.Sleep(2700 * time.Millisecond)
-		open("y") // is given up 1 s later
+		open("y") // given up 1 s later
 		time.Sleep(time.Minute)
 		if got := b.status(); string(f.all()) != "OPEN VALVE" || !busy {
 			t.Errorf("the device got %q, dropped %d", f.all(), got.UpDropped)
@@ -598,8 +599,8 @@ func TestOpenAtTheFailedDial(t *testing.T) {
 	})
 }
 
-// The program is to end when somebody has written whose first dial has not begun: the session before has just been left, or
-// a dial must wait for its turn. His bytes are not old.
+// The program is to end when bytes have been written whose first dial has not begun: the session before has just been
+// left, or a dial must wait for the delay. These bytes are not old.
 func TestEndBeforeTheFirstDial(t *testing.T) {
 	for name, held := range map[string]bool{"held": true, "in the port": false} {
 		t.Run(name, func(t *testing.T) {
@@ -628,13 +629,13 @@ func TestEndBeforeTheFirstDial(t *testing.T) {
 	}
 }
 
-// A host's full queue merges a close and the open behind it into the fall of DTR before them: it goes out behind the bytes
-// before it all the same.
+// A host's full queue merges a close and the open after it into the fall of DTR before them: the fall is still sent
+// after the bytes before it.
 func TestFallOfAMergedClose(t *testing.T) {
 	for name, before := range map[string]int{"one less: not merged": 250, "merged": 254} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				waiting := -1 // when DTR fell; up's, until the end
+				waiting := -1 // when DTR fell; up's, until the shutdown
 				f := &hooked{far: newFar()}
 				f.applies = func(e uart.Event) {
 					if e.Control.DTR == uart.LevelOff {
@@ -652,7 +653,7 @@ func TestFallOfAMergedClose(t *testing.T) {
 				s := f.session(0)
 				synctest.Wait()
 				f.set(func() { s.window = 0 })
-				q.write("x") // up stands in Write
+				q.write("x") // up is blocked in Write
 				synctest.Wait()
 				for i := range before {
 					q.lines("RTS " + []string{"off", "on"}[i%2])
@@ -673,8 +674,8 @@ func TestFallOfAMergedClose(t *testing.T) {
 	}
 }
 
-// The end does not wait for what has nowhere to go: for a program that writes on and on without a session, or for the first
-// dial of a machine that sleeps.
+// The shutdown does not wait for bytes that cannot be sent: for a program that keeps writing without a session, or for
+// the first dial of a machine that sleeps.
 func TestEndWithNowhereToGo(t *testing.T) {
 	for name, begin := range map[string]func(*bench, *far){
 		"writes on, discard": func(b *bench, _ *far) {
@@ -710,7 +711,7 @@ func TestEndWithNowhereToGo(t *testing.T) {
 				began := time.Now()
 				b.end()
 				if took := time.Since(began); took > 3*time.Second {
-					t.Errorf("the end took %v", took)
+					t.Errorf("the shutdown took %v", took)
 				}
 				time.Sleep(time.Second) // the writer has noticed
 			})

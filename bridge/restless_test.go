@@ -17,7 +17,7 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// counted is a log that only counts its lines.
+// counted is a log that only records when its lines came.
 type counted struct {
 	slog.Handler
 	mu   sync.Mutex
@@ -32,7 +32,8 @@ func (c *counted) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// restless is a remote that is never twice the same: it refuses each time in other words, or agrees and hangs up at once.
+// restless is a remote that never does the same twice: it fails each time with another text, or accepts and hangs up at
+// once.
 type restless struct {
 	*far
 	refuses bool
@@ -53,7 +54,7 @@ func (r *restless) Dial(ctx context.Context, mask uart.LineState) (uart.Session,
 	return s, nil
 }
 
-// A remote decides how often it ends a session and what it says then. It does not fill the log.
+// A remote decides how often it ends a session and with what text. It cannot fill the log.
 func TestRestlessRemoteInTheLog(t *testing.T) {
 	for name, refuses := range map[string]bool{"agrees and hangs up": false, "refuses in ever other words": true} {
 		t.Run(name, func(t *testing.T) {
@@ -95,12 +96,13 @@ func TestRestlessRemoteInTheLog(t *testing.T) {
 	}
 }
 
-// enabled is a handler that wants all from slog.LevelInfo on.
+// enabled is a handler that accepts everything from slog.LevelInfo on.
 type enabled struct{ *counted }
 
 func (enabled) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
 
-// Lines of losses may be left out: each one that is written says what all have cost so far, and the last one says it at the end.
+// Lines of losses may be left out: each one that is written has the sum of all losses, and so has the last line at the
+// end.
 func TestLossesInAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logLines{}
@@ -117,19 +119,19 @@ func TestLossesInAll(t *testing.T) {
 			if got, want := b.status().LostAtMost, uint64(7*(i+1)); got != want {
 				t.Errorf("after %d losses of 7 bytes: got %d in all, want %d", i+1, got, want)
 			}
-			if told := strings.Contains(log.all(), fmt.Sprintf("lost_at_most=7 in_all=%d", 7*(i+1))); told != (i > 0) {
-				t.Errorf("loss %d: told %v\n%s", i+1, told, log.all())
+			if logged := strings.Contains(log.all(), fmt.Sprintf("lost_at_most=7 in_all=%d", 7*(i+1))); logged != (i > 0) {
+				t.Errorf("loss %d: logged %v\n%s", i+1, logged, log.all())
 			}
 		}
 		p.AppClose()
 		b.end()
 		if all := "dropped_in_all=0 lost_at_most_in_all=21"; !strings.Contains(log.all(), all) {
-			t.Errorf("%q is not told at the end:\n%s", all, log.all())
+			t.Errorf("%q is not logged at the end:\n%s", all, log.all())
 		}
 	})
 }
 
-// What a remote does without end leaves no loss out: each is said when it happens.
+// Lines that a remote can cause without limit displace no loss: each loss is logged when it happens.
 func TestNoiseLeavesNoLossOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logLines{}
@@ -162,7 +164,7 @@ func TestNoiseLeavesNoLossOut(t *testing.T) {
 			s.ended()
 			synctest.Wait()
 			if n := strings.Count(log.all(), "lost_at_most=7"); n != i+1 {
-				t.Errorf("after %d losses %d lines tell of one:\n%s", i+1, n, log.all())
+				t.Errorf("after %d losses %d lines report one:\n%s", i+1, n, log.all())
 			}
 		}
 		p.AppClose()

@@ -330,7 +330,7 @@ func (r *run) lose(atOnce bool, now time.Time) {
 	}
 	hangup := false
 	switch r.policy.OnLoss {
-	case OnLossHangup: // the port goes too, unless nobody wanted the session any more
+	case OnLossHangup: // the port goes too, unless the session was not wanted any more
 		hangup = s.unwantedSince.IsZero()
 	case OnLossHold: // the port stays, and the link holds what the application writes for HoldFor
 	case OnLossDiscard: // the port stays, and the link drops what the application writes
@@ -344,7 +344,7 @@ func (r *run) lose(atOnce bool, now time.Time) {
 	}
 }
 
-// answerOpens tells each open() that waits whether there is a session.
+// answerOpens releases every open() that waits: with nil, or with why there is no session.
 func (r *run) answerOpens(err error) {
 	r.opens.mu.Lock()
 	waiting := r.opens.ready

@@ -12,12 +12,12 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// lasting is a port that is there before and after, as an end of a com0com pair.
+// lasting is a port whose path exists before and after it, like an end of a com0com pair.
 type lasting struct{ *uarttest.Port }
 
 func (lasting) Retire() error { return uart.NotCarried("lasting", "take it away") }
 
-// A port that cannot be taken away ends like any other: that is no trouble to tell of.
+// A port whose path cannot be removed ends like any other, without a warning.
 func TestEndOfAPortThatStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder

@@ -11,7 +11,7 @@ import (
 )
 
 // The machine sleeps while an application has the port open: the session ends, the lines fall, the port stays. When it
-// wakes the session comes back with the whole state before the bytes that were held.
+// wakes, the session comes back and gets the whole state before the bytes that were held.
 func TestSleepAndWake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -39,17 +39,17 @@ func TestSleepAndWake(t *testing.T) {
 		s = f.session(1)
 		synctest.Wait()
 		b.want(s, "settings 9600 8N1 DTR on RTS on", "data held")
-		p.AppModem(uart.DCD) // what the device said yesterday is not what it says now
+		p.AppModem(uart.DCD) // what the device reported before the sleep is outdated
 		s.send(uart.Event{Kind: uart.KindModem, Modem: all})
 		p.AppModem(all)
 		if p.Closed() || len(b.ports) != 1 {
-			t.Error("the port did not stay")
+			t.Error("the port is gone")
 		}
 		b.end()
 	})
 }
 
-// A dial that is under way when the machine goes to sleep leads to nothing, and is no failure.
+// A dial in progress when the machine goes to sleep leads to nothing, and is no failure.
 func TestSleepWhileDialing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar()
@@ -69,7 +69,7 @@ func TestSleepWhileDialing(t *testing.T) {
 		}
 		f.set(func() { f.refuse = nil })
 		b.bridge.Wake()
-		synctest.Wait() // at once: no delay is left of the dials before
+		synctest.Wait() // at once: the sleep has reset the delay between dials
 		if sessions, _ := f.count(); sessions != 1 {
 			t.Errorf("awake: %d sessions, want 1", sessions)
 		}
@@ -77,7 +77,7 @@ func TestSleepWhileDialing(t *testing.T) {
 	})
 }
 
-// The last bytes of a closed port that do not leave are never sent late, unless they are to be held for ever.
+// The last bytes of a closed port that make no progress are never sent late, unless they are to be held for ever.
 func TestSleepAndLastBytes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		hold *time.Duration

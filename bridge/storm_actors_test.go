@@ -11,22 +11,22 @@ import (
 
 // The storm's application and its weather.
 
-// application is a program that knows no rules.
+// application is a program that does anything at any time.
 type application struct {
 	*storm
 	random *rand.Rand
 	on     *stormPort // that it has open
-	hurry  int        // its pauses are shorter by that
+	hurry  int        // divides its pauses
 }
 
-// pause sleeps for less than so many milliseconds.
+// pause sleeps for less than ms milliseconds.
 func (a *application) pause(ms int) {
 	time.Sleep(time.Duration(a.random.IntN(ms)) * time.Millisecond / time.Duration(a.hurry))
 }
 
 func (a *application) isOpen() bool { return a.on != nil && !a.on.Closed() }
 
-// steps does so many things, with pauses of all lengths.
+// steps does n random things, with pauses of all lengths.
 func (a *application) steps(n int) {
 	for range n {
 		if a.still.Load() {
@@ -81,7 +81,7 @@ func (a *application) step() {
 	}
 }
 
-// background does what may block, and waits for it for a while.
+// background runs a call that may block, and waits for it for a while.
 func (a *application) background(call func()) {
 	done := make(chan struct{})
 	a.calls.Go(func() {
@@ -94,7 +94,7 @@ func (a *application) background(call func()) {
 	}
 }
 
-// write writes records, unless another write is under way.
+// write writes records, unless another write is in progress.
 func (a *application) write(p *stormPort, size int) {
 	if a.writes.Add(1) > 1 {
 		a.writes.Add(-1)
@@ -118,13 +118,13 @@ func (a *application) write(p *stormPort, size int) {
 	m.lastWrite = time.Now()
 }
 
-// drain is tcdrain, and looks whether it has ended too early, or too late.
+// drain is tcdrain; it checks whether it returned too early, or too late.
 func (a *application) drain(p *stormPort) {
 	if !p.Fidelity().Carries(uart.CarriesDrain) {
 		return
 	}
 	a.model.diary.note("drains")
-	began, stands := time.Now(), a.present()
+	began, session := time.Now(), a.present()
 	err := p.AppDrain()
 	a.model.diary.note("has drained: %v", err)
 	if err != nil || a.far == nil {
@@ -132,47 +132,47 @@ func (a *application) drain(p *stormPort) {
 	}
 	if away, known := a.model.outage(); known && a.keep() >= 0 {
 		if late := time.Since(laterOf(away, began)); late > a.keep()+100*time.Millisecond {
-			a.far.set(func() { a.far.fault("a drain ended %v after the session", late) })
+			a.far.set(func() { a.far.fault("a drain returned %v after the session ended", late) })
 		}
 	}
-	if stands == nil || a.present() != stands || a.writes.Load() > 0 {
+	if session == nil || a.present() != session || a.writes.Load() > 0 {
 		return
 	}
 	ended := time.Now()
 	a.model.mu.Lock()
-	beside := ended.Sub(a.model.lastWrite) < moment // of bytes that are written while it looks for the last time a drain knows nothing
+	beside := ended.Sub(a.model.lastWrite) < moment // a drain cannot know of bytes that are written during its last check
 	a.model.mu.Unlock()
 	if beside {
 		return
 	}
 	a.far.mu.Lock()
-	n, knows := stands.sent-stands.line.gone(ended), stands.know(ended)
+	n, knows := session.sent-session.line.gone(ended), session.know(ended)
 	a.far.mu.Unlock()
 	if n <= 0 || !knows {
 		return
 	}
-	time.Sleep(moment) // a session that ends at this moment lets drains end: it may have done so before it said so
-	if a.present() != stands {
+	time.Sleep(moment) // a session that ends at this moment lets drains return, perhaps before it has recorded its end
+	if a.present() != session {
 		return
 	}
 	a.far.mu.Lock()
 	defer a.far.mu.Unlock()
-	if !stands.died && !stands.fin {
-		a.far.fault("a drain ended at %v, %d bytes before the line was empty", clock(ended), n)
+	if !session.died && !session.fin {
+		a.far.fault("a drain returned at %v, %d bytes before the line was empty", clock(ended), n)
 	}
 }
 
-// present is the session that stands; nil: none does.
+// present is the session that is up; nil: none is.
 func (a *application) present() *stormSession {
 	a.model.mu.Lock()
 	defer a.model.mu.Unlock()
-	if k := len(a.model.stands) - 1; k >= 0 && a.model.stands[k].end.IsZero() {
-		return a.model.stands[k].session
+	if k := len(a.model.links) - 1; k >= 0 && a.model.links[k].end.IsZero() {
+		return a.model.links[k].session
 	}
 	return nil
 }
 
-// randomHabits are a server's.
+// randomHabits are a server's habits.
 func randomHabits(r *rand.Rand) habits {
 	h := habits{
 		takes:   []time.Duration{0, 0, time.Millisecond, 300 * time.Millisecond, 3 * time.Second, 15 * time.Second}[r.IntN(6)],
@@ -203,7 +203,7 @@ func randomHabits(r *rand.Rand) habits {
 	return h
 }
 
-// weather makes faults until the storm is over.
+// weather causes faults until the storm is over.
 func (s *storm) weather(over chan struct{}) {
 	random := rand.New(rand.NewPCG(s.seed, 3))
 	fierce := 1 + random.IntN(20)

@@ -12,22 +12,22 @@ import (
 )
 
 // The access server of the storm: TCP with delays and small buffers, a server that reads or does not, a UART that takes
-// its time, and every fault of a bad day. It keeps all that it gets, so that a test can reckon afterwards.
+// its time, and every fault of a bad day. It keeps everything it gets, so that a test can check it afterwards.
 
-// habits are how sessions of a stormFar are.
+// habits are how sessions of a stormFar behave.
 type habits struct {
 	refuse  bool          // dials fail
-	takes   time.Duration // a dial
-	delay   int           // milliseconds at most, each way
-	jitter  bool          // it is not always that much
+	takes   time.Duration // how long a dial takes
+	delay   int           // milliseconds at most, in each direction
+	jitter  bool          // the delay varies
 	send    int           // what our TCP takes ahead of the peer's; 0: nothing, not even the first settings
 	receive int           // what the peer's TCP takes ahead of the server
 	ahead   int           // what the server reads ahead of its line; negative: any number
-	noMarks bool          // it is not asked for marks
-	mute    bool          // it is asked and answers none
-	blind   bool          // our system tells nothing of TCP
-	stays   bool          // FIN is not answered
-	dies    int           // it dies when it has got so many bytes; 0: it does not
+	noMarks bool          // no mark is requested of it
+	mute    bool          // marks are requested, and it answers none
+	blind   bool          // our system reports nothing of TCP
+	stays   bool          // our FIN is not answered
+	dies    int           // it dies after so many bytes; 0: it does not
 }
 
 // stormFar is the remote.
@@ -39,8 +39,8 @@ type stormFar struct {
 	habits   habits
 	sessions []*stormSession
 	dials    []time.Time
-	failed   []time.Time // dials that led to nothing
-	over     bool        // the storm is: servers end
+	failed   []time.Time // dials that failed
+	over     bool        // the storm is over: servers end
 	down     uint64      // bytes of the device that the bridge has read
 	wrong    []string    // what must never happen, found on the way
 }
@@ -54,7 +54,7 @@ func newStormFar(seed uint64, d *diary) *stormFar {
 func (f *stormFar) String() string          { return "storm" }
 func (f *stormFar) Fidelity() uart.Fidelity { return uart.FullFidelity }
 
-// set changes something under the lock, and lets everybody look.
+// set changes something under the lock, and wakes everyone who waits.
 func (f *stormFar) set(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -62,7 +62,7 @@ func (f *stormFar) set(change func()) {
 	f.stir()
 }
 
-// stir lets everybody look. The caller holds the lock.
+// stir wakes everyone who waits. The caller holds the lock.
 func (f *stormFar) stir() {
 	f.change.Broadcast()
 	for _, s := range f.sessions {
@@ -99,43 +99,43 @@ func (f *stormFar) Dial(ctx context.Context, _ uart.LineState) (uart.Session, er
 	return s, nil
 }
 
-// stormSession is one session, both ends and what lies between. All fields are under far.mu.
+// stormSession is one session: both ends and what lies between. far.mu guards all fields.
 type stormSession struct {
 	far    *stormFar
 	habits habits
 	poke   chan struct{}
 
-	told        uart.Coding // by Apply, in the order of the calls
-	stated      bool        // it was told a whole state
+	applied     uart.Coding // by Apply, in the order of the calls
+	stated      bool        // it got a whole state
 	given       []givenRun
-	sent        int // bytes given
+	sent        int // bytes taken by our TCP
 	acked, read int
 	wire        []sent
-	there, here int       // so many of wire have come to the server's TCP, and so many bytes in all
+	there, here int       // how much of wire has reached the server's TCP, and how many bytes that is
 	last        time.Time // when what was sent last arrives
 	line        stormLine
-	marking     bool      // and the server has not answered it
+	marking     bool      // a mark is in flight
 	markSince   time.Time // since when the bridge waits for the answer to a mark; zero: it does not
 	in          []received
 	inLast      time.Time
 
 	stalled   bool      // the server reads nothing
 	silent    time.Time // since when nothing arrives and nothing is acknowledged; zero: it does
-	waits     time.Time // since when something of ours is not acknowledged
-	suspended time.Time // since when the bridge knows that it is to send nothing
-	ended     bool      // the server's FIN or RST is on its way, or there
+	waits     time.Time // since when something of ours is unacknowledged
+	suspended time.Time // since when the bridge knows that data is suspended
+	ended     bool      // the server's FIN or RST is on its way, or has arrived
 	fin       bool
 	left      time.Time // when FIN was sent
 	closed    bool
 	died      bool // the server is gone; its line sends what it has
 	lost      int  // bytes that had not left the line when the bridge ended its half
-	unread    int  // bytes of the device that had come and were not read when the bridge closed it
-	honest    bool // what it and its TCP say is enough to know what is out
+	unread    int  // bytes of the device that had arrived and were not read when the bridge closed it
+	honest    bool // its answers and its TCP are enough to know what has left the line
 }
 
-// sent is what was given to TCP, in order.
+// sent is what our TCP has taken, in order.
 type sent struct {
-	at     time.Time // it arrives
+	at     time.Time // when it arrives
 	bytes  int
 	coding uart.Coding
 	purge  bool
@@ -152,7 +152,7 @@ type received struct {
 	err   error
 }
 
-// givenRun is records that were given to a session in one go.
+// givenRun is records that a session got in one go.
 type givenRun struct {
 	first, last uint32
 	began       time.Time // the Write
@@ -226,7 +226,7 @@ func (s *stormSession) run() {
 func (s *stormSession) pump(now time.Time) (next time.Duration) {
 	next = time.Hour
 	soon := func(d time.Duration) { next = min(next, max(d, time.Microsecond)) }
-	defer func() { // behind all that the server has just said
+	defer func() { // after everything the server has just sent
 		for _, r := range s.in {
 			if r.at.After(now) {
 				soon(r.at.Sub(now))
@@ -256,13 +256,13 @@ func (s *stormSession) pump(now time.Time) (next time.Duration) {
 		s.obey(done, now)
 	}
 	if s.there < len(s.wire) && s.silent.IsZero() {
-		soon(s.wire[s.there].at.Sub(now)) // it is acknowledged then, perhaps
+		soon(s.wire[s.there].at.Sub(now)) // it may be acknowledged then
 	}
 	return next
 }
 
-// know reports whether what the server and its TCP say has always been enough to know what is out: a mark's answer is
-// waited for 30 s. The caller holds the lock.
+// know reports whether the server's answers and its TCP have always been enough to know what has left the line: the
+// bridge waits 30 s for a mark's answer. The caller holds the lock.
 func (s *stormSession) know(now time.Time) bool {
 	if !s.markSince.IsZero() && now.Sub(s.markSince) >= 29*time.Second {
 		s.honest = false
@@ -281,14 +281,14 @@ func (s *stormSession) acknowledge(now time.Time) {
 	}
 }
 
-// arrive counts what has come to the server.
+// arrive counts what has reached the server.
 func (s *stormSession) arrive(now time.Time) {
 	for ; s.there < len(s.wire) && !s.wire[s.there].at.After(now); s.there++ {
 		s.here += s.wire[s.there].bytes
 	}
 }
 
-// take has the server read bytes, and reports whether it has read all of w.
+// take makes the server read bytes, and reports whether it has read all of w.
 func (s *stormSession) take(w *sent, now time.Time) bool {
 	n := w.bytes
 	if s.habits.ahead >= 0 {
@@ -312,7 +312,7 @@ func (s *stormSession) take(w *sent, now time.Time) bool {
 	return true
 }
 
-// obey has the server do what it reads, other than bytes.
+// obey makes the server do what it reads, other than bytes.
 func (s *stormSession) obey(w sent, now time.Time) {
 	switch {
 	case w.mark && !s.habits.mute:
@@ -331,8 +331,7 @@ func (s *stormSession) obey(w sent, now time.Time) {
 	}
 }
 
-// die ends the server. err is what the bridge is told; nil: nothing. The caller
-// holds the lock.
+// die ends the server. err is what the bridge sees; nil: nothing. The caller holds the lock.
 func (s *stormSession) die(err error) {
 	if s.died {
 		return

@@ -22,7 +22,7 @@ type hostile struct {
 	servers  sync.WaitGroup
 }
 
-// book is one listener, and what its servers were told.
+// book is one listener, and what its servers received.
 type book struct {
 	at        string
 	delivered atomic.Uint64
@@ -49,7 +49,7 @@ func (h *hostile) open() *book {
 
 func (h *hostile) address(b *book) string { return "rfc2217://" + b.at }
 
-// close ends a book's servers, and waits until they have counted all that came.
+// close ends a book's servers, and waits until they have counted everything.
 func (h *hostile) close(b *book) {
 	b.end()
 	b.stop()
@@ -75,7 +75,7 @@ func (b *book) stop() {
 // settle waits until all servers have ended.
 func (h *hostile) settle() { h.servers.Wait() }
 
-// accept is a listener, and again after a restart. It ends when its listener is closed for good.
+// accept is a listener, also after a restart. It ends when its listener is closed for good.
 func (h *hostile) accept(b *book, l net.Listener) {
 	random := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	for {
@@ -87,7 +87,7 @@ func (h *hostile) accept(b *book, l net.Listener) {
 			time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
 			again, err := net.Listen("tcp", b.at)
 			if err != nil {
-				continue // somebody's old connection still has it; Accept fails again
+				continue // an old connection still has the address; Accept fails again
 			}
 			b.mu.Lock()
 			l, b.listener = again, again
@@ -167,7 +167,7 @@ func (b *book) nap(r *rand.Rand, ms int) {
 	}
 }
 
-// device is what a server does beside reading: it floods, tells of modem lines, ends its half, or nothing.
+// device is what a server does besides reading: it floods, reports modem lines, ends its half, or does nothing.
 func (b *book) device(s *rfc2217.Server, conn *net.TCPConn, r *rand.Rand) {
 	for b.ctx.Err() == nil {
 		b.nap(r, 300)
@@ -202,7 +202,7 @@ func (b *book) device(s *rfc2217.Server, conn *net.TCPConn, r *rand.Rand) {
 	}
 }
 
-// reads is a server's reading: fast, slowly, not any more.
+// reads is a server's reading: fast, slow, or none any more.
 func (b *book) reads(s *rfc2217.Server, conn *net.TCPConn, r *rand.Rand) {
 	slow, stop := r.IntN(3) == 0, math.MaxInt
 	switch r.IntN(6) {

@@ -16,7 +16,7 @@ import (
 
 // What the storm's application did, as the bridge has taken it, and what of it the sessions must have got.
 
-// model remembers what the bridge has taken from its ports, and what it said of its sessions.
+// model remembers what the bridge has taken from its ports, and what it logged of its sessions.
 type model struct {
 	diary     diary
 	mu        sync.Mutex
@@ -26,12 +26,12 @@ type model struct {
 	closed    time.Time // the last port
 	taken     uint64    // bytes that the bridge has taken
 	came      []cameRun
-	coding    uart.Coding // in force at the place at which the bridge reads
+	coding    uart.Coding // in force at the place where the bridge reads
 	events    []placedEvent
-	stands    []stand
+	links     []linkTime
 }
 
-// diary is what happened, for people.
+// diary is a record of events for people.
 type diary struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -54,27 +54,27 @@ type cameRun struct {
 	first, last uint32
 	at          time.Time
 	coding      uart.Coding
-	opened      time.Time // the open that they were written in
+	opened      time.Time // the open in which they were written
 }
 
-// placedEvent is an open, a close or a purge, and the record before which it was.
+// placedEvent is an open, a close or a purge, and the record that it came before.
 type placedEvent struct {
 	kind   uart.Kind
 	at     time.Time
 	before uint32
 }
 
-// stand is a session that was the link.
-type stand struct {
+// linkTime is a session that was the link.
+type linkTime struct {
 	session *stormSession
-	at, end time.Time // end is zero while it stands
-	given   int       // bytes given to it at its end
-	lost    int       // bytes that its line had not sent then, or when the bridge sent FIN behind all of them
+	at, end time.Time // end is zero while it is up
+	given   int       // bytes written to it at its end
+	lost    int       // bytes that its line had not sent then, or when the bridge sent FIN after all of them
 	message string
 	loss    map[string]uint64
 }
 
-// stormPort tells the model what the bridge takes.
+// stormPort reports to the model what the bridge takes.
 type stormPort struct {
 	*uarttest.Port
 	m      *model
@@ -125,7 +125,7 @@ func (p *stormPort) Close() error {
 	return p.Port.Close()
 }
 
-// watch is the slog.Handler that tells the model of sessions.
+// watch is the slog.Handler that reports sessions to the model.
 type watch struct {
 	m *model
 	f *stormFar
@@ -157,19 +157,19 @@ func (w watch) Handle(_ context.Context, r slog.Record) error {
 	defer w.f.mu.Unlock()
 	switch r.Message {
 	case "session up":
-		w.m.stands = append(w.m.stands, stand{session: w.f.sessions[len(w.f.sessions)-1], at: r.Time})
+		w.m.links = append(w.m.links, linkTime{session: w.f.sessions[len(w.f.sessions)-1], at: r.Time})
 	case "session closed", "session closed; unknown whether the access server read everything", "session closed before everything was sent", "session closed with device bytes that the application had not read", "session lost", "session ended by the access server, nothing in flight":
-		s := &w.m.stands[len(w.m.stands)-1]
+		s := &w.m.links[len(w.m.links)-1]
 		if !s.end.IsZero() {
 			w.f.fault("a session ended twice: %s", r.Message)
 		}
 		s.end, s.message, s.loss, s.given = r.Time, r.Message, numbers, s.session.sent
 		s.lost = s.session.lost
-		if numbers["lost_at_most"] > 0 { // where it is not sure that all is out FIN may go before
+		if numbers["lost_at_most"] > 0 { // if it is unknown whether everything is out, FIN may be sent before that
 			s.lost = s.session.sent - s.session.line.gone(r.Time)
 		}
 		if !s.session.left.IsZero() {
-			s.end = s.session.left // the application has none any more
+			s.end = s.session.left // the application has no session any more
 		}
 	}
 	return nil
@@ -193,23 +193,23 @@ func (m *model) newest(before time.Time) time.Time {
 	return m.came[i-1].at
 }
 
-// outage is since when there is no session, where one has stood and the port was not opened again since.
+// outage is since when no session is up, if one was and the port was not opened again since.
 func (m *model) outage() (since time.Time, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k := len(m.stands) - 1
-	if k < 0 || m.stands[k].end.IsZero() {
+	k := len(m.links) - 1
+	if k < 0 || m.links[k].end.IsZero() {
 		return since, false
 	}
 	for _, e := range m.events {
-		if e.kind == uart.KindOpened && !e.at.Before(m.stands[k].end.Add(-moment)) {
+		if e.kind == uart.KindOpened && !e.at.Before(m.links[k].end.Add(-moment)) {
 			return since, false
 		}
 	}
-	return m.stands[k].end, true
+	return m.links[k].end, true
 }
 
-// after is when the run behind one came: until then up has that one in hand.
+// after is when the next run came: until then up has this one in hand.
 func (m *model) after(c cameRun) time.Time {
 	i := sort.Search(len(m.came), func(i int) bool { return m.came[i].first > c.last })
 	if i == len(m.came) {
@@ -222,7 +222,7 @@ func (m *model) after(c cameRun) time.Time {
 type verdict struct {
 	m     *model
 	f     *stormFar
-	keep  time.Duration // HoldFor; 0 where the policy does not hold
+	keep  time.Duration // HoldFor; 0 if the policy does not hold
 	drain bool          // the host can make the application wait for its bytes
 	wrong []string
 }
@@ -231,7 +231,7 @@ func (v *verdict) fault(format string, args ...any) {
 	v.wrong = append(v.wrong, fmt.Sprintf(format, args...))
 }
 
-// judge looks at all sessions. Nobody runs any more.
+// judge checks all sessions. Nothing runs any more.
 func (v *verdict) judge(dropped uint64) []string {
 	v.wrong = append(v.wrong, v.f.wrong...)
 	last, given := int64(-1), uint64(0)
@@ -242,31 +242,31 @@ func (v *verdict) judge(dropped uint64) []string {
 		}
 		for _, run := range s.given {
 			if int64(run.first) <= last {
-				v.fault("session %d got record %d, and somebody record %d before", i, run.first, last)
+				v.fault("session %d got record %d, and another session record %d before", i, run.first, last)
 			}
 			last = int64(run.last)
 			v.run(i, s, run)
 		}
 	}
 	if given+dropped != v.m.taken {
-		v.fault("%d bytes were taken: %d given and %d dropped, %d are missing", v.m.taken, given, dropped, int64(v.m.taken-given-dropped))
+		v.fault("%d bytes were taken: %d sent and %d dropped, %d are missing", v.m.taken, given, dropped, int64(v.m.taken-given-dropped))
 	}
 	v.losses()
 	v.dials()
 	return v.wrong
 }
 
-// run looks at records that a session got.
+// run checks records that a session got.
 func (v *verdict) run(i int, s *stormSession, run givenRun) {
-	st, ok := v.standOf(s)
+	st, ok := v.linkOf(s)
 	if !ok {
-		v.fault("session %d never stood and got records %d to %d", i, run.first, run.last)
+		v.fault("session %d was never up and got records %d to %d", i, run.first, run.last)
 		return
 	}
 	for n := run.first; n <= run.last; {
 		c, ok := v.m.cameOf(n)
 		if !ok {
-			v.fault("session %d got record %d, which nobody wrote", i, n)
+			v.fault("session %d got record %d, which was never written", i, n)
 			return
 		}
 		if c.coding != run.coding {
@@ -283,36 +283,36 @@ func (v *verdict) run(i int, s *stormSession, run givenRun) {
 	}
 }
 
-func (v *verdict) standOf(s *stormSession) (stand, bool) {
-	for _, st := range v.m.stands {
+func (v *verdict) linkOf(s *stormSession) (linkTime, bool) {
+	for _, st := range v.m.links {
 		if st.session == s {
 			return st, true
 		}
 	}
-	return stand{}, false
+	return linkTime{}, false
 }
 
-// slack is what the bounds of time may be off: piece of HoldFor that counts as one moment, and what polls need.
+// slack is how far off the time bounds may be: the piece of HoldFor that counts as one moment, and what polling needs.
 func (v *verdict) slack() time.Duration { return v.keep/64 + 50*time.Millisecond }
 
-// moment is how long what the bridge does in one go may take where yield lets others go first.
+// moment is how long something that the bridge does in one go may take if yield lets others run first.
 const moment = 20 * time.Millisecond
 
-// freshMost is how long the first bytes of an open are waited for.
+// freshMost is how long the bridge waits for the first dial of an open.
 const freshMost = 10 * time.Second
 
-// age looks whether record n, which came with c, was too old when session st came.
-func (v *verdict) age(i int, st stand, n uint32, c cameRun) {
+// age checks whether record n, which came with c, was too old when session st came up.
+func (v *verdict) age(i int, st linkTime, n uint32, c cameRun) {
 	if v.keep < 0 || !c.at.Before(st.at) || v.fresh(c, st.at) {
 		return
 	}
 	came := c.at
-	for _, before := range v.m.stands {
+	for _, before := range v.m.links {
 		if before.session == st.session {
 			break
 		}
 		if during := !c.at.Before(before.at) || !v.m.after(c).Before(before.at); during && !c.at.After(before.end) {
-			came = laterOf(came, before.end) // it was being given to that one, perhaps
+			came = laterOf(came, before.end) // it may have been in a Write to that one
 		}
 	}
 	if old := v.m.newest(st.at).Sub(came); old > v.keep+v.slack() {
@@ -326,7 +326,7 @@ func (v *verdict) age(i int, st stand, n uint32, c cameRun) {
 			continue
 		}
 		closed := e.at
-		for _, before := range v.m.stands {
+		for _, before := range v.m.links {
 			if before.session == st.session {
 				break
 			}
@@ -341,8 +341,8 @@ func (v *verdict) age(i int, st stand, n uint32, c cameRun) {
 	}
 }
 
-// fresh reports whether no dial has come to its end between the open that bytes were written in and a session.
-func (v *verdict) fresh(c cameRun, stands time.Time) bool {
+// fresh reports whether no dial has ended between the open that bytes were written in and a session.
+func (v *verdict) fresh(c cameRun, up time.Time) bool {
 	begun := c.opened
 	for _, at := range v.f.dials {
 		if !at.Before(c.opened) {
@@ -350,46 +350,46 @@ func (v *verdict) fresh(c cameRun, stands time.Time) bool {
 			break
 		}
 	}
-	if stands.Sub(begun) > freshMost+50*time.Millisecond {
+	if up.Sub(begun) > freshMost+50*time.Millisecond {
 		return false
 	}
 	for _, at := range v.f.failed {
-		if at.After(c.opened) && at.Before(stands) {
+		if at.After(c.opened) && at.Before(up) {
 			return false
 		}
 	}
-	for _, s := range v.m.stands {
-		if s.at.Before(stands) && s.end.After(c.opened.Add(moment)) {
+	for _, s := range v.m.links {
+		if s.at.Before(up) && s.end.After(c.opened.Add(moment)) {
 			return false
 		}
 	}
 	return true
 }
 
-// losses looks at what was said of the ends of sessions.
+// losses checks what was logged about the ends of sessions.
 func (v *verdict) losses() {
-	for i, s := range v.m.stands {
+	for i, s := range v.m.links {
 		if s.end.IsZero() {
-			v.fault("the end of the session that came at %v was not told", clock(s.at))
+			v.fault("the end of the session that came up at %v was not logged", clock(s.at))
 			continue
 		}
 		atMost, since := s.loss["lost_at_most"], s.loss["since_mark"]
 		ordered := s.message == "session closed" && atMost == 0
 		if lost := uint64(s.lost); lost > atMost && (s.session.honest || !ordered) {
-			v.fault("stand %d (%v to %v): %d bytes are lost, %q says %d at most (%v)", i, clock(s.at), clock(s.end), lost, s.message, atMost, s.loss)
+			v.fault("link %d (%v to %v): %d bytes are lost, %q says %d at most (%v)", i, clock(s.at), clock(s.end), lost, s.message, atMost, s.loss)
 		}
 		if since > uint64(s.given)+16<<10 {
-			v.fault("stand %d: since_mark is %d of %d bytes given", i, since, s.given)
+			v.fault("link %d: since_mark is %d of %d bytes sent", i, since, s.given)
 		}
 		forced := strings.Contains(v.m.diary.String(), "the bytes before it are stuck")
 		if !v.drain && s.session.honest && s.session.line.wrong > 0 && !forced && !v.dropping(s) {
-			v.fault("stand %d: %d bytes were not out when the coding changed", i, s.session.line.wrong)
+			v.fault("link %d: %d bytes had not left the line when the coding changed", i, s.session.line.wrong)
 		}
 	}
 }
 
-// dropping reports whether something that throws bytes away came while a session stood: then nobody waits for them.
-func (v *verdict) dropping(s stand) bool {
+// dropping reports whether a purge came while a session was up: then bytes are not waited for.
+func (v *verdict) dropping(s linkTime) bool {
 	for _, e := range v.m.events {
 		if e.kind == uart.KindPurge && e.at.After(s.at.Add(-time.Second)) && e.at.Before(s.end.Add(time.Second)) {
 			return true
@@ -398,7 +398,7 @@ func (v *verdict) dropping(s stand) bool {
 	return false
 }
 
-// dials looks at how often the remote was dialed.
+// dials checks how often the remote was dialed.
 func (v *verdict) dials() {
 	const many = 13
 	for i := many; i < len(v.f.dials); i++ {

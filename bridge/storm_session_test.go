@@ -44,14 +44,14 @@ func (s *stormSession) Next() ([]byte, uart.Event, error) {
 	return r.data, r.event, nil
 }
 
-// fault notes what must never happen. The caller holds the lock.
+// fault records what must never happen. The caller holds the lock.
 func (f *stormFar) fault(format string, args ...any) {
 	f.wrong = append(f.wrong, fmt.Sprintf(format, args...))
 	f.diary.note("WRONG: "+format, args...)
 }
 
 func (s *stormSession) Write(p []byte) (n int, err error) {
-	began := time.Now() // what is inside the call cannot be called back
+	began := time.Now() // what is inside the call cannot be taken back
 	yield()
 	defer yield()
 	s.far.mu.Lock()
@@ -60,7 +60,7 @@ func (s *stormSession) Write(p []byte) (n int, err error) {
 		s.far.fault("bytes before the state")
 	}
 	if !s.suspended.IsZero() && began.Sub(s.suspended) > moment {
-		s.far.fault("bytes %v after the server asked for none", began.Sub(s.suspended))
+		s.far.fault("bytes %v after the server suspended data", began.Sub(s.suspended))
 	}
 	for n < len(p) {
 		switch {
@@ -80,13 +80,13 @@ func (s *stormSession) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// reset reports whether the peer's RST has come. The caller holds the lock.
+// reset reports whether the peer's RST has arrived. The caller holds the lock.
 func (s *stormSession) reset() bool {
 	k := len(s.in) - 1
 	return k >= 0 && errors.Is(s.in[k].err, errReset) && !s.in[k].at.After(time.Now())
 }
 
-// keep takes records.
+// keep records data.
 func (s *stormSession) keep(p []byte, began time.Time) {
 	all := len(p)
 	s.sent += all
@@ -95,11 +95,11 @@ func (s *stormSession) keep(p []byte, began time.Time) {
 	}
 	for ; len(p) >= 4; p = p[4:] {
 		n := binary.BigEndian.Uint32(p)
-		if k := len(s.given) - 1; k >= 0 && s.given[k].last+1 == n && s.given[k].began.Equal(began) && s.given[k].coding == s.told {
+		if k := len(s.given) - 1; k >= 0 && s.given[k].last+1 == n && s.given[k].began.Equal(began) && s.given[k].coding == s.applied {
 			s.given[k].last = n
 			continue
 		}
-		s.given = append(s.given, givenRun{n, n, began, s.told})
+		s.given = append(s.given, givenRun{n, n, began, s.applied})
 	}
 	s.put(sent{bytes: all})
 }
@@ -126,7 +126,7 @@ func (s *stormSession) Apply(e uart.Event) error {
 		return errReset
 	}
 	s.stated = s.stated || e.Coding.Over(uart.Coding{}) == e.Coding && e.Coding.Baud != 0 && e.Coding.DataBits != 0
-	s.told = e.Coding.Over(s.told)
+	s.applied = e.Coding.Over(s.applied)
 	s.put(sent{coding: e.Coding, purge: e.Kind == uart.KindPurge && e.Purge&uart.PurgeTx != 0})
 	return nil
 }
@@ -158,7 +158,7 @@ func (s *stormSession) Unacked() int {
 }
 
 func (s *stormSession) Alive() uart.Peer {
-	yield() // and not behind it: what is unread is counted, then the session closed, and meanwhile down may read on
+	yield() // not after it: the unread bytes are counted, then the session is closed, and meanwhile down may read on
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	if s.habits.blind || s.closed {
@@ -218,7 +218,7 @@ func (s *stormSession) Close() error {
 		if !s.habits.blind {
 			s.unread = n
 		}
-		s.die(nil) // over unread bytes a close is a reset
+		s.die(nil) // a close over unread bytes is a reset
 	}
 	if s.habits.stays || s.stalled || !s.silent.IsZero() {
 		s.die(nil)
@@ -227,7 +227,7 @@ func (s *stormSession) Close() error {
 	return nil
 }
 
-// yield lets others run, now and then: between any two calls of the bridge anything may happen.
+// yield lets others run now and then: between any two calls of the bridge anything may happen.
 func yield() {
 	if rand.IntN(8) == 0 {
 		time.Sleep(time.Duration(rand.IntN(2_000_000)))
@@ -253,7 +253,7 @@ func (l *stormLine) take(at time.Time, n int) {
 	l.spans = append(l.spans, span{at, n, l.each()})
 }
 
-// waiting is how many bytes have not left, at a time that never goes back.
+// waiting is how many bytes have not left; at must not decrease.
 func (l *stormLine) waiting(at time.Time) (n int) {
 	for len(l.spans) > 0 && !at.Before(l.spans[0].end()) {
 		l.spans = l.spans[1:]

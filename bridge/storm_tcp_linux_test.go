@@ -17,14 +17,14 @@ import (
 	"telnetcpc/bridge/remote"
 )
 
-// The storm over real TCP: the same application, the real client, and servers of the worst kinds. What it must leave
-// behind is nothing: no goroutine, no descriptor, no memory, and no byte that is neither delivered nor counted.
+// The storm over real TCP: the same application, the real client, and servers of the worst kinds. It must leave
+// nothing: no goroutine, no descriptor, no memory, and no byte that is neither delivered nor counted.
 func TestStormTCP(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes 30 s")
 	}
 	h := newHostile(t)
-	tcpRound(t, h, 0) // what is made once is there before
+	tcpRound(t, h, 0) // so that what is made only once exists before
 	alone, files, heap := goleak.IgnoreCurrent(), openFiles(t), heapInUse()
 	until := time.Now().Add(stormTime(t, 12*time.Second))
 	seed := uint64(time.Now().UnixNano())
@@ -64,10 +64,10 @@ func openFiles(t *testing.T) int {
 	return len(list)
 }
 
-// heapInUse is what is in use when all that nobody needs is gone.
+// heapInUse is what is in use after all garbage is collected.
 func heapInUse() uint64 {
 	runtime.GC()
-	runtime.GC() // what has a finalizer, or lies in a pool, goes with the second
+	runtime.GC() // the second collects what has a finalizer, or lies in a pool
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
@@ -119,7 +119,7 @@ func (s *storm) tcpLife(book *book) {
 	}
 	all.Go(func() { app.steps(10) })
 	if s.random.IntN(4) > 0 {
-		book.end() // else it ends in the middle of it all, which may take its time
+		book.end() // else the shutdown comes in the middle, and may take its time
 	}
 	began := time.Now()
 	cancel()
@@ -133,16 +133,16 @@ func (s *storm) tcpLife(book *book) {
 	s.calls.Wait()
 }
 
-// tcpJudge looks at what was delivered, and at what the bridge says that it cost.
+// tcpJudge checks what was delivered against what the bridge reports.
 func (s *storm) tcpJudge(delivered, atMost uint64) {
 	got := s.bridge.Status()
 	switch taken := s.model.taken; {
 	case got.UpBytes+got.UpDropped != taken:
-		s.Errorf("seed %d: %d bytes were taken: %d given and %d dropped", s.seed, taken, got.UpBytes, got.UpDropped)
+		s.Errorf("seed %d: %d bytes were taken: %d sent and %d dropped", s.seed, taken, got.UpBytes, got.UpDropped)
 	case delivered > got.UpBytes:
-		s.Errorf("seed %d: %d bytes were delivered, %d given", s.seed, delivered, got.UpBytes)
+		s.Errorf("seed %d: %d bytes were delivered, %d sent", s.seed, delivered, got.UpBytes)
 	case got.UpBytes-delivered > atMost:
-		s.Errorf("seed %d: of %d bytes given %d were delivered, and %d may be lost", s.seed, got.UpBytes, delivered, atMost)
+		s.Errorf("seed %d: of %d bytes sent %d were delivered, and %d may be lost", s.seed, got.UpBytes, delivered, atMost)
 	default:
 		return
 	}

@@ -18,8 +18,8 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// The storm in virtual time: an application that does anything, at any time, before servers on their worst days. Each
-// seed is a storm of some minutes; TELNETCPC_STORM_SEED runs one again, TELNETCPC_STORM_TIME says how long to go on.
+// The storm in virtual time: an application that does anything, at any time, with servers on their worst days. Each
+// seed is a storm of some minutes; TELNETCPC_STORM_SEED repeats one, TELNETCPC_STORM_TIME sets how long to go on.
 
 func TestStormVirtual(t *testing.T) {
 	if seed := os.Getenv("TELNETCPC_STORM_SEED"); seed != "" {
@@ -74,9 +74,9 @@ type storm struct {
 	bridge *bridge.Bridge
 	cancel context.CancelFunc
 	result chan error
-	calls  sync.WaitGroup // of the application, that may block
-	writes atomic.Int32   // those under way
-	still  atomic.Bool    // the application does nothing any more
+	calls  sync.WaitGroup // calls of the application that may block
+	writes atomic.Int32   // writes in progress
+	still  atomic.Bool    // the application has stopped
 
 	mu   sync.Mutex
 	port *stormPort
@@ -131,7 +131,7 @@ func (s *storm) now() *stormPort {
 	return s.port
 }
 
-// blow is the storm: the application and the weather, perhaps calm at last, and the end.
+// blow is the storm: the application and the weather, perhaps calm at the end, and the shutdown.
 func (s *storm) blow() {
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(s.Context())
@@ -145,7 +145,7 @@ func (s *storm) blow() {
 	steps := 5 + s.random.IntN(60)
 	app.steps(steps)
 	switch s.random.IntN(3) {
-	case 0: // it ends in the middle of it all
+	case 0: // the shutdown comes in the middle
 		all.Go(func() { app.steps(20) })
 		time.Sleep(time.Duration(s.random.IntN(3000)) * time.Millisecond)
 	case 1:
@@ -172,14 +172,14 @@ func (s *storm) blow() {
 	s.far.set(func() { s.far.over = true })
 	all.Wait()
 	s.calls.Wait()
-	time.Sleep(moment) // a timer's question may be under way
+	time.Sleep(moment) // a timer's call may be in progress
 	synctest.Wait()
 }
 
 // good are the habits of a server on a good day.
 var good = habits{send: 64 << 10, receive: 64 << 10, ahead: -1}
 
-// calm ends all faults: what is written then gets out.
+// calm ends all faults: what is written then is sent.
 func (s *storm) calm(app *application) {
 	s.sun()
 	s.calls.Go(func() {
@@ -190,7 +190,7 @@ func (s *storm) calm(app *application) {
 			}
 		}
 	})
-	for range 3 { // perhaps it hangs up under our hands
+	for range 3 { // it may hang up meanwhile
 		if !app.isOpen() {
 			s.now().AppOpen()
 			app.on = s.now()
@@ -199,7 +199,7 @@ func (s *storm) calm(app *application) {
 	}
 	for end := time.Now().Add(6 * time.Hour); s.writes.Load() > 0; time.Sleep(time.Second) {
 		if time.Now().After(end) {
-			s.Fatalf("the storm is over, and a write does not end: %+v", s.bridge.Status())
+			s.Fatalf("the storm is over, and a write does not return: %+v", s.bridge.Status())
 		}
 	}
 	s.model.mu.Lock()
@@ -223,7 +223,7 @@ func (s *storm) calm(app *application) {
 			break
 		}
 		if time.Now().After(end) {
-			s.Errorf("the storm is over, and what is written does not get out: %+v", s.bridge.Status())
+			s.Errorf("the storm is over, and what is written is not sent: %+v", s.bridge.Status())
 			break
 		}
 	}
@@ -241,7 +241,7 @@ func (s *storm) sun() {
 	})
 }
 
-// nobody closes the port before a server that is away: the dials must end.
+// nobody closes the port while the server is unreachable: the dials must end.
 func (s *storm) nobody(app *application) {
 	s.sun()
 	s.far.set(func() {
@@ -267,11 +267,11 @@ func (s *storm) nobody(app *application) {
 		return
 	}
 	if after := count(); after != before || got.Link != bridge.LinkIdle {
-		s.Errorf("nobody wants a session: %d dials in 10 minutes, %+v", after-before, got)
+		s.Errorf("no session is wanted, but %d dials in 10 minutes, %+v", after-before, got)
 	}
 }
 
-// keep is HoldFor, 0 where the policy does not hold, negative where it holds for ever.
+// keep is HoldFor; 0 if the policy does not hold, negative if it holds for ever.
 func (s *storm) keep() time.Duration {
 	switch hold := s.policy.HoldFor; {
 	case s.policy.OnLoss != bridge.OnLossHold:
@@ -291,12 +291,12 @@ func (s *storm) judge() {
 	for _, wrong := range v.judge(got.UpDropped) {
 		s.Error(wrong)
 	}
-	atTheClose := s.model.closed.Sub(s.model.lastWrite) < moment // what is written as the port goes is nobody's
+	atTheClose := s.model.closed.Sub(s.model.lastWrite) < moment // what is written as the port closes may be lost
 	if purges := s.lacks&uart.CarriesPurge == 0; !purges && !atTheClose && s.policy.OnLoss != bridge.OnLossHangup && s.model.wrote != s.model.taken {
 		s.Errorf("%d bytes were written, the bridge has taken %d", s.model.wrote, s.model.taken)
 	}
 	unread := uint64(0)
-	for _, st := range s.model.stands { // what came of a dial that nobody wanted any more is of no session
+	for _, st := range s.model.links { // the result of a canceled dial belongs to no session
 		unread += uint64(st.session.unread)
 	}
 	if sum := got.DownBytes + got.DownDropped; sum != s.far.down+unread {

@@ -152,7 +152,7 @@ func (r *run) markTimer(next *alarm, now time.Time) {
 	s.notify()
 }
 
-// leaveTimer ends a session that nobody wants: after the linger time, after the time that the last bytes need, with a FIN,
+// leaveTimer ends a session that is not wanted: after the linger time, after the time that the last bytes need, with a FIN,
 // and after the peer's FIN. A program that opens the port before our FIN gets the session as it is.
 func (r *run) leaveTimer(next *alarm, now time.Time) {
 	s := r.session

@@ -195,7 +195,7 @@ func (u *unsent) transmitterEmpty() {
 	}
 }
 
-// purged records that the server was told to discard what is not out: the line may be idle from now on.
+// purged records that a purge was sent for what is not out: the line may be idle from now on.
 func (u *unsent) purged() {
 	now := time.Now()
 	u.mu.Lock()

@@ -13,8 +13,8 @@ import (
 // prompt is a far whose device answers each write.
 type prompt struct {
 	*far
-	after   time.Duration // the write began
-	returns time.Duration // of the write, after it began
+	after   time.Duration // after the write began
+	returns time.Duration // how long the write takes
 }
 
 func (p *prompt) Dial(ctx context.Context, m uart.LineState) (uart.Session, error) {
@@ -40,7 +40,7 @@ func (s *promptSession) Write(p []byte) (int, error) {
 // likePty is what a pty does not carry.
 const likePty = uart.CarriesDrain | uart.CarriesDTR | uart.CarriesRTS | uart.CarriesOrder
 
-// answers reads from the port what a program that waits for so long gets.
+// answers reads from the port what a program that waits this long gets.
 func answers(b *bench, patience time.Duration) (got string) {
 	p := b.port()
 	time.AfterFunc(patience, p.AppClose)
@@ -53,8 +53,8 @@ func answers(b *bench, patience time.Duration) (got string) {
 	}
 }
 
-// An access server whose line has a speed of its own, a USB device's say, says so when it is asked for another: the time of
-// the line that was asked for is then no reason to drop what the next program's device answers.
+// An access server whose line has a fixed speed, such as a USB device's, reports that when another is requested: the
+// line time of the requested rate is then no reason to drop what the next program's device answers.
 func TestAnswersOfAnotherSpeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		far := &prompt{far: newFar(), after: time.Millisecond}
@@ -75,7 +75,7 @@ func TestAnswersOfAnotherSpeed(t *testing.T) {
 	})
 }
 
-// On a busy machine the bytes of a write, and their answer, may be out before the write returns.
+// On a busy machine the bytes of a write, and their answer, may have passed before the write returns.
 func TestAnswerBeforeWriteReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		far := &prompt{far: newFar(), after: 4 * time.Millisecond, returns: 3 * time.Millisecond}
@@ -88,7 +88,7 @@ func TestAnswerBeforeWriteReturns(t *testing.T) {
 		p.AppClose()
 		p.AppOpen()
 		if got := answers(b, time.Second); got != "OK\n" {
-			t.Errorf("read %q, want the answer to the last open's question", got)
+			t.Errorf("read %q, want the answer to the question of the last open", got)
 		}
 		b.end()
 	})

@@ -16,18 +16,18 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// echo is a far whose device sends back each byte when it has left the line; what it does and when is written down.
+// echo is a far whose device sends back each byte once it has left the line; what it does and when is recorded.
 type echo struct {
 	*far
-	way time.Duration // each way
-	ok  bool          // the device answers a line, as a modem does
+	way time.Duration // in each direction
+	ok  bool          // the device answers a line with OK, as a modem does
 
 	mu    sync.Mutex
 	given []gift
 	came  []gift // what Next was about to return
 	ends  map[*echoSession]time.Time
 	last  *echoSession
-	under int // bytes that had not left when DTR fell
+	under int // bytes that had not left the line when DTR fell
 }
 
 // gift is bytes, and when they passed.
@@ -132,7 +132,7 @@ func (s *echoSession) ended() {
 func (s *echoSession) CloseWrite() error { s.ended(); return s.farSession.CloseWrite() }
 func (s *echoSession) Close() error      { s.ended(); return s.farSession.Close() }
 
-// breaks ends the present session as a reset does: what has come of it can be read still.
+// breaks ends the current session as a reset does: what has arrived can still be read.
 func (e *echo) breaks() {
 	e.mu.Lock()
 	s := e.last
@@ -149,9 +149,9 @@ type visited struct {
 	read           []byte
 }
 
-// may is what a visit may read, and has to: what the device has sent while it lasted, but for what came sooner than all
-// that was written in the visits before it can have left the line, and for what came of a session that had ended before it.
-// All that is written is tagged by its visit.
+// may is what a visit may read, and must: what the device has sent while it lasted, except what came before everything
+// written in earlier visits can have left the line, and what came from a session that had ended before it. All that is
+// written is tagged with its visit.
 func (e *echo) may(n int, v visited, written []int) (want []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -187,9 +187,9 @@ func (e *echo) may(n int, v visited, written []int) (want []byte) {
 	return want
 }
 
-// TestWhatTheNextVisitReads: programs come, write, and go in any rhythm, over any way; on a host with lines, which fall at
-// the close, and on one without; the remote is lost now and then. Each reads what the device says to it, and of what it
-// says to those before only what comes later than their last byte can have left the line.
+// TestWhatTheNextVisitReads: programs come, write and go in any rhythm, over any delay; on a host with lines, which
+// fall at the close, and on one without; the remote is lost now and then. Each program reads what the device answers to
+// it, and of the answers to earlier ones only what comes later than their last byte can have left the line.
 func TestWhatTheNextVisitReads(t *testing.T) {
 	for seed := range uint64(60) {
 		synctest.Test(t, func(t *testing.T) { visits(t, rand.New(rand.NewPCG(14, seed))) })
@@ -264,10 +264,10 @@ func visits(t *testing.T, random *rand.Rand) {
 	for n, v := range all {
 		want := e.may(n, v, written)
 		if !lacks.Carries(uart.CarriesDTR) && !bytes.Equal(v.read, want) && inPart(v.read, want) && own(v.read, n) == own(want, n) {
-			continue // up waits with the fall of several closes, and what comes meanwhile is nobody's
+			continue // up waits with the fall of several closes; what comes meanwhile belongs to no visit
 		}
 		if lacks.Carries(uart.CarriesOrder) && inPart(want, v.read) {
-			continue // while a close is called out and has not come only time counts
+			continue // while a close is announced and not seen, only time counts
 		}
 		if !bytes.Equal(v.read, want) {
 			t.Errorf("visit %d of %d (way %v, lacks %v) read %d bytes, want %d: %v, want %v", n, len(all), e.way, lacks, len(v.read), len(want), tags(v.read), tags(want))
@@ -276,8 +276,8 @@ func visits(t *testing.T, random *rand.Rand) {
 	b.end()
 }
 
-// TestAnswerToTheOneBefore: echo AT > PORT; head -1 < PORT gets the whole answer, however slow line and way are, also when
-// the session was made for it alone.
+// TestAnswerToTheOneBefore: echo AT > PORT; head -1 < PORT gets the whole answer, however slow the line and the network
+// are, also if the session was made for it alone.
 func TestAnswerToTheOneBefore(t *testing.T) {
 	for _, way := range []time.Duration{0, 7 * time.Millisecond, 400 * time.Millisecond} {
 		for _, lacks := range []uart.Fidelity{0, uart.CarriesDrain, uart.CarriesDrain | uart.CarriesDTR | uart.CarriesRTS} {
@@ -309,7 +309,7 @@ func TestAnswerToTheOneBefore(t *testing.T) {
 						}
 					}
 					if e.under > 0 {
-						t.Errorf("way %v, lacks %v, again %v: DTR fell over %d bytes", way, lacks, again, e.under)
+						t.Errorf("way %v, lacks %v, again %v: DTR fell before %d bytes had left the line", way, lacks, again, e.under)
 					}
 					b.end()
 				})
@@ -318,7 +318,7 @@ func TestAnswerToTheOneBefore(t *testing.T) {
 	}
 }
 
-// inPart reports whether p is all with some left out.
+// inPart reports whether p is all with some elements left out.
 func inPart(p, all []byte) bool {
 	for _, c := range all {
 		if len(p) > 0 && p[0] == c {
@@ -331,7 +331,7 @@ func inPart(p, all []byte) bool {
 // own is how many bytes answer this visit.
 func own(p []byte, n int) int { return bytes.Count(p, []byte{byte(n)}) }
 
-// tags are the different bytes, and how often each comes.
+// tags are the different bytes, and how often each occurs.
 func tags(p []byte) (all [][2]int) {
 	for _, c := range p {
 		if i := len(all) - 1; i >= 0 && all[i][0] == int(c) {

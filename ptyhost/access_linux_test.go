@@ -21,7 +21,7 @@ func TestBadOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	for _, tt := range []struct {
 		config uart.PortConfig
-		says   string
+		want   string
 	}{
 		{uart.PortConfig{Owner: "nosuchuser"}, `owner "nosuchuser": unknown (want the name or the number of a user)`},
 		{uart.PortConfig{Group: "nosuchgroup"}, `group "nosuchgroup": unknown (want the name or the number of a group)`},
@@ -29,14 +29,14 @@ func TestBadOwner(t *testing.T) {
 	} {
 		tt.config.Path = path
 		_, err := open(t, tt.config)
-		if want := "port " + path + ": " + tt.says; err == nil || !strings.HasPrefix(err.Error(), want) {
+		if want := "port " + path + ": " + tt.want; err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
 	onlyThis(t, path)
 }
 
-// The link's target, owner, group and mode; the defaults, and what is asked for.
+// The link's target, owner, group and mode: the defaults, and what is configured.
 func TestAccess(t *testing.T) {
 	dialout := -1
 	if groups, err := os.ReadFile("/etc/group"); err == nil && os.Geteuid() == 0 {
@@ -49,13 +49,13 @@ func TestAccess(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		config   uart.PortConfig
-		uid, gid int // -1: not looked at
+		uid, gid int // -1: not checked
 		mode     fs.FileMode
 		root     bool
 	}{
 		{"default", uart.PortConfig{}, os.Geteuid(), dialout, 0o660, false},
 		{"mode", uart.PortConfig{Mode: 0o600}, os.Geteuid(), -1, 0o600, false},
-		{"mode that shuts us out too", uart.PortConfig{Mode: 0o004}, os.Geteuid(), -1, 0o004, false},
+		{"mode that excludes us too", uart.PortConfig{Mode: 0o004}, os.Geteuid(), -1, 0o004, false},
 		{"numbers", uart.PortConfig{Owner: "65534", Group: "12345", Mode: 0o640}, 65534, 12345, 0o640, true},
 		{"names", uart.PortConfig{Owner: "nobody", Group: "nogroup"}, 65534, 65534, 0o660, true},
 	} {
@@ -83,7 +83,7 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// A user who may not open the port cannot, from the first moment: one who tries all the time finds no path, or is refused.
+// A user who may not open the port cannot, from the first moment: a program that keeps trying finds no path, or is refused.
 func TestForeignUser(t *testing.T) {
 	if os.Getenv("PTYHOST_TRY") != "" {
 		tryToOpen(os.Getenv("PTYHOST_TRY"))
@@ -117,7 +117,7 @@ func TestForeignUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for lines.Scan() && lines.Text() != "refused" { // it sees this one for sure
+	for lines.Scan() && lines.Text() != "refused" { // it certainly sees this one
 	}
 	_ = in.Close()
 	said := lines.Text()
@@ -131,7 +131,7 @@ func TestForeignUser(t *testing.T) {
 	_ = p.Close()
 }
 
-// tryToOpen tries to open a path until its standard input ends, and says how it goes.
+// tryToOpen tries to open a path until its standard input ends, and prints the results.
 func tryToOpen(path string) {
 	end := make(chan struct{})
 	go func() {
@@ -176,7 +176,7 @@ func asNobody(t *testing.T, test string) {
 	}
 }
 
-// publicBinary is a copy of this binary that everybody may run.
+// publicBinary copies this binary to where every user may run it.
 func publicBinary(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "ptyhost")

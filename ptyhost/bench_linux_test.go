@@ -25,16 +25,16 @@ type bench struct {
 	*testing.T
 	port uart.Port
 	path string
-	log  *strings.Builder // read it when the port is closed
+	log  *strings.Builder // to be read after the port is closed
 
 	mu     sync.Mutex
 	more   sync.Cond
 	items  []item // not taken yet
 	ended  error
-	closes int // called out by Urgent
+	closes int // reported by Urgent
 }
 
-// item is one answer of Next.
+// item is one result of Next.
 type item struct {
 	data  string
 	event uart.Event
@@ -65,7 +65,7 @@ func newBench(t *testing.T, change ...func(*uart.PortConfig)) *bench {
 	over := time.AfterFunc(testenv.Patience, func() { _ = port.Close() })
 	t.Cleanup(func() {
 		if !over.Stop() {
-			t.Errorf("something did not come within %v", testenv.Patience)
+			t.Errorf("the test waits for something that did not come within %v", testenv.Patience)
 		}
 		if err := port.Close(); err != nil {
 			t.Errorf("close: %v", err)
@@ -108,7 +108,7 @@ func (b *bench) urgent(e uart.Event) {
 	}
 }
 
-// take returns the oldest answer that was not taken, waiting for one.
+// take returns the oldest item that was not taken, and waits for one.
 func (b *bench) take() item {
 	b.Helper()
 	b.mu.Lock()
@@ -124,14 +124,14 @@ func (b *bench) take() item {
 	return first
 }
 
-// left is what was not taken.
+// left returns the items that were not taken.
 func (b *bench) left() []item {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.items
 }
 
-// want takes answers until one of the kind comes, and returns it with the bytes before it.
+// want takes items until one of the kind comes, and returns it with the bytes before it.
 func (b *bench) want(kind uart.Kind) (uart.Event, string) {
 	b.Helper()
 	var data bytes.Buffer
@@ -148,7 +148,7 @@ func (b *bench) want(kind uart.Kind) (uart.Event, string) {
 	}
 }
 
-// bytes takes answers until all of want has come.
+// bytes takes items until all of want has come.
 func (b *bench) bytes(want string) {
 	b.Helper()
 	for want != "" {
@@ -160,7 +160,7 @@ func (b *bench) bytes(want string) {
 	}
 }
 
-// program opens the port, and takes its event where it is the first.
+// program opens the port, and takes the open event.
 func (b *bench) program() *uarttest.TTYProgram {
 	b.Helper()
 	p := b.another()
@@ -168,7 +168,7 @@ func (b *bench) program() *uarttest.TTYProgram {
 	return p
 }
 
-// another opens the port once more.
+// another opens the port without taking an event.
 func (b *bench) another() *uarttest.TTYProgram {
 	b.Helper()
 	p, err := uarttest.OpenTTY(b.path)
@@ -202,7 +202,7 @@ func baud(n uint32) func(*unix.Termios) {
 	}
 }
 
-// openDescriptors is what /proc/self/fd says, by kind.
+// openDescriptors counts the entries of /proc/self/fd, by kind.
 func openDescriptors(t *testing.T) map[string]int {
 	t.Helper()
 	all, err := os.ReadDir("/proc/self/fd")
@@ -221,7 +221,7 @@ func openDescriptors(t *testing.T) map[string]int {
 	return count
 }
 
-// eventually waits for what nothing announces.
+// eventually polls for a condition that no event announces.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(testenv.Patience); !ok(); time.Sleep(time.Millisecond) {

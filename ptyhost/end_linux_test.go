@@ -10,9 +10,9 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestEndIsNotedFirst: when a port is closed its claim is released when nobody looks any more who opens the slave: the watcher
-// process does, and that is no visit.
-func TestEndIsNotedFirst(t *testing.T) {
+// Close releases the claim only after the port has stopped reporting opens: the watcher process opens the slave then, and that
+// is no program's open.
+func TestCloseIsNotedFirst(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	opened, err := New().Open(context.Background(), uart.PortConfig{Path: path})
 	if err != nil {
@@ -24,7 +24,7 @@ func TestEndIsNotedFirst(t *testing.T) {
 	go func() { closed <- p.Close() }()
 	time.Sleep(50 * time.Millisecond) // too short only makes this see less
 	if _, err := os.Lstat(path); err != nil {
-		t.Error("the claim is released before the end of the port is noted:", err)
+		t.Error("the claim is released before the close is noted:", err)
 	}
 	p.mu.Unlock()
 	if err := <-closed; err != nil {

@@ -14,15 +14,15 @@ import (
 	"telnetcpc/ptyhost/terminal"
 )
 
-// hostName is this host's word in configuration, log and errors.
+// hostName is this host's name in configuration, log and errors.
 const hostName = "pty"
 
-// making is held while a port is made. Its system calls wait for each other in the kernel: a thousand ports made at once
-// would get a thread each, which the runtime keeps for good. A package variable, as threads are the process's.
+// making serialises the making of ports. Its system calls wait for each other in the kernel: a thousand ports made at once
+// would get a thread each, which the runtime keeps for good. It is a package variable because threads belong to the process.
 var making sync.Mutex
 
-// carried is what a pty carries. Parity is not in it although odd, mark and space parity leave a trace in the termios
-// (PARODD, CMSPAR): even parity leaves none, so that a port which reported the others would lie about that one.
+// carried is what a pty carries. Parity is not part of it although odd, mark and space parity leave a trace in the termios
+// (PARODD, CMSPAR): even parity leaves none, so a port that reported the others would be wrong about even parity.
 const carried = uart.CarriesBaud | uart.CarriesStopBits | uart.CarriesFlow | uart.CarriesFlowApart
 
 // Host makes ports out of pseudo-terminals. The zero value is ready; any goroutine may use it.
@@ -39,7 +39,7 @@ func (Host) Name() string { return hostName }
 // Fidelity implements uart.Host.
 func (Host) Fidelity() uart.Fidelity { return carried }
 
-// Check implements uart.Host: it makes a pty and throws it away.
+// Check implements uart.Host: it makes a pty and closes it.
 func (Host) Check() error {
 	if err := terminal.Check(); err != nil {
 		return fmt.Errorf("pty: %w", err)
@@ -47,8 +47,8 @@ func (Host) Check() error {
 	return nil
 }
 
-// Open implements uart.Host. Mode 0 is 0660. An empty group is dialout for root, where there is that group; else, as an
-// empty owner, what the system gives a new pty. The path must be free, or a link that a dead agent of this user left
+// Open implements uart.Host. Mode 0 is 0660. An empty group is dialout for root, if that group exists; otherwise it is, like
+// an empty owner, what the system gives a new pty. The path must be free, or a link that a dead agent of this user left
 // there; see devpath. The error is one line that names the path and the way out.
 func (Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
 	if err := ctx.Err(); err != nil {
@@ -63,7 +63,7 @@ func (Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error)
 	return p, nil
 }
 
-// open makes a port. The link comes last: who finds it finds everything in order.
+// open makes a port. The link comes last, so a program that finds it finds a complete port.
 func open(config uart.PortConfig) (_ *port, err error) {
 	who, err := devpath.LookUp(config.Owner, config.Group, config.Mode)
 	if err != nil {
@@ -71,7 +71,7 @@ func open(config uart.PortConfig) (_ *port, err error) {
 	}
 	path, err := filepath.Abs(config.Path)
 	if err != nil || config.Path == "" {
-		return nil, fmt.Errorf("no path (say where the application finds the port, as in /dev/ttyV0)")
+		return nil, fmt.Errorf("no path (set the path at which the application finds the port, such as /dev/ttyV0)")
 	}
 	claim, err := devpath.Take(path)
 	if err != nil {

@@ -17,9 +17,9 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// The traps of wait_linux.go and next_linux.go, each with the test that fails without its cure.
+// The traps of terminal/wait_linux.go and next_linux.go, each with a test that fails without its cure.
 
-// often is n, or fewer under the race detector.
+// often returns n, or fewer under the race detector.
 func often(n int) int {
 	if testenv.Race {
 		return n / 5
@@ -27,7 +27,7 @@ func often(n int) int {
 	return n
 }
 
-// slave opens the port as a program that makes its system calls itself: nothing of Go's is between.
+// slave opens the port by system calls alone, without Go's os package.
 func slave(t *testing.T, path string) int {
 	t.Helper()
 	fd := opened(t, path)
@@ -35,7 +35,7 @@ func slave(t *testing.T, path string) int {
 	return fd
 }
 
-// opened is slave for a caller that closes it itself.
+// opened is slave for callers that close it themselves.
 func opened(t *testing.T, path string) int {
 	t.Helper()
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -58,7 +58,7 @@ func tcsetattr(t *testing.T, fd int, request uint, rate uint32) {
 	}
 }
 
-// nextIs calls Next and wants an event of the kind.
+// nextIs calls Next and requires an event of the kind.
 func (b *bench) nextIs(kind uart.Kind) uart.Event {
 	b.Helper()
 	_, e, err := b.port.Next()
@@ -92,10 +92,10 @@ func TestAllocates(t *testing.T) {
 	}
 }
 
-// A program that reads wakes nobody: neither a port that waits in Next, nor one whose Write has once waited for room.
-// EPOLLOUT passes at each read, so whoever asks for it all the time, or forgets to disarm it, pays for each.
+// A program that reads does not wake this process: neither a port that waits in Next, nor one whose Write has once waited for
+// room. Each read raises EPOLLOUT, so asking for it all the time, or not disarming it, costs a wake-up for each.
 func TestReadsWakeNobody(t *testing.T) {
-	const reads = 100 // with more than 128 bytes to read the kernel tells nobody anyway
+	const reads = 100 // with more than 128 bytes to read the kernel wakes nobody anyway
 	for _, tt := range []struct {
 		name   string
 		waited bool
@@ -108,7 +108,7 @@ func TestReadsWakeNobody(t *testing.T) {
 				waitInWrite(t, b, fd)
 			}
 			least := 1e9
-			for range 10 { // what else goes on in this process is noise, and comes and goes
+			for range 10 { // other work in this process is noise that comes and goes
 				if n, err := b.port.Write(make([]byte, reads)); n != reads || err != nil {
 					t.Fatalf("write: %d, %v", n, err)
 				}
@@ -126,11 +126,11 @@ func TestReadsWakeNobody(t *testing.T) {
 	}
 }
 
-// switchesPerRead reads n bytes one by one, at the pace of a program that does something with each, and returns how often
-// the other threads of this process waited meanwhile, for each byte.
+// switchesPerRead reads n bytes one by one, at the pace of a program that processes each, and returns how often the other
+// threads of this process went to sleep meanwhile, per byte.
 func switchesPerRead(t *testing.T, fd, n int) float64 {
 	t.Helper()
-	runtime.LockOSThread() // this thread's own switches do not count
+	runtime.LockOSThread() // this thread's own switches are not counted
 	defer runtime.UnlockOSThread()
 	before := switches(t)
 	for range n {
@@ -169,7 +169,7 @@ func waitInWrite(t *testing.T, b *bench, fd int) {
 	}
 }
 
-// switches counts how often the other threads of this process have given up the processor to wait.
+// switches counts the voluntary context switches of the other threads of this process.
 func switches(t *testing.T) (n int) {
 	t.Helper()
 	tasks, err := filepath.Glob("/proc/self/task/*/status")
@@ -180,7 +180,7 @@ func switches(t *testing.T) (n int) {
 	for _, task := range tasks {
 		text, err := os.ReadFile(task)
 		if err != nil || strings.Contains(task, self) {
-			continue // it has ended, or it is ours
+			continue // it has ended, or it is this one
 		}
 		_, after, _ := strings.Cut(string(text), "\nvoluntary_ctxt_switches:")
 		line, _, _ := strings.Cut(after, "\n")
@@ -193,8 +193,8 @@ func switches(t *testing.T) (n int) {
 	return n
 }
 
-// TCSADRAIN and TCSAFLUSH hold the tty's write lock themselves, so the kernel drops a notice now and then: the sweep
-// finds what it has dropped.
+// TCSADRAIN and TCSAFLUSH hold the tty's write lock themselves, so the kernel drops a notice now and then: the sweep finds
+// the change.
 func TestNoDrainingChangeIsLost(t *testing.T) {
 	b := newBench(t)
 	fd := slave(t, b.path)
@@ -210,10 +210,10 @@ func TestNoDrainingChangeIsLost(t *testing.T) {
 			late++
 		}
 	}
-	t.Logf("%d of %d were found by the sweep, or late", late, often(5000))
+	t.Logf("%d of %d were found late, or by the sweep", late, often(5000))
 }
 
-// A change right before the last close is told before it, whatever has woken Next.
+// A change right before the last close is reported before it, whatever has woken Next.
 func TestNoChangeBeforeACloseIsLost(t *testing.T) {
 	b := listening(t)
 	for i := range uint32(often(3000)) {
@@ -223,17 +223,17 @@ func TestNoChangeBeforeACloseIsLost(t *testing.T) {
 		if err := unix.Close(fd); err != nil {
 			t.Fatal(err)
 		}
-		told := uart.Event{}
+		last := uart.Event{}
 		for e := b.take().event; e.Kind != uart.KindClosed; e = b.take().event {
-			told = e
+			last = e
 		}
-		if told.Coding.Baud != 1000+i {
-			t.Fatalf("round %d: %v came before the close, want %d baud", i, told, 1000+i)
+		if last.Coding.Baud != 1000+i {
+			t.Fatalf("round %d: %v came before the close, want %d baud", i, last, 1000+i)
 		}
 	}
 }
 
-// A full pty announces no change: it is found when the bytes are read.
+// A full pty does not announce a change: it is found when the bytes are read.
 func TestNoChangeWhileFullIsLost(t *testing.T) {
 	b := newBench(t)
 	fd := slave(t, b.path)
@@ -270,8 +270,8 @@ func fillUp(t *testing.T, fd int) (total int) {
 	return total
 }
 
-// A change on an idle port, without bytes, is told at once: the figure is logged, the bound is no noise.
-func TestChangeIsToldAtOnce(t *testing.T) {
+// A change on an idle port, without bytes, is reported at once: the median is logged, and the limit is far above noise.
+func TestChangeIsReportedAtOnce(t *testing.T) {
 	b := listening(t)
 	fd := slave(t, b.path)
 	b.want(uart.KindOpened)
@@ -284,7 +284,7 @@ func TestChangeIsToldAtOnce(t *testing.T) {
 	}
 	slices.Sort(took)
 	half := took[len(took)/2]
-	t.Logf("half of the changes were told within %v, 99 %% within %v", half, took[len(took)*99/100])
+	t.Logf("half of the changes were reported within %v, 99 %% within %v", half, took[len(took)*99/100])
 	if half > 50*time.Millisecond { // the sweep alone would take some 125
 		t.Errorf("half of the changes took more than %v", half)
 	}

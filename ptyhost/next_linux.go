@@ -12,79 +12,86 @@ import (
 	"telnetcpc/ptyhost/terminal"
 )
 
-// In which order Next tells what it finds. How it waits is in package terminal; what the master does not announce (an open,
-// a change of termios without data) the watcher tells by poke: it ends the wait, and Next looks at everything anew.
+// The order in which Next reports what it finds. Package terminal waits for the master; for what the master does not
+// announce (an open, a change of termios without data) the watcher pokes the reader, and Next checks everything again.
 //
-// Order: the kernel makes bytes readable by a worker, so they may come later than the notice of a change that was made
-// after them; a read of the master waits for that worker, so a read that finds nothing is the truth. So each look reads
-// first, then asks the latch what came first and the termios what is new. A change that came before the bytes is told
-// before them, which are held for the following Next; one that came behind them is late: it is told when the master has
-// nothing more to read.
+// Order: a kernel worker makes bytes readable, so they may come later than the notice of a change that was made after them. A
+// read of the master waits for that worker, so a read that finds nothing is exact. Therefore each try reads first, then takes
+// from order what came first and compares the termios. A change that came before the bytes is reported before them; the bytes
+// are held back for the following Next. A change that came after them is late: it is reported when the master has nothing
+// more to read.
 
 const (
-	// readSize is what a pty's master gives in one read at most.
+	// readSize is the most that one read of a pty's master returns.
 	readSize = 4096
-	// readMore is how much the first read must give for further ones to follow before anything is handed out: bulk pays
-	// for each write to the session, single bytes pay for each read.
+	// readMore is how much the first read must return for further reads before Next returns: bulk data pays for each write to
+	// the session, single bytes pay for each read.
 	readMore = readSize / 2
-	// bufSize is the most that Next returns: more brings nothing.
+	// bufSize is the most that Next returns; more gains nothing.
 	bufSize = 3 * readSize
 	// lateMost bounds a late change: no more bytes than this can have been in the pty before it (22,048 measured).
 	lateMost = 32 << 10
 )
 
-// bufs are the buffers that Next lends. A port has one only while it has bytes: most ports are idle most of the time.
+// bufs are the buffers that Next lends. A port has one only while it has bytes, because most ports are idle most of the time.
 var bufs = sync.Pool{New: func() any { return new([bufSize]byte) }}
 
 // device is the Linux half of a port.
 type device struct {
 	term  *terminal.Terminal
-	latch latch
+	order order
 
-	// Only Next's.
-	buf       *[bufSize]byte // lent, or nil
-	held      []byte         // of buf: bytes that were read and not told, for a change came before them
-	late      bool           // a change of termios waits for the bytes before it
-	marks     bool           // the latch may have a mark of bytes that were told
-	poked     bool           // a change of termios may have come without bytes
-	lateLeft  int            // for so many more bytes at most
-	toldOpens uint64
-	found     found // what the last look found
+	reader // Next's goroutine
+	writer // Write's goroutine
 
-	given given // only Write's
+	// mu guards all below: the watcher's view, which Next and Write read. It is held over system calls that do not wait.
+	mu     sync.Mutex
+	closed bool // Close has begun
+	slave  ownSlave
 
-	mu     sync.Mutex // over all below: the watcher's view, read by Next and Write; held over system calls that do not wait
-	slave  own
-	kept   notice // which came first, the bytes or a change not told yet, where the latch has been emptied since
-	open   bool   // somebody has the port open
-	opens  uint64
-	closes uint64
-	// The master was empty when the last close was found: what came later is the next program's.
-	drained bool
-	// How many closes Next has told; it alone writes it. Until it has told all, bytes are the last program's.
-	toldCloses uint64
-	told       settings // what Next returned last; Next alone writes it
-	stalls     uint64   // how often Write has found no room
-	full       bool     // and it waits for some
-	ended      bool
-	// Bytes were read while nobody had the port open: the last program's, or those of one whose open is not noticed yet.
-	// Then Write asks the watcher to look who has it before it says that nobody does.
+	open    bool // a program has the port open
+	opens   uint64
+	closes  uint64
+	drained bool // the master was empty at the last close: what came later is the next program's
+	// doubt: bytes were read while the port was not open. They are the last program's, or those of one whose open is not
+	// noticed yet. Write then has the watcher probe before it decides that nobody has the port open.
 	doubt bool
 
-	watched // only the watcher's, but for what is an atomic
+	reported       settings // the last that Next has returned; only Next changes it
+	reportedCloses uint64   // how many closes Next has returned; only Next changes it. Below closes: bytes are the last program's
+	keptOrder      notice   // which came first, the bytes or a change that is not reported yet, if order was emptied since; 0: unknown
+
+	stalls uint64 // how often Write has found no room
+	full   bool   // Write waits for room
+
+	watched // the watcher's goroutine; Write uses the atomic
 }
 
-// found is what one look found.
-type found struct {
+// reader is Next's state. Only Next's goroutine uses it.
+type reader struct {
+	result result         // what the last try found
+	buf    *[bufSize]byte // lent; nil: none
+	held   []byte         // of buf: bytes that are held back because a change came before them
+
+	late     bool // a change of termios waits for the bytes before it
+	lateLeft int  // for at most so many more bytes
+	stale    bool // order may have a notice of bytes that were returned already
+	poked    bool // the termios may have changed without bytes
+
+	reportedOpens uint64
+}
+
+// result is what Next returns.
+type result struct {
 	data  []byte
 	event uart.Event
 }
 
-// given is one Write under way.
-type given struct {
-	p     []byte
-	n     int
-	opens uint64 // which open it has begun to write for; 0: none yet
+// writer is the Write in progress. Only its goroutine uses it.
+type writer struct {
+	bytes   []byte
+	written int
+	forOpen uint64 // the open (opens) that it writes for; 0: none yet
 }
 
 // Next implements uart.Port.
@@ -93,12 +100,12 @@ func (p *port) Next() ([]byte, uart.Event, error) {
 		err := p.term.WaitRead()
 		switch {
 		case err == nil:
-			return p.found.data, p.found.event, nil
+			return p.result.data, p.result.event, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			// Poked. Whoever pokes writes down why before he does it, so the next look finds it.
+			// Poked. The reason was written down before the poke, so the next try finds it.
 			p.term.UnpokeReader()
 			p.poked = true
-		case p.isEnded():
+		case p.isClosed():
 			return nil, uart.Event{}, uart.ErrClosed
 		default:
 			return nil, uart.Event{}, fmt.Errorf("port %s: read the pty: %w", p.claim.Path(), err)
@@ -106,108 +113,108 @@ func (p *port) Next() ([]byte, uart.Event, error) {
 	}
 }
 
-func (p *port) isEnded() bool {
+func (p *port) isClosed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ended
+	return p.closed
 }
 
-// poke makes Next look anew.
-func (p *port) poke() { p.term.PokeReader() }
+// wakeNext makes Next check everything again.
+func (p *port) wakeNext() { p.term.PokeReader() }
 
-// look puts the next thing that the application did into p.found and reports whether there was one. It never waits.
-func (p *port) look() bool {
+// tryNext puts the next thing that the application did into p.result and reports whether there was one. It never waits.
+func (p *port) tryNext() bool {
 	p.mu.Lock()
 	opens, closes := p.opens, p.closes
-	drained := p.drained && closes == p.toldCloses+1 && !p.late
+	drained := p.drained && closes == p.reportedCloses+1 && !p.late
 	p.mu.Unlock()
 
 	if len(p.held) > 0 {
-		p.found = found{data: p.held}
+		p.result = result{data: p.held}
 		p.held = nil
 		return true
 	}
-	if p.toldOpens == p.toldCloses {
+	if p.reportedOpens == p.reportedCloses {
 		p.release()
-		if opens == p.toldOpens {
+		if opens == p.reportedOpens {
 			return false
 		}
-		p.toldOpens++
-		p.found = found{event: uart.Event{Kind: uart.KindOpened}}
+		p.reportedOpens++
+		p.result = result{event: uart.Event{Kind: uart.KindOpened}}
 		return true
 	}
-	if drained && (opens > p.toldOpens || readable(p.term.Master())) {
-		return p.tellClose() // the bytes that come are the next program's
+	if drained && (opens > p.reportedOpens || readable(p.term.Master())) {
+		return p.reportClose() // the bytes that come are the next program's
 	}
 	if n := p.readBytes(); n > 0 {
 		return p.gotBytes(n)
 	}
-	// The hangup of a last close can wake Next before the watcher pokes it; a change just before the close is told first.
-	if p.late || p.poked || closes > p.toldCloses {
+	// The hangup of a last close can wake Next before the watcher pokes it; a change right before the close comes first.
+	if p.late || p.poked || closes > p.reportedCloses {
 		if found, done := p.changeAlone(); done {
 			return found
 		}
 	}
-	p.forgetMarks()
+	p.dropStaleNotices()
 	p.release()
-	if closes > p.toldCloses {
-		return p.tellClose()
+	if closes > p.reportedCloses {
+		return p.reportClose()
 	}
 	return false
 }
 
-// tellClose tells the next close.
-func (p *port) tellClose() bool {
+// reportClose makes the next close the result.
+func (p *port) reportClose() bool {
 	p.release()
 	p.mu.Lock()
-	p.toldCloses++
+	p.reportedCloses++
 	p.mu.Unlock()
-	p.found = found{event: uart.Event{Kind: uart.KindClosed}}
+	p.result = result{event: uart.Event{Kind: uart.KindClosed}}
 	return true
 }
 
-// forgetMarks takes from the latch, when the master has been read empty, what a write has marked at its end though its
-// bytes were read before: it would count for the next ones. On a busy machine that leaves a third of the wrong orders.
-func (p *port) forgetMarks() {
-	if !p.marks {
+// dropStaleNotices removes, when the master was read empty, the notice that a write added at its end though its bytes were
+// read before: it would count for the next bytes. On a busy machine this leaves a third of the wrong orders.
+func (p *port) dropStaleNotices() {
+	if !p.stale {
 		return
 	}
-	p.marks = false
-	if m := p.lookAtLatch(); m.changed {
-		p.keep(m.first) // the change is to be found yet
+	p.stale = false
+	if n := p.takeNotices(); n.changed {
+		p.keepOrder(n.first) // the change is still to be found
 	}
 }
 
-// changeAlone looks for a change without bytes before it, and reports whether that was all there is to do.
+// changeAlone reports a change that has no bytes before it. done: there is nothing else to do in this try.
 func (p *port) changeAlone() (found, done bool) {
 	late := p.late
 	p.late, p.poked = false, false
 	if _, changed := p.changed(); !changed {
 		return false, false
 	}
-	// The mark of this change must not count as the next one's. A change behind this look leaves a mark of its own, one
+	// The notice of this change must not count as the next one's. A change after this take adds a notice of its own; one
 	// before it is in the termios that is read now.
-	m := p.lookAtLatch()
+	n := p.takeNotices()
 	if !late {
-		if n := p.readBytes(); n > 0 { // they have come since the last read
-			p.keep(m.order())
-			return p.gotBytes(n), true
+		if count := p.readBytes(); count > 0 { // they have come since the last read
+			p.keepOrder(n.earlier())
+			return p.gotBytes(count), true
 		}
 	}
 	p.release()
 	now, _ := p.changed()
-	p.tell(now)
+	p.reportSettings(now)
 	return true, true
 }
 
-// keep leaves to the following look at the latch what came first. What a probe has kept meanwhile it found later.
-func (p *port) keep(first notice) {
+// keepOrder keeps what came first for the following takeNotices. What a probe has kept meanwhile it found later.
+func (p *port) keepOrder(first notice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.kept = first
+	p.keptOrder = first
 }
 
-// readBytes reads into the buffer, more than once where much comes, and returns how much; 0: there is nothing.
+// readBytes reads into the buffer, more than once if much comes, and returns how much; 0: there is nothing.
 func (p *port) readBytes() (n int) {
 	if p.buf == nil {
 		p.buf = bufs.Get().(*[bufSize]byte)
@@ -221,7 +228,7 @@ func (p *port) readBytes() (n int) {
 	}
 }
 
-// release gives the buffer back.
+// release returns the buffer to the pool.
 func (p *port) release() {
 	if p.buf != nil {
 		bufs.Put(p.buf)
@@ -229,93 +236,94 @@ func (p *port) release() {
 	}
 }
 
-// gotBytes decides whether the n bytes that were read are told now, or a change before them.
+// gotBytes decides whether the n bytes that were read are the result, or a change before them.
 func (p *port) gotBytes(n int) bool {
 	p.mu.Lock()
-	m := p.takeMarks() // which also forgets the mark that our own read has left there
+	before := p.takeNoticesLocked() // also removes the notice that our own read has added
 	p.doubt = p.doubt || !p.open
 	p.mu.Unlock()
-	p.found = found{data: p.buf[:n]}
+	p.result = result{data: p.buf[:n]}
 	p.lateLeft -= n
-	p.marks = true
+	p.stale = true
 	now, changed := p.changed()
 	switch {
 	case !changed:
 		p.late = false
 	case p.late && p.lateLeft > 0:
-	case !p.late && p.bytesFirst(m):
+	case !p.late && p.bytesFirst(before):
 		p.late, p.lateLeft = true, lateMost
 	default:
 		p.late = false
-		p.held = p.found.data
-		p.tell(now)
+		p.held = p.result.data
+		p.reportSettings(now)
 	}
 	return true
 }
 
-// bytesFirst reports whether the bytes that were read before the look that found m came before the change that was seen
-// after it.
-func (p *port) bytesFirst(m marks) bool {
-	if m.changed {
-		return m.first == noticeWrote
+// bytesFirst reports whether the bytes came before the change. The bytes were read before n was taken; the change was seen
+// after that.
+func (p *port) bytesFirst(n notices) bool {
+	if n.changed {
+		return n.first == noticeWrote
 	}
-	// The kernel marks a change before it can be seen: either it came after that look, and its mark is there now.
-	return p.lookAtLatch().changed
+	// The kernel adds the notice of a change before the change can be seen: so either the change came after n was taken, and
+	// its notice is there now, or the notice was lost.
+	return p.takeNotices().changed
 }
 
-// lookAtLatch looks under the lock: epoll holds the slave open while it asks it, and a probe must see it closed.
-func (p *port) lookAtLatch() marks {
+// takeNotices takes the notices under the lock: epoll holds the slave open while it polls it, and a probe must see it closed.
+func (p *port) takeNotices() notices {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.takeMarks()
+	return p.takeNoticesLocked()
 }
 
-// takeMarks is lookAtLatch; the lock is held.
-func (p *port) takeMarks() marks {
-	m := p.latch.look()
-	if p.kept != 0 {
-		m.first, m.changed = p.kept, true
-		p.kept = 0
+// takeNoticesLocked is takeNotices for callers that hold the lock.
+func (p *port) takeNoticesLocked() notices {
+	n := p.order.take()
+	if p.keptOrder != 0 {
+		n.first, n.changed = p.keptOrder, true
+		p.keptOrder = 0
 	}
-	return m
+	return n
 }
 
-// changed reads the termios and reports whether it says something else than what was told last.
+// changed reads the termios and reports whether it differs from what was reported last.
 func (p *port) changed() (settings, bool) {
 	var t unix.Termios
 	if !p.term.Termios(&t) {
 		return settings{}, false
 	}
 	p.warn(&t)
-	now := settingsOf(&t).over(p.told)
-	return now, now != p.told
+	now := settingsOf(&t).over(p.reported)
+	return now, now != p.reported
 }
 
-// tell makes now what was told last.
-func (p *port) tell(now settings) {
+// reportSettings makes now the result.
+func (p *port) reportSettings(now settings) {
 	p.mu.Lock()
-	p.told = now
-	p.kept = 0 // a probe may have kept it since the look that has found this change
+	p.reported = now
+	p.keptOrder = 0 // a probe may have kept it since the take that found this change
 	p.mu.Unlock()
-	p.found = found{event: now.event()}
+	p.result = result{event: now.event()}
 }
 
 // Write implements uart.Port.
 func (p *port) Write(b []byte) (n int, err error) {
-	p.given = given{p: b}
+	p.writer = writer{bytes: b}
 	for {
 		err = p.term.WaitWrite()
-		n = p.given.n
+		n = p.written
 		switch {
 		case err == nil:
-			p.given.p = nil
-			if p.isEnded() && n < len(b) {
+			p.bytes = nil
+			if p.isClosed() && n < len(b) {
 				return n, uart.ErrClosed
 			}
 			return n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			p.term.UnpokeWriter() // look again who has it open
-		case p.isEnded():
+			p.term.UnpokeWriter() // check again whether the port is open
+		case p.isClosed():
 			return n, uart.ErrClosed
 		default:
 			return n, fmt.Errorf("port %s: write to the pty: %w", p.claim.Path(), err)
@@ -323,14 +331,14 @@ func (p *port) Write(b []byte) (n int, err error) {
 	}
 }
 
-// give writes as much as fits, and is done where all is written or nobody has the port open. The lock makes the two one
-// step: after a last close the watcher empties the pty under it, so that the next application reads nothing stale.
-func (p *port) give() (done bool) {
-	g := &p.given
+// tryWrite writes as much as fits. It is done if all is written or nobody has the port open. The lock makes the check and the
+// write one step: after a last close the watcher empties the pty under it, so the next application reads nothing stale.
+func (p *port) tryWrite() (done bool) {
+	w := &p.writer
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	rest := g.opens != 0 && (!p.open || g.opens != p.opens) // of a Write for one who has closed: not the next one's
-	if p.ended || rest || !p.open && !p.doubt {
+	stale := w.forOpen != 0 && (!p.open || w.forOpen != p.opens) // its program has closed: nothing of it is for the next one
+	if p.closed || stale || !p.open && !p.doubt {
 		p.full = false
 		return true
 	}
@@ -338,36 +346,36 @@ func (p *port) give() (done bool) {
 		p.watcher.ask(p)
 		return false // until the watcher pokes
 	}
-	g.opens = p.opens
-	for g.n < len(g.p) {
-		m := p.term.WriteMaster(g.p[g.n:])
+	w.forOpen = p.opens
+	for w.written < len(w.bytes) {
+		m := p.term.WriteMaster(w.bytes[w.written:])
 		if m == 0 {
 			p.stalls++
 			p.full = true
 			return false
 		}
-		g.n += m
+		w.written += m
 	}
 	p.full = false
 	return true
 }
 
-// noteEnd has the watcher leave the port alone from here on.
-func (p *port) noteEnd() {
+// noteClose has the watcher leave the port alone from here on.
+func (p *port) noteClose() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ended = true
+	p.closed = true
 }
 
-// end closes the device: Next and Write return, and nothing of it is used any more. It also ends what start has begun.
-func (p *port) end() {
-	p.noteEnd()
+// closeDevice closes everything that start has made: Next and Write return, and nothing uses it any more.
+func (p *port) closeDevice() {
+	p.noteClose()
 	p.mu.Lock()
 	p.slave.close()
 	p.mu.Unlock()
 	leave(p)
 	if p.term != nil {
-		p.term.Close() // and waits until Next and Write have left it
+		p.term.Close() // waits until Next and Write have left it
 	}
-	_ = unix.Close(p.latch.set)
+	_ = unix.Close(p.order.set)
 }

@@ -15,37 +15,37 @@ import (
 	"telnetcpc/ptyhost/terminal"
 )
 
-// What macOS and FreeBSD offer, kept small: the master is looked at each tick, and at once when bytes come. So an open,
+// What macOS and FreeBSD offer, kept small: the master is polled each tick, and at once when bytes come. So an open,
 // a close or a change of settings is noticed up to a tick late; a program that opens and closes within one tick
-// without writing is not seen; and a change is told before the bytes that are read with it.
+// without writing is not seen; and a change is reported before the bytes that are read with it.
 //
 // These systems forget a pty's termios at the last close. A program that opens the port finds the system's own (with
-// echo), and a tick later what the port had, unless it has set something itself by then. It has been built for these
-// systems and read against their manuals; on them it has not been run yet.
+// echo), and a tick later what the port had, unless it has set something itself by then. This file builds for these
+// systems and follows their manuals; it has not been run on them yet.
 
 const (
 	tick     = 50 * time.Millisecond
 	readSize = 4096
 )
 
-// device is a port's half that knows the system.
+// device is the macOS and FreeBSD half of a port.
 type device struct {
-	mu     sync.RWMutex // the descriptor stays open while it is read-locked and done is not closed
+	mu     sync.RWMutex // read-locked while the master is used; locked to close it
 	done   chan struct{}
 	term   *terminal.Terminal
-	fresh  unix.Termios // the system's own
-	opened atomic.Bool  // Next has told so
+	fresh  unix.Termios // the system's own; constant after start
+	opened atomic.Bool  // Next has reported an open, and no close since
 
-	// Only Next's.
-	buf  []byte
-	data []byte // read, and told after the event that was found with it
-	told settings
-	kept unix.Termios // what the port's next user shall find
+	// Only Next's goroutine.
+	buf      []byte
+	data     []byte // read; returned after the event that was found with it
+	reported settings
+	kept     unix.Termios // what the port's next user will find
 }
 
 // start makes the pty and gives it to its owner.
 func (p *port) start(access devpath.Access) (err error) {
-	p.told, p.buf, p.done = firstSettings(), make([]byte, readSize), make(chan struct{})
+	p.reported, p.buf, p.done = firstSettings(), make([]byte, readSize), make(chan struct{})
 	if p.term, p.fresh, err = terminal.New(access); err != nil {
 		return err
 	}
@@ -61,15 +61,15 @@ func (p *port) start(access devpath.Access) (err error) {
 // Next implements uart.Port.
 func (p *port) Next() ([]byte, uart.Event, error) {
 	for {
-		b, e, ok, err := p.look()
+		b, e, ok, err := p.tryNext()
 		if ok || err != nil {
 			return b, e, err
 		}
 	}
 }
 
-// look is one look at the master; it waits for bytes for a tick at most.
-func (p *port) look() (b []byte, e uart.Event, ok bool, err error) {
+// tryNext checks the master once; it waits for bytes for a tick at most.
+func (p *port) tryNext() (b []byte, e uart.Event, ok bool, err error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	select {
@@ -83,7 +83,7 @@ func (p *port) look() (b []byte, e uart.Event, ok bool, err error) {
 			p.data = p.buf[:n]
 		}
 		if n <= 0 && err != unix.EAGAIN && err != unix.EINTR { // end of file or EIO: nobody has the slave open
-			e, ok := p.nobody()
+			e, ok := p.reportClose()
 			return nil, e, ok, nil
 		}
 	}
@@ -100,8 +100,8 @@ func (p *port) look() (b []byte, e uart.Event, ok bool, err error) {
 	return nil, e, false, nil
 }
 
-// nobody tells the last close, or waits a tick.
-func (p *port) nobody() (uart.Event, bool) {
+// reportClose returns the last close, or waits a tick if it was reported before.
+func (p *port) reportClose() (uart.Event, bool) {
 	if !p.opened.Load() {
 		select {
 		case <-p.done:
@@ -118,7 +118,7 @@ func (p *port) nobody() (uart.Event, bool) {
 	return e, true
 }
 
-// changed looks whether the termios says something new, and puts the kept one in the place of the system's own.
+// changed returns a change of termios, and replaces the system's own termios by the kept one.
 func (p *port) changed() (uart.Event, bool) {
 	t, err := unix.IoctlGetTermios(p.term.Master(), termios.Get)
 	if err != nil {
@@ -131,11 +131,11 @@ func (p *port) changed() (uart.Event, bool) {
 	}
 	p.kept = *t
 	p.warn(t)
-	now := settingsOf(t).over(p.told)
-	if now == p.told {
+	now := settingsOf(t).over(p.reported)
+	if now == p.reported {
 		return uart.Event{}, false
 	}
-	p.told = now
+	p.reported = now
 	return now.event(), true
 }
 
@@ -150,7 +150,7 @@ func (p *port) wait(events int16) {
 // Write implements uart.Port.
 func (p *port) Write(b []byte) (n int, err error) {
 	for n < len(b) {
-		m, over, err := p.give(b[n:])
+		m, over, err := p.tryWrite(b[n:])
 		n += m
 		if over || err != nil {
 			return n, err
@@ -159,8 +159,8 @@ func (p *port) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// give writes what fits, or waits for a tick at most; it is over where nobody has the port open.
-func (p *port) give(b []byte) (n int, over bool, err error) {
+// tryWrite writes what fits, or waits for a tick at most. over: nobody has the port open.
+func (p *port) tryWrite(b []byte) (n int, over bool, err error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	select {
@@ -178,11 +178,11 @@ func (p *port) give(b []byte) (n int, over bool, err error) {
 	return max(n, 0), false, nil
 }
 
-// noteEnd does nothing: the watcher process opens no slave here.
-func (*port) noteEnd() {}
+// noteClose does nothing: the watcher process opens no slave here.
+func (*port) noteClose() {}
 
-// end closes the device. It waits for a tick at most.
-func (p *port) end() {
+// closeDevice closes the pty. It waits for a tick at most.
+func (p *port) closeDevice() {
 	close(p.done)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,25 +8,25 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// How often the order of changes and bytes comes out right: c is a change, letters are bytes, a dot is 200 microseconds.
-// Everything comes, the bytes among themselves in order, always. Where the change stands among them is right nearly
-// always, and logged for people: what is wanted of it is what a busy machine can keep.
+// How often changes and bytes come out in order: c is a change, letters are bytes, a dot is 200 microseconds. Everything
+// arrives, and the bytes among themselves are in order, always. The place of the change among them is right nearly always; the
+// share is logged, and the limit is what a busy machine can keep.
 func TestOrderShares(t *testing.T) {
 	for _, tt := range []struct {
 		pattern string
-		least   float64 // share in order; 0: not known to a pty
+		least   float64 // share in order; 0: a pty cannot know
 	}{
 		{"cA", 0.9}, {"Ac", 0.9}, {"c.A", 0.9}, {"A.c", 0.9}, {"A.cB", 0.9}, {"Ac.B", 0.9},
-		{"AcB", 0}, // within one wake-up the change has no place
+		{"AcB", 0}, // within one wake-up the place of the change is unknown
 	} {
 		best := 0.0
-		for range 3 { // a machine that is held up for 200 microseconds and more, over and over, is so for a while
+		for range 3 { // a machine that stalls for 200 microseconds and more does so for a while
 			if best = max(best, orderShare(t, tt.pattern, often(1000))); best >= tt.least {
 				break
 			}
 		}
 		if best < tt.least {
-			t.Errorf("%s: %.1f %% in order, want %.0f at least", tt.pattern, 100*best, 100*tt.least)
+			t.Errorf("%s: %.1f %% in order, want at least %.0f", tt.pattern, 100*best, 100*tt.least)
 		}
 	}
 }
@@ -60,7 +60,7 @@ func orderShare(t *testing.T, pattern string, rounds int) float64 {
 	return float64(right) / float64(rounds)
 }
 
-// outcome takes what came of a pattern: its bytes in order, and c where its one change to rate stands.
+// outcome takes the result of a pattern: its bytes in order, and c at the place of its one change to rate.
 func (b *bench) outcome(want string, rate uint32) (got string) {
 	b.Helper()
 	for len(got) < len(want) {

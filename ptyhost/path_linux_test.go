@@ -29,7 +29,7 @@ func open(t *testing.T, config uart.PortConfig) (uart.Port, error) {
 	return p, err
 }
 
-// refuses wants one line that names the path and contains the words.
+// refuses requires an error of one line that names the path and contains the words.
 func refuses(t *testing.T, path string, words ...string) {
 	t.Helper()
 	_, err := open(t, uart.PortConfig{Path: path})
@@ -48,12 +48,12 @@ func refuses(t *testing.T, path string, words ...string) {
 	t.Log(text)
 }
 
-// What is at the path and is not ours is refused and left alone.
+// A path where something else is, is refused and left alone.
 func TestForeignPath(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		make func(path string) error
-		says string
+		want string
 	}{
 		{"file", func(p string) error { return os.WriteFile(p, []byte("precious"), 0o600) }, "a file is there already"},
 		{"directory", func(p string) error { return os.Mkdir(p, 0o700) }, "a directory is there already"},
@@ -88,17 +88,17 @@ func TestForeignPath(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			refuses(t, path, tt.says, "(remove it, or choose another path)")
+			refuses(t, path, tt.want, "(remove it, or choose another path)")
 			after, err := os.Lstat(path)
 			if err != nil || !os.SameFile(before, after) {
-				t.Errorf("what was at the path is not there any more: %v", err)
+				t.Errorf("what was at the path is gone: %v", err)
 			}
 			onlyThis(t, path)
 		})
 	}
 }
 
-// onlyThis wants nothing beside the path: a refusal leaves nothing behind.
+// onlyThis requires an otherwise empty directory: a refusal leaves nothing behind.
 func onlyThis(t *testing.T, path string) {
 	t.Helper()
 	all, err := os.ReadDir(filepath.Dir(path))
@@ -128,7 +128,7 @@ func TestBadPlace(t *testing.T) {
 	refuses(t, filepath.Join(dir, "ttyV0"), "lock file "+lock+" is a link (remove it)")
 }
 
-// A directory that this user may not write to.
+// A directory to which this user may not write.
 func TestUnwritable(t *testing.T) {
 	if os.Geteuid() == 0 {
 		asNobody(t, "TestUnwritable")
@@ -145,10 +145,10 @@ func TestUnwritable(t *testing.T) {
 	}
 }
 
-// agentPath, where it is set, makes the test binary an agent that others start and kill.
+// agentPath is the environment variable that makes the test binary an agent, which tests start and kill.
 const agentPath = "PTYHOST_AGENT"
 
-// agentProcess makes a port at path, says so, and closes it at the end of its input.
+// agentProcess makes a port at path, prints its name, and closes it at the end of its input.
 func agentProcess(path string) (status int) {
 	p, err := ptyhost.New().Open(context.Background(), uart.PortConfig{Path: path})
 	if err != nil {
@@ -187,8 +187,8 @@ func agent(t *testing.T, path string) (*exec.Cmd, string) {
 	return nil, ""
 }
 
-// A live agent's port is refused, and says whose it is. What an agent leaves that was killed is replaced, also when its
-// pty's number is another terminal's by now.
+// The path of a live agent is refused, with its pid. The link of a killed agent is replaced, also if its pty's number is
+// another terminal's by now.
 func TestKilledAgent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	cmd, _ := agent(t, path)
@@ -200,7 +200,7 @@ func TestKilledAgent(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the killed agent has left no link: %v", err)
 	}
-	// Other terminals, until one of them has the number, or somebody else's has it.
+	// Make terminals until one of them has the number, or another process's has it.
 	for {
 		if _, err := os.Stat(link); err == nil {
 			break
@@ -227,7 +227,7 @@ func TestKilledAgent(t *testing.T) {
 	}
 }
 
-// Agents that start at the same moment over a dead one's link: one wins, and no other takes its path from it.
+// Of agents that start at the same moment over a dead one's link, one wins, and no other takes the path from it.
 func TestRaceForPath(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	for range 50 {
@@ -262,7 +262,7 @@ func TestRaceForPath(t *testing.T) {
 	onlyThis(t, path)
 }
 
-// What somebody has put into the place of our link is not ours to remove.
+// A file that has replaced our link is not removed.
 func TestReplacedLink(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	p, err := open(t, uart.PortConfig{Path: path})
@@ -284,7 +284,7 @@ func TestReplacedLink(t *testing.T) {
 	onlyThis(t, path)
 }
 
-// A link of an agent that is alive stays ours while its path is retired and taken by the next one.
+// A retired path can be taken by the next port; closing the first one does not remove the second one's link.
 func TestRetiredPathIsFree(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	first, err := open(t, uart.PortConfig{Path: path})

@@ -2,5 +2,5 @@
 
 package ptyhost_test
 
-// plainWay: Go's own means wait for the pty. They carry the same, and cost what they cost.
+// plainWay: Go's own means wait for the pty. They carry the same, at their own cost.
 const plainWay = true

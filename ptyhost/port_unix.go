@@ -13,15 +13,15 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// port is one pty whose slave the application opens. What differs from system to system is in device: how Next waits,
-// how opens, closes and changes are noticed.
+// port is one pty whose slave the application opens. What differs between systems is in device: how Next waits, and how it
+// notices opens, closes and changes of termios.
 type port struct {
 	claim  *devpath.Claim // on the path
 	urgent func(uart.Event)
 	log    *slog.Logger
 
 	closing  sync.Once
-	closeErr error // of the claim's release
+	closeErr error // from releasing the claim; constant after closing
 
 	warned warnings // only Next's
 
@@ -33,7 +33,7 @@ var _ uart.Port = (*port)(nil)
 // SetModem implements uart.Port: a pty has no modem lines.
 func (p *port) SetModem(uart.ModemState) error { return uart.NotCarried(hostName, "set modem state") }
 
-// ReportLine implements uart.Port: a pty's master cannot mark a byte as bad, nor show a break.
+// ReportLine implements uart.Port: a pty's master can neither flag a byte as bad nor send a break.
 func (p *port) ReportLine(uart.LineState) error {
 	return uart.NotCarried(hostName, "report line state")
 }
@@ -48,13 +48,13 @@ func (p *port) Name() string { return p.term.Name() }
 func (p *port) Retire() error { return p.claim.Retire() }
 
 // Close implements uart.Port. The application's reads return end of file and its writes EIO, as on a USB adapter that
-// was pulled out. When it returns, no goroutine of this package uses the port any more. It must not be called from
+// was unplugged. When it returns, no goroutine of this package uses the port any more. It must not be called from
 // Urgent.
 func (p *port) Close() error {
 	p.closing.Do(func() {
-		p.noteEnd() // first: the watcher process opens the slave, which is nobody's open
+		p.noteClose() // first, because the watcher process opens the slave now, and that is no program's open
 		p.closeErr = p.claim.Release()
-		p.end()
+		p.closeDevice()
 	})
 	return p.closeErr
 }
@@ -66,7 +66,7 @@ type settings struct {
 	flow uart.Flow
 }
 
-// firstSettings are those of a port that nobody has opened yet: what start gives the pty.
+// firstSettings are those of a new port.
 func firstSettings() settings {
 	first := uart.DefaultCoding()
 	return settings{first.Baud, first.StopBits, uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}
@@ -80,7 +80,7 @@ func settingsOf(t *unix.Termios) settings {
 	return settings{c.Baud, c.StopBits, termios.Flow(t)}
 }
 
-// over returns s, with base's baud rate where s says none.
+// over returns s, with base's baud rate if s has none.
 func (s settings) over(base settings) settings {
 	if s.baud == 0 {
 		s.baud = base.baud
@@ -88,7 +88,7 @@ func (s settings) over(base settings) settings {
 	return s
 }
 
-// event is the change to s, with every field that this host carries.
+// event returns the change to s, with every field that this host carries.
 func (s settings) event() uart.Event {
 	return uart.Event{Kind: uart.KindSettings, Coding: uart.Coding{Baud: s.baud, StopBits: s.stop}, Flow: s.flow}
 }
@@ -102,10 +102,10 @@ type warnings struct {
 func (p *port) warn(t *unix.Termios) {
 	if !p.warned.splitSpeed && termios.SplitSpeed(t) {
 		p.warned.splitSpeed = true
-		p.log.Warn("input and output speed differ; the output speed counts", "device", p.term.Name())
+		p.log.Warn("input and output speed differ; the output speed is used", "device", p.term.Name())
 	}
 	if !p.warned.bothFlows && termios.BothFlows(t) {
 		p.warned.bothFlows = true
-		p.log.Warn("RTS/CTS and XON/XOFF are both asked for; RTS/CTS counts", "device", p.term.Name())
+		p.log.Warn("RTS/CTS and XON/XOFF are both set; RTS/CTS is used", "device", p.term.Name())
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"telnetcpc/ptyhost/aside"
 )
 
-// What a program's termios means, each row by one tcsetattr on a port that starts at 9600 8N1.
+// What a program's termios means; each row is one tcsetattr on a port that starts at 9600 8N1.
 func TestSettings(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -20,7 +20,7 @@ func TestSettings(t *testing.T) {
 		logged string
 	}{
 		{"baud", baud(19200), "settings 19200 ??1 none", ""},
-		{"a rate that POSIX has not", baud(31250), "settings 31250 ??1 none", ""},
+		{"a rate that POSIX does not have", baud(31250), "settings 31250 ??1 none", ""},
 		{"the highest rate", baud(4294967295), "settings 4294967295 ??1 none", ""},
 		{"two stop bits", func(t *unix.Termios) { t.Cflag |= unix.CSTOPB }, "settings 9600 ??2 none", ""},
 		{"XON/XOFF both ways", func(t *unix.Termios) { t.Iflag |= unix.IXON | unix.IXOFF }, "settings 9600 ??1 xonxoff", ""},
@@ -28,11 +28,11 @@ func TestSettings(t *testing.T) {
 		{"IXOFF alone is inbound", func(t *unix.Termios) { t.Iflag |= unix.IXOFF }, "settings 9600 ??1 none/xonxoff", ""},
 		{"RTS/CTS", func(t *unix.Termios) { t.Cflag |= unix.CRTSCTS }, "settings 9600 ??1 rtscts", ""},
 		{"RTS/CTS wins over XON/XOFF", func(t *unix.Termios) { t.Cflag |= unix.CRTSCTS; t.Iflag |= unix.IXON },
-			"settings 9600 ??1 rtscts", "RTS/CTS counts"},
-		{"the output speed counts", func(t *unix.Termios) {
+			"settings 9600 ??1 rtscts", "RTS/CTS is used"},
+		{"the output speed is used", func(t *unix.Termios) {
 			t.Cflag = t.Cflag&^(unix.CBAUD|unix.CIBAUD) | unix.BOTHER | unix.BOTHER<<unix.IBSHIFT
 			t.Ispeed, t.Ospeed = 1200, 75
-		}, "settings 75 ??1 none", "output speed counts"},
+		}, "settings 75 ??1 none", "output speed is used"},
 		{"B0 is no baud rate", func(t *unix.Termios) { baud(0)(t); t.Cflag = t.Cflag&^unix.CBAUD | unix.B0 }, "", ""},
 		{"B0 with two stop bits", func(t *unix.Termios) { t.Cflag = t.Cflag&^unix.CBAUD | unix.B0 | unix.CSTOPB }, "settings 9600 ??2 none", ""},
 		{"7E1 cannot be seen", func(t *unix.Termios) { t.Cflag = t.Cflag&^unix.CSIZE | unix.CS7 | unix.PARENB }, "", ""},
@@ -44,7 +44,7 @@ func TestSettings(t *testing.T) {
 			b := listening(t)
 			p := b.program()
 			b.set(p, tt.change)
-			// ISTRIP and such are of no concern: the marker is a plain letter.
+			// A plain letter passes whatever ISTRIP and such do.
 			b.writes(p, "x\n")
 			got := ""
 			for data := ""; !strings.Contains(data, "x") || got == "" && tt.want != ""; {
@@ -60,7 +60,7 @@ func TestSettings(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 			if !aside.Wait(testenv.Patience) {
-				t.Fatal("lines of the log still wait")
+				t.Fatal("the log is not written")
 			}
 			if log := b.log.String(); !strings.Contains(log, tt.logged) || tt.logged == "" && log != "" {
 				t.Errorf("logged: got %q, want it to contain %q", log, tt.logged)
@@ -69,7 +69,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// A port starts raw at 9600 8N1, which a fresh pty is not.
+// A port starts raw at 9600 8N1; a new pty does not.
 func TestStartsRaw(t *testing.T) {
 	b := listening(t)
 	p := b.program()
@@ -83,7 +83,7 @@ func TestStartsRaw(t *testing.T) {
 	})
 }
 
-// A program that only opens says nothing; what an earlier one has set is still in force, and was told.
+// A program that only opens changes nothing; what an earlier one set is still in force, and was reported.
 func TestSettingsPersist(t *testing.T) {
 	b := listening(t)
 	p := b.program()
@@ -105,8 +105,8 @@ func TestSettingsPersist(t *testing.T) {
 	b.want(uart.KindClosed)
 }
 
-// A program that zeroes struct termios, or reads in canonical mode, is heard like any other: that is what packet mode
-// and EXTPROC could not do.
+// Changes by a program that zeroes struct termios, or reads in canonical mode, are noticed like any other: packet mode and
+// EXTPROC would miss them.
 func TestChangesInEveryMode(t *testing.T) {
 	for _, tt := range []struct {
 		name string

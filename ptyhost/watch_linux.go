@@ -13,57 +13,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sweepEvery is how often the termios of the ports that an application has open are looked at without a notice: the
-// kernel drops the notice where the application writes at that moment, in a full pty, and with TCSADRAIN.
+// sweepEvery is how often the termios of open ports is read without a notice: the kernel drops the notice if the application
+// writes at that moment, in a full pty, and with TCSADRAIN.
 const sweepEvery = 250 * time.Millisecond
 
-// shared is the process's only watcher. It is a package variable because the kernel counts inotify instances by user
-// (fs.inotify.max_user_instances is 128): one a port, or one a Host, would end at the 128th.
+// shared is the process's only watcher. It is a package variable because the kernel limits inotify instances per user
+// (fs.inotify.max_user_instances is 128): one for each port, or for each Host, would fail at the 128th.
 var shared struct {
-	mu sync.Mutex // over both, and over the watcher's start and end
+	mu sync.Mutex // guards both fields, and serialises the watcher's start and end
 	w  *watcher
 	n  int // its ports
 }
 
-// watcher tells the ports of this process what their masters do not: opens and closes (one inotify instance) and
+// watcher reports to the ports of this process what their masters do not: opens and closes (one inotify instance) and
 // changes of termios (one epoll set, edge-triggered EPOLLWRNORM on each port's own slave: the kernel's wake-ups for
-// reads and writes carry the key EPOLLOUT and do not pass it, the one for a change has none and does).
+// reads and writes carry the key EPOLLOUT and do not match it; the one for a change carries none and does).
 //
-// Its goroutine is started by the first port's join and ends by the last one's leave, which closes set.
+// The first port's join starts its goroutine (run); the last port's leave closes set, which ends it.
 type watcher struct {
 	set     *os.File // the epoll set, itself in the netpoller: no thread waits for it
 	raw     syscall.RawConn
 	setFD   int
 	inotify int
-	ended   chan struct{}
+	ended   chan struct{} // closed when run has returned
 
-	mu      sync.Mutex // over the maps, and over "compute the deadline, then set it" against join
+	mu      sync.Mutex // guards the maps, and makes "compute the deadline, then set it" one step against join and ask
 	byWatch map[int32]*port
 	byID    map[int32]*port
 	lastID  int32
 
-	sweepAt time.Time // only its goroutine's
+	sweepAt time.Time // only run uses it
 }
 
-// watched is what the watcher keeps of a port.
+// watched is what the watcher keeps for a port.
 type watched struct {
-	watcher    *watcher    // it never changes
-	asked      atomic.Bool // Write wants to know who has the port open; see ask
-	joined     bool        // join counts it
-	id         int32       // in the epoll set
-	watch      int32       // of inotify
-	pending    uint32      // inotify events that were read and not yet dealt with
-	again      time.Time
-	gap        time.Duration // see tend
+	watcher   *watcher    // constant after join
+	writeAsks atomic.Bool // Write waits to know whether the port is open; see ask
+	joined    bool        // shared.n counts it; guarded by shared.mu
+	id        int32       // in the epoll set; constant after join
+	watch     int32       // of inotify; constant after join
+
+	// Only the watcher's goroutine.
+	pending    uint32        // inotify events that were read and not processed yet
+	again      time.Time     // when the next probe is due; zero: none
+	gap        time.Duration // between that probe and the one after it
 	swept      uint64        // stalls at the last sweep
-	hungUp     bool          // the kernel has given the pty its first termios: the next last close makes it raw again
-	lateLogged bool          // "settings may be noticed late" was logged
+	hungUp     bool          // vhangup has reset the termios: it is made raw again after the next last close
+	warnedLate bool          // "settings may be noticed late" was logged
 }
 
-// inotifyID marks the inotify instance in the epoll set; ports count from 1.
+// inotifyID is the inotify instance in the epoll set; ports count from 1.
 const inotifyID = 0
 
-// join begins to watch p, which nobody else uses yet.
+// join begins to watch p, which nothing else uses yet.
 func join(p *port) error {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
@@ -75,11 +77,11 @@ func join(p *port) error {
 		shared.w = w
 	}
 	shared.n++
-	p.joined = true // leave takes it back, also where add fails
+	p.joined = true // leave undoes it, also if add fails
 	return shared.w.add(p)
 }
 
-// leave ends the watching of p, and the watcher with its last port. A port that has not joined may leave too.
+// leave stops watching p, and ends the watcher with its last port. It does nothing for a port that has not joined.
 func leave(p *port) {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
@@ -129,7 +131,7 @@ func newWatcher() (*watcher, error) {
 	return w, nil
 }
 
-// add puts p into both.
+// add adds p to the inotify instance and the epoll set.
 func (w *watcher) add(p *port) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -140,17 +142,17 @@ func (w *watcher) add(p *port) error {
 	w.lastID++
 	p.watch, p.id = int32(watch), w.lastID
 	w.byWatch[p.watch], w.byID[p.id] = p, p
-	// Somebody may have opened it before the watch stood.
+	// A program may have opened it before the watch existed.
 	p.gap, p.again = firstGap, time.Now()
 	p.watcher = w
-	w.wake() // run takes the new port into its deadline
+	w.wake() // run includes the new port in its deadline
 	return w.watchSlave(p)
 }
 
-// ask has run find out who has p open, and then poke its writer.
+// ask has run find out whether p is open, and then poke its writer.
 func (w *watcher) ask(p *port) {
-	p.asked.Store(true)
-	w.mu.Lock() // or setDeadline, which has not seen it yet, would undo the wake
+	p.writeAsks.Store(true)
+	w.mu.Lock() // otherwise a setDeadline that has not seen it yet would undo the wake
 	defer w.mu.Unlock()
 	w.wake()
 }
@@ -158,7 +160,7 @@ func (w *watcher) ask(p *port) {
 // wake makes run tend all ports now; the lock is held.
 func (w *watcher) wake() { _ = w.set.SetReadDeadline(time.Unix(1, 0)) }
 
-// watchSlave puts p's own slave into the epoll set. It leaves the set when it is closed.
+// watchSlave adds p's own slave to the epoll set. It leaves the set when it is closed.
 func (w *watcher) watchSlave(p *port) error {
 	e := unix.EpollEvent{Events: unix.EPOLLET | unix.EPOLLWRNORM, Fd: p.id}
 	if err := unix.EpollCtl(w.setFD, unix.EPOLL_CTL_ADD, p.slave.fd, &e); err != nil {
@@ -167,8 +169,7 @@ func (w *watcher) watchSlave(p *port) error {
 	return nil
 }
 
-// run is the watcher's goroutine: see watcher for who starts and ends it. It waits for the epoll set, and for the time at
-// which a probe or a sweep is due.
+// run is the watcher's goroutine. It waits for the epoll set, and for the time at which a probe or a sweep is due.
 func (w *watcher) run() {
 	defer close(w.ended)
 	for {
@@ -182,7 +183,7 @@ func (w *watcher) run() {
 			return // closed by leave
 		}
 		for _, e := range events[:max(n, 0)] {
-			w.notice(e)
+			w.handle(e)
 		}
 		w.drain()
 		now := time.Now()
@@ -201,7 +202,7 @@ func (w *watcher) run() {
 	}
 }
 
-// all is the present ports.
+// all returns the present ports.
 func (w *watcher) all() []*port {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -212,7 +213,7 @@ func (w *watcher) all() []*port {
 	return ports
 }
 
-// setDeadline lets the next wait end when something is due.
+// setDeadline ends the next wait when something is due.
 func (w *watcher) setDeadline() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -224,7 +225,7 @@ func (w *watcher) setDeadline() {
 	}
 	for _, p := range w.byID {
 		sooner(p.again)
-		if p.asked.Load() {
+		if p.writeAsks.Load() {
 			sooner(time.Unix(1, 0))
 		}
 		if p.open { // only this goroutine changes it
@@ -234,8 +235,8 @@ func (w *watcher) setDeadline() {
 	_ = w.set.SetReadDeadline(due)
 }
 
-// notice takes one event of the epoll set.
-func (w *watcher) notice(e unix.EpollEvent) {
+// handle processes one event of the epoll set.
+func (w *watcher) handle(e unix.EpollEvent) {
 	w.mu.Lock()
 	p := w.byID[e.Fd]
 	w.mu.Unlock()
@@ -243,49 +244,49 @@ func (w *watcher) notice(e unix.EpollEvent) {
 		return // inotify, which run drains anyway, or a port that has left
 	}
 	if e.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		// vhangup took our own slave too, with everybody else's, which count until they are closed.
+		// vhangup has hung up our own slave too. The descriptors of programs count as open until they are closed.
 		p.hungUp = true
-		p.gap, p.again = firstGap, time.Now() // a probe, not an event of inotify, which would count as a visit
+		p.gap, p.again = firstGap, time.Now() // a probe; an inotify event would count as an open and close
 		return
 	}
 	p.compare()
 }
 
-// compare pokes Next where the termios is not what Next told last.
+// compare wakes Next if the termios differs from what Next reported last.
 func (p *port) compare() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended || !p.open {
+	if p.closed || !p.open {
 		return
 	}
 	if p.differs() {
-		p.poke()
+		p.wakeNext()
 	}
 }
 
-// nudge has a Write that has stood still since the last sweep look for room itself. The kernel tells of room when the
-// application reads, but makes it in a worker, which may come later: whoever asks in between learns nothing, and where
-// that was the last read, nothing more is told. It was seen once, on a busy machine: an application that read, a pty
-// with room and a Write that waited.
+// nudge has a Write without progress since the last sweep check for room itself. The kernel announces room when the
+// application reads, but a worker makes the room and may run later: a check in between finds none, and if that was the last
+// read, nothing is announced again. It was seen once, on a busy machine: an application that read, a pty with room, and a
+// Write that waited.
 func (p *port) nudge() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.full && p.open && !p.ended && p.stalls == p.swept {
+	if p.full && p.open && !p.closed && p.stalls == p.swept {
 		p.term.PokeWriter()
 	}
 	p.swept = p.stalls
 }
 
-// differs reports whether the termios says something else than what Next told last; the lock is held.
+// differs reports whether the termios differs from what Next reported last; the lock is held.
 func (p *port) differs() bool {
 	var t unix.Termios
 	if !p.term.Termios(&t) {
 		return false
 	}
-	return settingsOf(&t).over(p.told) != p.told
+	return settingsOf(&t).over(p.reported) != p.reported
 }
 
-// drain reads everything that inotify has, and notes it at the ports.
+// drain reads all inotify events and adds them to the ports' pending.
 func (w *watcher) drain() {
 	var buf [4096]byte
 	for {

@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// Range is a network or one address that clients may come from. The zero value holds nobody. IPv4 addresses that come
-// as IPv6 (::ffff:10.0.0.5) are IPv4.
+// Range is a network or one address that clients may connect from. The zero value contains no address. IPv4 addresses mapped to
+// IPv6 (::ffff:10.0.0.5) count as IPv4.
 type Range struct {
 	prefix netip.Prefix // masked, without a zone
-	zone   string       // of a link-local one, where it matters
+	zone   string       // of a link-local address; empty: any
 }
 
-// linkLocal are the addresses that have a zone.
+// linkLocal are the only addresses that have a zone.
 var linkLocal = netip.MustParsePrefix("fe80::/10")
 
 // ParseRange reads an address, 10.0.0.5, fd00::5 or fe80::1%eth0, or a network, 192.168.1.0/24, fd00::/8 or
-// fe80::%eth0/64 (RFC 4007, 11.7). Only link-local addresses have a zone. The error says what is accepted.
+// fe80::%eth0/64 (RFC 4007, 11.7). Only link-local addresses may have a zone. The error says what is accepted.
 func ParseRange(s string) (Range, error) {
 	bad := fmt.Errorf("%q: want an address or a network, as in 10.0.0.5, 192.168.1.0/24, fd00::/8 or fe80::1%%eth0", s)
 	text, bits, network := strings.Cut(s, "/")
@@ -57,13 +57,13 @@ func (r Range) String() string {
 	return fmt.Sprintf("%s/%d", addr, r.prefix.Bits())
 }
 
-// Contains reports whether an address is in it, in whatever zone where none was named.
+// Contains reports whether an address is in the range. A range without a zone contains addresses of every zone.
 func (r Range) Contains(a netip.Addr) bool {
 	a = a.Unmap()
 	return r.prefix.Contains(a.WithZone("")) && (r.zone == "" || r.zone == a.Zone())
 }
 
-// allowed reports whether whoever is at the other end may come in at all. It reads and says nothing.
+// allowed reports whether Config.Allow has the address of a client.
 func (s *Server) allowed(conn net.Conn) bool {
 	if len(s.cfg.Allow) == 0 {
 		return true

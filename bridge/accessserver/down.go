@@ -6,18 +6,18 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// carryDown is the way from the device. It goes on without the client, dropping, because a device that is not read may
-// not send either. Its error is why the connection failed.
+// carryDown carries bytes and events from the device. When the client is gone it goes on and drops them, because a device that
+// is not read may stop sending too. Its error is why the connection failed. run starts it.
 func (s *session) carryDown() (lost error) {
-	lines := modemTeller{now: s.device.Modem, tell: func(m uart.ModemState) error {
-		s.watch.show(nil, uart.Event{Kind: uart.KindModem, Modem: m})
+	lines := modemReporter{now: s.device.Modem, report: func(m uart.ModemState) error {
+		s.watchers.show(nil, uart.Event{Kind: uart.KindModem, Modem: m})
 		if lost != nil {
 			return lost
 		}
 		return s.client.Modem(m)
 	}}
-	s.client.WhilePaused(lines.look)
-	lost = lines.begin() // at once: clients wait for it
+	s.client.WhilePaused(lines.reportNow)
+	lost = lines.begin() // clients wait for it
 	for {
 		if lost != nil {
 			s.reset.Store(true)
@@ -35,14 +35,14 @@ func (s *session) carryDown() (lost error) {
 			lost = lines.event(e.Modem)
 			continue
 		}
-		s.watch.show(p, e)
+		s.watchers.show(p, e)
 		if lost == nil {
 			lost = s.send(p, e)
 		}
 	}
 }
 
-// send gives the client bytes, or what the UART saw, a break with its NUL.
+// send gives the client bytes, or a line event; a break has its NUL in p.
 func (s *session) send(p []byte, e uart.Event) (err error) {
 	n := 0
 	switch e.Kind {
@@ -60,40 +60,40 @@ func (s *session) send(p []byte, e uart.Event) (err error) {
 	return err
 }
 
-// modemTeller tells a client what the device drives: in its place among the bytes, or, while the client keeps bytes
-// waiting, at once. What was told at once comes once more, in its place: that is not told again.
-type modemTeller struct {
-	now  func() uart.ModemState // the present state; it does not block
-	tell func(uart.ModemState) error
+// modemReporter reports the modem lines to a client: in their place among the bytes, or at once while the client has suspended
+// the data. What was reported at once comes again in its place and is not reported a second time.
+type modemReporter struct {
+	now    func() uart.ModemState // the present state; it does not block
+	report func(uart.ModemState) error
 
-	told  uart.ModemState
-	ahead int // changes that were told and have not come in their place
+	last  uart.ModemState // as reported
+	ahead int             // changes that were reported and have not come in their place
 }
 
-// begin tells the present state.
-func (t *modemTeller) begin() error {
-	t.told = t.now()
-	return t.tell(t.told)
+// begin reports the present state.
+func (r *modemReporter) begin() error {
+	r.last = r.now()
+	return r.report(r.last)
 }
 
-// look tells the present state if it is news, ahead of its place.
-func (t *modemTeller) look() error {
-	m := t.now()
-	if m == t.told {
+// reportNow reports the present state if it has changed, ahead of its place.
+func (r *modemReporter) reportNow() error {
+	m := r.now()
+	if m == r.last {
 		return nil
 	}
-	t.told = m
-	t.ahead = min(t.ahead+1, uart.DeviceEvents-1) // devices keep no more, and merge the others
-	return t.tell(m)
+	r.last = m
+	r.ahead = min(r.ahead+1, uart.DeviceEvents-1) // a device keeps no more events, and merges the others
+	return r.report(m)
 }
 
-// event takes a change in its place. Where changes were told ahead of theirs, it is one of them: whether something else has
-// come since then, the present state tells.
-func (t *modemTeller) event(m uart.ModemState) error {
-	if t.ahead > 0 {
-		t.ahead--
-		return t.look()
+// event reports a change in its place. If changes were reported ahead of their place, it is one of them; then the present state
+// shows whether there is anything new.
+func (r *modemReporter) event(m uart.ModemState) error {
+	if r.ahead > 0 {
+		r.ahead--
+		return r.reportNow()
 	}
-	t.told = m
-	return t.tell(m)
+	r.last = m
+	return r.report(m)
 }

@@ -8,31 +8,31 @@ import (
 )
 
 const (
-	// lastPatience is how long the bytes of a client that has gone wait without one of them leaving.
+	// lastPatience is how long the last bytes of a client that is gone wait while none of them leaves.
 	lastPatience = 30 * time.Second
-	// othersPatience is how long they may still leave when somebody else wants the device, however long he has wanted it
-	// before: he has it within 15 s of his coming, or of the client's going, and our own client's opening takes 10 s at most.
+	// othersPatience is how long they may still leave when another client wants the device, however long it has waited before.
+	// It gets the device within 15 s of its connection or of the end of the client before it; attach opens for at most 10 s.
 	othersPatience = 8 * time.Second
-	// clientDead is how long a client may leave without an acknowledgement what it was sent, or what TCP asks it. Then it
-	// is gone, and what it sent has had that time to leave: vanishedPatience is othersPatience for it.
+	// clientDead is how long a client may fail to acknowledge what it was sent, or TCP's probes. Then it counts as gone. Its own
+	// bytes have had that time to leave, so vanishedPatience takes the place of othersPatience.
 	clientDead, vanishedPatience = 12 * time.Second, time.Second
-	// A nudge throws away what a client that has closed the connection in order still has in its own kernel. So it comes
-	// when another client has wanted the device for nudgeForOthers, or when nothing has moved for as long as nobody's last
-	// bytes may wait (lastPatience); nudgeEvery is how often. What TCP has taken of it here has nudgedPatience then: 8 s, 1 s
-	// until the look that sees it, and 4 s are less than 15.
+	// A nudge to a client that has closed the connection in order is answered with a reset, which drops the bytes that are still
+	// in the client's kernel. So it is sent only when another client has wanted the device for nudgeForOthers, or when nothing
+	// has moved for lastPatience; then every nudgeEvery. What TCP has received here then has nudgedPatience to leave: 8 s,
+	// 1 s until the reset is seen, and 4 s are less than 15 s.
 	nudgeForOthers, nudgeEvery, nudgedPatience = othersPatience, 8 * time.Second, 4 * time.Second
-	// lookAtClient is how often to look whether the client is still there, which a blocked device hides from who reads, and
-	// a blocked client from who writes.
-	lookAtClient = time.Second
-	// lookAgain bounds how long a wait for the transmitter goes without looking: a purge ends it early.
-	lookAgain = 100 * time.Millisecond
+	// checkClientEvery is how often TCP is asked whether the client is still there: reads do not show it while the device is
+	// blocked, writes not while the client is.
+	checkClientEvery = time.Second
+	// checkUnsentEvery is the longest time between two checks of the transmitter, because a purge can empty it early.
+	checkUnsentEvery = 100 * time.Millisecond
 )
 
-// errWanted ends the session of a client that is gone when its last bytes have kept the device long enough.
+// errWanted ends the session of a client that is gone and whose last bytes have kept the device from another client for too long.
 var errWanted = errors.New("another client wants the device")
 
-// lastBytes waits until the session is over: the client is gone and what it sent is out, or no byte has left for too
-// long, or another client has waited long enough, or everything ends at once.
+// lastBytes waits until the session is over: the client is gone and what it sent has left; or no byte has left for
+// lastPatience; or another client has waited long enough; or s.ended is done.
 func (s *session) lastBytes() {
 	if !s.awaitEnd() {
 		return
@@ -44,14 +44,14 @@ func (s *session) lastBytes() {
 		s.losses.Warn("bytes not sent: none has left the port for too long", "waited", lastPatience, "held", s.device.Unsent())
 		return
 	}
-	s.dropped.Add(int64(s.heldBytes()))
+	s.dropped.Add(int64(s.unsentBytes()))
 	s.fail(errWanted)
 }
 
-// awaitEnd waits until the client is gone; false: the session has ended at once.
+// awaitEnd waits until the client is gone. It returns false if the session ends at once.
 func (s *session) awaitEnd() bool {
-	look := time.NewTicker(lookAtClient)
-	defer look.Stop()
+	check := time.NewTicker(checkClientEvery)
+	defer check.Stop()
 	s.moved = time.Now()
 	for {
 		select {
@@ -59,9 +59,9 @@ func (s *session) awaitEnd() bool {
 			return true
 		case <-s.ended.Done():
 			return false
-		case <-look.C:
+		case <-check.C:
 			switch facts := s.tcp.Facts(); {
-			case facts.Ended: // its end lies in the kernel, after bytes that nobody can read while the device takes nothing
+			case facts.Ended: // its FIN or reset is in the kernel, after bytes that cannot be read while the device is blocked
 				if facts.Closed { // our FIN has not been sent: it is a reset
 					s.reset.Store(true)
 				}
@@ -75,8 +75,8 @@ func (s *session) awaitEnd() bool {
 	}
 }
 
-// giveUp ends the connection of a client that is gone without a word: neither way waits for it any more. A client that has
-// closed its window and lives is not given up: its TCP answers.
+// giveUp closes the connection of a client that has vanished, so that neither direction waits for it any longer. A client that
+// lives but has closed its TCP window is not given up: its TCP answers.
 func (s *session) giveUp(facts tcp.Facts) {
 	s.vanished, s.unacked = facts, s.tcp.Unacked()
 	s.gaveUp.Store(true)
@@ -84,22 +84,22 @@ func (s *session) giveUp(facts tcp.Facts) {
 	_ = s.client.Close()
 }
 
-// nudge asks a client whether it is still there while bytes of it lie unread in the kernel: its FIN may wait in its own
-// kernel, after more of them than TCP takes here, and then nothing shows that it is gone. It does so where nothing moves, or
-// when somebody else wants the device.
+// nudge makes a client show whether it is still there while its bytes are unread in our kernel: its FIN may still be in its own
+// kernel, after more bytes than fit here, and then nothing shows that it is gone. It does so if nothing moves, or if another
+// client wants the device.
 func (s *session) nudge(unread int, now time.Time) {
-	if up := s.up.Load(); up != s.seenUp || unread == 0 {
-		s.seenUp, s.moved = up, now
+	if up := s.up.Load(); up != s.lastUp || unread == 0 {
+		s.lastUp, s.moved = up, now
 	}
-	others := s.owner.wanted(now) >= nudgeForOthers
+	others := s.owner.wantedFor(now) >= nudgeForOthers
 	if unread > 0 && now.Sub(s.nudged) >= nudgeEvery && (others || now.Sub(s.moved) >= lastPatience) {
 		s.nudged = now
-		s.asked.Store(true)
+		s.wasNudged.Store(true)
 		_ = s.client.Nudge()
 	}
 }
 
-// othersWait reports whether somebody else has waited long enough for the last bytes of a client that is gone.
+// othersWait reports whether another client has waited long enough for the last bytes of a client that is gone.
 func (s *session) othersWait() bool {
 	patience := othersPatience
 	switch {
@@ -107,15 +107,15 @@ func (s *session) othersWait() bool {
 		return false
 	case s.gaveUp.Load():
 		patience = vanishedPatience
-	case s.reset.Load() && s.asked.Load():
+	case s.reset.Load() && s.wasNudged.Load():
 		patience = nudgedPatience
 	}
-	return s.owner.outlasted(time.Now()) >= patience
+	return s.owner.wantedSinceLeft(time.Now()) >= patience
 }
 
-// heldBytes is about how many bytes the device holds that have not left.
-func (s *session) heldBytes() int {
-	inForce, _ := s.watch.state()
+// unsentBytes estimates how many bytes of the device have not left.
+func (s *session) unsentBytes() int {
+	inForce, _ := s.watchers.state()
 	one := inForce.Coding.LineTime(1)
 	if one <= 0 {
 		return 0
@@ -123,8 +123,8 @@ func (s *session) heldBytes() int {
 	return int((s.device.Unsent() + one/2) / one)
 }
 
-// empties waits until the transmitter is empty and nothing more is to come, and reports whether that is so. It gives up
-// when nothing has moved for patience, when another client has waited long enough, and when the session ends.
+// empties waits until the transmitter is empty and complete returns true, which means that nothing more comes. It returns false
+// if nothing has moved for patience, if another client has waited long enough, or if the session ends.
 func (s *session) empties(patience time.Duration, complete func() bool) bool {
 	type progress struct {
 		up     uint64
@@ -133,7 +133,7 @@ func (s *session) empties(patience time.Duration, complete func() bool) bool {
 	var last progress
 	since := time.Now()
 	for {
-		all := complete() // asked before Unsent: once it is true, nothing more comes
+		all := complete() // before Unsent: once it is true, nothing is added
 		now := progress{s.up.Load(), s.device.Unsent()}
 		if all && now.unsent == 0 {
 			return true
@@ -146,7 +146,7 @@ func (s *session) empties(patience time.Duration, complete func() bool) bool {
 		if s.othersWait() {
 			return false
 		}
-		pause := time.NewTimer(min(max(now.unsent, time.Millisecond), lookAgain))
+		pause := time.NewTimer(min(max(now.unsent, time.Millisecond), checkUnsentEvery))
 		select {
 		case <-pause.C:
 		case <-s.ended.Done():

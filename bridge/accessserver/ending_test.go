@@ -36,7 +36,7 @@ func TestNewcomerNeedNotWaitForTheLastBytes(t *testing.T) {
 		if took := time.Since(began); took > 15*time.Second {
 			t.Errorf("a newcomer has the device after %v, want 15 s at most", took)
 		}
-		if !strings.Contains(f.said(), "another one waits") {
+		if !strings.Contains(f.said(), "another client waits") {
 			t.Error("the log does not tell of the bytes dropped")
 		}
 		sent, dropped := len(f.sent()), 0

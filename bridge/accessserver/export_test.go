@@ -1,8 +1,8 @@
 package accessserver
 
-// Held is how many clients own the device, watch, and have no session.
+// Held returns how many clients own the device, watch, and have no session.
 func (s *Server) Held() (owners, watchers, visitors int) {
-	s.lobby.mu.Lock()
-	defer s.lobby.mu.Unlock()
-	return len(s.owned), len(s.watchers), len(s.lobby.all)
+	s.visitors.mu.Lock()
+	defer s.visitors.mu.Unlock()
+	return len(s.ownerSlot), len(s.watcherSlots), len(s.visitors.all)
 }

@@ -93,9 +93,9 @@ func TestGoneAfterManyBytes(t *testing.T) {
 			if took > inTime {
 				t.Errorf("the next client has the device after %v, want 15 s at most", took)
 			}
-			f.says("another one waits", "dropped=")
+			f.says("another client waits", "dropped=")
 			// Whoever has gone for good (nudgedPatience) is waited for a shorter time than whoever may be there (othersPatience).
-			from, until := f.when("client gone"), f.when("another one waits")
+			from, until := f.when("client gone"), f.when("another client waits")
 			if waited := until.Sub(from); waited > 6*time.Second {
 				t.Errorf("the last bytes had another %v, want 4 s", waited)
 			}
@@ -173,7 +173,7 @@ func TestHeldLineCostsNoBytes(t *testing.T) {
 }
 
 // A client lives that sends its bytes one by one until the system takes no more of them: neither the look at it nor another
-// client from its address may end its session, though Linux has no room for its answers (tcp.Watch).
+// client from its address may end its session, though Linux has no room for its answers (tcp.Socket).
 func TestFullOfSmallSegments(t *testing.T) {
 	t.Parallel()
 	f := overTCP(t)
@@ -192,7 +192,7 @@ func TestFullOfSmallSegments(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
-	for _, end := range []string{"client hung up", "client lost", "client gone"} {
+	for _, end := range []string{"client disconnected", "client lost", "client gone"} {
 		if strings.Contains(f.said(), end) {
 			t.Errorf("a living client: %s", end)
 		}
@@ -288,7 +288,7 @@ func TestVanished(t *testing.T) {
 				deafen(t, conn)
 			}
 			began := time.Now()
-			f.says("client lost: nothing is heard from it")
+			f.says("client lost: unresponsive")
 			if took := time.Since(began); took > inTime {
 				t.Errorf("given up after %v, want 15 s at most", took)
 			}

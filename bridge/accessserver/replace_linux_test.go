@@ -57,7 +57,7 @@ func TestDeadOwnerIsReplaced(t *testing.T) {
 			next.set(uart.Event{Coding: fast.Coding})
 			next.send("mine now")
 			next.sees("mine now")
-			f.says("client hung up", "its address has come again")
+			f.says("client disconnected", "replaced by a new client from its address")
 			_ = dead.Close()
 		})
 	}

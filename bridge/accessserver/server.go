@@ -1,6 +1,7 @@
-// Package accessserver is the far end: it gives the one UART behind it to one RFC 2217 client at a time. It listens,
-// owns the session and drives a uart.Device: serialport's, simulate's or another. It does not know the Telnet beneath the
-// commands, nor ports and bridges, which are the near end.
+// Package accessserver is the far end of RFC 2217: a server that gives one UART to one client at a time. Others may watch. It
+// accepts connections, negotiates (through TLS if configured), and runs the session between a client and a uart.Device, which may
+// be serialport's, simulate's or another. The commands serve and demo use it. It does not know how Telnet encodes the commands,
+// nor the near end: ports and bridges.
 package accessserver
 
 import (
@@ -16,67 +17,71 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// acceptAgain is how long to wait when a connection could not be accepted, mostly for want of file descriptors.
+// acceptAgain is the pause after a failed accept, which mostly means that there are no file descriptors left.
 const acceptAgain = time.Second
 
-// sessionLines is how many lines a minute clients may cause that come and go, and as many that say what that cost.
+// sessionLines is how many lines a minute are logged about sessions, and as many about lost bytes.
 const sessionLines = 10
 
-// Config is what a Server is made of.
+// Config configures a Server.
 type Config struct {
-	// Open makes the UART for one client, who owns it until the session closes it.
+	// Open opens the UART for one client. The session closes it.
 	Open func(ctx context.Context) (uart.Device, error)
-	// Present is nil as long as Open has a chance; it does not touch the UART. A client that comes while it has none is
-	// told why before anything is agreed, so that it keeps its bytes. nil: there is always one.
+	// Present returns an error if Open would certainly fail; it does not touch the UART. The client is then sent that error
+	// before the negotiation, so that it keeps its bytes. nil: not known.
 	Present func() error
-	// Watchers is how many clients may watch while another owns the UART: they see what comes from it. Who is one too
-	// many is refused; 0: everybody but the owner is.
+	// Watchers is how many clients may watch while another one owns the UART: they get what comes from it. Further clients are
+	// refused; with 0, all but the owner.
 	Watchers int
-	// Allow is where clients may come from; empty: from everywhere. Who comes from elsewhere is closed without a word.
+	// Allow lists the addresses that clients may connect from; empty: all. Other connections are closed at once, without a
+	// message.
 	Allow []Range
-	// TLS is what clients speak before anything else; nil: no TLS.
+	// TLS is the TLS that clients must use; nil: no TLS.
 	TLS *TLS
-	// Signature is what a client is told that asks who this is; empty: telnetcpc.
+	// Signature is the answer to a client's SIGNATURE request; empty: telnetcpc.
 	Signature string
 	Log       *slog.Logger // nil: slog.Default()
 }
 
-// Server lets one client after the other have the UART.
+// Server serves one UART.
 type Server struct {
-	cfg   Config
-	log   *slog.Logger
-	few   *loglimit.Handler // for the lines of sessions: a client may come and go without end
-	lost  *loglimit.Handler // for those of them that tell of lost bytes: the others must not leave these out
-	tally tally             // for those of connections that come to nothing
+	cfg Config
 
-	owned    chan struct{} // one slot: who has put something in owns the device
-	watchers chan struct{} // a slot for each of those that watch
-	lobby    lobby         // everybody else
-	gallery  gallery
+	// The log. Clients can connect without end, so everything that they cause is limited.
+	log      *slog.Logger
+	few      *loglimit.Handler // for lines about sessions
+	lost     *loglimit.Handler // for lines about lost bytes, which the other lines must not crowd out
+	refusals refusals          // for connections that get no session
 
-	mu    sync.Mutex // over owner
-	owner *owner     // who owns the device, or did last; nil: nobody has yet
+	// The connections: each is a visitor, then perhaps the owner or a watcher.
+	visitors     visitors
+	ownerSlot    chan struct{} // one slot; the client that filled it owns the device
+	watcherSlots chan struct{} // one for each client that may watch
+	watchers     watchers
+
+	mu    sync.Mutex // guards owner
+	owner *owner     // the client that owns the device, or owned it last; nil: there was none yet
 }
 
-// New returns a server that does nothing until Serve.
+// New returns a server. It does nothing until Serve.
 func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
 	return &Server{
-		cfg: cfg, log: cfg.Log, tally: tally{log: cfg.Log},
+		cfg: cfg, log: cfg.Log, refusals: refusals{out: cfg.Log},
 		few: loglimit.New(cfg.Log.Handler(), sessionLines), lost: loglimit.New(cfg.Log.Handler(), sessionLines),
-		owned: make(chan struct{}, 1), watchers: make(chan struct{}, cfg.Watchers),
+		ownerSlot: make(chan struct{}, 1), watcherSlots: make(chan struct{}, cfg.Watchers),
 	}
 }
 
-// Serve accepts clients until the context ends (nil) or the listener is closed by somebody else. It closes the
-// listener and returns when every session has ended. The listener should be one of tcp.Listen: those of others have the
-// system take megabytes of a client ahead of its device.
+// Serve accepts clients until ctx is done, and then returns nil, or until somebody else closes the listener, which is an error. It
+// closes the listener, and returns after every session has ended. The listener should be one of tcp.Listen: with others the
+// system buffers megabytes of a client before the device takes them.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var clients sync.WaitGroup
-	defer s.tally.flush()
+	defer s.refusals.flush()
 	defer s.few.Flush()
 	defer s.lost.Flush()
 	defer clients.Wait()

@@ -309,7 +309,7 @@ func TestHostileClients(t *testing.T) {
 				}
 				flooding <- err
 			}()
-			f.says("client hung up", tt.reason)
+			f.says("client disconnected", tt.reason)
 			var late net.Error
 			if err := <-flooding; errors.As(err, &late) && late.Timeout() {
 				t.Error("the connection stays open")
@@ -332,7 +332,7 @@ func TestEndsPromptly(t *testing.T) {
 	if err := <-sent; err == nil {
 		t.Error("16 MiB were taken by a UART that sends nothing")
 	}
-	f.says("the server ends")
+	f.says("the server is shutting down")
 }
 
 // A device that cannot be opened, or is pulled out, ends the session with the reason.

@@ -17,70 +17,76 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// The two ways of a byte, each in one goroutine:
+// A session moves bytes in two directions, each in one goroutine:
 //
 //	up:    conn.Read -> rfc2217.Server.Next -> Device.Write -> line
 //	down:  line -> Device.Next -> rfc2217.Server.Write -> conn.Write
 //
-// Commands walk the same road as the bytes (up -> Device.Apply, Device.Purge), so they keep their place. A full
-// transmit buffer blocks Device.Write, so the connection is not read, so the client's window closes. A client that does
-// not read blocks Server.Write, so the device is not read: what a UART does then is the device's business.
+// Commands take the same path as the bytes (up -> Device.Apply, Device.Purge), so they keep their place among them. A full
+// transmit buffer blocks Device.Write, so the connection is not read, so the client's TCP window closes. A client that does not
+// read blocks Server.Write, so the device is not read; what a UART does then is up to the device.
 
 const (
-	// recodePatience is how long a change of line coding waits for the bytes before it without one of them leaving.
+	// recodePatience is how long a change of the line coding waits for earlier bytes while none of them leaves.
 	recodePatience = 3 * time.Second
-	// farewell is how long a client that has closed its half may take for the last bytes from the line.
+	// farewell is how long a client that has closed its half may take to read the last bytes from the line.
 	farewell = 5 * time.Second
-	// dropMost bounds what is dropped of a client that goes on sending when its session has ended.
-	dropMost = 1 << 20
-	// pieceMost bounds what is given to the device at once.
-	pieceMost = 4 << 10
-	// roomTime is how much of the line's time TCP takes of a client ahead of the device, if that is more than tcp.ReceiveBuffer: a
-	// fast line must not wait for a client that is far away. roomMost bounds it.
-	roomTime, roomMost = time.Second / 4, 256 << 10
+	// dropLimit bounds how many bytes are read and dropped of a client that keeps sending after the end of its session.
+	dropLimit = 1 << 20
+	// pieceLimit is the most that is given to the device at once, in bytes.
+	pieceLimit = 4 << 10
+	// roomTime is how much of the line's time TCP buffers of a client before the device takes it, if that is more than
+	// tcp.ReceiveBuffer: a fast line must not wait for a client that is far away. roomLimit bounds it, in bytes.
+	roomTime, roomLimit = time.Second / 4, 256 << 10
 )
 
 // session joins one client and the UART that it owns.
 type session struct {
-	conn   net.Conn
-	client *rfc2217.Server
-	device uart.Device
-	watch  *gallery
-	owner  *owner
-	tcp    *tcp.Socket
-	log    *slog.Logger // of what clients can do without end
-	losses *slog.Logger // of what that cost in bytes
+	// Constant.
+	conn     net.Conn
+	client   *rfc2217.Server
+	device   uart.Device
+	watchers *watchers
+	owner    *owner
+	tcp      *tcp.Socket
+	log      *slog.Logger // limited: clients can come and go without end
+	losses   *slog.Logger // the same for lost bytes, with a limit of its own
 
-	ended    context.Context         // ends with the server's context, or by fail: at once, whatever waits
-	fail     context.CancelCauseFunc // from up and down: the device is lost, or the client broke the protocol
-	gone     chan struct{}           // closed by leave: the client is gone, what it sent goes out
-	leaving  sync.Once
-	allTaken atomic.Bool // up has ended: everything that the client sent is in the device's hands
+	// How the session ends.
+	ended   context.Context         // done: the session ends at once, whatever still waits
+	fail    context.CancelCauseFunc // ends it, with the reason: the device is lost, or the client broke the protocol
+	gone    chan struct{}           // closed by leave: the client is gone; what it sent still goes to the line
+	leaving sync.Once               // the work of leave
 
-	coding  uart.Coding  // in force; only up's
-	room    int          // what TCP takes of the client ahead of up; only up's
-	dropped atomic.Int64 // bytes of the client that up has not given to the device, since another one waits
+	// Only carryUp's.
+	coding uart.Coding // in force
+	room   int         // the size of TCP's receive buffer, in bytes
 
-	seenUp        uint64    // of up, the last time that it has moved
-	moved, nudged time.Time // when that was, and when the client was nudged; all three are run's
+	// Only run's.
+	lastUp   uint64    // up when it last moved
+	moved    time.Time // when that was
+	nudged   time.Time // when the client was last nudged
+	vanished tcp.Facts // what TCP reported when the client was given up
+	unacked  int       // bytes sent to it and not acknowledged then; -1: unknown
 
-	asked, reset atomic.Bool // the client was nudged; it has left without FIN
-
-	gaveUp   atomic.Bool
-	vanished tcp.Facts // what TCP said when the client was given up; only run's
-	unacked  int       // bytes on their way to it then; -1: not known
-
-	up, down atomic.Uint64 // bytes given to the device and to the client; up shows whether the device still takes some
+	// Written by one goroutine, read by others.
+	up, down  atomic.Uint64 // bytes given to the device and to the client
+	allTaken  atomic.Bool   // carryUp has returned: the device has everything that the client sent
+	dropped   atomic.Int64  // bytes of the client that the device does not get, because another client waits
+	wasNudged atomic.Bool   // the client was nudged
+	reset     atomic.Bool   // the client left without FIN
+	gaveUp    atomic.Bool   // the client was given up: it vanished
 }
 
-func newSession(v *visitor, client *rfc2217.Server, device uart.Device, watch *gallery, o *owner, log, losses *slog.Logger) *session {
+func newSession(v *visitor, client *rfc2217.Server, device uart.Device, w *watchers, o *owner, log, losses *slog.Logger) *session {
 	return &session{
-		conn: v.conn, client: client, device: device, watch: watch, owner: o, tcp: v.tcp, log: log, losses: losses,
+		conn: v.conn, client: client, device: device, watchers: w, owner: o, tcp: v.tcp, log: log, losses: losses,
 		gone: make(chan struct{}), room: tcp.ReceiveBuffer,
 	}
 }
 
-// run is the session from the agreement to its end. It closes the device; what is left of the connection is part's.
+// run is the session from the end of the negotiation to its own end. It closes the device, but not the connection: part does
+// that.
 func (s *session) run(ctx context.Context) {
 	s.ended, s.fail = context.WithCancelCause(ctx)
 	defer s.fail(nil)
@@ -95,27 +101,27 @@ func (s *session) run(ctx context.Context) {
 		}
 	}()
 
-	var ways errgroup.Group
-	ways.Go(s.carryUp)   // ends with the client's last byte, or when the device or the connection is closed
-	ways.Go(s.carryDown) // ends when the device is closed
+	var carriers errgroup.Group
+	carriers.Go(s.carryUp)   // ends with the client's last byte, or when the device or the connection is closed
+	carriers.Go(s.carryDown) // ends when the device is closed
 	s.lastBytes()
 
-	// The device first: down still gives to the client what came back, and ends.
+	// The device first: carryDown still gives the client what was received, and returns.
 	_ = s.device.Close()
 	hurry := time.AfterFunc(farewell, s.close)
 	defer hurry.Stop()
-	err := ways.Wait()
+	err := carriers.Wait()
 	s.report(ctx, err)
 }
 
-// hangUp ends the session at once, whatever waits. Unless the client is dead, or does not keep to the protocol, it gets
-// what down is about to send it, and FIN; part does the rest.
+// hangUp ends the session at once, whatever still waits. Unless the client is dead or broke the protocol, it gets what
+// carryDown is just sending, and FIN; part does the rest.
 func (s *session) hangUp() {
 	_ = s.device.Close()
 	cause := context.Cause(s.ended)
 	if errors.Is(cause, errWanted) {
-		_ = s.conn.SetReadDeadline(time.Now().Add(lastWords)) // up counts until then what the client has left
-		time.AfterFunc(lastWords, s.close)                    // nor does down wait any longer for who only listens
+		_ = s.conn.SetReadDeadline(time.Now().Add(lastWords)) // until then drop counts what is left of the client's bytes
+		time.AfterFunc(lastWords, s.close)                    // carryDown does not wait any longer for a client that only listens
 		return
 	}
 	if errors.Is(cause, errReplaced) || errors.Is(cause, rfc2217.ErrProtocol) {
@@ -123,18 +129,18 @@ func (s *session) hangUp() {
 		return
 	}
 	_ = s.client.CloseWrite()
-	_ = s.conn.SetReadDeadline(tcp.Past()) // up waits for the client no more
-	time.AfterFunc(lastWords, s.close)     // nor does down
+	_ = s.conn.SetReadDeadline(tcp.Past()) // carryUp does not wait for the client any longer
+	time.AfterFunc(lastWords, s.close)     // nor does carryDown
 }
 
-// part ends the connection when the session is over, so that the client gets what is still on its way to it. A client that
-// does not end its half within lastWords, or sends more than dropMost bytes, is cut off.
+// part ends the connection after the session, so that the client gets what is still on its way to it. A client that does not
+// end its half within lastWords, or sends more than dropLimit bytes, is cut off.
 func (s *session) part() {
 	_ = s.conn.SetReadDeadline(time.Now().Add(lastWords))
 	tcp.Goodbye(s.client.CloseWrite, func() (int, error) {
 		p, _, err := s.client.Next()
 		return len(p), err
-	}, dropMost)
+	}, dropLimit)
 	s.close()
 }
 
@@ -143,37 +149,37 @@ func (s *session) close() {
 	_ = s.device.Close()
 }
 
-// leave notes that the client is gone: what it sent goes out all the same, as long as bytes leave.
+// leave records that the client is gone. What it sent still goes to the line, as long as bytes leave.
 func (s *session) leave() {
 	s.leaving.Do(func() {
-		s.log.Debug("client gone, its last bytes go out")
+		s.log.Debug("client gone; its last bytes are being sent")
 		s.owner.leave(time.Now())
 		close(s.gone)
 	})
 }
 
-// report says how the session ended. err is why the connection did.
+// report logs how the session ended. err is why the connection ended.
 func (s *session) report(ctx context.Context, err error) {
 	carried := []any{"up", s.up.Load(), "down", s.down.Load()}
 	log, losses := s.log.With(carried...), s.losses.With(carried...)
 	cause := context.Cause(s.ended)
 	switch {
 	case errors.Is(cause, errReplaced):
-		losses.Warn("client hung up", "err", cause)
+		losses.Warn("client disconnected", "err", cause)
 	case ctx.Err() != nil:
-		log.Info("client hung up: the server ends")
+		log.Info("client disconnected: the server is shutting down")
 	case errors.Is(cause, rfc2217.ErrProtocol):
-		log.Warn("client hung up", "err", cause)
+		log.Warn("client disconnected", "err", cause)
 	case errors.Is(cause, errWanted):
 		dropped := s.dropped.Load()
 		if s.gaveUp.Load() {
 			dropped += int64(s.vanished.Unread)
 		}
-		losses.Warn("bytes of a client that is gone dropped: another one waits", "dropped", dropped)
+		losses.Warn("dropped the last bytes of a client that is gone: another client waits", "dropped", dropped)
 	case cause != nil:
-		log.Error("port lost, client hung up", "err", cause)
+		log.Error("port lost; client disconnected", "err", cause)
 	case s.gaveUp.Load():
-		losses.Warn("client lost: nothing is heard from it", "for", s.vanished.Waiting.Round(time.Second),
+		losses.Warn("client lost: unresponsive", "for", s.vanished.Waiting.Round(time.Second),
 			"unacknowledged", s.unacked, "unread", s.vanished.Unread)
 	case err == nil || errors.Is(err, io.EOF):
 		log.Info("client left")
@@ -182,7 +188,7 @@ func (s *session) report(ctx context.Context, err error) {
 	}
 }
 
-// carryUp is the way to the device. Its error is why the connection ended.
+// carryUp carries bytes and commands to the device. Its error is why the connection ended. run starts it.
 func (s *session) carryUp() error {
 	defer s.allTaken.Store(true)
 	inForce, err := s.device.Apply(uart.Event{})
@@ -192,7 +198,7 @@ func (s *session) carryUp() error {
 	}
 	s.coding = inForce.Coding
 	s.makeRoom()
-	s.watch.set(inForce)
+	s.watchers.set(inForce)
 	for {
 		p, e, err := s.client.Next()
 		if errors.Is(err, rfc2217.ErrProtocol) {
@@ -203,7 +209,7 @@ func (s *session) carryUp() error {
 		case err != nil && s.ended.Err() != nil:
 			return nil // hangUp has ended the wait
 		case err != nil:
-			if !errors.Is(err, io.EOF) { // after a reset that something else has shown, the end of what lay unread is an EOF too
+			if !errors.Is(err, io.EOF) { // a reset that awaitEnd has seen ends in EOF here
 				s.reset.Store(true)
 			}
 			s.leave()
@@ -211,7 +217,7 @@ func (s *session) carryUp() error {
 		}
 		if err := s.obey(p, e); err != nil {
 			s.drop()
-			if !errors.Is(err, uart.ErrClosed) { // else run has closed it, and knows
+			if !errors.Is(err, uart.ErrClosed) { // ErrClosed: the session is ending already
 				s.fail(err)
 			}
 			return nil
@@ -219,7 +225,8 @@ func (s *session) carryUp() error {
 	}
 }
 
-// obey does what the client wants. An error is the device's, or says that the client does not read its answers.
+// obey gives the device bytes, or does a command and answers it. The error is the device's, or that the client does not read its
+// answers.
 func (s *session) obey(p []byte, e uart.Event) error {
 	switch e.Kind {
 	case uart.KindData:
@@ -234,9 +241,9 @@ func (s *session) obey(p []byte, e uart.Event) error {
 	return s.apply(e)
 }
 
-// write gives bytes to the device, about a second's worth at once, so that it shows whether the line moves.
+// write gives bytes to the device, at most a second's worth at once, so that s.up shows whether the line moves.
 func (s *session) write(p []byte) error {
-	piece := min(max(int(s.coding.Baud/10), 16), pieceMost)
+	piece := min(max(int(s.coding.Baud/10), 16), pieceLimit)
 	for len(p) > 0 {
 		n, err := s.device.Write(p[:min(piece, len(p))])
 		s.up.Add(uint64(n))
@@ -249,7 +256,7 @@ func (s *session) write(p []byte) error {
 	return nil
 }
 
-// drop counts what the client, who is gone, has left and will not be given to the device, since another one waits.
+// drop counts the bytes of a client that is gone that the device does not get because another client waits.
 func (s *session) drop() {
 	if !errors.Is(context.Cause(s.ended), errWanted) {
 		return
@@ -261,12 +268,11 @@ func (s *session) drop() {
 	}
 }
 
-// apply changes the settings. Bytes that wait in the transmit buffer were sent for the coding before: a new one waits
-// until they are out, as tcsetattr does with TCSADRAIN. Lines and flow control do not wait, for they may be what the
-// bytes wait for.
+// apply changes the settings. A new line coding waits until the transmit buffer is empty, as tcsetattr does with TCSADRAIN: those
+// bytes were meant for the old one. DTR, RTS, break and flow control do not wait, because the bytes may be waiting for them.
 func (s *session) apply(e uart.Event) error {
 	if e.Coding.Over(s.coding) != s.coding && !s.empties(recodePatience, always) && s.ended.Err() == nil {
-		s.losses.Warn("line coding changes under bytes that cannot leave", "held", s.device.Unsent())
+		s.losses.Warn("line coding changed before all bytes were sent: they cannot leave the port", "held", s.device.Unsent())
 	}
 	inForce, err := s.device.Apply(e)
 	if err != nil {
@@ -274,16 +280,16 @@ func (s *session) apply(e uart.Event) error {
 	}
 	s.coding = inForce.Coding
 	s.makeRoom()
-	s.watch.set(inForce)
+	s.watchers.set(inForce)
 	s.log.Debug("settings", "asked", described(e), "coding", inForce.Coding.String(), "flow", inForce.Flow.String(),
 		"lines", inForce.Control.String())
 	return s.client.Answer(inForce)
 }
 
-// makeRoom has TCP take as much of the client as the line's rate needs. It never takes room away: what the client was
-// promised it may send.
+// makeRoom grows TCP's receive buffer to what the line's rate needs. It never shrinks it, because a TCP window that was promised
+// must not be taken back.
 func (s *session) makeRoom() {
-	room := min(int(s.coding.Baud/10/uint32(time.Second/roomTime)), roomMost)
+	room := min(int(s.coding.Baud/10/uint32(time.Second/roomTime)), roomLimit)
 	if room <= s.room {
 		return
 	}
@@ -291,7 +297,7 @@ func (s *session) makeRoom() {
 	s.tcp.GrowReceiveBuffer(room)
 }
 
-// described is what a settings event asks for.
+// described returns what a settings event asks for, for the log.
 func described(e uart.Event) string {
 	if e.Coding == (uart.Coding{}) && e.Flow == (uart.Flow{}) && e.Control == (uart.Control{}) {
 		return "what is in force"

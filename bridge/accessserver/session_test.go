@@ -289,7 +289,7 @@ func TestSilentClient(t *testing.T) {
 		f := inMemory(t)
 		silent := f.dial()
 		defer silent.Close()
-		f.says("says nothing", "telnetcpc attach")
+		f.says("it sends nothing", "telnetcpc attach")
 		f.connect(rfc2217.Config{}).sees("modem none")
 	})
 }

@@ -8,38 +8,37 @@ import (
 )
 
 const (
-	// handover is how long a newcomer waits for the client before it to be gone: one that closes and opens again must
-	// not be refused because of its own last session, whose FIN may not have been read yet.
+	// handover is how long a new client waits for the owner to leave: a client that closes and opens again must not be refused
+	// because of its own last session, whose FIN may not have been read yet.
 	handover = time.Second
-	// settles is likewise how long one waits that has agreed: others may have done so at the same time. Our own client
-	// knows a refusal within a second of the agreement.
-	settles = 500 * time.Millisecond
-	// waitMost bounds the wait for a client that is gone and whose bytes still leave.
-	waitMost = 20 * time.Second
-	// nodEvery is how often somebody who waits is told that this is a Telnet: our own client gives a server 3 s to say
-	// something.
-	nodEvery = time.Second
-	// takeAgain is how often a newcomer looks at the owner.
-	takeAgain = 50 * time.Millisecond
+	// agreedWait is how long a client waits after the negotiation, because another one may have taken the device meanwhile.
+	// attach recognizes a refusal within a second of the negotiation.
+	agreedWait = 500 * time.Millisecond
+	// waitLimit bounds the wait for an owner that is gone and whose last bytes still leave.
+	waitLimit = 20 * time.Second
+	// nopEvery is how often a waiting client gets a Telnet NOP: attach gives a server 3 s for its first bytes.
+	nopEvery = time.Second
+	// takeEvery is how often a waiting client tries again.
+	takeEvery = 50 * time.Millisecond
 )
 
-// take waits for the device, and reports whether it is the visitor's now, until release. It waits for patience; while it
-// finds out whether the owner lives; and as long as the owner, who is gone, still has bytes on the way to the device: their time is
-// up soon when somebody else wants it.
+// take waits for the device and reports whether v has it now, until release. It waits for patience; while endIfDead checks the
+// owner; and while the last bytes of an owner that is gone still leave, for which there is a limit when another client wants the
+// device.
 func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) bool {
-	asking, enough := context.WithCancel(ctx)
-	defer enough()
+	checking, cancel := context.WithCancel(ctx)
+	defer cancel()
 	began := time.Now()
-	until, nodded := began.Add(patience), time.Time{}
-	answer, asked := s.inquire(asking, v), true
-	again := time.NewTicker(takeAgain)
+	until, lastNOP := began.Add(patience), time.Time{}
+	freed, pending := s.endIfDead(checking, v), true
+	again := time.NewTicker(takeEvery)
 	defer again.Stop()
 	for {
 		select {
-		case s.owned <- struct{}{}:
+		case s.ownerSlot <- struct{}{}:
 			return true
-		case soon := <-answer:
-			asked = false
+		case soon := <-freed:
+			pending = false
 			if soon {
 				until = time.Now().Add(handover)
 			}
@@ -48,57 +47,57 @@ func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) b
 		case <-ctx.Done():
 			return false
 		}
-		now, owner, ended := time.Now(), s.holder(), v.tcp.Facts().Ended
-		speaks := v.welcome || v.wants()
-		wants := speaks && !ended // who has gone away again wants nothing
+		now, owner, ended := time.Now(), s.lastOwner(), v.tcp.Facts().Ended
+		speaks := v.kept || v.wants()
+		wants := speaks && !ended // it is not gone again
 		if wants {
 			owner.want(now)
 		}
-		leaving := wants && owner.left() && now.Sub(began) < waitMost
+		leaving := wants && owner.left() && now.Sub(began) < waitLimit
 		if leaving {
-			s.lobby.keep(v)
-			if !v.agreed && now.Sub(nodded) >= nodEvery {
-				nodded = now
-				if _, err := v.conn.Write([]byte{byte(telnet.IAC), byte(telnet.NOP)}); err != nil { // a few bytes never wait
-					return false // it has gone: not every system tells that before
+			s.visitors.keep(v)
+			if !v.agreed && now.Sub(lastNOP) >= nopEvery {
+				lastNOP = now
+				if _, err := v.conn.Write([]byte{byte(telnet.IAC), byte(telnet.NOP)}); err != nil { // so few bytes never block
+					return false // it is gone; not every system reports that in Facts
 				}
 			}
 		}
-		if !leaving && !asked && !now.Before(until) || !speaks && ended {
+		if !leaving && !pending && !now.Before(until) || !speaks && ended {
 			return false
 		}
 	}
 }
 
-// inquire starts to find out whether the owner is dead; it ends with ctx. The answer is whether its place will soon be free.
-func (s *Server) inquire(ctx context.Context, v *visitor) <-chan bool {
-	answer, owner := make(chan bool, 1), s.holder()
-	go func() { answer <- owner.inquire(ctx, v.conn) }()
-	return answer
+// endIfDead starts owner.endIfDead, which ends with ctx, and returns where its result comes.
+func (s *Server) endIfDead(ctx context.Context, v *visitor) <-chan bool {
+	freed, owner := make(chan bool, 1), s.lastOwner()
+	go func() { freed <- owner.endIfDead(ctx, v.conn) }()
+	return freed
 }
 
-// takeNow is take for somebody who does not wait.
+// takeNow is take without a wait.
 func (s *Server) takeNow() bool {
 	select {
-	case s.owned <- struct{}{}:
+	case s.ownerSlot <- struct{}{}:
 		return true
 	default:
 		return false
 	}
 }
 
-func (s *Server) release() { <-s.owned }
+func (s *Server) release() { <-s.ownerSlot }
 
-// becomesOwner notes who has the device, for those who want it.
-func (s *Server) becomesOwner(v *visitor) *owner {
+// setOwner records which client has the device.
+func (s *Server) setOwner(v *visitor) *owner {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.owner = &owner{conn: v.conn, tcp: v.tcp, hangUp: v.hangUp}
 	return s.owner
 }
 
-// holder is who owns the device, or did last; nil: nobody has yet.
-func (s *Server) holder() *owner {
+// lastOwner returns the client that owns the device, or owned it last; nil: there was none yet.
+func (s *Server) lastOwner() *owner {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.owner

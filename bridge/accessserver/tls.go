@@ -16,14 +16,13 @@ import (
 	"telnetcpc/bridge/tlsconn"
 )
 
-// agreePatience is how long a client may take for the handshake of TLS and all of the negotiation after it.
+// agreePatience is how long a client may take for the TLS handshake and the negotiation after it.
 const agreePatience = 10 * time.Second
 
-// handshakeRecord is the first byte of a client that speaks TLS (RFC 8446, 5.1, ContentType). No client begins so that
-// does not: Telnet's IAC is 0xFF.
+// handshakeRecord is the first byte of a client that speaks TLS (RFC 8446, 5.1, ContentType). Telnet begins with IAC, 0xFF.
 const handshakeRecord = 0x16
 
-// errPlain says that a client does not speak TLS.
+// errPlain reports that a client does not speak TLS.
 type errPlain struct{ first []byte }
 
 func (e *errPlain) Error() string { return "it does not speak TLS" }
@@ -32,19 +31,19 @@ func (e *errPlain) Error() string { return "it does not speak TLS" }
 type secured struct {
 	*tlsconn.Conn
 	left  time.Duration // what the handshake has left of agreePatience
-	first []byte        // was read already; the reader's alone
+	first []byte        // read by peek and not by Read; only the reader's
 }
 
-// peekTime is how long a look waits for what may have come: crypto/tls reads nothing whose deadline has passed.
+// peekTime is how long peek waits, because crypto/tls reads nothing after its deadline has passed.
 const peekTime = time.Millisecond
 
-// begins reports whether the client has said something through TLS, and how it begins. Nothing below TLS tells that: the
-// handshake may have read it already, and what has come may be the client's goodbye. It is the reader's to call.
-func (c *secured) begins() (first byte, any bool) {
+// peek returns the first byte that the client has sent through TLS, if there is one. The socket below cannot show that: the
+// handshake may have read the record, or what has arrived may be the alert that ends TLS. Only the reader may call it.
+func (c *secured) peek() (first byte, any bool) {
 	if len(c.first) == 0 {
 		p := make([]byte, 64)
 		_ = c.SetReadDeadline(time.Now().Add(peekTime))
-		n, _ := c.Conn.Read(p) // an error comes again, but that of the deadline
+		n, _ := c.Conn.Read(p) // any error but that of the deadline comes again
 		_ = c.SetReadDeadline(time.Time{})
 		c.first = p[:n]
 	}
@@ -54,7 +53,7 @@ func (c *secured) begins() (first byte, any bool) {
 	return c.first[0], true
 }
 
-// Read is net.Conn's.
+// Read implements net.Conn.
 func (c *secured) Read(p []byte) (int, error) {
 	if len(c.first) == 0 {
 		return c.Conn.Read(p)
@@ -64,22 +63,21 @@ func (c *secured) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// secure shakes hands with a client where this server has TLS, in the goroutine of its connection: Accept waits for
-// nobody, and who stalls owns nothing. nil: there is no such client; its connection is closed then. Else what is returned is to be
-// closed in its place.
+// secure does the TLS handshake, if this server has TLS. It runs in the connection's own goroutine, so a client that stalls keeps
+// nobody waiting. It returns the connection to use and to close; nil if the handshake failed, and then accepted is closed.
 func (s *Server) secure(ctx context.Context, v *visitor) net.Conn {
 	conn := v.accepted
 	if s.cfg.TLS == nil {
 		return conn
 	}
 	client, until := new(secured), time.Now().Add(agreePatience)
-	shaking, cancel := context.WithDeadline(ctx, until)
+	handshake, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	first, err := firstBytes(shaking, conn)
+	first, err := firstBytes(handshake, conn)
 	if err == nil {
-		v.hears()
-		client.Conn = tlsconn.Server(&begun{Conn: conn, first: first}, s.cfg.TLS.current(s.log))
-		if err = client.HandshakeContext(shaking); err == nil {
+		v.setHeard()
+		client.Conn = tlsconn.Server(&peeked{Conn: conn, first: first}, s.cfg.TLS.current(s.log))
+		if err = client.HandshakeContext(handshake); err == nil {
 			client.left = time.Until(until)
 			return client
 		}
@@ -91,7 +89,7 @@ func (s *Server) secure(ctx context.Context, v *visitor) net.Conn {
 	return nil
 }
 
-// firstBytes reads what a client begins with, which must be TLS.
+// firstBytes reads the first bytes of a client, which must be TLS.
 func firstBytes(ctx context.Context, conn net.Conn) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(tcp.Past()) })
 	first := make([]byte, 64)
@@ -108,13 +106,13 @@ func firstBytes(ctx context.Context, conn net.Conn) ([]byte, error) {
 	return nil, err
 }
 
-// begun is a connection whose first bytes were read already.
-type begun struct {
+// peeked is a connection whose first bytes were read by firstBytes.
+type peeked struct {
 	net.Conn
-	first []byte // the reader's alone
+	first []byte // not read again yet; only the reader's
 }
 
-func (b *begun) Read(p []byte) (int, error) {
+func (b *peeked) Read(p []byte) (int, error) {
 	if len(b.first) == 0 {
 		return b.Conn.Read(p)
 	}
@@ -123,16 +121,16 @@ func (b *begun) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// NetConn is the connection itself, to look at.
-func (b *begun) NetConn() net.Conn { return b.Conn }
+// NetConn returns the connection below, for its facts.
+func (b *peeked) NetConn() net.Conn { return b.Conn }
 
 // CloseWrite sends FIN.
-func (b *begun) CloseWrite() error { return tcp.CloseWrite(b.Conn) }
+func (b *peeked) CloseWrite() error { return tcp.CloseWrite(b.Conn) }
 
-// notSecured says why there is no TLS with a client, here in one line and, where it is needed, to the client; crypto/tls
-// has told it by an alert else, and a close over unread bytes would take that from it.
+// notSecured logs why the TLS handshake failed. A client without TLS is sent the reason too; others got an alert from crypto/tls,
+// which dismiss lets them read.
 func (s *Server) notSecured(ctx context.Context, conn net.Conn, err error) {
-	say := s.sayOf(conn)
+	log := s.refusalLog(conn)
 	const own = "give it a certificate: --tls-cert FILE --tls-key FILE"
 	var plain *errPlain
 	var wrong *tls.CertificateVerificationError
@@ -140,25 +138,25 @@ func (s *Server) notSecured(ctx context.Context, conn net.Conn, err error) {
 	switch {
 	case errors.As(err, &plain):
 		raw := rfc2217.NotTelnetError{First: plain.first}
-		say(kindRaw, slog.LevelWarn, "client refused: it does not speak TLS", "sent", raw.Seen(), "hint", "this port wants TLS: telnetcpc attach PORT "+s.url(conn))
+		log(kindRaw, slog.LevelWarn, "client refused: it does not speak TLS", "sent", raw.Seen(), "hint", "this port wants TLS: telnetcpc attach PORT "+s.url(conn))
 		dismiss(ctx, conn, "this port wants TLS (rfc2217+tls://)")
 		return
 	case errors.Is(err, context.DeadlineExceeded):
-		say(kindSilent, slog.LevelInfo, "client refused: it says nothing, or too little", "hint", "this port wants TLS: telnetcpc attach PORT "+s.url(conn))
+		log(kindSilent, slog.LevelInfo, "client refused: it did not complete the TLS handshake in time", "hint", "this port wants TLS: telnetcpc attach PORT "+s.url(conn))
 		return
 	case errors.As(err, &wrong):
-		say(kindTLS, slog.LevelWarn, "client refused: its certificate is not accepted", "certificate", subject(wrong.UnverifiedCertificates), "err", wrong.Err,
-			"hint", "is it signed by whom --tls-client-ca names, and in date?")
+		log(kindTLS, slog.LevelWarn, "client refused: its certificate is not accepted", "certificate", subject(wrong.UnverifiedCertificates), "err", wrong.Err,
+			"hint", "is it signed by a CA in --tls-client-ca FILE, and still valid?")
 	case err.Error() == "tls: client didn't provide a certificate": // it has no type
-		say(kindTLS, slog.LevelWarn, "client refused: it shows no certificate", "hint", own)
+		log(kindTLS, slog.LevelWarn, "client refused: it shows no certificate", "hint", own)
 	case errors.As(err, &alert) && alert.Op == "remote error":
-		say(kindTLS, slog.LevelWarn, "client left: it does not accept this server's TLS", "err", alert.Err,
-			"hint", "its --tls-ca FILE names who signs the certificate, --tls-name NAME the name in it")
+		log(kindTLS, slog.LevelWarn, "client left: it does not accept this server's TLS", "err", alert.Err,
+			"hint", "its --tls-ca FILE must have the CA that signed the certificate, its --tls-name NAME a name in it")
 	case errors.Is(err, io.EOF), isNetwork(err):
-		say(kindLeft, slog.LevelInfo, "client left before anything was agreed", "err", err)
+		log(kindLeft, slog.LevelInfo, "client left during the negotiation", "err", err)
 		return
 	default:
-		say(kindTLS, slog.LevelWarn, "client refused: there is no TLS with it", "err", err)
+		log(kindTLS, slog.LevelWarn, "client refused: the TLS handshake failed", "err", err)
 	}
 	dismiss(ctx, conn, "")
 }
@@ -169,7 +167,7 @@ func isNetwork(err error) bool {
 	return errors.As(err, &op) && (op.Op == "read" || op.Op == "write")
 }
 
-// subject is who a certificate is for, as far as a line of the log has room for it.
+// subject returns the subject of a certificate, cut to fit a log line.
 func subject(chain []*x509.Certificate) string {
 	if len(chain) == 0 {
 		return ""
@@ -177,17 +175,17 @@ func subject(chain []*x509.Certificate) string {
 	return fmt.Sprintf("%.100s", chain[0].Subject.String())
 }
 
-// accept negotiates with a client, through TLS within what the handshake has left of the time. A wait for the device that
-// lies between them does not count.
+// accept negotiates with a client. Through TLS it has what the handshake has left of agreePatience; a wait for the device between
+// the two does not count.
 func (s *Server) accept(ctx context.Context, v *visitor) (*rfc2217.Server, error) {
-	config := rfc2217.ServerConfig{Signature: s.cfg.Signature, Heard: v.hears, Log: s.log.With("client", v.conn.RemoteAddr().String())}
+	config := rfc2217.ServerConfig{Signature: s.cfg.Signature, Heard: v.setHeard, Log: s.log.With("client", v.conn.RemoteAddr().String())}
 	if c, ok := v.conn.(*secured); ok {
 		config.Until = time.Now().Add(c.left)
 	}
 	return rfc2217.Accept(ctx, v.conn, config)
 }
 
-// url is how a client comes to where conn has come.
+// url returns the URL for clients that connect to where conn did.
 func (s *Server) url(conn net.Conn) string {
 	if s.cfg.TLS != nil {
 		return "rfc2217+tls://" + conn.LocalAddr().String()

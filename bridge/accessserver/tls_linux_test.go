@@ -26,7 +26,7 @@ func TestTLSDeadOwnerIsReplaced(t *testing.T) {
 	next.set(fast)
 	next.send("mine now")
 	next.sees("mine now")
-	f.says("client hung up", "its address has come again")
+	f.says("client disconnected", "replaced by a new client from its address")
 	_ = dead.Close()
 }
 
@@ -46,5 +46,5 @@ func TestTLSGoesWhileTheUARTIsHeld(t *testing.T) {
 	}
 	c.say(make([]byte, 64<<10))
 	_ = c.Close()
-	f.says("client gone, its last bytes go out")
+	f.says("client gone; its last bytes are being sent")
 }

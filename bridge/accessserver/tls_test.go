@@ -247,7 +247,7 @@ func TestTLSAndPlain(t *testing.T) {
 		if err := tls.Client(conn, old).HandshakeContext(t.Context()); err == nil || !strings.Contains(err.Error(), "protocol version") {
 			t.Errorf("the client gets %v", err)
 		}
-		f.says("client refused: there is no TLS with it", "unsupported versions")
+		f.says("client refused: the TLS handshake failed", "unsupported versions")
 	})
 }
 

@@ -15,19 +15,19 @@ import (
 	"telnetcpc/bridge/tcp"
 )
 
-// lastWords is how long a client that is sent away has to take what is said to it.
+// lastWords is how long a refused client may take to read the reason.
 const lastWords = time.Second
 
-// admit starts the goroutine of a connection. It ends when the client or ctx does.
+// admit starts the goroutine of a connection. It ends with the connection or with ctx.
 func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Conn) {
 	if !s.allowed(conn) {
-		s.tally.say(kindNotAllowed, "", slog.LevelWarn, "client refused: its address is not allowed", "client", conn.RemoteAddr().String())
+		s.refusals.log(kindNotAllowed, "", slog.LevelWarn, "client refused: its address is not allowed", "client", conn.RemoteAddr().String())
 		_ = conn.Close()
 		return
 	}
 	v := &visitor{accepted: conn, since: time.Now(), tcp: tcp.SocketOf(conn)}
 	ctx, v.hangUp = context.WithCancelCause(ctx)
-	out, ok := s.lobby.enter(v)
+	out, ok := s.visitors.enter(v)
 	if out != nil {
 		out.hangUp(errCrowded)
 		s.cutOff(out)
@@ -41,24 +41,24 @@ func (s *Server) admit(ctx context.Context, clients *sync.WaitGroup, conn net.Co
 	v.tcp.Prepare()
 	clients.Go(func() {
 		defer v.hangUp(nil)
-		defer s.lobby.leave(v)
+		defer s.visitors.leave(v)
 		if v.conn = s.secure(ctx, v); v.conn == nil {
 			return
 		}
 		defer v.conn.Close()
 		if session := s.visit(ctx, v); session != nil {
-			session.part() // the device is the next one's already
+			session.part() // the device is free already
 		}
 	})
 }
 
 func (s *Server) cutOff(v *visitor) {
-	s.tally.say(kindCutOff, "", slog.LevelWarn, "client cut off: too many connections without a session",
+	s.refusals.log(kindCutOff, "", slog.LevelWarn, "client cut off: too many connections without a session",
 		"client", v.accepted.RemoteAddr().String())
 }
 
-// visit is the life of a connection. It has no claim to the device before it has agreed to COM-PORT-OPTION: what only
-// connects keeps nobody from it. The session that it returns has ended, its connection is still to be; nil: there was none.
+// visit serves a connection. It has no claim to the device before COM-PORT-OPTION is negotiated, so connections that send nothing
+// keep nobody from it. The session that visit returns has ended, but its connection is still open; nil: there was no session.
 func (s *Server) visit(ctx context.Context, v *visitor) *session {
 	free := s.take(ctx, v, handover)
 	if free {
@@ -67,8 +67,8 @@ func (s *Server) visit(ctx context.Context, v *visitor) *session {
 	switch {
 	case ctx.Err() != nil:
 		return nil
-	case !free && len(s.watchers) == cap(s.watchers):
-		s.refuse(ctx, v.conn) // nothing is negotiated: it may be a person with a terminal
+	case !free && len(s.watcherSlots) == cap(s.watcherSlots):
+		s.refuse(ctx, v.conn) // without a negotiation: it may be a person with a terminal
 		return nil
 	}
 	if s.cfg.Present != nil {
@@ -83,42 +83,42 @@ func (s *Server) visit(ctx context.Context, v *visitor) *session {
 	case ctx.Err() != nil:
 	case err != nil:
 		s.notAccepted(v.conn, err)
-	case !s.lobby.keep(v): // its place was another's at this very moment
-	case free && s.take(ctx, v, settles), !free && s.takeNow():
-		s.lobby.leave(v)
+	case !s.visitors.keep(v): // another visitor has just taken its place
+	case free && s.take(ctx, v, agreedWait), !free && s.takeNow():
+		s.visitors.leave(v)
 		return s.own(ctx, v, client)
 	case ctx.Err() == nil:
-		s.second(ctx, v, client)
+		s.watchOrRefuse(ctx, v, client)
 	}
 	return nil
 }
 
-// second is the life of a client that has agreed while another one has the device.
-func (s *Server) second(ctx context.Context, v *visitor, client *rfc2217.Server) {
+// watchOrRefuse serves a client that has negotiated while another one has the device.
+func (s *Server) watchOrRefuse(ctx context.Context, v *visitor, client *rfc2217.Server) {
 	select {
-	case s.watchers <- struct{}{}:
-		defer func() { <-s.watchers }()
-		s.lobby.leave(v)
+	case s.watcherSlots <- struct{}{}:
+		defer func() { <-s.watcherSlots }()
+		s.visitors.leave(v)
 		s.watch(ctx, v, client)
 	default:
 		s.refuse(ctx, v.conn)
 	}
 }
 
-// refuse sends a client away that would be the second. Who has the port is not a stranger's business: only the log says it.
+// refuse ends a client because the device is in use. Only the log says by whom: that is not for strangers.
 func (s *Server) refuse(ctx context.Context, conn net.Conn) {
-	s.tally.say(kindInUse, "", slog.LevelInfo, "client refused: the port is in use",
-		"client", conn.RemoteAddr().String(), "owner", s.holder().name())
+	s.refusals.log(kindInUse, "", slog.LevelInfo, "client refused: the port is in use",
+		"client", conn.RemoteAddr().String(), "owner", s.lastOwner().name())
 	dismiss(ctx, conn, rfc2217.InUse)
 }
 
-// dismiss says one line, if there is one, and lets the client read it: a connection that is closed with bytes unread is
-// reset, and what was said would be lost with it. It does not close the connection.
+// dismiss sends one line, if it is not empty, and lets the client read it: to close a connection with unread bytes resets it, and
+// the line would be lost. It does not close the connection.
 func dismiss(ctx context.Context, conn net.Conn, line string) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(tcp.Past()) })
 	defer stop()
 	_ = conn.SetDeadline(time.Now().Add(lastWords))
-	if ctx.Err() != nil { // else the deadline just set has taken the place of the one that ends it
+	if ctx.Err() != nil { // the deadline just set may have replaced the one set by stop
 		return
 	}
 	var err error
@@ -131,10 +131,10 @@ func dismiss(ctx context.Context, conn net.Conn, line string) {
 	}
 }
 
-// own is the life of one client that owns the device, to the end of its session, which it returns: the connection is
-// still to be ended then. nil: there was none.
+// own serves a client that has the device, until the session ends. It returns the session, whose connection is still open; nil:
+// there was no session.
 func (s *Server) own(ctx context.Context, v *visitor, client *rfc2217.Server) *session {
-	owner := s.becomesOwner(v)
+	owner := s.setOwner(v)
 	device, err := s.cfg.Open(ctx)
 	if err != nil {
 		s.release()
@@ -144,50 +144,50 @@ func (s *Server) own(ctx context.Context, v *visitor, client *rfc2217.Server) *s
 		return nil
 	}
 	defer s.release()
-	s.tally.forget(kindNotOpened)
+	s.refusals.forget(kindNotOpened)
 	log, losses := slog.New(s.few).With("client", owner.name()), slog.New(s.lost).With("client", owner.name())
 	log.Info("client connected")
-	session := newSession(v, client, device, &s.gallery, owner, log, losses)
+	session := newSession(v, client, device, &s.watchers, owner, log, losses)
 	session.run(ctx)
 	return session
 }
 
-// notOpened sends a client away because the UART is not there. The log has it once: clients come again and again.
+// notOpened ends a client because the UART cannot be opened. It is logged once, although clients dial again and again.
 func (s *Server) notOpened(ctx context.Context, conn net.Conn, err error) {
-	s.tally.say(kindNotOpened, err.Error(), slog.LevelError, "port not opened", "client", conn.RemoteAddr().String(), "err", err)
-	dismiss(ctx, conn, "port not opened: "+oneLine(err))
+	s.refusals.log(kindNotOpened, err.Error(), slog.LevelError, "port not opened", "client", conn.RemoteAddr().String(), "err", err)
+	dismiss(ctx, conn, "port not opened: "+inOneLine(err))
 }
 
-// sayOf returns what says in the log why a client gets no session.
-func (s *Server) sayOf(conn net.Conn) func(kind string, level slog.Level, line string, args ...any) {
+// refusalLog returns a function that logs why the client of conn gets no session.
+func (s *Server) refusalLog(conn net.Conn) func(kind string, level slog.Level, line string, args ...any) {
 	return func(kind string, level slog.Level, line string, args ...any) {
-		s.tally.say(kind, line, level, line, append([]any{"client", conn.RemoteAddr().String()}, args...)...)
+		s.refusals.log(kind, line, level, line, append([]any{"client", conn.RemoteAddr().String()}, args...)...)
 	}
 }
 
-// notAccepted says what a client turned out to be that does not speak RFC 2217, and what to do.
+// notAccepted logs what a client is that does not speak RFC 2217, and what to do.
 func (s *Server) notAccepted(conn net.Conn, err error) {
-	say, url := s.sayOf(conn), s.url(conn)
+	log, url := s.refusalLog(conn), s.url(conn)
 	var raw *rfc2217.NotTelnetError
 	switch {
 	case errors.As(err, &raw) && bytes.HasPrefix(raw.First, []byte{handshakeRecord}):
-		say(kindTLS, slog.LevelWarn, "client refused: it speaks TLS", "hint", "this port has no TLS: telnetcpc attach PORT "+url+
-			", or give it one here: --tls-cert FILE --tls-key FILE")
+		log(kindTLS, slog.LevelWarn, "client refused: it speaks TLS", "hint", "this port has no TLS: telnetcpc attach PORT "+url+
+			", or serve with --tls-cert FILE --tls-key FILE")
 	case errors.As(err, &raw):
-		say(kindRaw, slog.LevelWarn, "client refused: it sends raw bytes",
+		log(kindRaw, slog.LevelWarn, "client refused: it sends raw bytes",
 			"sent", raw.Seen(), "hint", "this port speaks RFC 2217: telnetcpc attach PORT "+url)
 	case errors.Is(err, rfc2217.ErrSilent):
-		say(kindSilent, slog.LevelInfo, "client refused: it says nothing",
+		log(kindSilent, slog.LevelInfo, "client refused: it sends nothing",
 			"hint", "this port speaks RFC 2217: telnetcpc attach PORT "+url)
 	case errors.Is(err, rfc2217.ErrRefused):
-		say(kindNoComPort, slog.LevelWarn, "client refused: it speaks Telnet without COM-PORT-OPTION",
+		log(kindNoComPort, slog.LevelWarn, "client refused: it speaks Telnet without COM-PORT-OPTION",
 			"hint", "it needs RFC 2217: telnetcpc attach PORT "+url)
 	case errors.Is(err, rfc2217.ErrProtocol):
-		say(kindProtocol, slog.LevelWarn, "client hung up", "err", err)
+		log(kindProtocol, slog.LevelWarn, "client disconnected", "err", err)
 	default:
-		say(kindLeft, slog.LevelInfo, "client left before anything was agreed", "err", err)
+		log(kindLeft, slog.LevelInfo, "client left during the negotiation", "err", err)
 	}
 }
 
-// oneLine is an error as a client is told it.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// inOneLine is an error without line breaks, to be sent to a client.
+func inOneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

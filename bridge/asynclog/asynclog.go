@@ -1,17 +1,18 @@
 // Package asynclog is an io.Writer for a log that must not block the program. The reader of a log may stop reading (`| less`,
 // ^S, text selected in a Windows console, a disk that does not answer), and then a write to it blocks. So lines go into
 // bounded memory, and one goroutine writes them out. Lines that do not fit are dropped and counted, and a line in their place
-// says how many. The package knows bytes and lines: no level, no port, no bridge.
+// says how many. The package knows lines: no port and no bridge.
 //
-// The commands put it in front of standard error and the files of a service. ptyhost/aside does the like one layer higher, for
-// log records: a host must not block whatever handler its user passes, and cannot know that there is an asynclog at the
-// bottom of it. asynclog must hold much more (a whole program's lines, at every level), report write errors, and be flushed
-// at exit; aside holds a few records. So there are two.
+// The commands, demo and capture put it in front of standard output and error, winservice in front of a service's log.
+// ptyhost/aside does the like one layer higher, for log records: a host must not block whatever handler its user passes, and
+// cannot know that there is an asynclog at the bottom of it. asynclog must hold much more (a whole program's lines, at every
+// level), report write errors, and be flushed at exit; aside holds a few records. So there are two.
 package asynclog
 
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,19 @@ const (
 // Notice returns the line that takes the place of missing lines. err is why they could not be written; nil: there was no room
 // for them.
 type Notice func(lines uint64, err error) []byte
+
+// LogNotice returns a Notice that is a line of a log. form returns a log that writes such lines.
+func LogNotice(form func(io.Writer) *slog.Logger) Notice {
+	return func(lines uint64, err error) []byte {
+		var text bytes.Buffer
+		if err != nil {
+			form(&text).Warn("log lines were not written", "lines", lines, "err", err)
+		} else {
+			form(&text).Warn("log lines were not written: nobody read this log", "lines", lines)
+		}
+		return text.Bytes()
+	}
+}
 
 // Writer is an io.Writer that never blocks. Its methods may be called from any goroutine.
 //

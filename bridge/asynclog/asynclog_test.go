@@ -154,7 +154,7 @@ func TestBound(t *testing.T) {
 			t.Errorf("only %d lines were kept", kept)
 		}
 		if want := fmt.Sprintf("%d lost: <nil>", lines-kept); got[kept] != want || got[kept+1] != "there is room again" {
-			t.Errorf("at the end: got %q, want %q and the line behind it", got[kept:], want)
+			t.Errorf("at the end: got %q, want %q and the line after it", got[kept:], want)
 		}
 	})
 }

@@ -74,7 +74,7 @@ func (d *device) whole(t *testing.T) unix.Termios {
 	return *tio
 }
 
-// A probe says what is in force at the device, changes nothing there and sends it nothing.
+// A probe reports the settings of the device, changes nothing there and sends it nothing.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k kind) {
@@ -123,16 +123,16 @@ func TestProbe(t *testing.T) {
 	})
 }
 
-// While another client has its port, ser2net negotiates and says so. Now and then its text takes the place of its DO
+// While its port is in use, ser2net negotiates and says so. Occasionally its text replaces its DO
 // COM-PORT ("Port already in use\r\nt already in use\r\n"): then nothing shows that it is an access server.
-func TestProbeOfTakenPort(t *testing.T) {
+func TestProbeOfPortInUse(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
 	s := startSer2net(t, d)
 	app := stand(t, attach(t, s.url()), d)
 	for try := 1; ; try++ {
 		r, status := probed(t, s.url())
-		if status == 1 && try < 20 && strings.HasPrefix(r.LooksLike, "a port that another client has") {
+		if status == 1 && try < 20 && strings.HasPrefix(r.LooksLike, "a port in use by another client") {
 			t.Logf("it looks like %q", r.LooksLike)
 			continue
 		}

@@ -124,7 +124,7 @@ func TestServeTLSMistakes(t *testing.T) {
 		server []string
 	}{
 		{"no client certificate", secret, "rfc2217+tls", []string{"--tls-ca", ca.file},
-			"the server wants a client certificate and hangs up without one (--tls-cert FILE --tls-key FILE)",
+			"the server requires a client certificate (--tls-cert FILE --tls-key FILE)",
 			[]string{"client refused: it shows no certificate", "--tls-cert FILE --tls-key FILE"}},
 		{"a client certificate of another signer", secret, "rfc2217+tls", []string{"--tls-ca", ca.file, "--tls-cert", foreign.cert, "--tls-key", foreign.key},
 			"the server does not accept our certificate: unknown certificate authority",
@@ -133,10 +133,10 @@ func TestServeTLSMistakes(t *testing.T) {
 			"the server does not accept our certificate: expired certificate",
 			[]string{"client refused: its certificate is not accepted", "expired"}},
 		{"a signer that the client does not know", nil, "rfc2217+tls", nil,
-			"the server's certificate is signed by nobody known here (--tls-ca FILE names who signs it)",
+			"the server's certificate is signed by an unknown authority (--tls-ca FILE names the certificates to trust)",
 			[]string{"client left: it does not accept this server's TLS"}},
 		{"no TLS to a TLS port", nil, "rfc2217", nil,
-			"not an RFC 2217 access server: it wants TLS (rfc2217+tls://127.0.0.1:",
+			"not an RFC 2217 access server: it expects TLS (rfc2217+tls://127.0.0.1:",
 			[]string{"client refused: it does not speak TLS", "this port wants TLS: telnetcpc attach PORT rfc2217+tls://127.0.0.1:"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -151,7 +151,7 @@ func TestServeTLSMistakes(t *testing.T) {
 		t.Parallel()
 		s := startServe(t)
 		s.scheme, s.flags = "rfc2217+tls", []string{"--tls-ca", ca.file}
-		saysOnce(t, s, nil, "the peer does not speak TLS (use rfc2217:// where the server has none)")
+		saysOnce(t, s, nil, "the peer does not speak TLS (use rfc2217:// if the server has none)")
 		s.says("client refused: it speaks TLS", "this port has no TLS: telnetcpc attach PORT rfc2217://127.0.0.1:")
 	})
 }

@@ -127,9 +127,9 @@ func TestTLSMistakes(t *testing.T) {
 		want  string // behind the address
 	}{
 		{"a signer that the system does not know", with(good), nil,
-			"the server's certificate is signed by nobody known here (--tls-ca FILE names who signs it)"},
+			"the server's certificate is signed by an unknown authority (--tls-ca FILE names the certificates to trust)"},
 		{"another signer", with(good, "--tls-ca", other.file), nil,
-			"the server's certificate is signed by nobody known here (--tls-ca FILE names who signs it)"},
+			"the server's certificate is signed by an unknown authority (--tls-ca FILE names the certificates to trust)"},
 		{"another name", with(ca.issue(t, "serial.example", time.Hour), "--tls-ca", ca.file), nil,
 			"the server's certificate is for another name (--tls-name NAME): x509: "},
 		{"another name than --tls-name", with(good, "--tls-ca", ca.file, "--tls-name", "serial.example"), nil,
@@ -137,11 +137,11 @@ func TestTLSMistakes(t *testing.T) {
 		{"expired", with(ca.issue(t, "", -time.Hour), "--tls-ca", ca.file), nil,
 			"the server's certificate is valid from 2"},
 		{"no client certificate", auth, nil,
-			"the server wants a client certificate and hangs up without one (--tls-cert FILE --tls-key FILE)"},
+			"the server requires a client certificate (--tls-cert FILE --tls-key FILE)"},
 		{"a client certificate that the server does not know", auth, []string{"--tls-cert", foreign.cert, "--tls-key", foreign.key},
 			"the server does not accept our certificate"},
 		{"TLS to a plain port", plain, nil,
-			"the peer does not speak TLS (use rfc2217:// where the server has none)"},
+			"the peer does not speak TLS (use rfc2217:// if the server has none)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -125,7 +125,7 @@ func (n *network) persists() bool {
 // though its window was closed when it vanished; one that lives and does not read is waited for.
 func TestVanishedClient(t *testing.T) {
 	t.Parallel()
-	const lost = "client lost: nothing is heard from it"
+	const lost = "client lost: unresponsive"
 	probed := noticed
 	if !asksOften() {
 		probed = testenv.Patience

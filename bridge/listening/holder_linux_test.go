@@ -13,8 +13,8 @@ import (
 	"telnetcpc/bridge/listening"
 )
 
-// lend gives a copy of a listening socket to another process, cat, for as long as the test runs. The copy is there when
-// it returns: Start waits for the program to be executed.
+// lend passes a copy of a listening socket to another process, cat, until the test ends. When lend returns, cat has the
+// copy: Start waits for execve.
 func lend(t *testing.T, l net.Listener) (pid int) {
 	t.Helper()
 	f, err := l.(*net.TCPListener).File()
@@ -40,7 +40,7 @@ func lend(t *testing.T, l net.Listener) (pid int) {
 	return cat.Process.Pid
 }
 
-// As a service that inetd or systemd has started: the socket is two processes'.
+// inetd or systemd and the service that it starts: both hold the socket.
 func TestSocketOfTwoProcesses(t *testing.T) {
 	l, port := open(t, "tcp4", "127.0.0.1:0")
 	cat := lend(t, l)
@@ -60,7 +60,7 @@ func TestSocketOfTwoProcesses(t *testing.T) {
 	}
 }
 
-// Who may not look into a process still sees that somebody listens, and whose it is.
+// A user who may not inspect a process still sees the listener and its user.
 func TestProcessOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user")
@@ -74,7 +74,7 @@ func TestProcessOfAnotherUser(t *testing.T) {
 	var all []listening.Listener
 	done := make(chan error)
 	go func() {
-		// This thread alone becomes another user. It is never unlocked, so that it ends with the goroutine.
+		// Only this thread becomes another user. It is never unlocked, so that it ends with the goroutine.
 		runtime.LockOSThread()
 		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody)
 		if errno != 0 {
@@ -92,6 +92,6 @@ func TestProcessOfAnotherUser(t *testing.T) {
 		t.Errorf("got %+v, want a listener of root whose process is not visible", all)
 	}
 	if got := listening.Hidden(); !strings.Contains(got, "container") {
-		t.Errorf("to root, the way out is %q", got)
+		t.Errorf("to root, Hidden is %q", got)
 	}
 }

@@ -1,5 +1,8 @@
-// Package listening says who listens on a TCP port of this machine, as ss -tlnp, lsof and netstat -ano do: address,
-// process, user. It knows no protocol and does not ask the listeners themselves what they are.
+// Package listening finds out who listens on a TCP port of this machine, as ss -tlnp, lsof and netstat -ano do: address,
+// process and user. It knows no protocol and does not ask the listeners what they are; package probe, its caller, does.
+//
+// Why not a library: gopsutil (v4.26.10) reports one process of a socket that several hold, does not report the user of
+// a listener whose process it cannot see (Linux), and needs lsof on FreeBSD, whose base system has sockstat instead.
 package listening
 
 import (
@@ -14,20 +17,20 @@ import (
 // Listener is a process that listens at an address. A socket that several processes hold is several Listeners.
 type Listener struct {
 	// Address is where it listens. 0.0.0.0 is every IPv4 address of this machine; :: is every IPv6 address, and every
-	// IPv4 address too unless the program has said otherwise.
+	// IPv4 address too unless the program has set IPV6_V6ONLY.
 	Address netip.AddrPort
-	// PID is 0 where the system does not show it to this user; Hidden says why.
+	// PID is 0 if the system does not show it to this user; see Hidden.
 	PID int
-	// Process is the program's name, which the process may have chosen: escape it before it is printed. Linux cuts it to
+	// Process is the program's name, which the process may have chosen: escape it before you print it. Linux cuts it to
 	// 15 bytes. Empty: not visible.
 	Process string
-	// User is a name, or a number that has no name. Empty: not visible.
+	// User is a name, or a number if the user has no name. Empty: not visible.
 	User string
 }
 
 // On returns who listens on a TCP port, at any local address, sorted by address and process; none is no error. The error
-// is one line that says what could not be read. Where the system shows users their own processes alone (macOS), it
-// connects to the loopback addresses, once each, to find listeners that it cannot see. May be called by anyone.
+// is one line that names what could not be read. On systems that show users only their own processes (macOS), On connects
+// to each loopback address once, to find listeners that it cannot see. Safe for concurrent use.
 func On(ctx context.Context, port uint16) ([]Listener, error) {
 	all, err := list(ctx, port)
 	if err != nil {
@@ -39,7 +42,8 @@ func On(ctx context.Context, port uint16) ([]Listener, error) {
 	return slices.Compact(all), nil
 }
 
-// Reach is where a program of this machine reaches the listener: the loopback address where it listens at all of them.
+// Reach returns the address at which a program on this machine reaches the listener: for one that listens at every
+// address, the loopback address.
 func (l Listener) Reach() netip.AddrPort {
 	at := l.Address.Addr()
 	switch {
@@ -47,7 +51,7 @@ func (l Listener) Reach() netip.AddrPort {
 		at = loopback4
 	case at.WithZone("") == netip.IPv6Unspecified():
 		at = loopback6
-		if !has(loopback6) { // IPv6 is off, as in many containers: then only IPv4 can reach it
+		if !isLocal(loopback6) { // IPv6 is off, as in many containers
 			at = loopback4
 		}
 	}
@@ -59,8 +63,8 @@ var (
 	loopback6 = netip.IPv6Loopback()
 )
 
-// has reports whether an address is one of this machine.
-func has(a netip.Addr) bool {
+// isLocal reports whether an address belongs to this machine; true if that is unknown.
+func isLocal(a netip.Addr) bool {
 	all, err := net.InterfaceAddrs()
 	return err != nil || slices.ContainsFunc(all, func(one net.Addr) bool {
 		p, err := netip.ParsePrefix(one.String())
@@ -68,7 +72,7 @@ func has(a netip.Addr) bool {
 	})
 }
 
-// Hidden says what to do to see a process that is not visible.
+// Hidden returns what to do, or what to know, if the process of a listener is not visible to this user.
 func Hidden() string {
 	switch os.Geteuid() {
 	case -1: // Windows

@@ -18,8 +18,8 @@ import (
 	"strings"
 )
 
-// list reads the kernel's tables and looks for the holders of the sockets among the processes that this user may look
-// into: his own, or all as root.
+// list reads the kernel's tables and finds the processes that hold the sockets, among those that this user may inspect:
+// his own, or all of them if he is root.
 func list(_ context.Context, port uint16) ([]Listener, error) {
 	sockets, err := readTables(port)
 	if err != nil || len(sockets) == 0 {
@@ -47,8 +47,8 @@ type socket struct {
 	inode   string
 }
 
-// readTables returns the sockets that listen on port. A kernel without IPv6 has no tcp6. A socket that takes both
-// families is in tcp6 alone.
+// readTables returns the sockets that listen on port. A kernel without IPv6 has no tcp6. A socket for both families is
+// only in tcp6.
 func readTables(port uint16) ([]socket, error) {
 	var all []socket
 	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -57,12 +57,12 @@ func readTables(port uint16) ([]socket, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("who listens: %w (is /proc mounted?)", err)
+			return nil, fmt.Errorf("list TCP listeners: %w (is /proc mounted?)", err)
 		}
 		found, err := parseTable(f, port)
 		_ = f.Close() // only read
 		if err != nil {
-			return nil, fmt.Errorf("who listens: read %s: %w", name, err)
+			return nil, fmt.Errorf("list TCP listeners: read %s: %w", name, err)
 		}
 		all = append(all, found...)
 	}
@@ -71,7 +71,7 @@ func readTables(port uint16) ([]socket, error) {
 
 const listenState = "0A" // TCP_LISTEN
 
-// parseTable reads one of the two tables. Lines that it does not understand are not listeners.
+// parseTable reads one of the two tables. It skips lines that it cannot parse.
 func parseTable(r io.Reader, port uint16) ([]socket, error) {
 	var all []socket
 	lines := bufio.NewScanner(r)
@@ -87,8 +87,8 @@ func parseTable(r io.Reader, port uint16) ([]socket, error) {
 	return all, lines.Err()
 }
 
-// parseAddress reads "0100007F:0E70". The address is printed as 32-bit words of the machine's byte order, so that its
-// bytes are in the network's order only once each word is written back.
+// parseAddress reads "0100007F:0E70". The kernel prints an address as 32-bit words in the machine's byte order; writing
+// each word back restores network order.
 func parseAddress(s string) (netip.AddrPort, bool) {
 	host, service, _ := strings.Cut(s, ":")
 	port, err := strconv.ParseUint(service, 16, 16)
@@ -112,31 +112,32 @@ type holder struct {
 	name string
 }
 
-// findHolders returns who has the sockets open, by inode. What may not be looked into, or ends meanwhile, is left out.
+// findHolders returns the processes that have the sockets open, by inode. It skips processes that this user may not
+// inspect and those that end meanwhile.
 func findHolders(sockets []socket) map[string][]holder {
 	links := map[string]string{} // what /proc/PID/fd/N points to: the inode
 	for _, s := range sockets {
 		links["socket:["+s.inode+"]"] = s.inode
 	}
 	found := map[string][]holder{}
-	processes, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right, and that is the only error
+	processes, _ := filepath.Glob("/proc/[0-9]*") // the only error is a bad pattern
 	for _, dir := range processes {
 		pid, err := strconv.Atoi(filepath.Base(dir))
 		if err != nil {
 			continue
 		}
 		for inode := range inodesOf(dir, links) {
-			name, _ := os.ReadFile(filepath.Join(dir, "comm")) // no name: it has just ended
+			name, _ := os.ReadFile(filepath.Join(dir, "comm")) // empty if the process has just ended
 			found[inode] = append(found[inode], holder{pid, strings.TrimSuffix(string(name), "\n")})
 		}
 	}
 	return found
 }
 
-// inodesOf returns which of the sockets a process has open, each once however many descriptors it has of it.
+// inodesOf returns which of the sockets a process has open: each once, even if it has several descriptors of it.
 func inodesOf(dir string, links map[string]string) map[string]bool {
 	open := map[string]bool{}
-	descriptors, _ := os.ReadDir(filepath.Join(dir, "fd")) // another user's process: not visible
+	descriptors, _ := os.ReadDir(filepath.Join(dir, "fd")) // fails for another user's process
 	for _, d := range descriptors {
 		to, err := os.Readlink(filepath.Join(dir, "fd", d.Name()))
 		if inode, ok := links[to]; ok && err == nil {
@@ -146,7 +147,7 @@ func inodesOf(dir string, links map[string]string) map[string]bool {
 	return open
 }
 
-// userName is the name of a user, or the number if he has none.
+// userName returns a user's name, or the number if it has none.
 func userName(uid string) string {
 	u, err := user.LookupId(uid)
 	if err != nil {

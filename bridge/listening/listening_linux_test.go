@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 )
 
-// Lines as Linux 6.18 on amd64 writes them; on a machine of the other byte order the addresses would be turned round.
+// Lines as Linux 6.18 on amd64 writes them; a big-endian machine would write the addresses the other way round.
 func TestParseTable(t *testing.T) {
 	const text = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:0E70 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 101 1 000000006d9f1d4f 100 0 0 10 0
@@ -27,16 +27,16 @@ func TestParseTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := [][3]string{}
+	rows := [][3]string{}
 	for _, s := range got {
-		said = append(said, [3]string{s.address.String(), s.uid, s.inode})
+		rows = append(rows, [3]string{s.address.String(), s.uid, s.inode})
 	}
 	want := [][3]string{
 		{"127.0.0.1:3696", "1000", "101"}, {"0.0.0.0:3696", "0", "102"},
 		{"[2001:db8::1]:3696", "7", "105"}, {"127.0.0.1:3696", "7", "106"},
 	}
-	if !reflect.DeepEqual(said, want) {
-		t.Errorf("got  %v\nwant %v", said, want)
+	if !reflect.DeepEqual(rows, want) {
+		t.Errorf("got  %v\nwant %v", rows, want)
 	}
 }
 

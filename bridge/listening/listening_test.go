@@ -16,7 +16,7 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// open listens in this process, on a port that is free, or on the port given. It skips where the machine lacks a family.
+// open listens in this process, on a free port or on the port given. It skips if the machine lacks the address family.
 func open(t *testing.T, network, address string) (net.Listener, uint16) {
 	t.Helper()
 	l, err := net.Listen(network, address)
@@ -30,7 +30,7 @@ func open(t *testing.T, network, address string) (net.Listener, uint16) {
 	return l, netip.MustParseAddrPort(l.Addr().String()).Port()
 }
 
-// on asks who listens. What is needed for it but may not be installed is said.
+// on returns who listens on a port. It skips if the program that lists listeners on this system is not installed.
 func on(t *testing.T, port uint16) []listening.Listener {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -45,7 +45,7 @@ func on(t *testing.T, port uint16) []listening.Listener {
 	return all
 }
 
-// Every listener is this test: each is found once, at its own address, with this process's name, number and user.
+// Every listener is this process: each is found once, at its own address, with this process's name, PID and user.
 func TestOn(t *testing.T) {
 	for _, row := range []struct{ name, network, address, want string }{
 		{"IPv4", "tcp4", "127.0.0.1:0", "127.0.0.1"},
@@ -57,7 +57,7 @@ func TestOn(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			l, port := open(t, row.network, row.address)
 			if row.network == "tcp" && !has6(t) {
-				t.Skip("no IPv6 here: the listener has IPv4 alone")
+				t.Skip("no IPv6 here: the listener has only IPv4")
 			}
 			all := on(t, port)
 			if len(all) != 1 {
@@ -73,7 +73,7 @@ func TestOn(t *testing.T) {
 	}
 }
 
-// address is where a listener listens. Wine makes up a scope for ::1, which has none.
+// address returns where a listener listens. Wine invents a scope for ::1, which has none.
 func address(l listening.Listener) string {
 	if testenv.Wine {
 		return l.Address.Addr().WithZone("").String()
@@ -93,7 +93,7 @@ func has6(t *testing.T) bool {
 func checkOurs(t *testing.T, got listening.Listener) {
 	t.Helper()
 	if testenv.Wine && got.PID == 0 {
-		t.Log("Wine knows this listener and not its owner: process, name and user are not looked at")
+		t.Log("Wine lists this listener without its owner: process, name and user are not checked")
 		return
 	}
 	if got.PID != os.Getpid() {
@@ -107,12 +107,12 @@ func checkOurs(t *testing.T, got listening.Listener) {
 	}
 }
 
-// checkReach connects to where a listener is said to be reached.
+// checkReach connects to the address that Reach returns.
 func checkReach(t *testing.T, l net.Listener, got listening.Listener) {
 	t.Helper()
 	at := got.Reach()
 	if at.Addr().IsUnspecified() {
-		t.Fatalf("reached at %v: nobody can connect to that", at)
+		t.Fatalf("Reach returned %v: nobody can connect to that", at)
 	}
 	conn, err := net.DialTimeout("tcp", at.String(), time.Minute)
 	if err != nil {
@@ -162,7 +162,7 @@ func TestReach(t *testing.T) {
 	}
 }
 
-// Who is on the list already is not asked again.
+// A listener that the list covers is not connected to.
 func TestUnseen(t *testing.T) {
 	_, port := open(t, "tcp4", "127.0.0.1:0")
 	own := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
@@ -171,11 +171,11 @@ func TestUnseen(t *testing.T) {
 		seen string
 		want int
 	}{
-		{"nobody was seen", "", 1},
-		{"it was seen", "127.0.0.1", 0},
-		{"it was seen at every address", "0.0.0.0", 0},
-		{"it may be the one that takes both families", "::", 0},
-		{"another was seen", "::1", 1},
+		{"empty list", "", 1},
+		{"in the list", "127.0.0.1", 0},
+		{"in the list at every IPv4 address", "0.0.0.0", 0},
+		{"in the list at every address of both families", "::", 0},
+		{"another in the list", "::1", 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var seen []listening.Listener
@@ -192,6 +192,6 @@ func TestUnseen(t *testing.T) {
 
 func TestHidden(t *testing.T) {
 	if runtime.GOOS == "windows" != strings.Contains(listening.Hidden(), "administrator") {
-		t.Errorf("on %s the way out is %q", runtime.GOOS, listening.Hidden())
+		t.Errorf("on %s Hidden is %q", runtime.GOOS, listening.Hidden())
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// lister is a program that tells who listens.
+// lister is a program that lists listeners.
 type lister struct {
 	name  string
 	args  func(port string) []string
@@ -29,7 +29,7 @@ var listers = []lister{
 	}, parseSockstat},
 }
 
-// list asks the first of the programs that is there. There is no system call for it that has stayed the same.
+// list runs the first of the programs that is installed. These systems have no stable system call for it.
 func list(ctx context.Context, port uint16) ([]Listener, error) {
 	for _, program := range listers {
 		path, err := exec.LookPath(program.name)
@@ -38,15 +38,16 @@ func list(ctx context.Context, port uint16) ([]Listener, error) {
 		}
 		text, err := output(exec.CommandContext(ctx, path, program.args(strconv.Itoa(int(port)))...))
 		if err != nil {
-			return nil, fmt.Errorf("who listens: %s: %w", program.name, err)
+			return nil, fmt.Errorf("list TCP listeners: %s: %w", program.name, err)
 		}
 		seen := program.parse(text, port)
 		return append(seen, unseen(ctx, port, seen)...), ctx.Err()
 	}
-	return nil, errors.New("who listens: neither lsof nor sockstat is on the path (install lsof)")
+	return nil, errors.New("list TCP listeners: neither lsof nor sockstat is on the path (install lsof)")
 }
 
-// output runs a program that ends with status 1 and says nothing where it has found nobody.
+// output runs a program and returns its standard output. A status above 0 with nothing on standard error is no error: it
+// has found nobody.
 func output(c *exec.Cmd) (string, error) {
 	var out, complaint bytes.Buffer
 	c.Stdout, c.Stderr = &out, &complaint

@@ -12,12 +12,12 @@ import (
 // tcpTableOwnerPIDListener is TCP_TABLE_OWNER_PID_LISTENER of TCP_TABLE_CLASS.
 const tcpTableOwnerPIDListener = 3
 
-// A table that grows while it is read is asked for again, so often.
+// tableTries is how often a table is read at most, if it grows meanwhile.
 const tableTries = 10
 
 var getExtendedTCPTable = windows.NewLazySystemDLL("iphlpapi.dll").NewProc("GetExtendedTcpTable")
 
-// list reads the system's two tables, which show the process identifiers to everybody, and asks for names and users.
+// list reads the system's two tables, in which every user sees all process identifiers, and looks up names and users.
 func list(_ context.Context, port uint16) ([]Listener, error) {
 	v4, err := readTable(windows.AF_INET)
 	if err != nil {
@@ -28,7 +28,7 @@ func list(_ context.Context, port uint16) ([]Listener, error) {
 		return nil, err
 	}
 	var all []Listener
-	for _, o := range once(parseTable4(v4, port), parseTable6(v6, port)) {
+	for _, o := range mergeTables(parseTable4(v4, port), parseTable6(v6, port)) {
 		l := Listener{Address: o.address, PID: o.pid}
 		l.Process, l.User = describe(uint32(o.pid))
 		all = append(all, l)
@@ -39,7 +39,7 @@ func list(_ context.Context, port uint16) ([]Listener, error) {
 // readTable calls GetExtendedTcpTable(table, size, order, family, class, reserved) until the table fits.
 func readTable(family uintptr) ([]byte, error) {
 	if err := getExtendedTCPTable.Find(); err != nil {
-		return nil, fmt.Errorf("who listens: %w", err)
+		return nil, fmt.Errorf("list TCP listeners: %w", err)
 	}
 	size := uint32(4 << 10)
 	for range tableTries {
@@ -50,15 +50,15 @@ func readTable(family uintptr) ([]byte, error) {
 		case windows.ERROR_SUCCESS:
 			return table, nil
 		case windows.ERROR_INSUFFICIENT_BUFFER:
-			size += size / 4 // it may have grown again
+			size += size / 4 // it may grow again
 		default:
-			return nil, fmt.Errorf("who listens: GetExtendedTcpTable: %w", err)
+			return nil, fmt.Errorf("list TCP listeners: GetExtendedTcpTable: %w", err)
 		}
 	}
-	return nil, fmt.Errorf("who listens: GetExtendedTcpTable: %w", windows.ERROR_INSUFFICIENT_BUFFER)
+	return nil, fmt.Errorf("list TCP listeners: GetExtendedTcpTable: %w", windows.ERROR_INSUFFICIENT_BUFFER)
 }
 
-// describe returns the file name of a process's program, and its user as DOMAIN\NAME; each empty where it is not told.
+// describe returns the file name of a process's program, and its user as DOMAIN\NAME; each is empty if not visible.
 func describe(pid uint32) (program, user string) {
 	process, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, pid)
 	if err != nil {

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// dialTimeout is how long a loopback address may take to answer: the kernel does it alone.
+// dialTimeout bounds a connect to a loopback address, which the kernel completes without the listener.
 const dialTimeout = time.Second
 
-// unseen returns the listeners that a list lacks because the system shows a user only his own processes: whoever answers
-// at a loopback address that nobody on the list has. It connects and hangs up.
+// unseen returns the listeners that are missing in a list because the system shows a user only his own processes: those
+// that accept a connection at a loopback address that no listener in the list covers. It connects and hangs up.
 func unseen(ctx context.Context, port uint16, seen []Listener) []Listener {
 	var all []Listener
 	dialer := net.Dialer{Timeout: dialTimeout}
 	for _, at := range []netip.Addr{loopback4, loopback6} {
-		if slices.ContainsFunc(seen, func(l Listener) bool { return l.takes(at) }) {
+		if slices.ContainsFunc(seen, func(l Listener) bool { return l.accepts(at) }) {
 			continue
 		}
 		address := netip.AddrPortFrom(at, port)
@@ -25,14 +25,14 @@ func unseen(ctx context.Context, port uint16, seen []Listener) []Listener {
 		if err != nil {
 			continue
 		}
-		_ = conn.Close() // nothing was said
+		_ = conn.Close() // only whether it connects matters
 		all = append(all, Listener{Address: address})
 	}
 	return all
 }
 
-// takes reports whether connections to an address may be this listener's.
-func (l Listener) takes(at netip.Addr) bool {
+// accepts reports whether a connection to an address may reach this listener.
+func (l Listener) accepts(at netip.Addr) bool {
 	own := l.Address.Addr()
 	return own == at || own == netip.IPv6Unspecified() || own == netip.IPv4Unspecified() && at.Is4()
 }

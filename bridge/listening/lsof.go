@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// parseLsof reads what lsof -F writes (lsof(8), "OUTPUT FOR OTHER PROGRAMS"): a line is a field, its first character
-// says which. p begins a process, f one of its files; the fields in between are of the last one begun. With -P and -n,
-// name is an address and a port: "*:3696", "127.0.0.1:3696", "[::1]:3696"; only type tells the families of * apart.
-// Fields that nobody asked for are passed over.
+// parseLsof reads what lsof -F writes (lsof(8), "OUTPUT FOR OTHER PROGRAMS"): each line is a field, named by its first
+// character. p begins a process, f one of its files; other fields belong to the last one begun. With -P and -n, the name
+// (n) is an address and a port: "*:3696", "127.0.0.1:3696", "[::1]:3696"; only the type (t) distinguishes the families of
+// "*". Unknown fields are skipped.
 func parseLsof(text string, port uint16) []Listener {
 	var all []Listener
 	var l Listener
@@ -32,7 +32,7 @@ func parseLsof(text string, port uint16) []Listener {
 		case 'u':
 			l.User = value
 		case 'L':
-			l.User = unescape(value) // comes after u, and is better than the number
+			l.User = unescape(value) // comes after u; a name is better than a number
 		case 'f':
 			family = ""
 		case 't':
@@ -47,7 +47,7 @@ func parseLsof(text string, port uint16) []Listener {
 	return all
 }
 
-// localAddress reads the local address of lsof and sockstat; theirs of IPv6 may lack brackets.
+// localAddress parses a local address as lsof and sockstat print it. IPv6 addresses may lack brackets.
 func localAddress(s string, v6 bool) (netip.AddrPort, bool) {
 	colon := strings.LastIndexByte(s, ':')
 	if colon < 0 {
@@ -68,8 +68,8 @@ func localAddress(s string, v6 bool) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(at, uint16(port)), err == nil
 }
 
-// unescape undoes lsof's \xHH, which it writes for what it takes for unprintable: a space in a command's name, too. What
-// is printed of it is escaped anew.
+// unescape decodes lsof's \xHH, which it writes for bytes that it considers unprintable: also for a space in a command's
+// name. The result must be escaped again before it is printed.
 func unescape(s string) string {
 	var b strings.Builder
 	for {
@@ -90,7 +90,7 @@ func unescape(s string) string {
 }
 
 // parseSockstat reads what sockstat -l writes (sockstat(1)): USER COMMAND PID FD PROTO LOCAL FOREIGN. A command's name
-// may have spaces in it, so it is what the other columns leave. Its "?" is a process that is not visible.
+// may contain spaces: it is what the other columns leave. "?" is a process that is not visible.
 func parseSockstat(text string, port uint16) []Listener {
 	var all []Listener
 	for line := range strings.Lines(text) {
@@ -103,7 +103,7 @@ func parseSockstat(text string, port uint16) []Listener {
 		if !ok || at.Port() != port {
 			continue
 		}
-		l := Listener{Address: at, User: unknown(f[0]), Process: unknown(strings.Join(f[1:n-5], " "))}
+		l := Listener{Address: at, User: visible(f[0]), Process: visible(strings.Join(f[1:n-5], " "))}
 		if pid, err := strconv.Atoi(f[n-5]); err == nil {
 			l.PID = pid
 		}
@@ -112,8 +112,8 @@ func parseSockstat(text string, port uint16) []Listener {
 	return all
 }
 
-// unknown is a column of sockstat, empty where the program does not know.
-func unknown(column string) string {
+// visible returns a column of sockstat, or "" if sockstat does not know it.
+func visible(column string) string {
 	if column == "?" {
 		return ""
 	}

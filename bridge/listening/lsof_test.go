@@ -10,8 +10,8 @@ import (
 
 func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
-// The first row is what lsof 4.95 wrote on Linux; the others are written from lsof(8), section OUTPUT FOR OTHER PROGRAMS,
-// and stand for what no test machine has.
+// The first row is what lsof 4.95 wrote on Linux; the others follow lsof(8), section OUTPUT FOR OTHER PROGRAMS: no test
+// machine has them.
 func TestParseLsof(t *testing.T) {
 	for _, row := range []struct {
 		name, text string
@@ -31,7 +31,7 @@ func TestParseLsof(t *testing.T) {
 			[]listening.Listener{{Address: at("0.0.0.0:3696"), PID: 8, Process: `Serial Server\xz`, User: `a\x`}}},
 		{"an interface's own address", "p9\ncx\nLy\nf3\ntIPv6\nn[fe80::1%lo0]:3696\n",
 			[]listening.Listener{{Address: at("[fe80::1%lo0]:3696"), PID: 9, Process: "x", User: "y"}}},
-		{"nothing of one process is another's", "p1\nca\nLb\nf3\ntIPv6\nn[::1]:1\np2\nf4\nn*:3696\n",
+		{"no field of one process carries over to the next", "p1\nca\nLb\nf3\ntIPv6\nn[::1]:1\np2\nf4\nn*:3696\n",
 			[]listening.Listener{{Address: at("0.0.0.0:3696"), PID: 2}}},
 		{"other ports, other things, empty lines", "\np1\nca\nf3\ntIPv4\nn*:36960\nf4\nn/dev/null\nf5\nn\nf6\nn*:*\nq\n", nil},
 		{"carriage returns", "p1\r\nca\r\nLb\r\nf3\r\ntIPv4\r\nn*:3696\r\n",
@@ -46,7 +46,7 @@ func TestParseLsof(t *testing.T) {
 	}
 }
 
-// Written from sockstat(1), FreeBSD 14.
+// After sockstat(1), FreeBSD 14.
 func TestParseSockstat(t *testing.T) {
 	const head = "USER     COMMAND    PID   FD  PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n"
 	for _, row := range []struct {

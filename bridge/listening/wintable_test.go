@@ -21,7 +21,7 @@ func table(rows ...[]byte) []byte {
 
 const listen = 2 // MIB_TCP_STATE_LISTEN
 
-// words are 32-bit words of a row, and port is one that holds a port.
+// words appends 32-bit words of a row; appendPort appends a word that holds a port.
 func words(p []byte, w ...uint32) []byte {
 	for _, v := range w {
 		p = binary.LittleEndian.AppendUint32(p, v)
@@ -61,9 +61,9 @@ func TestParseTables(t *testing.T) {
 		{"an interface's own address", table(), table(row6("[fe80::1]:3696", 7, 12)),
 			[]listening.Row{{Address: netip.AddrPortFrom(netip.MustParseAddr("fe80::1%7"), 3696), PID: 12}}},
 		{"other ports", table(row4("0.0.0.0:3697", 1), row4("0.0.0.0:28686", 1)), table(row6("[::]:80", 0, 1)), nil},
-		{"room behind the rows", append(table(row4("127.0.0.1:3696", 10)), row4("127.0.0.2:3696", 10)...), table(),
+		{"room after the rows", append(table(row4("127.0.0.1:3696", 10)), row4("127.0.0.2:3696", 10)...), table(),
 			[]listening.Row{{Address: at("127.0.0.1:3696"), PID: 10}}},
-		{"cut", table(row4("127.0.0.1:3696", 10), row4("127.0.0.2:3696", 10))[:4+24+23], []byte{1, 0},
+		{"truncated", table(row4("127.0.0.1:3696", 10), row4("127.0.0.2:3696", 10))[:4+24+23], []byte{1, 0},
 			[]listening.Row{{Address: at("127.0.0.1:3696"), PID: 10}}},
 		{"nothing", nil, nil, nil},
 	} {

@@ -35,10 +35,10 @@ var servers = []server{
 	},
 	{
 		opening:  "WILL SGA,DO SGA,WILL ECHO,DONT ECHO,DO BINARY,WILL BINARY,DO COM-PORT",
-		label:    "ser2net or another of gensio",
+		label:    "ser2net or another gensio server",
 		noDevice: func(text []byte) bool { return bytes.Contains(text, []byte("Device open failure")) },
 	},
-	{opening: "WILL ECHO,WILL SGA,DO BINARY", label: "pyserial's or one made of it (esptool)"},
+	{opening: "WILL ECHO,WILL SGA,DO BINARY", label: "pyserial or derived from it (esptool)"},
 	{opening: "WILL BINARY,DO BINARY,WILL ECHO,WILL SGA,DO SGA,DO COM-PORT", label: "sredird"},
 	{opening: "WILL ECHO,DO COM-PORT", label: "hub4com"},
 	{
@@ -56,11 +56,11 @@ var servers = []server{
 	{
 		name: "lantronix", signature: regexp.MustCompile(`(?i)\b(lantronix|xport|uds\d)`),
 		reported: "reported of Lantronix: port 10001 is raw unless its Telnet mode is on; it may suspend data and not resume it (--quirk suspend-ignore)",
-		ports:    []ports{{10001, 10016, "a Lantronix whose Telnet mode is off? switch it on"}},
+		ports:    []ports{{10001, 10016, "a Lantronix with its Telnet mode off? switch it on"}},
 	},
 	{
 		name: "sena", signature: regexp.MustCompile(`(?i)\bsena\b|\bhelloDevice\b`),
-		reported: "reported of SENA: RTS is not driven and CTS not told",
+		reported: "reported of SENA: RTS is not driven and CTS not reported",
 	},
 	{
 		name: "hw-group", label: "HW group", signature: regexp.MustCompile(`(?i)\bhw ?group\b|\bhwg\b`),

@@ -12,31 +12,30 @@ import (
 	"telnetcpc/bridge/remote"
 )
 
-// Attach and probe come to the same conclusion about a listener.
+// attach and probe come to the same conclusion about a listener.
 func TestAttachAndProbeAgree(t *testing.T) {
 	const (
 		negotiates = "\xff\xfb\x03\xff\xfd\x03\xff\xfd\x2c"
 		inUse      = "in use by another client"
-		has        = "another client has"
 		noDevice   = "cannot open its device"
 	)
 	for _, tt := range []struct {
 		name, says     string
-		stays          bool // it does not close
+		stays          bool // it keeps the connection open
 		answers        map[string]string
-		attach, probes string // in the error, "" for none; in the verdict
+		attach, probes string // part of the error (empty: none), and of the verdict
 	}{
-		{name: "in use, the exact words", says: "Port already in use\r\n", attach: inUse, probes: has},
-		{name: "in use, after a negotiation", says: negotiates + "Port already in use\r\n", attach: inUse, probes: has},
-		{name: "in use, in other words", says: "Sorry, line BUSY\r\n", attach: inUse, probes: has},
-		{name: "in use, in other words after a greeting", says: "hello\r\nttyS0 is in use\r\n", attach: inUse, probes: has},
-		{name: "in use, in other words after a negotiation", says: negotiates + "ttyS0 is in use\r\n", attach: inUse, probes: has},
-		{name: "a raw port whose device says BUSY", says: "BUSY\r\n", stays: true, attach: "(a raw port?", probes: "it talks, and not in Telnet"},
+		{name: "in use, the exact words", says: "Port already in use\r\n", attach: inUse, probes: inUse},
+		{name: "in use, after a negotiation", says: negotiates + "Port already in use\r\n", attach: inUse, probes: inUse},
+		{name: "in use, in other words", says: "Sorry, line BUSY\r\n", attach: inUse, probes: inUse},
+		{name: "in use, in other words after a greeting", says: "hello\r\nttyS0 is in use\r\n", attach: inUse, probes: inUse},
+		{name: "in use, in other words after a negotiation", says: negotiates + "ttyS0 is in use\r\n", attach: inUse, probes: inUse},
+		{name: "a raw port whose device says BUSY", says: "BUSY\r\n", stays: true, attach: "(a raw port?", probes: "it sends data, but no Telnet"},
 		{name: "serve without its device", says: "port not opened: /dev/ttyS0: in use by another program\r\n", attach: noDevice, probes: noDevice},
 		{name: "ser2net without its device", says: negotiates + "Device open failure: Device busy\r\n", attach: noDevice, probes: noDevice},
-		{name: "closes without a word", attach: "closed by the peer", probes: "it closes at once"},
-		{name: "a 255 before data, of a raw port", says: "\xff\x01\xff\x02", stays: true, attach: "(a raw port?", probes: "it talks, and not in Telnet"},
-		{name: "WILL unasked, and DO to our DO", says: "\xff\xfb\x2c", stays: true, answers: map[string]string{do44: do44, doTM: "\xff\xfc\x06"},
+		{name: "closes without a word", attach: "closed by the peer", probes: "it closes the connection at once"},
+		{name: "a raw port that sends 255 and a byte", says: "\xff\x01\xff\x02", stays: true, attach: "(a raw port?", probes: "it sends data, but no Telnet"},
+		{name: "WILL unasked, and DO in answer to our DO", says: "\xff\xfb\x2c", stays: true, answers: map[string]string{do44: do44, doTM: "\xff\xfc\x06"},
 			probes: "an RFC 2217 access server"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -51,8 +50,8 @@ func TestAttachAndProbeAgree(t *testing.T) {
 					if err != nil {
 						return
 					}
-					for question, answer := range tt.answers {
-						if strings.Contains(string(buf[:n]), question) {
+					for query, answer := range tt.answers {
+						if strings.Contains(string(buf[:n]), query) {
 							_, _ = io.WriteString(conn, answer)
 						}
 					}

@@ -11,25 +11,25 @@ import (
 )
 
 const (
-	// markWait is how long the answer to a timing mark is waited for.
+	// markWait is how long to wait for the answer to a timing mark.
 	markWait = 2 * time.Second
-	// signatureWait is how long the signature is waited for.
+	// signatureWait is how long to wait for the signature.
 	signatureWait = time.Second
-	// An answer is waited for three of the longest round trips seen, within these. One that comes later counts too, as
-	// long as the probe runs. The last is for servers that have not answered once.
+	// The wait for an answer is three times the longest round trip measured, within shortestWait and longestWait; it is
+	// unknownWait for a server that has not answered yet. An answer that comes later counts too, while the probe runs.
 	shortestWait, longestWait, unknownWait = 300 * time.Millisecond, 2 * time.Second, time.Second
 )
 
-// question asks for one setting: a command with the value 0, or one of SET-CONTROL's questions.
-type question struct {
-	name  string
-	ask   rfc2217.Command
-	of    func(*Settings) *Setting
-	means []rfc2217.Control // the values of SET-CONTROL that answer it
-	word  func(uart.Event) string
+// query requests one setting: a command with the value 0, or one of SET-CONTROL's request values.
+type query struct {
+	name    string
+	command rfc2217.Command
+	of      func(*Settings) *Setting
+	answers []rfc2217.Control // the values of SET-CONTROL that answer it; nil: any
+	word    func(uart.Event) string
 }
 
-var questions = [...]question{
+var queries = [...]query{
 	{"baud rate", rfc2217.Command{Code: rfc2217.SetBaudRate}, func(s *Settings) *Setting { return &s.Baud }, nil,
 		func(e uart.Event) string { return strconv.FormatUint(uint64(e.Coding.Baud), 10) }},
 	{"data size", rfc2217.Command{Code: rfc2217.SetDataSize}, func(s *Settings) *Setting { return &s.DataSize }, nil,
@@ -37,7 +37,7 @@ var questions = [...]question{
 	{"parity", rfc2217.Command{Code: rfc2217.SetParity}, func(s *Settings) *Setting { return &s.Parity }, nil,
 		func(e uart.Event) string { return parityWords[e.Coding.Parity] }},
 	{"stop size", rfc2217.Command{Code: rfc2217.SetStopSize}, func(s *Settings) *Setting { return &s.StopSize }, nil,
-		func(e uart.Event) string { return said(e.Coding.StopBits) }},
+		func(e uart.Event) string { return stopBits(e.Coding.StopBits) }},
 	{"outbound flow control", control(rfc2217.AskFlowOut), func(s *Settings) *Setting { return &s.FlowOut },
 		[]rfc2217.Control{rfc2217.AskFlowOut, rfc2217.FlowOutNone, rfc2217.FlowOutXonXoff, rfc2217.FlowOutRTSCTS, rfc2217.FlowOutDCD, rfc2217.FlowOutDSR},
 		func(e uart.Event) string { return e.Flow.Out.String() }},
@@ -55,12 +55,12 @@ var questions = [...]question{
 		func(e uart.Event) string { return e.Control.Break.String() }},
 }
 
-// The places of the questions that a deviation is about.
+// Indices in queries.
 const (
-	askedBaud  = 0
-	askedDTR   = 6
-	askedRTS   = 7
-	askedBreak = 8
+	queryBaud  = 0
+	queryDTR   = 6
+	queryRTS   = 7
+	queryBreak = 8
 )
 
 var parityWords = map[uart.Parity]string{
@@ -78,42 +78,43 @@ func number(n uint8) string {
 	return strconv.Itoa(int(n))
 }
 
-func said(s uart.StopBits) string {
+func stopBits(s uart.StopBits) string {
 	if s == 0 {
 		return ""
 	}
 	return s.String()
 }
 
-// answer is what is known of one question.
-type answer struct {
-	asked bool
-	at    time.Time // when
-	came  bool
-	value []byte
-	cmd   rfc2217.Command
-	rtt   time.Duration // 0: it came after the next question was asked
+// exchange is a query and its answer.
+type exchange struct {
+	sent   bool
+	sentAt time.Time
+
+	answered bool
+	value    []byte // the answer's, as it came, 16 bytes at most
+	cmd      rfc2217.Command
+	rtt      time.Duration // 0: it came after the next query was sent
 }
 
-// setting is the answer as a report has it.
-func (a answer) setting(i int) Setting {
-	s := Setting{Asked: a.asked, Bytes: hexOf(a.value)}
-	if a.came {
-		s.Answer = questions[i].word(a.cmd.Setting())
+// setting returns the answer to query i as a report has it.
+func (e exchange) setting(i int) Setting {
+	s := Setting{Asked: e.sent, Bytes: hexOf(e.value)}
+	if e.answered {
+		s.Answer = queries[i].word(e.cmd.Setting())
 	}
 	return s
 }
 
-// returned reports whether the answer is the question itself.
-func (a answer) returned(i int) bool {
-	return a.came && a.cmd.Value == questions[i].ask.Value && a.cmd.Baud == 0 && questions[i].word(a.cmd.Setting()) == ""
+// returnsQuery reports whether the answer to query i is the query itself.
+func (e exchange) returnsQuery(i int) bool {
+	return e.answered && e.cmd.Value == queries[i].command.Value && e.cmd.Baud == 0 && queries[i].word(e.cmd.Setting()) == ""
 }
 
-// asks reports whether this server is asked for values.
-func (p *prober) asks() bool { return p.opening.Negotiates() || p.thorough }
+// sendsQueries reports whether this server is queried for its settings.
+func (p *prober) sendsQueries() bool { return p.opening.Negotiates() || p.thorough }
 
-// mark asks for a timing mark (RFC 860): its answer says how long a round trip takes, and that everything before it
-// was taken.
+// mark requests a timing mark (RFC 860): its answer gives the round-trip time and means that the server has processed
+// everything before it.
 func (p *prober) mark() {
 	if !p.opening.Negotiates() {
 		return
@@ -128,35 +129,35 @@ func (p *prober) mark() {
 	}
 }
 
-// ask asks what is in force, one question after the other: an answer does not always say what it is the answer to.
-func (p *prober) ask() {
-	if !p.asks() {
+// query requests the current settings, one query after the other, because some answers do not identify their query.
+func (p *prober) query() {
+	if !p.sendsQueries() {
 		return
 	}
 	unanswered := 0
-	for i, q := range questions {
+	for i, q := range queries {
 		if p.err != nil {
 			break
 		}
 		p.doing = "it was asked about " + q.name
 		p.current = i
-		a := &p.answers[i]
-		a.asked, a.at = true, time.Now()
-		p.send(rfc2217.AppendCommand(nil, q.ask))
-		p.listen(a.at.Add(p.patience(unanswered)), func() bool { return a.came })
-		if !a.came {
+		e := &p.exchanges[i]
+		e.sent, e.sentAt = true, time.Now()
+		p.send(rfc2217.AppendCommand(nil, q.command))
+		p.listen(e.sentAt.Add(p.answerWait(unanswered)), func() bool { return e.answered })
+		if !e.answered {
 			unanswered++
 		}
 	}
 	p.current = -1
-	p.doing = "it had been asked for everything"
+	p.doing = "all queries were done"
 }
 
-// patience is how long to wait for an answer, when so many have not come.
-func (p *prober) patience(unanswered int) time.Duration {
+// answerWait is how long to wait for the next answer, after a number of queries without one.
+func (p *prober) answerWait(unanswered int) time.Duration {
 	longest := p.markRTT
-	for _, a := range p.answers {
-		longest = max(longest, a.rtt)
+	for _, e := range p.exchanges {
+		longest = max(longest, e.rtt)
 	}
 	if longest == 0 && unanswered < 2 {
 		return unknownWait
@@ -164,45 +165,44 @@ func (p *prober) patience(unanswered int) time.Duration {
 	return min(max(3*longest, shortestWait), longestWait)
 }
 
-// answered takes an answer to a question. Answers are matched by what they say; one that says what nobody is waiting
-// for belongs to the question that is being asked.
-func (p *prober) answered(cmd rfc2217.Command, value []byte) {
-	i := slices.IndexFunc(questions[:], func(q question) bool {
-		return q.ask.Code+rfc2217.FromServer == cmd.Code &&
-			(q.means == nil || slices.Contains(q.means, rfc2217.Control(cmd.Value)))
+// answer assigns an answer to its query: by its value, or to the current query if no query with that value is open.
+func (p *prober) answer(cmd rfc2217.Command, value []byte) {
+	i := slices.IndexFunc(queries[:], func(q query) bool {
+		return q.command.Code+rfc2217.FromServer == cmd.Code &&
+			(q.answers == nil || slices.Contains(q.answers, rfc2217.Control(cmd.Value)))
 	})
-	if i < 0 || !p.answers[i].asked || p.answers[i].came {
-		if p.current < 0 || questions[p.current].ask.Code+rfc2217.FromServer != cmd.Code {
+	if i < 0 || !p.exchanges[i].sent || p.exchanges[i].answered {
+		if p.current < 0 || queries[p.current].command.Code+rfc2217.FromServer != cmd.Code {
 			return
 		}
 		i = p.current
 	}
-	a := &p.answers[i]
-	if a.came {
+	e := &p.exchanges[i]
+	if e.answered {
 		return
 	}
 	if !p.serves {
 		p.serves, p.greeted = true, len(p.text)
 	}
-	a.came, a.cmd, a.value = true, cmd, slices.Clone(value[:min(len(value), 16)])
+	e.answered, e.cmd, e.value = true, cmd, slices.Clone(value[:min(len(value), 16)])
 	if i == p.current {
-		a.rtt = time.Since(a.at)
+		e.rtt = time.Since(e.sentAt)
 	}
 	if cmd.Code == rfc2217.SetBaudRate+rfc2217.FromServer && len(value) != 4 {
 		p.baudBytes = len(value)
 	}
 }
 
-// asksSignature reports whether this server is asked for its signature. Of the recorded servers, those that do not tell
-// the modem state by themselves died of the question.
-func (p *prober) asksSignature() bool { return p.thorough || p.opening.Negotiates() && p.modemTold }
+// asksSignature reports whether this server is asked for its signature. Of the recorded servers, those that do not report
+// the modem state unasked crashed or hung up when asked for it.
+func (p *prober) asksSignature() bool { return p.thorough || p.opening.Negotiates() && p.modemKnown }
 
 func (p *prober) askSignature() {
 	if !p.asksSignature() || p.err != nil {
 		return
 	}
 	p.doing = "it was asked for its signature"
-	p.askedName = true
+	p.signatureAsked = true
 	p.send(rfc2217.AppendCommand(nil, rfc2217.Command{Code: rfc2217.Signature}))
 	p.listen(time.Now().Add(signatureWait), func() bool { return p.signature != nil })
 }
@@ -212,9 +212,9 @@ func (p *prober) reportRTT() (r RTT) {
 		r.TimingMark = milliseconds(p.markRTT)
 	}
 	var all []time.Duration
-	for _, a := range p.answers {
-		if a.came && a.rtt > 0 {
-			all = append(all, a.rtt)
+	for _, e := range p.exchanges {
+		if e.answered && e.rtt > 0 {
+			all = append(all, e.rtt)
 		}
 	}
 	if len(all) > 0 {
@@ -224,7 +224,7 @@ func (p *prober) reportRTT() (r RTT) {
 	return r
 }
 
-// milliseconds rounds to a hundredth: what is below is this machine's own.
+// milliseconds rounds to a hundredth: anything below is noise of this machine.
 func milliseconds(d time.Duration) *float64 {
 	ms := float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
 	return &ms

@@ -9,174 +9,174 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// deviations are what a probe that changes nothing can see of an access server that is not as RFC 2217 says, or not as
-// a user would expect. Masks are not probed: setting one is a change.
+// deviations returns in what an access server deviates from RFC 2217, or from what a user would expect, as far as a probe
+// that changes nothing can see it. Masks are not probed: setting one is a change.
 func (p *prober) deviations() []Deviation {
 	list := []Deviation{}
-	for _, look := range []func(*prober) []Deviation{
-		(*prober).ended, (*prober).negotiated, (*prober).unanswered, (*prober).oddAnswers, (*prober).states, (*prober).bytesOf, (*prober).reported,
+	for _, find := range []func(*prober) []Deviation{
+		(*prober).earlyEnd, (*prober).negotiation, (*prober).unanswered, (*prober).oddAnswers, (*prober).states, (*prober).oddBytes, (*prober).reported,
 	} {
-		list = append(list, look(p)...)
+		list = append(list, find(p)...)
 	}
 	return list
 }
 
-// ended is how the conversation ended before it was over.
-func (p *prober) ended() []Deviation {
+// earlyEnd is about a probe that did not complete.
+func (p *prober) earlyEnd() []Deviation {
 	switch {
 	case p.timeUp():
-		return []Deviation{{"time-up", "the probe's time was up when " + p.endedAt,
-			"what is missing here is not known to be missing there (--timeout D waits longer)"}}
+		return []Deviation{{"time-up", "the probe ran out of time when " + p.endedAt,
+			"what this report lacks may exist on the server (--timeout D waits longer)"}}
 	case p.occupied():
-		return []Deviation{{"in-use", "it said " + quoted(p.text) + p.andClosed(),
-			"another client has the port: attach tries again until that client is gone"}}
+		return []Deviation{{"in-use", "it sent " + quoted(p.text) + p.andClosed(),
+			"another client is using the port: attach tries again until that client is gone"}}
 	case p.noDevice():
-		return []Deviation{{"no-device", "it said " + quoted(p.text) + p.andClosed(),
+		return []Deviation{{"no-device", "it sent " + quoted(p.text) + p.andClosed(),
 			"it cannot open its device: attach tries again until it can"}}
-	case p.closedByPeer() && p.askedName && len(p.signature) == 0:
+	case p.closedByPeer() && p.signatureAsked && len(p.signature) == 0:
 		return []Deviation{{"signature-ends-session", "it closed the connection when it was asked for its signature",
-			"attach never asks for it; if the server has died of the question, start it again"}}
+			"attach never asks for it; if the server has crashed, restart it"}}
 	case p.closedByPeer():
 		return []Deviation{{"closed-early", "it closed the connection when " + p.endedAt,
-			"another client may have the port, or the server does not like the question, which attach never asks"}}
+			"another client may be using the port, or the server cannot handle the query, which attach never sends"}}
 	}
 	return nil
 }
 
-// andClosed is when the listener closed the connection, in words that follow what it said.
+// andClosed says when the listener closed the connection, in words that follow what it sent.
 func (p *prober) andClosed() string {
 	if !p.closedByPeer() {
 		return ""
 	}
-	return " and closed when " + p.endedAt
+	return " and closed the connection when " + p.endedAt
 }
 
-// negotiated is about options and marks.
-func (p *prober) negotiated() (list []Deviation) {
+// negotiation is about options and timing marks.
+func (p *prober) negotiation() (list []Deviation) {
 	if !p.opening.Negotiates() {
-		means := "drain and close rest on computed line time alone, as no timing mark is sent to it; if it sends a 255 of data once (esp-link), give attach --quirk single-ff"
+		means := "drain and close rely on computed line time alone, because it is sent no timing mark; if it does not double 255 in data (esp-link), give attach --quirk single-ff"
 		if !p.thorough {
-			means += "; it was asked for nothing, as some servers of this kind take a question for a setting (--thorough asks)"
+			means += "; it was not queried, because some servers of this kind mistake a query for a setting (--thorough queries them)"
 		}
-		return []Deviation{{"only-com-port", "it speaks of no option but COM-PORT-OPTION", means}}
+		return []Deviation{{"only-com-port", "it negotiates no option but COM-PORT-OPTION", means}}
 	}
 	if p.marks == 0 && p.err == nil {
 		list = append(list, Deviation{"no-timing-mark", fmt.Sprintf("DO TIMING-MARK was not answered within %v", markWait),
-			"how many bytes a lost connection costs, and when a drain is over, is known less well"})
+			"how many bytes a lost connection costs, and when a drain is complete, can only be estimated"})
 	}
 	for _, o := range []telnet.Option{telnet.Binary, telnet.SGA} {
 		var how []string
 		if !p.options.Peer(o) {
-			how = append(how, "DO "+p.taken(o, telnet.WONT))
+			how = append(how, "DO "+p.refusal(o, telnet.WONT))
 		}
 		if !p.options.Us(o) {
-			how = append(how, "WILL "+p.taken(o, telnet.DONT))
+			how = append(how, "WILL "+p.refusal(o, telnet.DONT))
 		}
 		if len(how) > 0 {
 			list = append(list, Deviation{strings.ToLower(o.String()) + "-not-agreed", o.String() + ": " + strings.Join(how, ", "),
-				"nothing: with COM-PORT-OPTION data is transparent all the same"})
+				"nothing: with COM-PORT-OPTION, data is transparent anyway"})
 		}
 	}
 	return list
 }
 
-// unanswered is about questions without an answer.
+// unanswered is about queries without an answer.
 func (p *prober) unanswered() (list []Deviation) {
 	var lines, others []string
-	asked, came := 0, 0
-	for i, a := range p.answers {
+	sent, answered := 0, 0
+	for i, e := range p.exchanges {
 		switch {
-		case a.came:
-			came++
-		case a.asked && (i == askedDTR || i == askedRTS):
-			lines = append(lines, questions[i].name)
-		case a.asked:
-			others = append(others, questions[i].name)
+		case e.answered:
+			answered++
+		case e.sent && (i == queryDTR || i == queryRTS):
+			lines = append(lines, queries[i].name)
+		case e.sent:
+			others = append(others, queries[i].name)
 		}
-		if a.asked {
-			asked++
+		if e.sent {
+			sent++
 		}
 	}
-	if asked == 0 || p.err != nil {
-		return nil // not asked, or there was no time for an answer
+	if sent == 0 || p.err != nil {
+		return nil // not queried, or no time for an answer
 	}
-	if came == 0 {
-		return []Deviation{{"no-answers", "it agrees to COM-PORT-OPTION and has answered none of the questions",
-			"settings may work all the same, but nothing says so: attach reports them once as not confirmed; look at the far end whether they took effect"}}
+	if answered == 0 {
+		return []Deviation{{"no-answers", "it agreed to COM-PORT-OPTION and answered none of the queries",
+			"settings may still take effect, but it does not confirm them: attach reports them once as not confirmed; check at the far end whether they took effect"}}
 	}
 	if len(lines) > 0 {
-		list = append(list, Deviation{"lines-not-answered", "questions for " + strings.Join(lines, " and ") + " were not answered",
-			"where they stand is not known until they are set; setting them may work all the same"})
+		list = append(list, Deviation{"lines-not-answered", "queries for " + strings.Join(lines, " and ") + " were not answered",
+			"their state is unknown until they are set; setting them may still work"})
 	}
 	if len(others) > 0 {
 		list = append(list, Deviation{"questions-not-answered", "no answer to: " + strings.Join(others, ", "),
-			"what is in force there is not known; setting it may work all the same"})
+			"the current values are unknown; setting them may still work"})
 	}
 	return list
 }
 
-// oddAnswers is about answers that say something else than they should.
+// oddAnswers is about answers that are not what RFC 2217 defines.
 func (p *prober) oddAnswers() (list []Deviation) {
 	var returned, flow, odd []string
-	for i, a := range p.answers {
+	for i, e := range p.exchanges {
 		switch {
-		case !a.came:
-		case i == askedBaud && a.cmd.Baud == 0:
-			list = append(list, Deviation{"baud-0", "the question for the baud rate was answered with 0",
-				"it may have taken the question for a setting and stand at a baud rate of 0 until a session sets another, which attach does as it begins"})
-		case a.returned(i):
-			returned = append(returned, questions[i].name)
-		case (i == askedDTR || i == askedRTS) && a.cmd.Value <= byte(rfc2217.FlowOutRTSCTS):
-			flow = append(flow, fmt.Sprintf("%s with %d", questions[i].name, a.cmd.Value))
-		case a.setting(i).Answer == "":
-			odd = append(odd, fmt.Sprintf("%s with %s", questions[i].name, hexOf(a.value)))
+		case !e.answered:
+		case i == queryBaud && e.cmd.Baud == 0:
+			list = append(list, Deviation{"baud-0", "the query for the baud rate was answered with 0",
+				"it may have mistaken the query for a setting and stay at 0 baud until a session sets a rate, which attach does when it connects"})
+		case e.returnsQuery(i):
+			returned = append(returned, queries[i].name)
+		case (i == queryDTR || i == queryRTS) && e.cmd.Value <= byte(rfc2217.FlowOutRTSCTS):
+			flow = append(flow, fmt.Sprintf("%s with %d", queries[i].name, e.cmd.Value))
+		case e.setting(i).Answer == "":
+			odd = append(odd, fmt.Sprintf("%s with %s", queries[i].name, hexOf(e.value)))
 		}
 	}
 	if p.baudBytes != 0 {
-		list = append(list, Deviation{"baud-length", fmt.Sprintf("a baud rate came in %d bytes: %s", p.baudBytes, hexOf(p.answers[askedBaud].value)),
-			"the first four count (sredird on 64 bits sends eight); other clients may misread it"})
+		list = append(list, Deviation{"baud-length", fmt.Sprintf("the baud rate came in %d bytes: %s", p.baudBytes, hexOf(p.exchanges[queryBaud].value)),
+			"telnetcpc reads the first four (sredird on 64 bits sends eight); other clients may misread it"})
 	}
 	if len(returned) > 0 {
-		list = append(list, Deviation{"question-returned", "answered with the question itself: " + strings.Join(returned, ", "),
-			"it does not know their state (a port without such lines), or it takes a question for a setting"})
+		list = append(list, Deviation{"question-returned", "answered with the query itself: " + strings.Join(returned, ", "),
+			"it does not know their state (a port without such lines), or it mistakes a query for a setting"})
 	}
 	if len(flow) > 0 {
-		list = append(list, Deviation{"flow-for-lines", "answered with a flow control's value: " + strings.Join(flow, ", "),
-			"it confirms DTR and RTS with its flow control (sredird does): attach reports them as not confirmed though they may have taken effect"})
+		list = append(list, Deviation{"flow-for-lines", "answered with a flow control value: " + strings.Join(flow, ", "),
+			"it confirms DTR and RTS with its flow control setting (sredird does): attach reports them as not confirmed though they may have taken effect"})
 	}
 	if len(odd) > 0 {
-		list = append(list, Deviation{"odd-answers", "answered with what no UART knows: " + strings.Join(odd, ", "),
-			"what is in force there is not known"})
+		list = append(list, Deviation{"odd-answers", "answered with values that RFC 2217 does not define: " + strings.Join(odd, ", "),
+			"the current values are unknown"})
 	}
-	if a := p.answers[askedBreak]; a.came && a.cmd.Value == byte(rfc2217.BreakOn) {
-		list = append(list, Deviation{"break-on", "the question for the break state was answered with 5, on",
-			"ser2net always says so, and its line is not in break; on another server the line may really be held in break"})
+	if e := p.exchanges[queryBreak]; e.answered && e.cmd.Value == byte(rfc2217.BreakOn) {
+		list = append(list, Deviation{"break-on", "the query for the break state was answered with 5 (on)",
+			"ser2net always answers so, and its line is not in break; with another server the line may really be in break"})
 	}
 	return list
 }
 
 // states is about modem state, suspension and the signature.
 func (p *prober) states() (list []Deviation) {
-	if !p.modemTold && p.err == nil {
-		list = append(list, Deviation{"no-modem-state", "it has not told CTS, DSR, RI and DCD",
-			"they are unknown until one of them changes: a program that waits for CTS or DSR may wait"})
+	if !p.modemKnown && p.err == nil {
+		list = append(list, Deviation{"no-modem-state", "it has not reported CTS, DSR, RI and DCD",
+			"they are unknown until one of them changes: a program that waits for CTS or DSR may wait for ever"})
 	}
 	if p.suspends > 0 {
 		now := "and has resumed it since"
 		if p.suspended {
 			now = "and has not resumed it"
 		}
-		list = append(list, Deviation{"suspend", fmt.Sprintf("it has asked for a pause of data %d times, %s", p.suspends, now),
-			"data to the device waits until it resumes; where it never does, give attach --quirk suspend-ignore"})
+		list = append(list, Deviation{"suspend", fmt.Sprintf("it suspended data %d times, %s", p.suspends, now),
+			"data to the device waits until it resumes; if it never does, give attach --quirk suspend-ignore"})
 	}
 	if !p.asksSignature() && p.opening.Negotiates() && p.err == nil {
-		list = append(list, Deviation{"signature-not-asked", "it tells no modem state by itself, and such servers have died of the question for the signature",
-			"who made it is not known (--thorough asks, last of all)"})
+		list = append(list, Deviation{"signature-not-asked", "it does not report the modem state unasked, and servers like that have crashed when asked for their signature",
+			"its maker is unknown (--thorough asks, last of all)"})
 	}
 	return list
 }
 
-// reported is what is reported of the maker that the signature names.
+// reported is about the maker that the signature names.
 func (p *prober) reported() (list []Deviation) {
 	for _, r := range makers.BySignature(p.signature) {
 		list = append(list, Deviation{r.Name, "its signature is " + quoted(p.signature), r.Means})
@@ -184,42 +184,42 @@ func (p *prober) reported() (list []Deviation) {
 	return list
 }
 
-// bytesOf is about bytes that are not as they should be.
-func (p *prober) bytesOf() (list []Deviation) {
+// oddBytes is about data that comes unasked and about encodings that RFC 854 or RFC 2217 does not define.
+func (p *prober) oddBytes() (list []Deviation) {
 	if p.data > 0 && !p.occupied() && !p.noDevice() {
 		when := "while it was probed"
 		if p.before {
 			when = "before COM-PORT-OPTION was agreed"
 		}
-		list = append(list, Deviation{"data", fmt.Sprintf("%d bytes of data came %s: %s", p.data, when, quoted(p.text)),
-			"a banner of the server, or the device talks: an application reads it as the first bytes of its device"})
+		list = append(list, Deviation{"data", fmt.Sprintf("%d bytes of data arrived %s: %s", p.data, when, quoted(p.text)),
+			"a banner of the server, or the device sends by itself: an application reads it as the first bytes from its device"})
 	}
 	if len(p.single) > 0 {
-		list = append(list, Deviation{"single-ff", fmt.Sprintf("a 255 was followed by %#02x, which is no command: it does not double the 255 in data", byte(p.single[0])),
-			"bytes are lost, as a 255 begins a command: give attach --quirk single-ff"})
+		list = append(list, Deviation{"single-ff", fmt.Sprintf("255 was followed by %#02x, which is no Telnet command: it does not double 255 in data", byte(p.single[0])),
+			"bytes are lost, because 255 begins a command: give attach --quirk single-ff"})
 	}
 	if len(p.several) > 0 {
 		list = append(list, Deviation{"several-commands", "several commands in one subnegotiation: " + hexOf(p.several),
-			"nothing: telnetcpc takes them one by one (Lantronix does so); other clients may see the first only"})
+			"nothing: telnetcpc reads each of them (Lantronix sends several); other clients may read only the first"})
 	}
 	if len(p.short) > 0 {
-		list = append(list, Deviation{"short-command", "a command without its value: " + hexOf(p.short), "nothing: it is passed over"})
+		list = append(list, Deviation{"short-command", "a command without its value: " + hexOf(p.short), "nothing: it is ignored"})
 	}
 	if p.tooLong {
 		list = append(list, Deviation{"long-subnegotiation", fmt.Sprintf("a subnegotiation of more than %d bytes", telnet.SubLimit),
-			"nothing: it is passed over, for no command of RFC 2217 is as long"})
+			"nothing: it is ignored, because no command of RFC 2217 is that long"})
 	}
 	if len(p.codes) > 0 {
 		var words []string
-		who := ""
+		sender := ""
 		for _, c := range p.codes {
 			words = append(words, fmt.Sprintf("%#02x", byte(c)))
 			if maker := makers.ByCode(byte(c)); maker != "" {
-				who = " (" + maker + "'s devices have such)"
+				sender = " (" + maker + "'s devices send such)"
 			}
 		}
-		list = append(list, Deviation{"private-codes", "codes that RFC 2217 does not know: " + strings.Join(words, ", ") + who,
-			"nothing: they are passed over"})
+		list = append(list, Deviation{"private-codes", "commands that RFC 2217 does not define: " + strings.Join(words, ", ") + sender,
+			"nothing: they are ignored"})
 	}
 	return list
 }

@@ -22,15 +22,15 @@ func com(s string) string {
 
 const askBaud, askDTR, askBreak = "\x01\x00\x00\x00\x00", "\x05\x07", "\x05\x04"
 
-// changed is ser2net as recorded, with one thing changed in each row.
+// changed is the recorded ser2net with one thing changed in each row.
 var changed = []struct {
 	name   string
 	change func(*script)
-	want   []string // the names, beside break-on
-	seen   string   // of the first
+	want   []string // the names, apart from break-on
+	seen   string   // by the first
 }{
 	{"none", func(*script) {}, nil, ""},
-	{"marks are not answered", func(s *script) { s.answer(doTM) }, []string{"no-timing-mark"}, "2s"},
+	{"timing marks are not answered", func(s *script) { s.answer(doTM) }, []string{"no-timing-mark"}, "2s"},
 	{"DTR is answered as sredird does", func(s *script) { s.answer(com(askDTR), com("\x69\x03")) }, []string{"flow-for-lines"}, "DTR with 3"},
 	{"DTR is not answered", func(s *script) { s.answer(com(askDTR)) }, []string{"lines-not-answered"}, "DTR"},
 	{"a baud rate of 0", func(s *script) { s.answer(com(askBaud), com("\x65\x00\x00\x00\x00")) }, []string{"baud-0"}, "with 0"},
@@ -40,27 +40,27 @@ var changed = []struct {
 		[]string{"questions-not-answered", "short-command"}, "baud rate"},
 	{"two commands in one", func(s *script) { s.answer(com(askBaud), com("\x6c\x6b\x30"), com("\x6d"), com("\x65\x00\x00\x25\x80")) },
 		[]string{"suspend", "several-commands"}, "1 times, and has resumed"},
-	{"it suspends and leaves it at that", func(s *script) { s.answer(doTM, com("\x6c"), "\xff\xfc\x06") },
+	{"it suspends and never resumes", func(s *script) { s.answer(doTM, com("\x6c"), "\xff\xfc\x06") },
 		[]string{"suspend"}, "has not resumed"},
 	{"data before the agreement", func(s *script) { s.greeting = slices.Insert(slices.Clone(s.greeting), 0, []byte("\x1b[2JHi\r\n")) },
-		[]string{"data"}, `8 bytes of data came before COM-PORT-OPTION was agreed: "\x1b[2JHi\r\n"`},
-	{"a 255 of data alone", func(s *script) { s.answer(doTM, "a\xff\x41", "\xff\xfc\x06") }, []string{"data", "single-ff"}, "1 bytes"},
+		[]string{"data"}, `8 bytes of data arrived before COM-PORT-OPTION was agreed: "\x1b[2JHi\r\n"`},
+	{"255 in data is not doubled", func(s *script) { s.answer(doTM, "a\xff\x41", "\xff\xfc\x06") }, []string{"data", "single-ff"}, "1 bytes"},
 	{"private codes", func(s *script) { s.answer(doTM, com("\x33\x01"), com("\x97"), com("\x97"), "\xff\xfc\x06") },
 		[]string{"private-codes"}, "0x33, 0x97 (HW group"},
 	{"an endless subnegotiation", func(s *script) { s.answer(doTM, com(strings.Repeat("\x33", 2000)), "\xff\xfc\x06") },
 		[]string{"long-subnegotiation"}, "1024 bytes"},
-	{"parity that no UART knows", func(s *script) { s.answer(com("\x03\x00"), com("\x67\x09")) }, []string{"odd-answers"}, "parity with 09"},
+	{"parity that RFC 2217 does not define", func(s *script) { s.answer(com("\x03\x00"), com("\x67\x09")) }, []string{"odd-answers"}, "parity with 09"},
 	{"no answer at all", func(s *script) {
 		maps.DeleteFunc(s.replies, func(m string, _ reply) bool { return strings.HasPrefix(m, "\xff\xfa\x2c") && m != com("\x00") })
-	}, []string{"no-answers"}, "none of the questions"},
+	}, []string{"no-answers"}, "none of the queries"},
 	{"BINARY is refused", func(s *script) {
 		s.greeting = [][]byte{[]byte("\xff\xfb\x03\xff\xfd\x03\xff\xfd\x2c")}
 		s.answer("\xff\xfb\x00", "\xff\xfe\x00")
 	}, []string{"binary-not-agreed"}, "BINARY: DO not answered, WILL refused"},
 	{"Moxa, as reported", func(s *script) { s.answer(com("\x00"), com("\x64Moxa NPort 5110")) }, []string{"moxa"}, "Moxa NPort 5110"},
-	{"it dies of the question for the signature", func(s *script) { s.replies[com("\x00")] = reply{closes: true} },
+	{"it crashes when asked for the signature", func(s *script) { s.replies[com("\x00")] = reply{closes: true} },
 		[]string{"signature-ends-session"}, "signature"},
-	{"it dies of the question for DTR", func(s *script) { s.replies[com(askDTR)] = reply{closes: true} },
+	{"it crashes when asked about DTR", func(s *script) { s.replies[com(askDTR)] = reply{closes: true} },
 		[]string{"closed-early"}, "when it was asked about DTR"},
 }
 
@@ -90,7 +90,7 @@ func TestProbeNamesDeviations(t *testing.T) {
 	}
 }
 
-// A server that answers late, when something else is being asked already: the answer still finds its question.
+// A late answer, which comes after the next query, is still assigned to its own.
 func TestProbeTakesLateAnswers(t *testing.T) {
 	s := recorded(t, "ser2net-4.3.11")
 	dtr := s.replies[com("\x05\x07")]
@@ -105,7 +105,7 @@ func TestProbeTakesLateAnswers(t *testing.T) {
 	})
 }
 
-// A Telnet server that leaves WILL unanswered and agrees to DO, as Lantronix's manual has it.
+// A Telnet server that does not answer WILL but agrees to DO, as Lantronix's manual describes.
 func TestProbeAsksWithDo(t *testing.T) {
 	s := &script{greeting: [][]byte{[]byte("\xff\xfb\x01")}, replies: map[string]reply{}}
 	s.answer(do44, will44)
@@ -120,7 +120,7 @@ func TestProbeAsksWithDo(t *testing.T) {
 	})
 }
 
-// However broken or hostile a server is, a probe ends in time, with a report.
+// A probe of any broken or hostile server ends in time, with a report.
 func TestProbeEnds(t *testing.T) {
 	flood := func(piece string) func(net.Conn) {
 		return func(conn net.Conn) {
@@ -128,7 +128,7 @@ func TestProbeEnds(t *testing.T) {
 				if _, err := conn.Write([]byte(piece)); err != nil {
 					return
 				}
-				time.Sleep(time.Millisecond) // else fake time would stand still
+				time.Sleep(time.Millisecond) // otherwise fake time would not advance
 			}
 		}
 	}
@@ -138,7 +138,7 @@ func TestProbeEnds(t *testing.T) {
 		"negotiation without end":        flood("\xff\xfb\x01\xff\xfc\x01\xff\xfd\x63"),
 		"a subnegotiation without end":   flood("\xff\xfa\x2c" + strings.Repeat("x", 500)),
 		"commands without end":           flood("\xff\xfd\x2c" + com("\x6c") + com("\x33") + com("\x65\x00\x00\x25\x80")),
-		"questions for us without end":   flood("\xff\xfd\x2c" + com("\x64")),
+		"queries without end":            flood("\xff\xfd\x2c" + com("\x64")),
 		"timing marks without end":       flood("\xff\xfd\x2c\xff\xfd\x01" + doTM),
 		"text with control characters":   flood("\x1b]0;owned\x07\x9b2J"),
 		"every option there is, in turn": flood(everyOption()),
@@ -168,7 +168,7 @@ func TestProbeEnds(t *testing.T) {
 					t.Errorf("the report has %d bytes", len(text.String()))
 				}
 				if i := strings.IndexFunc(text.String(), func(c rune) bool { return c != '\n' && (c < ' ' || c > '~') }); i >= 0 {
-					t.Errorf("the report is not fit for a terminal: %q", text.String()[i:])
+					t.Errorf("the report has control characters: %q", text.String()[i:])
 				}
 			})
 		})

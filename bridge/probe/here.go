@@ -34,8 +34,8 @@ func Here(ctx context.Context, port uint16, o Options) ([]Local, error) {
 	return each(ctx, all, o)
 }
 
-// each probes each address once: processes that share one are served by the same socket, or a server that has one
-// client at a time would refuse the second probe.
+// each probes each address once, even if several processes share it: they share its socket, and a server that accepts one
+// client at a time would refuse a second probe.
 func each(ctx context.Context, all []listening.Listener, o Options) ([]Local, error) {
 	list := []Local{}
 	seen := map[netip.AddrPort]Local{}
@@ -59,12 +59,12 @@ func each(ctx context.Context, all []listening.Listener, o Options) ([]Local, er
 	return list, nil
 }
 
-// reach probes one listener from this machine. Some systems let one program listen at every address and another at
-// the loopback address: then only the second is reached here.
+// reach probes one listener from this machine. Some systems let one program listen at every address and another at the
+// loopback address; from this machine, only the second can be reached.
 func reach(ctx context.Context, l listening.Listener, all []listening.Listener, o Options) (*Report, error) {
 	at := l.Reach()
 	if at != l.Address && slices.ContainsFunc(all, func(other listening.Listener) bool { return other.Address == at }) {
-		return nil, fmt.Errorf("from this machine, %s is another listener (probe it from another machine)", at)
+		return nil, fmt.Errorf("from this machine, %s reaches another listener (probe it from another machine)", at)
 	}
 	far, err := remote.New(remote.URL{
 		Scheme: remote.SchemeRFC2217, Host: at.Addr().String(), Port: strconv.Itoa(int(at.Port())),

@@ -59,7 +59,7 @@ func TestEach(t *testing.T) {
 	}
 	want := []probe.Local{
 		{Address: "0.0.0.0", Port: own.Port(), PID: 7,
-			Error: "from this machine, " + own.String() + " is another listener (probe it from another machine)"},
+			Error: "from this machine, " + own.String() + " reaches another listener (probe it from another machine)"},
 		{Address: "127.0.0.1", Port: own.Port(), PID: 8, Process: "one\x1b[2J", Report: report},
 		{Address: "127.0.0.1", Port: own.Port(), Report: report},
 	}

@@ -8,14 +8,14 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// open negotiates COM-PORT-OPTION as attach does, so that both come to the same conclusion about a listener. It gives up
-// earlier on a service that greets with a text that is known.
+// open negotiates COM-PORT-OPTION as attach does, so that both come to the same conclusion about a listener. It stops
+// earlier if the listener greets as a known service.
 func (p *prober) open() {
 	p.sendVerbs(p.opening.Start(time.Now()))
 	for p.err == nil && p.opening.Conclusion() == rfc2217.Undecided && !p.otherService() {
-		before := p.received
-		p.listen(p.opening.Until(), func() bool { return p.received != before })
-		if p.err == nil && p.received == before {
+		before := p.bytesIn
+		p.listen(p.opening.Until(), func() bool { return p.bytesIn != before })
+		if p.err == nil && p.bytesIn == before {
 			p.sendVerbs(p.opening.Timeout(nil, time.Now()))
 		}
 	}
@@ -27,30 +27,30 @@ func (p *prober) open() {
 // otherService reports whether the listener has greeted as a service that is no serial port.
 func (p *prober) otherService() bool { return !p.opening.Telnet() && makers.Service(p.text) != "" }
 
-// agreed reports whether COM-PORT-OPTION is in force.
+// agreed reports whether COM-PORT-OPTION is agreed.
 func (p *prober) agreed() bool {
 	return p.opening.Conclusion() == rfc2217.Agreed && (p.options.Us(telnet.ComPort) || p.options.Peer(telnet.ComPort))
 }
 
-// refused reports whether the listener has refused COM-PORT-OPTION, not only left it unanswered.
+// refused reports whether the listener has refused COM-PORT-OPTION, rather than left it unanswered.
 func (p *prober) refused() bool {
-	return p.opening.Conclusion() == rfc2217.Refused && p.heardVerb(telnet.DONT, telnet.ComPort)
+	return p.opening.Conclusion() == rfc2217.Refused && p.received(telnet.DONT, telnet.ComPort)
 }
 
-// occupied reports whether the listener has said that another client has the port: ser2net negotiates, says so and closes.
+// occupied reports whether the listener said that its port is in use: ser2net negotiates, says so and closes.
 func (p *prober) occupied() bool {
 	text, closed := p.greeting()
 	return rfc2217.SaysInUse(text, closed)
 }
 
-// noDevice reports whether the listener has said that it cannot open its device.
+// noDevice reports whether the listener said that it cannot open its device.
 func (p *prober) noDevice() bool {
 	text, _ := p.greeting()
 	return rfc2217.SaysNoDevice(text)
 }
 
-// greeting is what the listener has said before it answered a question about a setting: later data may be the device's.
-// closed reports that the listener closed the connection after it, unasked.
+// greeting returns the data that the listener sent before it answered the first query; later data may be the device's.
+// closed reports whether the listener then closed the connection, unasked.
 func (p *prober) greeting() (text []byte, closed bool) {
 	if p.halfClosed {
 		return nil, false

@@ -4,11 +4,11 @@
 //
 // The steps of a probe, in their order:
 //
-//	open       WILL COM-PORT alone, and the wait for what it brings        open.go
-//	quiet      until the server has sent what it sends by itself           probe.go
-//	mark       one timing mark, to servers that have shown more than 44    ask.go
-//	ask        one question after the other: what is in force              ask.go
-//	signature  last: there are servers that die of this question           ask.go
+//	open       WILL COM-PORT alone, then wait for the reply                open.go
+//	settle     wait until the server has sent what it sends unasked        probe.go
+//	mark       one timing mark, if the server negotiates other options     ask.go
+//	query      the current settings, one query after the other             ask.go
+//	signature  last, because some servers crash when asked for it          ask.go
 //	report     what was seen and what it means                             deviations.go, verdict.go
 //
 // talk.go is the conversation under all of them. Each step waits for one thing, and everything that is kept is bounded.
@@ -23,29 +23,30 @@ import (
 	"time"
 
 	"telnetcpc/bridge/remote"
+	"telnetcpc/bridge/tcp"
 )
 
 // DefaultTimeout is how long a probe may take.
 const DefaultTimeout = 10 * time.Second
 
 const (
-	// quietFor is the silence after which a server counts as having said what it says by itself, and quietMost how
-	// long that is waited for: a device may send data all the time.
-	quietFor, quietMost = 300 * time.Millisecond, time.Second
+	// settleFor is the silence after which a server has sent what it sends unasked; settleMost bounds the wait for it,
+	// because a device may send all the time.
+	settleFor, settleMost = 300 * time.Millisecond, time.Second
 )
 
 // Options are how a probe is made. The zero value of each field means its default.
 type Options struct {
 	// Timeout is for everything, from the dial on; 0: DefaultTimeout. A report that ran out of time says so.
 	Timeout time.Duration
-	// Thorough asks for values and the signature also where a server has shown nothing but COM-PORT-OPTION: some small
-	// servers take a question for a setting.
+	// Thorough queries the settings and the signature even if the server negotiates nothing but COM-PORT-OPTION: some
+	// small servers mistake a query for a setting.
 	Thorough bool
 }
 
-// Run connects as Dial does, whatever the scheme, and finds out what listens there: it negotiates, asks what is in force
-// and hangs up. It changes no setting, drives no line and sends nothing to the device. The error, one line with the way
-// out, says that nothing was reached; a listener that is no access server is a Report.
+// Run connects as Dial does, whatever the scheme, and finds out what listens there: it negotiates, queries the settings and
+// hangs up. It changes no setting, drives no line and sends nothing to the device. The error means that it could not
+// connect, in one line that says what to do; for a listener that is no access server, Run returns a Report.
 func Run(ctx context.Context, r *remote.Remote, o Options) (*Report, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
@@ -69,41 +70,40 @@ func Run(ctx context.Context, r *remote.Remote, o Options) (*Report, error) {
 	return p.run(within), ctx.Err()
 }
 
-// run talks with the listener in the caller's goroutine until it knows enough, or ctx ends. The connection is the
-// caller's to close.
+// run performs the steps in the caller's goroutine, until it knows enough or ctx ends. The caller closes the connection.
 func (p *prober) run(ctx context.Context) *Report {
-	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(tcp.Past()) })
 	defer stop()
 	p.open()
 	if p.agreed() {
-		p.quiet()
+		p.settle()
 		p.mark()
-		p.ask()
+		p.query()
 		p.askSignature()
-		p.quiet() // late answers
+		p.settle() // late answers
 	} else {
-		p.lookCloser()
+		p.elicit()
 	}
 	return p.report()
 }
 
-// quiet listens until the server has said what it says by itself.
-func (p *prober) quiet() {
-	most := time.Now().Add(quietMost)
+// settle waits until the server has sent what it sends unasked.
+func (p *prober) settle() {
+	most := time.Now().Add(settleMost)
 	for p.err == nil && time.Now().Before(most) {
-		before := p.received
-		p.listen(earlier(time.Now().Add(quietFor), most), func() bool { return p.received != before })
-		if p.received == before {
+		before := p.bytesIn
+		p.listen(earlier(time.Now().Add(settleFor), most), func() bool { return p.bytesIn != before })
+		if p.bytesIn == before {
 			return
 		}
 	}
 }
 
-// lookCloser learns of a listener that is no access server what can be learnt without sending it anything: a text goes
-// on, and some that are silent (a web server) speak when our half of the connection ends.
-func (p *prober) lookCloser() {
+// elicit reads what a listener that is no access server sends without being sent anything: the rest of a text, or, from
+// some that are silent (a web server), an answer to the end of our half of the connection.
+func (p *prober) elicit() {
 	if len(p.text) > 0 || p.opening.Telnet() {
-		p.quiet()
+		p.settle()
 		return
 	}
 	half, ok := p.conn.(interface{ CloseWrite() error })
@@ -116,7 +116,7 @@ func (p *prober) lookCloser() {
 		return
 	}
 	p.listen(time.Now().Add(remote.LastWords), func() bool { return len(p.text) > 0 })
-	p.quiet()
+	p.settle()
 }
 
 // closedByPeer reports whether the listener has ended the connection.
@@ -125,7 +125,7 @@ func (p *prober) closedByPeer() bool {
 	return p.err != nil && (errors.Is(p.err, io.EOF) || !errors.As(p.err, &timeout) || !timeout.Timeout())
 }
 
-// timeUp reports whether the probe's time was up before it was done.
+// timeUp reports whether the probe ran out of time.
 func (p *prober) timeUp() bool { return p.err != nil && !p.closedByPeer() }
 
 func earlier(a, b time.Time) time.Time {
@@ -135,7 +135,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// report puts together what was seen.
+// report returns what was seen and what it means.
 func (p *prober) report() *Report {
 	r := &Report{
 		AccessServer: p.agreed(),
@@ -144,14 +144,14 @@ func (p *prober) report() *Report {
 		Modem:        p.reportModem(),
 		RTT:          p.reportRTT(),
 	}
-	for i, q := range questions {
-		*q.of(&r.Settings) = p.answers[i].setting(i)
+	for i, q := range queries {
+		*q.of(&r.Settings) = p.exchanges[i].setting(i)
 	}
 	if r.AccessServer {
-		r.LooksLike = p.lookAccessServer()
+		r.LooksLike = p.accessServerVerdict()
 		r.Deviations = p.deviations()
 	} else {
-		r.LooksLike = p.lookOther()
+		r.LooksLike = p.otherVerdict()
 		r.Deviations = []Deviation{}
 	}
 	return r
@@ -162,7 +162,7 @@ func (p *prober) reportOptions() []Option {
 	for _, o := range p.order {
 		list = append(list, Option{
 			Name: o.String(), Number: int(o),
-			Server: p.heard[o].words(), Probe: p.said[o].words(),
+			Server: p.verbsIn[o].words(), Probe: p.verbsOut[o].words(),
 			ServerOn: p.options.Peer(o), ProbeOn: p.options.Us(o),
 		})
 	}
@@ -170,7 +170,7 @@ func (p *prober) reportOptions() []Option {
 }
 
 func (p *prober) reportModem() Modem {
-	m := Modem{Told: p.modemTold}
+	m := Modem{Reported: p.modemKnown}
 	for _, line := range []struct {
 		bit byte
 		on  *bool

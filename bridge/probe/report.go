@@ -2,30 +2,30 @@ package probe
 
 import "strconv"
 
-// Report is what Probe has found out. Its texts are fit for a terminal: what came from the network is escaped and cut.
+// Report is what a probe has found out. Its texts are fit for a terminal: text from the network is escaped and truncated.
 // The names in JSON are for programs and stay.
 type Report struct {
 	AccessServer bool        `json:"access_server"` // it agreed to COM-PORT-OPTION
-	LooksLike    string      `json:"looks_like"`    // what it is, in words, with the way out where it is something else
-	Signature    string      `json:"signature"`     // what it calls itself; empty: it told nothing
-	Options      []Option    `json:"options"`       // in the order in which they were first spoken of
+	LooksLike    string      `json:"looks_like"`    // what it is, in words; if it is no access server, also what to do
+	Signature    string      `json:"signature"`     // what it calls itself; empty: not sent
+	Options      []Option    `json:"options"`       // in the order in which they were first negotiated
 	Settings     Settings    `json:"settings"`
 	Modem        Modem       `json:"modem"`
 	RTT          RTT         `json:"rtt_ms"`
-	Deviations   []Deviation `json:"deviations"` // from RFC 2217, and everything else a user should know
+	Deviations   []Deviation `json:"deviations"` // from RFC 2217, and whatever else a user should know
 }
 
-// Option is a Telnet option that one of the two sides has spoken of. TIMING-MARK is none: it is asked anew each time.
+// Option is a Telnet option that either side has negotiated. TIMING-MARK is not among them: it has no state (RFC 860).
 type Option struct {
 	Name     string   `json:"name"`
 	Number   int      `json:"number"`
-	Server   []string `json:"server"` // the verbs that came: WILL, WONT, DO, DONT
-	Probe    []string `json:"probe"`  // the verbs that the probe has sent
+	Server   []string `json:"server"` // verbs received: WILL, WONT, DO, DONT
+	Probe    []string `json:"probe"`  // verbs sent
 	ServerOn bool     `json:"server_on"`
 	ProbeOn  bool     `json:"probe_on"`
 }
 
-// Settings are what the server says is in force.
+// Settings are the current settings, as the server reports them.
 type Settings struct {
 	Baud     Setting `json:"baud"`
 	DataSize Setting `json:"data_size"`
@@ -38,47 +38,48 @@ type Settings struct {
 	Break    Setting `json:"break"`
 }
 
-// Setting is the answer to one question.
+// Setting is the answer to one query.
 type Setting struct {
 	Asked bool `json:"asked"`
 	// Answer is a number, or a word as attach's flags have them: none, odd, even, mark, space; none, xonxoff, rtscts,
-	// dcd, dtr, dsr; on, off. Empty: no answer came, or one that says nothing; Bytes tells which.
+	// dcd, dtr, dsr; on, off. Empty: no answer, or one without meaning; then Bytes is
+	// not empty.
 	Answer string `json:"answer"`
-	Bytes  string `json:"bytes"` // the answer's value in hex; empty: no answer came
+	Bytes  string `json:"bytes"` // the answer's value in hex; empty: no answer
 }
 
-// Modem is what the device drives, as the server told it last.
+// Modem is the state of the lines that the device drives, as last reported.
 type Modem struct {
-	Told bool `json:"told"` // false: it told nothing, the lines are unknown
-	CTS  bool `json:"cts"`
-	DSR  bool `json:"dsr"`
-	RI   bool `json:"ri"`
-	DCD  bool `json:"dcd"`
+	Reported bool `json:"told"` // false: the lines are unknown
+	CTS      bool `json:"cts"`
+	DSR      bool `json:"dsr"`
+	RI       bool `json:"ri"`
+	DCD      bool `json:"dcd"`
 }
 
 // RTT are round-trip times in milliseconds; nil: not measured.
 type RTT struct {
-	TimingMark   *float64 `json:"timing_mark"`   // until the timing mark was answered
-	AnswerMin    *float64 `json:"answer_min"`    // until a question was answered: the shortest
-	AnswerMedian *float64 `json:"answer_median"` // the one in the middle
+	TimingMark   *float64 `json:"timing_mark"`   // of a timing mark
+	AnswerMin    *float64 `json:"answer_min"`    // of the queries: the shortest
+	AnswerMedian *float64 `json:"answer_median"` // the median
 	AnswerMax    *float64 `json:"answer_max"`    // the longest
 }
 
-// Deviation is something that is not as RFC 2217 says, or not as a user would expect.
+// Deviation is something that deviates from RFC 2217, or from what a user would expect.
 type Deviation struct {
-	Name  string `json:"name"`  // a word for programs
+	Name  string `json:"name"`  // one word, for programs
 	Seen  string `json:"seen"`  // what was seen
 	Means string `json:"means"` // what it means for a user
 }
 
-// textMost bounds a text of the network that is shown.
-const textMost = 120
+// textLimit is how many bytes of a text from the network are shown at most.
+const textLimit = 120
 
-// printable is a text of the network, fit for a terminal: what is not ASCII is escaped, what is long is cut.
+// printable makes a text from the network fit for a terminal: escapes what is not printable ASCII, and truncates.
 func printable(p []byte) string {
 	more := ""
-	if len(p) > textMost {
-		p, more = p[:textMost], "..."
+	if len(p) > textLimit {
+		p, more = p[:textLimit], "..."
 	}
 	q := strconv.QuoteToASCII(string(p))
 	return q[1:len(q)-1] + more

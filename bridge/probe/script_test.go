@@ -15,24 +15,24 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// traces are the conversations that were recorded with real servers; their README says how to read them.
+// traces has the recorded conversations with real servers; its README describes the format.
 const traces = "../rfc2217/testdata/trace"
 
 // reply is what a server answers to one message.
 type reply struct {
-	pieces [][]byte // as they came, cuts and all
-	closes bool     // and then its connection ended
+	pieces [][]byte // as they were recorded, one a segment
+	closes bool     // the connection ended then
 }
 
-// script is a server that answers each message by its meaning, whenever it comes: what a recording has for it.
+// script is a server that answers each message as it was recorded, whenever the message comes.
 type script struct {
 	greeting [][]byte
 	replies  map[string]reply // by the message's bytes
 	deaf     bool             // it reads nothing
 }
 
-// recorded makes a server of the recordings of a real one. A message that was recorded more than once is answered as
-// the first time; one that was never recorded is not answered.
+// recorded makes a server from the recordings of a real one. It answers a message that was recorded more than once as it
+// did the first time, and a message that was never recorded not at all.
 func recorded(t *testing.T, name string) *script {
 	t.Helper()
 	s := &script{replies: map[string]reply{}}
@@ -49,16 +49,16 @@ func recorded(t *testing.T, name string) *script {
 	return s
 }
 
-// read adds the steps of one recording. What follows a "!" belongs to a new connection, up to the next step.
+// read adds the steps of one recording. After a "!", lines belong to a new connection, up to the next step.
 func (s *script) read(r io.Reader) error {
 	var message string
-	var said reply
+	var recorded reply
 	passive, over := false, false
 	end := func() {
 		if _, known := s.replies[message]; message != "" && !known {
-			s.replies[message] = said
+			s.replies[message] = recorded
 		}
-		message, said, over = "", reply{}, false
+		message, recorded, over = "", reply{}, false
 	}
 	for lines := bufio.NewScanner(r); lines.Scan(); {
 		kind, text, _ := strings.Cut(lines.Text(), " ")
@@ -67,7 +67,7 @@ func (s *script) read(r io.Reader) error {
 			end()
 			passive = text == "passive"
 		case kind == "!" && message != "":
-			said.closes, over = true, true
+			recorded.closes, over = true, true
 		case over, kind != ">" && kind != "<":
 		default:
 			b, err := hex.DecodeString(text)
@@ -79,7 +79,7 @@ func (s *script) read(r io.Reader) error {
 			case passive:
 				s.greeting = append(s.greeting, b)
 			default:
-				said.pieces = append(said.pieces, b)
+				recorded.pieces = append(recorded.pieces, b)
 			}
 		}
 	}
@@ -87,13 +87,13 @@ func (s *script) read(r io.Reader) error {
 	return nil
 }
 
-// answer has the server answer a message with these pieces; none: not at all.
+// answer makes the server answer a message with these pieces; with none, not at all.
 func (s *script) answer(message string, pieces ...string) *script {
-	said := reply{}
+	var r reply
 	for _, p := range pieces {
-		said.pieces = append(said.pieces, []byte(p))
+		r.pieces = append(r.pieces, []byte(p))
 	}
-	s.replies[message] = said
+	s.replies[message] = r
 	return s
 }
 
@@ -102,23 +102,23 @@ func (s *script) returns(message string) bool {
 	return string(slices.Concat(s.replies[message].pieces...)) == message
 }
 
-// oneWay is how long a message is under way, in the time of the test's bubble.
+// oneWay is the one-way delay of a message, in fake time.
 const oneWay = time.Millisecond
 
-// serve plays the server until the client is gone, and returns the messages that came and the bytes of data.
+// serve plays the server until the client closes, and returns the messages and the bytes of data that came.
 func (s *script) serve(conn net.Conn) (messages []string, data []byte) {
 	out := make(chan reply, 1<<12)
 	written := make(chan struct{})
 	go func() { // ended by the close of out; the pipe has no buffer, so the reader must not write
 		defer close(written)
-		for said := range out {
-			for _, p := range said.pieces {
+		for r := range out {
+			for _, p := range r.pieces {
 				time.Sleep(oneWay)
 				if _, err := conn.Write(p); err != nil {
 					break
 				}
 			}
-			if said.closes {
+			if r.closes {
 				_ = conn.Close()
 			}
 		}
@@ -148,9 +148,9 @@ func (s *script) serve(conn net.Conn) (messages []string, data []byte) {
 				continue
 			}
 			messages = append(messages, string(encoded(m)))
-			said := s.replies[messages[len(messages)-1]]
+			r := s.replies[messages[len(messages)-1]]
 			time.Sleep(oneWay)
-			out <- said
+			out <- r
 		}
 	}
 }

@@ -17,64 +17,65 @@ import (
 const (
 	readSize  = 32 << 10 // bytes that one read takes at most
 	textKept  = 256      // bytes of data that are kept: enough for a banner
-	codesKept = 16       // unknown codes that are kept
-	verbsKept = 8        // verbs that are kept in their order
+	codesKept = 16       // unknown commands that are kept
+	verbsKept = 8        // received verbs that are kept in their order
 )
 
 // prober is a conversation with a listener. It sees what rfc2217.Client hides: each verb, each length, each answer as
-// it came. One goroutine has it all: whoever called probe.
+// it came. Only the goroutine that called Run uses it.
 type prober struct {
 	conn     net.Conn
 	deadline time.Time       // of the whole probe
-	stopped  <-chan struct{} // closed when the probe is to end, the deadline too
+	stopped  <-chan struct{} // closed when the probe must end, also at its deadline
 	thorough bool
 	secure   bool   // through TLS
-	wayOut   string // for a raw port
+	wayOut   string // what to do if it is a raw port
 	buf      []byte
 
-	err        error  // what ended the conversation: the connection's error, or a deadline's
-	doing      string // the present step, in words that follow "when"
+	err        error  // what ended the conversation: an error of the connection, or the deadline
+	doing      string // the current step, as words that follow "when"
 	endedAt    string // the step in which err came
-	halfClosed bool   // we have closed our half
-	received   uint64 // bytes
+	halfClosed bool   // the probe has closed its half
+	bytesIn    uint64
 
 	decoder telnet.Decoder
 	options telnet.Options
 	opening *rfc2217.Opening
 
 	// What was seen of Telnet.
-	heard, said [256]verbs
-	order       []telnet.Option
-	firstVerbs  []telnet.Message
-	single      []telnet.Command // what followed a 255 and is no command
-	tooLong     bool
-	marks       int // answers to timing marks
+	verbsIn    [256]verbs
+	verbsOut   [256]verbs
+	order      []telnet.Option
+	firstVerbs []telnet.Message // received
+	single     []telnet.Command // what followed a 255 and is no command
+	tooLong    bool
+	marks      int // answers to timing marks
 
-	// What was seen of the device's data, or of a text of the server's.
+	// What was seen of data: the device's, or a text of the server.
 	text    []byte
-	before  bool // it came before COM-PORT-OPTION was agreed
-	serves  bool // a question about a setting was answered
+	before  bool // it began before COM-PORT-OPTION was agreed
+	serves  bool // a query was answered
 	greeted int  // how many bytes of text came before that
 	data    uint64
 
 	// What was seen of COM-PORT-OPTION.
-	answers   [len(questions)]answer
-	current   int // the question that is being asked; -1: none
-	signature []byte
-	askedName bool // the signature was asked for
-	modem     byte
-	modemTold bool
-	suspends  int
-	suspended bool
-	several   []byte // the first subnegotiation with more than one command
-	short     []byte // the first command without its value
-	codes     []rfc2217.Code
-	baudBytes int // the length of a baud rate that is not four bytes
-	markRTT   time.Duration
+	exchanges      [len(queries)]exchange
+	current        int // index of the query that is waiting for its answer; -1: none
+	signature      []byte
+	signatureAsked bool
+	modem          byte
+	modemKnown     bool
+	suspends       int
+	suspended      bool
+	several        []byte // the first subnegotiation with more than one command
+	short          []byte // the first command without its value
+	codes          []rfc2217.Code
+	baudBytes      int // the length of a baud rate that is not four bytes
+	markRTT        time.Duration
 }
 
 func newProber(ctx context.Context, conn net.Conn) *prober {
-	p := &prober{conn: conn, buf: make([]byte, readSize), current: -1, doing: "it was greeted"}
+	p := &prober{conn: conn, buf: make([]byte, readSize), current: -1, doing: "the negotiation began"}
 	p.deadline, _ = ctx.Deadline()
 	p.stopped = ctx.Done()
 	p.opening = rfc2217.NewOpening(&p.options)
@@ -84,7 +85,7 @@ func newProber(ctx context.Context, conn net.Conn) *prober {
 	return p
 }
 
-// listen takes what comes until done says that it is enough, until this time, or until the conversation ends.
+// listen processes what comes, until done returns true, until a time, or until the conversation ends.
 func (p *prober) listen(until time.Time, done func() bool) {
 	whole := until
 	if !p.deadline.IsZero() {
@@ -96,7 +97,7 @@ func (p *prober) listen(until time.Time, done func() bool) {
 			return
 		}
 		select {
-		case <-p.stopped: // its deadline in the past may have come before the one just set
+		case <-p.stopped: // the deadline just set may have replaced the one that stops the probe
 			p.fail(os.ErrDeadlineExceeded)
 			return
 		default:
@@ -126,13 +127,13 @@ func (p *prober) send(b []byte) {
 	if _, err := p.conn.Write(b); err != nil {
 		p.fail(err)
 		if p.closedByPeer() {
-			p.hear()
+			p.readLastWords()
 		}
 	}
 }
 
-// hear takes what a listener said before it closed the connection, as ser2net does that has another client.
-func (p *prober) hear() {
+// readLastWords reads what a listener sent before it closed the connection, as ser2net does if its port is in use.
+func (p *prober) readLastWords() {
 	if p.conn.SetReadDeadline(time.Now().Add(remote.LastWords)) != nil {
 		return
 	}
@@ -145,20 +146,20 @@ func (p *prober) hear() {
 	}
 }
 
-// sendVerbs sends verbs that the option machine has appended, and notes them.
+// sendVerbs sends verbs that the option machine has appended, and records them.
 func (p *prober) sendVerbs(b []byte) {
 	for v := b; len(v) >= 3; v = v[3:] {
 		if telnet.Option(v[2]) == telnet.TimingMark {
 			continue
 		}
-		p.note(&p.said, telnet.Command(v[1]), telnet.Option(v[2]))
+		p.note(&p.verbsOut, telnet.Command(v[1]), telnet.Option(v[2]))
 	}
 	p.send(b)
 }
 
-// take takes what one read has brought.
+// take processes the bytes of one read.
 func (p *prober) take(b []byte) {
-	p.received += uint64(len(b))
+	p.bytesIn += uint64(len(b))
 	for len(b) > 0 {
 		data, m, rest := p.decoder.Decode(b)
 		b = rest
@@ -172,14 +173,14 @@ func (p *prober) take(b []byte) {
 	}
 }
 
-// keep notes data, of which it keeps the beginning.
+// keep records data, and keeps its beginning.
 func (p *prober) keep(data []byte) {
 	p.before = p.before || len(p.text) == 0 && !p.agreed()
 	p.data += uint64(len(data))
 	p.text = append(p.text, data[:min(len(data), textKept-len(p.text))]...)
 }
 
-// message takes a command of Telnet.
+// message processes a Telnet command.
 func (p *prober) message(m telnet.Message) {
 	if m.Command.Verb() {
 		p.verb(m)
@@ -203,7 +204,7 @@ func (p *prober) message(m telnet.Message) {
 
 func (p *prober) verb(m telnet.Message) {
 	verbs := p.opening.Verb(nil, m, time.Now())
-	if m.Option == telnet.TimingMark { // it is no option that is on or off: the report does not list it
+	if m.Option == telnet.TimingMark { // no option that is on or off: the report does not list it
 		if m.Command == telnet.WILL || m.Command == telnet.WONT {
 			p.marks++
 		}
@@ -213,11 +214,11 @@ func (p *prober) verb(m telnet.Message) {
 	if len(p.firstVerbs) < verbsKept {
 		p.firstVerbs = append(p.firstVerbs, telnet.Message{Command: m.Command, Option: m.Option})
 	}
-	p.note(&p.heard, m.Command, m.Option)
+	p.note(&p.verbsIn, m.Command, m.Option)
 	p.sendVerbs(verbs)
 }
 
-// comPort takes a subnegotiation of COM-PORT-OPTION.
+// comPort processes a subnegotiation of COM-PORT-OPTION.
 func (p *prober) comPort(sub []byte) {
 	whole := sub
 	for n := 0; len(sub) > 0; n++ {
@@ -236,7 +237,7 @@ func (p *prober) comPort(sub []byte) {
 	}
 }
 
-// command takes one command of the server's; value is what came behind its code.
+// command processes one command of the server; value is what came after its code.
 func (p *prober) command(cmd rfc2217.Command, value []byte) {
 	switch code := cmd.Code; {
 	case code == rfc2217.Signature+rfc2217.FromServer && len(cmd.Text) == 0:
@@ -244,16 +245,16 @@ func (p *prober) command(cmd rfc2217.Command, value []byte) {
 	case code == rfc2217.Signature+rfc2217.FromServer:
 		p.signature = slices.Clone(cmd.Text)
 	case code >= rfc2217.SetBaudRate+rfc2217.FromServer && code <= rfc2217.SetControl+rfc2217.FromServer:
-		p.answered(cmd, value)
+		p.answer(cmd, value)
 	case code == rfc2217.NotifyModemState+rfc2217.FromServer:
-		p.modem, p.modemTold = cmd.Value, true
+		p.modem, p.modemKnown = cmd.Value, true
 	case code == rfc2217.FlowSuspend+rfc2217.FromServer:
 		p.suspends++
 		p.suspended = true
 	case code == rfc2217.FlowResume+rfc2217.FromServer:
 		p.suspended = false
 	case code > rfc2217.FromServer && code <= rfc2217.PurgeData+rfc2217.FromServer:
-		// A line state, or the answer to something that was not asked: nobody is the worse for it.
+		// A line state, or the answer to a query that was not sent: harmless.
 	case len(p.codes) < codesKept && !slices.Contains(p.codes, code):
 		p.codes = append(p.codes, code)
 	}
@@ -272,19 +273,20 @@ func (v verbs) words() []string {
 	return list
 }
 
-// note puts a verb down as heard or said.
+// note records a verb as received or sent.
 func (p *prober) note(in *[256]verbs, verb telnet.Command, o telnet.Option) {
-	if p.heard[o]|p.said[o] == 0 {
+	if p.verbsIn[o]|p.verbsOut[o] == 0 {
 		p.order = append(p.order, o)
 	}
 	in[o] |= 1 << (verb - telnet.WILL)
 }
 
-func (p *prober) heardVerb(verb telnet.Command, o telnet.Option) bool {
-	return p.heard[o]&(1<<(verb-telnet.WILL)) != 0
+// received reports whether the server has sent a verb about an option.
+func (p *prober) received(verb telnet.Command, o telnet.Option) bool {
+	return p.verbsIn[o]&(1<<(verb-telnet.WILL)) != 0
 }
 
-// hexOf writes bytes as RFC 2217 is read: "64 73 65".
+// hexOf formats bytes as "64 73 65".
 func hexOf(p []byte) string {
 	s := ""
 	for i, c := range p {

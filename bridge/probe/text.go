@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// textWidth is where WriteText wraps: the width of a terminal nobody has touched.
+// textWidth is where WriteText wraps: a terminal's default width.
 const textWidth = 80
 
-// WriteText writes the report for people: aligned, wrapped at 80 columns, ASCII alone.
+// WriteText writes the report for people: aligned, wrapped at 80 columns, ASCII only.
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	r.verdict(&b, "")
@@ -24,7 +24,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	return err
 }
 
-// WriteVerdict writes only what the listener is, WriteText's first paragraph, each line behind the indent.
+// WriteVerdict writes only what the listener is: WriteText's first paragraph, each line indented.
 func (r *Report) WriteVerdict(w io.Writer, indent string) error {
 	var b strings.Builder
 	r.verdict(&b, indent)
@@ -39,7 +39,7 @@ func (r *Report) verdict(b *strings.Builder, indent string) {
 func (r *Report) textFacts(b *strings.Builder) {
 	b.WriteByte('\n')
 	row := func(name, value string) { fmt.Fprintf(b, "    %-23s %s\n", name, value) }
-	signature := "not told"
+	signature := "not sent"
 	if r.Signature != "" {
 		signature = `"` + r.Signature + `"`
 	}
@@ -65,8 +65,8 @@ func (r RTT) answers() string {
 
 // String names the lines: "CTS on, DSR off, RI off, DCD on".
 func (m Modem) String() string {
-	if !m.Told {
-		return "not told"
+	if !m.Reported {
+		return "not reported"
 	}
 	word := func(on bool) string {
 		if on {
@@ -78,17 +78,17 @@ func (m Modem) String() string {
 }
 
 func (r *Report) textSettings(b *strings.Builder) {
-	if !slices.ContainsFunc(questions[:], func(q question) bool { return q.of(&r.Settings).Asked }) {
-		b.WriteString("\nWhat is in force there was not asked.\n")
+	if !slices.ContainsFunc(queries[:], func(q query) bool { return q.of(&r.Settings).Asked }) {
+		b.WriteString("\nIts settings were not queried.\n")
 		return
 	}
-	b.WriteString("\nIn force there:\n")
-	for _, q := range questions {
+	b.WriteString("\nCurrent settings:\n")
+	for _, q := range queries {
 		s := *q.of(&r.Settings)
 		value := s.Answer
 		switch {
 		case !s.Asked:
-			value = "not asked"
+			value = "not queried"
 		case s.Bytes == "":
 			value = "not answered"
 		case s.Answer == "":
@@ -102,25 +102,25 @@ func (r *Report) textOptions(b *strings.Builder) {
 	if !slices.ContainsFunc(r.Options, func(o Option) bool { return len(o.Server) > 0 }) {
 		return
 	}
-	fmt.Fprintf(b, "\nTelnet options:             %-16s%-16s%s\n", "it said", "the probe said", "in force at")
+	fmt.Fprintf(b, "\nTelnet options:             %-16s%-16s%s\n", "server sent", "probe sent", "enabled on")
 	for _, o := range r.Options {
-		where := "neither side"
+		enabled := "neither side"
 		switch {
 		case o.ServerOn && o.ProbeOn:
-			where = "both sides"
+			enabled = "both sides"
 		case o.ServerOn:
-			where = "its side"
+			enabled = "server side"
 		case o.ProbeOn:
-			where = "the probe's side"
+			enabled = "probe side"
 		}
-		fmt.Fprintf(b, "    %-23s %-15s %-15s %s\n", o.Name, strings.Join(o.Server, " "), strings.Join(o.Probe, " "), where)
+		fmt.Fprintf(b, "    %-23s %-15s %-15s %s\n", o.Name, strings.Join(o.Server, " "), strings.Join(o.Probe, " "), enabled)
 	}
 }
 
 func (r *Report) textDeviations(b *strings.Builder) {
 	if len(r.Deviations) == 0 {
 		if r.AccessServer {
-			b.WriteString("\nNothing is unusual about it.\n")
+			b.WriteString("\nNothing unusual found.\n")
 		}
 		return
 	}
@@ -134,7 +134,7 @@ func (r *Report) textDeviations(b *strings.Builder) {
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// paragraph writes a text, wrapped, behind what its first line begins with.
+// paragraph writes a text, wrapped. Its first line begins with first; the others are indented as far.
 func paragraph(b *strings.Builder, first, text string) {
 	line := first
 	for i, word := range strings.Fields(text) {

@@ -14,9 +14,9 @@ import (
 	"telnetcpc/bridge/probe"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// probeScript probes a scripted server, in fake time, and checks what every server is promised.
+// probeScript probes a scripted server, in fake time, and checks what holds for every server.
 func probeScript(t *testing.T, s *script, thorough bool) *probe.Report {
 	t.Helper()
 	near, far := net.Pipe()
@@ -38,10 +38,10 @@ func probeScript(t *testing.T, s *script, thorough bool) *probe.Report {
 	if !thorough && !speaks(report) {
 		for _, m := range got.messages {
 			if m == doTM && s.returns(will44) && s.returns(do44) {
-				continue // the mark tells a plug that echoes from a server
+				continue // the timing mark distinguishes a server from a loopback plug
 			}
 			if m != will44 && m != do44 {
-				t.Errorf("a server that speaks of COM-PORT-OPTION alone was sent %x", m)
+				t.Errorf("a server that negotiates nothing but COM-PORT-OPTION was sent %x", m)
 			}
 		}
 	}
@@ -54,8 +54,8 @@ const (
 	doTM   = "\xff\xfd\x06"
 )
 
-// questions are all the commands that a probe may send: they ask, and set nothing.
-var questions = map[string]bool{
+// queries are all the commands that a probe may send: none of them sets anything.
+var queries = map[string]bool{
 	"\x01\x00\x00\x00\x00": true, "\x02\x00": true, "\x03\x00": true, "\x04\x00": true,
 	"\x05\x00": true, "\x05\x04": true, "\x05\x07": true, "\x05\x0a": true, "\x05\x0d": true,
 	"\x00": true, "\x00telnetcpc": true,
@@ -72,13 +72,13 @@ func harmless(t *testing.T, messages []string, data []byte) {
 			t.Errorf("the first message is %x, want WILL COM-PORT", m)
 		}
 		sub, is := strings.CutPrefix(m, "\xff\xfa\x2c")
-		if is && !questions[strings.TrimSuffix(sub, "\xff\xf0")] {
-			t.Errorf("the server was sent a command that is no question: %x", m)
+		if is && !queries[strings.TrimSuffix(sub, "\xff\xf0")] {
+			t.Errorf("the server was sent a command that is no query: %x", m)
 		}
 	}
 }
 
-// speaks reports whether the server has spoken of options other than COM-PORT-OPTION.
+// speaks reports whether the server has negotiated options other than COM-PORT-OPTION.
 func speaks(r *probe.Report) bool {
 	for _, o := range r.Options {
 		if o.Number != 44 && len(o.Server) > 0 {
@@ -88,7 +88,7 @@ func speaks(r *probe.Report) bool {
 	return false
 }
 
-// TestProbeOfRecordedServers keeps what a probe says of each of them beside it, to be read.
+// TestProbeOfRecordedServers compares the report on each recorded server with a golden file that people can read.
 func TestProbeOfRecordedServers(t *testing.T) {
 	servers, err := os.ReadDir(traces)
 	if err != nil {
@@ -119,8 +119,8 @@ func TestProbeOfRecordedServers(t *testing.T) {
 	}
 }
 
-// golden compares a report with the file that a person has read. Where --thorough finds nothing else, one file does
-// for both.
+// golden compares a report with its golden file, which a person has read. If --thorough finds nothing else, one file
+// serves for both.
 func golden(t *testing.T, name string, r *probe.Report) {
 	t.Helper()
 	var got bytes.Buffer
@@ -152,6 +152,6 @@ func golden(t *testing.T, name string, r *probe.Report) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("%s: -update writes it anew, and git diff shows what changed; got:\n%s\nwant:\n%s", file, got.Bytes(), want)
+		t.Errorf("%s: -update rewrites it, and git diff shows what changed; got:\n%s\nwant:\n%s", file, got.Bytes(), want)
 	}
 }

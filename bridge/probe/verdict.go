@@ -8,23 +8,24 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// lookAccessServer says which access server it looks like.
-func (p *prober) lookAccessServer() string {
+// accessServerVerdict says that it is an access server, and which, if it can be identified.
+func (p *prober) accessServerVerdict() string {
 	is := "an RFC 2217 access server"
-	switch who := p.opener(); {
+	switch name := p.byOpening(); {
 	case p.occupied():
-		return is + ", but another client has its port"
+		return is + ", but its port is in use by another client"
 	case p.noDevice():
 		return is + ", but it cannot open its device: it says " + quoted(p.text) + " (is it plugged in there?)"
 	case len(p.signature) > 0:
 		return is + ": " + printable(p.signature) + ", by its signature"
-	case who != "":
-		return is + ": " + who + ", by its opening"
+	case name != "":
+		return is + ": " + name + ", by its opening negotiation"
 	}
 	return is
 }
 
-func (p *prober) opener() string {
+// byOpening names the server by the verbs that it began with; "" if unknown.
+func (p *prober) byOpening() string {
 	var list []string
 	for _, m := range p.firstVerbs {
 		list = append(list, m.Command.String()+" "+m.Option.String())
@@ -32,62 +33,62 @@ func (p *prober) opener() string {
 	return makers.ByOpening(list)
 }
 
-// lookOther says what a listener that is no access server looks like, and the way out.
-func (p *prober) lookOther() string {
+// otherVerdict says what a listener that is no access server may be, and what to do.
+func (p *prober) otherVerdict() string {
 	says := ""
 	if len(p.text) > 0 {
 		says = ": it says " + quoted(p.text)
 	}
-	const without = " (switch RFC 2217 on at the server; telnet:// carries bytes without settings)"
+	const without = " (enable RFC 2217 on the server; telnet:// carries bytes without settings)"
 	service := makers.Service(p.text)
 	switch {
 	case p.opening.Conclusion() == rfc2217.EchoesBack:
-		return "it sends back what it gets: a loop plug, or an echo service (" + p.wayOut + ")"
+		return "it echoes what it receives: a loopback plug or an echo service (" + p.wayOut + ")"
 	case p.occupied():
-		return "a port that another client has" + says + " (try again when that client is gone)"
+		return "a port in use by another client" + says + " (try again when that client is gone)"
 	case p.noDevice():
 		return "an access server that cannot open its device" + says + " (is it plugged in there?)"
 	case p.refused():
-		return "Telnet without COM-PORT-OPTION, which it refuses" + says + without
+		return "Telnet, but it refuses COM-PORT-OPTION" + says + without
 	case service == makers.TLS:
 		return service + " (try rfc2217+tls://)"
 	case !p.opening.Telnet() && service != "":
 		line, _, _ := bytes.Cut(p.text, []byte("\n"))
 		return service + ": it says " + quoted(bytes.TrimSpace(line)) + " (is the port right?)"
 	case p.timeUp() && !p.halfClosed:
-		return "unknown: the probe's time was up before it was told apart" + says + " (--timeout D waits longer)"
+		return "unknown: the probe ran out of time before it could identify it" + says + " (--timeout D waits longer)"
 	case p.opening.Telnet() && p.closedByPeer():
-		return "Telnet, and it closes before COM-PORT-OPTION is agreed" + says + " (another client may have the port)"
+		return "Telnet, but it closes the connection before it agrees to COM-PORT-OPTION" + says + " (another client may be using the port)"
 	case p.opening.Telnet():
-		return "Telnet without COM-PORT-OPTION, which it does not answer" + says + without
+		return "Telnet, but it does not answer COM-PORT-OPTION" + says + without
 	case len(p.text) > 0 && p.halfClosed:
-		return "a service that answers when we close our half" + says + " (is the port right?)"
+		return "a service that answers when the client half-closes the connection" + says + " (is the port right?)"
 	case len(p.text) > 0:
-		return "it talks, and not in Telnet" + says + " (" + p.wayOut + ")"
+		return "it sends data, but no Telnet" + says + " (" + p.wayOut + ")"
 	}
-	return p.lookSilent()
+	return p.silentVerdict()
 }
 
-// lookSilent says what a listener that said nothing at all looks like.
-func (p *prober) lookSilent() string {
-	orTLS := "; or it waits for TLS: rfc2217+tls:// would tell"
+// silentVerdict says what a listener that has sent nothing at all may be.
+func (p *prober) silentVerdict() string {
+	orTLS := "; or it expects TLS: try rfc2217+tls://"
 	if p.secure {
 		orTLS = ""
 	}
 	switch {
 	case p.secure && p.closedByPeer() && !p.halfClosed:
-		return "it closes right after the TLS handshake: it may want a client certificate (--tls-cert FILE --tls-key FILE)"
+		return "it closes right after the TLS handshake: it may require a client certificate (--tls-cert FILE --tls-key FILE)"
 	case p.closedByPeer() && !p.halfClosed:
-		return "it closes at once: an access server that has another client (sredird does so), or one that lets this address not in"
+		return "it closes the connection at once: an access server in use by another client (sredird does so), or one that does not accept this address"
 	case p.closedByPeer():
-		return "silent, and closes when we close our half (" + p.wayOut + orTLS + ")"
+		return "silent; it closes when the client half-closes the connection (" + p.wayOut + orTLS + ")"
 	}
-	return "silent (" + p.wayOut + "; or an access server that has another client" + orTLS + ")"
+	return "silent (" + p.wayOut + "; or an access server in use by another client" + orTLS + ")"
 }
 
-// taken says how a verb of ours about an option was taken: "refused" or "not answered".
-func (p *prober) taken(o telnet.Option, no telnet.Command) string {
-	if p.heardVerb(no, o) {
+// refusal says how the server declined a verb of ours: "refused" or "not answered".
+func (p *prober) refusal(o telnet.Option, no telnet.Command) string {
+	if p.received(no, o) {
 		return "refused"
 	}
 	return "not answered"

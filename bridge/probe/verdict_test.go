@@ -18,7 +18,7 @@ import (
 	"telnetcpc/bridge/remote"
 )
 
-// listen starts a listener whose connections serve plays; it is gone, with them, when the test ends.
+// listen starts a listener and calls serve for each connection. All of them are closed when the test ends.
 func listen(t *testing.T, serve func(net.Conn)) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -41,7 +41,7 @@ func listen(t *testing.T, serve func(net.Conn)) (address string) {
 	return l.Addr().String()
 }
 
-// says greets with a text and waits for the client's end.
+// says sends a text and waits until the client closes.
 func says(text string) func(net.Conn) {
 	return func(conn net.Conn) {
 		_, _ = io.WriteString(conn, text)
@@ -65,7 +65,7 @@ func newRemote(t *testing.T, u string, o remote.Options) *remote.Remote {
 // row is a listener, and how looks_like begins for it.
 type row struct{ name, url, want string }
 
-// The protocol's own patience is 3 s of silence, so all rows are probed at the same time.
+// 3 s of silence mean a raw port, so all rows are probed at the same time.
 func TestProbeOfOtherListeners(t *testing.T) {
 	hostOf := func(s *httptest.Server) string {
 		u, err := url.Parse(s.URL)
@@ -79,12 +79,12 @@ func TestProbeOfOtherListeners(t *testing.T) {
 	t.Cleanup(secure.Close)
 	strict := httptest.NewUnstartedServer(nil)
 	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
-	strict.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of us
+	strict.Config.ErrorLog = log.New(io.Discard, "", 0) // it logs our handshake as an error
 	strict.StartTLS()
 	t.Cleanup(strict.Close)
 	ssh := listen(t, says("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"))
 	silent := listen(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-	deaf := listen(t, func(conn net.Conn) { // like a raw port: the end of our half is nothing to it
+	deaf := listen(t, func(conn net.Conn) { // like a raw port: it ignores the end of our half
 		_, _ = io.Copy(io.Discard, conn)
 		<-t.Context().Done()
 	})
@@ -92,8 +92,8 @@ func TestProbeOfOtherListeners(t *testing.T) {
 		{"web server", hostOf(web), `a web server: it says "HTTP/1.1 400 Bad Request"`},
 		{"web server through TLS", "rfc2217+tls://" + hostOf(secure), `a web server: it says "HTTP/1.1 400 Bad Request"`},
 		{"web server as tcp://", "tcp://" + hostOf(web), "a web server"},
-		// Go's TLS says nothing to what is no handshake, other than OpenSSL's.
-		{"TLS server that keeps silent", hostOf(secure), "silent, and closes when we close our half"},
+		// Unlike OpenSSL, Go's TLS server sends no alert if the client sends no handshake.
+		{"TLS server that stays silent", hostOf(secure), "silent; it closes when the client half-closes the connection"},
 		{"TLS server with an alert", listen(t, says("\x15\x03\x03\x00\x02\x02\x32")), "a TLS server (try rfc2217+tls://)"},
 		{"SSH", ssh, `an SSH server: it says "SSH-2.0-OpenSSH_9.2p1 Debian-2" (is the port right?)`},
 		{"SSH as telnet://", "telnet://" + ssh, "an SSH server"},
@@ -101,25 +101,25 @@ func TestProbeOfOtherListeners(t *testing.T) {
 		{"SMTP", listen(t, says("220 mx.example ESMTP Postfix\r\n")), "a text service (SMTP, mail)"},
 		{"something with 220", listen(t, says("220 ready\r\n")), "a text service (FTP or mail)"},
 		{"POP3", listen(t, says("+OK hello\r\n")), "a text service (POP3)"},
-		{"device that talks", listen(t, says("\x02 12.5 kg\r\n")), `it talks, and not in Telnet: it says "\x02 12.5 kg\r\n" (a raw port? tcp://127.0.0.1`},
-		{"silent", silent, "silent, and closes when we close our half (a raw port? tcp://127.0.0.1:"},
+		{"device that sends", listen(t, says("\x02 12.5 kg\r\n")), `it sends data, but no Telnet: it says "\x02 12.5 kg\r\n" (a raw port? tcp://127.0.0.1`},
+		{"silent", silent, "silent; it closes when the client half-closes the connection (a raw port? tcp://127.0.0.1:"},
 		{"silent for ever", deaf, "silent (a raw port? tcp://127.0.0.1:"},
-		{"echo", listen(t, func(conn net.Conn) { _, _ = io.Copy(conn, conn) }), "it sends back what it gets"},
-		{"closes at once", listen(t, func(net.Conn) {}), "it closes at once"},
+		{"echo", listen(t, func(conn net.Conn) { _, _ = io.Copy(conn, conn) }), "it echoes what it receives"},
+		{"closes at once", listen(t, func(net.Conn) {}), "it closes the connection at once"},
 		{"port in use, and no Telnet", listen(t, func(conn net.Conn) {
 			_, _ = io.WriteString(conn, "Port already in use\r\n")
 			_ = conn.(*net.TCPConn).CloseWrite()
 			_, _ = io.Copy(io.Discard, conn)
-		}), `a port that another client has: it says "Port already in use\r\n"`},
+		}), `a port in use by another client: it says "Port already in use\r\n"`},
 		{"a login", listen(t, says("\xff\xfd\x18\xff\xfd\x20\xff\xfb\x03\xff\xfe\x2chost login: ")),
-			`Telnet without COM-PORT-OPTION, which it refuses: it says "host login: "`},
+			`Telnet, but it refuses COM-PORT-OPTION: it says "host login: "`},
 		{"Telnet that closes", listen(t, func(conn net.Conn) {
 			_, _ = io.WriteString(conn, "\xff\xfb\x01")
 			_ = conn.(*net.TCPConn).CloseWrite()
 			_, _ = io.Copy(io.Discard, conn)
-		}), "Telnet, and it closes before COM-PORT-OPTION is agreed"},
-		{"TLS that wants a certificate of ours", "rfc2217+tls://" + hostOf(strict), "it closes right after the TLS handshake: it may want a client certificate"},
-		{"Telnet that does not answer", listen(t, says("\xff\xfb\x01")), "Telnet without COM-PORT-OPTION, which it does not answer"},
+		}), "Telnet, but it closes the connection before it agrees to COM-PORT-OPTION"},
+		{"TLS that requires a client certificate", "rfc2217+tls://" + hostOf(strict), "it closes right after the TLS handshake: it may require a client certificate"},
+		{"Telnet that does not answer", listen(t, says("\xff\xfb\x01")), "Telnet, but it does not answer COM-PORT-OPTION"},
 	}
 	reports := probeAll(t, rows)
 	for i, test := range rows {
@@ -132,7 +132,7 @@ func TestProbeOfOtherListeners(t *testing.T) {
 				t.Errorf("access server: %v; it looks like %q, want %q", r.AccessServer, r.LooksLike, test.want)
 			}
 			if len(r.Deviations) > 0 {
-				t.Errorf("deviations of what is no access server: %v", r.Deviations)
+				t.Errorf("deviations of a listener that is no access server: %v", r.Deviations)
 			}
 		})
 	}
@@ -156,8 +156,8 @@ func probeAll(t *testing.T, rows []row) []*probe.Report {
 	return reports
 }
 
-// ser2net negotiates with a second client, tells it that the port is taken, and closes.
-func TestProbeOfTakenPort(t *testing.T) {
+// ser2net negotiates with a second client, reports that the port is in use, and closes.
+func TestProbeOfPortInUse(t *testing.T) {
 	t.Parallel()
 	at := listen(t, func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "\xff\xfb\x03\xff\xfd\x03\xff\xfb\x01\xff\xfe\x01\xff\xfd\x00\xff\xfb\x00\xff\xfd\x2cPort already in use\r\n")
@@ -168,12 +168,12 @@ func TestProbeOfTakenPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !r.AccessServer || !strings.Contains(r.LooksLike, "another client has its port") || len(r.Deviations) != 1 || r.Deviations[0].Name != "in-use" {
+	if !r.AccessServer || !strings.Contains(r.LooksLike, "its port is in use by another client") || len(r.Deviations) != 1 || r.Deviations[0].Name != "in-use" {
 		t.Errorf("got %+v", r)
 	}
 }
 
-func TestProbeReachesNothing(t *testing.T) {
+func TestProbeCannotConnect(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +204,7 @@ func TestProbeIsShort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.AccessServer || !strings.HasPrefix(r.LooksLike, "unknown: the probe's time was up") {
+	if r.AccessServer || !strings.HasPrefix(r.LooksLike, "unknown: the probe ran out of time") {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -212,7 +212,7 @@ func TestProbeIsShort(t *testing.T) {
 func TestProbeIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	at := listen(t, func(conn net.Conn) {
-		cancel() // as soon as somebody is there
+		cancel() // as soon as the probe has connected
 		_, _ = io.Copy(io.Discard, conn)
 	})
 	if _, err := probe.Run(ctx, newRemote(t, at, remote.Options{}), probe.Options{Timeout: time.Minute}); !errors.Is(err, context.Canceled) {

@@ -12,8 +12,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestDialRefused: what a server says before it closes is told, with the way out where it is known, and is the same text
-// whether the connection ends in order or by a reset.
+// TestDialRefused: the error has what a server sent before it closed, and what to do if that is known. It is the same text
+// for FIN and for a reset.
 func TestDialRefused(t *testing.T) {
 	const agrees = "\xff\xfb\x03\xff\xfd\x2c"
 	for _, tt := range []struct {
@@ -23,7 +23,7 @@ func TestDialRefused(t *testing.T) {
 			`the access server cannot open its device: it says "port not opened: open /dev/ttyS9: no such file or directory\r\n" (is it plugged in there?)`},
 		{"ser2net cannot open its device", agrees + "Device open failure: Value or file not found\r\n",
 			`the access server cannot open its device: it says "Device open failure: Value or file not found\r\n" (is it plugged in there?)`},
-		{"a server has its reasons", agrees + "go away \x1b[2J\r\n",
+		{"a server gives its own reason", agrees + "go away \x1b[2J\r\n",
 			`negotiation: closed by the peer as soon as COM-PORT-OPTION was agreed; it said "go away \x1b[2J\r\n"`},
 		{"a flood", "\xff\xfb\x03" + strings.Repeat("\xff\xf1", 5000),
 			"negotiation: it has sent more than 64 KiB or 4096 commands before COM-PORT-OPTION was agreed"},
@@ -51,7 +51,7 @@ func TestDialRefused(t *testing.T) {
 	}
 }
 
-// TestGreetingByScheme: what a server says before it answers is dropped under rfc2217:// alone, and kept there too by the
+// TestGreetingByScheme: data that a server sends before it first answers is dropped for rfc2217:// only, and not with the
 // option.
 func TestGreetingByScheme(t *testing.T) {
 	for _, tt := range []struct {

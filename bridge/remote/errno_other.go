@@ -4,7 +4,7 @@ package remote
 
 import "syscall"
 
-// What this system answers to calls on a socket.
+// Errors of socket calls on this system.
 const (
 	errRefused         = syscall.ECONNREFUSED
 	errReset           = syscall.ECONNRESET

@@ -2,11 +2,11 @@ package remote
 
 import "golang.org/x/sys/windows"
 
-// What this system answers to calls on a socket. The names that package syscall has for them here are never returned.
+// Errors of socket calls on this system. The constants of the same names in package syscall are never returned here.
 const (
 	errRefused         = windows.WSAECONNREFUSED
 	errReset           = windows.WSAECONNRESET
-	errAborted         = windows.WSAECONNABORTED // reset as well, where bytes of ours were under way
+	errAborted         = windows.WSAECONNABORTED // also a reset, if bytes of ours were in flight
 	errHostUnreachable = windows.WSAEHOSTUNREACH
 	errNetUnreachable  = windows.WSAENETUNREACH
 )

@@ -16,25 +16,25 @@ import (
 	"telnetcpc/bridge/remote"
 )
 
-// enough is how long these tests wait for what must come.
+// enough is how long these tests wait for something that must happen.
 const enough = 30 * time.Second
 
-// What DNS answers with (RFC 1035, 4.1.1, RCODE).
+// DNS response codes (RFC 1035, 4.1.1, RCODE).
 const (
 	serverFailure = 2
 	nameError     = 3
 	refused       = 5
 )
 
-// nameServer has the names of this process looked up at a server that answers everything with this code; below 0 it
-// says nothing. It is asked as over TCP (RFC 1035, 4.2.2), through a pipe: Wine has no UDP.
+// nameServer makes this process look up names at a server that answers every query with a code; below 0, it does not
+// answer. Queries are encoded as over TCP (RFC 1035, 4.2.2), through a pipe, because Wine has no UDP.
 func nameServer(t *testing.T, code int) {
 	t.Helper()
 	var mu sync.Mutex
 	var all []net.Conn
 	var answering sync.WaitGroup
 	over := false
-	t.Cleanup(func() { // a resolver goes on asking when the one who wanted to know has gone
+	t.Cleanup(func() { // a resolver goes on after its caller has given up
 		mu.Lock()
 		over = true
 		for _, conn := range all {
@@ -43,7 +43,7 @@ func nameServer(t *testing.T, code int) {
 		mu.Unlock()
 		answering.Wait()
 	})
-	asking(t, func(context.Context) (net.Conn, error) {
+	resolveBy(t, func(context.Context) (net.Conn, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		if over {
@@ -56,7 +56,7 @@ func nameServer(t *testing.T, code int) {
 	})
 }
 
-// answerNames answers what a resolver asks, until its end is closed.
+// answerNames answers a resolver's queries until its end is closed.
 func answerNames(far net.Conn, code int) {
 	defer far.Close()
 	for {
@@ -75,7 +75,7 @@ func answerNames(far net.Conn, code int) {
 	}
 }
 
-// answerTo is an answer with nothing in it but the question and a code (RFC 1035, 4.1).
+// answerTo returns an answer that contains nothing but the question and a code (RFC 1035, 4.1).
 func answerTo(query []byte, code byte) []byte {
 	const header = 12
 	end := header
@@ -89,14 +89,14 @@ func answerTo(query []byte, code byte) []byte {
 	return answer
 }
 
-// asking has names looked up through the connections that dial makes.
-func asking(t *testing.T, dial func(context.Context) (net.Conn, error)) {
+// resolveBy makes this process look up names through the connections that dial makes.
+func resolveBy(t *testing.T, dial func(context.Context) (net.Conn, error)) {
 	was := net.DefaultResolver
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
 	t.Cleanup(func() { net.DefaultResolver = was })
 }
 
-// A name server that is down is not a name that is spelt wrong, in Dial and in Probe.
+// A name server that is down is not a name that is spelt wrong: Dial and a probe report the same.
 func TestNameTrouble(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -107,15 +107,15 @@ func TestNameTrouble(t *testing.T) {
 		{"no such name", func(t *testing.T) { nameServer(t, nameError) }, enough, `unknown host "moxa.test." (is the name spelt right?)`},
 		{"it fails", func(t *testing.T) { nameServer(t, serverFailure) }, enough, `host "moxa.test." cannot be looked up now: `},
 		{"it refuses", func(t *testing.T) { nameServer(t, refused) }, enough, `host "moxa.test." cannot be looked up: server misbehaving (`},
-		{"it is silent", func(t *testing.T) { nameServer(t, -1) }, 200 * time.Millisecond, `host "moxa.test." cannot be looked up: the name server does not answer (is the network up?)`},
-		{"nobody there", func(t *testing.T) {
+		{"it does not answer", func(t *testing.T) { nameServer(t, -1) }, 200 * time.Millisecond, `host "moxa.test." cannot be looked up: the name server does not answer (is the network up?)`},
+		{"no name server", func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
 			address := l.Addr().String()
 			_ = l.Close()
-			asking(t, func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", address) })
+			resolveBy(t, func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", address) })
 		}, enough, `host "moxa.test." cannot be looked up now: `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -136,6 +136,6 @@ func TestNameTrouble(t *testing.T) {
 		})
 	}
 	if got := remote.NameTrouble(errors.New("another"), "moxa"); got != "" {
-		t.Errorf("got %q for what is no trouble with a name", got)
+		t.Errorf("got %q for an error that is no failed lookup", got)
 	}
 }

@@ -8,17 +8,14 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// readSize is how many bytes one read of a probe takes at most.
-const readSize = 32 << 10
-
 // raw is a session that carries bytes and nothing else: tcp://.
 type raw struct {
 	*socket
 	conn *tcp.Conn
 
-	mu      sync.Mutex // over both below; held over no I/O
-	writing bool       // a writer is in conn.Write
-	fin     bool       // FIN is sent, or the writer will send it: nothing is written any more
+	mu      sync.Mutex // makes the two flags one state; not held while conn.Write blocks
+	writing bool       // a goroutine is in conn.Write
+	fin     bool       // FIN was sent, or will be when the write returns: Write fails from now on
 }
 
 var _ uart.Session = (*raw)(nil)
@@ -42,7 +39,7 @@ func (r *raw) Write(p []byte) (int, error) {
 	return r.conn.Write(p[:r.conn.Piece(len(p))])
 }
 
-// written sends the FIN that CloseWrite wanted meanwhile.
+// written ends a write. It sends FIN if CloseWrite was called meanwhile.
 func (r *raw) written() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,15 +49,15 @@ func (r *raw) written() {
 	}
 }
 
-// Apply carries nothing: a raw server knows no settings, which Fidelity says.
+// Apply does nothing: a raw port has no settings, which Fidelity reports.
 func (r *raw) Apply(uart.Event) error { return nil }
 
-// Mark is never answered: there is no Telnet.
+// Mark sends nothing and returns false: timing marks need Telnet.
 func (r *raw) Mark() bool { return false }
 
 func (r *raw) Fidelity() uart.Fidelity { return 0 }
 
-// CloseWrite sends FIN after what was given to TCP.
+// CloseWrite sends FIN after the bytes that TCP has already taken; a blocked Write is cut short.
 func (r *raw) CloseWrite() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,7 +65,7 @@ func (r *raw) CloseWrite() error {
 		return nil
 	}
 	r.fin = true
-	if r.writing { // it is cut short, and sends FIN
+	if r.writing { // cut short, it returns and sends FIN
 		return r.conn.SetWriteDeadline(tcp.Past())
 	}
 	return r.conn.CloseWrite()

@@ -16,16 +16,16 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// speaker is an access server that a test plays over real TCP: data goes through it, and verbs are the test's.
+// speaker is an access server over real TCP, played by a test.
 type speaker struct {
 	t      *testing.T
 	scheme Scheme
-	conn   net.Conn // TLS where the scheme has it
+	conn   net.Conn // TLS for rfc2217+tls
 	tcp    *net.TCPConn
 }
 
-// call dials a server that a test plays, once for each way to speak, and has both ends do what they do at once. Behind it
-// no goroutine is left.
+// call dials a server that play plays, once for each scheme, and runs play and use at the same time. It checks that no
+// goroutine is left afterwards.
 func call(t *testing.T, play func(s speaker), use func(t *testing.T, s uart.Session)) {
 	for _, scheme := range []Scheme{SchemeTCP, SchemeTelnet, SchemeRFC2217, SchemeRFC2217TLS} {
 		t.Run(string(scheme), func(t *testing.T) {
@@ -58,7 +58,7 @@ func call(t *testing.T, play func(s speaker), use func(t *testing.T, s uart.Sess
 				play(s)
 			})
 			u.Scheme = scheme
-			o := Options{Log: slog.New(slog.DiscardHandler), Quirks: rfc2217.KeepGreeting} // the servers of these tests answer nothing
+			o := Options{Log: slog.New(slog.DiscardHandler), Quirks: rfc2217.KeepGreeting} // these servers answer no query
 			if config != nil {
 				o.TLS.Insecure = true
 			}
@@ -90,11 +90,11 @@ func (s speaker) say(text string) {
 	}
 }
 
-// given is how many bytes TestEverythingArrives gives.
-const given = 100_000
+// total is how many bytes TestEverythingArrives writes.
+const total = 100_000
 
-// takeSlowly sends all the time, takes no more than it sends, and wants so many bytes and then the end.
-func (s speaker) takeSlowly(want int) {
+// readSlowly sends all the time and reads as often as it sends. It wants a number of bytes and then the end.
+func (s speaker) readSlowly(want int) {
 	sent, over := make(chan struct{}), make(chan struct{})
 	ended := make(chan struct{})
 	go func() { // ends with over
@@ -113,7 +113,7 @@ func (s speaker) takeSlowly(want int) {
 	}()
 	got, buf := 0, make([]byte, 500)
 	for {
-		<-sent // it takes no more than it sends
+		<-sent
 		n, err := s.conn.Read(buf)
 		got += bytes.Count(buf[:n], []byte("g"))
 		if err != nil {
@@ -126,8 +126,8 @@ func (s speaker) takeSlowly(want int) {
 	if got != want {
 		s.t.Errorf("%d bytes arrived of %d", got, want)
 	}
-	if n, err := s.tcp.Read(buf); n != 0 || err != io.EOF { // where close_notify was the end, FIN comes behind it
-		s.t.Errorf("behind the end: %d bytes, %v; want FIN", n, err)
+	if n, err := s.tcp.Read(buf); n != 0 || err != io.EOF { // FIN, also after close_notify
+		s.t.Errorf("after the end: %d bytes, %v; want FIN", n, err)
 	}
 	close(over)
 	<-ended
@@ -135,11 +135,11 @@ func (s speaker) takeSlowly(want int) {
 	_ = s.conn.Close()
 }
 
-// TestEverythingArrives: behind the end of our half a session is read on until the peer's, and then closed. So all that
-// was given arrives, though the peer sends all the time, and takes it slowly: a close over unread bytes would be a reset,
-// and throw away what is still under way.
+// TestEverythingArrives: after CloseWrite, a session is read until the peer's FIN, and then closed. So all bytes arrive,
+// although the peer sends all the time and reads slowly: a close with unread bytes would be a reset, which discards bytes
+// in flight.
 func TestEverythingArrives(t *testing.T) {
-	call(t, func(s speaker) { s.takeSlowly(given) }, func(t *testing.T, s uart.Session) {
+	call(t, func(s speaker) { s.readSlowly(total) }, func(t *testing.T, s uart.Session) {
 		read := make(chan []byte, 1)
 		go func() { // ends with the peer's FIN
 			var all []byte
@@ -155,7 +155,7 @@ func TestEverythingArrives(t *testing.T) {
 				}
 			}
 		}()
-		for p := bytes.Repeat([]byte("g"), given); len(p) > 0; {
+		for p := bytes.Repeat([]byte("g"), total); len(p) > 0; {
 			n, err := s.Write(p)
 			if err != nil {
 				t.Fatal(err)
@@ -166,12 +166,12 @@ func TestEverythingArrives(t *testing.T) {
 			t.Fatal(err)
 		}
 		if last := <-read; string(last) != "last" {
-			t.Errorf("the last that came is %q, want what the server said behind our FIN", last)
+			t.Errorf("the last bytes are %q, want those that the server sent after our FIN", last)
 		}
 	})
 }
 
-// TestCloseEndsWrite: who writes to a peer that takes nothing ends with Close, which waits for nobody.
+// TestCloseEndsWrite: Close ends a write to a peer that reads nothing, and does not wait for the peer.
 func TestCloseEndsWrite(t *testing.T) {
 	for name, write := range map[string]func(s uart.Session) error{
 		"Write": func(s uart.Session) error { _, err := s.Write(make([]byte, 1<<20)); return err },
@@ -194,7 +194,7 @@ func TestCloseEndsWrite(t *testing.T) {
 					}
 					ended <- err
 				}()
-				for last, same := -2, 0; same < 20; { // until what is under way grows no more: it stands
+				for last, same := -2, 0; same < 20; { // until the bytes in flight grow no more: the write is blocked
 					if n := s.Unacked(); n != last {
 						last, same = n, 0
 					} else {
@@ -207,15 +207,15 @@ func TestCloseEndsWrite(t *testing.T) {
 				}
 				_ = s.Close()
 				if err := <-ended; err == nil {
-					t.Error("a write to nobody succeeds for ever")
+					t.Error("writes succeed after Close")
 				}
 			})
 		})
 	}
 }
 
-// TestFloodOfQuestions: a peer that asks and does not read is hung up, and nobody is left behind.
-func TestFloodOfQuestions(t *testing.T) {
+// TestFloodOfRequests: the session with a peer that asks for timing marks and reads no answer ends, and leaves no goroutine.
+func TestFloodOfRequests(t *testing.T) {
 	call(t, func(s speaker) {
 		for asks := bytes.Repeat([]byte("\xff\xfd\x06"), 1000); ; {
 			if _, err := s.conn.Write(asks); err != nil {

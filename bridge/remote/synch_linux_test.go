@@ -22,8 +22,8 @@ func urgent(t *testing.T, conn *net.TCPConn, p string) {
 	}
 }
 
-// A server's Synch, DM as urgent data (RFC 854), costs no byte of data; on a raw connection an urgent byte is a byte of
-// data. (Within TLS nothing is urgent: a record would be torn.)
+// A Synch of the server, DM as urgent data (RFC 854), does not lose data. On a raw connection an urgent byte is data, too.
+// TLS has no urgent data: it would split a record.
 func TestSynch(t *testing.T) {
 	call(t, func(s speaker) {
 		if s.conn != net.Conn(s.tcp) {

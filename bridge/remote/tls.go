@@ -14,18 +14,18 @@ import (
 	"telnetcpc/bridge/tlsconn"
 )
 
-// TLS says how the server of rfc2217+tls:// is verified, and how we show who we are.
+// TLS is how to verify the server of rfc2217+tls://, and how to authenticate to it.
 type TLS struct {
 	CAFile   string // PEM file of the certificates to trust; empty: the system's
-	Name     string // the name that the certificate must carry; empty: the URL's host
-	CertFile string // our own certificate, PEM; empty: none
-	KeyFile  string // its key, PEM
-	Insecure bool   // accept every certificate: anybody on the way can read and change the bytes
+	Name     string // the name that the certificate must have; empty: the URL's host
+	CertFile string // PEM file of our own certificate; empty: none
+	KeyFile  string // PEM file of its key
+	Insecure bool   // accept every certificate; insecure: anyone on the path can read and change bytes
 }
 
-// config reads the files. The error names the file and what it should hold.
+// config loads the files. The error names the file and what it should contain.
 func (t TLS) config(host string) (*tls.Config, error) {
-	// DynamicRecordSizing cuts the first writes into records of a segment each, for browsers: here a write is a record.
+	// Dynamic record sizing splits the first writes into records of one segment, for browsers. Here a write is a record.
 	c := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.Insecure, DynamicRecordSizingDisabled: true}
 	if t.Name != "" {
 		c.ServerName = t.Name
@@ -53,36 +53,36 @@ func (t TLS) config(host string) (*tls.Config, error) {
 	return c, nil
 }
 
-// current reads the files again, for a dial: certificates are renewed while a port lives. Where they cannot be used, what
-// was read before stays, and the log says so, once for each reason.
-func (r *Remote) current() *tls.Config {
+// reload loads the files again, for a dial, because certificates are renewed while a port exists. If that fails, it returns
+// the configuration that was loaded before, and logs each reason once.
+func (r *Remote) reload() *tls.Config {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	config, err := r.opts.TLS.config(r.url.name())
 	if err == nil {
-		r.tls, r.unusable = config, ""
-	} else if text := err.Error(); text != r.unusable {
-		r.unusable = text
+		r.tls, r.loadError = config, ""
+	} else if text := err.Error(); text != r.loadError {
+		r.loadError = text
 		if r.opts.Log != nil {
-			r.opts.Log.Warn("the files of TLS cannot be used any more: what was read before stays", "err", err)
+			r.opts.Log.Warn("cannot load the TLS files again; those loaded before stay in use", "err", err)
 		}
 	}
 	return r.tls
 }
 
-// secured is a connection through TLS. As with any net.Conn, every method may be called by anyone.
+// secured is a TLS connection. As with any net.Conn, its methods are safe for concurrent use.
 type secured struct {
 	*tlsconn.Conn
-	asked bool // the server asked for a certificate of ours; constant once the handshake has ended
-	shown bool // we have one
+	asked bool // the server asked for a client certificate; constant after the handshake
+	shown bool // we sent one
 }
 
-// handshake makes a TLS connection of conn. Its errors say what a user can do; conn is then the caller's to close.
+// handshake makes conn a TLS connection. Its errors say what to do; the caller closes conn then.
 func handshake(ctx context.Context, conn net.Conn, c *tls.Config) (*secured, error) {
 	s := &secured{shown: len(c.Certificates) > 0}
 	c = c.Clone()
-	// It is called only when the server asks. What we have is sent also where the server names other signers: its
-	// refusal can be explained, its silence could not.
+	// Called only if the server asks. Our certificate is sent even if the server names other authorities: its refusal can
+	// be explained to the user.
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		s.asked = true
 		if s.shown {
@@ -92,15 +92,15 @@ func handshake(ctx context.Context, conn net.Conn, c *tls.Config) (*secured, err
 	}
 	s.Conn = tlsconn.Client(conn, c)
 	if err := s.HandshakeContext(ctx); err != nil {
-		return nil, s.notShaken(err)
+		return nil, s.explain(err)
 	}
 	return s, nil
 }
 
-// notShaken says why there is no TLS connection.
-func (s *secured) notShaken(err error) error {
-	if said := s.unwelcome(err); said != nil {
-		return said
+// explain says why the handshake failed, and what to do.
+func (s *secured) explain(err error) error {
+	if refusal := s.certificateRefused(err); refusal != nil {
+		return refusal
 	}
 	var header tls.RecordHeaderError
 	var unknown x509.UnknownAuthorityError
@@ -108,42 +108,42 @@ func (s *secured) notShaken(err error) error {
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, &header), ended(err):
-		return &Error{"the peer does not speak TLS (use rfc2217:// where the server has none)", err}
+		return &Error{"the peer does not speak TLS (use rfc2217:// if the server has none)", err}
 	case errors.As(err, &unknown):
-		return &Error{"the server's certificate is signed by nobody known here (--tls-ca FILE names who signs it)", err}
+		return &Error{"the server's certificate is signed by an unknown authority (--tls-ca FILE names the certificates to trust)", err}
 	case errors.As(err, &name):
 		return &Error{fmt.Sprintf("the server's certificate is for another name (--tls-name NAME): %v", name), err}
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		const day = "2006-01-02"
-		return &Error{fmt.Sprintf("the server's certificate is valid from %s to %s only (renew it there; or is the clock wrong here?)",
+		return &Error{fmt.Sprintf("the server's certificate is valid from %s to %s only (renew it on the server; or is this machine's clock wrong?)",
 			invalid.Cert.NotBefore.Format(day), invalid.Cert.NotAfter.Format(day)), err}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{"the peer says nothing to a TLS greeting (use rfc2217:// where the server has no TLS)", err}
-	case strings.Contains(err.Error(), "protocol version"): // the peer's alert, or our own refusal; neither has a type
-		return &Error{"the server's TLS is older than 1.2, which protects nothing (update it; or rfc2217:// on a network that you trust)", err}
+		return &Error{"the peer does not answer the TLS handshake (use rfc2217:// if the server has no TLS)", err}
+	case strings.Contains(err.Error(), "protocol version"): // the peer's alert, or our own check; neither has a type
+		return &Error{"the server's TLS is older than 1.2, which is not secure (update it; or use rfc2217:// on a network that you trust)", err}
 	}
 	return fmt.Errorf("TLS: %w", err)
 }
 
-// unwelcome says, where the server hung up after it had asked for a certificate of ours, that this is why; else nil.
-// With TLS 1.3 that comes after a handshake that has succeeded, and often as an end without a word.
-func (s *secured) unwelcome(err error) error {
+// certificateRefused explains the end of a connection whose server had asked for a client certificate; nil if that is not
+// why it ended. With TLS 1.3 a server refuses after the client's handshake has succeeded, and often sends no alert.
+func (s *secured) certificateRefused(err error) error {
 	alert := alertOf(err)
 	if !s.asked || alert == "" && !ended(err) {
 		return nil
 	}
 	if s.shown {
-		return &Error{"the server does not accept our certificate" + alert + " (is it signed by whom the server trusts, and in date?)", err}
+		return &Error{"the server does not accept our certificate" + alert + " (is it signed by an authority that the server trusts, and not expired?)", err}
 	}
-	return &Error{"the server wants a client certificate and hangs up without one (--tls-cert FILE --tls-key FILE)", err}
+	return &Error{"the server requires a client certificate (--tls-cert FILE --tls-key FILE)", err}
 }
 
-// ended reports whether the peer ended the connection, in order or not.
+// ended reports whether the peer has ended the connection, by FIN or by a reset.
 func ended(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, errReset) || errors.Is(err, errAborted)
 }
 
-// alertOf is what a peer's alert says, behind a colon; empty: it is none. crypto/tls has no type for it.
+// alertOf returns ": " and the text of the peer's alert; "" if err is none. crypto/tls has no type for it.
 func alertOf(err error) string {
 	if _, alert, ok := strings.Cut(err.Error(), "remote error: tls: "); ok {
 		return ": " + alert

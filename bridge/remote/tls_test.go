@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// enough is how long these tests wait for what must come.
+// enough is how long these tests wait for something that must happen.
 const enough = 30 * time.Second
 
-// serverTLS is a certificate that the client under test does not know.
+// serverTLS returns a configuration whose certificate the client under test does not trust.
 func serverTLS(t *testing.T) *tls.Config {
 	t.Helper()
 	s := httptest.NewUnstartedServer(nil)
@@ -27,7 +27,7 @@ func serverTLS(t *testing.T) *tls.Config {
 	return s.TLS
 }
 
-// serve calls f with the one connection that comes.
+// serve calls f with the first connection.
 func serve(t *testing.T, f func(net.Conn)) URL {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -55,7 +55,7 @@ func serve(t *testing.T, f func(net.Conn)) URL {
 	return u
 }
 
-// dialed is a TLS connection to a server that takes some bytes, closes begun, and reads no more until the test ends.
+// dialed returns a TLS connection to a server that reads some bytes, closes begun, and reads no more until the test ends.
 func dialed(t *testing.T) (s *secured, begun chan struct{}) {
 	t.Helper()
 	config := serverTLS(t)
@@ -78,19 +78,19 @@ func dialed(t *testing.T) (s *secured, begun chan struct{}) {
 	return conn.(*secured), begun
 }
 
-// closesAtOnce wants Close to come back long before crypto/tls's own 5 s are over.
+// closesAtOnce checks that Close returns long before crypto/tls's own timeout of 5 s.
 func closesAtOnce(t *testing.T, s *secured) {
 	t.Helper()
 	began := time.Now()
-	_ = s.Close() // that close_notify did not go out is no news
+	_ = s.Close() // close_notify cannot be sent
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("Close took %v with the peer's window closed", took)
 	}
 }
 
-// Run closes sessions: it must not wait for a peer that does not read.
+// The bridge closes sessions in Run, which must not wait for a peer that does not read.
 func TestCloseDoesNotWait(t *testing.T) {
-	t.Run("while somebody writes", func(t *testing.T) {
+	t.Run("while a write is blocked", func(t *testing.T) {
 		s, begun := dialed(t)
 		written := make(chan error, 1)
 		go func() {
@@ -108,7 +108,7 @@ func TestCloseDoesNotWait(t *testing.T) {
 			t.Error("the blocked write does not return")
 		}
 	})
-	t.Run("while nobody writes", func(t *testing.T) {
+	t.Run("while no write is blocked", func(t *testing.T) {
 		s, begun := dialed(t)
 		if _, err := s.Write([]byte("!")); err != nil {
 			t.Fatal(err)
@@ -125,8 +125,8 @@ func TestCloseDoesNotWait(t *testing.T) {
 	})
 }
 
-// Where there is room, the peer is told that this is the end, and not a cut.
-func TestCloseSaysGoodbye(t *testing.T) {
+// If there is room, Close sends close_notify: the peer sees an orderly end, not a truncation.
+func TestCloseNotify(t *testing.T) {
 	config := serverTLS(t)
 	got := make(chan error, 1)
 	u := serve(t, func(conn net.Conn) {
@@ -152,11 +152,11 @@ func TestCloseSaysGoodbye(t *testing.T) {
 		t.Error(err)
 	}
 	if err := <-got; err != nil {
-		t.Errorf("the server saw %v, want the end in order", err)
+		t.Errorf("the server saw %v, want an orderly end", err)
 	}
 }
 
-// What the interop tests cannot get out of OpenSSL.
+// Cases that the interop tests cannot produce with OpenSSL.
 func TestTLSErrors(t *testing.T) {
 	config := serverTLS(t)
 	old, strict12, strict13 := config.Clone(), config.Clone(), config.Clone()
@@ -173,14 +173,14 @@ func TestTLSErrors(t *testing.T) {
 		want   string
 	}{
 		{"TLS 1.1 at most", shake(old), enough, "the server's TLS is older than 1.2"},
-		{"client certificate, TLS 1.2", shake(strict12), enough, "the server wants a client certificate and hangs up without one"},
-		{"client certificate, TLS 1.3", shake(strict13), enough, "the server wants a client certificate and hangs up without one"},
+		{"client certificate, TLS 1.2", shake(strict12), enough, "the server requires a client certificate"},
+		{"client certificate, TLS 1.3", shake(strict13), enough, "the server requires a client certificate"},
 		{"closed at once", func(net.Conn) {}, enough, "the peer does not speak TLS"},
 		{"reset", func(conn net.Conn) {
 			_, _ = conn.Read(make([]byte, 1))
 			_ = conn.(*net.TCPConn).SetLinger(0)
 		}, enough, "the peer does not speak TLS"},
-		{"silent", func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, 200 * time.Millisecond, "the peer says nothing to a TLS greeting"},
+		{"silent", func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, 200 * time.Millisecond, "the peer does not answer the TLS handshake"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			u := serve(t, tt.server)
@@ -193,7 +193,7 @@ func TestTLSErrors(t *testing.T) {
 			s, err := r.Dial(ctx, 0)
 			if err == nil {
 				_ = s.Close()
-				t.Fatal("a session stands")
+				t.Fatal("Dial returned a session")
 			}
 			if got := err.Error(); !strings.HasPrefix(got, u.Address()+": "+tt.want) || strings.Contains(got, "\n") {
 				t.Errorf("got %q, want one line that begins with %q", got, tt.want)
@@ -202,9 +202,9 @@ func TestTLSErrors(t *testing.T) {
 	}
 }
 
-// Certificates are renewed while a port lives: each dial reads the files again, and where they cannot be used, what was
-// read before stays, said once.
-func TestTLSFilesAreRenewed(t *testing.T) {
+// Certificates are renewed while a port exists: each dial loads the files again. If that fails, the configuration loaded
+// before stays in use, which is logged once.
+func TestTLSFilesAreReloaded(t *testing.T) {
 	config, right := forIP(t, net.IPv4(127, 0, 0, 1))
 	_, wrong := forIP(t, net.IPv4(127, 0, 0, 1))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -259,7 +259,7 @@ func TestTLSFilesAreRenewed(t *testing.T) {
 			t.Errorf("a dial: got %v, want %q", err, want)
 		}
 	}
-	dial("signed by nobody known here")
+	dial("signed by an unknown authority")
 	trust(right)
 	dial("")
 	if err := os.Remove(trusted); err != nil {
@@ -267,7 +267,7 @@ func TestTLSFilesAreRenewed(t *testing.T) {
 	}
 	dial("")
 	dial("")
-	if n := strings.Count(log.String(), "what was read before stays"); n != 1 {
-		t.Errorf("the log says it %d times, want once\n%s", n, log.String())
+	if n := strings.Count(log.String(), "those loaded before stay in use"); n != 1 {
+		t.Errorf("the log has it %d times, want once\n%s", n, log.String())
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"telnetcpc/bridge/makers"
 )
 
-// Scheme is the protocol that a URL asks for.
+// Scheme is the protocol of a URL.
 type Scheme string
 
 const (
@@ -26,14 +26,14 @@ const (
 
 var defaultPorts = map[Scheme]string{SchemeRFC2217: "3696", SchemeRFC2217TLS: "3696", SchemeTelnet: "23"}
 
-// URL says where a remote is and how to speak to it.
+// URL is the address of a remote and its protocol.
 type URL struct {
 	Scheme Scheme
-	Host   string // name or address, IPv6 without brackets, its zone (RFC 4007) behind a %: fe80::1%eth0
+	Host   string // name or address; IPv6 without brackets, with a zone (RFC 4007) as in fe80::1%eth0
 	Port   string // 1 to 65535
 }
 
-// String writes the URL as Parse reads it, the port always named, a zone as RFC 6874 has it.
+// String formats the URL as Parse reads it: always with the port, and a zone as in RFC 6874.
 func (u URL) String() string {
 	host := u.Host
 	if addr, zone, ok := strings.Cut(host, "%"); ok {
@@ -42,10 +42,10 @@ func (u URL) String() string {
 	return string(u.Scheme) + "://" + net.JoinHostPort(host, u.Port)
 }
 
-// with is the same place by another scheme.
+// with returns the URL with another scheme.
 func (u URL) with(s Scheme) URL { return URL{s, u.Host, u.Port} }
 
-// RawHint says what to do if the peer may be a raw port: by the maker that uses its number, if one is known to.
+// RawHint says what to do if the peer may be a raw port. If a maker is known to use the port for something else, it says so.
 func (u URL) RawHint() string {
 	what := "a raw port?"
 	if n, err := strconv.Atoi(u.Port); err == nil && makers.Port(n) != "" {
@@ -54,18 +54,18 @@ func (u URL) RawHint() string {
 	return fmt.Sprintf("%s %s carries bytes without settings", what, u.with(SchemeTCP))
 }
 
-// name is the host as its certificate has it: a zone means something on this machine only.
+// name returns the host without its zone, which only this machine knows: the name that a certificate must have.
 func (u URL) name() string {
 	host, _, _ := strings.Cut(u.Host, "%")
 	return host
 }
 
-// Address is host:port, as net.Dial takes it.
+// Address returns host:port for net.Dial.
 func (u URL) Address() string { return net.JoinHostPort(u.Host, u.Port) }
 
-// Parse reads rfc2217://host[:3696], rfc2217+tls://host[:3696], tcp://host:port, telnet://host[:23], or a bare host
-// or host:port, which means rfc2217. An IPv6 address may have a zone: fe80::1%eth0, [fe80::1%eth0]:3696, and in a URL
-// [fe80::1%25eth0] too (RFC 6874). The error names what is wrong and what is accepted.
+// Parse parses rfc2217://host[:3696], rfc2217+tls://host[:3696], tcp://host:port, telnet://host[:23], or a bare host or
+// host:port, which means rfc2217. An IPv6 address may have a zone: fe80::1%eth0, [fe80::1%eth0]:3696, and in a URL also
+// [fe80::1%25eth0] (RFC 6874). The error says what is wrong and what is accepted.
 func Parse(s string) (URL, error) {
 	if !strings.Contains(s, "://") {
 		if a, err := netip.ParseAddr(s); err == nil && a.Is6() {
@@ -77,7 +77,7 @@ func Parse(s string) (URL, error) {
 	return parse(s, scheme, rest)
 }
 
-// parse reads what follows "://"; no scheme: rfc2217.
+// parse parses what follows "://". No scheme means rfc2217.
 func parse(given, scheme, rest string) (URL, error) {
 	bad := func(format string, args ...any) (URL, error) {
 		return URL{}, fmt.Errorf("remote %q: %s", given, fmt.Sprintf(format, args...))
@@ -85,11 +85,11 @@ func parse(given, scheme, rest string) (URL, error) {
 	full := cmp.Or(scheme, string(SchemeRFC2217)) + "://" + rest
 	zone, err := "", error(nil)
 	if literal, ok := strings.CutPrefix(rest, "["); ok {
-		var addr, behind string
-		if addr, zone, behind, err = cutZone(literal, scheme != ""); err != nil {
+		var addr, after string
+		if addr, zone, after, err = cutZone(literal, scheme != ""); err != nil {
 			return bad("%v", err)
 		}
-		full = full[:len(full)-len(literal)] + addr + behind
+		full = full[:len(full)-len(literal)] + addr + after
 	}
 	parsed, err := url.Parse(full)
 	if err != nil {
@@ -105,7 +105,7 @@ func parse(given, scheme, rest string) (URL, error) {
 	case u.Host == "":
 		return bad("no host (want %s://host:port)", u.Scheme)
 	case !strings.HasPrefix(parsed.Host, "[") && strings.ContainsFunc(u.Host, notInName):
-		return bad("%q is no host (want a name, an IPv4 address, or an IPv6 address in brackets)", u.Host)
+		return bad("%q is not a host (want a name, an IPv4 address, or an IPv6 address in brackets)", u.Host)
 	case parsed.User != nil:
 		return bad("a user name has no meaning here (want %s://host:port)", u.Scheme)
 	case strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.Fragment != "":
@@ -123,17 +123,17 @@ func parse(given, scheme, rest string) (URL, error) {
 	return u, nil
 }
 
-// cutZone takes the zone, with its %, out of "addr%zone]...". In a URL, %25 before it is a % (RFC 6874); a zone that is
-// only so long is an interface's number.
-func cutZone(literal string, inURL bool) (addr, zone, behind string, err error) {
+// cutZone removes the zone, with its %, from "addr%zone]...". In a URL, the zone follows %25, an escaped % (RFC 6874); a
+// zone that is only "25" is an interface's number.
+func cutZone(literal string, inURL bool) (addr, zone, after string, err error) {
 	end := strings.LastIndexByte(literal, ']')
 	if end < 0 {
 		return literal, "", "", nil // not a URL
 	}
 	addr, zone, found := strings.Cut(literal[:end], "%")
-	behind = literal[end:]
+	after = literal[end:]
 	if !found {
-		return addr, "", behind, nil
+		return addr, "", after, nil
 	}
 	if name, ok := strings.CutPrefix(zone, "25"); ok && name != "" && (inURL || strings.Trim(name, "0123456789") != "") {
 		if decoded, err := url.PathUnescape(name); err == nil {
@@ -142,13 +142,13 @@ func cutZone(literal string, inURL bool) (addr, zone, behind string, err error) 
 	}
 	a, err := netip.ParseAddr(addr + "%" + zone)
 	if err != nil || !a.Is6() || strings.ContainsFunc(zone, notInZone) {
-		return "", "", "", errors.New("not an IPv6 address with its zone (want an interface's name or number behind the %, as in fe80::1%eth0)")
+		return "", "", "", errors.New("not an IPv6 address with its zone (want an interface's name or number after the %, as in fe80::1%eth0)")
 	}
-	return addr, "%" + zone, behind, nil
+	return addr, "%" + zone, after, nil
 }
 
-// notInName is true for what is in no host's name, and would be read as something else.
+// notInName reports whether a character cannot occur in a host name, or would be parsed as something else.
 func notInName(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune("%:[]", r) }
 
-// notInZone is true for what is in no interface's name.
+// notInZone reports whether a character cannot occur in an interface's name.
 func notInZone(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune("%/[]", r) }

@@ -72,10 +72,10 @@ func TestParseErrors(t *testing.T) {
 		"[moxa%eth0]":               "IPv6 address with its zone",
 		"[fe80::1%a\x1bb]":          "IPv6 address with its zone",
 		"rfc2217://[fe80::1%25%0a]": "IPv6 address with its zone",
-		"rfc2217://moxa%25eth0":     "is no host",
+		"rfc2217://moxa%25eth0":     "is not a host",
 		"rfc2217://moxa%eth0":       "not a URL",
-		"rfc2217://2001:db8::x:1":   "is no host",
-		"rfc2217://mo%C2%85xa":      "is no host",
+		"rfc2217://2001:db8::x:1":   "is not a host",
+		"rfc2217://mo%C2%85xa":      "is not a host",
 	} {
 		u, err := remote.Parse(in)
 		if err == nil {
@@ -88,7 +88,7 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// A zone is what the dialer needs, as JoinHostPort writes it, and nothing that a certificate could name.
+// The zone is part of the address for the dialer.
 func TestParseZone(t *testing.T) {
 	u, err := remote.Parse("rfc2217+tls://[fe80::1%25eth0]:4001")
 	if err != nil || u.Host != "fe80::1%eth0" || u.Address() != "[fe80::1%eth0]:4001" {
@@ -96,7 +96,7 @@ func TestParseZone(t *testing.T) {
 	}
 }
 
-// FuzzParseRoundTrip: whatever is read is written so that it is read as the same.
+// FuzzParseRoundTrip: Parse of a URL's String returns the same URL.
 func FuzzParseRoundTrip(f *testing.F) {
 	for _, s := range []string{
 		"moxa", "10.0.0.5:4001", "::1", "[::1]", "fe80::1%eth0", "[fe80::1%eth0]:1", "rfc2217://[fe80::1%25eth0]:3696",

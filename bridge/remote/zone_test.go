@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// linkLocal is an address of this machine with its zone, or skips.
+// linkLocal returns a link-local address of this machine with its zone, or skips.
 func linkLocal(t *testing.T) (ip net.IP, zone string) {
 	t.Helper()
 	all, err := net.Interfaces()
@@ -34,11 +34,11 @@ func linkLocal(t *testing.T) (ip net.IP, zone string) {
 			}
 		}
 	}
-	t.Skip("no interface of this machine has a link-local IPv6 address: a zone cannot be dialed (TestZoneOfCertificate still tells what a certificate is held to)")
+	t.Skip("no interface of this machine has a link-local IPv6 address: a zone cannot be dialed (TestZoneOfCertificate still checks the name of the certificate)")
 	return nil, ""
 }
 
-// forIP is a certificate for this address, and the file that has it.
+// forIP returns a certificate for an address, and the file that contains it.
 func forIP(t *testing.T, ip net.IP) (config *tls.Config, file string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -60,7 +60,7 @@ func forIP(t *testing.T, ip net.IP) (config *tls.Config, file string) {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, file
 }
 
-// An address with a zone is dialed, and its certificate, which knows no zone, is accepted.
+// An address with a zone is dialed, and its certificate, which has no zone, is accepted.
 func TestDialZone(t *testing.T) {
 	ip, zone := linkLocal(t)
 	config, ca := forIP(t, ip)
@@ -110,15 +110,15 @@ func TestZoneOfCertificate(t *testing.T) {
 	}
 	r, err := New(u, Options{})
 	if err != nil || r.tls.ServerName != "fe80::1" {
-		t.Errorf("the certificate must be for %q, %v; want fe80::1", r.tls.ServerName, err)
+		t.Errorf("the certificate must have the name %q, %v; want fe80::1", r.tls.ServerName, err)
 	}
 }
 
-// A link-local address without its zone, or with one that is not here, is told apart from a machine that is off.
+// A link-local address without a zone, or with an unknown one, has its own error: it is not a machine that is off.
 func TestZoneTrouble(t *testing.T) {
 	for host, want := range map[string]string{
-		"fe80::1":        "dial [fe80::1]:3696: fe80::1 is on every link: say which (its interface behind a %, as in fe80::1%eth0)",
-		"fe80::1%nosuch": `dial [fe80::1%nosuch]:3696: this machine has no interface "nosuch", as fe80::1%nosuch says`,
+		"fe80::1":        "dial [fe80::1]:3696: fe80::1 exists on every link: say which one (its interface after a %, as in fe80::1%eth0)",
+		"fe80::1%nosuch": `dial [fe80::1%nosuch]:3696: this machine has no interface "nosuch" (the zone of fe80::1%nosuch)`,
 	} {
 		r, err := New(URL{SchemeRFC2217, host, "3696"}, Options{})
 		if err != nil {
@@ -132,7 +132,7 @@ func TestZoneTrouble(t *testing.T) {
 	}
 }
 
-// tempDir is a directory of the test's own. Wine knows no unlinkat, by which t.TempDir's is removed.
+// tempDir is a temporary directory. Wine lacks unlinkat, which t.TempDir needs for its cleanup.
 func tempDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "telnetcpc")

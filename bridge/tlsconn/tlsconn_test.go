@@ -82,11 +82,11 @@ func TestCloseAtOnce(t *testing.T) {
 		name                  string
 		writes, half, resumes bool
 	}{
-		{name: "while somebody reads"},
-		{name: "while somebody reads, and sets deadlines", resumes: true},
-		{name: "while somebody reads and somebody writes", writes: true},
+		{name: "during a read"},
+		{name: "during a read, and deadlines are set", resumes: true},
+		{name: "during a read and a write", writes: true},
 		{name: "while close_notify waits for room", half: true},
-		{name: "while close_notify waits for who writes", writes: true, half: true},
+		{name: "during a write, and close_notify waits for it", writes: true, half: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

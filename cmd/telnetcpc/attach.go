@@ -3,16 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"telnetcpc/bridge"
 	"telnetcpc/bridge/agent"
+	"telnetcpc/bridge/capture"
 	"telnetcpc/bridge/remote"
 )
 
@@ -41,9 +39,6 @@ func attachCommand() *cli.Command {
 	})
 }
 
-// recordsKept is how many records -v may be behind before it loses some.
-const recordsKept = 4096
-
 func attach(ctx context.Context, p agent.Port, verbose bool, log *slog.Logger) error {
 	if err := preparePort(ctx, p, log); err != nil {
 		return err
@@ -54,28 +49,11 @@ func attach(ctx context.Context, p agent.Port, verbose bool, log *slog.Logger) e
 	}
 	warnUnknownHost(ctx, p, func(err error) { log.Warn("the remote cannot be found now", "port", p.Name(), "err", err) })
 	if verbose {
-		stop := show(b)
+		stop := capture.Lines(b, errOut)
 		defer stop()
 	}
 	defer obeySleep(b)()
 	return b.Run(ctx)
-}
-
-// show prints what passes the bridge until the returned function is called, which waits for no terminal.
-func show(b *bridge.Bridge) (stop func()) {
-	o := bridge.NewObserver(recordsKept)
-	unwatch := b.Watch(o)
-	done := make(chan struct{})
-	var printing sync.WaitGroup
-	printing.Go(func() { showRecords(errOut, o.Records(), done) })
-	return func() {
-		unwatch()
-		close(done)
-		printing.Wait()
-		if n := o.Lost(); n > 0 {
-			fmt.Fprintf(errOut, "telnetcpc: %d records were not shown: the terminal was too slow\n", n)
-		}
-	}
 }
 
 // warnUnknownHost says at once what would otherwise show only when an application opens the port: a misspelt name, or a

@@ -9,7 +9,7 @@ Usage:
     telnetcpc run [flags] URL -- PROGRAM ARGS...
                                          run a program with a remote serial port
     telnetcpc serve [flags] DEVICE       let others have a serial port of this machine
-    telnetcpc probe [flags] [URL]        say what a listener is and can do
+    telnetcpc probe [flags] [URL]        find out what a listener is and can do
     telnetcpc doctor [flags]             say what can make ports on this machine
     telnetcpc demo [flags]               see it work, with nothing plugged in
     telnetcpc pair list|add|remove       Windows: pairs of ports for attach
@@ -76,10 +76,11 @@ Flags come first:
                         (esp-link); keep-greeting: what the server sends before
                         its first answer, usually a banner, is data too
     --tls-ca FILE       trust the certificates in this file (PEM)
-    --tls-name NAME     the name that the server's certificate carries
+    --tls-name NAME     the name that the server's certificate must have
     --tls-cert FILE, --tls-key FILE
                         our own certificate and its key
-    --tls-insecure      accept any certificate: anybody on the way can read along
+    --tls-insecure      accept any certificate; insecure: anyone on the path can read
+                        and change bytes
 
 Example:
     telnetcpc attach --line 7E1 /dev/ttyV0 10.0.0.5:4001
@@ -167,26 +168,26 @@ Examples:
     telnetcpc serve --simulate loopback
 `
 
-const helpProbe = `telnetcpc probe - say what a listener is and can do
+const helpProbe = `telnetcpc probe - find out what a listener is and can do
 
 Usage:
     telnetcpc probe [flags] [URL]
 
-Connects as a client does, negotiates, asks what is in force, and prints what it
-found, with what is unusual and what that means. It changes no setting and sends
-nothing to the device; as with any client, a server may open the device when
-somebody connects. URL as for attach: HOST or HOST:PORT; tcp:// and telnet:// are
-probed just the same. A raw port is told by 3 s of silence.
+Connects as a client does, negotiates, queries the settings and prints a report,
+with what is unusual and what that means. It changes no setting and sends nothing
+to the device; as with any client, the server may open the device when a client
+connects. URL as for attach: HOST or HOST:PORT; tcp:// and telnet:// are probed in
+the same way. 3 s of silence mean a raw port.
 
-Without a URL it says who listens on TCP port 3696 of this machine: address,
+Without a URL it lists who listens on TCP port 3696 of this machine: address,
 process and user, and what each of them is.
 
 Flags come first:
     --json          print it for programs: one JSON document
     --timeout D     give up after this long (default 10s), on each listener
-    --thorough      ask for values and the signature even where the server has
-                    shown nothing but COM-PORT-OPTION: some small servers take a
-                    question for a setting, or die of it
+    --thorough      query the settings and the signature even if the server
+                    negotiates nothing but COM-PORT-OPTION: some small servers
+                    mistake a query for a setting, or crash
     --tls-ca FILE, --tls-name NAME, --tls-cert FILE, --tls-key FILE,
     --tls-insecure  for rfc2217+tls://, as for attach
 

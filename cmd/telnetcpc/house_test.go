@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -35,14 +36,15 @@ var importRules = []struct {
 	{"bridge/telnet", []string{"..."}, nil, "it is an NVT and knows no serial port"},
 	{"bridge/tcp", []string{"..."}, nil, "it knows TCP, and nothing of what runs over it"},
 	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/makers"}, "it gets a connection and does not know who dialed it"},
-	{"bridge/tlsconn", []string{"..."}, []string{"bridge/tcp"}, "it is a connection, whoever has it"},
+	{"bridge/tlsconn", []string{"..."}, []string{"bridge/tcp"}, "it is TLS over TCP, whatever runs through it"},
 	{"bridge/makers", []string{"..."}, nil, "it is a table of facts and serves no one in particular"},
-	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers", "bridge/telnet"}, "it knows sockets, and no port"},
-	{"bridge/probe", []string{"..."}, []string{"bridge/uart", "bridge/telnet", "bridge/rfc2217", "bridge/remote", "bridge/makers", "bridge/listening"}, "it talks to a listener and knows neither port nor bridge"},
+	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers"}, "it knows sockets, and no port"},
+	{"bridge/probe", []string{"..."}, []string{"bridge/uart", "bridge/tcp", "bridge/telnet", "bridge/rfc2217", "bridge/remote", "bridge/makers", "bridge/listening"}, "it talks to a listener and knows neither port nor bridge"},
 	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one"},
+	{"bridge/capture", []string{"..."}, []string{"bridge", "bridge/uart", "bridge/asynclog", "bridge/escape"}, "it watches a bridge, whoever made it"},
 	{"bridge/demo", []string{"ptyhost/...", "wincom/...", "cmd/..."}, nil, "it shows everything, but is handed the host"},
 	{"bridge/escape", []string{"..."}, nil, "it escapes text, whatever the text is"},
-	{"bridge/accessserver/serialport", []string{"..."}, []string{"bridge/uart", "bridge/ordered"}, "it is a serial port and knows no server"},
+	{"bridge/accessserver/serialport", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/termios"}, "it is a serial port and knows no server"},
 	{"bridge/accessserver/simulate", []string{"..."}, []string{"bridge/uart", "bridge/ordered"}, "it simulates a UART and knows no server"},
 	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
 	{"bridge/loglimit", []string{"..."}, nil, "it counts lines, whatever is in them"},
@@ -59,6 +61,7 @@ var importRules = []struct {
 	{"ptyhost/aside", []string{"..."}, nil, "it carries lines of a log, whatever is in them"},
 	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
 	{"wincom", []string{"..."}, []string{"bridge/uart"}, "a port must not know that there is a network"},
+	{"wincom/winservice", []string{"..."}, []string{"wincom", "bridge/asynclog", "bridge/escape"}, "it is handed what a service does"},
 	{"cmd/telnetcpc", []string{"bridge/telnet", "bridge/rfc2217"}, nil, "a command parses, wires, runs and prints; the protocol is not its business"},
 }
 
@@ -73,7 +76,7 @@ var fileRules = []struct {
 	{"os/exec", runsPrograms, "the agent runs no program; lsof tells who listens where no system call does, modprobe loads modules, stty prepares a tty that its maker must not open, setupc makes com0com's pairs; tests are free"},
 	{"crypto/tls", tlsFiles, "TLS ends where a connection is made, so that nobody else can weaken it"},
 	{"go.bug.st/serial", serialFiles, "one file knows the library, so that it can be replaced; a test of the pair is an application on it"},
-	{"gopkg.in/natefinch/lumberjack.v2", only("cmd/telnetcpc/service_run_windows.go"), "only a service writes a file of its own; elsewhere the log belongs to who started the command"},
+	{"gopkg.in/natefinch/lumberjack.v2", under("wincom/winservice"), "only a service writes a file of its own; elsewhere the log belongs to who started the command"},
 	{"github.com/godbus/dbus", under("ptyhost/logind"), "one package speaks D-Bus"},
 	{"github.com/urfave/cli", under("cmd"), "the command line is cmd's business"},
 	{module + "/bridge/testenv", isTest, "what only tests need is not in the program"},
@@ -91,14 +94,14 @@ func isTest(file string) bool {
 
 // runsPrograms is true where a program is the point, and for tests.
 func runsPrograms(file string) bool {
-	return isTest(file) || file == "bridge/listening/listening_unix.go" ||
+	return isTest(file) || path.Dir(file) == "scripts/recording" || file == "bridge/listening/listening_unix.go" ||
 		file == "ptyhost/kerneltty/system_linux.go" || file == "ptyhost/kerneltty/ready_linux.go" ||
 		file == "wincom/pair_windows.go" || file == "ptyhost/run/start_linux.go"
 }
 
 // serialFiles is true for the file that opens a device, and for what plays an application on Windows.
 func serialFiles(file string) bool {
-	return file == "bridge/accessserver/serialport/port.go" || path.Dir(file) == "wincom/winetest"
+	return file == "bridge/accessserver/serialport/library.go" || path.Dir(file) == "wincom/winetest"
 }
 
 // tlsFiles is true where TLS connections are made, and for a test whose peer is a TLS server.
@@ -111,8 +114,6 @@ func under(dirs ...string) func(string) bool {
 		return slices.ContainsFunc(dirs, func(dir string) bool { return within(path.Dir(file), dir) })
 	}
 }
-
-func only(name string) func(string) bool { return func(file string) bool { return file == name } }
 
 func never(string) bool { return false }
 
@@ -228,6 +229,56 @@ func TestImportsOfFiles(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// thickFiles are the files of cmd that may start goroutines or make system calls: signals are the process's, and main is the
+// process.
+var thickFiles = map[string]string{
+	"signals.go":      "a goroutine waits for the signals that end the process",
+	"signals_unix.go": "a goroutine waits for SIGQUIT; the process ends itself by a signal",
+}
+
+// A command parses, wires, runs and prints: goroutines and system calls belong in a package that can be tested without a
+// command line.
+func TestCommandsAreThin(t *testing.T) {
+	unused := maps.Clone(thickFiles)
+	for _, f := range sources(t) {
+		if f.pkg() != "cmd/telnetcpc" || isTest(f.name) {
+			continue
+		}
+		var found []string
+		for _, imported := range f.imports {
+			if within(imported, "golang.org/x/sys") || imported == "unsafe" {
+				found = append(found, "imports "+imported)
+			}
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				found = append(found, "starts a goroutine")
+			case *ast.CallExpr: // sync.WaitGroup's and errgroup's; syscall's functions, not its constants
+				if s, ok := n.Fun.(*ast.SelectorExpr); ok {
+					if of, ok := s.X.(*ast.Ident); s.Sel.Name == "Go" {
+						found = append(found, "starts a goroutine")
+					} else if ok && of.Name == "syscall" && s.Sel.Name != "Signal" {
+						found = append(found, "calls syscall."+s.Sel.Name)
+					}
+				}
+			}
+			return true
+		})
+		name := path.Base(f.name)
+		if thickFiles[name] != "" && len(found) > 0 {
+			delete(unused, name)
+			continue
+		}
+		for _, what := range found {
+			t.Errorf("%s %s: cmd only parses, wires, runs and prints", f.name, what)
+		}
+	}
+	for name := range unused {
+		t.Errorf("%s is an exception that nothing needs", name)
 	}
 }
 

@@ -54,13 +54,15 @@ func manualOf(t *testing.T, page, name string) string {
 	if !found {
 		t.Fatalf("%s has no subsection %q", manual, name)
 	}
-	if end := strings.Index(part, "\n.S"); end >= 0 {
-		part = part[:end]
+	if end := manualHeading.FindStringIndex(part); end != nil {
+		part = part[:end[0]]
 	}
 	return part
 }
 
 var (
+	manualHeading = regexp.MustCompile(`\n\.S[hs] `)
+
 	manualFlag = regexp.MustCompile(`\bFl (-?[a-z][a-z-]*)`)            // .Fl -json is --json
 	helpFlag   = regexp.MustCompile(`(?:^|[\s,(])(-{1,2}[a-z][a-z-]*)`) // not the dash in "probe - say what"
 )
@@ -139,7 +141,10 @@ func words(text string, pattern *regexp.Regexp) []string {
 	return all
 }
 
-// The page is right for both programs that systems show manual pages with.
+// manualPages are all pages; the first one has the commands.
+var manualPages = []string{manual, filepath.Join("..", "..", "scripts", "telnetcpc-servers.7"), filepath.Join("..", "..", "scripts", "telnetcpc-windows.7")}
+
+// The pages are right for both programs that systems show manual pages with.
 func TestManualFormats(t *testing.T) {
 	for _, row := range [][]string{
 		{"groff", "-mdoc", "-Tutf8", "-ww", "-z"},
@@ -149,10 +154,33 @@ func TestManualFormats(t *testing.T) {
 			if _, err := exec.LookPath(row[0]); err != nil {
 				t.Skipf("no %s here (Debian's packages: groff-base, mandoc)", row[0])
 			}
-			out, err := exec.Command(row[0], append(row[1:], manual)...).CombinedOutput()
-			if err != nil || len(out) > 0 {
-				t.Errorf("%v: %v\n%s", row, err, out)
+			for _, page := range manualPages {
+				out, err := exec.Command(row[0], append(row[1:], page)...).CombinedOutput()
+				if err != nil || len(out) > 0 {
+					t.Errorf("%v %s: %v\n%s", row, page, err, out)
+				}
 			}
 		})
+	}
+}
+
+// README links every page, and every page is in the table above.
+func TestManualPagesAreAll(t *testing.T) {
+	found, err := filepath.Glob(filepath.Join("..", "..", "scripts", "*.[1-9]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := slices.Sorted(slices.Values(manualPages))
+	if slices.Sort(found); !slices.Equal(found, want) {
+		t.Errorf("scripts has %v, the test knows %v", found, want)
+	}
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range manualPages {
+		if !strings.Contains(string(readme), "(scripts/"+filepath.Base(page)+")") {
+			t.Errorf("README.md does not link %s", page)
+		}
 	}
 }

@@ -73,17 +73,17 @@ func localLine(f probe.Local) string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	var who []string
+	var words []string
 	switch {
 	case f.Process != "":
-		who = append(who, f.Process, fmt.Sprintf("pid %d", f.PID))
+		words = append(words, f.Process, fmt.Sprintf("pid %d", f.PID))
 	case f.PID != 0:
-		who = append(who, fmt.Sprintf("pid %d, name not visible (%s)", f.PID, listening.Hidden()))
+		words = append(words, fmt.Sprintf("pid %d, name not visible (%s)", f.PID, listening.Hidden()))
 	default:
-		who = append(who, "process not visible ("+listening.Hidden()+")")
+		words = append(words, "process not visible ("+listening.Hidden()+")")
 	}
 	if f.User != "" {
-		who = append(who, "user "+f.User)
+		words = append(words, "user "+f.User)
 	}
-	return fmt.Sprintf("%s:%d: %s", host, f.Port, strings.Join(who, ", "))
+	return fmt.Sprintf("%s:%d: %s", host, f.Port, strings.Join(words, ", "))
 }

@@ -26,7 +26,7 @@ import (
 
 var generous = probe.Options{Timeout: time.Minute}
 
-// listenHere listens in this process; its process is the one that must be found.
+// listenHere listens in this process, which the probe must find.
 func listenHere(t *testing.T, network, address string) net.Listener {
 	t.Helper()
 	l, err := net.Listen(network, address)
@@ -42,7 +42,7 @@ func listenHere(t *testing.T, network, address string) net.Listener {
 
 func portOfListener(l net.Listener) uint16 { return netip.MustParseAddrPort(l.Addr().String()).Port() }
 
-// serveOn is an access server until the test ends.
+// serveOn runs an access server until the test ends.
 func serveOn(t *testing.T, l net.Listener) {
 	t.Helper()
 	server := accessserver.New(accessserver.Config{
@@ -71,7 +71,7 @@ func greetOn(l net.Listener) {
 	}
 }
 
-// here asks who listens, as text.
+// here runs probe without a URL, for a port, and returns its output.
 func here(t *testing.T, port uint16) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
@@ -100,7 +100,7 @@ func TestProbeHere(t *testing.T) {
 			first := fmt.Sprintf("%s:%d: ", row.want, portOfListener(l))
 			who := fmt.Sprintf(", pid %d, user ", os.Getpid())
 			got = withoutScope(lines[0])
-			unseen := testenv.Wine && strings.Contains(got, "process not visible") // it mostly does not tell whose a listener is
+			unseen := testenv.Wine && strings.Contains(got, "process not visible") // it usually does not know the owner of a listener
 			if !strings.HasPrefix(got, first) || !unseen && !strings.Contains(got, who) {
 				t.Errorf("got %q, want %q and %q", got, first, who)
 			}
@@ -112,7 +112,7 @@ func TestProbeHere(t *testing.T) {
 	}
 }
 
-// withoutScope undoes what Wine makes up, a scope for ::1.
+// withoutScope removes the scope that Wine invents for ::1.
 func withoutScope(s string) string {
 	if testenv.Wine {
 		return regexp.MustCompile(`^(\[?::1)%\d+`).ReplaceAllString(s, "$1")
@@ -120,7 +120,7 @@ func withoutScope(s string) string {
 	return s
 }
 
-// One of two listeners is an access server: that is enough. Programs get all of it.
+// One of two listeners is an access server: that is success. The JSON document has both.
 func TestProbeHereJSON(t *testing.T) {
 	other := listenHere(t, "tcp6", "[::1]:0")
 	go greetOn(other)
@@ -195,7 +195,7 @@ func TestPrintFound(t *testing.T) {
 	is := &probe.Report{AccessServer: true, LooksLike: "an RFC 2217 access server: telnetcpc, by its signature"}
 	var out bytes.Buffer
 	err := printFound(&out, []probe.Local{
-		{Address: "0.0.0.0", Port: 9, PID: 7, Error: "from this machine, 127.0.0.1:9 is another listener (probe it from another machine)"},
+		{Address: "0.0.0.0", Port: 9, PID: 7, Error: "from this machine, 127.0.0.1:9 reaches another listener (probe it from another machine)"},
 		{Address: "127.0.0.1", Port: 9, PID: 8, Process: "one\x1b[2J", Report: is},
 		{Address: "127.0.0.1", Port: 9, Report: is},
 	}, false)
@@ -204,7 +204,7 @@ func TestPrintFound(t *testing.T) {
 	}
 	hidden := listening.Hidden()
 	want := fmt.Sprintf(`0.0.0.0:9: pid 7, name not visible (%s)
-    Not reached: from this machine, 127.0.0.1:9 is another listener (probe it from another machine).
+    Not reached: from this machine, 127.0.0.1:9 reaches another listener (probe it from another machine).
 127.0.0.1:9: one\x1b[2J, pid 8
 127.0.0.1:9: process not visible (%s)
     An RFC 2217 access server: telnetcpc, by its signature.

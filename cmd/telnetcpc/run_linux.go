@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"telnetcpc/bridge/agent"
+	"telnetcpc/bridge/capture"
 	"telnetcpc/bridge/uart"
 	runhost "telnetcpc/ptyhost/run"
 )
@@ -66,7 +67,7 @@ func runProgram(c *cli.Context) error {
 	}
 	outliveReaders()
 	if c.Bool("v") {
-		stop := show(b)
+		stop := capture.Lines(b, errOut)
 		defer stop()
 	}
 	defer obeySleep(b)()

@@ -203,12 +203,12 @@ func notListening(listen string, err error) error {
 		return fmt.Errorf("serve: listen %s: %s", listen, trouble)
 	case errors.As(err, &address), errors.As(err, &name): // a port's name is looked up too
 		return usagef("serve: --listen %q: want HOST:PORT, or :PORT for every address of this machine, as in %s", listen, defaultListen)
-	case errors.Is(err, errAddressInUse):
+	case errors.Is(err, tcp.ErrAddressInUse):
 		return fmt.Errorf("serve: listen %s: address already in use (another access server? --listen HOST:PORT takes another port)", listen)
-	case errors.Is(err, errNoSuchAddress):
+	case errors.Is(err, tcp.ErrNoSuchAddress):
 		return fmt.Errorf("serve: listen %s: this machine has no such address (--listen :PORT takes all that it has)", listen)
-	case errors.Is(err, errDenied):
-		return fmt.Errorf("serve: listen %s: permission denied (%s: --listen HOST:PORT takes another port)", listen, whyDenied)
+	case errors.Is(err, tcp.ErrDenied):
+		return fmt.Errorf("serve: listen %s: permission denied (%s: --listen HOST:PORT takes another port)", listen, tcp.WhyDenied)
 	case errors.As(err, &op):
 		return fmt.Errorf("serve: listen %s: %w", listen, op.Err)
 	}

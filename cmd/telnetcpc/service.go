@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -35,7 +34,7 @@ func serviceCommand() *cli.Command {
 	)
 }
 
-// serviceOfPort is a command on the service of one port; whole: it has all that attach has.
+// serviceOfPort is a command on the service of one port. If whole is set it has the flags and arguments of attach.
 func serviceOfPort(name string, whole bool, do func(*cli.Context, attachService) error) *cli.Command {
 	var flags []cli.Flag
 	if whole {
@@ -57,26 +56,11 @@ func serviceOfPort(name string, whole bool, do func(*cli.Context, attachService)
 type attachService struct {
 	port string // COM9
 
-	// Of install and run only:
+	// For install and run only:
 	config    agent.Port
 	host      string
 	verbose   bool
-	arguments []string // flags and arguments, as they were given
-}
-
-func (s attachService) name() string { return serviceName(s.port) }
-
-// serviceName is the name of the service of a port, or of the sign of all where port is empty.
-func serviceName(port string) string { return "telnetcpc-" + port }
-
-// isOurService tells our services from others by their names.
-func isOurService(name string) bool {
-	port, ok := strings.CutPrefix(name, serviceName(""))
-	if !ok {
-		return false
-	}
-	_, err := wincom.ParsePortName(port)
-	return err == nil
+	arguments []string // flags and arguments, as given
 }
 
 func serviceOf(c *cli.Context, whole bool) (s attachService, err error) {
@@ -106,10 +90,10 @@ func serviceOf(c *cli.Context, whole bool) (s attachService, err error) {
 	return s, nil
 }
 
-// fileFlags name files: a service does not run where it was installed, so their paths must be whole.
+// fileFlags name files: a service has another working directory, so their paths must be absolute.
 var fileFlags = []string{"tls-ca", "tls-cert", "tls-key"}
 
-// flagsGiven returns the flags that a command was given, so that they are read as the same again.
+// flagsGiven returns the flags that a command was given, in a form that parses to the same values.
 func flagsGiven(c *cli.Context) ([]string, error) {
 	var given []string
 	for _, f := range c.Command.Flags {
@@ -137,10 +121,4 @@ func flagsGiven(c *cli.Context) ([]string, error) {
 		}
 	}
 	return given, nil
-}
-
-// openToOthers reports whether a program lies outside of the directory of installed programs: whoever may write it there
-// could do everything that a service may.
-func openToOthers(program, installed string) bool {
-	return !strings.HasPrefix(strings.ToLower(program), strings.ToLower(strings.TrimSuffix(installed, `\`)+`\`))
 }

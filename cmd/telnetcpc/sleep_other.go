@@ -4,5 +4,5 @@ package main
 
 import "telnetcpc/bridge"
 
-// obeySleep does nothing: on Windows the service manager tells a service, and elsewhere nobody tells a program.
+// obeySleep does nothing: on Windows the service manager tells a service, and other systems tell nobody.
 func obeySleep(*bridge.Bridge) (stop func()) { return func() {} }

@@ -88,7 +88,7 @@ func TestWatcherKilled(t *testing.T) {
 		}
 		a.until("it has ended", func() bool { return !bytes.Contains(fmt.Append(nil, a.watchers()), fmt.Append(nil, pid)) })
 	}
-	a.said.shows(t, "there is no watcher process")
+	a.said.shows(t, "no watcher process")
 	_ = openPort(t, a.path).Close()
 	a.signal(unix.SIGTERM)
 	if a.ends(); a.err != nil || !a.clean() {
@@ -175,13 +175,13 @@ func TestNoWatcher(t *testing.T) {
 	if err := unix.Kill(watcher, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	a.said.shows(t, "there is no watcher process")
+	a.said.shows(t, "no watcher process")
 	_ = openPort(t, a.path).Close()
 	a.signal(unix.SIGTERM)
 	if a.ends(); a.err != nil {
 		t.Errorf("ended with %v", a.err)
 	}
-	if n := strings.Count(a.said.String(), "there is no watcher process"); n != 1 {
+	if n := strings.Count(a.said.String(), "no watcher process"); n != 1 {
 		t.Errorf("said %d times, want once", n)
 	}
 	if _, err := os.Lstat(a.path); !errors.Is(err, fs.ErrNotExist) {

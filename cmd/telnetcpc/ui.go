@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"time"
 
-	"telnetcpc/bridge"
 	"telnetcpc/bridge/asynclog"
 	"telnetcpc/bridge/escape"
 )
@@ -24,23 +22,10 @@ import (
 //     command was asked for, and then ends, is printed straight.
 
 // errOut is standard error, for all that this program says there: one Writer keeps the order.
-var errOut = asynclog.New(os.Stderr, missingIn(func(w io.Writer) *slog.Logger { return newLog(w, false) }))
+var errOut = asynclog.New(os.Stderr, asynclog.LogNotice(func(w io.Writer) *slog.Logger { return newLog(w, false) }))
 
 // sayPatience is how long the end of the program waits for a terminal or a log that takes nothing.
 const sayPatience = time.Second
-
-// missingIn returns what asynclog writes in the place of lines that are missing, in the form of a log.
-func missingIn(form func(io.Writer) *slog.Logger) asynclog.Notice {
-	return func(lines uint64, err error) []byte {
-		var text bytes.Buffer
-		if err != nil {
-			form(&text).Warn("log lines were not written", "lines", lines, "err", err)
-		} else {
-			form(&text).Warn("log lines were not written: nobody read this log", "lines", lines)
-		}
-		return text.Bytes()
-	}
-}
 
 // sayLast prints the error that ends the program, behind all that was said before. Where nobody reads, it gives up soon.
 func sayLast(w *asynclog.Writer, err error) {
@@ -70,30 +55,4 @@ func newLogAt(w io.Writer, level slog.Level) *slog.Logger {
 			return a
 		},
 	}))
-}
-
-// showRecords prints what passes a bridge until done is closed: bytes in both ways, quoted, and events. It leaves room
-// for the log.
-func showRecords(w *asynclog.Writer, records <-chan bridge.Record, done <-chan struct{}) {
-	for going := true; going; {
-		select {
-		case r := <-records:
-			fmt.Fprintln(w, recordLine(r))
-			going = w.WaitRoom(done)
-		case <-done:
-			going = false
-		}
-	}
-	for range len(records) { // nobody watches any more
-		fmt.Fprintln(w, recordLine(<-records))
-	}
-}
-
-// recordLine writes a record as "15:04:05.000 up   5 "hello"".
-func recordLine(r bridge.Record) string {
-	at := r.Time.Format("15:04:05.000")
-	if r.Data == nil {
-		return fmt.Sprintf("%s %-4s %s", at, r.Direction, escape.Line(r.Event.String()))
-	}
-	return fmt.Sprintf("%s %-4s %d %s", at, r.Direction, len(r.Data), escape.Quote(r.Data))
 }

@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"telnetcpc/bridge"
 	"telnetcpc/bridge/asynclog"
 )
 
@@ -27,7 +26,7 @@ func (s *slowTerminal) Write(p []byte) (int, error) {
 }
 
 func newTestLog(w io.Writer) *asynclog.Writer {
-	return asynclog.New(w, missingIn(func(w io.Writer) *slog.Logger { return newLog(w, false) }))
+	return asynclog.New(w, asynclog.LogNotice(func(w io.Writer) *slog.Logger { return newLog(w, false) }))
 }
 
 // The error that ends the program is its last line, also behind more than the terminal has taken yet.
@@ -73,7 +72,7 @@ func TestSayLastStuck(t *testing.T) {
 }
 
 func TestMissingSays(t *testing.T) {
-	say := missingIn(func(w io.Writer) *slog.Logger { return newLog(w, false) })
+	say := asynclog.LogNotice(func(w io.Writer) *slog.Logger { return newLog(w, false) })
 	for _, tt := range []struct {
 		err  error
 		want string
@@ -84,48 +83,5 @@ func TestMissingSays(t *testing.T) {
 		if got := string(say(7, tt.err)); !strings.HasSuffix(got, tt.want) || strings.Count(got, "\n") != 1 {
 			t.Errorf("%v: got %q, want %q at its end", tt.err, got, tt.want)
 		}
-	}
-}
-
-// What passed a bridge before its end is shown, also what waits to be shown then; behind a terminal that stands still the
-// end does not wait.
-func TestShowRecords(t *testing.T) {
-	const many = recordsKept
-	for _, tt := range []struct {
-		name string
-		each time.Duration
-		all  bool
-	}{{"a terminal", 0, true}, {"one that stands still", time.Hour, false}} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				terminal := &slowTerminal{each: tt.each}
-				w := newTestLog(terminal)
-				records := make(chan bridge.Record, recordsKept)
-				done, ended := make(chan struct{}), make(chan struct{})
-				go func() {
-					showRecords(w, records, done)
-					close(ended)
-				}()
-				for range many {
-					records <- bridge.Record{Time: time.Now(), Direction: bridge.Up, Data: []byte("hello")}
-				}
-				began := time.Now()
-				close(done)
-				<-ended
-				if took := time.Since(began); took != 0 {
-					t.Errorf("the end took %v", took)
-				}
-				if all := w.Close(sayPatience); all != tt.all {
-					t.Errorf("everything is written: got %v, want %v", all, tt.all)
-				}
-				time.Sleep(10_000 * time.Hour) // the terminal goes on, so that no goroutine is left
-				if !w.Close(sayPatience) {
-					t.Error("not everything is written in the end")
-				}
-				if got := strings.Count(terminal.String(), "hello"); tt.all && got != many {
-					t.Errorf("%d records are shown, want %d", got, many)
-				}
-			})
-		})
 	}
 }

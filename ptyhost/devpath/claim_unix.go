@@ -17,30 +17,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Claim is a port's right to its path, against other agents and against what was there before.
+// Claim is a port's claim to its path, against other agents and against what was there before.
 //
-// Who is alive is said by a lock: .NAME.telnetcpc beside the path, held by flock for the port's life, with the agent's
-// process id in it. The kernel drops the lock with the process, however that ends; and a file beside the link is seen
-// by everybody who sees the link, whatever the user, the environment or the container.
+// A lock shows that the agent is alive: .NAME.telnetcpc beside the path, locked by flock for the port's life, with the
+// agent's process id in it. The kernel releases the lock with the process, however that ends; and every process that sees
+// the link sees the file beside it, whatever its user, environment or container.
 //
-// Which link is ours is said by the link itself, so that no record can be lost or belong to an earlier link: its text
-// has "/./" before the last element (/dev/pts/./4), which nobody else writes, and it belongs to this user. A link that
-// is ours and whose lock is free is of a dead agent, and is replaced; where it points does not matter, the number may
-// long be another terminal's. Everything else at the path is left alone.
+// The link itself shows that it is ours, so no record can be lost or belong to an earlier link: its text has "/./" before
+// the last element (/dev/pts/./4), which nobody else writes, and it belongs to this user. A link of ours whose lock is free
+// belongs to a dead agent and is replaced; its target does not matter, as the number may be another terminal's by now.
+// Everything else at the path is left alone.
 //
-// Until that next start the link would lead into whatever terminal gets the number. So the watcher process is told of
-// each link, and removes it when this process dies without having done so; see Main.
+// Until the next start such a link would lead into whatever terminal gets the number. So the watcher process is notified of
+// each link, and removes it if this process dies without having done so; see Main.
 type Claim struct {
 	path string
 	lock *os.File
 
-	mu    sync.Mutex // makes Link and Release one after the other
-	text  string     // of the link that was made; empty: none
-	watch uint64     // the watcher's number of that link; 0: none
-	over  bool       // released
+	mu       sync.Mutex // serialises Link, Unlink, Relink and Release; guards the fields below
+	text     string     // of the link that was made; empty: none
+	watch    uint64     // the watcher's number of that link; 0: none
+	released bool
 }
 
-// Take takes a path, which is absolute, and removes what a dead agent left there. What is there and is not ours stays and
+// Take claims a path, which must be absolute, and removes what a dead agent left there. Anything else at the path stays and
 // is an error: one line, with the way out.
 func Take(path string) (*Claim, error) {
 	dir := filepath.Dir(path)
@@ -52,7 +52,7 @@ func Take(path string) (*Claim, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s is not a directory (choose another path)", dir)
 	}
-	// Before the lock: at a path that is not ours no lock file is left beside somebody's file.
+	// Before the lock, so that no lock file is left beside a file that is not ours.
 	if err := free(path); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func Take(path string) (*Claim, error) {
 	return c, nil
 }
 
-// free is nil where nothing is at the path, or a link of ours.
+// free returns nil if nothing, or a link of ours, is at the path.
 func free(path string) error {
 	for {
 		info, err := os.Lstat(path)
@@ -77,46 +77,46 @@ func free(path string) error {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case err != nil:
-			return fmt.Errorf("cannot be looked at: %w", Cause(err))
+			return fmt.Errorf("cannot inspect the path: %w", Cause(err))
 		case ours(path, info):
 			return nil
 		}
 		err = fmt.Errorf("%s is there already and telnetcpc did not make it (remove it, or choose another path)", describe(path, info))
-		if text, e := os.Readlink(path); e == nil && marked(text) {
+		if text, e := os.Readlink(path); e == nil && isLinkText(text) {
 			err = errors.New("another user's telnetcpc serves this path, or has left its link there (remove it, or choose another path)")
 		}
-		// A link that its maker, or a watcher, has removed meanwhile looks like nobody's.
+		// A link that its maker or a watcher has removed meanwhile looks foreign: check again.
 		if now, e := os.Lstat(path); e == nil && os.SameFile(info, now) && now.ModTime().Equal(info.ModTime()) {
 			return err
 		}
 	}
 }
 
-// ours reports whether what is at the path is a link that an agent of this user made.
+// ours reports whether the path is a link that an agent of this user made.
 func ours(path string, info fs.FileInfo) bool {
 	if info.Mode().Type() != fs.ModeSymlink {
 		return false
 	}
 	text, err := os.Readlink(path)
-	if err != nil || !marked(text) {
+	if err != nil || !isLinkText(text) {
 		return false
 	}
 	var st unix.Stat_t
 	return unix.Lstat(path, &st) == nil && int(st.Uid) == os.Geteuid()
 }
 
-// mark writes a device's name as our links do; marked tells such a text.
-func mark(device string) string {
+// linkText writes a device's name as our links have it; isLinkText recognises such a text.
+func linkText(device string) string {
 	dir, base := filepath.Split(device)
 	return dir + "./" + base
 }
 
-func marked(text string) bool {
+func isLinkText(text string) bool {
 	dir, base := filepath.Split(text)
-	return strings.HasPrefix(text, "/dev/") && strings.HasSuffix(dir, "/./") && base != "" && text == mark(filepath.Clean(text))
+	return strings.HasPrefix(text, "/dev/") && strings.HasSuffix(dir, "/./") && base != "" && text == linkText(filepath.Clean(text))
 }
 
-// describe names what is in the way.
+// describe names what is at the path.
 func describe(path string, info fs.FileInfo) string {
 	switch info.Mode().Type() {
 	case fs.ModeSymlink:
@@ -131,18 +131,18 @@ func describe(path string, info fs.FileInfo) string {
 }
 
 const (
-	// lockPatience is how long Take waits for another process that has the lock: one that was killed may still be about to
-	// end, and then its watcher has the lock for the moment in which it removes the link.
+	// lockPatience is how long Take waits for another process that has the lock: one that was killed may not have ended yet,
+	// and then its watcher takes the lock for the moment in which it removes the link.
 	lockPatience = time.Second
-	lockAgain    = 2 * time.Millisecond
+	lockInterval = 2 * time.Millisecond
 )
 
-// lockFor takes the lock of the path and writes this process into it, or says who has it.
+// lockFor takes the lock of the path and writes this process's id into it. The error names the process that has it.
 func lockFor(path string) (*os.File, error) {
-	for end := time.Now().Add(lockPatience); ; time.Sleep(lockAgain) {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockInterval) {
 		f, err := tryLock(path)
-		var held heldError
-		if errors.As(err, &held) && held.pid != os.Getpid() && time.Now().Before(end) {
+		var locked lockedError
+		if errors.As(err, &locked) && locked.pid != os.Getpid() && time.Now().Before(end) {
 			continue
 		}
 		if err != nil {
@@ -159,7 +159,7 @@ func lockFor(path string) (*os.File, error) {
 	}
 }
 
-// tryLock takes the lock of the path without waiting. The error is a heldError where another has it.
+// tryLock takes the lock of the path without waiting. The error is a lockedError if another process has it.
 func tryLock(path string) (*os.File, error) {
 	name := lockName(path)
 	for {
@@ -174,14 +174,14 @@ func tryLock(path string) (*os.File, error) {
 		_ = f.Close()
 		if err != nil {
 			return nil, err
-		} // else its holder removed it between our open and our lock
+		} // otherwise its holder removed it between our open and our lock
 	}
 }
 
-// heldError says that another process has a path's lock; pid is 0 where it has not written itself down yet.
-type heldError struct{ pid int }
+// lockedError means that another process has a path's lock; pid is 0 if it has not written its id yet.
+type lockedError struct{ pid int }
 
-func (e heldError) Error() string {
+func (e lockedError) Error() string {
 	holder := ""
 	if e.pid != 0 {
 		holder = fmt.Sprintf(" (pid %d)", e.pid)
@@ -193,18 +193,18 @@ func lockName(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".telnetcpc")
 }
 
-// takeLock locks f. It is false where f is no longer the file of its name.
+// takeLock locks f. It returns false if f is no longer the file of its name.
 func takeLock(f *os.File) (bool, error) {
 	var st, now unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() {
-		return false, fmt.Errorf("lock file %s is not this user's (another user's agent serves this path, or remove the file)", f.Name())
+		return false, fmt.Errorf("lock file %s is not this user's (another user's agent serves this path; if not, remove the file)", f.Name())
 	}
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return false, heldError{holder(f)}
+		return false, lockedError{holder(f)}
 	}
 	if err != nil {
 		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
@@ -215,7 +215,7 @@ func takeLock(f *os.File) (bool, error) {
 	return true, nil
 }
 
-// holder is the process that a lock file names, or 0 where it has not written itself down yet.
+// holder returns the process id in a lock file; 0: none is written yet.
 func holder(f *os.File) int {
 	text := make([]byte, 20)
 	n, err := f.ReadAt(text, 0)
@@ -236,7 +236,7 @@ func explainLock(dir, name string, err error) error {
 	return fmt.Errorf("lock file %s: %w", name, Cause(err))
 }
 
-// Cause takes the operation and the path off an error of package os: ours name them.
+// Cause strips the operation and the path from an error of package os, for errors that name them anyway.
 func Cause(err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
@@ -245,10 +245,10 @@ func Cause(err error) error {
 	return err
 }
 
-// asideName is where the next link is made that is to take another's place.
+// asideName is where Relink makes the link that replaces the present one.
 func asideName(path string) string { return lockName(path) + ".new" }
 
-// clean removes a link of ours, now that its maker is known to be dead.
+// clean removes a link of ours. As this process has the lock, its maker is dead.
 func (c *Claim) clean() error {
 	_ = os.Remove(asideName(c.path))
 	if err := free(c.path); err != nil {
@@ -260,31 +260,31 @@ func (c *Claim) clean() error {
 	return nil
 }
 
-// Link makes the path lead to the device, whose name begins with /dev/. What came there meanwhile is not replaced. After
-// Release it does nothing.
+// Link makes the path lead to the device, whose name begins with /dev/. It does not replace what was put there since Take.
+// After Release it does nothing.
 //
-// Where the device is a pty, master is the descriptor of its master, which the caller keeps open until Release, or until
-// Relink has returned; else it is -1. The watcher process gets a duplicate and gives it back when the link is gone: so
-// long the kernel gives the pty's number to nobody else, whatever becomes of this process.
+// If the device is a pty, master is the descriptor of its master, which the caller keeps open until Release, or until
+// Relink has returned; otherwise it is -1. The watcher process gets a duplicate and closes it when the link is gone: until
+// then the kernel gives the pty's number to nobody else, whatever happens to this process.
 func (c *Claim) Link(device string, master int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over {
+	if c.released {
 		return nil
 	}
 	return c.link(device, master, func(text string) error { return os.Symlink(text, c.path) })
 }
 
-// link is Link, by the function that makes the link; the lock is held. The watcher is told first: from the moment at which
-// the link is there, it is known.
+// link is Link with a function that makes the link; the lock is held. The watcher is notified first, so that it knows the
+// link from the moment it exists.
 func (c *Claim) link(device string, master int, by func(text string) error) error {
-	text := mark(device)
+	text := linkText(device)
 	last := c.watch
-	c.watch = watching.hold(held{c.path, text, master})
+	c.watch = watching.add(link{c.path, text, master})
 	if err := by(text); err != nil {
-		watching.drop(c.watch, opUnmade) // not opMoved, which opens the slave: somebody would have the port open
-		if c.watch = last; last != 0 {   // its master may be closed all the same, and must be the last one then
-			c.watch = watching.hold(held{c.path, c.text, -1})
+		watching.drop(c.watch, opNotMade) // not opMoved, which opens the slave: the port would look open
+		if c.watch = last; last != 0 {    // the caller may close its master all the same, which must then be the last descriptor
+			c.watch = watching.add(link{c.path, c.text, -1})
 			watching.drop(last, opMoved)
 		}
 		if errors.Is(err, fs.ErrExist) {
@@ -303,7 +303,7 @@ func (c *Claim) link(device string, master int, by func(text string) error) erro
 	return nil
 }
 
-// Unlink removes the link, if it still is the one that was made, and keeps the path for another Link.
+// Unlink removes the link, if it is still the one that was made, and keeps the path for another Link.
 func (c *Claim) Unlink() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -325,13 +325,13 @@ func (c *Claim) unlink() error {
 	return nil
 }
 
-// Relink makes the path lead to another device; master is Link's, and the one of the last Link may be closed when Relink
-// has returned. Where the link is not the one that was made it is left alone, which is an error, as after Release. It waits
-// for no other process: where the last master is closed at once, the hangup of that pty may come a little later.
+// Relink makes the path lead to another device. master is as for Link; the one of the last Link may be closed when Relink
+// has returned. If the link is not the one that was made, it is left alone, which is an error, as it is after Release. Relink
+// waits for no other process: if the last master is closed at once, the hangup of that pty may come a little later.
 func (c *Claim) Relink(device string, master int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over {
+	if c.released {
 		return fs.ErrClosed
 	}
 	return c.link(device, master, func(text string) error {
@@ -342,28 +342,29 @@ func (c *Claim) Relink(device string, master int) error {
 	})
 }
 
-// Path is the path that was taken.
+// Path returns the path that was taken.
 func (c *Claim) Path() string { return c.path }
 
-// Retire is Release for a port whose programs go on with it for a while: the pty stays as it is.
-func (c *Claim) Retire() error { return c.release(opLetGo) }
+// Retire is Release for a port whose programs go on using it for a while: the pty stays open.
+func (c *Claim) Retire() error { return c.release(opRetired) }
 
-// Release removes the link if it still is the one that was made, then the lock, of a port that is closed next. When it
-// returns, the watcher process has no duplicate of a master any more: whoever closes it hangs the pty up. Its number stays
-// busy for a while, by the slave: a program may be in the open() that has read the link. Idempotent, from any goroutine.
+// Release removes the link if it is still the one that was made, then the lock, of a port that is closed next. When it
+// returns, the watcher process has no duplicate of a master any more, so closing the master hangs the pty up. The slave keeps
+// the number in use for a while, because a program may be in an open() that has read the link already. Idempotent, from any
+// goroutine.
 func (c *Claim) Release() error { return c.release(opClosed) }
 
 func (c *Claim) release(why op) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over {
+	if c.released {
 		return nil
 	}
-	c.over = true
+	c.released = true
 	err := c.unlink()
 	watching.drop(c.watch, why)
-	_ = os.Remove(asideName(c.path)) // of one who was killed at a Relink
-	// By name while the lock is held: whoever locks the file after us sees that it is no longer the one of its name.
+	_ = os.Remove(asideName(c.path)) // left by an agent that was killed in Relink
+	// By name while the lock is held: a process that locks the file after us sees that it is no longer the file of its name.
 	_ = os.Remove(c.lock.Name())
 	_ = c.lock.Close()
 	return err

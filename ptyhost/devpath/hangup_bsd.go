@@ -2,5 +2,5 @@
 
 package devpath
 
-// hangUp would close a master and keep the number of the pty. Here nothing but the master is known to keep it.
+// hangUp returns -1: on these systems nothing but the master is known to keep a pty's number.
 func hangUp(int) (keeps int) { return -1 }

@@ -14,9 +14,9 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// What may have come to a path between an agent's death and its watcher's work.
+// What may be at a path by the time the watcher of a dead agent removes its link.
 
-// Whoever has taken the path meanwhile keeps it, also where his link says the same; so does what is not ours.
+// An agent that has taken the path meanwhile keeps it, even if its link has the same text.
 func TestTakenMeanwhile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tty0")
@@ -43,8 +43,8 @@ func TestTakenMeanwhile(t *testing.T) {
 	}
 }
 
-// Who has the lock meanwhile may be an agent that is killed before it comes to the dead one's link, or that one's watcher:
-// the link still goes, and until then its number is nobody else's.
+// An agent that has taken the lock meanwhile may be killed before it replaces the dead one's link: the watcher still removes the
+// link, and until then no other pty gets its number.
 func TestLockTakenMeanwhile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tty0")
@@ -64,7 +64,7 @@ func TestLockTakenMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = unix.Kill(h.watcher, unix.SIGCONT)
-	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // more than a number stays
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // longer than the number is kept
 		master, slave, err := pty.Open()
 		if err != nil {
 			t.Fatal(err)
@@ -73,7 +73,7 @@ func TestLockTakenMeanwhile(t *testing.T) {
 		_ = slave.Close()
 		_ = master.Close()
 		if name == device {
-			t.Fatalf("%s is another one's while the link leads there", device)
+			t.Fatalf("another pty is %s while the link leads there", device)
 		}
 	}
 	_ = lock.Close()
@@ -111,13 +111,13 @@ func TestForeignMeanwhile(t *testing.T) {
 	}
 }
 
-// An agent that starts while the one before it dies, or its watcher is at its work, waits for that.
+// An agent that starts while the previous one dies, or while its watcher works, waits for that.
 func TestTakeWaits(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tty0")
 	for range 20 {
 		h := startHolder(t, dir, 1, "/dev/null")
-		_ = h.Process.Kill() // which takes its time
+		_ = h.Process.Kill() // which takes a while
 		c, err := devpath.Take(path)
 		if err != nil {
 			t.Fatal(err)

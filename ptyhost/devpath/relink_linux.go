@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// relink puts a link with this text in the place of the one with the text was, at once: a program that opens the path
-// meanwhile finds one or the other. What else has come to the path stays there, which is fs.ErrExist.
+// relink replaces the link with the text was by one with this text, atomically: a program that opens the path meanwhile finds
+// one or the other. Anything else at the path stays there; the error is then fs.ErrExist.
 func relink(path, was, text string) error {
 	aside := asideName(path)
 	_ = os.Remove(aside)
@@ -19,9 +19,9 @@ func relink(path, was, text string) error {
 	defer os.Remove(aside)
 	err := unix.Renameat2(unix.AT_FDCWD, aside, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE)
 	switch {
-	case errors.Is(err, unix.ENOENT): // nothing is there any more
+	case errors.Is(err, unix.ENOENT): // the path is gone
 		return os.Symlink(text, path)
-	case err != nil: // this file system exchanges nothing
+	case err != nil: // this file system has no RENAME_EXCHANGE
 		_ = os.Remove(path)
 		return os.Symlink(text, path)
 	}

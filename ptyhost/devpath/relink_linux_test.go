@@ -15,7 +15,7 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// A program that opens the path while it is led to another device finds one or the other.
+// A program that opens the path during a Relink finds one device or the other.
 func TestPathIsAlwaysThere(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	c, err := devpath.Take(path)
@@ -27,7 +27,7 @@ func TestPathIsAlwaysThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	var over atomic.Bool
-	looked := make(chan int)
+	reads := make(chan int)
 	go func() { // ends with over
 		n := 0
 		for ; !over.Load(); n++ {
@@ -36,7 +36,7 @@ func TestPathIsAlwaysThere(t *testing.T) {
 				break
 			}
 		}
-		looked <- n
+		reads <- n
 	}()
 	for i := range 5000 {
 		if err := c.Relink(devices[(i+1)%2], -1); err != nil {
@@ -45,8 +45,8 @@ func TestPathIsAlwaysThere(t *testing.T) {
 		}
 	}
 	over.Store(true)
-	if n := <-looked; n == 0 {
-		t.Error("nobody has looked")
+	if n := <-reads; n == 0 {
+		t.Error("the path was never read")
 	}
 	if err := c.Release(); err != nil {
 		t.Error(err)
@@ -56,7 +56,7 @@ func TestPathIsAlwaysThere(t *testing.T) {
 	}
 }
 
-// What somebody has put in the place of the link stays.
+// A file that has replaced the link stays.
 func TestRelinkLeavesOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	c, err := devpath.Take(path)
@@ -74,15 +74,15 @@ func TestRelinkLeavesOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Relink("/dev/pts/70002", -1); err == nil {
-		t.Error("it says that the path leads to the device")
+		t.Error("no error, though the path does not lead to the device")
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "mine" {
 		t.Errorf("the file has %q: %v", text, err)
 	}
 }
 
-// TestRelinkFails: where something else has come to the path the last master is given back, so that its end hangs the pty up;
-// and so is the one that no link leads to, whose slave nobody has opened meanwhile: its port would look open.
+// If something else is at the path, the watcher closes its duplicate of the last master, so that closing the master hangs the
+// pty up, and that of the new one. It does not open the new one's slave: that port would look open.
 func TestRelinkFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	c, err := devpath.Take(path)
@@ -123,11 +123,11 @@ func TestRelinkFails(t *testing.T) {
 		t.Fatal("the last pty is not hung up")
 	}
 	if !hungUp(next, 0) {
-		t.Error("somebody has opened the next one")
+		t.Error("the next one's slave is open")
 	}
 }
 
-// An agent was killed while it led its path to another device: nothing of that is left by the next one.
+// An agent that was killed during a Relink: the next one removes what it left.
 func TestKilledWhileRelinking(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	left := filepath.Join(filepath.Dir(path), ".ttyV0.telnetcpc.new")

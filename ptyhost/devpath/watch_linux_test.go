@@ -18,12 +18,12 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// holderWord makes this test's binary a process that has ports: holderWord DIR COUNT DEVICE.
-const holderWord = "devpath-test-holder"
+// holderName makes this test's binary a process that has ports: holderName DIR COUNT DEVICE.
+const holderName = "devpath-test-holder"
 
 func TestMain(m *testing.M) {
 	devpath.Main()
-	if len(os.Args) == 4 && os.Args[0] == holderWord {
+	if len(os.Args) == 4 && os.Args[0] == holderName {
 		hold(os.Args[1], os.Args[2], os.Args[3])
 	}
 	status := m.Run()
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// hold makes links in a directory, says so, and waits to be killed. Without a device each leads to a pty of its own.
+// hold makes links in a directory, prints "ready", and waits to be killed. Without a device each leads to a pty of its own.
 func hold(dir, count, device string) {
 	n, err := strconv.Atoi(count)
 	for i := 0; i < n && err == nil; i++ {
@@ -64,7 +64,7 @@ type holder struct {
 func startHolder(t *testing.T, dir string, count int, device string) *holder {
 	t.Helper()
 	h := &holder{Cmd: exec.Command("/proc/self/exe", dir, strconv.Itoa(count), device), t: t, dir: dir}
-	h.Args[0] = holderWord
+	h.Args[0] = holderName
 	h.Stderr = os.Stderr
 	out, err := h.StdoutPipe()
 	if err != nil {
@@ -75,14 +75,14 @@ func startHolder(t *testing.T, dir string, count int, device string) *holder {
 	}
 	t.Cleanup(func() { _ = h.Process.Kill(); _ = h.Wait() })
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready <nil>\n" {
-		t.Fatalf("the holder says %q, %v", line, err)
+		t.Fatalf("the holder prints %q, %v", line, err)
 	}
 	h.until("there is a watcher", func() bool { h.find(); return h.watcher != 0 })
 	t.Cleanup(func() { _ = unix.Kill(h.watcher, unix.SIGCONT) })
 	return h
 }
 
-// find looks for the watcher.
+// find finds the watcher.
 func (h *holder) find() {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range files {
@@ -96,7 +96,7 @@ func (h *holder) until(what string, ok func() bool) {
 	h.t.Helper()
 	for end := time.Now().Add(testenv.Patience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			h.t.Fatalf("in %v it has not come to be: %s", testenv.Patience, what)
+			h.t.Fatalf("not within %v: %s", testenv.Patience, what)
 		}
 	}
 }
@@ -106,11 +106,11 @@ func (h *holder) kill() {
 	_ = h.Wait()
 }
 
-// stop stops the watcher, and returns when it stands still.
+// stop sends the watcher SIGSTOP, and returns when it has stopped.
 func (h *holder) stop() {
 	h.t.Helper()
 	_ = unix.Kill(h.watcher, unix.SIGSTOP)
-	h.until("the watcher stands still", func() bool {
+	h.until("the watcher has stopped", func() bool {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.watcher))
 		return err == nil && strings.Contains(string(stat), ") T ")
 	})
@@ -121,15 +121,15 @@ func (h *holder) ended() bool {
 	return err != nil || strings.Contains(string(stat), ") Z ")
 }
 
-// goOn lets a stopped watcher do its work, and waits until it is done.
+// goOn continues a stopped watcher, and waits until its work is done.
 func (h *holder) goOn() {
 	h.t.Helper()
 	_ = unix.Kill(h.watcher, unix.SIGCONT)
 	h.swept()
 }
 
-// swept waits until no lock is left: the watcher itself keeps numbers a while longer. Or it has ended: another one's lock is
-// there.
+// swept waits until no lock is left (the watcher itself keeps the numbers a while longer), or until the watcher has ended
+// (another agent's lock is there).
 func (h *holder) swept() {
 	h.t.Helper()
 	h.until("the watcher has done its work", func() bool {
@@ -150,7 +150,7 @@ func names(t *testing.T, dir string) (all []string) {
 	return all
 }
 
-// One watcher has the links of many ports; who has a pty open is hung up when they are gone.
+// One watcher has the links of many ports. When they are gone, programs that have a pty open are hung up.
 func TestManyLinks(t *testing.T) {
 	t.Run("its first watcher", func(t *testing.T) { manyLinks(t, func(*holder) {}) })
 	t.Run("another watcher", func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestManyLinks(t *testing.T) {
 			_ = unix.Kill(h.watcher, unix.SIGKILL)
 			last := h.watcher
 			h.until("there is another watcher", func() bool { h.find(); return h.watcher != last })
-			h.until("it was told of all links", func() bool {
+			h.until("it has all links", func() bool {
 				fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", h.watcher))
 				masters := 0
 				for _, fd := range fds {
@@ -172,7 +172,7 @@ func TestManyLinks(t *testing.T) {
 	})
 }
 
-// many is how many.
+// many is the number of links.
 const many = 300
 
 func manyLinks(t *testing.T, do func(*holder)) {
@@ -197,7 +197,7 @@ func manyLinks(t *testing.T, do func(*holder)) {
 	}
 }
 
-// From the agent's death to the end of its link nobody gets the number of its pty, however long that is.
+// From the agent's death to the end of its link no other pty gets the number, however long that takes.
 func TestNumberIsKept(t *testing.T) {
 	dir := t.TempDir()
 	h := startHolder(t, dir, 1, "")
@@ -215,7 +215,7 @@ func TestNumberIsKept(t *testing.T) {
 		defer master.Close()
 		defer slave.Close()
 		if slave.Name() == device {
-			t.Fatalf("%s is another one's while the link leads there", device)
+			t.Fatalf("another pty is %s while the link leads there", device)
 		}
 	}
 	h.goOn()
@@ -224,7 +224,7 @@ func TestNumberIsKept(t *testing.T) {
 	}
 }
 
-// After Release the master is the port's alone: to close it is to hang up. After Relink the old one soon is.
+// After Release only the port has the master: closing it hangs the pty up. Soon after Relink, the same holds for the old one.
 func TestMasterIsGivenBack(t *testing.T) {
 	c, err := devpath.Take(filepath.Join(t.TempDir(), "tty0"))
 	if err != nil {

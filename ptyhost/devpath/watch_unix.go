@@ -15,152 +15,155 @@ import (
 )
 
 const (
-	// watcherPatience is how long the watcher may take with what it is told, which is some microseconds' work. Then it is
-	// killed and another one started: somebody has stopped it.
+	// watcherPatience is how long the watcher may take for a message, which is some microseconds' work. After that it counts
+	// as stopped: it is killed and another one started.
 	watcherPatience = 5 * time.Second
-	// soonDead is how long a watcher must live to be replaced without end; triesMost is how many in a row may not.
-	soonDead  = time.Minute
-	triesMost = 3
-	// stopPatience is how long Stop waits for the watcher's end.
+	// healthyAfter is how long a watcher must live to count as healthy; after maxFailures in a row that did not, no other one
+	// is started.
+	healthyAfter = time.Minute
+	maxFailures  = 3
+	// stopPatience is how long Stop waits for the watcher to end.
 	stopPatience = time.Second
 )
 
-// watching is this process's watcher. It is a package variable, as a process has one whatever hosts it has.
-var watching = watch{socket: -1, hungUp: -1, held: map[uint64]held{}}
+// watching is this process's watcher. It is a package variable because a process has one, however many hosts it has.
+var watching = watch{socket: -1, hungUp: -1, links: map[uint64]link{}}
 
-// watch is the agent's side of the watcher process. Of no port's way: it is told of a link when that is made, and when it
-// is gone.
+// watch is the agent's side of the watcher process. It is not on any port's data path: it is used when a link is made, and
+// when it is removed.
 type watch struct {
-	mu   sync.Mutex // over both; held over nothing that waits
-	held map[uint64]held
-	last uint64
+	mu    sync.Mutex // guards links and last; held over nothing that waits
+	links map[uint64]link
+	last  uint64
 
-	talk    sync.Mutex // over all below, and over what is said to the watcher; at most watcherPatience
-	able    bool       // this binary can play it
-	useless bool       // none is started any more
-	process *os.Process
-	ended   chan struct{} // closed when process is gone
-	socket  int           // -1: there is none
-	hungUp  int           // the reading end of a pipe that ends when all ptys are hung up
-	started time.Time
-	dead    int // how many have ended soon, one after the other
+	// talk guards all below and serialises what is sent to the watcher. It is held for watcherPatience at most.
+	talk     sync.Mutex
+	able     bool // this binary can be the watcher: it calls Main
+	disabled bool // no other one is started
+	process  *os.Process
+	ended    chan struct{} // closed when process has ended
+	socket   int           // -1: none
+	hungUp   int           // the reading end of a pipe that ends when all ptys are hung up
+	started  time.Time
+	failures int // watchers in a row that ended before healthyAfter
 }
 
-// hold notes a link that is about to be made, and tells the watcher, which is started for the first one. It returns the
+// add notes a link that is about to be made, and notifies the watcher, which is started for the first one. It returns the
 // link's number. The master must stay open until drop has returned.
-func (w *watch) hold(h held) uint64 {
+func (w *watch) add(h link) uint64 {
 	w.mu.Lock()
 	w.last++
 	id := w.last
-	w.held[id] = h
+	w.links[id] = h
 	w.mu.Unlock()
-	w.tell(opHold, id, h)
+	w.notify(opMade, id, h)
 	return id
 }
 
-// ready sees to it that there is a watcher before a port is made: until a process that is started executes its program it
-// has copies of all descriptors, those of a pty's slave too, and somebody seems to have the port open.
+// ready starts the watcher, if there is none, before a port is made: until a new process executes its program, it has copies of
+// all descriptors, also of a pty's slave, and the port would look open.
 func (w *watch) ready() {
 	w.talk.Lock()
-	say := nothing
+	report := nothing
 	if w.process == nil {
-		say = w.start()
+		report = w.start()
 	}
 	w.talk.Unlock()
-	say()
+	report()
 }
 
-// drop takes a link back; 0 is none. Of opClosed and opLetGo it returns only when the watcher has given the link's master back,
-// or is gone.
+// drop removes a link; number 0 means none. For opClosed and opRetired it returns only after the watcher has closed its
+// duplicate of the link's master, or has ended.
 func (w *watch) drop(id uint64, why op) {
 	if id == 0 {
 		return
 	}
 	w.mu.Lock()
-	delete(w.held, id)
+	delete(w.links, id)
 	w.mu.Unlock()
-	w.tell(why, id, held{master: -1})
+	w.notify(why, id, link{master: -1})
 }
 
-// tell tells the watcher, and sees to it that there is one for what is held. What a user should know of it is said after
-// the lock.
-func (w *watch) tell(what op, id uint64, h held) {
+// notify sends a message to the watcher, and starts one if there are links and there is none. It logs after the lock is
+// released.
+func (w *watch) notify(what op, id uint64, h link) {
 	w.talk.Lock()
-	say := nothing
+	report := nothing
 	switch {
-	case w.process == nil && what == opHold:
-		say = w.start()
+	case w.process == nil && what == opMade:
+		report = w.start()
 	case w.process != nil:
 		err := send(w.socket, what, id, h)
-		if err == nil && (what == opClosed || what == opLetGo) {
+		if err == nil && (what == opClosed || what == opRetired) {
 			err = awaitAnswer(w.socket, id)
 		}
 		if err != nil {
-			say = w.replace(err)
+			report = w.replace(err)
 		}
 	}
 	w.talk.Unlock()
-	say()
+	report()
 }
 
 func nothing() {}
 
-// replace ends a watcher that does not do its work, and starts another; the lock is held. Killed it is first: by the end of
-// its socket it would believe this process dead.
-func (w *watch) replace(why error) (say func()) {
+// replace ends a watcher that does not answer, and starts another; the lock is held. It kills it first, because the end of its
+// socket would mean to it that this process has died. Like the functions below it returns what to log after the lock is
+// released.
+func (w *watch) replace(why error) (report func()) {
 	_ = w.process.Kill()
 	<-w.ended
 	return w.again(fmt.Errorf("it did not answer: %w", why))
 }
 
-// again starts another watcher in the place of one that is gone; the lock is held.
-func (w *watch) again(why error) (say func()) {
+// again starts another watcher after one has ended; the lock is held.
+func (w *watch) again(why error) (report func()) {
 	w.forget()
-	if time.Since(w.started) >= soonDead {
-		w.dead = 0
+	if time.Since(w.started) >= healthyAfter {
+		w.failures = 0
 	}
-	w.dead++
+	w.failures++
 	switch {
-	case w.dead > triesMost:
+	case w.failures > maxFailures:
 		return w.giveUp(why)
 	case !w.needed():
 		return nothing
 	}
 	started := w.start()
-	if w.dead > 1 {
+	if w.failures > 1 {
 		return started
 	}
 	return func() {
-		slog.Default().Warn("the watcher process has ended; another one is started", "why", why)
+		slog.Default().Warn("the watcher process has ended; starting another", "why", why)
 		started()
 	}
 }
 
-// forget closes what leads to a watcher; the lock is held.
+// forget closes the descriptors that lead to a watcher; the lock is held.
 func (w *watch) forget() {
 	_ = unix.Close(w.socket)
 	_ = unix.Close(w.hungUp)
 	w.socket, w.hungUp, w.process = -1, -1, nil
 }
 
-// needed reports whether links are held.
+// needed reports whether there are links to watch.
 func (w *watch) needed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.held) > 0
+	return len(w.links) > 0
 }
 
-// giveUp goes on without a watcher; the lock is held.
-func (w *watch) giveUp(why error) (say func()) {
-	w.useless = true
+// giveUp disables the watcher; the lock is held.
+func (w *watch) giveUp(why error) (report func()) {
+	w.disabled = true
 	return func() {
-		slog.Default().Warn("there is no watcher process: if this one is killed, the ports' links stay until it is started again", "why", why)
+		slog.Default().Warn("no watcher process: if this process is killed, its ports' links stay until its next start", "why", why)
 	}
 }
 
-// start starts the watcher, where this binary can play it, and tells it of all links that are held; the lock is held.
-func (w *watch) start() (say func()) {
-	if !w.able || w.useless {
+// start starts the watcher, if this binary can be it, and sends it all links; the lock is held.
+func (w *watch) start() (report func()) {
+	if !w.able || w.disabled {
 		return nothing
 	}
 	ours, theirs, err := newWire()
@@ -175,21 +178,21 @@ func (w *watch) start() (say func()) {
 	w.process, w.socket, w.hungUp, w.started, w.ended = process, ours, hungUp, time.Now(), make(chan struct{})
 	go w.reap(process, w.ended)
 	w.mu.Lock()
-	all := make(map[uint64]held, len(w.held))
-	for id, h := range w.held {
+	all := make(map[uint64]link, len(w.links))
+	for id, h := range w.links {
 		all[id] = h
 	}
 	w.mu.Unlock()
-	for id, h := range all { // drop waits for the lock: their masters are open
-		if err := send(w.socket, opHold, id, h); err != nil {
+	for id, h := range all { // their masters are open: drop waits for the lock
+		if err := send(w.socket, opMade, id, h); err != nil {
 			return w.replace(err)
 		}
 	}
 	return nothing
 }
 
-// reap takes the end of a watcher. It is started by start, and ends with the process; whoever takes the ends of all
-// children of this process may come first. Where the end was not our doing another one is started.
+// reap waits for the end of a watcher, in a goroutine that start starts and that ends with the process. (A program that waits
+// for all its children may reap the process first.) If this package did not end it, another one is started.
 func (w *watch) reap(process *os.Process, ended chan struct{}) {
 	state, err := process.Wait()
 	close(ended)
@@ -201,18 +204,18 @@ func (w *watch) reap(process *os.Process, ended chan struct{}) {
 	if err == nil {
 		err = fmt.Errorf("%v", state)
 	}
-	say := w.again(err)
+	report := w.again(err)
 	w.talk.Unlock()
-	say()
+	report()
 }
 
-// startWatcher starts this binary as a watcher with the socket, which it takes over: in a session of its own, which no
-// terminal ends, in no directory that somebody may want to unmount, with nothing of our streams. hungUp is the reading end of
-// a pipe that the watcher closes when all ptys are hung up.
+// startWatcher starts this binary as a watcher with the socket, which it closes here: in a session of its own, which no terminal
+// ends; in the root directory, so that it keeps no file system busy; without our standard streams. hungUp is the reading end
+// of a pipe that the watcher closes when all ptys are hung up.
 func startWatcher(socket int) (process *os.Process, hungUp int, err error) {
 	theirs := os.NewFile(uintptr(socket), "socket")
 	defer theirs.Close()
-	self := "/proc/self/exe" // the file that was started, also where another one has its name now
+	self := "/proc/self/exe" // the file that was started, even if its name is another file's now
 	if _, err := os.Stat(self); err != nil {
 		if self, err = os.Executable(); err != nil {
 			return nil, -1, err
@@ -245,9 +248,9 @@ func startWatcher(socket int) (process *os.Process, hungUp int, err error) {
 	return process, hungUp, nil
 }
 
-// HungUp returns a descriptor for whoever must know, after the death of this process, when its ptys are hung up: the reading
-// end of a pipe that ends then, or when the watcher process is gone. It is -1 where there is no watcher: then they are hung up
-// by the death itself. The caller closes it.
+// HungUp returns a descriptor for a process that must know, after the death of this one, when its ptys are hung up: the reading
+// end of a pipe that ends then, or when the watcher process has ended. It is -1 if there is no watcher: then the death itself
+// hangs them up. The caller closes it.
 func HungUp() (fd int) {
 	w := &watching
 	w.talk.Lock()
@@ -262,13 +265,13 @@ func HungUp() (fd int) {
 	return fd
 }
 
-// Stop ends the watcher process, for a process that ends in order: it leaves no child. Where links are still held the
-// watcher stays, and removes them when this process is gone.
+// Stop ends the watcher process, for a process that exits normally: it leaves no child. If there are still links, the watcher
+// stays, and removes them when this process has ended.
 func Stop() {
 	w := &watching
 	w.talk.Lock()
 	process, ended := w.process, w.ended
-	w.useless = true
+	w.disabled = true
 	if process == nil || w.needed() {
 		w.talk.Unlock()
 		return
@@ -282,13 +285,13 @@ func Stop() {
 	}
 }
 
-// Abandon removes all links of this process, for one that ends at once, whatever its ports are at. It waits for nothing but
-// the file system.
+// Abandon removes all links of this process, for a process that exits at once, whatever its ports are doing. It waits for
+// nothing but the file system.
 func Abandon() {
 	w := &watching
 	w.mu.Lock()
-	all := make([]held, 0, len(w.held))
-	for _, h := range w.held {
+	all := make([]link, 0, len(w.links))
+	for _, h := range w.links {
 		all = append(all, h)
 	}
 	w.mu.Unlock()

@@ -14,39 +14,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A port's path must never lead into somebody else's terminal. A process that is killed cannot remove its links, and the
-// next terminal gets the number of its pty. So a second process holds the other end of a socket: it does nothing until this
-// one is gone, however that happened, and then removes what is still ours. It has a duplicate of the master of each pty: the
-// kernel gives a number to nobody else as long as either side of its pty is open, so that there is no moment between the end
-// of the agent and the end of the link. Programs that have the port open are hung up by the watcher, before all else. The
-// number stays busy for a while after the link is gone: a program may just then be in the open() that has read the link.
+// A port's path must never lead into another program's terminal. A process that is killed cannot remove its links, and the
+// next terminal gets the number of its pty. So a second process has the other end of a socket: it does nothing until the
+// agent has ended, for whatever reason, and then removes the agent's links. It has a duplicate of the master of each pty: the
+// kernel gives a number to nobody else as long as either side of its pty is open, so there is no gap between the end of the
+// agent and the end of the link. Before all else the watcher hangs up the programs that have the port open. The number stays
+// in use for a while after the link is gone, because a program may be in an open() that has read the link already.
 //
-// What ends both at once ends this too: the SIGKILL of a whole cgroup (systemd after TimeoutStopSec, the out-of-memory killer
-// where memory.oom.group is set), or pkill -9. Then the next start cleans up; see Claim.
+// A SIGKILL for both at once defeats this: that of a whole cgroup (systemd after TimeoutStopSec, the out-of-memory killer
+// if memory.oom.group is set), or pkill -9. Then the next start cleans up; see Claim.
 
-// watcherName is the watcher's argv[0]: what ps shows, and how Main knows it. Linux shows at most 15 characters of the other
-// name that a process has, which says "exe" where it was started by /proc/self/exe.
+// watcherName is the watcher's argv[0]: what ps shows, and how Main recognises it. watcherComm is its other name on Linux, of 15
+// characters at most; without it, that is "exe" for a process started by /proc/self/exe.
 const (
 	watcherName   = "telnetcpc: watcher" // NAME PARENT
 	watcherComm   = "telnetcpc-watch"
 	watcherWire   = 3 // its socket
-	watcherHungUp = 4 // the pipe that ends when all ptys are hung up
-	watcherAgain  = time.Millisecond
-	watcherRest   = 100 * time.Millisecond
-	// numberStays is how long the number of a pty stays busy when no link leads there any more: longer than any open() takes
-	// from the link to the device, on a machine that has other things to do.
+	watcherHungUp = 4 // the writing end of the pipe that ends when all ptys are hung up
+	firstPause    = time.Millisecond
+	longestPause  = 100 * time.Millisecond
+	// numberStays is how long the number of a pty stays in use when no link leads there any more: longer than any open() takes
+	// from the link to the device, on a busy machine.
 	numberStays = 3 * time.Second
 )
 
-// Main must come first in a program whose ports are to be watched: where this process is the watcher that such a program has
-// started of its own binary, it does its work and does not return. Without a call of Main nothing is watched: a binary that
-// does not call it cannot play the watcher.
+// Main must come first in a program whose links are to be watched. In a process that such a program has started as its watcher,
+// from its own binary, it does the watcher's work and does not return. Without a call of Main nothing is watched, because a
+// binary that does not call it cannot be the watcher.
 func Main() {
 	if len(os.Args) != 2 || os.Args[0] != watcherName {
 		watching.able = true
 		return
 	}
-	// systemd and terminals send these to everybody.
+	// systemd and terminals send these to all processes of a group.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2,
 		syscall.SIGALRM, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 	unix.CloseOnExec(watcherWire)
@@ -58,12 +58,12 @@ func Main() {
 		syscall.Exit(2)
 	}
 	watcher(parent)
-	// Not os.Exit: nothing is to be tidied up, and the race detector would take a second for it.
+	// Not os.Exit: there is nothing to clean up, and the race detector would take a second for it.
 	syscall.Exit(0)
 }
 
-// closeInherited closes what the agent has itself inherited and not opened: a pipe whose end somebody waits for. It is known
-// by having survived exec: the runtime's own descriptors would not.
+// closeInherited closes descriptors that the agent inherited itself: one may be a pipe whose end some process waits for. They
+// are those that survive an exec; the runtime's own do not.
 func closeInherited() {
 	for _, fd := range descriptors() {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && fd > 2 && flags&unix.FD_CLOEXEC == 0 {
@@ -72,9 +72,9 @@ func closeInherited() {
 	}
 }
 
-// descriptors are those that may be open.
+// descriptors returns the numbers of all descriptors that may be open.
 func descriptors() (all []int) {
-	const most = 1 << 16 // where nothing lists them
+	const most = 1 << 16 // if nothing lists them
 	if names, err := os.ReadDir("/proc/self/fd"); err == nil {
 		for _, name := range names {
 			if fd, err := strconv.Atoi(name.Name()); err == nil {
@@ -94,9 +94,9 @@ func descriptors() (all []int) {
 	return all
 }
 
-// watcher is the watcher's work: it keeps what it is told, and when the agent is gone removes what is left.
+// watcher is the watcher's work: it keeps the agent's links, and removes those that are left when the agent has ended.
 func watcher(parent int) {
-	links := map[uint64]held{}
+	links := map[uint64]link{}
 	for {
 		what, id, h, err := receive(watcherWire)
 		if err != nil {
@@ -116,10 +116,10 @@ func watcher(parent int) {
 			}
 		}
 		switch what {
-		case opHold:
+		case opMade:
 			links[id] = h
-		case opClosed, opLetGo:
-			answer(watcherWire, id)
+		case opClosed, opRetired:
+			sendAnswer(watcherWire, id)
 		}
 	}
 	if len(links) > 0 {
@@ -127,8 +127,8 @@ func watcher(parent int) {
 	}
 }
 
-// sweepAll removes the links of an agent that is gone. Programs must see its end whatever becomes of them.
-func sweepAll(links map[uint64]held, parent int) {
+// sweepAll removes the links of an agent that has ended. Before that it hangs up the ptys, which must not depend on the links.
+func sweepAll(links map[uint64]link, parent int) {
 	numbers, all := false, true
 	keeps := map[uint64]int{}
 	for id, h := range links {
@@ -144,7 +144,7 @@ func sweepAll(links map[uint64]held, parent int) {
 	if all {
 		_ = unix.Close(watcherHungUp)
 	}
-	var sweeping sync.WaitGroup // one that hangs, in a file system that does, holds up no other
+	var sweeping sync.WaitGroup // in goroutines, as one may hang in its file system
 	for id, h := range links {
 		sweeping.Go(func() {
 			h.sweep(parent)
@@ -162,16 +162,16 @@ func sweepAll(links map[uint64]held, parent int) {
 	}
 }
 
-// sweep removes the link of an agent that is gone, and the file of its lock, unless another agent has taken the path. Who has
-// the lock then may be such an agent that is killed before it comes to the old link, or another watcher at its work: the link
-// is given up only when somebody has removed it. One to a pty can be told by its text, for nobody else gets the number so
-// long; for one to another device, whose name the next link may have too, lockPatience must do.
-func (h held) sweep(parent int) {
+// sweep removes the link of an agent that has ended, and its lock file, unless another agent has taken the path. A process that
+// has the lock may be such an agent, and be killed before it replaces the old link, or another watcher at work: so sweep gives
+// up only when the link is gone. A link to a pty is recognised by its text, because the number is not given to another pty
+// meanwhile. The next link to another device may have the same text: there, sweep gives up after lockPatience.
+func (h link) sweep(parent int) {
 	began := time.Now()
-	for wait := watcherAgain; ; wait = min(2*wait, watcherRest) {
+	for wait := firstPause; ; wait = min(2*wait, longestPause) {
 		dead := os.Getppid() != parent
 		lock, err := tryLock(h.path)
-		var taken heldError
+		var taken lockedError
 		switch {
 		case err == nil:
 			c := Claim{path: h.path, lock: lock, text: h.text}
@@ -180,7 +180,7 @@ func (h held) sweep(parent int) {
 		case !errors.As(err, &taken):
 			return
 		case !dead: // its descriptors are being closed
-			wait = watcherAgain
+			wait = firstPause
 		case !h.leads() || h.master < 0 && time.Since(began) > lockPatience:
 			return
 		}
@@ -189,7 +189,7 @@ func (h held) sweep(parent int) {
 }
 
 // leads reports whether the path still has the text of the link.
-func (h held) leads() bool {
+func (h link) leads() bool {
 	text, err := os.Readlink(h.path)
 	return err == nil && text == h.text
 }

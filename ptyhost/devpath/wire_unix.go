@@ -11,22 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the agent tells its watcher, through one end of a stream of sockets: messages of a head and two texts. It is a stream
-// because macOS has no other kind of local socket that tells of its end. An answer is the number of the link.
+// The protocol between the agent and its watcher, over a stream socket: messages of a head and two texts. It is a stream
+// because macOS has no other kind of local socket that reports its end. An answer is the number of the link.
 
-// op is what a message says.
+// op is what has happened to a link.
 type op uint32
 
 const (
-	opHold   op = iota + 1 // this link was made; with the descriptor of a master, where there is one
-	opMoved                // it is gone, and the pty soon is: give the master back, and keep the number for a while
-	opClosed               // likewise, and answer
-	opLetGo                // it is gone, and the pty goes on for a while: give the master back, and answer
-	opUnmade               // it was not made, and the pty goes on: give the master back
+	opMade    op = iota + 1 // it was made; with the descriptor of a master if it leads to a pty
+	opMoved                 // it is gone, and the pty will be soon: close the master, and keep the number for a while
+	opClosed                // likewise, and answer
+	opRetired               // it is gone, and the pty stays for a while: close the master, and answer
+	opNotMade               // it could not be made, and the pty stays: close the master
 )
 
-// held is a link that the watcher is to remove.
-type held struct {
+// link is a link that the watcher removes after the agent's end.
+type link struct {
 	path, text string
 	master     int // -1: none
 }
@@ -37,10 +37,10 @@ const headSize = 4 + 8 + 4 + 4
 // textMost bounds a text: no system takes longer paths (PATH_MAX is 4096 on Linux, 1024 elsewhere).
 const textMost = 4096
 
-var errWire = errors.New("the watcher's socket: half a message")
+var errWire = errors.New("the watcher's socket: incomplete message")
 
-// send sends one message. It waits as long as the socket's SO_SNDTIMEO says.
-func send(socket int, what op, id uint64, h held) error {
+// send sends one message. It waits as long as the socket's SO_SNDTIMEO.
+func send(socket int, what op, id uint64, h link) error {
 	m := binary.NativeEndian.AppendUint32(make([]byte, 0, headSize+len(h.path)+len(h.text)), uint32(what))
 	m = binary.NativeEndian.AppendUint64(m, id)
 	m = binary.NativeEndian.AppendUint32(m, uint32(len(h.path)))
@@ -55,7 +55,7 @@ func send(socket int, what op, id uint64, h held) error {
 		switch {
 		case err == unix.EINTR:
 			continue
-		case err == unix.ETOOMANYREFS && rights != nil: // too many are on their way: the number is not kept, the link is
+		case err == unix.ETOOMANYREFS && rights != nil: // too many descriptors are in flight: the link is watched, its number is not kept
 			rights = nil
 			continue
 		case err == nil && n < len(m):
@@ -65,8 +65,8 @@ func send(socket int, what op, id uint64, h held) error {
 	}
 }
 
-// receive waits for one message. The error is io.EOF when the other end is closed. Who gets a master closes it.
-func receive(socket int) (what op, id uint64, h held, err error) {
+// receive waits for one message. The error is io.EOF when the other end is closed. The caller closes a master that comes with it.
+func receive(socket int) (what op, id uint64, h link, err error) {
 	h.master = -1
 	head := make([]byte, headSize)
 	if err := fill(socket, head, &h.master); err != nil {
@@ -109,12 +109,12 @@ func fill(socket int, p []byte, fd *int) error {
 	return nil
 }
 
-// answer says that a link's master is given back.
-func answer(socket int, id uint64) {
+// sendAnswer confirms that the duplicate of a link's master is closed.
+func sendAnswer(socket int, id uint64) {
 	_, _ = unix.Write(socket, binary.NativeEndian.AppendUint64(nil, id))
 }
 
-// awaitAnswer waits for it, as long as the socket's SO_RCVTIMEO says.
+// awaitAnswer waits for sendAnswer, as long as the socket's SO_RCVTIMEO.
 func awaitAnswer(socket int, id uint64) error {
 	p := make([]byte, 8)
 	none := -1

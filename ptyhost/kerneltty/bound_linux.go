@@ -10,26 +10,26 @@ import (
 	"telnetcpc/bridge/usb/ftdi"
 )
 
-// A tty is the driver's, and the driver may let go of the adapter at any time: it is unbound or its module is removed, the
-// device is no longer authorized. The adapter stays plugged in meanwhile, and the tty's number may become another's. So the
-// path goes at once, and comes back with the tty that the driver makes when it has the adapter again:
+// A tty belongs to the driver, and the driver may release the adapter at any time: it is unbound, its module is removed, or
+// the device is no longer authorized. The adapter stays plugged in meanwhile, and another device may get the tty's number. So
+// the path is removed at once, and made again with the tty that the driver makes when it has the adapter again:
 //
-//	          the tty is not there any more: no path, nobody is told of anything
-//	bound   ----------------------------------------------------------------------->  unbound
-//	  ^                                                                                 |
-//	  '---- another tty is there: owner and mode, raw, the path leads to it  <----------'
+//	          the tty is gone: no path, no events to the application
+//	bound   --------------------------------------------------------------->  unbound
+//	  ^                                                                          |
+//	  '---- there is another tty: owner and mode, raw, the path leads to it  <---'
 //
-// And udev may give the node to others again, as udevadm trigger has it do: it is taken back.
+// And udev may change the node's owner again, as udevadm trigger makes it do: the port sets it back.
 
-// lookEvery is how often a port looks by itself where the kernel cannot be heard.
-const lookEvery = time.Second
+// checkEvery is how often a port checks by itself if there are no events from the kernel.
+const checkEvery = time.Second
 
-// attend looks when there is news of the tty. It is started by Host.Open and ends with Close.
-func (p *port) attend(deaf bool) {
+// attend checks the tty when it may have changed. It is a goroutine that Host.Open starts and Close ends.
+func (p *port) attend(noEvents bool) {
 	var tick <-chan time.Time
-	if deaf {
-		p.log.Debug("the kernel does not say what becomes of the device: it is looked at", "every", lookEvery)
-		ticker := time.NewTicker(lookEvery)
+	if noEvents {
+		p.log.Debug("no events about devices from the kernel: checking the device regularly", "every", checkEvery)
+		ticker := time.NewTicker(checkEvery)
 		defer ticker.Stop()
 		tick = ticker.C
 	}
@@ -37,23 +37,23 @@ func (p *port) attend(deaf bool) {
 		select {
 		case <-p.running.Done():
 			return
-		case <-p.news:
-			p.look()
+		case <-p.changed:
+			p.check()
 		case <-tick:
-			p.look()
+			p.check()
 		}
 	}
 }
 
-// tell has the port look. It never waits.
-func (p *port) tell() {
+// wake has attend check. It never waits.
+func (p *port) wake() {
 	select {
-	case p.news <- struct{}{}:
+	case p.changed <- struct{}{}:
 	default:
 	}
 }
 
-// concerns reports whether a path below /sys is of the port's device.
+// concerns reports whether a path below /sys belongs to the port's device.
 func (p *port) concerns(path string) bool {
 	a := p.now.Load()
 	if a == nil || a.device == "" {
@@ -63,9 +63,9 @@ func (p *port) concerns(path string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// look makes path and device what they should be. Who has changed the owner or the mode without udev keeps it so until udev
-// has its word again; where nothing can be heard, until the next look.
-func (p *port) look() {
+// check makes path and device what they should be. A change of owner or mode by anything but udev remains until udev's next
+// change; without events, until the next check.
+func (p *port) check() {
 	p.plugging.Lock()
 	defer p.plugging.Unlock()
 	a := p.now.Load()
@@ -75,9 +75,9 @@ func (p *port) look() {
 	if !a.unbound {
 		now, t := clock(), a.tty.Load()
 		if t == nil {
-			return // it was never made ready, and that is said
+			return // it was never made ready, which was reported
 		}
-		if p.system.there(t) {
+		if p.system.present(t) {
 			a.seen = now
 			p.takeBack(t)
 			return
@@ -87,28 +87,28 @@ func (p *port) look() {
 		}
 	}
 	if err := p.rebind(a); err != nil {
-		err = fmt.Errorf("not ready again after its driver had let go of it: %w", err)
+		err = fmt.Errorf("not ready again after its driver released it: %w", err)
 		p.failed.Store(&err)
 		_ = p.Chip.Close()
 	}
 }
 
-// takeBack gives the node to whom it belongs, after udev.
+// takeBack sets the node's owner and mode again, after udev.
 func (p *port) takeBack(t *tty) {
-	switch changed, err := p.system.own(t, p.who); {
-	case err == errGone: // which is heard, too
+	switch changed, err := p.system.setAccess(t, p.access); {
+	case err == errGone: // there will be an event
 	case err != nil:
-		p.log.Warn("the device belongs to others now", "device", t.name, "err", err)
+		p.log.Warn("cannot set owner and mode of the device again, after udev has changed them", "device", t.name, "err", err)
 	case changed:
 		p.log.Debug("owner and mode set again: udev had changed them", "device", t.name)
 	}
 }
 
-// unboundSettles is how long a tty may be gone before it is said that the driver is to blame: where the whole device is
-// unplugged its wire ends soon after.
+// unboundSettles is how long a tty must be gone before the driver counts as the cause: if the whole device is unplugged, its
+// wire ends soon after the tty.
 const unboundSettles = 300 * time.Millisecond
 
-// unbound is the end of a tty; plugging is held. It is false where the device is leaving, too.
+// unbound handles the end of a tty; plugging is held. It returns false if the device is leaving too.
 func (p *port) unbound(a *attachment, t *tty) bool {
 	a.unbound = true
 	p.unlink()
@@ -122,27 +122,27 @@ func (p *port) unbound(a *attachment, t *tty) bool {
 		case <-time.After(unboundSettles):
 		}
 	}
-	p.log.Warn("the driver has let go of the device: the path is gone until it has it again",
+	p.log.Warn("the driver has released the device: its path is removed until the driver has it again",
 		"device", t.name, "usb", filepath.Base(a.device), "driver", "ftdi_sio")
 	return true
 }
 
-// unlink takes the path away, which may lead to another's device at any time.
+// unlink removes the path, which could otherwise lead to another device at any time.
 func (p *port) unlink() {
 	if err := p.claim.Unlink(); err != nil {
-		p.log.Warn("the path leads nowhere, or to another's device", "err", err)
+		p.log.Warn("the path leads nowhere, or to another device", "err", err)
 	}
 }
 
-// rebind makes a port of the tty that the driver has made of the adapter again, where it has. An error is for good.
-// plugging is held.
+// rebind makes a port of the tty that the driver has made of the adapter again, if it has. After an error the port is lost for
+// good. plugging is held.
 func (p *port) rebind(a *attachment) error {
 	t := p.system.find(a.device)
 	if t == nil {
-		// A module that was removed and loaded again has forgotten what it was told.
+		// A module that was removed and loaded again has lost the ids that were registered.
 		if exists(a.device) && p.system.loaded("ftdi_sio") {
-			if err := p.system.teach(ftdi.VendorID, ftdi.ProductID); err != nil {
-				p.log.Warn("the driver does not take the device again", "err", err)
+			if err := p.system.register(ftdi.VendorID, ftdi.ProductID); err != nil {
+				p.log.Warn("the driver cannot take the device again", "err", err)
 			}
 		}
 		return nil
@@ -154,29 +154,29 @@ func (p *port) rebind(a *attachment) error {
 		a.unbound = false
 		p.log.Info("the driver has the device again", "device", t.name)
 		return nil
-	case p.running.Err() != nil, a.isGone(), !p.system.there(t): // there is news of that
+	case p.running.Err() != nil, a.isGone(), !p.system.present(t): // check will be called again
 		return nil
 	}
 	return err
 }
 
-// makeReady makes of a tty, of which nobody is told yet, the port. From the second step on nobody else can open it, and the
-// third waits until whoever had it open before has closed it: see Chip.Quiet. The link comes last: who finds it finds
-// everything in order.
+// makeReady makes the port of a tty that no application knows yet. From the second step on no other user can open it, and the
+// third waits until programs that had it open before have closed it: see Chip.Quiet. The link comes last, so a program that
+// finds it finds a complete port.
 func (p *port) makeReady(ctx context.Context, a *attachment, t *tty) error {
-	if err := p.system.give(ctx, t, p.who, a.seen, p.log); err != nil {
+	if err := p.system.giveAccess(ctx, t, p.access, a.seen, p.log); err != nil {
 		return err
 	}
 	if err := p.prepare(ctx, a, t.name, p.Quiet()); err != nil {
 		return err
 	}
-	if !p.system.there(t) {
+	if !p.system.present(t) {
 		return errGone
 	}
 	if err := p.claim.Link("/dev/"+t.name, -1); err != nil {
 		return err
 	}
-	if a.isGone() || !p.system.there(t) { // serve or nobody has taken it away
+	if a.isGone() || !p.system.present(t) { // serve has removed the path already, or nothing has
 		p.unlink()
 		return errGone
 	}

@@ -19,7 +19,7 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// lines is a log, for a test to read.
+// lines is a log that a test can read.
 type lines struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -37,7 +37,7 @@ func (l *lines) String() string {
 	return l.buf.String()
 }
 
-// plugged returns a port whose tty the driver has made, and its path. Nothing is at its wire.
+// plugged returns a port whose tty the driver has made, and its path. Its wire is not connected.
 func (f *fake) plugged(t *testing.T, log *lines) (p *port, path string) {
 	t.Helper()
 	f.preparing(t)
@@ -59,14 +59,14 @@ func (f *fake) plugged(t *testing.T, log *lines) (p *port, path string) {
 	return p, path
 }
 
-// driver makes what the driver makes of the device.
+// driver makes the files that the driver makes for the device.
 func (f *fake) driver() {
 	f.file(fakeTTY+"/dev", "188:7\n")
 	f.file("dev/ttyUSB7", "")
 }
 
-// letGo takes it away, as the kernel does: the node first.
-func (f *fake) letGo() {
+// unbind removes them, as the kernel does: the node first.
+func (f *fake) unbind() {
 	f.remove("dev/ttyUSB7")
 	f.remove(fakeDevice + "/5-2:1.0")
 }
@@ -76,7 +76,7 @@ func linked(path string) bool {
 	return err == nil
 }
 
-// The path goes with the tty, also where another's has its name by then, or the driver has made another one at once.
+// The path is removed with the tty, also if another device's tty has its name by then, or the driver has made a new one at once.
 func TestUnbound(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -85,20 +85,20 @@ func TestUnbound(t *testing.T) {
 		says   string
 	}{
 		{"nothing has happened", func(*fake) {}, false, ""},
-		{"the node is gone", func(f *fake) { f.remove("dev/ttyUSB7") }, true, "the driver has let go of the device"},
-		{"all is gone", (*fake).letGo, true, "the driver has let go of the device"},
+		{"the node is gone", func(f *fake) { f.remove("dev/ttyUSB7") }, true, "the driver has released the device"},
+		{"all is gone", (*fake).unbind, true, "the driver has released the device"},
 		{"the name is another's", func(f *fake) {
-			f.letGo()
+			f.unbind()
 			f.file("dev/ttyUSB7", "")
-		}, true, "the driver has let go of the device"},
+		}, true, "the driver has released the device"},
 		{"there is another one of ours", func(f *fake) {
-			keep := f.path(fakeTTY) + ".old" // its inode is not given again
+			keep := f.path(fakeTTY) + ".old" // so that its inode is not reused
 			if err := os.Rename(f.path(fakeTTY), keep); err != nil {
 				f.t.Fatal(err)
 			}
 			f.driver()
 			f.remove(fakeTTY + ".old")
-		}, true, "the driver has let go of the device"},
+		}, true, "the driver has released the device"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -106,9 +106,9 @@ func TestUnbound(t *testing.T) {
 				var said lines
 				p, path := f.plugged(t, &said)
 				tt.change(f)
-				p.look()
+				p.check()
 				if got := !linked(path); got != tt.gone {
-					t.Errorf("the path is gone: %v, want %v", got, tt.gone)
+					t.Errorf("path removed: got %v, want %v", got, tt.gone)
 				}
 				if !strings.Contains(said.String(), tt.says) {
 					t.Errorf("the log has: %s, want %s", said.String(), tt.says)
@@ -118,23 +118,23 @@ func TestUnbound(t *testing.T) {
 	}
 }
 
-// A tty that comes and cannot be made ready is the port's end, with its reason; one that goes again is not.
+// A tty that cannot be made ready ends the port, with the reason; one that disappears again does not.
 func TestRebindFails(t *testing.T) {
 	for _, stays := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newHub(t, 2)
 			var said lines
 			p, _ := f.plugged(t, &said)
-			f.letGo()
-			p.look()
+			f.unbind()
+			p.check()
 			f.driver()
 			if !stays {
-				go func() { // before another program would be blamed
+				go func() { // before another program counts as the cause
 					time.Sleep(openPatience / 2)
-					f.letGo()
+					f.unbind()
 				}()
 			}
-			p.look() // nobody closes the tty, for nothing is at the wire
+			p.check() // nothing closes the tty, because the wire is not connected
 			if !stays {
 				if p.failed.Load() != nil {
 					t.Errorf("the port has failed: %v", *p.failed.Load())
@@ -142,52 +142,52 @@ func TestRebindFails(t *testing.T) {
 				return
 			}
 			_, _, err := p.Next()
-			if err == nil || !strings.Contains(err.Error(), "not ready again after its driver had let go of it: /dev/ttyUSB7 could not be prepared") {
+			if err == nil || !strings.Contains(err.Error(), "not ready again after its driver released it: /dev/ttyUSB7 could not be prepared") {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
 }
 
-// A module that was removed and loaded again has to be told of the device again.
+// The id is registered again with a module that was removed and loaded again.
 func TestDriverForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 2)
 		var said lines
 		p, _ := f.plugged(t, &said)
-		f.letGo()
+		f.unbind()
 		f.remove(newID)
-		p.look()
+		p.check()
 		if f.exists(newID) {
 			t.Error("a module that is not there was told")
 		}
 		f.file(newID, "")
-		p.look()
+		p.check()
 		if got := f.read(newID); got != "1209 3696" {
-			t.Errorf("the driver was told %q", got)
+			t.Errorf("registered ids: %q", got)
 		}
 	})
 }
 
-// Where a device is unplugged its tty goes first: that is not the driver's doing.
+// If a device is unplugged, its tty goes first: the driver is not the cause then.
 func TestUnpluggedIsNotUnbound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 2)
 		var said lines
 		p, path := f.plugged(t, &said)
-		f.letGo()
+		f.unbind()
 		go func() {
 			time.Sleep(unboundSettles / 2)
 			close(p.now.Load().gone)
 		}()
-		p.look()
+		p.check()
 		if linked(path) || said.String() != "" {
 			t.Errorf("the path is there: %v; the log has: %s", linked(path), said.String())
 		}
 	})
 }
 
-// The node is given to whom it belongs, and never another's; who asks for no owner leaves it.
+// The node gets its owner, another device's node never does; without a configured owner it stays as it is.
 func TestOwn(t *testing.T) {
 	f := newHub(t, 2)
 	var said lines
@@ -203,26 +203,26 @@ func TestOwn(t *testing.T) {
 	}
 	own := fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid())
 	who := devpath.Access{UID: -1, GID: -1, Mode: 0o640}
-	if changed, err := f.own(tty, who); !changed || err != nil || access() != own+" 640" {
+	if changed, err := f.setAccess(tty, who); !changed || err != nil || access() != own+" 640" {
 		t.Errorf("the mode alone: changed %v, %v, %s", changed, err, access())
 	}
-	if changed, err := f.own(tty, who); changed || err != nil {
+	if changed, err := f.setAccess(tty, who); changed || err != nil {
 		t.Errorf("again: changed %v, %v, want nothing to do", changed, err)
 	}
 	if os.Getuid() == 0 {
 		who = devpath.Access{UID: 65534, GID: 12345, Mode: 0o600}
-		if changed, err := f.own(tty, who); !changed || err != nil || access() != "65534:12345 600" {
+		if changed, err := f.setAccess(tty, who); !changed || err != nil || access() != "65534:12345 600" {
 			t.Errorf("all: changed %v, %v, %s", changed, err, access())
 		}
 	}
-	f.remove(fakeDevice + "/5-2:1.0") // and the node is a stranger's
+	f.remove(fakeDevice + "/5-2:1.0") // and the node belongs to another device
 	before := access()
-	if changed, err := f.own(tty, devpath.Access{UID: -1, GID: -1, Mode: 0o666}); changed || err != errGone || access() != before {
-		t.Errorf("a stranger's: changed %v, %v, %s, want %s", changed, err, access(), before)
+	if changed, err := f.setAccess(tty, devpath.Access{UID: -1, GID: -1, Mode: 0o666}); changed || err != errGone || access() != before {
+		t.Errorf("another device's node: changed %v, %v, %s, want %s", changed, err, access(), before)
 	}
 }
 
-// A record of udev that is older than the tty is of another one that had its number.
+// A record of udev that is older than the tty belongs to another one that had its number.
 func TestUdevStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -236,7 +236,7 @@ func TestUdevStale(t *testing.T) {
 	})
 }
 
-// A message is read as kernel and udev write it, and whatever else comes is not.
+// Messages of kernel and udev are parsed; anything else is ignored.
 func TestDevicePath(t *testing.T) {
 	properties := "ACTION=remove\x00DEVPATH=/devices/platform/vhci_hcd.0/usb3/3-1\x00SUBSYSTEM=usb\x00"
 	udev := append([]byte("libudev\x00"), make([]byte, 32)...)
@@ -264,7 +264,7 @@ func TestDevicePath(t *testing.T) {
 	}
 }
 
-// Each port hears what concerns it, and its driver.
+// An event wakes the ports that it concerns; one about the driver wakes all.
 func TestConcerns(t *testing.T) {
 	f := newHub(t, 2)
 	var said lines
@@ -278,14 +278,14 @@ func TestConcerns(t *testing.T) {
 		if path != "" {
 			device = []byte(path)
 		}
-		u.tell(device)
-		got, gotOther := len(p.news) == 1, len(other.news) == 1
+		u.wake(device)
+		got, gotOther := len(p.changed) == 1, len(other.changed) == 1
 		if got != want || gotOther != wantOther {
-			t.Errorf("%s: heard %v and %v, want %v and %v", path, got, gotOther, want, wantOther)
+			t.Errorf("%s: woken %v and %v, want %v and %v", path, got, gotOther, want, wantOther)
 		}
 		for _, p := range []*port{p, other} {
 			select {
-			case <-p.news:
+			case <-p.changed:
 			default:
 			}
 		}

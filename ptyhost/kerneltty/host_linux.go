@@ -12,7 +12,7 @@ import (
 	"telnetcpc/ptyhost/logind"
 )
 
-// hostName is this host's word in configuration, log and errors.
+// hostName is this host's name in configuration, log and errors.
 const hostName = "kernel"
 
 // Host makes kernel ttys. Any goroutine may use it.
@@ -29,8 +29,8 @@ func (Host) Name() string { return hostName }
 // Fidelity implements uart.Host.
 func (Host) Fidelity() uart.Fidelity { return new(ftdi.Chip).Fidelity() }
 
-// Check implements uart.Host. It loads the kernel's modules where they are not loaded yet, as Open does: nothing less
-// shows that they can be. It needs root.
+// Check implements uart.Host. It loads the kernel's modules if they are not loaded yet, as Open does: nothing less shows that
+// they can be loaded. It needs root.
 func (h Host) Check() error {
 	if err := h.system.check(context.Background()); err != nil {
 		return fmt.Errorf("kernel: %w", err)
@@ -39,7 +39,7 @@ func (h Host) Check() error {
 }
 
 // Open implements uart.Host. Owner, group and mode are those of the device behind the path, /dev/ttyUSB1; mode 0 is 0660,
-// an empty group is dialout where there is that group. The path must be free, or a link that a dead agent of root left
+// an empty group is dialout if that group exists. The path must be free, or a link that a dead agent of root left
 // there; see devpath. The serial number that the device shows, and udev's /dev/serial/by-id with it, is the path's last
 // element. The error is one line that names the path and the way out.
 func (h Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
@@ -55,13 +55,13 @@ func (h Host) open(ctx context.Context, config uart.PortConfig) (_ *port, err er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	who, err := devpath.LookUp(config.Owner, config.Group, config.Mode)
+	access, err := devpath.LookUp(config.Owner, config.Group, config.Mode)
 	if err != nil {
 		return nil, err
 	}
 	path, err := filepath.Abs(config.Path)
 	if err != nil || config.Path == "" {
-		return nil, fmt.Errorf("no path (say where the application finds the port, as in /dev/ttyV0)")
+		return nil, fmt.Errorf("no path (set the path at which the application finds the port, such as /dev/ttyV0)")
 	}
 	if err := h.system.check(ctx); err != nil {
 		return nil, err
@@ -70,15 +70,15 @@ func (h Host) open(ctx context.Context, config uart.PortConfig) (_ *port, err er
 	if err != nil {
 		return nil, err
 	}
-	config.Log = aside.Logger(config.Log) // most is said under a lock that Close takes
-	p := newPort(h.system, claim, who, config)
+	config.Log = aside.Logger(config.Log) // because most lines are logged under a lock that Close takes
+	p := newPort(h.system, claim, access, config)
 	if err := p.plugIn(ctx); err != nil {
 		_ = p.Close()
 		return nil, err
 	}
-	deaf := changes.add(p)
-	p.attending.Go(func() { p.attend(deaf) }) // until Close
-	p.tell()                                  // of what has become of it before it could be heard
+	noEvents := changes.add(p)
+	p.attending.Go(func() { p.attend(noEvents) }) // until Close
+	p.wake()                                      // for what happened before the events arrived here
 	h.system.sleep.Add(p, logind.Late, config.Log)
 	return p, nil
 }

@@ -9,23 +9,23 @@ import (
 	"time"
 )
 
-// The kernel takes up one device of a hub after the other, and udev one event after the other. A hundred ports may be made
-// or taken away at once, in as many processes, on a machine that is busy with other things: how long one of them waits for
-// its turn has no bound. So a wait goes on while anything of that kind moves, and ends when nothing has for a while.
+// The kernel handles one device of a hub after the other, and udev one event after the other. A hundred ports may be made
+// or removed at once, in as many processes, on a busy machine: there is no bound for how long one of them waits for its turn.
+// So a wait goes on while there is any progress of that kind, and ends when there was none for a while.
 const (
-	// plugPatience is how long the kernel may do nothing with such devices while one is waited for, to come or to go.
+	// plugPatience is how long the kernel may make no progress with such devices while a port waits for one to appear or go.
 	plugPatience = 60 * time.Second
-	// openPatience is how long our own first open of a tty may stand still.
+	// openPatience is how long our own first open of a tty may make no progress.
 	openPatience = 30 * time.Second
-	// udevPatience is how long udev may write down nothing.
+	// udevPatience is how long udev may write no record.
 	udevPatience = 10 * time.Second
 
-	// looks is into how many parts patience is cut. Who was not running himself has not looked: what counts is looks, not
-	// time.
-	looks = 12
+	// checks is how often progress is checked during patience. The checks are counted, not the time, because time also passes
+	// while this process itself does not run.
+	checks = 12
 )
 
-// What a machine shows of its work, as patterns of files.
+// The files that show progress, as patterns.
 var (
 	usbShown = []string{
 		"sys/devices/*/vhci_hcd.*/usb*/*-*",
@@ -34,16 +34,16 @@ var (
 	udevShown = []string{"run/udev/data/*"}
 )
 
-// steps counts what this process's ports have behind them of being made and being taken away. Others that wait see by it
-// that the machine goes on.
+// steps counts the steps that this process's ports have completed in being made and removed. To other ports that wait, they are
+// progress.
 var steps atomic.Uint64
 
-// errStill is the cause of the end of a context of whileMoving.
-var errStill = errors.New("nothing has moved")
+// errNoProgress is the cause of the end of a context of whileProgress.
+var errNoProgress = errors.New("there was no progress")
 
-// whileMoving returns a context that ends, with errStill as its cause, when for all of patience no port of this process
-// has come further, requests, where it is not nil, has counted none, and the files of the patterns were the same.
-func (s system) whileMoving(ctx context.Context, patience time.Duration, requests func() uint64, patterns []string) (context.Context, context.CancelFunc) {
+// whileProgress returns a context that ends, with errNoProgress as its cause, when for all of patience no port of this process
+// has completed a step, requests (if not nil) has returned the same count, and the patterns have matched the same files.
+func (s system) whileProgress(ctx context.Context, patience time.Duration, requests func() uint64, patterns []string) (context.Context, context.CancelFunc) {
 	if requests == nil {
 		requests = func() uint64 { return 0 }
 	}
@@ -54,15 +54,15 @@ func (s system) whileMoving(ctx context.Context, patience time.Duration, request
 			lastSteps, lastRequests = nowSteps, now
 			return true
 		}
-		now := s.shown(patterns) // last, for it costs most
+		now := s.shown(patterns) // last, because it costs most
 		ok := now != lastShown
 		lastShown = now
 		return ok
 	}
 	go func() { // until the context ends
-		tick := time.NewTicker(patience / looks)
+		tick := time.NewTicker(patience / checks)
 		defer tick.Stop()
-		for still := 0; still < looks; {
+		for still := 0; still < checks; {
 			select {
 			case <-ctx.Done():
 				return
@@ -72,12 +72,12 @@ func (s system) whileMoving(ctx context.Context, patience time.Duration, request
 				still = 0
 			}
 		}
-		cancel(errStill)
+		cancel(errNoProgress)
 	}()
 	return ctx, func() { cancel(nil) }
 }
 
-// shown is the names of the files of the patterns.
+// shown returns the names of the files that match the patterns.
 func (s system) shown(patterns []string) string {
 	var all []string
 	for _, pattern := range patterns {
@@ -87,20 +87,19 @@ func (s system) shown(patterns []string) string {
 	return strings.Join(all, "\n")
 }
 
-// How long poll rests between two looks: a part of what it has waited, so that a hundred who wait leave the machine to
-// what they wait for.
+// How long poll pauses between two tries: a fraction of the time that it has waited, so that a hundred ports that wait do not
+// slow down what they wait for.
 const (
-	shortestRest = 5 * time.Millisecond
-	longestRest  = 200 * time.Millisecond
-	restPart     = 16
+	shortestPause = 5 * time.Millisecond
+	longestPause  = 200 * time.Millisecond
+	pauseFraction = 16
 )
 
-// poll looks again and again until done, an error, or the end of ctx, whose cause it returns; sysfs announces nothing that
-// could be waited for.
+// poll calls done until it returns true or an error, or ctx ends, whose cause it returns. sysfs has no events to wait for.
 func poll(ctx context.Context, done func() (bool, error)) error {
 	began := time.Now()
-	rest := time.NewTimer(shortestRest)
-	defer rest.Stop()
+	pause := time.NewTimer(shortestPause)
+	defer pause.Stop()
 	for {
 		ok, err := done()
 		if ok && err == nil {
@@ -112,8 +111,8 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-rest.C:
+		case <-pause.C:
 		}
-		rest.Reset(min(max(time.Since(began)/restPart, shortestRest), longestRest))
+		pause.Reset(min(max(time.Since(began)/pauseFraction, shortestPause), longestPause))
 	}
 }

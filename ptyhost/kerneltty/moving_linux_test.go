@@ -23,7 +23,7 @@ const (
 	fakeTTY    = fakeDevice + "/5-2:1.0/ttyUSB7/tty/ttyUSB7"
 )
 
-// newHub returns a machine with a controller that has as many free ports.
+// newHub returns a machine with a controller that has so many free ports.
 func newHub(t *testing.T, ports int) *fake {
 	f := newFake(t)
 	f.load("vhci_hcd")
@@ -43,7 +43,7 @@ func (f *fake) remove(name string) {
 	}
 }
 
-// in runs each of the steps when another span has passed, until the test ends.
+// in runs one of the steps each span, until the test ends.
 func in(t *testing.T, span time.Duration, steps ...func()) {
 	go func() {
 		for _, step := range steps {
@@ -57,7 +57,7 @@ func in(t *testing.T, span time.Duration, steps ...func()) {
 	}()
 }
 
-// others is as many steps of a machine that works at devices of other processes.
+// others returns n steps of a machine that works on devices of other processes.
 func (f *fake) others(n int, pattern string) (steps []func()) {
 	for i := range n {
 		steps = append(steps, func() { f.file(fmt.Sprintf(pattern, i), "") })
@@ -65,13 +65,13 @@ func (f *fake) others(n int, pattern string) (steps []func()) {
 	return steps
 }
 
-// A device waits for its turn as long as others have theirs.
+// A device is waited for as long as there is progress with others.
 func TestTurn(t *testing.T) {
 	const span = 40 * time.Second
 	for _, tt := range []struct {
 		name   string
 		before func(f *fake) []func() // what happens until the device has its tty
-		count  bool                   // the driver asks something of the device meanwhile
+		count  bool                   // the driver sends requests to the device meanwhile
 	}{
 		{"others come", func(f *fake) []func() { return f.others(4, fakeHub+"/5-1%d/serial") }, false},
 		{"others get their ttys", func(f *fake) []func() { return f.others(4, fakeHub+"/5-1/5-1:1.0/ttyUSB%[1]d/tty/ttyUSB%[1]d/dev") }, false},
@@ -112,23 +112,23 @@ func TestTurn(t *testing.T) {
 	}
 }
 
-// Where nothing moves any more the wait ends, some time after the last that did.
+// Without progress the wait ends, plugPatience after the last.
 func TestNoTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 2)
 		in(t, 40*time.Second, f.others(3, fakeHub+"/5-1%d/serial")...)
 		began := time.Now()
 		_, err := f.tty(t.Context(), f.path(fakeDevice), nil, nil)
-		if err == nil || !strings.Contains(err.Error(), "the kernel has not found the device, and nothing has moved for 1m0s") {
+		if err == nil || !strings.Contains(err.Error(), "the kernel has not found the device, and there was no progress for 1m0s") {
 			t.Errorf("got %v, want that it was not found", err)
 		}
 		if took := time.Since(began); took < 2*time.Minute+plugPatience || took > 2*time.Minute+plugPatience*3/2 {
-			t.Errorf("given up after %v, want some %v behind 2m0s", took, plugPatience)
+			t.Errorf("given up after %v, want about 2m0s plus %v", took, plugPatience)
 		}
 	})
 }
 
-// A device that the kernel has given up is plugged in once more; nothing else is tried twice.
+// A device that the kernel has given up is plugged in once more; no other failure is retried.
 func TestPlugAgain(t *testing.T) {
 	f := newHub(t, 2)
 	device := f.path(fakeDevice)
@@ -137,7 +137,7 @@ func TestPlugAgain(t *testing.T) {
 	forbidden := f.explainNoTTY(device)
 	for _, tt := range []struct {
 		name  string
-		says  []error // of each try
+		says  []error // the result of each try
 		tries int
 	}{
 		{"found at once", []error{nil}, 1},
@@ -166,7 +166,7 @@ func TestPlugAgain(t *testing.T) {
 	}
 }
 
-// Whoever waits for a tty can be called off.
+// The wait for a tty ends with its context.
 func TestTurnCalledOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 2)
@@ -179,7 +179,7 @@ func TestTurnCalledOff(t *testing.T) {
 	})
 }
 
-// A slot whose last device is on its way out comes free when the kernel has come so far.
+// A slot whose last device is being removed is used when the kernel has removed it.
 func TestSlotLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 1)
@@ -197,20 +197,20 @@ func TestSlotLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 1)
 		f.file(fakeHub+"/5-1/serial", "")
-		if _, err := f.plug(t.Context(), f.vhci(), 99); err == nil || !strings.Contains(err.Error(), "has taken no device out of its port for 1m0s") {
+		if _, err := f.plug(t.Context(), f.vhci(), 99); err == nil || !strings.Contains(err.Error(), "has freed no port of vhci_hcd for 1m0s") {
 			t.Errorf("got %v, want that the device stays", err)
 		}
 	})
 }
 
-// While another chooses a port of vhci nobody else does, in this process or another; one that stands still is named.
+// Only one at a time, of all processes, chooses a port of vhci; the error names the lock of one that makes no progress.
 func TestPlugAlone(t *testing.T) {
 	hold := func(f *fake) (release func()) {
-		release, err := alone(f.path("sys/devices/faux/vhci_hcd.0/attach"))
+		release, err := lockAttach(f.path("sys/devices/faux/vhci_hcd.0/attach"))
 		if release == nil {
 			t.Fatal(err)
 		}
-		if again, err := alone(f.path("sys/devices/faux/vhci_hcd.0/attach")); again != nil || err != nil {
+		if again, err := lockAttach(f.path("sys/devices/faux/vhci_hcd.0/attach")); again != nil || err != nil {
 			t.Errorf("two at once: %v", err)
 		}
 		return release
@@ -226,13 +226,13 @@ func TestPlugAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 1)
 		defer hold(f)()
-		if _, err := f.plug(t.Context(), f.vhci(), 99); err == nil || !strings.Contains(err.Error(), "another process takes a port of vhci_hcd, and nothing has moved for 1m0s") {
-			t.Errorf("got %v, want that another has the right", err)
+		if _, err := f.plug(t.Context(), f.vhci(), 99); err == nil || !strings.Contains(err.Error(), "another process is taking a port of vhci_hcd, and there was no progress for 1m0s") {
+			t.Errorf("got %v, want that another process has the lock", err)
 		}
 	})
 }
 
-// Where another process loads the module just now, its hub is waited for.
+// If another process is loading the module, plug waits for its hub.
 func TestNoHubYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 1)
@@ -244,7 +244,7 @@ func TestNoHubYet(t *testing.T) {
 	})
 }
 
-// udev is waited for while it has others to do.
+// udev is waited for while it processes other devices.
 func TestUdevTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -265,7 +265,7 @@ func TestUdevTurn(t *testing.T) {
 	})
 }
 
-// preparing is a port whose tty is there, and a stty that has nothing to do.
+// preparing returns a port whose tty exists, and puts a stty that does nothing into PATH.
 func (f *fake) preparing(t *testing.T) *port {
 	t.Helper()
 	dir := t.TempDir()
@@ -276,8 +276,7 @@ func (f *fake) preparing(t *testing.T) *port {
 	return &port{system: f.system, Chip: ftdi.New(uart.PortConfig{}, "ttyV0", nil), log: slog.Default()}
 }
 
-// Our own open of the tty is over when the driver has closed it, which it does in its turn; another program that has it
-// open keeps it for ever.
+// Our own open of the tty ends when the driver has closed it, which may take a while; another program may keep it open forever.
 func TestPrepareTurn(t *testing.T) {
 	f := newHub(t, 2)
 	p := f.preparing(t)
@@ -285,12 +284,12 @@ func TestPrepareTurn(t *testing.T) {
 		quiet := make(chan struct{})
 		in(t, 20*time.Second, append(f.others(5, fakeHub+"/5-1%d/serial"), func() { close(quiet) })...)
 		if err := p.prepare(t.Context(), new(attachment), "ttyUSB7", quiet); err != nil {
-			t.Errorf("while others have their turn: %v", err)
+			t.Errorf("while there is progress with others: %v", err)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
 		err := p.prepare(t.Context(), new(attachment), "ttyUSB7", make(chan struct{}))
-		if err == nil || !strings.Contains(err.Error(), "/dev/ttyUSB7 could not be prepared: for 30s another program has had it open") {
+		if err == nil || !strings.Contains(err.Error(), "/dev/ttyUSB7 could not be prepared: another program has had it open for 30s") {
 			t.Errorf("got %v, want that another program has it open", err)
 		}
 	})

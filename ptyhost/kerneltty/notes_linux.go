@@ -12,8 +12,8 @@ const rules = "60-telnetcpc.rules"
 
 var rulePlaces = []string{"etc/udev/rules.d", "run/udev/rules.d", "usr/local/lib/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"}
 
-// Notes is what a user of this host should know of this machine, a line each, with the way out. Nothing of it keeps the
-// host from working.
+// Notes returns what a user of this host should know about this machine, a line each, with the way out. The host works all the
+// same.
 func (h Host) Notes() []string {
 	var notes []string
 	s := h.system
@@ -27,11 +27,11 @@ func (h Host) Notes() []string {
 	return notes
 }
 
-// sleepNote says what becomes of a kernel tty when the machine sleeps.
+// sleepNote describes what happens to a kernel tty when the machine sleeps.
 func (s system) sleepNote() string {
 	if err := s.sleep.Check(context.Background()); err != nil {
-		return fmt.Sprintf("this machine does not go to sleep while a kernel tty is attached: vhci_hcd refuses, and nobody says when to unplug it: %v "+
-			"(systemd-logind would; end telnetcpc before, or use --host pty)", err)
+		return fmt.Sprintf("this machine does not go to sleep while a kernel tty is attached: vhci_hcd refuses, and nothing announces the sleep: %v "+
+			"(systemd-logind would; end telnetcpc before it, or use --host pty)", err)
 	}
-	return "before this machine goes to sleep a kernel tty is unplugged, and plugged in again after: to programs the port hangs up and comes back"
+	return "before this machine goes to sleep a kernel tty is unplugged, and plugged in again after it: for programs the port hangs up and comes back"
 }

@@ -21,40 +21,40 @@ import (
 	"telnetcpc/ptyhost/logind"
 )
 
-// port is one emulated adapter, plugged in, and the tty that the kernel makes of it. What passes is the chip's business.
+// port is one emulated adapter, plugged in, and the tty that the kernel makes of it. The chip carries the bytes and settings.
 type port struct {
 	*ftdi.Chip
 	system system
 	claim  *devpath.Claim // on the path
-	who    devpath.Access // of the device
+	access devpath.Access // of the device
 	log    *slog.Logger
 
 	running context.Context // ended by Close
 	end     context.CancelFunc
 
-	plugging sync.Mutex                 // makes plugging in, unplugging and looking one after the other
-	asleep   bool                       // unplugged by Sleep; plugging is held
-	now      atomic.Pointer[attachment] // the last one; nil: none was begun
+	plugging sync.Mutex                 // serialises plugging in, unplugging and check
+	asleep   bool                       // unplugged by Sleep; guarded by plugging
+	now      atomic.Pointer[attachment] // the last one; nil: none has begun
 	failed   atomic.Pointer[error]      // why it could not be made ready again
 
-	news      chan struct{} // one slot: something has become of the device
-	attending sync.WaitGroup
+	changed   chan struct{}  // one slot: the device may have changed; see wake
+	attending sync.WaitGroup // attend's goroutine
 
 	closing  sync.Once
 	closed   atomic.Bool
-	closeErr error // of the claim's release
+	closeErr error // from releasing the claim; constant after closing
 }
 
-// attachment is one stay of the adapter at the kernel, from being plugged in to being unplugged.
+// attachment is the adapter from being plugged in to being unplugged.
 type attachment struct {
-	device  string // the device's directory in sysfs; empty: it never came so far
-	gone    chan struct{}
+	device  string              // the device's directory in sysfs; empty: it was not made
+	gone    chan struct{}       // closed when it is unplugged
 	leaving atomic.Bool         // we unplug it, and may plug it in again
-	tty     atomic.Pointer[tty] // the last one; nil: the driver never came so far
+	tty     atomic.Pointer[tty] // the last one; nil: the driver has made none
 
-	// While plugging is held.
-	unbound bool   // the driver has let go of it: tty is not there any more
-	seen    uint64 // a time, as clock says it, at which the next tty was not there yet
+	// Guarded by port.plugging.
+	unbound bool   // the driver has released it: tty does not exist any more
+	seen    uint64 // a time (see clock) at which the next tty did not exist yet
 }
 
 func (a *attachment) isGone() bool {
@@ -66,7 +66,7 @@ func (a *attachment) isGone() bool {
 	}
 }
 
-// name is the tty's, for people.
+// name is the tty's name, for logs and errors; empty: there is none.
 func (a *attachment) name() string {
 	if t := a.tty.Load(); t != nil {
 		return t.name
@@ -79,23 +79,23 @@ var (
 	_ logind.Sleeper = (*port)(nil)
 )
 
-// newPort makes a port that is not plugged in yet.
-func newPort(s system, claim *devpath.Claim, who devpath.Access, config uart.PortConfig) *port {
-	p := &port{system: s, claim: claim, who: who, log: config.Log, news: make(chan struct{}, 1), Chip: ftdi.New(config, filepath.Base(claim.Path()), config.Log)}
+// newPort returns a port that is not plugged in yet.
+func newPort(s system, claim *devpath.Claim, access devpath.Access, config uart.PortConfig) *port {
+	p := &port{system: s, claim: claim, access: access, log: config.Log, changed: make(chan struct{}, 1), Chip: ftdi.New(config, filepath.Base(claim.Path()), config.Log)}
 	p.running, p.end = context.WithCancel(context.Background())
 	return p
 }
 
-// plugIn plugs the chip in and makes a port of its tty. What has been made when it fails Close takes away.
+// plugIn plugs the chip in and makes a port of its tty. If it fails, Close removes what was made.
 func (p *port) plugIn(ctx context.Context) error {
 	vhci, err := p.system.ready(ctx)
 	if err != nil {
 		return err
 	}
-	if err := p.system.teach(ftdi.VendorID, ftdi.ProductID); err != nil {
+	if err := p.system.register(ftdi.VendorID, ftdi.ProductID); err != nil {
 		return err
 	}
-	p.Mute() // what happens until the tty is ready is our own doing
+	p.Mute() // until the tty is ready, all that happens to it comes from here
 	a, err := p.attachAgain(ctx, func() (*attachment, error) { return p.attach(ctx, vhci) })
 	if err != nil {
 		return fmt.Errorf("plug in the device: %w", err)
@@ -103,25 +103,25 @@ func (p *port) plugIn(ctx context.Context) error {
 	return p.makeReady(ctx, a, a.tty.Load())
 }
 
-// plugTries is how often a device is plugged in of which the kernel makes nothing. It gives one up, for good, that has not
-// answered a few times within 5 s, which on a machine that is busy enough says nothing of the device.
+// plugTries is how often a device is plugged in that the kernel makes nothing of. The kernel gives a device up, for good, after
+// it has not answered a few times within 5 s; on a busy machine that may happen to a good device.
 const plugTries = 2
 
-// attachAgain attaches, and plugs the device in once more where the kernel has given it up.
+// attachAgain attaches, and plugs the device in once more if the kernel has given it up.
 func (p *port) attachAgain(ctx context.Context, attach func() (*attachment, error)) (a *attachment, err error) {
 	for try := range plugTries {
 		if try > 0 {
-			p.log.Warn("the device is plugged in again", "why", err)
+			p.log.Warn("plugging the device in again", "why", err)
 			p.unplug(ctx)
 		}
-		if a, err = attach(); !errors.Is(err, errStill) {
+		if a, err = attach(); !errors.Is(err, errNoProgress) {
 			break
 		}
 	}
 	return a, err
 }
 
-// attach makes the wire, gives the kernel its end, and waits for the tty.
+// attach makes the wire, gives the kernel one end, and waits for the tty.
 func (p *port) attach(ctx context.Context, vhci string) (*attachment, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
@@ -140,12 +140,12 @@ func (p *port) attach(ctx context.Context, vhci string) (*attachment, error) {
 	return a, err
 }
 
-// serve plays the device. It is started by attach and ends when the device is unplugged. If that was not our doing, the
-// port is lost for good, and Next says so.
+// serve is the device's goroutine, which attach starts; it ends when the device is unplugged. If this process did not unplug
+// it, the port is lost for good, and Next returns an error.
 func (p *port) serve(a *attachment, wire io.ReadWriteCloser) {
 	defer close(a.gone)
 	if err := p.Serve(wire); err != nil && !errors.Is(err, uart.ErrClosed) {
-		p.log.Error("the USB device's wire failed", "err", err)
+		p.log.Error("the USB device's connection to the kernel failed", "err", err)
 	}
 	if !a.leaving.Load() {
 		p.unlink()
@@ -153,11 +153,11 @@ func (p *port) serve(a *attachment, wire io.ReadWriteCloser) {
 	}
 }
 
-// closePatience is how long Close waits for the kernel: who closes a port has no more use for its name.
+// closePatience is how long Close waits for the kernel.
 const closePatience = 10 * time.Second
 
-// unplug takes the adapter out, and waits until the kernel has taken its device away, as long as it takes any, or ctx ends;
-// plugging is held.
+// unplug unplugs the adapter, and waits until the kernel has removed its device, as long as the kernel makes progress and ctx
+// has not ended; plugging is held.
 func (p *port) unplug(ctx context.Context) {
 	a := p.now.Load()
 	if a == nil {
@@ -170,16 +170,16 @@ func (p *port) unplug(ctx context.Context) {
 		return
 	}
 	began := time.Now()
-	ctx, cancel := p.system.whileMoving(ctx, plugPatience, nil, usbShown)
+	ctx, cancel := p.system.whileProgress(ctx, plugPatience, nil, usbShown)
 	defer cancel()
 	err := poll(ctx, func() (bool, error) { return !exists(a.device), nil })
-	if errors.Is(err, errStill) || errors.Is(err, context.DeadlineExceeded) {
-		p.log.Warn("the kernel has not taken the USB device away", "device", a.name(), "waited", time.Since(began).Round(time.Second))
+	if errors.Is(err, errNoProgress) || errors.Is(err, context.DeadlineExceeded) {
+		p.log.Warn("the kernel has not removed the USB device", "device", a.name(), "waited", time.Since(began).Round(time.Second))
 	}
 }
 
-// Sleep implements logind.Sleeper: vhci_hcd lets no machine sleep that has one of its devices. To the application it is a
-// pulled plug. Close ends its wait.
+// Sleep implements logind.Sleeper: vhci_hcd does not let the machine sleep while it has a device. To the application the adapter
+// is unplugged. Close ends its wait.
 func (p *port) Sleep() {
 	p.plugging.Lock()
 	defer p.plugging.Unlock()
@@ -192,7 +192,7 @@ func (p *port) Sleep() {
 	p.unplug(p.running)
 }
 
-// Wake implements logind.Sleeper. A port that cannot be plugged in again is lost for good, and Next says why.
+// Wake implements logind.Sleeper. A port that cannot be plugged in again is lost for good, and Next returns why.
 func (p *port) Wake() {
 	p.plugging.Lock()
 	defer p.plugging.Unlock()
@@ -209,7 +209,7 @@ func (p *port) Wake() {
 	p.log.Info("plugged in again: the machine has woken", "device", p.Name())
 }
 
-// socketPair returns the two ends of a stream: one for Go's poller, one as a descriptor to be given away and closed.
+// socketPair returns the two ends of a stream: one for Go's netpoller, one as a descriptor for the kernel, to be closed.
 func socketPair() (ours io.ReadWriteCloser, theirs int, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -234,11 +234,11 @@ func (p *port) Next() ([]byte, uart.Event, error) {
 	if why := p.failed.Load(); why != nil {
 		return nil, e, fmt.Errorf("port %s: %w", p.claim.Path(), *why)
 	}
-	return nil, e, fmt.Errorf("port %s: the kernel has let go of the device %s (unplugged by usbip detach? dmesg says why)", p.claim.Path(), p.Name())
+	return nil, e, fmt.Errorf("port %s: the kernel has removed the device %s (unplugged by usbip detach? see dmesg)", p.claim.Path(), p.Name())
 }
 
-// Name implements uart.Port: the tty's device, which is also its name in /sys/class/tty. After the machine's sleep, or when
-// the driver had let go of it, it may be another one, where a program has the old one open still.
+// Name implements uart.Port: the tty's device, which is also its name in /sys/class/tty. After the machine's sleep, or
+// after the driver has released the adapter, it may be another one, if a program still has the old one open.
 func (p *port) Name() string {
 	a := p.now.Load()
 	if a == nil {
@@ -251,14 +251,14 @@ func (p *port) Name() string {
 func (p *port) Retire() error { return p.claim.Release() }
 
 // Close implements uart.Port. The application's reads return end of file and its writes EIO, as on a USB adapter that
-// was pulled out: that is what it is. It returns when the kernel has taken the device away, so that the next one gets the
-// same name where no application holds it; where the kernel does not, after 10 s. It must not be called from Urgent.
+// was unplugged, which it is. It returns when the kernel has removed the device, so that the next one gets the same name
+// unless an application has it open; otherwise after closePatience. It must not be called from Urgent.
 func (p *port) Close() error {
 	p.closing.Do(func() {
 		p.closed.Store(true)
 		p.end()
 		_ = p.Chip.Close()
-		p.system.sleep.Remove(p) // waits for a Sleep or Wake under way
+		p.system.sleep.Remove(p) // waits for a Sleep or Wake in progress
 		changes.remove(p)
 		p.attending.Wait()
 		p.plugging.Lock()

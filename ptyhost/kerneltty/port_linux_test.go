@@ -11,8 +11,7 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// TestCloseIsBounded: a kernel that does not take the device away holds nobody's close up for long, and neither does a
-// Sleep that waits for it.
+// Close returns after closePatience if the kernel does not remove the device, also during a Sleep that waits for it.
 func TestCloseIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	for _, asleep := range []bool{false, true} {

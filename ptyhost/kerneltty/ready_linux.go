@@ -17,14 +17,14 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// prepare makes a new tty raw: a kernel's has echo, which would send back to the device what it says. The driver keeps
-// the termios from one open to the next. The open that this takes is our own; it is over when quiet is closed.
+// prepare makes a new tty raw: a new one has echo, which would send back to the device what it sends. The driver keeps the
+// termios from one open to the next. The open that this takes is not an application's; it is over when quiet is closed.
 func (p *port) prepare(ctx context.Context, a *attachment, name string, quiet <-chan struct{}) error {
 	if err := p.makeRaw(ctx, "/dev/"+name); err != nil {
 		return err
 	}
-	// What the driver asks of the device says nothing now: it may be another program that asks, as long as it likes.
-	ctx, cancel := p.system.whileMoving(ctx, openPatience, nil, usbShown)
+	// The driver's requests to the device are no progress here: they may come from another program, for any time.
+	ctx, cancel := p.system.whileProgress(ctx, openPatience, nil, usbShown)
 	defer cancel()
 	select {
 	case <-quiet:
@@ -34,24 +34,24 @@ func (p *port) prepare(ctx context.Context, a *attachment, name string, quiet <-
 		return errGone
 	case <-ctx.Done():
 	}
-	if err := context.Cause(ctx); !errors.Is(err, errStill) {
+	if err := context.Cause(ctx); !errors.Is(err, errNoProgress) {
 		return err
 	}
-	return fmt.Errorf("/dev/%s could not be prepared: for %v another program has had it open (ModemManager? see scripts/README.md on its udev rule)",
+	return fmt.Errorf("/dev/%s could not be prepared: another program has had it open for %v (ModemManager? see scripts/README.md on its udev rule)",
 		name, openPatience)
 }
 
-// makeRaw sets a tty to 9600 8N1, raw, no flow control. Another process does it, for this one must never have its own
-// tty open: if it died so, its last close would wait for an answer of the device, which is itself, and the process
-// would stay for ever, unkillable.
+// makeRaw sets a tty to 9600 8N1, raw, no flow control. Another process does it, because this one must never have its own tty
+// open: if it died then, its last close would wait for an answer of the device, which is this process, and the process could
+// never end, not even by SIGKILL.
 func (p *port) makeRaw(ctx context.Context, name string) error {
-	ctx, cancel := p.system.whileMoving(ctx, openPatience, p.Requests, usbShown)
+	ctx, cancel := p.system.whileProgress(ctx, openPatience, p.Requests, usbShown)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "stty", "-F", name, "9600", "raw", "-echo", "cs8", "-parenb", "-cstopb", "-crtscts", "hupcl", "clocal")
 	out, err := cmd.CombinedOutput()
 	switch {
-	case ctx.Err() != nil && errors.Is(context.Cause(ctx), errStill):
-		return fmt.Errorf("prepare %s: stty has done nothing for %v (dmesg says why)", name, openPatience)
+	case ctx.Err() != nil && errors.Is(context.Cause(ctx), errNoProgress):
+		return fmt.Errorf("prepare %s: stty has made no progress for %v (see dmesg)", name, openPatience)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, exec.ErrNotFound):
@@ -62,9 +62,10 @@ func (p *port) makeRaw(ctx context.Context, name string) error {
 	return nil
 }
 
-// give sets the owner, the group and the mode of a tty, after udev has done so; and it says what else udev should do. Who
-// had it open before keeps it: see makeReady. after is a time before the tty was made, see clock.
-func (s system) give(ctx context.Context, t *tty, who devpath.Access, after uint64, log *slog.Logger) error {
+// giveAccess sets the owner, the group and the mode of a tty, after udev has done so, and warns if udev's rules lack one for
+// ModemManager. A program that had the tty open before keeps it: see makeReady. after is a time before the tty was made; see
+// clock.
+func (s system) giveAccess(ctx context.Context, t *tty, access devpath.Access, after uint64, log *slog.Logger) error {
 	properties, err := s.udev(ctx, t.name, after)
 	if err != nil {
 		return err
@@ -73,13 +74,13 @@ func (s system) give(ctx context.Context, t *tty, who devpath.Access, after uint
 		log.Warn("ModemManager runs here and may write AT commands to the device", "device", t.name,
 			"hint", "install scripts/"+rules+" in /etc/udev/rules.d")
 	}
-	_, err = s.own(t, who)
+	_, err = s.setAccess(t, access)
 	return err
 }
 
-// own sets the owner, the group and the mode of a tty's node, where they are others. It does not open the tty, and not
-// another's, to which the name may lead by now. Between two owners nobody but root can open it.
-func (s system) own(t *tty, who devpath.Access) (changed bool, err error) {
+// setAccess sets the owner, the group and the mode of a tty's node, if they differ. It does not open the tty, and it does not
+// touch another tty that may have the name by now. Between two owners only root can open it.
+func (s system) setAccess(t *tty, access devpath.Access) (changed bool, err error) {
 	node := s.path("dev", t.name)
 	fd, err := unix.Open(node, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -87,30 +88,30 @@ func (s system) own(t *tty, who devpath.Access) (changed bool, err error) {
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || !s.there(t) {
+	if err := unix.Fstat(fd, &st); err != nil || !s.present(t) {
 		return false, errGone
 	}
-	owned := (who.UID == -1 || int(st.Uid) == who.UID) && (who.GID == -1 || int(st.Gid) == who.GID)
-	if owned && fs.FileMode(st.Mode).Perm() == who.Mode {
+	owned := (access.UID == -1 || int(st.Uid) == access.UID) && (access.GID == -1 || int(st.Gid) == access.GID)
+	if owned && fs.FileMode(st.Mode).Perm() == access.Mode {
 		return false, nil
 	}
 	name := fmt.Sprintf("/proc/self/fd/%d", fd)
 	if !owned {
 		err := os.Chmod(name, 0)
 		if err == nil {
-			err = unix.Fchownat(fd, "", who.UID, who.GID, unix.AT_EMPTY_PATH)
+			err = unix.Fchownat(fd, "", access.UID, access.GID, unix.AT_EMPTY_PATH)
 		}
 		if err != nil {
 			return false, fmt.Errorf("owner or group of %s: %w", node, devpath.Cause(err))
 		}
 	}
-	if err := os.Chmod(name, who.Mode); err != nil {
-		return false, fmt.Errorf("mode %o of %s: %w", who.Mode, node, devpath.Cause(err))
+	if err := os.Chmod(name, access.Mode); err != nil {
+		return false, fmt.Errorf("mode %o of %s: %w", access.Mode, node, devpath.Cause(err))
 	}
 	return true, nil
 }
 
-// clock is what udev's records have of time: microseconds of CLOCK_MONOTONIC.
+// clock is the time as udev's records have it: microseconds of CLOCK_MONOTONIC.
 func clock() uint64 {
 	var now unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
@@ -119,15 +120,15 @@ func clock() uint64 {
 	return uint64(now.Nano() / 1000)
 }
 
-// udev waits until udev, where it runs, is done with a tty, and returns what it has written down of it. A record that was
-// begun before after is of an earlier tty with this number, of whose end udev has not heard yet. Where udev does nothing
-// for a while it may set the owner after us: see port.look.
+// udev waits until udev, if it runs, has finished with a tty, and returns its record of it. A record that was begun before
+// after belongs to an earlier tty of this number, whose end udev has not processed yet. If udev makes no progress for a while,
+// it may set the owner after us: see port.check.
 func (s system) udev(ctx context.Context, name string, after uint64) (properties string, err error) {
 	if !s.exists("run/udev/control") {
 		return "", nil
 	}
 	record := "c" + s.read("sys/class/tty", name, "dev")
-	ctx, cancel := s.whileMoving(ctx, udevPatience, nil, udevShown)
+	ctx, cancel := s.whileProgress(ctx, udevPatience, nil, udevShown)
 	defer cancel()
 	err = poll(ctx, func() (bool, error) {
 		properties = s.read("run/udev/data", record)
@@ -139,13 +140,13 @@ func (s system) udev(ctx context.Context, name string, after uint64) (properties
 		}
 		return properties != "", nil
 	})
-	if errors.Is(err, errStill) {
+	if errors.Is(err, errNoProgress) {
 		err = nil
 	}
 	return "\n" + properties + "\n", err
 }
 
-// runs reports whether a process of this name runs; /proc has at most 15 characters of it.
+// runs reports whether a process of this name runs; /proc has the first 15 characters.
 func (s system) runs(name string) bool {
 	processes, _ := os.ReadDir(s.path("proc"))
 	for _, p := range processes {

@@ -16,14 +16,14 @@ import (
 	"telnetcpc/ptyhost/logind"
 )
 
-// modules are the kernel's, in the order in which they are needed.
+// modules are the kernel modules, in the order in which they are needed.
 var modules = []string{"vhci_hcd", "ftdi_sio"}
 
-// system is what this package looks at of a machine. Tests hand in a directory and functions of their own.
+// system is the machine as this package uses it. Tests pass a directory and functions of their own.
 type system struct {
-	root     string // before /sys, /proc, /dev and so on; empty on a real machine
+	root     string // the prefix of /sys, /proc, /dev and so on; empty on a real machine
 	euid     func() int
-	release  func() string // of the kernel, as uname -r says it
+	release  func() string // of the kernel: uname -r
 	modprobe func(ctx context.Context, module string) error
 	sleep    *logind.Watch
 }
@@ -41,10 +41,10 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// modprobe loads a module. The error has what modprobe said.
+// modprobe loads a module. The error contains the first line of modprobe's output.
 func modprobe(ctx context.Context, module string) error {
 	cmd := exec.CommandContext(ctx, "modprobe", module)
-	// A service's PATH may lack the place where Debian has it.
+	// A service's PATH may lack Debian's directory for it.
 	if _, err := exec.LookPath("modprobe"); err != nil {
 		cmd = exec.CommandContext(ctx, "/sbin/modprobe", module)
 	}
@@ -56,18 +56,18 @@ func modprobe(ctx context.Context, module string) error {
 	return err
 }
 
-// path is a path of the system.
+// path returns a path of the system.
 func (s system) path(elements ...string) string {
 	return filepath.Join(append([]string{s.root + "/"}, elements...)...)
 }
 
-// read returns a small file's text without the blanks around it; empty where it cannot be read.
+// read returns a small file's text without surrounding blanks; empty if it cannot be read.
 func (s system) read(elements ...string) string {
 	text, _ := os.ReadFile(s.path(elements...))
 	return string(bytes.TrimSpace(text))
 }
 
-// write writes one line to a file of sysfs in one call, as its files want it. A file that is not there is not made.
+// write writes one line to an existing file of sysfs in one call, as sysfs requires.
 func write(name, line string) error {
 	f, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
@@ -77,7 +77,7 @@ func write(name, line string) error {
 	return errors.Join(err, f.Close())
 }
 
-// check is nil where ports can be made; it loads the modules.
+// check reports why ports cannot be made; nil: they can. It loads the modules.
 func (s system) check(ctx context.Context) error {
 	if s.euid() != 0 {
 		return errors.New("a kernel tty needs root (run telnetcpc as root, or use --host pty)")
@@ -103,7 +103,7 @@ func allTaken(n int) error {
 	return fmt.Errorf("all %d ports of vhci_hcd are taken (usbip port lists them; end what uses them, or use --host pty)", n)
 }
 
-// ready loads the modules where they are not there, and returns vhci's directory.
+// ready loads the modules that are missing, and returns vhci's directory.
 func (s system) ready(ctx context.Context) (vhci string, err error) {
 	for _, module := range modules {
 		if s.loaded(module) {
@@ -116,7 +116,7 @@ func (s system) ready(ctx context.Context) (vhci string, err error) {
 	return s.vhci(), nil
 }
 
-// loaded reports whether a module is there, built in or loaded: both show by what they make in sysfs.
+// loaded reports whether a module is loaded or built in: both have files in sysfs.
 func (s system) loaded(module string) bool {
 	if module == "vhci_hcd" {
 		return s.vhci() != ""
@@ -125,7 +125,7 @@ func (s system) loaded(module string) bool {
 	return err == nil
 }
 
-// explainModule says why a module is not there, and how to get it.
+// explainModule describes why a module is missing, and how to get it.
 func (s system) explainModule(module string, cause error) error {
 	what := fmt.Sprintf("the kernel has no module %s", module)
 	if cause != nil {
@@ -134,11 +134,11 @@ func (s system) explainModule(module string, cause error) error {
 	return fmt.Errorf("%s (%s; or use --host pty)", what, s.remedy())
 }
 
-// remedy says what usually brings the modules here.
+// remedy describes how one usually gets the modules on this machine.
 func (s system) remedy() string {
 	release := s.release()
 	if mode := s.lockdown(); mode != "" {
-		return fmt.Sprintf("the kernel is locked down (%s) and takes signed modules only: use the distribution's own kernel", mode)
+		return fmt.Sprintf("the kernel is locked down (%s) and accepts signed modules only: use the distribution's own kernel", mode)
 	}
 	id := s.distribution()
 	_, err := os.Stat(s.path("lib/modules", release))
@@ -161,7 +161,7 @@ func (s system) remedy() string {
 	return "install the package of your distribution with the kernel's further modules"
 }
 
-// lastPart is a release's flavour: amd64 of 6.1.0-56-cloud-amd64.
+// lastPart returns a release's flavour: amd64 of 6.1.0-56-cloud-amd64.
 func lastPart(release string) string { return release[strings.LastIndexByte(release, '-')+1:] }
 
 func (s system) exists(elements ...string) bool {
@@ -169,7 +169,7 @@ func (s system) exists(elements ...string) bool {
 	return err == nil
 }
 
-// distribution is ID of os-release(5), or the first that it is like and remedy knows.
+// distribution returns ID of os-release(5), or the first of ID_LIKE that remedy knows.
 func (s system) distribution() string {
 	fields := map[string]string{}
 	for line := range strings.Lines(s.read("etc/os-release")) {
@@ -186,7 +186,7 @@ func (s system) distribution() string {
 	return fields["ID"]
 }
 
-// lockdown is the mode of the kernel's lockdown(7), empty where there is none.
+// lockdown returns the mode of the kernel's lockdown(7); empty: none.
 func (s system) lockdown() string {
 	_, rest, ok := strings.Cut(s.read("sys/kernel/security/lockdown"), "[")
 	mode, _, _ := strings.Cut(rest, "]")

@@ -13,7 +13,7 @@ import (
 	"telnetcpc/ptyhost/logind/logindtest"
 )
 
-// fake is a machine made of files: what sysfs and others show.
+// fake is a machine made of files: sysfs and others.
 type fake struct {
 	system
 	t *testing.T
@@ -49,7 +49,7 @@ func (f *fake) file(name, text string) {
 	}
 }
 
-// load makes what a module makes in sysfs.
+// load makes the files of a module in sysfs.
 func (f *fake) load(module string) {
 	if module == "ftdi_sio" {
 		f.file(newID, "")
@@ -59,7 +59,7 @@ func (f *fake) load(module string) {
 	f.file("sys/devices/faux/vhci_hcd.0/status", status(0, 4, 4))
 }
 
-// status is a file of vhci with ports for high speed in these states, and as many for USB 3.
+// status makes a status file of vhci with high-speed ports in these states, and as many for USB 3.
 func status(first int, states ...int) string {
 	text := "hub port sta spd dev      sockfd local_busid\n"
 	for i, hub := range []string{"hs", "ss"} {
@@ -73,7 +73,7 @@ func status(first int, states ...int) string {
 	return text
 }
 
-// Each thing that may be wrong with a machine has its line, with the way out.
+// Each possible fault of a machine has its error line, with the way out.
 func TestCheck(t *testing.T) {
 	noModule := func(_ context.Context, module string) error {
 		return errors.New("modprobe: FATAL: Module " + module + " not found in directory /lib/modules/6.1.0-56-amd64")
@@ -132,7 +132,7 @@ func TestCheck(t *testing.T) {
 			}
 			f.file("sys/kernel/security/lockdown", "none [integrity] confidentiality\n")
 		}, "module vhci_hcd: ERROR: could not insert 'vhci_hcd': Key was rejected by service " +
-			"(the kernel is locked down (integrity) and takes signed modules only: use the distribution's own kernel; or use --host pty)"},
+			"(the kernel is locked down (integrity) and accepts signed modules only: use the distribution's own kernel; or use --host pty)"},
 		{"modprobe does nothing", func(f *fake) { f.modprobe = func(context.Context, string) error { return nil } },
 			"the kernel has no module vhci_hcd ("},
 		{"all taken", func(f *fake) {
@@ -163,7 +163,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// A slot's device is below the controller's hub for USB 2, whatever the buses are called.
+// A slot's device is below the controller's hub for USB 2, whatever the numbers of the buses.
 func TestSlots(t *testing.T) {
 	f := newFake(t)
 	f.load("vhci_hcd")
@@ -186,26 +186,26 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// The driver is told of a device once.
+// The device's id is registered with the driver once.
 func TestTeach(t *testing.T) {
 	f := newFake(t)
 	f.load("ftdi_sio")
-	if err := f.teach(0x1209, 0x3696); err != nil {
+	if err := f.register(0x1209, 0x3696); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.read(newID); got != "1209 3696" {
 		t.Errorf("new_id: got %q, want 1209 3696", got)
 	}
 	f.file(newID, "0403 1234\n1209 3696\n")
-	if err := f.teach(0x1209, 0x3696); err != nil {
+	if err := f.register(0x1209, 0x3696); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.read(newID); got != "0403 1234\n1209 3696" {
-		t.Errorf("new_id: got %q, want it left alone", got)
+		t.Errorf("new_id: got %q, want it unchanged", got)
 	}
 }
 
-// What is missing shows how far the device came.
+// The error shows how far the device came.
 func TestNoTTY(t *testing.T) {
 	f := newFake(t)
 	device := f.path("sys/devices/faux/vhci_hcd.0/usb5/5-2")
@@ -215,14 +215,14 @@ func TestNoTTY(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	says("the kernel has not found the device, and nothing has moved for 1m0s (dmesg says why)")
+	says("the kernel has not found the device, and there was no progress for 1m0s (see dmesg)")
 	f.file("sys/devices/faux/vhci_hcd.0/usb5/5-2/authorized", "0\n")
-	says("this machine authorizes no new USB device")
+	says("this machine does not authorize new USB devices")
 	f.file("sys/devices/faux/vhci_hcd.0/usb5/5-2/authorized", "1\n")
-	says("the driver ftdi_sio has not made a tty of the device, and nothing has moved for 1m0s (dmesg says why)")
+	says("the driver ftdi_sio has not made a tty of the device, and there was no progress for 1m0s (see dmesg)")
 }
 
-// Each thing that a user should know has its line.
+// Each note has its line.
 func TestNotes(t *testing.T) {
 	f := newFake(t)
 	notes := func(want ...string) {
@@ -236,7 +236,7 @@ func TestNotes(t *testing.T) {
 	}
 	const (
 		modem = "ModemManager runs here and may write AT commands to a new port ("
-		sleep = "this machine does not go to sleep while a kernel tty is attached: vhci_hcd refuses, and nobody says when to unplug it: no D-Bus: "
+		sleep = "this machine does not go to sleep while a kernel tty is attached: vhci_hcd refuses, and nothing announces the sleep: no D-Bus: "
 	)
 	notes()
 	f.file("proc/self/comm", "telnetcpc\n")
@@ -249,5 +249,5 @@ func TestNotes(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	logindtest.NewManager(t, bus)
 	f.sleep = logind.New(bus.Address)
-	notes("before this machine goes to sleep a kernel tty is unplugged, and plugged in again after: ")
+	notes("before this machine goes to sleep a kernel tty is unplugged, and plugged in again after it: ")
 }

@@ -11,34 +11,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Multicast groups of NETLINK_KOBJECT_UEVENT: what the kernel says, and what udev says when it has done what its rules ask
-// for (libsystemd's sd-device/device-monitor.c).
+// Multicast groups of NETLINK_KOBJECT_UEVENT: the kernel's events, and udev's after it has applied its rules
+// (libsystemd's sd-device/device-monitor.c).
 const (
 	groupKernel = 1
 	groupUdev   = 2
 )
 
-// ueventRoom is for one message: the kernel's have at most 2 KiB of properties, udev's are somewhat larger. What is cut off
-// comes after the properties of the kernel.
+// ueventRoom is the buffer for one message: the kernel's have at most 2 KiB of properties, udev's are somewhat larger. What is
+// cut off comes after the kernel's properties.
 const ueventRoom = 16 << 10
 
-// ueventBuffer is for messages that wait; an overflow is announced, and everybody looks then.
+// ueventBuffer is the socket's buffer. An overflow is reported, and then all ports check.
 const ueventBuffer = 1 << 20
 
-// uevents hears what becomes of devices, for all ports of this process, by one socket and one goroutine. A message is no
-// more than a reason to look.
+// uevents receives the events about devices for all ports of this process, with one socket and one goroutine. A message is no
+// more than a reason to check.
 type uevents struct {
-	mu    sync.Mutex // over what follows
+	mu    sync.Mutex // guards all below
 	ports map[*port]bool
-	file  *os.File // the socket; nil: none is open
-	ended chan struct{}
+	file  *os.File      // the socket; nil: none is open
+	ended chan struct{} // closed when receive has returned
 }
 
-// changes is what this process hears.
+// changes receives this process's events.
 var changes uevents
 
-// add has a port told until remove. deaf: nothing can be heard here, and the port must look by itself.
-func (u *uevents) add(p *port) (deaf bool) {
+// add wakes a port at each event that concerns it, until remove. noEvents: there are none here, and the port must check by
+// itself.
+func (u *uevents) add(p *port) (noEvents bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.file == nil {
@@ -47,13 +48,13 @@ func (u *uevents) add(p *port) (deaf bool) {
 			return true
 		}
 		u.file, u.ended, u.ports = file, make(chan struct{}), map[*port]bool{}
-		go u.hear(file, u.ended) // until remove closes the socket
+		go u.receive(file, u.ended) // until remove closes the socket
 	}
 	u.ports[p] = true
 	return false
 }
 
-// remove ends what add began. Idempotent.
+// remove undoes add. Idempotent.
 func (u *uevents) remove(p *port) {
 	u.mu.Lock()
 	delete(u.ports, p)
@@ -68,8 +69,8 @@ func (u *uevents) remove(p *port) {
 	<-ended
 }
 
-// hear tells the ports what concerns them.
-func (u *uevents) hear(file *os.File, ended chan struct{}) {
+// receive is the goroutine that reads the socket and wakes the ports.
+func (u *uevents) receive(file *os.File, ended chan struct{}) {
 	defer close(ended)
 	room := make([]byte, ueventRoom)
 	for {
@@ -78,31 +79,31 @@ func (u *uevents) hear(file *os.File, ended chan struct{}) {
 		case errors.Is(err, os.ErrClosed):
 			return
 		case err != nil: // ENOBUFS: some are lost
-			u.tell(nil)
+			u.wake(nil)
 			if !errors.Is(err, unix.ENOBUFS) {
-				time.Sleep(time.Second) // no such error is known: it may come each time
+				time.Sleep(time.Second) // no such error is known: it might come each time
 			}
 		default:
 			if device := devicePath(room[:n]); device != nil {
-				u.tell(device)
+				u.wake(device)
 			}
 		}
 	}
 }
 
-// tell has ports look: whom the device concerns; nil: all.
-func (u *uevents) tell(device []byte) {
+// wake has those ports check that the device concerns; nil: all.
+func (u *uevents) wake(device []byte) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	driver := bytes.HasSuffix(device, []byte("/drivers/ftdi_sio"))
 	for p := range u.ports {
 		if device == nil || driver || p.concerns(string(device)) {
-			p.tell()
+			p.wake()
 		}
 	}
 }
 
-// openUevents returns a socket that hears kernel and udev. It needs no privileges.
+// openUevents returns a socket that receives the events of kernel and udev. It needs no privileges.
 func openUevents() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_KOBJECT_UEVENT)
 	if err != nil {
@@ -116,8 +117,8 @@ func openUevents() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "uevent"), nil
 }
 
-// devicePath is the property DEVPATH of a message, a path below /sys; nil: it has none. The kernel's begins with a line of its
-// own, udev's with a header: "libudev\0", then words of 32 bits of which the third is where the properties begin.
+// devicePath returns the property DEVPATH of a message, a path below /sys; nil: it has none. The kernel's message begins with a
+// line of its own, udev's with a header: "libudev\0", then words of 32 bits of which the third is where the properties begin.
 func devicePath(message []byte) []byte {
 	if bytes.HasPrefix(message, []byte("libudev\x00")) {
 		if len(message) < 20 {

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// newID is where ftdi_sio is told of devices that it does not know by itself.
+	// newID is the file where ids of devices are registered that ftdi_sio does not know by itself.
 	newID = "sys/bus/usb-serial/drivers/ftdi_sio/new_id"
 
 	statusFree = 4 // VDEV_ST_NULL of the kernel's drivers/usb/usbip/usbip_common.h
@@ -21,8 +21,8 @@ const (
 	hubSpeed   = "480"
 )
 
-// vhci is the directory of vhci's first controller, which has the files of all; empty where there is none. It lies in
-// platform; a patch that was posted moves it to faux.
+// vhci returns the directory of vhci's first controller, which has the files of all; empty: there is none. It is below platform;
+// a posted patch moves it to faux.
 func (s system) vhci() string {
 	found, _ := filepath.Glob(s.path("sys/devices/*/vhci_hcd.0/attach"))
 	if len(found) == 0 {
@@ -31,7 +31,7 @@ func (s system) vhci() string {
 	return filepath.Dir(found[0])
 }
 
-// slot is one port of one of vhci's controllers, for a device of high speed.
+// slot is one port of one of vhci's controllers, for a high-speed device.
 type slot struct {
 	number     int // of the port, over all controllers
 	controller int
@@ -39,7 +39,7 @@ type slot struct {
 	free       bool
 }
 
-// slots lists the ports for devices of high speed, from the files status, status.1 and so on.
+// slots lists the ports for high-speed devices, from the files status, status.1 and so on.
 func (s system) slots(vhci string) ([]slot, error) {
 	var all []slot
 	for controller := 0; ; controller++ {
@@ -76,7 +76,7 @@ func parseStatus(text string, controller int) []slot {
 	return list
 }
 
-// device is the directory of what is plugged into a slot, whether it is there or not; empty while there is no hub.
+// device returns the directory of the device in a slot, whether it exists or not; empty while there is no hub.
 func (s system) device(vhci string, p slot) string {
 	hubs, _ := filepath.Glob(filepath.Join(filepath.Dir(vhci), fmt.Sprintf("vhci_hcd.%d", p.controller), "usb*"))
 	for _, hub := range hubs {
@@ -89,8 +89,8 @@ func (s system) device(vhci string, p slot) string {
 	return ""
 }
 
-// teach tells ftdi_sio of a vendor and a product, once: each telling makes its list longer.
-func (s system) teach(vendor, product uint16) error {
+// register registers a vendor and product id with ftdi_sio, once: each write makes the driver's list longer.
+func (s system) register(vendor, product uint16) error {
 	id := fmt.Sprintf("%04x %04x", vendor, product)
 	for line := range strings.Lines(s.read(newID)) {
 		if strings.TrimSpace(line) == id {
@@ -98,21 +98,21 @@ func (s system) teach(vendor, product uint16) error {
 		}
 	}
 	if err := write(s.path(newID), id); err != nil {
-		return fmt.Errorf("tell the driver ftdi_sio of the device: %w", err)
+		return fmt.Errorf("register the device with the driver ftdi_sio: %w", err)
 	}
 	return nil
 }
 
-// plug gives vhci one end of a stream socket for the wire of a new device, and returns the directory where the device will
-// be. The kernel keeps a reference of its own. A slot whose last device is still on its way out is passed over while there
-// is another, and so is one whose hub is not there yet: another process may be loading the module.
+// plug gives vhci one end of a stream socket as the wire of a new device, and returns the directory where the device will
+// be. The kernel keeps a reference of its own. A slot whose last device is still being removed is skipped while there is
+// another, and so is one whose hub does not exist yet: another process may be loading the module.
 func (s system) plug(ctx context.Context, vhci string, wire int) (device string, err error) {
-	ctx, cancel := s.whileMoving(ctx, plugPatience, nil, usbShown)
+	ctx, cancel := s.whileProgress(ctx, plugPatience, nil, usbShown)
 	defer cancel()
-	attach, others := filepath.Join(vhci, "attach"), false
+	attach, locked := filepath.Join(vhci, "attach"), false
 	err = poll(ctx, func() (bool, error) {
-		release, err := alone(attach)
-		if others = release == nil; others {
+		release, err := lockAttach(attach)
+		if locked = release == nil; locked {
 			return false, err
 		}
 		defer release()
@@ -132,7 +132,7 @@ func (s system) plug(ctx context.Context, vhci string, wire int) (device string,
 			}
 			// devid is ours to choose: the number of the slot, as bus 1.
 			err := write(attach, fmt.Sprintf("%d %d %d %d", p.number, wire, 1<<16|(p.number+1), highSpeed))
-			if errors.Is(err, unix.EBUSY) { // another was quicker
+			if errors.Is(err, unix.EBUSY) { // another process was quicker
 				leaving = true
 				continue
 			}
@@ -144,19 +144,19 @@ func (s system) plug(ctx context.Context, vhci string, wire int) (device string,
 		}
 		return false, nil
 	})
-	if errors.Is(err, errStill) && others {
-		return "", fmt.Errorf("another process takes a port of vhci_hcd, and %w for %v (fuser %s names it)", errStill, plugPatience, attach)
+	if errors.Is(err, errNoProgress) && locked {
+		return "", fmt.Errorf("another process is taking a port of vhci_hcd, and %w for %v (fuser %s names it)", errNoProgress, plugPatience, attach)
 	}
-	if errors.Is(err, errStill) {
-		err = fmt.Errorf("the kernel has taken no device out of its port for %v (dmesg says why)", plugPatience)
+	if errors.Is(err, errNoProgress) {
+		err = fmt.Errorf("the kernel has freed no port of vhci_hcd for %v (see dmesg)", plugPatience)
 	}
 	return device, err
 }
 
-// alone takes the right to choose a port of vhci and to take it: the kernel refuses a port that is taken, but complains of
-// each such try in its log. Others are kept away by a lock on the file by which ports are taken, whatever process they are;
-// usbip's own tool knows nothing of it. release is nil while another has the right, and with an error.
-func alone(attach string) (release func(), err error) {
+// lockAttach locks the choice of a port of vhci between processes: the kernel refuses a port that is taken, but logs an error for
+// each such try. The lock is on the file by which ports are taken; usbip's own tool does not use it. release is nil while
+// another process has the lock, and with an error.
+func lockAttach(attach string) (release func(), err error) {
 	f, err := os.OpenFile(attach, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
@@ -166,7 +166,7 @@ func alone(attach string) (release func(), err error) {
 		return func() { _ = f.Close() }, nil
 	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EINTR):
 		return nil, f.Close()
-	default: // where there are no locks the kernel decides, as it says
+	default: // without locks the kernel decides
 		return func() { _ = f.Close() }, nil
 	}
 }
@@ -176,17 +176,17 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// errGone says that a device has left while it was made ready.
-var errGone = errors.New("the kernel has let go of the device (dmesg says why)")
+// errGone means that a device was removed while it was made ready.
+var errGone = errors.New("the kernel has removed the device (see dmesg)")
 
-// tty is what a driver has made of a device: a name, which others may have later, and what only this one has.
+// tty is what a driver has made of a device: a name, which other ttys may have later, and what identifies this one.
 type tty struct {
 	name  string // ttyUSB1
 	dir   string // in sysfs
 	inode uint64 // of dir
 }
 
-// find returns the tty that the driver has made of the device of this directory, nil where there is none.
+// find returns the tty that the driver has made of the device of this directory; nil: none.
 func (s system) find(device string) *tty {
 	found, _ := filepath.Glob(filepath.Join(device, filepath.Base(device)+":1.0", "ttyUSB*", "tty", "ttyUSB*"))
 	if len(found) != 1 {
@@ -199,13 +199,13 @@ func (s system) find(device string) *tty {
 	return t
 }
 
-// there reports whether a tty is still what its name leads to. The kernel takes the node away before it tells anybody, and
-// the directory after; both may be another's by then.
-func (s system) there(t *tty) bool {
+// present reports whether a tty still has its name. The kernel removes the node before it sends the event, and the directory
+// after it; both may be another tty's by then.
+func (s system) present(t *tty) bool {
 	return exists(s.path("dev", t.name)) && inode(t.dir) == t.inode
 }
 
-// inode is the number of a file, which in sysfs no other one gets for long; 0: there is none.
+// inode returns the inode number of a file, which sysfs does not reuse for long; 0: there is no file.
 func inode(name string) uint64 {
 	var st unix.Stat_t
 	if unix.Lstat(name, &st) != nil {
@@ -214,10 +214,10 @@ func inode(name string) uint64 {
 	return st.Ino
 }
 
-// tty waits for the tty that the driver makes of the device of this directory. gone is closed when the device has left
-// meanwhile; requests counts those that it has got.
+// tty waits for the tty that the driver makes of the device of this directory. gone is closed when the device has been
+// removed meanwhile; requests counts the requests that it has received.
 func (s system) tty(ctx context.Context, device string, gone <-chan struct{}, requests func() uint64) (t *tty, err error) {
-	ctx, cancel := s.whileMoving(ctx, plugPatience, requests, usbShown)
+	ctx, cancel := s.whileProgress(ctx, plugPatience, requests, usbShown)
 	defer cancel()
 	err = poll(ctx, func() (bool, error) {
 		select {
@@ -228,20 +228,20 @@ func (s system) tty(ctx context.Context, device string, gone <-chan struct{}, re
 		t = s.find(device)
 		return t != nil, nil
 	})
-	if errors.Is(err, errStill) {
+	if errors.Is(err, errNoProgress) {
 		return nil, s.explainNoTTY(device)
 	}
 	return t, err
 }
 
-// explainNoTTY says how far a device came.
+// explainNoTTY describes how far a device came.
 func (s system) explainNoTTY(device string) error {
 	authorized, err := os.ReadFile(filepath.Join(device, "authorized"))
 	switch {
 	case err != nil:
-		return fmt.Errorf("the kernel has not found the device, and %w for %v (dmesg says why)", errStill, plugPatience)
+		return fmt.Errorf("the kernel has not found the device, and %w for %v (see dmesg)", errNoProgress, plugPatience)
 	case strings.TrimSpace(string(authorized)) == "0":
-		return errors.New("this machine authorizes no new USB device (allow product telnetcpc in usbguard, or use --host pty)")
+		return errors.New("this machine does not authorize new USB devices (allow product telnetcpc in usbguard, or use --host pty)")
 	}
-	return fmt.Errorf("the driver ftdi_sio has not made a tty of the device, and %w for %v (dmesg says why)", errStill, plugPatience)
+	return fmt.Errorf("the driver ftdi_sio has not made a tty of the device, and %w for %v (see dmesg)", errNoProgress, plugPatience)
 }

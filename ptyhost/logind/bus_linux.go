@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What logind is called: org.freedesktop.login1(5).
+// The names of logind: org.freedesktop.login1(5).
 const (
 	busName     = "org.freedesktop.login1"
 	objectPath  = "/org/freedesktop/login1"
@@ -18,24 +18,24 @@ const (
 	prepare     = "PrepareForSleep"
 )
 
-// What the bus itself is called, and what it says: D-Bus Specification, part "Message Bus Messages".
+// The names of the bus itself: D-Bus Specification, "Message Bus Messages".
 const (
 	busItself    = "org.freedesktop.DBus"
 	ownerChanged = "NameOwnerChanged"
 	noOwner      = "org.freedesktop.DBus.Error.NameHasNoOwner"
 )
 
-// patience is how long a bus or logind may take to answer.
+// patience is how long to wait for an answer of the bus or logind.
 const patience = 5 * time.Second
 
-// How long to wait before the bus is tried again: a machine without one is asked once a minute. A bus that was there for
-// restMost is tried soon.
+// How long to wait before the bus is dialed again: at first restFirst, on a machine without one up to restMost. After a
+// connection that lasted for restMost the wait is restFirst again.
 const (
 	restFirst = time.Second
 	restMost  = time.Minute
 )
 
-// Check is nil where logind answers, else the reason in one line.
+// Check returns nil if logind answers, else the reason in one line.
 func (w *Watch) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -64,7 +64,7 @@ func (w *Watch) connect(ctx context.Context) (*dbus.Conn, error) {
 	return bus, nil
 }
 
-// owner is the connection that is logind. It starts none that is not there.
+// owner returns the name of logind's connection. It does not make the bus start logind.
 func owner(ctx context.Context, bus *dbus.Conn) (name string, err error) {
 	err = bus.BusObject().CallWithContext(ctx, busItself+".GetNameOwner", 0, busName).Store(&name)
 	if err != nil {
@@ -73,16 +73,16 @@ func owner(ctx context.Context, bus *dbus.Conn) (name string, err error) {
 	return name, nil
 }
 
-// obey does what logind says until ctx ends, over as many connections as it takes.
-func (w *Watch) obey(ctx context.Context) {
+// run follows logind's signals until ctx ends, over as many connections as it takes.
+func (w *Watch) run(ctx context.Context) {
 	for rest := restFirst; ; rest = min(2*rest, restMost) {
 		began := time.Now()
 		err := w.listen(ctx)
-		w.all(false) // nobody would say it any more
+		w.setAsleep(false) // no signal would report it any more
 		if ctx.Err() != nil {
 			return
 		}
-		w.hears(err)
+		w.setTrouble(err)
 		if time.Since(began) > restMost {
 			rest = restFirst
 		}
@@ -94,10 +94,10 @@ func (w *Watch) obey(ctx context.Context) {
 	}
 }
 
-// errSilent is a bus that takes connections and says nothing.
+// errSilent means that the bus accepts connections and does not answer.
 var errSilent = errors.New("no D-Bus: it does not answer")
 
-// listen obeys logind, whoever that is at the time, until ctx ends or the bus does.
+// listen follows logind's signals on one connection, whichever process is logind, until ctx or the connection ends.
 func (w *Watch) listen(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -130,121 +130,120 @@ func (w *Watch) listen(ctx context.Context) (err error) {
 	if !slow.Stop() {
 		return errSilent
 	}
-	h := &hearing{Watch: w, ctx: ctx, bus: bus, answers: make(chan *dbus.Call, 16)}
-	defer func() { h.lock.release() }()
+	c := &connection{Watch: w, ctx: ctx, bus: bus, answers: make(chan *dbus.Call, 16)}
+	defer func() { c.lock.release() }()
 	if err != nil {
-		w.hears(err)
+		w.setTrouble(err)
 	} else {
-		h.owned(name)
+		c.newOwner(name)
 	}
 	for {
 		select {
 		case s, ok := <-signals:
 			if !ok {
-				return errors.New("the bus has ended")
+				return errors.New("the bus has closed the connection")
 			}
-			h.signal(s)
-		case call := <-h.answers:
-			h.inhibited(call)
+			c.signal(s)
+		case call := <-c.answers:
+			c.inhibited(call)
 		}
 	}
 }
 
-// hearing is one connection to the bus. One goroutine uses it.
-type hearing struct {
+// connection is one connection to the bus. Only listen's goroutine uses it.
+type connection struct {
 	*Watch
 	ctx     context.Context
 	bus     *dbus.Conn
-	owner   string          // the connection that is logind; empty: none is
-	lock    *lock           // holds the sleep up; nil: none was taken
-	gone    bool            // the sleep may go on: a lock would hold it up for nothing
+	owner   string          // the name of logind's connection; empty: there is no logind
+	lock    *lock           // delays the sleep; nil: none was taken
+	done    bool            // everything is done, the machine may sleep: a new lock would only delay it
 	answers chan *dbus.Call // to Inhibit
 }
 
-// signal obeys a signal. Anybody may send one to a connection, past the filters of the bus; the sender's name is the bus's
-// word.
-func (h *hearing) signal(s *dbus.Signal) {
+// signal handles a signal. Any program may send one directly to a connection, past its match rules, but the bus sets the sender.
+func (c *connection) signal(s *dbus.Signal) {
 	var asleep bool
 	var name, before, now string
 	switch {
 	case s.Name == busItself+"."+ownerChanged && s.Sender == busItself:
-		if dbus.Store(s.Body, &name, &before, &now) == nil && name == busName && now != h.owner {
-			h.owned(now)
+		if dbus.Store(s.Body, &name, &before, &now) == nil && name == busName && now != c.owner {
+			c.newOwner(now)
 		}
-	case s.Name == managerName+"."+prepare && s.Path == objectPath && s.Sender == h.owner && h.owner != "":
+	case s.Name == managerName+"."+prepare && s.Path == objectPath && s.Sender == c.owner && c.owner != "":
 		if dbus.Store(s.Body, &asleep) == nil {
-			h.prepared(asleep)
+			c.prepared(asleep)
 		}
 	}
 }
 
-// owned begins with another logind, or none. What the one before has said, and its lock, are void.
-func (h *hearing) owned(name string) {
-	if h.owner != "" {
-		h.lock.release()
-		h.all(false)
+// newOwner starts with another logind, or none: signals and lock of the previous one are void.
+func (c *connection) newOwner(name string) {
+	if c.owner != "" {
+		c.lock.release()
+		c.setAsleep(false)
 	}
-	h.owner, h.gone = name, false
+	c.owner, c.done = name, false
 	if name == "" {
-		h.hears(errors.New("no logind: it has ended"))
+		c.setTrouble(errors.New("no logind: it has ended"))
 		return
 	}
-	h.inhibit()
-	ctx, cancel := context.WithTimeout(h.ctx, patience)
+	c.inhibit()
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
-	var asleep bool // it may have said so before it was heard
-	err := h.bus.Object(busName, objectPath).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, managerName, "PreparingForSleep").Store(&asleep)
+	var asleep bool // the signal may have been sent before we listened
+	err := c.bus.Object(busName, objectPath).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, managerName, "PreparingForSleep").Store(&asleep)
 	if err == nil && asleep {
-		h.prepared(true)
+		c.prepared(true)
 	}
 }
 
-// prepared is logind's word that the machine goes to sleep, or has woken.
-func (h *hearing) prepared(asleep bool) {
-	h.gone = asleep
+// prepared handles PrepareForSleep: the machine is about to sleep, or has woken.
+func (c *connection) prepared(asleep bool) {
+	c.done = asleep
 	if asleep {
-		h.all(true)
-		h.lock.release()
+		c.setAsleep(true)
+		c.lock.release()
 		return
 	}
-	h.lock.release()
-	h.inhibit() // before anything wakes, so that it can hold the next sleep up
-	h.all(false)
+	c.lock.release()
+	c.inhibit() // before anything wakes, so that it can delay the next sleep
+	c.setAsleep(false)
 }
 
-// inhibit takes a lock. An answer that comes later than patience is taken when it comes: it has a lock in it, which nobody
-// else would let go.
-func (h *hearing) inhibit() {
-	h.bus.Object(busName, objectPath).GoWithContext(h.ctx, managerName+".Inhibit", 0, h.answers, "sleep", "telnetcpc",
-		"serial ports and their sessions end before: else a device stays reserved, or the kernel refuses to sleep", "delay")
+// inhibit takes a lock. An answer that comes later than patience is handled when it comes: it has a lock in it, which must be
+// released.
+func (c *connection) inhibit() {
+	c.bus.Object(busName, objectPath).GoWithContext(c.ctx, managerName+".Inhibit", 0, c.answers, "sleep", "telnetcpc",
+		"serial ports and their sessions must end first, or a device stays reserved and the kernel may refuse to sleep", "delay")
 	select {
-	case call := <-h.answers:
-		h.inhibited(call)
+	case call := <-c.answers:
+		c.inhibited(call)
 	case <-time.After(patience):
-		h.hears(fmt.Errorf("inhibit: no answer in %v", patience))
+		c.setTrouble(fmt.Errorf("inhibit: no answer within %v", patience))
 	}
 }
 
-// inhibited is logind's answer.
-func (h *hearing) inhibited(call *dbus.Call) {
+// inhibited handles logind's answer to Inhibit.
+func (c *connection) inhibited(call *dbus.Call) {
 	var fd dbus.UnixFD
 	if err := call.Store(&fd); err != nil {
-		h.hears(fmt.Errorf("inhibit: %w", err)) // it is obeyed all the same, as far as it waits
+		c.setTrouble(fmt.Errorf("inhibit: %w", err)) // Sleep is called all the same, as far as logind waits
 		return
 	}
 	unix.CloseOnExec(int(fd))
-	h.lock.release()
-	h.lock = &lock{int(fd)}
-	if h.gone {
-		h.lock.release()
+	c.lock.release()
+	c.lock = &lock{int(fd)}
+	if c.done {
+		c.lock.release()
 	}
-	h.hears(nil)
+	c.setTrouble(nil)
 }
 
-// lock holds the sleep up while it is open.
+// lock delays the sleep while its descriptor is open.
 type lock struct{ fd int }
 
-// release lets the sleep go on. Idempotent.
+// release closes it. Idempotent.
 func (l *lock) release() {
 	if l != nil && l.fd >= 0 {
 		_ = unix.Close(l.fd)

@@ -7,77 +7,76 @@ import (
 	"sync"
 )
 
-// Sleeper is who has something to do before the machine sleeps.
+// Sleeper is implemented by whatever has something to do before the machine sleeps.
 type Sleeper interface {
-	// Sleep is called before the machine sleeps, which waits until it returns.
+	// Sleep is called before the machine sleeps. The sleep waits until it returns, as far as logind does.
 	Sleep()
-	// Wake is called when it has woken, or has not slept after all.
+	// Wake is called after the machine has woken, or if it has not slept after all.
 	Wake()
 }
 
-// Order is when a sleeper is told that the machine goes to sleep: each of Early has returned before one of Late is called.
-// All wake at the same time.
+// Order is the order of the calls of Sleep: every Early one has returned before a Late one is called. Wake is called for all at
+// the same time.
 type Order uint8
 
 // The orders.
 const (
-	Early Order = iota // who needs what the late ones take away: a session that is to end in order
-	Late               // who takes something away: a device that is to be unplugged
+	Early Order = iota // for what needs things that a Late one removes: a session that ends in order
+	Late               // for what removes things: a device that is unplugged
 )
 
-// Watch hears of the machine's sleep as long as somebody wants to know. Any goroutine may use it.
+// Watch watches the machine's sleep as long as it has a Sleeper. Its methods may be called from any goroutine.
 type Watch struct {
 	address string
 
-	mu       sync.Mutex // over what follows
-	sleepers map[Sleeper]*told
-	asleep   bool         // Sleep is called, or was, and Wake not yet
-	log      *slog.Logger // of the first whom it matters to that nothing can be heard; nil: it matters to nobody
-	trouble  error        // why nothing is heard now; nil: it is, or it is not known yet
-	said     bool         // and the log has it
+	mu       sync.Mutex // over this group
+	sleepers map[Sleeper]*calls
+	asleep   bool         // Sleep has been called, and Wake has not
+	log      *slog.Logger // the first that Add got; nil: none
+	trouble  error        // why no signals come now; nil: they do, or that is not known yet
+	logged   bool         // trouble has been logged
 
-	life   sync.Mutex // makes the beginnings and ends of obey one after the other; held over no Sleep and no Wake
-	users  int
+	life   sync.Mutex // over this group: serialises starts and ends of run; never held over a Sleep or Wake
+	users  int        // Add without Remove
 	cancel context.CancelFunc
-	ended  chan struct{} // closed when obey has returned
+	ended  chan struct{} // closed when run has returned
 }
 
-// told is what one sleeper is told by.
-type told struct {
-	order Order
-	mu    sync.Mutex // over every Sleep and Wake of this one: who comes or goes does not wait for another's
-	over  bool       // Remove was called
+// calls makes the calls of one Sleeper.
+type calls struct {
+	order   Order
+	mu      sync.Mutex // held over each Sleep and Wake of this one: Add and Remove of others do not wait for it
+	removed bool
 }
 
-// System is the watch of this process at the system's bus: one connection serves all who have something to do.
+// System returns the watch of this process on the system bus: one connection serves all sleepers.
 func System() *Watch { return system }
 
 var system = New("")
 
-// New returns a watch at the bus of this address, as D-Bus writes them; empty: the system's bus. Nothing happens before
-// Add.
+// New returns a watch on the bus at a D-Bus address; empty: the system bus. Nothing happens before Add.
 func New(address string) *Watch {
-	return &Watch{address: address, sleepers: make(map[Sleeper]*told)}
+	return &Watch{address: address, sleepers: make(map[Sleeper]*calls)}
 }
 
-// Add has s told of sleep until Remove. It does not wait for the bus, which may come later and go. log gets a line when
-// nothing can be heard, and one when it can again; nil: it does not matter to s. Where the machine is on its way to sleep
-// Sleep is called at once.
+// Add calls s before and after sleep, until Remove. It does not wait for the bus, which may start later, and end. log gets a line
+// when logind cannot be heard, and one when it can again; nil: s does not need it. If the machine is about to sleep, Add calls
+// Sleep at once.
 func (w *Watch) Add(s Sleeper, order Order, log *slog.Logger) {
-	t := &told{order: order}
-	t.mu.Lock() // what comes meanwhile comes after this Sleep
+	c := &calls{order: order}
+	c.mu.Lock() // calls that come meanwhile come after this Sleep
 	w.mu.Lock()
-	w.sleepers[s] = t
+	w.sleepers[s] = c
 	asleep := w.asleep
 	if w.log == nil {
 		w.log = log
 	}
 	w.mu.Unlock()
-	w.sayTrouble()
+	w.logTrouble()
 	if asleep {
 		s.Sleep()
 	}
-	t.mu.Unlock()
+	c.mu.Unlock()
 
 	w.life.Lock()
 	defer w.life.Unlock()
@@ -89,23 +88,23 @@ func (w *Watch) Add(s Sleeper, order Order, log *slog.Logger) {
 	w.ended = make(chan struct{})
 	go func(ended chan struct{}) { // until the last Remove
 		defer close(ended)
-		w.obey(ctx)
+		w.run(ctx)
 	}(w.ended)
 }
 
-// Remove ends what Add began. When it has returned s is not called any more: it waits for a Sleep or Wake of s that is under
-// way, and for nobody else's. It must not be called from Sleep or Wake.
+// Remove ends the calls of s. It waits for a Sleep or Wake of s that is under way, and for no other one; after that s is not
+// called any more. It must not be called from Sleep or Wake.
 func (w *Watch) Remove(s Sleeper) {
 	w.mu.Lock()
-	t := w.sleepers[s]
+	c := w.sleepers[s]
 	delete(w.sleepers, s)
 	w.mu.Unlock()
-	if t == nil {
+	if c == nil {
 		return
 	}
-	t.mu.Lock()
-	t.over = true
-	t.mu.Unlock()
+	c.mu.Lock()
+	c.removed = true
+	c.mu.Unlock()
 
 	w.life.Lock()
 	defer w.life.Unlock()
@@ -116,39 +115,39 @@ func (w *Watch) Remove(s Sleeper) {
 	<-w.ended
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.log, w.trouble, w.said = nil, nil, false
+	w.log, w.trouble, w.logged = nil, nil, false
 }
 
-// all calls Sleep or Wake of everyone, and waits for them.
-func (w *Watch) all(asleep bool) {
+// setAsleep calls every Sleep or Wake if asleep has changed, and waits for them.
+func (w *Watch) setAsleep(asleep bool) {
 	w.mu.Lock()
 	changed := w.asleep != asleep
 	w.asleep = asleep
-	var everyone map[Sleeper]*told
+	var all map[Sleeper]*calls
 	if changed {
-		everyone = maps.Clone(w.sleepers)
+		all = maps.Clone(w.sleepers)
 	}
 	w.mu.Unlock()
-	var calls sync.WaitGroup
+	var running sync.WaitGroup
 	for _, order := range []Order{Early, Late} {
-		for s, t := range everyone {
-			if t.order == order {
-				calls.Go(func() { t.tell(s, asleep) })
+		for s, c := range all {
+			if c.order == order {
+				running.Go(func() { c.call(s, asleep) })
 			}
 		}
 		if asleep {
-			calls.Wait()
+			running.Wait()
 		}
 	}
-	calls.Wait()
+	running.Wait()
 }
 
-// tell calls Sleep or Wake, unless the sleeper was removed.
-func (t *told) tell(s Sleeper, asleep bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// call calls Sleep or Wake, unless the sleeper was removed.
+func (c *calls) call(s Sleeper, asleep bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case t.over:
+	case c.removed:
 	case asleep:
 		s.Sleep()
 	default:
@@ -156,31 +155,31 @@ func (t *told) tell(s Sleeper, asleep bool) {
 	}
 }
 
-// hears notes that logind is heard, or why not, and has it said where that is news.
-func (w *Watch) hears(trouble error) {
+// setTrouble records that logind is heard (nil), or why not, and logs a change.
+func (w *Watch) setTrouble(trouble error) {
 	w.mu.Lock()
 	w.trouble = trouble
 	log := w.log
-	again := trouble == nil && w.said
+	again := trouble == nil && w.logged
 	if again {
-		w.said = false
+		w.logged = false
 	}
 	w.mu.Unlock()
 	if again {
-		log.Info("logind says now when this machine goes to sleep")
+		log.Info("logind announces now when this machine goes to sleep")
 	}
-	w.sayTrouble()
+	w.logTrouble()
 }
 
-// sayTrouble says once why nothing is heard, where it matters to somebody.
-func (w *Watch) sayTrouble() {
+// logTrouble logs once why logind is not heard, if a sleeper needs it.
+func (w *Watch) logTrouble() {
 	w.mu.Lock()
 	log, trouble := w.log, w.trouble
-	if log == nil || trouble == nil || w.said {
+	if log == nil || trouble == nil || w.logged {
 		w.mu.Unlock()
 		return
 	}
-	w.said = true
+	w.logged = true
 	w.mu.Unlock()
-	log.Info("logind does not say when this machine goes to sleep", "err", trouble)
+	log.Info("logind does not announce when this machine goes to sleep", "err", trouble)
 }

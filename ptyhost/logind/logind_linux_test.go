@@ -22,34 +22,34 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 30 * time.Second
 
-// sleeper writes down what it is told. Its Sleep waits for hold.
+// sleeper records its calls. Its Sleep waits for hold.
 type sleeper struct {
-	said chan string
-	hold chan struct{}
+	calls chan string
+	hold  chan struct{}
 }
 
 func newSleeper() *sleeper {
-	s := &sleeper{said: make(chan string, 10), hold: make(chan struct{})}
+	s := &sleeper{calls: make(chan string, 10), hold: make(chan struct{})}
 	close(s.hold)
 	return s
 }
 
-func (s *sleeper) Sleep() { s.said <- "sleep"; <-s.hold }
-func (s *sleeper) Wake()  { s.said <- "wake" }
+func (s *sleeper) Sleep() { s.calls <- "sleep"; <-s.hold }
+func (s *sleeper) Wake()  { s.calls <- "wake" }
 
-func (s *sleeper) hears(t *testing.T, want string) {
+func (s *sleeper) wants(t *testing.T, want string) {
 	t.Helper()
 	select {
-	case got := <-s.said:
+	case got := <-s.calls:
 		if got != want {
-			t.Fatalf("told to %s, want %s", got, want)
+			t.Fatalf("got the call %s, want %s", got, want)
 		}
 	case <-time.After(patience):
-		t.Fatalf("not told to %s in %v", want, patience)
+		t.Fatalf("no call %s within %v", want, patience)
 	}
 }
 
-// notes is a log, for a test to read.
+// notes is a log that a test can read.
 type notes struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -67,14 +67,14 @@ func (n *notes) String() string {
 	return n.buf.String()
 }
 
-func (n *notes) log() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)) }
+func (n *notes) logger() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)) }
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	logindtest.Eventually(t, what, patience, ok)
 }
 
-// Who has no more to do with it waits for nobody else: not who goes, not who comes.
+// Add and Remove of one sleeper do not wait for another one's Sleep.
 func TestOthersAreNotWaitedFor(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	m := logindtest.NewManager(t, bus)
@@ -83,18 +83,18 @@ func TestOthersAreNotWaitedFor(t *testing.T) {
 	slow.hold = make(chan struct{})
 	defer w.Remove(slow)
 	defer close(slow.hold)
-	var said notes
-	w.Add(slow, logind.Late, said.log())
-	w.Add(quick, logind.Late, said.log())
+	var log notes
+	w.Add(slow, logind.Late, log.logger())
+	w.Add(quick, logind.Late, log.logger())
 	eventually(t, "the lock is taken", func() bool { return m.Taken() == 1 })
 	m.Prepare(true)
-	slow.hears(t, "sleep")
-	quick.hears(t, "sleep")
+	slow.wants(t, "sleep")
+	quick.wants(t, "sleep")
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		w.Remove(quick)
-		w.Add(late, logind.Late, said.log())
+		w.Add(late, logind.Late, log.logger())
 		w.Remove(late)
 	}()
 	select {
@@ -102,10 +102,10 @@ func TestOthersAreNotWaitedFor(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("one sleeper waits for another one's Sleep")
 	}
-	late.hears(t, "sleep")
+	late.wants(t, "sleep")
 }
 
-// The machine sleeps when everyone has done what it must, and not before; when it has woken, the next sleep waits too.
+// The machine sleeps after every Sleep has returned, and not before; after it has woken, the next sleep waits too.
 func TestSleepWaits(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	m := logindtest.NewManager(t, bus)
@@ -113,57 +113,57 @@ func TestSleepWaits(t *testing.T) {
 	if err := w.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var said notes
+	var log notes
 	first, second := newSleeper(), newSleeper()
 	second.hold = make(chan struct{})
-	w.Add(first, logind.Late, said.log())
-	w.Add(second, logind.Late, said.log())
+	w.Add(first, logind.Late, log.logger())
+	w.Add(second, logind.Late, log.logger())
 	eventually(t, "the lock is taken", func() bool { return m.Taken() == 1 })
 	m.Prepare(true)
-	first.hears(t, "sleep")
-	second.hears(t, "sleep")
+	first.wants(t, "sleep")
+	second.wants(t, "sleep")
 	if got := m.Held(); got != 1 {
-		t.Errorf("%d locks are held while one is busy, want 1", got)
+		t.Errorf("%d locks are held while one Sleep runs, want 1", got)
 	}
 	close(second.hold)
-	eventually(t, "the lock is let go", func() bool { return m.Held() == 0 })
+	eventually(t, "the lock is released", func() bool { return m.Held() == 0 })
 
-	m.Prepare(true) // a machine that could not sleep and tries again
+	m.Prepare(true) // the machine could not sleep and tries again
 	m.Prepare(false)
-	first.hears(t, "wake")
-	second.hears(t, "wake")
+	first.wants(t, "wake")
+	second.wants(t, "wake")
 	if got := m.Held(); got != 1 {
-		t.Errorf("%d locks are held by who has woken, want 1", got)
+		t.Errorf("%d locks are held after waking, want 1", got)
 	}
 	w.Remove(first)
 	m.Prepare(true)
-	second.hears(t, "sleep")
+	second.wants(t, "sleep")
 	third := newSleeper()
-	w.Add(third, logind.Late, said.log())
-	third.hears(t, "sleep")
+	w.Add(third, logind.Late, log.logger())
+	third.wants(t, "sleep")
 	m.Prepare(false)
-	second.hears(t, "wake")
-	third.hears(t, "wake")
+	second.wants(t, "wake")
+	third.wants(t, "wake")
 	w.Remove(second)
 	w.Remove(third)
 	w.Remove(third)
-	eventually(t, "the lock is let go", func() bool { return m.Held() == 0 })
-	if len(first.said) > 0 {
-		t.Error("who was removed is told")
+	eventually(t, "the lock is released", func() bool { return m.Held() == 0 })
+	if len(first.calls) > 0 {
+		t.Error("a removed sleeper is called")
 	}
-	if said.String() != "" {
-		t.Errorf("the log has: %s", said.String())
+	if log.String() != "" {
+		t.Errorf("the log has: %s", log.String())
 	}
 }
 
-// A signal that is not logind's is nobody's business.
+// A signal that is not logind's is ignored.
 func TestSignalOfAnother(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	m := logindtest.NewManager(t, bus)
 	w := logind.New(bus.Address)
 	s := newSleeper()
-	var said notes
-	w.Add(s, logind.Late, said.log())
+	var log notes
+	w.Add(s, logind.Late, log.logger())
 	defer w.Remove(s)
 	eventually(t, "the lock is taken", func() bool { return m.Taken() == 1 })
 	other, err := dbus.Connect(bus.Address)
@@ -171,7 +171,7 @@ func TestSignalOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	// To each connection by its name, past the filters of the bus.
+	// It goes to each connection by its name, past the match rules.
 	var names []string
 	if err := other.BusObject().Call("org.freedesktop.DBus.ListNames", 0).Store(&names); err != nil {
 		t.Fatal(err)
@@ -193,20 +193,20 @@ func TestSignalOfAnother(t *testing.T) {
 	if sent < 3 {
 		t.Fatalf("only %d connections on the bus", sent)
 	}
-	// Behind it on the same bus comes logind's own.
+	// logind's own comes after it on the same bus.
 	if err := other.BusObject().Call("org.freedesktop.DBus.GetId", 0).Err; err != nil {
 		t.Fatal(err)
 	}
-	// It shows that it was heard: the lock is taken anew.
+	// The lock is taken again, which shows that it was heard.
 	m.Prepare(false)
 	eventually(t, "logind's own is heard", func() bool { return m.Taken() == 2 })
-	if len(s.said) > 0 {
-		t.Errorf("told to %s by somebody", <-s.said)
+	if len(s.calls) > 0 {
+		t.Errorf("call %s by another program's signal", <-s.calls)
 	}
 }
 
-// Where there is no bus, no logind, or none any more, it is said once, and nothing else happens.
-func TestNobodyToHear(t *testing.T) {
+// Without a bus or logind a line is logged once, and nothing else happens.
+func TestNoLogind(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	for _, tt := range []struct{ name, address, want string }{
 		{"no bus", "unix:path=/nonexistent/bus", "no D-Bus: dial unix /nonexistent/bus: connect: no such file or directory"},
@@ -218,17 +218,17 @@ func TestNobodyToHear(t *testing.T) {
 			if err := w.Check(t.Context()); err == nil || !strings.HasPrefix(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("check: got %v, want %s", err, tt.want)
 			}
-			var said notes
+			var log notes
 			s := newSleeper()
-			w.Add(s, logind.Late, said.log())
+			w.Add(s, logind.Late, log.logger())
 			defer w.Remove(s)
-			eventually(t, "the log says so", func() bool { return strings.Contains(said.String(), tt.want) })
-			if got := strings.Count(said.String(), "\n"); got != 1 {
-				t.Errorf("%d lines in the log: %s", got, said.String())
+			eventually(t, "the log says so", func() bool { return strings.Contains(log.String(), tt.want) })
+			if got := strings.Count(log.String(), "\n"); got != 1 {
+				t.Errorf("%d lines in the log: %s", got, log.String())
 			}
 		})
 	}
-	// One that takes calls and never answers.
+	// A bus that accepts connections and never answers.
 	silent := filepath.Join(t.TempDir(), "bus")
 	l, err := net.Listen("unix", silent)
 	if err != nil {
@@ -237,39 +237,39 @@ func TestNobodyToHear(t *testing.T) {
 	defer l.Close()
 	w := logind.New("unix:path=" + silent)
 	s := newSleeper()
-	w.Add(s, logind.Late, new(notes).log())
+	w.Add(s, logind.Late, new(notes).logger())
 	w.Remove(s)
-	var said notes
-	w.Add(s, logind.Late, said.log())
-	eventually(t, "the log says that the bus is silent", func() bool { return strings.Contains(said.String(), "no D-Bus: it does not answer") })
+	var log notes
+	w.Add(s, logind.Late, log.logger())
+	eventually(t, "the log says that the bus is silent", func() bool { return strings.Contains(log.String(), "no D-Bus: it does not answer") })
 	w.Remove(s)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := w.Check(ctx); err == nil {
-		t.Error("check: got nil of a bus that is silent")
+		t.Error("check: got nil from a silent bus")
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	cancel()
 	if err := logind.New(bus.Address).Check(ctx); err == nil {
-		t.Error("check: got nil though its context has ended")
+		t.Error("check: got nil although its context has ended")
 	}
 }
 
-// A bus that ends while the machine is asleep must not leave anybody asleep. It is heard again when it comes back.
+// If the bus ends while the machine is asleep, Wake is called all the same. The bus is used again when it comes back.
 func TestBusEnds(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	m := logindtest.NewManager(t, bus)
 	w := logind.New(bus.Address)
-	var said notes
+	var log notes
 	s := newSleeper()
-	w.Add(s, logind.Late, said.log())
+	w.Add(s, logind.Late, log.logger())
 	defer w.Remove(s)
 	eventually(t, "the lock is taken", func() bool { return m.Taken() == 1 })
 	m.Prepare(true)
-	s.hears(t, "sleep")
+	s.wants(t, "sleep")
 	bus.End()
-	s.hears(t, "wake")
-	eventually(t, "the log says so", func() bool { return strings.Contains(said.String(), "the bus has ended") })
+	s.wants(t, "wake")
+	eventually(t, "the log says so", func() bool { return strings.Contains(log.String(), "the bus has closed the connection") })
 	if got := m.Held(); got != 0 {
 		t.Errorf("%d locks are held", got)
 	}
@@ -277,70 +277,70 @@ func TestBusEnds(t *testing.T) {
 	m = logindtest.NewManager(t, bus)
 	eventually(t, "the lock is taken again", func() bool { return m.Held() == 1 })
 	m.Prepare(true)
-	s.hears(t, "sleep")
-	eventually(t, "the lock is let go", func() bool { return m.Held() == 0 })
+	s.wants(t, "sleep")
+	eventually(t, "the lock is released", func() bool { return m.Held() == 0 })
 	m.Prepare(false)
-	s.hears(t, "wake")
-	if got := strings.Count(said.String(), "\n"); got != 2 || !strings.Contains(said.String(), "says now") {
-		t.Errorf("the log has: %s", said.String())
+	s.wants(t, "wake")
+	if got := strings.Count(log.String(), "\n"); got != 2 || !strings.Contains(log.String(), "announces now") {
+		t.Errorf("the log has: %s", log.String())
 	}
 }
 
-// A bus that comes after who wants to hear it, and a logind that comes after the bus, are heard; so is the next one.
+// A bus that starts after Add is heard, and so is a logind that starts after the bus, and the next logind.
 func TestComesLater(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	bus.End()
 	w := logind.New(bus.Address)
-	var said notes
+	var log notes
 	s := newSleeper()
-	w.Add(s, logind.Late, said.log())
+	w.Add(s, logind.Late, log.logger())
 	defer w.Remove(s)
-	eventually(t, "the log says that there is no bus", func() bool { return strings.Contains(said.String(), "no D-Bus") })
+	eventually(t, "the log says that there is no bus", func() bool { return strings.Contains(log.String(), "no D-Bus") })
 	bus.Start()
 	for range 2 {
 		m := logindtest.NewManager(t, bus)
 		eventually(t, "the lock is taken", func() bool { return m.Held() == 1 })
 		m.Prepare(true)
-		s.hears(t, "sleep")
-		eventually(t, "the lock is let go", func() bool { return m.Held() == 0 })
+		s.wants(t, "sleep")
+		eventually(t, "the lock is released", func() bool { return m.Held() == 0 })
 		m.Prepare(false)
-		s.hears(t, "wake")
+		s.wants(t, "wake")
 		eventually(t, "the lock is taken again", func() bool { return m.Held() == 1 })
 		m.Prepare(true)
-		s.hears(t, "sleep")
-		m.End() // before it says that the machine has woken
-		s.hears(t, "wake")
+		s.wants(t, "sleep")
+		m.End() // before it announces that the machine has woken
+		s.wants(t, "wake")
 	}
-	// One that is about to sleep when it is first heard.
+	// A machine that is about to sleep when logind is first heard.
 	m := logindtest.NewManager(t, bus, logindtest.Asleep)
-	s.hears(t, "sleep")
-	eventually(t, "the lock is let go", func() bool { return m.Taken() == 1 && m.Held() == 0 })
+	s.wants(t, "sleep")
+	eventually(t, "the lock is released", func() bool { return m.Taken() == 1 && m.Held() == 0 })
 	m.Prepare(false)
-	s.hears(t, "wake")
+	s.wants(t, "wake")
 }
 
-// A logind that answers late holds nothing up, and the lock in its answer is not lost.
+// A logind that answers late delays nothing, and the lock in its answer is released.
 func TestAnswersLate(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	m := logindtest.NewManager(t, bus, logindtest.Mute)
 	w := logind.New(bus.Address)
-	var said notes
+	var log notes
 	s := newSleeper()
-	w.Add(s, logind.Late, said.log())
+	w.Add(s, logind.Late, log.logger())
 	defer w.Remove(s)
-	eventually(t, "the log says so", func() bool { return strings.Contains(said.String(), "inhibit: no answer") })
+	eventually(t, "the log says so", func() bool { return strings.Contains(log.String(), "inhibit: no answer") })
 	m.Prepare(true)
-	s.hears(t, "sleep")
+	s.wants(t, "sleep")
 	m.Speak()
-	eventually(t, "the lock of the late answer is let go", func() bool { return m.Taken() == 1 && m.Held() == 0 })
+	eventually(t, "the lock of the late answer is released", func() bool { return m.Taken() == 1 && m.Held() == 0 })
 	m.Prepare(false)
-	s.hears(t, "wake")
+	s.wants(t, "wake")
 	if got := m.Held(); got != 1 {
-		t.Errorf("%d locks are held by who has woken, want 1", got)
+		t.Errorf("%d locks are held after waking, want 1", got)
 	}
 }
 
-// Who ends sessions has ended them before a device is taken away.
+// Sessions have ended before a device is removed.
 func TestOrder(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	m := logindtest.NewManager(t, bus)
@@ -353,25 +353,25 @@ func TestOrder(t *testing.T) {
 	defer w.Remove(early)
 	eventually(t, "the lock is taken", func() bool { return m.Taken() == 1 })
 	m.Prepare(true)
-	early.hears(t, "sleep")
-	if got := m.Held(); got != 1 || len(late.said) > 0 {
-		t.Errorf("while an early one is busy: %d locks are held, %d late ones told; want 1 and none", got, len(late.said))
+	early.wants(t, "sleep")
+	if got := m.Held(); got != 1 || len(late.calls) > 0 {
+		t.Errorf("while an Early one runs: %d locks are held, %d calls of the Late one; want 1 and none", got, len(late.calls))
 	}
 	close(early.hold)
-	late.hears(t, "sleep")
+	late.wants(t, "sleep")
 	m.Prepare(false)
-	early.hears(t, "wake")
-	late.hears(t, "wake")
+	early.wants(t, "wake")
+	late.wants(t, "wake")
 }
 
-// To whom it does not matter nothing is said; who comes later and cares is told.
-func TestWhomItMatters(t *testing.T) {
+// Nothing is logged for a sleeper without a log; a later one with a log gets the line.
+func TestLogOfALaterSleeper(t *testing.T) {
 	w := logind.New("unix:path=/nonexistent/bus")
 	first, second := newSleeper(), newSleeper()
-	var said notes
+	var log notes
 	w.Add(first, logind.Early, nil)
 	defer w.Remove(first)
-	w.Add(second, logind.Late, said.log())
+	w.Add(second, logind.Late, log.logger())
 	defer w.Remove(second)
-	eventually(t, "the log says so", func() bool { return strings.Count(said.String(), "no D-Bus") == 1 })
+	eventually(t, "the log says so", func() bool { return strings.Count(log.String(), "no D-Bus") == 1 })
 }

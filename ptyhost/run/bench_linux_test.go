@@ -17,8 +17,8 @@ import (
 	"telnetcpc/ptyhost/run"
 )
 
-// Benchmark measures what a program in C does with a port of this host, and with one of package ptyhost, which a program
-// opens that no filter holds. The number of the middle is in the metric p50-ns; for streams it is 4 KiB on average.
+// Benchmark measures what a program in C does with a port of this host and, for comparison, of package ptyhost, without
+// a filter. The median is in the metric p50-ns; for streams it is the mean time of 4 KiB.
 //
 //	go test -run '^$' -bench . -benchtime 20000x ./ptyhost/run
 func Benchmark(b *testing.B) {
@@ -29,7 +29,7 @@ func Benchmark(b *testing.B) {
 	for _, what := range []string{"trip", "up", "down", "ioctl", "open"} {
 		for _, host := range []string{"pty", "run"} {
 			if host == "pty" && what == "ioctl" {
-				continue // it has none that would be comparable
+				continue // no comparable ioctl
 			}
 			b.Run(what+"/"+host, func(b *testing.B) { bench(b, host, program, what) })
 		}
@@ -51,9 +51,9 @@ func bench(b *testing.B, name, program, what string) {
 		b.Fatal(err)
 	}
 	defer port.Close()
-	go carry(port, what) // ends with the port
-	said := filepath.Join(b.TempDir(), "said")
-	argv := []string{program, path, what, strconv.Itoa(b.N), said}
+	go carry(port, what) // ends when the port is closed
+	result := filepath.Join(b.TempDir(), "result")
+	argv := []string{program, path, what, strconv.Itoa(b.N), result}
 	if name == "pty" {
 		err = exec.Command(argv[0], argv[1:]...).Run()
 	} else {
@@ -68,7 +68,7 @@ func bench(b *testing.B, name, program, what string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	text, err := os.ReadFile(said)
+	text, err := os.ReadFile(result)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func bench(b *testing.B, name, program, what string) {
 	b.ReportMetric(ns, "p50-ns")
 }
 
-// carry is the other side of a port, until it is closed: it sends back, swallows or pours out.
+// carry is the other side of a port, until it is closed: it echoes, swallows or floods.
 func carry(port uart.Port, what string) {
 	pour := make([]byte, 16<<10)
 	for {

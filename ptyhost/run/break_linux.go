@@ -8,59 +8,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// timedBreak is a break that tcsendbreak has begun. It has its whole length whatever becomes of the call: a signal to the
-// program does not cut it, and where the call is made again it goes on and no second one is made.
+// timedBreak is a break that tcsendbreak has begun. It lasts its whole time whatever becomes of the call: a signal to
+// the program does not shorten it, and a restarted call waits for its end instead of sending a second one.
 type timedBreak struct {
-	tid  uint32
-	data [8]uint64 // of its call; see signature
-	over bool
-	end  time.Time
-	told bool // the program knows that it is over
+	tid       uint32
+	signature [8]uint64 // of the call that began it
+	over      bool
+	end       time.Time
+	reported  bool // its call has returned
 }
 
-// breakAgain is how long after a break the call that has made it may come again: a break too many does more harm than one too
-// few, of a program that has read EINTR at its very end.
-const breakAgain = time.Second
+// breakRestartWindow is how long after the end of a break its call may be restarted. It is generous: one break too many
+// does more harm than one too few, which a program gets that reads EINTR just at the end and sends another.
+const breakRestartWindow = time.Second
 
-// of reports whether a call is the one that has made the break, made again; the port's lock is held.
-func (b *timedBreak) of(c *call) bool {
-	return b != nil && b.tid == c.n.TID && b.data == c.signature() && !b.told && time.Since(b.end) < breakAgain
+// isRestart reports whether c is the call that began the break, restarted; port.mu is held.
+func (b *timedBreak) isRestart(c *call) bool {
+	return b != nil && b.tid == c.n.TID && b.signature == c.signature() && !b.reported && time.Since(b.end) < breakRestartWindow
 }
 
-// breakFor sends a break of that length, when the far UART is empty.
-func (p *port) breakFor(c *call, d time.Duration) {
-	if p.timed.of(c) {
-		p.awaitBreak(c, p.timed)
+// sendTimedBreak sends a break of length d once the far UART is empty.
+func (p *port) sendTimedBreak(c *call, d time.Duration) {
+	if p.line.lastBreak.isRestart(c) {
+		p.awaitBreak(c, p.line.lastBreak)
 		return
 	}
-	p.drained(c, func() {
-		b := &timedBreak{tid: c.n.TID, data: c.signature(), end: time.Now().Add(d)}
-		p.timed = b
-		p.sendBreak(true)
+	p.awaitDrained(c, func() {
+		b := &timedBreak{tid: c.n.TID, signature: c.signature(), end: time.Now().Add(d)}
+		p.line.lastBreak = b
+		p.setBreak(true)
 		time.AfterFunc(d, func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			b.over = true
-			if p.timed == b && !p.ended {
-				p.sendBreak(false)
+			if p.line.lastBreak == b && !p.ended {
+				p.setBreak(false)
 			}
-			p.wakeUp()
+			p.wakeWaiters()
 		})
 		p.awaitBreak(c, b)
 	})
 }
 
-// awaitBreak answers a call when a break is over; the lock is held.
+// awaitBreak answers a call at the end of a break; port.mu is held.
 func (p *port) awaitBreak(c *call, b *timedBreak) {
-	p.later(c, func() bool {
-		if b.over && c.send(response{}) { // under the lock: the program may send its next break at once
-			b.told = true
+	p.await(c, func() bool {
+		if b.over && c.respond(response{}) { // under port.mu, because the program may send its next break at once
+			b.reported = true
 		}
 		return b.over || p.ended
 	}, func(errno unix.Errno) {
 		if errno == 0 {
-			errno = unix.EIO // the port has ended
+			errno = unix.EIO // the port was closed
 		}
-		c.fail(errno) // nobody hears it where the break is over
+		c.fail(errno) // has no effect if the call was answered above
 	})
 }

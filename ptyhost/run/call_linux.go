@@ -6,58 +6,66 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// call is a system call of a program that waits for its answer. It is answered once, by any goroutine; answering one whose
+// call is a system call in which a program is blocked. It is answered once, by any goroutine; answering a call whose
 // program is gone does nothing.
 type call struct {
-	host  *Host
-	l     *listener
-	abi   *abi
-	n     notification
-	shift *shift // in which it was received
-	once  bool   // it must not be performed twice, also where a signal has interrupted it
+	// Constant.
+	host     *Host
+	l        *listener
+	abi      *abi // nil if unknown
+	n        notification
+	receiver *receiver // the goroutine that received it
 
-	room  [roomSize]byte
-	said  []byte // of room: what the program's memory says, for an ioctl that reads it
-	gift  []byte // of room: what an ioctl writes there; nil: nothing
-	place uint64 // where
+	// Owned by the goroutine that performs it.
+	onceOnly bool // it must not be performed twice, even if a signal interrupts it: see matchRestart
+	memory   callMemory
 }
 
-// roomSize is the size of the largest structure that an ioctl of serialRequests carries.
-const roomSize = 80
+// callMemory is what an ioctl reads from the program's memory and writes there.
+type callMemory struct {
+	buf     [bufSize]byte // backs arg and result
+	arg     []byte        // what the ioctl's argument points to, if it reads that
+	result  []byte        // to be written at address by deliverResult; nil: nothing
+	address uint64
+}
 
-// answer lets the call return a value.
-func (c *call) answer(value int64) { c.send(response{Value: value}) }
+// bufSize is the size of the largest structure that an ioctl of serialRequests reads or writes.
+const bufSize = 80
 
-// fail lets the call fail.
-func (c *call) fail(errno unix.Errno) { c.send(response{Error: -int32(errno)}) }
+// returnValue makes the call return value.
+func (c *call) returnValue(value int64) { c.respond(response{Value: value}) }
 
-// conclude lets the call return 0, or fail where errno is not 0.
-func (c *call) conclude(errno unix.Errno) { c.send(response{Error: -int32(errno)}) }
+// fail makes the call fail.
+func (c *call) fail(errno unix.Errno) { c.respond(response{Error: -int32(errno)}) }
 
-// send answers the call, and reports whether the program waited for it. An answer that must not be found twice is kept for
-// when the program calls again.
-func (c *call) send(r response) bool {
+// finish makes the call return 0, or fail if errno is not 0.
+func (c *call) finish(errno unix.Errno) { c.respond(response{Error: -int32(errno)}) }
+
+// respond answers the call, and reports whether the program still waited for it. A late response to a call that must
+// not be performed twice is kept for the restarted call.
+func (c *call) respond(r response) bool {
 	r.ID = c.n.ID
-	if c.l.send(r) {
+	if c.l.respond(r) {
 		return true
 	}
-	if c.once {
-		c.host.keepAnswer(c, r)
+	if c.onceOnly {
+		c.host.keepLateResponse(c, r)
 	}
 	return false
 }
 
-// proceed lets the kernel perform the call, as if nobody had looked. It reports whether the program waited for it.
-func (c *call) proceed() bool {
-	return c.l.send(response{ID: c.n.ID, Flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
+// continueInKernel lets the kernel perform the call (SECCOMP_USER_NOTIF_FLAG_CONTINUE). It reports whether the program
+// still waited for it.
+func (c *call) continueInKernel() bool {
+	return c.l.respond(response{ID: c.n.ID, Flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
 }
 
-// inject lets the call return a copy of a descriptor. The error is errGone where the program does not wait any more.
-func (c *call) inject(fd int, closeOnExec bool) error { return c.l.inject(c.n.ID, fd, closeOnExec) }
+// returnFD makes the call return a copy of a descriptor. The error is errInterrupted if the program no longer waits.
+func (c *call) returnFD(fd int, closeOnExec bool) error { return c.l.returnFD(c.n.ID, fd, closeOnExec) }
 
-// take reads p from the program's memory. Where it is false the call has failed, or the program does not wait any more: what
-// was read may be anything then.
-func (c *call) take(address uint64, p []byte) bool {
+// readArg reads p from the program's memory. If it returns false, the call has failed, or the program no longer waits
+// and p may hold anything.
+func (c *call) readArg(address uint64, p []byte) bool {
 	if err := readMemory(c.n.TID, c.address(address), p); err != nil {
 		c.fail(unix.EFAULT)
 		return false
@@ -65,11 +73,12 @@ func (c *call) take(address uint64, p []byte) bool {
 	return c.valid()
 }
 
-// give writes p to the program's memory and lets the call return 0. The memory of one that does not wait any more is its own
-// again: it is looked at as late as can be. A signal between the look and the write is not seen, some microsecond; then p is
-// written where the call said, though it has returned EINTR. Nothing but a call that no signal can interrupt would be without
-// that (seccomp_unotify(2), and see listener).
-func (c *call) give(address uint64, p []byte) {
+// writeResult writes p to the program's memory and makes the call return 0. The memory of a program that no longer
+// waits must not be touched, so this is checked as late as possible. A signal between the check and the write, some
+// microseconds, goes unnoticed: p is then written to the address that the call named, although the call has returned
+// EINTR. Only calls that no signal can interrupt would be free of this (seccomp_unotify(2); see listener for why they
+// are not used).
+func (c *call) writeResult(address uint64, p []byte) {
 	if !c.valid() {
 		return
 	}
@@ -77,33 +86,35 @@ func (c *call) give(address uint64, p []byte) {
 		c.fail(unix.EFAULT)
 		return
 	}
-	c.answer(0)
+	c.returnValue(0)
 }
 
-// fetch reads what an ioctl carries to the port. Where it is false the call is over, as take has it.
+// fetchArg reads the structure that an ioctl passes to the port. If it returns false the call is over, as with readArg.
 //
-// The memory of a program may be that of a file, whose server is dead or waits for the port itself: so it is read before the
-// port's lock is taken, and written by deliver when that is free again.
-func (c *call) fetch() bool {
-	n := carriedBy(uint32(c.n.Data.Args[1]))
+// The memory of a program may be backed by a file whose server is dead, or waits for the port itself. So it is read
+// before port.mu is taken, and deliverResult writes after port.mu is released.
+func (c *call) fetchArg() bool {
+	n := argSize(uint32(c.n.Data.Args[1]))
 	if n == 0 {
 		return true
 	}
-	c.said = c.room[:n]
-	return c.take(c.n.Data.Args[2], c.said)
+	c.memory.arg = c.memory.buf[:n]
+	return c.readArg(c.n.Data.Args[2], c.memory.arg)
 }
 
-// gives is give for who holds the port's lock: deliver does it.
-func (c *call) gives(address uint64, p []byte) { c.gift, c.place = append(c.room[:0], p...), address }
+// deferResult is writeResult for a caller that holds port.mu: deliverResult does the write.
+func (c *call) deferResult(address uint64, p []byte) {
+	c.memory.result, c.memory.address = append(c.memory.buf[:0], p...), address
+}
 
-// deliver does what gives has left, if there was something.
-func (c *call) deliver() {
-	if c.gift != nil {
-		c.give(c.place, c.gift)
+// deliverResult writes what deferResult has left, if anything.
+func (c *call) deliverResult() {
+	if c.memory.result != nil {
+		c.writeResult(c.memory.address, c.memory.result)
 	}
 }
 
-// address is an address as the kernel takes it from a program of this set.
+// address converts an address as the kernel does for a program of this ABI.
 func (c *call) address(a uint64) uint64 {
 	if c.abi.narrow {
 		return uint64(uint32(a))
@@ -111,10 +122,10 @@ func (c *call) address(a uint64) uint64 {
 	return a
 }
 
-// x32 reports whether the program is of the kind that has 32-bit pointers and 64-bit registers.
+// x32 reports whether the call is one of the x32 ABI: 32-bit pointers on 64-bit registers.
 func (c *call) x32() bool { return x32Bit != 0 && uint32(c.n.Data.Number)&x32Bit != 0 }
 
-// entry finds what the call does.
+// entry looks the call up in the table of its ABI.
 func (c *call) entry() (entry, bool) {
 	if c.abi == nil {
 		return entry{}, false

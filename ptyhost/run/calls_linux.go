@@ -4,7 +4,7 @@ package run
 
 import "golang.org/x/sys/unix"
 
-// kind is what a trapped system call does, whatever its number and form.
+// kind is what a trapped system call does, whatever its number and variant.
 type kind uint8
 
 const (
@@ -21,25 +21,25 @@ const (
 	kindListXattr      // path, buffer, its size
 )
 
-// links says whether a link at the end of a call's path is followed, beside what flags of an open say.
-type links uint8
+// followRule says whether a symbolic link at the end of a call's path is followed; the flags of an open can override it.
+type followRule uint8
 
 const (
-	follows links = iota
-	never
-	flag1 // unless AT_SYMLINK_NOFOLLOW is in the first argument after the path
-	flag2 // in the second
+	followAlways followRule = iota
+	followNever
+	nofollowFlag1 // unless the first argument after the path has AT_SYMLINK_NOFOLLOW
+	nofollowFlag2 // unless the second argument after the path has it
 )
 
-// entry is a trapped system call: its kind, whether a directory's descriptor comes before the path, and what a link at the
-// path's end means.
+// entry is a trapped system call: what it does, whether a directory's descriptor precedes the path, and whether it
+// follows a link at the path's end.
 type entry struct {
-	kind  kind
-	at    bool
-	links links
+	kind kind
+	at   bool
+	rule followRule
 }
 
-// abi is a set of system calls: a program of another word size has another one on the same machine.
+// abi is one system call table. Programs of another word size use another one on the same machine.
 type abi struct {
 	audit  uint32 // AUDIT_ARCH_*
 	calls  map[uint32]entry
@@ -47,14 +47,14 @@ type abi struct {
 	narrow bool // pointers in structures have 32 bits
 }
 
-// common are the calls that every system has with the same number: openat2, faccessat2.
-func common(calls map[uint32]entry) map[uint32]entry {
-	calls[unix.SYS_OPENAT2] = entry{kindOpen2, true, follows}
-	calls[unix.SYS_FACCESSAT2] = entry{kindAccess, true, flag2}
+// withCommonCalls adds the calls that have the same number everywhere: openat2 and faccessat2.
+func withCommonCalls(calls map[uint32]entry) map[uint32]entry {
+	calls[unix.SYS_OPENAT2] = entry{kindOpen2, true, followAlways}
+	calls[unix.SYS_FACCESSAT2] = entry{kindAccess, true, nofollowFlag2}
 	return calls
 }
 
-// abiOf finds the set of a notification; nil: unknown.
+// abiOf returns the ABI with this AUDIT_ARCH_*; nil if it is unknown.
 func abiOf(audit uint32) *abi {
 	for i := range abis {
 		if abis[i].audit == audit {
@@ -64,7 +64,8 @@ func abiOf(audit uint32) *abi {
 	return nil
 }
 
-// serialRequests are the ioctls that are trapped, on whichever descriptor: the filter cannot tell one from another.
+// serialRequests are the ioctls that are trapped on every descriptor: a filter sees the number of a descriptor, not its
+// file.
 var serialRequests = []uint32{
 	unix.TCGETS, unix.TCSETS, unix.TCSETSW, unix.TCSETSF,
 	unix.TCGETS2, unix.TCSETS2, unix.TCSETSW2, unix.TCSETSF2,

@@ -23,15 +23,15 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// Calls that signals, stops and killed agents disturb; the program is testdata/calls.c.
+// Calls under signals, stops and killed supervisors; the program is testdata/calls.c.
 
 func compileCalls(t *testing.T) string {
 	t.Helper()
 	return compile(t, "gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "testdata/calls.c")
 }
 
-// number is how often a test does something: so often, or what a variable says.
-func number(t *testing.T, variable string, usual int) int {
+// repetitions returns how often a test does something: usual, or the value of an environment variable.
+func repetitions(t *testing.T, variable string, usual int) int {
 	t.Helper()
 	text := os.Getenv(variable)
 	if text == "" {
@@ -44,8 +44,8 @@ func number(t *testing.T, variable string, usual int) int {
 	return n
 }
 
-// tasks are the threads of a process.
-func tasks(pid int) (tids []int) {
+// threadIDs returns the threads of a process.
+func threadIDs(pid int) (tids []int) {
 	names, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	for _, name := range names {
 		if tid, err := strconv.Atoi(name.Name()); err == nil {
@@ -55,14 +55,14 @@ func tasks(pid int) (tids []int) {
 	return tids
 }
 
-// storm sends a signal to all threads of a process until it is stopped, which returns how many it sent.
-func storm(pid int, signal syscall.Signal) (stop func() int) {
+// signalStorm sends a signal to all threads of a process until stop is called, which returns how many it has sent.
+func signalStorm(pid int, signal syscall.Signal) (stop func() int) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	sent := 0
 	wg.Go(func() {
 		for {
-			for _, tid := range tasks(pid) {
+			for _, tid := range threadIDs(pid) {
 				if unix.Tgkill(pid, tid, signal) == nil {
 					sent++
 				}
@@ -81,10 +81,10 @@ func storm(pid int, signal syscall.Signal) (stop func() int) {
 	}
 }
 
-// child is a process of a telnetcpc run by its name in ps.
-func child(t *testing.T, pid int, name string) int {
+// childNamed returns a child of telnetcpc by its command line.
+func childNamed(t *testing.T, pid int, name string) int {
 	t.Helper()
-	for _, tid := range tasks(pid) {
+	for _, tid := range threadIDs(pid) {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, tid))
 		for _, field := range strings.Fields(string(text)) {
 			line, _ := os.ReadFile("/proc/" + field + "/cmdline")
@@ -97,22 +97,22 @@ func child(t *testing.T, pid int, name string) int {
 	return 0
 }
 
-// TestOpensUnderSignals: each open gets a descriptor of its own while signals rain on telnetcpc and its giver, with a session and while
-// the remote is away. TELNETCPC_RUN_OPENS is how many there are.
+// TestOpensUnderSignals: every open gets a descriptor of its own while signals rain on telnetcpc and its injector, with
+// a session and while the remote is away. TELNETCPC_RUN_OPENS is the number of opens.
 func TestOpensUnderSignals(t *testing.T) {
 	program := compileCalls(t)
-	n := number(t, "TELNETCPC_RUN_OPENS", 1500)
+	n := repetitions(t, "TELNETCPC_RUN_OPENS", 1500)
 	for _, remote := range []string{"here", "away"} {
 		t.Run(remote, func(t *testing.T) {
 			address := "rfc2217://127.0.0.1:1"
 			if remote == "here" {
-				address, _ = serve(t, "loopback")
+				address, _ = startServer(t, "loopback")
 			}
 			t.Setenv("GOGC", "1")
-			s := starts(t, "ready\n", "--open-wait", "1ms", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", "opens", strconv.Itoa(n))
-			stop := storm(s.Process.Pid, unix.SIGURG)
-			stopOther := storm(child(t, s.Process.Pid, "telnetcpc: giver"), unix.SIGURG)
-			status := s.endsWithin(t, testenv.Patience+time.Duration(n)*5*time.Millisecond)
+			s := startTelnetcpc(t, "ready\n", "--open-wait", "1ms", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", "opens", strconv.Itoa(n))
+			stop := signalStorm(s.Process.Pid, unix.SIGURG)
+			stopOther := signalStorm(childNamed(t, s.Process.Pid, "telnetcpc: injector"), unix.SIGURG)
+			status := s.waitExitWithin(t, testenv.Patience+time.Duration(n)*5*time.Millisecond)
 			t.Logf("%d and %d signals: %s", stop(), stopOther(), s.out.String())
 			if status != 0 || !strings.HasSuffix(s.out.String(), "ok\n") {
 				t.Errorf("status %d: %s\n%s", status, s.out.String(), s.errs.String())
@@ -128,32 +128,33 @@ func TestInterruptedCalls(t *testing.T) {
 	for _, tt := range []struct {
 		what    string
 		n, wait string
-		count   map[string]int // of lines that telnetcpc says
+		count   map[string]int // of log lines
 	}{
-		// So few that all of their events have room, should the bridge not run meanwhile.
+		// Few enough that all events have room in the queue, should the bridge not run in the meantime.
 		{"restarts", "60", "20ms", map[string]int{"up   settings RTS off\n": 60, "up   settings RTS on\n": 60, "up   purge tx\n": 60}},
 		{"interrupted", "2000", "20ms", nil},
 		{"memory", "2000", "20ms", map[string]int{"settings 50 ": 0}},
 		{"breaks", "3", "20ms", map[string]int{"up   settings break on\n": 4, "up   settings break off\n": 4}},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
-			address, _ := serve(t, "loopback")
-			out, errs, status := runs(t, "-v", "--open-wait", tt.wait, "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", tt.what, tt.n)
+			address, _ := startServer(t, "loopback")
+			out, errs, status := runTelnetcpc(t, "-v", "--open-wait", tt.wait, "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", tt.what, tt.n)
 			t.Log(out)
 			if status != 0 || !strings.HasSuffix(out, "ok\n") {
 				t.Errorf("status %d: %s\n%s", status, out, errs)
 			}
 			for line, want := range tt.count {
 				if got := strings.Count(errs, line); got != want {
-					t.Errorf("%q is said %d times, want %d\n%s", line, got, want, errs)
+					t.Errorf("%q is logged %d times, want %d\n%s", line, got, want, errs)
 				}
 			}
 		})
 	}
 }
 
-// waiting starts a program of which ten threads wait for a line, and by what "waits", not "lines", one more for a drain.
-func waiting(t *testing.T, what string) (s *started, program int, goOn io.Closer) {
+// startWaiting starts a program of which ten threads wait for a modem line and, if what is "waits", one more for a
+// drain.
+func startWaiting(t *testing.T, what string) (s *startedRun, program int, goOn io.Closer) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -162,40 +163,40 @@ func waiting(t *testing.T, what string) (s *started, program int, goOn io.Closer
 	defer r.Close()
 	t.Cleanup(func() { _ = w.Close() })
 	file := compileCalls(t)
-	address, _ := serve(t, "loopback")
-	s = startsWith(t, r, "ready\n", "--as", "/dev/ttyS77", address, "--", file, "/dev/ttyS77", what, "10")
-	return s, child(t, s.Process.Pid, file), w
+	address, _ := startServer(t, "loopback")
+	s = startTelnetcpcStdin(t, r, "ready\n", "--as", "/dev/ttyS77", address, "--", file, "/dev/ttyS77", what, "10")
+	return s, childNamed(t, s.Process.Pid, file), w
 }
 
-// goesOn lets such a program go on, whose calls must have noticed nothing.
-func goesOn(t *testing.T, s *started, w io.Closer) {
+// finishWaiting makes such a program finish, whose calls must not have noticed anything.
+func finishWaiting(t *testing.T, s *startedRun, w io.Closer) {
 	t.Helper()
 	_ = w.Close()
-	status := s.ends(t)
+	status := s.waitExit(t)
 	if out := s.out.String(); status != 0 || strings.Count(out, "a line has changed\n") != 10 || strings.Contains(out, ": ") {
 		t.Errorf("status %d: %s", status, out)
 	}
 }
 
-// TestStoppedWhileWaiting: a program that waits in calls can be stopped, traced and frozen, and then goes on waiting.
+// TestStoppedWhileWaiting: a program that waits in calls can be stopped, traced and frozen, and then continues to wait.
 func TestStoppedWhileWaiting(t *testing.T) {
 	t.Parallel()
 	t.Run("SIGSTOP", func(t *testing.T) {
 		t.Parallel()
-		s, pid, w := waiting(t, "waits")
+		s, pid, w := startWaiting(t, "waits")
 		_ = syscall.Kill(pid, syscall.SIGSTOP)
 		eventually(t, "it is stopped", func() bool { return state(pid) == "T" })
 		_ = syscall.Kill(pid, syscall.SIGCONT)
-		goesOn(t, s, w)
+		finishWaiting(t, s, w)
 	})
 	t.Run("strace", func(t *testing.T) {
 		t.Parallel()
 		if _, err := exec.LookPath("strace"); err != nil {
 			skip(t, "strace is not here (scripts/test installs it on Debian)")
 		}
-		s, pid, w := waiting(t, "waits")
-		said := filepath.Join(own(t), "said")
-		cmd := exec.Command("strace", "-f", "-o", said, "-p", strconv.Itoa(pid))
+		s, pid, w := startWaiting(t, "waits")
+		trace := filepath.Join(scratchDir(t), "trace")
+		cmd := exec.Command("strace", "-f", "-o", trace, "-p", strconv.Itoa(pid))
 		errs, err := cmd.StderrPipe()
 		if err == nil {
 			err = cmd.Start()
@@ -205,34 +206,34 @@ func TestStoppedWhileWaiting(t *testing.T) {
 		}
 		go func() { _, _ = io.Copy(io.Discard, errs) }() // ends with strace
 		attached := func() bool {
-			for _, tid := range tasks(pid) {
+			for _, tid := range threadIDs(pid) {
 				text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
 				if strings.Contains(string(text), "TracerPid:\t0\n") {
 					return false
 				}
 			}
-			text, _ := os.ReadFile(said)
+			text, _ := os.ReadFile(trace)
 			return strings.Count(string(text), "TIOCMIWAIT") >= 10
 		}
 		eventually(t, "strace shows the calls that wait", attached)
-		goesOn(t, s, w)
+		finishWaiting(t, s, w)
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("strace: %v", err)
 		}
 	})
 	t.Run("freezer", func(t *testing.T) {
 		t.Parallel()
-		s, pid, w := waiting(t, "waits")
+		s, pid, w := startWaiting(t, "waits")
 		freeze, frozen, thaw := freezer(t, pid)
 		freeze()
 		eventually(t, "it is frozen", frozen)
 		thaw()
 		eventually(t, "it is thawed", func() bool { return !frozen() })
-		goesOn(t, s, w)
+		finishWaiting(t, s, w)
 	})
 }
 
-// state is a process's state as ps shows it.
+// state returns a process's state as ps shows it.
 func state(pid int) string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, after, _ := strings.Cut(string(text), ") ")
@@ -279,16 +280,16 @@ func freezer(t *testing.T, pid int) (freeze func(), frozen func() bool, thaw fun
 	return nil, nil, nil
 }
 
-// used is the processor time of a process so far.
-func used(t *testing.T, pid int) time.Duration {
+// cpuTime returns the processor time that a process has used.
+func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	sum := time.Duration(0)
-	for _, tid := range tasks(pid) {
+	for _, tid := range threadIDs(pid) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/schedstat", pid, tid))
 		if errors.Is(err, fs.ErrNotExist) {
-			skip(t, "this kernel counts no time of threads (CONFIG_SCHED_INFO)")
+			skip(t, "this kernel does not account the time of threads (CONFIG_SCHED_INFO)")
 		}
-		var ns int64 // then the time it has waited, and how often it ran
+		var ns int64 // followed by the time it waited, and how often it ran
 		if _, err := fmt.Sscan(string(text), &ns); err == nil {
 			sum += time.Duration(ns)
 		}
@@ -296,74 +297,74 @@ func used(t *testing.T, pid int) time.Duration {
 	return sum
 }
 
-// TestWaitingCostsNothing: a program with ten calls that wait costs telnetcpc a small part of the time that goes by.
+// TestWaitingCostsNothing: a program with ten calls that wait takes telnetcpc less than a hundredth of a processor.
 func TestWaitingCostsNothing(t *testing.T) {
-	s, _, w := waiting(t, "lines")
+	s, _, w := startWaiting(t, "lines")
 	const span = 3 * time.Second
-	before, began := used(t, s.Process.Pid), time.Now()
+	before, began := cpuTime(t, s.Process.Pid), time.Now()
 	time.Sleep(span)
-	cost, passed := used(t, s.Process.Pid)-before, time.Since(began)
+	cost, passed := cpuTime(t, s.Process.Pid)-before, time.Since(began)
 	t.Logf("%v in %v: %.2f %%", cost, passed, 100*float64(cost)/float64(passed))
 	if cost > passed/100 {
 		t.Errorf("ten threads that wait cost %v in %v, want less than a hundredth", cost, passed)
 	}
-	goesOn(t, s, w)
+	finishWaiting(t, s, w)
 }
 
-// TestBusyAgentKilled: threads that call all the time go on when telnetcpc is killed, whatever it was about to do.
-// TELNETCPC_RUN_KILLS is how often it is.
+// TestBusyAgentKilled: threads that make calls all the time continue when telnetcpc is killed, whatever it was doing.
+// TELNETCPC_RUN_KILLS is the number of kills.
 func TestBusyAgentKilled(t *testing.T) {
-	killed(t, 12, "outlives", "4")
+	killRepeatedly(t, 12, "outlives", "4")
 }
 
-// TestAgentKilledAtOpens: each open has a descriptor of its own, or fails, whatever telnetcpc was about to do when it was
-// killed. TELNETCPC_RUN_KILLS is how often it is.
+// TestAgentKilledAtOpens: every open returns a descriptor of its own, or fails, whatever telnetcpc was doing when it
+// was killed. TELNETCPC_RUN_KILLS is the number of kills.
 func TestAgentKilledAtOpens(t *testing.T) {
-	killed(t, 40, "reopens", "2")
+	killRepeatedly(t, 40, "reopens", "2")
 }
 
-// killed kills telnetcpc again and again, each time under another program, which must end well.
-func killed(t *testing.T, usual int, does ...string) {
+// killRepeatedly kills telnetcpc again and again, each time with another program, which must report success.
+func killRepeatedly(t *testing.T, usual int, does ...string) {
 	t.Helper()
 	program := compileCalls(t)
-	address, _ := serve(t, "loopback")
-	wrong, n := 0, number(t, "TELNETCPC_RUN_KILLS", usual)
+	address, _ := startServer(t, "loopback")
+	wrong, n := 0, repetitions(t, "TELNETCPC_RUN_KILLS", usual)
 	for i := range n {
 		args := append([]string{"--open-wait", "0s", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77"}, does...)
-		s := starts(t, "ready\n", args...)
-		pid, giver := child(t, s.Process.Pid, program), child(t, s.Process.Pid, "telnetcpc: giver")
-		time.Sleep(time.Duration(i%17) * 300 * time.Microsecond) // no synchronisation: another moment each time
+		s := startTelnetcpc(t, "ready\n", args...)
+		pid, injector := childNamed(t, s.Process.Pid, program), childNamed(t, s.Process.Pid, "telnetcpc: injector")
+		time.Sleep(time.Duration(i%17) * 300 * time.Microsecond) // no synchronisation: a different moment each time
 		if err := s.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		over := time.AfterFunc(20*time.Second, func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-		_ = s.Wait() // for its output, which the program has too
+		_ = s.Wait() // for its output, which the program inherits
 		if !over.Stop() {
-			t.Fatalf("kill %d: a thread has not gone on: %s", i, s.out.String())
+			t.Fatalf("kill %d: a thread is stuck: %s", i, s.out.String())
 		}
 		if !strings.HasSuffix(s.out.String(), "ok\n") {
 			wrong++
 			t.Errorf("kill %d: %s", i, s.out.String())
 		}
-		eventually(t, "the giver has ended", func() bool { return state(giver) == "" || state(giver) == "Z" })
+		eventually(t, "the injector has ended", func() bool { return state(injector) == "" || state(injector) == "Z" })
 	}
 	t.Logf("%d of %d kills were noticed by the program", wrong, n)
 }
 
-// TestHeldOpenIsOne: an open that waits for its session, and is interrupted and made again meanwhile, is one open.
-func TestHeldOpenIsOne(t *testing.T) {
+// TestInterruptedOpenIsOne: an open that waits for its session, and is interrupted and restarted meanwhile, is one open.
+func TestInterruptedOpenIsOne(t *testing.T) {
 	t.Parallel()
 	program := compileCalls(t)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // it lets everybody in, and says nothing
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	out, errs, status := runs(t, "-v", "--open-wait", "500ms", "--as", "/dev/ttyS77", silent.Addr().String(), "--", program, "/dev/ttyS77", "held")
+	out, errs, status := runTelnetcpc(t, "-v", "--open-wait", "500ms", "--as", "/dev/ttyS77", silent.Addr().String(), "--", program, "/dev/ttyS77", "held")
 	if status != 0 || !strings.HasSuffix(out, "ok\n") {
 		t.Errorf("status %d: %s", status, out)
 	}
 	if opened, closed := strings.Count(errs, "up   opened\n"), strings.Count(errs, "up   closed\n"); opened != 1 || closed != 1 {
-		t.Errorf("%d opens and %d closes were told, want one each:\n%s", opened, closed, errs)
+		t.Errorf("%d opens and %d closes were logged, want one each:\n%s", opened, closed, errs)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestEndsOfChildren: the end of each child is taken, also of one that is started just when the last one has ended.
+// TestEndsOfChildren: every child is reaped, even one that is started just when the last one has ended.
 func TestEndsOfChildren(t *testing.T) {
 	if os.Getenv(childrenVariable) == "" { // this process must have no other children
 		self, err := os.Executable()
@@ -23,75 +23,76 @@ func TestEndsOfChildren(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ws := waitFor(pid); ws.ExitStatus() != 0 {
+		if ws := waitPID(pid); ws.ExitStatus() != 0 {
 			t.Errorf("status %d", ws.ExitStatus())
 		}
 		return
 	}
 	var c children
-	if err := c.adopt(); err != nil {
+	if err := c.adoptOrphans(); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 300 {
-		_, end, err := c.start([]string{guardName, "nothing", "nothing"}, &syscall.ProcAttr{Env: os.Environ()})
+		_, end, err := c.start([]string{standbyName, "nothing", "nothing"}, &syscall.ProcAttr{Env: os.Environ()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		select {
 		case ws := <-end:
-			if ws.ExitStatus() != exitStage {
+			if ws.ExitStatus() != exitHelper {
 				t.Fatalf("child %d: status %d", i, ws.ExitStatus())
 			}
 		case <-time.After(20 * time.Second):
-			t.Fatalf("the end of child %d was not taken", i)
+			t.Fatalf("child %d was not reaped", i)
 		}
 	}
 }
 
-// childrenVariable has this test do its work.
+// childrenVariable makes this test do its work.
 const childrenVariable = "TELNETCPC_TEST_CHILDREN"
 
-// TestBooks: what was received is found by the guard before it is noted, and however many calls wait.
-func TestBooks(t *testing.T) {
+// TestSharedCalls: a standby finds a call that was received before it is in the table, and however many calls are
+// pending.
+func TestSharedCalls(t *testing.T) {
 	memory, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(memory)
-	ours, err := mapBooks(memory)
+	ours, err := mapSharedCalls(memory)
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs, err := mapBooks(memory)
+	theirs, err := mapSharedCalls(memory)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := newListener(-1)
-	l.share(ours)
+	l.shareWith(ours)
 	const waiting = 5000
 	for id := uint64(1); id <= waiting; id++ {
-		l.ledger.enter(id)
+		l.ids.add(id)
 	}
-	l.room[0] = waiting + 1 // as the kernel writes it
+	l.buf[0] = waiting + 1 // as the kernel writes it
 	found := map[uint64]bool{}
-	for n := range theirs.open {
+	for n := range theirs.pending {
 		found[n.ID] = true
 	}
 	if len(found) != waiting+1 || !found[waiting+1] {
 		t.Errorf("%d calls were found, want %d", len(found), waiting+1)
 	}
 	for id := uint64(1); id <= waiting; id++ {
-		l.ledger.strike(id)
+		l.ids.remove(id)
 	}
-	for n := range theirs.open {
+	for n := range theirs.pending {
 		if n.ID <= waiting {
 			t.Fatalf("call %d is found after its answer", n.ID)
 		}
 	}
 }
 
-// TestSlavesOf: a mount is found, and whether it is one of slaves.
-func TestSlavesOf(t *testing.T) {
+// TestDevptsMount: a mount is found, and whether it is a devpts.
+func TestDevptsMount(t *testing.T) {
 	const table = "22 1 0:21 / /proc rw,relatime shared:5 - proc proc rw\n" +
 		"25 24 0:23 / /srv/chroot/dev/pts rw,nosuid - devpts devpts rw,gid=5,mode=620,ptmxmode=000\n" +
 		"256 24 0:50 / /mnt/a\\040-\\040devpts rw shared:9 master:1 - fuse.sshfs you@there rw\n"
@@ -102,7 +103,7 @@ func TestSlavesOf(t *testing.T) {
 	}{
 		{"25", unix.Mkdev(0, 23), true}, {"22", 0, true}, {"256", 0, true}, {"2", 0, false}, {"", 0, false},
 	} {
-		if device, ok := slavesOf([]byte(table), tt.mount); device != tt.device || ok != tt.ok {
+		if device, ok := devptsMount([]byte(table), tt.mount); device != tt.device || ok != tt.ok {
 			t.Errorf("mount %s: got %#x, %v, want %#x, %v", tt.mount, device, ok, tt.device, tt.ok)
 		}
 	}

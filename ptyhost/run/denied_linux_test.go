@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// denyVariable has this test's binary forbid itself a system call and become another program: as a container's profile.
+// denyVariable makes this test's binary forbid itself a system call and execute another program: like a container's
+// profile.
 const denyVariable = "TELNETCPC_TEST_DENY"
 
 // denyMain is the main function of such a process.
@@ -41,10 +42,10 @@ func denyMain() {
 	panic(unix.Exec(os.Args[1], os.Args[1:], os.Environ()))
 }
 
-// TestDenied provokes what a kernel or a container does not allow. doctor and run say the same line.
+// TestDenied provokes what a kernel or a container may forbid. doctor and run report the same line.
 func TestDenied(t *testing.T) {
 	t.Parallel()
-	address, _ := serve(t, "loopback")
+	address, _ := startServer(t, "loopback")
 	deny := func(number uintptr) func(...string) *exec.Cmd {
 		return func(args ...string) *exec.Cmd {
 			cmd := unprivileged(exec.Command(self, append([]string{telnetcpc}, args...)...))
@@ -61,7 +62,7 @@ func TestDenied(t *testing.T) {
 		{"process_vm_readv", deny(unix.SYS_PROCESS_VM_READV), "run: the programs' memory cannot be read: operation not permitted (in a container: allow process_vm_readv, as --cap-add SYS_PTRACE does; or use telnetcpc attach)\n"},
 		{"listener", func(args ...string) *exec.Cmd {
 			return unprivileged(exec.Command(telnetcpc, append([]string{"run", address, "--", telnetcpc}, args...)...))
-		}, "run: somebody listens to this process's system calls already: another telnetcpc run, or a container manager such as LXD (run it outside, or use telnetcpc attach)\n"},
+		}, "run: this process's system calls have a listener already: another telnetcpc run, or a container manager such as LXD (run it outside, or use telnetcpc attach)\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out, err := tt.command("doctor").CombinedOutput()
@@ -77,12 +78,12 @@ func TestDenied(t *testing.T) {
 	}
 }
 
-// TestUndumpable: a program that cannot be looked into still runs, on an ordinary pty, and that is said.
+// TestUndumpable: a program that cannot be inspected still runs, on an ordinary pty, and that is logged.
 func TestUndumpable(t *testing.T) {
 	program := compile(t, "gcc", "testdata/undumpable.c")
-	address, _ := serve(t, "loopback")
-	out, errs, status := runs(t, address, "--", program)
-	if status != 0 || out != "ok\n" || !strings.Contains(errs, "does not let itself be looked into") {
+	address, _ := startServer(t, "loopback")
+	out, errs, status := runTelnetcpc(t, address, "--", program)
+	if status != 0 || out != "ok\n" || !strings.Contains(errs, "cannot inspect a program; it sees an ordinary pty") {
 		t.Errorf("status %d: %s\n%s", status, out, errs)
 	}
 }

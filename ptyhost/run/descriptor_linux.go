@@ -12,117 +12,117 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Which file a program's descriptor leads to, found without asking the file's own file system: it may be a dead server's, or
-// one whose server is itself a program that waits for the goroutine which asks.
+// Which file a program's descriptor refers to, found without asking the file's own file system: its server may be dead,
+// or be a program that waits for the very goroutine that asks.
 
-// fileID says which file a descriptor or a path leads to.
+// fileID identifies a file.
 type fileID struct{ device, inode uint64 }
 
 func idOf(st *unix.Stat_t) fileID { return fileID{st.Dev, st.Ino} }
 
-// slaves is where the slaves of ptys are.
-const slaves = "/dev/pts/"
+// ptsDir is the directory of ptys' slaves.
+const ptsDir = "/dev/pts/"
 
-// errAsk says that only the file system itself can tell.
-var errAsk = errors.New("the file is on no mount that is known here")
+// errNeedStat means that only a stat of the file, which may block, can tell.
+var errNeedStat = errors.New("the file is on no mount that is known here")
 
-// spot is a descriptor of a thread.
-type spot struct {
+// fdKey is a descriptor of a thread.
+type fdKey struct {
 	tid uint32
 	fd  int32
 }
 
-// spotsMost bounds how many spots are remembered.
-const spotsMost = 1024
+// maxKnownFDs bounds how many descriptors are remembered.
+const maxKnownFDs = 1024
 
-// descriptor is the file that the program's descriptor leads to. It is the zero value for a file that cannot be a slave. The
-// error may be errAsk: then ask may wait, as long as a server likes. Only the goroutine of
-// the shift calls it.
+// fileOf returns the file that a descriptor of the program refers to; the zero value if that cannot be a pty's slave.
+// If the error is errNeedStat, the caller must use statFD, which may block as long as a file server likes. Only the
+// receiver's goroutine may call it.
 //
-// A spot that had a port's slave the last time is asked at once, which is half of the cost. Should the program have put a
-// file of another kind there since, its file system is asked for what it knows without its server.
-func (c *call) descriptor(fd int32) (fileID, error) {
-	s := spot{c.n.TID, fd}
-	if _, ok := c.shift.spots[s]; ok {
-		if id, err := c.ask(fd); err == nil && c.host.has(id) != nil {
+// A descriptor that was a port's slave last time is checked with statFD at once, which halves the cost. Should the
+// program have put another kind of file there since, most file systems answer that without their server.
+func (c *call) fileOf(fd int32) (fileID, error) {
+	s := fdKey{c.n.TID, fd}
+	if _, ok := c.receiver.knownFDs[s]; ok {
+		if id, err := c.statFD(fd); err == nil && c.host.portOf(id) != nil {
 			return id, nil
 		}
-		delete(c.shift.spots, s)
+		delete(c.receiver.knownFDs, s)
 	}
-	id, err := c.find(fd)
-	if err == nil && id != (fileID{}) && c.host.has(id) != nil {
-		if len(c.shift.spots) >= spotsMost {
-			clear(c.shift.spots)
+	id, err := c.findFile(fd)
+	if err == nil && id != (fileID{}) && c.host.portOf(id) != nil {
+		if len(c.receiver.knownFDs) >= maxKnownFDs {
+			clear(c.receiver.knownFDs)
 		}
-		c.shift.spots[s] = struct{}{}
+		c.receiver.knownFDs[s] = struct{}{}
 	}
 	return id, err
 }
 
-// find is descriptor for a spot that nothing is known of.
-func (c *call) find(fd int32) (fileID, error) {
-	var buf [len(slaves) + 32]byte // a longer text is none of a slave here
-	n, err := unix.Readlink(c.proc("fd", fd), buf[:])
+// findFile is fileOf for a descriptor that is not known.
+func (c *call) findFile(fd int32) (fileID, error) {
+	var buf [len(ptsDir) + 32]byte // a longer path is no slave's
+	n, err := unix.Readlink(c.procPath("fd", fd), buf[:])
 	switch {
 	case err != nil || n == 0:
 		return fileID{}, err
-	case bytes.HasPrefix(buf[:n], []byte(slaves)):
-		return c.ask(fd)
-	case buf[0] != '/': // a pipe, a socket
+	case bytes.HasPrefix(buf[:n], []byte(ptsDir)):
+		return c.statFD(fd)
+	case buf[0] != '/': // a pipe or a socket
 		return fileID{}, nil
 	}
-	return c.elsewhere(fd)
+	return c.fileByMount(fd)
 }
 
-// ask is the file that the program's descriptor leads to, as its file system says. FUSE, NFS, CIFS and others say it without
-// their server then, but not all do.
-func (c *call) ask(fd int32) (fileID, error) {
+// statFD returns the file that a descriptor of the program refers to, as its file system reports it. With
+// AT_STATX_DONT_SYNC, FUSE, NFS, CIFS and others answer without their server, but not all file systems do.
+func (c *call) statFD(fd int32) (fileID, error) {
 	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, c.proc("fd", fd), unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st)
+	err := unix.Statx(unix.AT_FDCWD, c.procPath("fd", fd), unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st)
 	return fileID{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}, err
 }
 
-// proc is a file of a descriptor of the program.
-func (c *call) proc(what string, fd int32) string {
+// procPath is the path of a descriptor's entry in a directory of /proc/TID.
+func (c *call) procPath(what string, fd int32) string {
 	var text [48]byte
 	p := strconv.AppendUint(append(text[:0], "/proc/"...), uint64(c.n.TID), 10)
 	p = append(append(append(p, '/'), what...), '/')
 	return string(strconv.AppendInt(p, int64(fd), 10))
 }
 
-// elsewhere is find for a file that has another path: a slave is seen so from a chroot, through a bind mount or in
-// another mount namespace. What the kernel tells of open files and of mounts costs no I/O.
-func (c *call) elsewhere(fd int32) (fileID, error) {
-	info, err := os.ReadFile(c.proc("fdinfo", fd))
+// fileByMount is findFile for a file under some other path: from a chroot, through a bind mount or in another mount
+// namespace a slave looks so. What the kernel shows of open files and mounts in /proc costs no I/O.
+func (c *call) fileByMount(fd int32) (fileID, error) {
+	info, err := os.ReadFile(c.procPath("fdinfo", fd))
 	if err != nil {
 		return fileID{}, err
 	}
-	inode := status(info).number("ino:", 10) // since Linux 5.14
-	if inode != 0 && !c.host.knows(inode) {
+	inode := procStatus(info).number("ino:", 10) // since Linux 5.14
+	if inode != 0 && !c.host.hasInode(inode) {
 		return fileID{}, nil
 	}
-	mount := strconv.FormatUint(status(info).number("mnt_id:", 10), 10)
-	for _, whose := range []string{strconv.Itoa(int(c.n.TID)), "self"} { // a descriptor can come from elsewhere
+	mount := strconv.FormatUint(procStatus(info).number("mnt_id:", 10), 10)
+	for _, whose := range []string{strconv.Itoa(int(c.n.TID)), "self"} { // a descriptor may come from our mount namespace
 		table, _ := os.ReadFile("/proc/" + whose + "/mountinfo")
-		device, ok := slavesOf(table, mount)
+		device, ok := devptsMount(table, mount)
 		switch {
 		case !ok:
 			continue
 		case device == 0:
 			return fileID{}, nil
 		case inode == 0:
-			return c.ask(fd) // slaves wait for nobody
+			return c.statFD(fd) // devpts does not block
 		}
 		return fileID{device, inode}, nil
 	}
-	return fileID{}, errAsk
+	return fileID{}, errNeedStat
 }
 
-// slavesOf finds a mount in a table as /proc/self/mountinfo has it: ok. device is that of its file system, where it is one of
-// slaves; else 0.
-func slavesOf(table []byte, mount string) (device uint64, ok bool) {
+// devptsMount looks a mount up by its id in a table like /proc/self/mountinfo; ok is false if it is not there. device
+// is that of the mounted file system if it is a devpts, else 0.
+func devptsMount(table []byte, mount string) (device uint64, ok bool) {
 	for line := range strings.Lines(string(table)) {
-		fields := strings.Fields(line) // id, parent, major:minor, root, point, options, more options, "-", type, source
+		fields := strings.Fields(line) // id, parent, major:minor, root, point, options, ...: proc_pid_mountinfo(5)
 		if len(fields) < 3 || fields[0] != mount {
 			continue
 		}
@@ -138,8 +138,8 @@ func slavesOf(table []byte, mount string) (device uint64, ok bool) {
 	return 0, false
 }
 
-// knows reports whether a port's slave has this inode.
-func (h *Host) knows(inode uint64) bool {
+// hasInode reports whether a port's slave has this inode number.
+func (h *Host) hasInode(inode uint64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for id := range h.ports {

@@ -12,25 +12,25 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// The way of a byte to the program: Write -> give -> the pty. What a UART's driver does to received bytes with errors, and
-// to bytes that look like a mark, is done on the way.
+// From the device to the program: Write, writeSome, the pty. What the tty layer does with a UART's received bytes, with
+// bytes with errors and bytes that must be escaped (PARMRK), is done on the way.
 
 // Write implements uart.Port.
 func (p *port) Write(b []byte) (n int, err error) {
-	p.given = given{p: b}
+	p.writing = writeState{p: b}
 	for {
 		term := p.terminal()
 		err = term.WaitWrite()
-		n = p.given.n
+		n = p.writing.n
 		switch {
 		case err == nil:
-			p.given.p = nil
+			p.writing.p = nil
 			if p.isEnded() && n < len(b) {
 				return n, uart.ErrClosed
 			}
 			return n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			term.UnpokeWriter() // closed or purged: look again
+			term.UnpokeWriter() // the port was closed or purged: writeSome checks that
 		case p.isEnded():
 			return n, uart.ErrClosed
 		case term != p.terminal(): // hung up
@@ -40,54 +40,54 @@ func (p *port) Write(b []byte) (n int, err error) {
 	}
 }
 
-// give writes as much as fits, and is done where all is written, or where what is left is for nobody: the last close and
-// a purge throw it away, and so does too much of it for opens that wait.
-func (p *port) give() (done bool) {
-	g := &p.given
+// writeSome writes as much as fits. It is done if everything is written or the rest is for nobody: a last close and a
+// purge discard it, and so does writeToProgram if the opens that wait cannot take it.
+func (p *port) writeSome() (done bool) {
+	g := &p.writing
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !g.begun {
-		g.begun, g.period, g.purges = true, p.period, p.purges
+	if !g.started {
+		g.started, g.closes, g.rxPurges = true, p.opens.closes, p.input.purges
 	}
-	if !p.open || p.ended || g.period != p.period || g.purges != p.purges {
+	if !p.opens.open || p.ended || g.closes != p.opens.closes || g.rxPurges != p.input.purges {
 		return true
 	}
-	if p.termios.Cflag&unix.CREAD == 0 { // the receiver is off
-		g.n, p.pending = len(g.p), nil
+	if p.line.termios.Cflag&unix.CREAD == 0 { // the receiver is off
+		g.n, p.input.pending = len(g.p), nil
 	}
-	for len(p.pending) > 0 || g.n < len(g.p) {
-		if len(p.pending) == 0 && (p.errorNext != 0 || p.termios.Iflag&(unix.PARMRK|unix.ISTRIP) != 0) {
-			chunk := g.p[g.n:min(len(g.p), g.n+len(p.cooked)/3)]
-			p.pending = p.receive(p.cooked[:0], chunk)
+	for len(p.input.pending) > 0 || g.n < len(g.p) {
+		if len(p.input.pending) == 0 && (p.input.errorNext != 0 || p.line.termios.Iflag&(unix.PARMRK|unix.ISTRIP) != 0) {
+			chunk := g.p[g.n:min(len(g.p), g.n+len(p.input.buf)/3)]
+			p.input.pending = p.applyInputFlags(p.input.buf[:0], chunk)
 			g.n += len(chunk)
-			p.counts.rx += int32(len(chunk))
+			p.line.counts.rx += int32(len(chunk))
 			continue
 		}
-		if len(p.pending) > 0 {
-			m, drop := p.pass(p.pending)
+		if len(p.input.pending) > 0 {
+			m, drop := p.writeToProgram(p.input.pending)
 			if m == 0 {
 				return drop
 			}
-			p.pending = p.pending[m:]
+			p.input.pending = p.input.pending[m:]
 			continue
 		}
-		m, drop := p.pass(g.p[g.n:])
+		m, drop := p.writeToProgram(g.p[g.n:])
 		if m == 0 {
 			return drop
 		}
 		g.n += m
-		p.counts.rx += int32(m)
+		p.line.counts.rx += int32(m)
 	}
 	return true
 }
 
-// receive appends what the program reads of received bytes, as n_tty makes it of them behind a driver's flags; the first of
-// them has the errors of errorNext. The lock is held.
-func (p *port) receive(dst, b []byte) []byte {
-	flags := p.termios.Iflag
+// applyInputFlags appends to dst what the program reads for received bytes b: what n_tty makes of bytes and flags from
+// a driver (drivers/tty/n_tty.c). The first byte has the errors of errorNext. port.mu is held.
+func (p *port) applyInputFlags(dst, b []byte) []byte {
+	flags := p.line.termios.Iflag
 	for _, c := range b {
-		bad := p.errorNext&(uart.LineParity|uart.LineFraming) != 0 && flags&unix.INPCK != 0
-		p.errorNext = 0
+		bad := p.input.errorNext&(uart.LineParity|uart.LineFraming) != 0 && flags&unix.INPCK != 0
+		p.input.errorNext = 0
 		switch {
 		case bad && flags&unix.IGNPAR != 0:
 		case bad && flags&unix.PARMRK != 0:
@@ -105,85 +105,85 @@ func (p *port) receive(dst, b []byte) []byte {
 	return dst
 }
 
-// ReportLine implements uart.Port. All of it is counted at once (TIOCGICOUNT). A break reaches the program in its place: as
-// a signal, a mark or a zero byte, which its termios says. It blocks as Write does.
+// ReportLine implements uart.Port. All of it is counted at once (TIOCGICOUNT). A break reaches the program in its place
+// in the stream: as a signal, as a PARMRK sequence or as a zero byte, depending on its termios. It blocks like Write.
 func (p *port) ReportLine(l uart.LineState) error {
 	p.mu.Lock()
 	if p.ended {
 		p.mu.Unlock()
 		return uart.ErrClosed
 	}
-	if p.open {
-		p.counts.errors(l)
-		p.errorNext |= l & (uart.LineParity | uart.LineFraming)
+	if p.opens.open {
+		p.line.counts.addErrors(l)
+		p.input.errorNext |= l & (uart.LineParity | uart.LineFraming)
 		if l&uart.LineBreak != 0 {
-			p.errorNext = 0 // a break is a byte with a framing error itself
-			p.receiveBreak()
+			p.input.errorNext = 0 // a break is itself a byte with a framing error
+			p.inputBreak()
 		}
-		p.wakeUp()
+		p.wakeWaiters()
 	}
 	p.mu.Unlock()
 	_, err := p.Write(nil)
 	return err
 }
 
-// receiveBreak does with a break what the termios says; the lock is held.
-func (p *port) receiveBreak() {
-	flags := p.termios.Iflag
+// inputBreak delivers a break as the termios demands; port.mu is held.
+func (p *port) inputBreak() {
+	flags := p.line.termios.Iflag
 	switch {
 	case flags&unix.IGNBRK != 0:
 	case flags&unix.BRKINT != 0:
 		p.flushInput()
-		_ = unix.IoctlSetInt(p.term.Master(), unix.TIOCSIG, int(unix.SIGINT)) // to whom the slave is the controlling terminal
+		_ = unix.IoctlSetInt(p.term.Master(), unix.TIOCSIG, int(unix.SIGINT)) // to the foreground group whose terminal the slave is
 	case flags&unix.PARMRK != 0:
-		p.pending = append(p.cooked[:0], 0xff, 0, 0)
+		p.input.pending = append(p.input.buf[:0], 0xff, 0, 0)
 	default:
-		p.pending = append(p.cooked[:0], 0)
+		p.input.pending = append(p.input.buf[:0], 0)
 	}
 }
 
-// flushInput throws away what the program has not read yet; the lock is held.
+// flushInput discards what the program has not read yet; port.mu is held.
 func (p *port) flushInput() {
-	p.pending, p.early = nil, nil
+	p.input.pending, p.opens.early = nil, nil
 	p.withSlave(func(fd int) { _ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH) })
 }
 
-// withSlave runs f with a slave of our own.
+// withSlave calls f with a descriptor of the slave.
 func (p *port) withSlave(f func(fd int)) {
 	fd, err := p.term.OpenSlave(unix.O_RDWR | unix.O_NONBLOCK)
 	if err != nil {
-		p.log.Warn("the pty cannot be opened", "device", p.term.Name(), "err", err)
+		p.log.Warn("cannot open the pty", "device", p.term.Name(), "err", err)
 		return
 	}
 	f(fd)
 	_ = unix.Close(fd)
 }
 
-// SetModem implements uart.Port. Where DCD falls and the termios has no CLOCAL, the port hangs up.
+// SetModem implements uart.Port. If DCD falls while CLOCAL is off, the port hangs up.
 func (p *port) SetModem(m uart.ModemState) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
 		return uart.ErrClosed
 	}
-	fell := p.modem&^m&uart.DCD != 0
-	p.counts.modem(p.modem ^ m)
-	p.modem = m
-	p.wakeUp()
-	if fell && p.open && p.termios.Cflag&unix.CLOCAL == 0 {
+	fell := p.line.modem&^m&uart.DCD != 0
+	p.line.counts.addModem(p.line.modem ^ m)
+	p.line.modem = m
+	p.wakeWaiters()
+	if fell && p.opens.open && p.line.termios.Cflag&unix.CLOCAL == 0 {
 		p.hangUp()
 	}
 	return nil
 }
 
-// counts is struct serial_icounter_struct: what TIOCGICOUNT tells.
+// counts is struct serial_icounter_struct: the result of TIOCGICOUNT.
 type counts struct {
 	cts, dsr, ri, dcd, rx, tx, frame, overrun, parity, brk int32
 	_                                                      [10]int32 // buf_overrun, reserved
 }
 
-// modem counts changes of lines: both edges of each.
-func (c *counts) modem(changed uart.ModemState) {
+// addModem counts changes of modem lines: both edges of each.
+func (c *counts) addModem(changed uart.ModemState) {
 	for line, n := range map[uart.ModemState]*int32{uart.CTS: &c.cts, uart.DSR: &c.dsr, uart.RI: &c.ri, uart.DCD: &c.dcd} {
 		if changed&line != 0 {
 			*n++
@@ -191,8 +191,8 @@ func (c *counts) modem(changed uart.ModemState) {
 	}
 }
 
-// errors counts what the far UART saw.
-func (c *counts) errors(l uart.LineState) {
+// addErrors counts line errors at the far UART.
+func (c *counts) addErrors(l uart.LineState) {
 	for bit, n := range map[uart.LineState]*int32{
 		uart.LineFraming: &c.frame, uart.LineOverrun: &c.overrun, uart.LineParity: &c.parity, uart.LineBreak: &c.brk,
 	} {

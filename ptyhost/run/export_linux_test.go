@@ -9,17 +9,20 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Patience makes what waits for a remote that takes nothing give up after d. The test must not be parallel to others.
+// Patience sets the timeouts of waits for a remote that takes nothing. The test must not be parallel to others.
 func Patience(t *testing.T, d time.Duration) {
-	hold, last := holdMost, lastPatience
-	holdMost, lastPatience = d, d
-	t.Cleanup(func() { holdMost, lastPatience = hold, last })
+	hold, last := roomTimeout, closingWait
+	roomTimeout, closingWait = d, d
+	t.Cleanup(func() { roomTimeout, closingWait = hold, last })
 }
 
-// Waits is how many opens of a port of this package wait.
+// Waits returns how many opens of a port of this package wait.
 func Waits(p uart.Port) int {
 	q := p.(*port)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.waiting)
+	return len(q.opens.waiting)
 }
+
+// Busy is Host.busy.
+func Busy(h *Host) bool { return h.busy() }

@@ -9,28 +9,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Places in struct seccomp_data, which a filter reads by words of 32 bits.
+// Offsets in struct seccomp_data, which a filter reads in words of 32 bits.
 const (
 	dataNumber  = 0
 	dataArch    = 4
-	dataRequest = 24 // the lower half of the second argument, little endian: the kernel takes an ioctl's request as 32 bits
+	dataRequest = 24 // the lower half of args[1], little endian: the kernel takes an ioctl's request as 32 bits
 )
 
-// filter returns the program that hands the trapped calls to the listener and lets all others pass. The architecture is
-// looked at first: the same number means another call there.
+// filter returns a seccomp program that hands the trapped calls to the listener and lets all others pass. It checks the
+// architecture first, because numbers differ between ABIs.
 //
 //	load the architecture
-//	for each set: not this one? skip its section
+//	for each ABI: not this one? skip its section
 //	    load the number
-//	    an ioctl? to the requests
-//	    a trapped call? notify
-//	    pass
-//	pass
-//	requests: load the request; one of ours? notify
-//	pass
+//	    an ioctl? jump to the requests
+//	    a trapped call? jump to notify
+//	    allow
+//	allow
+//	requests: load the request; a serial one? jump to notify
+//	allow
 //	notify
 //
-// Jumps are of one byte, which a test holds. paths says whether calls with paths are trapped, beside open.
+// A jump's offset is one byte; a test checks that the program is short enough. paths says whether calls with paths are
+// trapped besides open.
 func filter(paths bool) []unix.SockFilter {
 	sections := make([][]uint32, len(abis)) // the numbers: ioctls first
 	length := 1                             // of everything before the requests
@@ -47,7 +48,7 @@ func filter(paths bool) []unix.SockFilter {
 		}
 		length += 1 + 2 + len(sections[i]) + 1
 	}
-	length++ // pass, for a set that nobody knows
+	length++ // allow, for an unknown ABI
 	requests := length
 	notify := requests + 1 + len(serialRequests) + 1
 
@@ -62,16 +63,16 @@ func filter(paths bool) []unix.SockFilter {
 			}
 			p = append(p, jumpIf(number, target-len(p)-1))
 		}
-		p = append(p, pass)
+		p = append(p, allow)
 	}
-	p = append(p, pass, load(dataRequest))
+	p = append(p, allow, load(dataRequest))
 	for _, request := range serialRequests {
 		p = append(p, jumpIf(request, notify-len(p)-1))
 	}
-	return append(p, pass, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
+	return append(p, allow, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
 }
 
-var pass = unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}
+var allow = unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}
 
 func load(at uint32) unix.SockFilter {
 	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}

@@ -17,43 +17,50 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// hostName is this host's word in log and errors.
+// hostName is the host's name in logs and errors.
 const hostName = "run"
 
-// carried is what ports carry for the programs that were started here.
-const carried = uart.FullFidelity
+// fidelity is what ports carry for the programs that were started here.
+const fidelity = uart.FullFidelity
 
-// Host makes the port of programs that it starts: one port at a time, made anew after a hangup. Any goroutine may use it.
+// Host makes the port of the programs that it starts. It has one port at a time, which may be opened again after its
+// Close. All methods may be called from any goroutine.
 type Host struct {
-	as  []string
-	log *slog.Logger
+	// Constant.
+	as    []string
+	log   *slog.Logger
+	ready chan struct{} // closed when the first port is there
 
 	children children
-	ready    chan struct{} // closed when the first port is there
-	lookUps  lookUps
+	lookups  lookups
 
-	mu        sync.Mutex              // over all below; taken under a port's lock, never the other way round
-	port      *port                   // that paths lead to; nil: there is none now
-	ports     map[fileID]*port        // by their slaves, until they are closed
-	slave     fileID                  // of port; zero: there is none
-	names     *names                  // that are the port's
-	guards    []*held                 // what is shared with each guard
-	waiting   map[uint32]interruption // calls that wait, by their threads
-	late      map[uint32]answered     // answers that came too late, likewise
-	saidBlind bool
+	// mu guards everything below. It is taken while a port's lock is held, never the other way round.
+	mu sync.Mutex
+
+	port   *port            // that paths lead to; nil: none
+	names  *names           // its names
+	slave  fileID           // its slave; zero: none
+	ports  map[fileID]*port // by their slaves, until they are closed
+	shared []*pathCallTable // the memory shared with each standby
+
+	waiting       map[uint32]waitingCall  // calls that wait, by thread
+	lateResponses map[uint32]lateResponse // responses that came too late, by thread
+
+	warnedUnreadable bool
 }
 
 var _ uart.Host = (*Host)(nil)
 
-// New returns a host. as are absolute paths, or patterns of path.Match, that are the port for the programs, whether or not
-// something is there; the error names one that is wrong. log takes what a user should know; nil: slog.Default().
+// New returns a host. as are absolute paths, or patterns of path.Match, that lead programs to the port, whether or not
+// something exists there; the error names an invalid one. log is for warnings that the user should see; nil means
+// slog.Default().
 func New(as []string, log *slog.Logger) (*Host, error) {
 	if err := checkPaths(as); err != nil {
 		return nil, err
 	}
 	h := &Host{
-		as: withDirectories(as), log: aside.Logger(log), ready: make(chan struct{}),
-		ports: map[fileID]*port{}, waiting: map[uint32]interruption{}, late: map[uint32]answered{},
+		as: withResolvedDirectories(as), log: aside.Logger(log), ready: make(chan struct{}),
+		ports: map[fileID]*port{}, waiting: map[uint32]waitingCall{}, lateResponses: map[uint32]lateResponse{},
 	}
 	return h, h.setPort(nil)
 }
@@ -62,9 +69,9 @@ func New(as []string, log *slog.Logger) (*Host, error) {
 func (*Host) Name() string { return hostName }
 
 // Fidelity implements uart.Host.
-func (*Host) Fidelity() uart.Fidelity { return carried }
+func (*Host) Fidelity() uart.Fidelity { return fidelity }
 
-// Open implements uart.Host. Owner, group, mode and path are those of a pty; see ptyhost.
+// Open implements uart.Host. For owner, group, mode and path see package ptyhost.
 func (h *Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -76,13 +83,13 @@ func (h *Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, err
 	return p, nil
 }
 
-// openPort makes a port. The link comes last: who finds it finds everything in order.
+// openPort makes a port. The link comes last: whoever finds it finds a complete port.
 func (h *Host) openPort(config uart.PortConfig) (*port, error) {
 	who, err := devpath.LookUp(config.Owner, config.Group, config.Mode)
 	if err != nil {
 		return nil, err
 	}
-	where, err := absolute(config.Path)
+	where, err := absPath(config.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -113,26 +120,19 @@ func (h *Host) openPort(config uart.PortConfig) (*port, error) {
 	return p, nil
 }
 
-// Ready is closed when the first port is there.
-func (h *Host) Ready() <-chan struct{} { return h.ready }
-
-// Adopt makes this process the parent of everything that its programs leave behind. It must have no children but the
-// host's, and is called before Start.
-func (h *Host) Adopt() error { return h.children.adopt() }
-
-// Busy reports whether a program has the port open, or what programs wrote is not yet carried on.
-func (h *Host) Busy() bool {
+// busy reports whether a program has the port open, or something that programs wrote has not been taken yet.
+func (h *Host) busy() bool {
 	h.mu.Lock()
 	p := h.port
 	h.mu.Unlock()
 	return p != nil && p.busy()
 }
 
-// setPort makes p the port of the programs.
+// setPort makes p the port that paths lead to; nil: none.
 func (h *Host) setPort(p *port) error {
 	var own []string
 	if p != nil {
-		own = literally(p.claim.Path()) // before the lock: it looks at file systems
+		own = ownNames(p.claim.Path()) // before h.mu, because it may block on file systems
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -142,15 +142,15 @@ func (h *Host) setPort(p *port) error {
 	h.port, h.names = p, newNames(h.as, own)
 	if p == nil {
 		h.slave = fileID{}
-		return nil // guards know the last one
+		return nil // standbys keep the last slave
 	}
-	h.ports[p.id] = p // nobody else has p yet
+	h.ports[p.id] = p // under h.mu only: nobody else has p yet
 	h.slave = p.id
-	h.tellGuards()
+	h.publishSlave()
 	return nil
 }
 
-// retire takes the port away from paths; who has it open keeps it.
+// retire removes the port from paths; programs that have it open keep it.
 func (h *Host) retire(p *port) {
 	h.mu.Lock()
 	known := h.port == p
@@ -160,7 +160,7 @@ func (h *Host) retire(p *port) {
 	}
 }
 
-// forget takes the port away from descriptors too.
+// forget removes the port from descriptors, too.
 func (h *Host) forget(p *port) {
 	h.retire(p)
 	h.mu.Lock()
@@ -168,9 +168,9 @@ func (h *Host) forget(p *port) {
 	maps.DeleteFunc(h.ports, func(_ fileID, known *port) bool { return known == p })
 }
 
-// replace makes the port's present slave known, in the place of another. Of a port that is forgotten, or not known yet,
-// nothing is: the number of its slave is soon another terminal's.
-func (h *Host) replace(p *port, last fileID) {
+// replaceSlave makes the port known by its current slave instead of the last one, after a hangup. It does nothing for a
+// port that is forgotten or not known yet: the number of its slave will soon be another terminal's.
+func (h *Host) replaceSlave(p *port, last fileID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ports[last] != p {
@@ -180,65 +180,66 @@ func (h *Host) replace(p *port, last fileID) {
 	h.ports[p.id] = p
 	if h.port == p {
 		h.slave = p.id
-		h.tellGuards()
+		h.publishSlave()
 	}
 }
 
-// led is the port that paths lead to, by which names, and its slave. p is nil where there is none now.
-func (h *Host) led() (p *port, n *names, slave fileID) {
+// current returns the port that paths lead to, its names and its slave. p is nil if there is none.
+func (h *Host) current() (p *port, n *names, slave fileID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.port, h.names, h.slave
 }
 
-// has is the port whose slave a file is, or nil.
-func (h *Host) has(id fileID) *port {
+// portOf returns the port with this slave; nil if there is none.
+func (h *Host) portOf(id fileID) *port {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.ports[id]
 }
 
-// ioctl performs an ioctl on the port, and lets the kernel perform all others.
+// ioctl performs an ioctl on the port. The kernel performs all others.
 func (h *Host) ioctl(c *call) {
 	fd := int32(c.n.Data.Args[0])
-	id, err := c.descriptor(fd)
-	if errors.Is(err, errAsk) {
-		if !h.lookUps.do(func() {
-			id, err := c.ask(fd)
+	id, err := c.fileOf(fd)
+	if errors.Is(err, errNeedStat) {
+		if !h.lookups.start(func() {
+			id, err := c.statFD(fd)
 			h.ioctlOn(c, id, err)
 		}) {
-			c.proceed()
+			c.continueInKernel()
 		}
 		return
 	}
 	h.ioctlOn(c, id, err)
 }
 
-// ioctlOn performs an ioctl on a file.
+// ioctlOn performs an ioctl on a file; err is why the file is unknown.
 func (h *Host) ioctlOn(c *call, id fileID, err error) {
 	if err != nil {
-		h.unreadable(err)
-		c.proceed()
+		h.warnUnreadable(err)
+		c.continueInKernel()
 		return
 	}
-	p := h.has(id)
-	if p == nil || !touchesMemory(uint32(c.n.Data.Args[1])) && !c.valid() { // else take and give look
-		c.proceed()
+	p := h.portOf(id)
+	if p == nil || !touchesMemory(uint32(c.n.Data.Args[1])) && !c.valid() { // else readArg and writeResult check that
+		c.continueInKernel()
 		return
 	}
 	p.ioctl(c, id)
 }
 
-// unreadable says once that a program cannot be looked into.
-func (h *Host) unreadable(err error) {
+// warnUnreadable logs, once, that a program cannot be inspected.
+func (h *Host) warnUnreadable(err error) {
 	if !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
 		return
 	}
 	h.mu.Lock()
-	said := h.saidBlind
-	h.saidBlind = true
+	said := h.warnedUnreadable
+	h.warnedUnreadable = true
 	h.mu.Unlock()
 	if !said {
-		h.log.Warn("a program does not let itself be looked into: for it the port is an ordinary pseudo-terminal", "err", err)
+		h.log.Warn("cannot inspect a program; it sees an ordinary pty", "err", err)
+
 	}
 }

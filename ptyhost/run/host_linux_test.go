@@ -25,13 +25,13 @@ func newHost(t *testing.T, as ...string) *run.Host {
 	return h
 }
 
-func TestHost(t *testing.T) { // it looks for goroutines that are left: nothing may run beside it
+func TestHost(t *testing.T) { // it checks for leaked goroutines: no test may run in parallel
 	h := newHost(t)
-	// Another goroutine may receive calls by now than at the start: see Host.work.
-	uarttest.TestHost(t, h, programs{puppet(t, h)}, goleak.IgnoreAnyFunction("telnetcpc/ptyhost/run.(*Host).work"))
+	// The receiver may have been replaced by another goroutine since the start: see Host.receiveCalls.
+	uarttest.TestHost(t, h, programs{puppet(t, h)}, goleak.IgnoreAnyFunction("telnetcpc/ptyhost/run.(*Host).receiveCalls"))
 }
 
-// TestChecks is the program of checks that all hosts of Linux pass, as nobody.
+// TestChecks runs the checks that all hosts of Linux pass, as the user nobody.
 func TestChecks(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -47,7 +47,7 @@ func TestChecks(t *testing.T) {
 	}
 	hosttest.Run(t, hosttest.Host{
 		Telnetcpc: telnetcpc, Fidelity: newHost(t).Fidelity(),
-		Path: func(t *testing.T) string { return filepath.Join(own(t), "ttyV0") },
+		Path: func(t *testing.T) string { return filepath.Join(scratchDir(t), "ttyV0") },
 		Start: func(a hosttest.Agent) (agent, program *exec.Cmd) {
 			args := append([]string{"run", "-v", "--port", a.Path}, a.Flags...)
 			args = append(append(args, a.URL, "--", self), a.Program[1:]...)

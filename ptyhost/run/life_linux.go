@@ -14,148 +14,148 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Who has the port open. An open of a program that was started here is a call like others: this process opens the slave,
-// notes it, and gives the program the descriptor, so no moment is lost. The last close is told by the master, which hangs
-// up while nobody has the slave open; no slave is held here. Opens by others, and by paths that nobody here knows, are
-// told by inotify, a little late.
+// Opens and closes of the port. An open by a program that was started here is a trapped call: this process opens the
+// slave, notes the open and adds the descriptor to the program, so the open is known exactly. The last close shows as a
+// hangup on the master, which lasts as long as nobody has the slave open; this process keeps no slave open. Opens by
+// other programs, and through paths that are not known here, are reported by inotify, a little late.
 
-// openNow notes the first open; the lock is held. What is in the pty already was written by a program whose open nobody saw:
-// it comes after this.
-func (p *port) openNow(ready func(error)) {
-	p.open = true
-	p.put(uart.Event{Kind: uart.KindOpened, Ready: ready})
-	if change := p.edges(true, true); change != (uart.Control{}) && p.termios.Cflag&unix.CBAUD != unix.B0 {
-		p.dtr, p.rts = true, true
-		p.put(uart.Event{Kind: uart.KindSettings, Control: change})
+// noteOpen notes the first open; port.mu is held. It must precede what is still in the pty, which was written by a
+// program whose open was not noticed.
+func (p *port) noteOpen(ready func(error)) {
+	p.opens.open = true
+	p.queueEvent(uart.Event{Kind: uart.KindOpened, Ready: ready})
+	if change := p.lineChanges(true, true); change != (uart.Control{}) && p.line.termios.Cflag&unix.CBAUD != unix.B0 {
+		p.line.dtr, p.line.rts = true, true
+		p.queueEvent(uart.Event{Kind: uart.KindSettings, Control: change})
 	}
 }
 
-// sees notes that a program has the port open, or had it, whose open was not this process's to answer; the lock is held.
-func (p *port) sees() {
-	if !p.open {
-		p.openNow(func(error) {})
+// noteUnseenOpen notes that a program has, or had, the port open without a trapped open; port.mu is held.
+func (p *port) noteUnseenOpen() {
+	if !p.opens.open {
+		p.noteOpen(func(error) {})
 	}
-	p.has()
+	p.noteSlaveOpen()
 }
 
-// settle notes the last close, where it has come; the lock is held. An open that waits has nothing open, as in a serial
-// driver (tty_port_block_til_ready): it hides no close, and is the first open of what comes after that.
-func (p *port) settle() {
+// checkLastClose notes the last close if it has happened; port.mu is held. An open that waits has nothing open, as in a
+// serial driver (tty_port_block_til_ready in drivers/tty/tty_port.c): it does not delay the last close, and counts as
+// the first open after it.
+func (p *port) checkLastClose() {
 	if p.ended {
 		return
 	}
-	p.letGo(func(o *performed) bool { return o.of != p.pty || o.done() })
-	if !p.open || !p.had && len(p.waiting) > 0 || !p.term.NobodyHas() {
+	p.releaseKernelOpens(func(o *kernelOpen) bool { return o.of != p.pty || o.done() })
+	if !p.opens.open || !p.opens.hadSlave && len(p.opens.waiting) > 0 || !p.term.NobodyHas() {
 		return
 	}
-	before, last := p.opening, p.last
-	p.closeNow()
-	for c := range p.waiting {
+	before, last := p.opens.opening, p.opens.lastClose
+	p.noteLastClose()
+	for c := range p.opens.waiting {
 		if c.valid() {
-			if last.owes && last.end == p.written { // the open goes on waiting for the same bytes
-				p.last = last
+			if last.awaited && last.written == p.up.written { // the open still waits for the same bytes
+				p.opens.lastClose = last
 			}
-			p.openNow(p.readier(before))
+			p.noteOpen(p.newOpening(before))
 			return
 		}
 	}
 }
 
-// closeNow notes the last close, which may have been long ago; the lock is held. Nobody writes any more, so all of what
-// was written can be taken.
-func (p *port) closeNow() {
+// noteLastClose notes the last close, which may have happened long ago; port.mu is held. Nobody writes any more, so
+// everything written can be taken from the pty.
+func (p *port) noteLastClose() {
 	p.config.Urgent(uart.Event{Kind: uart.KindClosed})
-	p.takeAll()
-	p.open, p.had = false, false
-	p.period++
-	p.errorNext = 0
-	p.exclusive = false
-	p.timed = nil // whose end would end a break of the next program
-	if p.breaking {
-		p.sendBreak(false)
+	p.drainWholePTY()
+	p.opens.open, p.opens.hadSlave = false, false
+	p.opens.closes++
+	p.input.errorNext = 0
+	p.line.exclusive = false
+	p.line.lastBreak = nil // or its end would end a break of the next program
+	if p.line.breaking {
+		p.setBreak(false)
 	}
-	if p.termios.Cflag&unix.HUPCL != 0 {
-		p.drive(false, false)
+	if p.line.termios.Cflag&unix.HUPCL != 0 {
+		p.setLines(false, false)
 	}
-	if crowded := p.queue.Crowded(); !crowded || !p.merged { // else a script that opens and closes would fill the log
-		if n := p.queue.Merged(); n > 0 {
+	if crowded := p.up.queue.Crowded(); !crowded || !p.warned.merged { // else a script that opens and closes in a loop would flood the log
+		if n := p.up.queue.Merged(); n > 0 {
 			p.log.Warn("control lines or opens went by too fast: only the last of them was sent", "lost", n)
 		}
-		p.merged, p.overrun = crowded, p.overrun && crowded
+		p.warned.merged, p.warned.reordered = crowded, p.warned.reordered && crowded
 	}
-	p.add(uart.Event{Kind: uart.KindClosed})
-	p.opening = nil
-	p.last = visit{end: p.written, owes: true}
-	p.clean()
-	p.term.PokeWriter() // who waits in Write has nobody to write to
-	p.wakeUp()
+	p.addEvent(uart.Event{Kind: uart.KindClosed})
+	p.opens.opening = nil
+	p.opens.lastClose = lastClose{written: p.up.written, awaited: true}
+	p.resetPTY()
+	p.term.PokeWriter() // a Write that is blocked has nobody to write to
+	p.wakeWaiters()
 }
 
-// clean gives the next program a pty without the last one's leavings: bytes that nobody read, an output that ^S or tcflow
-// has stopped.
+// resetPTY removes what the last program has left in the pty: bytes that were not read, output stopped by ^S or tcflow.
 //
-// So is TIOCEXCL of a program that was not started here, whose call nobody saw: on a pty the kernel keeps it over the last
-// close, where a UART's driver forgets it. The master cannot take it back; a slave can, but without privileges none can be
-// opened then, and the port goes on with another pty.
-func (p *port) clean() {
-	p.pending, p.early = nil, nil
+// It also removes a TIOCEXCL of a program that was not started here, whose call was not trapped: a pty keeps it after
+// the last close, a UART's driver does not. It cannot be removed through the master. A slave could, but without
+// privileges none can be opened then, so the port switches to another pty.
+func (p *port) resetPTY() {
+	p.input.pending, p.opens.early = nil, nil
 	fd, err := p.term.OpenSlave(unix.O_RDWR | unix.O_NONBLOCK)
 	if err == unix.EBUSY {
-		p.renew()
+		p.replacePTY()
 		return
 	}
 	if err != nil {
-		p.log.Warn("the pty cannot be opened", "device", p.term.Name(), "err", err)
+		p.log.Warn("cannot open the pty", "device", p.term.Name(), "err", err)
 		return
 	}
 	_ = unix.IoctlSetInt(fd, unix.TIOCNXCL, 0)
 	_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
-	_ = unix.IoctlSetInt(fd, unix.TCXONC, unix.TCOOFF) // TCOON alone undoes no ^S
+	_ = unix.IoctlSetInt(fd, unix.TCXONC, unix.TCOOFF) // TCOON alone does not undo ^S
 	_ = unix.IoctlSetInt(fd, unix.TCXONC, unix.TCOON)
 	_ = unix.Close(fd)
 }
 
-// hangUp is the kernel's hangup of a tty: the carrier is gone. Programs that have the port open read end of file, and whose
-// controlling terminal it is get SIGHUP; only opens from now on are good. A pty is hung up by the end of its master, so the
-// port goes on with another pty. The lock is held.
+// hangUp does what the kernel does when a tty's carrier is lost. Programs that have the port open read end of file, the
+// session whose controlling terminal it is gets SIGHUP, and only later opens work. Closing the master is what hangs a
+// pty up, so the port switches to another pty. port.mu is held.
 func (p *port) hangUp() {
 	next, err := p.newPTY()
 	if err != nil {
-		p.log.Warn("DCD has fallen and the port cannot hang up", "device", p.term.Name(), "err", err)
+		p.log.Warn("DCD fell, but the port cannot hang up", "device", p.term.Name(), "err", err)
 		return
 	}
-	p.closeNow()
+	p.noteLastClose()
 	p.hangups++
-	p.goOn(next)
+	p.switchTo(next)
 }
 
-// goOn makes another pty the port's; the lock is held.
-func (p *port) goOn(next *pty) {
-	now := onPty(p.termios)
+// switchTo makes another pty the port's; port.mu is held.
+func (p *port) switchTo(next *pty) {
+	now := onPty(p.line.termios)
 	_ = unix.IoctlSetTermios(next.term.Master(), unix.TCSETS2, &now)
 	last := p.pty
 	p.pty = next
-	p.wakeUp()
-	p.host.replace(p, last.id)
+	p.wakeWaiters()
+	p.host.replaceSlave(p, last.id)
 	if err := p.claim.Relink(p.term.Name(), p.term.Master()); err != nil && !errors.Is(err, fs.ErrClosed) {
-		p.log.Warn("the port's path does not lead to it any more", "err", err)
+		p.log.Warn("the port's path no longer leads to it", "err", err)
 	}
-	p.hanging.Go(last.close) // its wait ends only when this lock is free
+	p.background.Go(last.close) // it waits for the watcher, which takes port.mu
 }
 
-// renew makes a new pty the port's, while nobody has the port open; the lock is held.
-func (p *port) renew() {
+// replacePTY switches to a new pty while nobody has the port open; port.mu is held.
+func (p *port) replacePTY() {
 	next, err := p.newPTY()
 	if err != nil {
-		p.log.Warn("a program has kept the port for itself, and there is no other pty", "device", p.term.Name(), "err", err)
+		p.log.Warn("a program has left the pty exclusive (TIOCEXCL), and there is no other one", "device", p.term.Name(), "err", err)
 		return
 	}
-	p.goOn(next)
+	p.switchTo(next)
 }
 
-// watcher notices what no call tells: the last close while nobody calls Next, and opens by others.
+// watcher notices what no trapped call shows: the last close while nobody calls Next, and opens by other programs.
 type watcher struct {
-	set     *os.File // an epoll set, itself in Go's netpoller: no thread waits for it
+	set     *os.File // an epoll set, itself in Go's netpoller: no thread blocks in it
 	inotify int
 	ended   chan struct{}
 }
@@ -183,7 +183,7 @@ func (p *port) watch(t *pty) error {
 	if err == nil {
 		err = unix.EpollCtl(set, unix.EPOLL_CTL_ADD, w.inotify, &unix.EpollEvent{Events: unix.EPOLLIN})
 	}
-	if err == nil { // no event is asked for: a hangup is always told, and only once
+	if err == nil { // EPOLLHUP is always reported; EPOLLET: once
 		err = unix.EpollCtl(set, unix.EPOLL_CTL_ADD, t.term.Master(), &unix.EpollEvent{Events: unix.EPOLLET})
 	}
 	if err != nil {
@@ -196,7 +196,7 @@ func (p *port) watch(t *pty) error {
 	w.ended = make(chan struct{})
 	go func() {
 		defer close(w.ended)
-		for raw.Read(func(uintptr) bool { return p.notice(t, set) }) == nil {
+		for raw.Read(func(uintptr) bool { return p.handleWatch(t, set) }) == nil {
 		}
 	}()
 	return nil
@@ -208,8 +208,8 @@ func (t *pty) unwatch() {
 	_ = unix.Close(t.watcher.inotify)
 }
 
-// notice deals with what the set tells, and reports whether there was something.
-func (p *port) notice(t *pty, set int) bool {
+// handleWatch handles what the epoll set reports, and returns whether there was anything.
+func (p *port) handleWatch(t *pty, set int) bool {
 	var events [2]unix.EpollEvent
 	if n, _ := unix.EpollWait(set, events[:], 0); n <= 0 {
 		return false
@@ -221,15 +221,15 @@ func (p *port) notice(t *pty, set int) bool {
 	if p.ended || t != p.pty {
 		return true
 	}
-	if opened > 0 && !p.had && (!t.term.NobodyHas() || p.hasBytes()) {
-		p.sees()
+	if opened > 0 && !p.opens.hadSlave && (!t.term.NobodyHas() || p.hasUnread()) {
+		p.noteUnseenOpen()
 	}
-	p.settle()
+	p.checkLastClose()
 	return true
 }
 
-// hasBytes reports whether bytes of a program wait in the pty.
-func (p *port) hasBytes() bool {
+// hasUnread reports whether bytes from a program are in the pty.
+func (p *port) hasUnread() bool {
 	n, err := unix.IoctlGetInt(p.term.Master(), unix.TIOCINQ)
 	return err == nil && n > 0
 }

@@ -12,23 +12,24 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// lines is the state of all lines, as TIOCMGET tells it; the lock is held.
-func (p *port) lines() (bits uint32) {
-	bits = uint32(termios.ModemBits(p.modem))
-	if p.dtr {
+// modemLines returns the state of all lines as TIOCMGET does; port.mu is held.
+func (p *port) modemLines() (bits uint32) {
+	bits = uint32(termios.ModemBits(p.line.modem))
+	if p.line.dtr {
 		bits |= unix.TIOCM_DTR
 	}
-	if p.rts {
+	if p.line.rts {
 		bits |= unix.TIOCM_RTS
 	}
 	return bits
 }
 
-// changeLines performs TIOCMSET, TIOCMBIS and TIOCMBIC: DTR and RTS by one event. OUT1, OUT2 and the loop are not wired.
+// changeLines performs TIOCMSET, TIOCMBIS and TIOCMBIC: DTR and RTS change in one event. OUT1, OUT2 and the loop have
+// no effect.
 func (p *port) changeLines(c *call, request uint32) {
-	said := c.said32()
+	said := c.arg32()
 	now := func() (dtr, rts bool) {
-		bits := p.lines()
+		bits := p.modemLines()
 		switch request {
 		case unix.TIOCMSET:
 			bits = said
@@ -40,109 +41,109 @@ func (p *port) changeLines(c *call, request uint32) {
 		return bits&unix.TIOCM_DTR != 0, bits&unix.TIOCM_RTS != 0
 	}
 	set := func() {
-		p.drive(now())
-		c.answer(0)
+		p.setLines(now())
+		c.returnValue(0)
 	}
-	if change := p.edges(now()); change != (uart.Control{}) {
-		p.whenRoom(c, uart.Event{Kind: uart.KindSettings, Control: change}, set)
+	if change := p.lineChanges(now()); change != (uart.Control{}) {
+		p.awaitRoom(c, uart.Event{Kind: uart.KindSettings, Control: change}, set)
 		return
 	}
 	set()
 }
 
-// edges is what changes with DTR and RTS like this; the lock is held.
-func (p *port) edges(dtr, rts bool) (change uart.Control) {
-	if dtr != p.dtr {
+// lineChanges returns what setting DTR and RTS to these levels changes; port.mu is held.
+func (p *port) lineChanges(dtr, rts bool) (change uart.Control) {
+	if dtr != p.line.dtr {
 		change.DTR = uart.LevelOf(dtr)
 	}
-	if rts != p.rts {
+	if rts != p.line.rts {
 		change.RTS = uart.LevelOf(rts)
 	}
 	return change
 }
 
-// drive sets DTR and RTS; the lock is held.
-func (p *port) drive(dtr, rts bool) {
-	change := p.edges(dtr, rts)
-	p.dtr, p.rts = dtr, rts
+// setLines sets DTR and RTS; port.mu is held.
+func (p *port) setLines(dtr, rts bool) {
+	change := p.lineChanges(dtr, rts)
+	p.line.dtr, p.line.rts = dtr, rts
 	if change != (uart.Control{}) {
-		p.add(uart.Event{Kind: uart.KindSettings, Control: change})
+		p.addEvent(uart.Event{Kind: uart.KindSettings, Control: change})
 	}
 }
 
-// breakEdge is the beginning or the end of a break, for whenRoom.
-var breakEdge = uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOn}}
+// breakChange is the beginning or the end of a break, for awaitRoom.
+var breakChange = uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOn}}
 
-// sendBreak begins or ends a break; the lock is held.
-func (p *port) sendBreak(on bool) {
-	if on == p.breaking {
+// setBreak begins or ends a break; port.mu is held.
+func (p *port) setBreak(on bool) {
+	if on == p.line.breaking {
 		return
 	}
-	p.breaking = on
-	p.add(uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOf(on)}})
+	p.line.breaking = on
+	p.addEvent(uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOf(on)}})
 }
 
-// holdMost is how long a call is held while too many changes wait for the remote. Only a test changes it.
-var holdMost = 30 * time.Second
+// roomTimeout is how long a call waits for room while too many changes wait for the remote. Only tests change it.
+var roomTimeout = 30 * time.Second
 
-// holdPause is how often it is asked meanwhile whether there is a session that anything is waited for.
-const holdPause = 100 * time.Millisecond
+// roomPoll is how often such a call checks whether there is still a session.
+const roomPoll = 100 * time.Millisecond
 
-// whenRoom calls then, under the lock, when there is room for a change such as e among those that wait for the remote: the
-// call is held as by a driver whose UART is slow, for holdMost at most. Nobody is held where no byte is waited for, because
-// there is no session; nor where nothing was taken for holdMost since a call was held, be it another, or this one before a
-// signal let the kernel begin it again. Then the queue merges what it must, and counts it.
-func (p *port) whenRoom(c *call, e uart.Event, then func()) {
-	if !p.queue.Full(e) {
+// awaitRoom calls then, with port.mu held, when the queue has room for a change such as e. Until then the call waits,
+// as in a driver whose UART is slow, but no longer than roomTimeout. It does not wait if there is no session to take
+// anything; nor if nothing was taken for roomTimeout since a call began to wait, be it another call or this one before
+// a signal made the kernel restart it. In these cases the queue merges changes, and counts them.
+func (p *port) awaitRoom(c *call, e uart.Event, then func()) {
+	if !p.up.queue.Full(e) {
 		then()
 		return
 	}
-	end := time.Now().Add(holdMost)
-	p.when(c, func() bool {
-		if !p.queue.Full(e) || p.config.Unsent().Left < 0 {
+	end := time.Now().Add(roomTimeout)
+	p.awaitThen(c, func() bool {
+		if !p.up.queue.Full(e) || p.config.Unsent().Left < 0 {
 			return true
 		}
-		if p.held.IsZero() {
-			p.held = time.Now()
+		if p.up.blockedSince.IsZero() {
+			p.up.blockedSince = time.Now()
 		}
-		left := min(time.Until(end), time.Until(p.held.Add(holdMost)))
-		p.again = min(left, holdPause)
+		left := min(time.Until(end), time.Until(p.up.blockedSince.Add(roomTimeout)))
+		p.wait.recheckAfter = min(left, roomPoll)
 		return left <= 0
 	}, then)
 }
 
-// waitForLines performs TIOCMIWAIT: it is answered when one of the lines has changed.
-func (p *port) waitForLines(c *call, mask uint64) {
-	before, over := p.counts, false
-	p.later(c, func() bool {
+// awaitLineChange performs TIOCMIWAIT: the call returns when one of the lines in mask has changed.
+func (p *port) awaitLineChange(c *call, mask uint64) {
+	before, over := p.line.counts, false
+	p.await(c, func() bool {
 		over = p.ended
 		return over ||
-			mask&unix.TIOCM_CTS != 0 && p.counts.cts != before.cts ||
-			mask&unix.TIOCM_DSR != 0 && p.counts.dsr != before.dsr ||
-			mask&unix.TIOCM_RNG != 0 && p.counts.ri != before.ri ||
-			mask&unix.TIOCM_CAR != 0 && p.counts.dcd != before.dcd
+			mask&unix.TIOCM_CTS != 0 && p.line.counts.cts != before.cts ||
+			mask&unix.TIOCM_DSR != 0 && p.line.counts.dsr != before.dsr ||
+			mask&unix.TIOCM_RNG != 0 && p.line.counts.ri != before.ri ||
+			mask&unix.TIOCM_CAR != 0 && p.line.counts.dcd != before.dcd
 	}, func(errno unix.Errno) {
 		if errno == 0 && over {
 			errno = unix.EIO
 		}
-		c.conclude(errno)
+		c.finish(errno)
 	})
 }
 
-// setSoftCarrier performs TIOCSSOFTCAR: CLOCAL by another name.
+// setSoftCarrier performs TIOCSSOFTCAR, which sets CLOCAL.
 func (p *port) setSoftCarrier(c *call) {
-	t := p.termios
+	t := p.line.termios
 	t.Cflag &^= unix.CLOCAL
-	if c.said32() != 0 {
+	if c.arg32() != 0 {
 		t.Cflag |= unix.CLOCAL
 	}
 	p.setTermios(t)
-	c.answer(0)
+	c.returnValue(0)
 }
 
-// give32 is gives of an int, and said32 what was said where that is one.
-func (c *call) give32(address uint64, value uint32) {
-	c.gives(address, binary.NativeEndian.AppendUint32(nil, value))
+// deferResult32 is deferResult for an int; arg32 is the argument, if it is an int.
+func (c *call) deferResult32(address uint64, value uint32) {
+	c.deferResult(address, binary.NativeEndian.AppendUint32(nil, value))
 }
 
-func (c *call) said32() uint32 { return binary.NativeEndian.Uint32(c.said) }
+func (c *call) arg32() uint32 { return binary.NativeEndian.Uint32(c.memory.arg) }

@@ -16,7 +16,7 @@ import (
 	"telnetcpc/ptyhost/run"
 )
 
-// nobody is who the programs of these tests are: this host needs no privileges.
+// nobody is the uid of the programs in these tests: this host needs no privileges.
 const nobody = 65534
 
 func TestMain(m *testing.M) {
@@ -24,13 +24,13 @@ func TestMain(m *testing.M) {
 	hosttest.Main()
 	puppetMain()
 	denyMain()
-	_ = flag.Set("test.parallel", "6") // most tests wait; a command line has the last word
+	_ = flag.Set("test.parallel", "6") // most tests wait; the command line can override it
 	flag.Parse()
 	os.Exit(runTests(m))
 }
 
-// dir is a directory that nobody may write to; telnetcpc is the program as it is built, with the race detector where this
-// test has it; self is this test, where nobody may execute it.
+// dir is a directory to which the user nobody may write. In it, telnetcpc is the program, built with the race detector if this
+// test has it, and self is this test's binary, both executable by that user.
 var dir, telnetcpc, self string
 
 func runTests(m *testing.M) int {
@@ -58,7 +58,7 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// unprivileged makes a command one of nobody, where this test is root.
+// unprivileged makes a command run as the user nobody if this test is root.
 func unprivileged(cmd *exec.Cmd) *exec.Cmd {
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir, "GORACE=atexit_sleep_ms=0")
@@ -68,8 +68,8 @@ func unprivileged(cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// own is a new directory that nobody may write to.
-func own(t *testing.T) string {
+// scratchDir returns a new directory to which the user nobody may write.
+func scratchDir(t *testing.T) string {
 	t.Helper()
 	d, err := os.MkdirTemp(dir, "test")
 	if err == nil {
@@ -81,7 +81,7 @@ func own(t *testing.T) string {
 	return d
 }
 
-// skip says why a test cannot run; in scripts/test that is a failure.
+// skip reports why a test cannot run; in scripts/test that is a failure.
 func skip(t *testing.T, why string) {
 	t.Helper()
 	testenv.Skip(t, why)

@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The memory of a program that stands still in a call.
+// The memory of a program that is blocked in a call: process_vm_readv(2).
 
-// readMemory fills p from the address, or fails as the kernel does with a bad address.
+// readMemory fills p from the address. It fails with EFAULT if the address is bad.
 func readMemory(tid uint32, address uint64, p []byte) error {
 	return transfer(tid, address, p, unix.ProcessVMReadv)
 }
 
-// writeMemory writes p to the address.
+// writeMemory writes p to the address. It fails with EFAULT if the address is bad.
 func writeMemory(tid uint32, address uint64, p []byte) error {
 	return transfer(tid, address, p, unix.ProcessVMWritev)
 }
@@ -35,7 +35,7 @@ func transfer(tid uint32, address uint64, p []byte, f func(int, []unix.Iovec, []
 	return nil
 }
 
-// readString reads a string that ends with a zero: a path. It never reads beyond the page that the string ends in.
+// readString reads a zero-terminated string: a path. It never reads beyond the page in which the string ends.
 func readString(tid uint32, address uint64) (string, error) {
 	var text []byte
 	page := uint64(os.Getpagesize())
@@ -54,7 +54,7 @@ func readString(tid uint32, address uint64) (string, error) {
 	return "", unix.ENAMETOOLONG
 }
 
-// bytesOf is a structure as the bytes that it has in memory.
+// bytesOf returns a structure's memory as bytes.
 func bytesOf[T any](v *T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
 }

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// names are the paths that are the port's. They do not change once they are made: who has them needs no lock.
+// names are the paths that lead to the port. They are immutable: no lock is needed.
 type names struct {
-	as      []string // patterns of path.Match: paths that are the port whatever is there
-	parents []string // patterns of the directories of as, which look as if they were there
-	own     []string // the port's own path, which is in the file system; empty: there is no port now
-	bases   []string // patterns of the last elements of all these
+	as      []string // mapped paths, as patterns of path.Match: they are the port, whatever exists there
+	parents []string // patterns of their directories, which appear to exist
+	own     []string // the port's own path, which exists in the file system; empty: there is no port now
+	bases   []string // patterns of the last elements of as and parents
 }
 
 // newNames returns the names of a port.
@@ -33,20 +33,20 @@ func newNames(as, own []string) *names {
 	return n
 }
 
-// mapped reports whether a path is one of as.
+// mapped reports whether a path is a mapped one.
 func (n *names) mapped(text string) bool { return matchesAny(n.as, text) }
 
-// parent reports whether a path is a directory of one of as.
-func (n *names) parent(text string) bool { return matchesAny(n.parents, text) }
+// mappedParent reports whether a path is a directory of a mapped one.
+func (n *names) mappedParent(text string) bool { return matchesAny(n.parents, text) }
 
-// candidate reports whether a path with this last element may be one of these without being a link.
-func (n *names) candidate(base string) bool {
+// mayMatch reports whether a path with this last element may be one of these, if that element is no link.
+func (n *names) mayMatch(base string) bool {
 	return matchesAny(n.bases, base) || slices.ContainsFunc(n.own, func(own string) bool { return path.Base(own) == base })
 }
 
-// lexical reports whether a path that was not looked up is one of as, as its letters say: what it is called counts as much
-// as where it leads.
-func (n *names) lexical(text string) bool {
+// mappedAsWritten reports whether a path is a mapped one as written, before any lookup: a mapped path leads to the port
+// wherever its directories lead.
+func (n *names) mappedAsWritten(text string) bool {
 	return path.IsAbs(text) && !strings.HasSuffix(text, "/") && !slices.Contains(strings.Split(text, "/"), "..") && n.mapped(path.Clean(text))
 }
 
@@ -62,24 +62,24 @@ func matches(pattern, text string) bool {
 	return ok && err == nil
 }
 
-// wild are the letters that path.Match does not take as they are.
-const wild = `*?[\`
+// wildcards are the characters that path.Match does not match literally.
+const wildcards = `*?[\`
 
-// withDirectories adds to each pattern what it is called where its directory is reached without links: a path that is
-// looked up ends there. Links in a directory with wildcards are not looked at.
-func withDirectories(as []string) []string {
+// withResolvedDirectories adds to each pattern its name without symbolic links in its directories, which is where a
+// lookup ends. Links after a wildcard are not resolved.
+func withResolvedDirectories(as []string) []string {
 	all := slices.Clone(as)
 	for _, pattern := range as {
 		dir, rest := path.Dir(pattern), path.Base(pattern)
-		for strings.ContainsAny(dir, wild) {
+		for strings.ContainsAny(dir, wildcards) {
 			dir, rest = path.Dir(dir), path.Join(path.Base(dir), rest)
 		}
 		found, err := filepath.EvalSymlinks(dir)
-		for err != nil && dir != "/" { // not there: some directory above it is
+		for err != nil && dir != "/" { // it does not exist: resolve the next directory above
 			dir, rest = path.Dir(dir), path.Join(path.Base(dir), rest)
 			found, err = filepath.EvalSymlinks(dir)
 		}
-		if err != nil || strings.ContainsAny(found, wild) {
+		if err != nil || strings.ContainsAny(found, wildcards) {
 			continue
 		}
 		if other := path.Join(found, rest); !slices.Contains(all, other) {
@@ -89,10 +89,10 @@ func withDirectories(as []string) []string {
 	return all
 }
 
-// literally is a path, and what it is called where its directory is reached without links.
-func literally(text string) []string {
-	if strings.ContainsAny(text, wild) {
+// ownNames returns a port's path, and its name without symbolic links in its directories.
+func ownNames(text string) []string {
+	if strings.ContainsAny(text, wildcards) {
 		return []string{text}
 	}
-	return withDirectories([]string{text})
+	return withResolvedDirectories([]string{text})
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestNames: which paths are the port's, or directories of such ones, by their letters.
+// TestNames: which paths, as written, are the port's or directories of such paths.
 func TestNames(t *testing.T) {
 	n := newNames([]string{"/dev/ttyS0", "/dev/serial/by-*/usb-?"}, []string{"/tmp/tty[0]"})
 	for _, tt := range []struct {
@@ -25,30 +25,30 @@ func TestNames(t *testing.T) {
 		{"/dev/serial", false, true, true},
 		{"/dev", false, true, true},
 		{"/srv/serial", false, false, true},
-		{"/tmp/tty[0]", false, false, true}, // a path is no pattern
+		{"/tmp/tty[0]", false, false, true}, // the port's own path is no pattern
 		{"/tmp/tty0", false, false, false},
 		{"/", false, false, false},
 	} {
 		if got := n.mapped(tt.path); got != tt.mapped {
 			t.Errorf("%s: mapped %v", tt.path, got)
 		}
-		if got := n.parent(tt.path); got != tt.parent {
+		if got := n.mappedParent(tt.path); got != tt.parent {
 			t.Errorf("%s: parent %v", tt.path, got)
 		}
-		if got := n.candidate(filepath.Base(tt.path)); got != tt.candidates {
+		if got := n.mayMatch(filepath.Base(tt.path)); got != tt.candidates {
 			t.Errorf("%s: candidate %v", tt.path, got)
 		}
 	}
 	for path, want := range map[string]bool{
 		"/dev/ttyS0": true, "/dev//./ttyS0": true, "/dev/ttyS0/": false, "/dev/../dev/ttyS0": false, "dev/ttyS0": false, "": false,
 	} {
-		if got := n.lexical(path); got != want {
+		if got := n.mappedAsWritten(path); got != want {
 			t.Errorf("%q: lexical %v", path, got)
 		}
 	}
 }
 
-// TestWithDirectories: a path that is given through a link to a directory is also what it is called without it.
+// TestWithDirectories: a path through a symbolic link to a directory is also known by its name without the link.
 func TestWithDirectories(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -67,7 +67,7 @@ func TestWithDirectories(t *testing.T) {
 		if more != "" {
 			want = append(want, filepath.Join(dir, more))
 		}
-		if got := withDirectories(want[:1]); !slices.Equal(got, want) {
+		if got := withResolvedDirectories(want[:1]); !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", given, got, want)
 		}
 	}

@@ -16,59 +16,60 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Opens by programs that were started here: calls that wait for the session, for the carrier and for the last bytes of those
-// that had the port before.
+// Opens by programs that were started here. Such a call waits for the session, for the carrier, and until the last
+// bytes written before the last close have left.
 
-// openSlave opens the slave for a program. Where a program that was not started here has kept the port for itself, and has
-// closed it unseen, that is over. The lock is held.
+// openSlave opens the slave for a program. If a program that was not started here has set TIOCEXCL and has closed the
+// pty unnoticed, the pty is replaced. port.mu is held.
 func (p *port) openSlave(flags int) (fd int, err error) {
 	flags &= unix.O_ACCMODE | unix.O_NONBLOCK | unix.O_SYNC | unix.O_DSYNC
 	fd, err = p.term.OpenSlave(flags)
-	if err != unix.EBUSY || p.had || !p.term.NobodyHas() {
+	if err != unix.EBUSY || p.opens.hadSlave || !p.term.NobodyHas() {
 		return fd, err
 	}
-	if p.hasBytes() {
-		p.sees()
-		p.settle()
+	if p.hasUnread() {
+		p.noteUnseenOpen()
+		p.checkLastClose()
 	} else {
-		p.renew()
+		p.replacePTY()
 	}
 	return p.term.OpenSlave(flags)
 }
 
-// opening is what opens of a visit wait for first: the session.
+// opening is the wait of the first opens after a last close for the session.
 type opening struct {
-	done bool      // they wait for it no more
-	up   bool      // for there is a session
-	end  time.Time // they wait until then at most
+	done bool      // the wait is over
+	up   bool      // because there is a session
+	end  time.Time // when it is over at the latest
 }
 
-// visit is what the programs wrote before the last close.
-type visit struct {
-	end  uint64 // of it, as port.written counts
-	owes bool   // the next open waits for it
+// lastClose is what programs wrote before the last close.
+type lastClose struct {
+	written uint64 // up to here, counted like upState.written
+	awaited bool   // the next open waits until it has left
 
-	// What opens that wait have seen; a signal may have ended one and begun another.
-	left  int       // bytes of it
-	since time.Time // when they moved last
-	moved bool      // that they moved
+	// The progress seen by the opens that wait. It is kept here because a signal may end one open and begin another.
+	left  int       // bytes not sent yet
+	since time.Time // when that last decreased
+	moved bool      // it has decreased at all
 }
 
-// lastPatience is how long none of the last visit's bytes may leave for an open to go on, as a driver's close goes on after
-// closing_wait. Only a test changes it.
-var lastPatience = 30 * time.Second
+// closingWait is how long an open waits while none of these bytes leaves; the equivalent of a driver's closing_wait.
+// Only tests change it.
+var closingWait = 30 * time.Second
 
-// awaitsLast reports whether an open waits for what the last visit has written, as it would for the close of a UART's
-// driver, which holds the lock that an open takes, O_NONBLOCK or not. So the program does not read what answers the one
-// before. Without a session no byte leaves: then it waits for the session alone, that is for OpenWait. The lock is held.
-func (p *port) awaitsLast(o *opening) bool {
-	w := &p.last
-	if !w.owes || p.config.OpenWait <= 0 {
+// awaitsLastClose reports whether an open waits for the bytes written before the last close. With a UART's driver it
+// would wait for the close, which drains under the lock that an open takes, O_NONBLOCK or not. So a program does not
+// read the answers to its predecessor's requests. Without a session no byte leaves: then an open waits for the session
+// alone, up to OpenWait. port.mu is held.
+func (p *port) awaitsLastClose(o *opening) bool {
+	w := &p.opens.lastClose
+	if !w.awaited || p.config.OpenWait <= 0 {
 		return false
 	}
 	u := p.config.Unsent()
-	left := p.queue.Len() + p.lent + u.Bytes - int(p.written-w.end) // those of now have a later place
-	if left <= 0 || p.isEmpty(u) {
+	left := p.up.queue.Len() + p.up.lent + u.Bytes - int(p.up.written-w.written) // without what was written since
+	if left <= 0 || p.isDrained(u) {
 		return false
 	}
 	now := time.Now()
@@ -78,35 +79,34 @@ func (p *port) awaitsLast(o *opening) bool {
 	if !w.moved && !u.Up && (o == nil || o.done && !o.up) {
 		return false
 	}
-	until := w.since.Add(lastPatience)
-	p.again = min(p.again, max(until.Sub(now), time.Millisecond))
+	until := w.since.Add(closingWait)
+	p.wait.recheckAfter = min(p.wait.recheckAfter, max(until.Sub(now), time.Millisecond))
 	return now.Before(until)
 }
 
-// openFor opens the port for a program: the answer to its call. Flags are those of open(2). real says that the path leads
-// to the slave, so that the kernel can perform the open: a descriptor that is given does not become the controlling terminal
-// of a session that has none.
-func (p *port) openFor(c *call, flags int, real bool) {
+// openCall answers an open of the port with these flags of open(2). kernelSame means that the kernel would open the
+// slave, too. That matters if the port is to become the controlling terminal, which an added descriptor never does.
+func (p *port) openCall(c *call, flags int, real bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
-		c.fail(unix.ENOENT) // as of an adapter that was pulled out
+		c.fail(unix.ENOENT) // as with an adapter that was pulled out
 		return
 	}
-	p.letGo(func(o *performed) bool { return o.tid == c.n.TID }) // a thread that calls again is done with its open
-	p.settle()
-	if !p.had && p.queue.Len() > ordered.Limit {
-		// What earlier programs wrote has nowhere to go: an open waits, as that of a UART which still sends.
-		p.later(c, func() bool { return p.ended || p.had || p.queue.Len() <= ordered.Limit }, func(errno unix.Errno) {
-			if errno != 0 && errno != unix.EIO { // EIO: the port was hung up, since another open waits for the carrier
+	p.releaseKernelOpens(func(o *kernelOpen) bool { return o.tid == c.n.TID }) // its thread is back from the kernel
+	p.checkLastClose()
+	if !p.opens.hadSlave && p.up.queue.Len() > ordered.Limit {
+		// What earlier programs wrote has nowhere to go. An open waits, as with a UART that is still sending.
+		p.await(c, func() bool { return p.ended || p.opens.hadSlave || p.up.queue.Len() <= ordered.Limit }, func(errno unix.Errno) {
+			if errno != 0 && errno != unix.EIO { // EIO: another open waits for the carrier, and the port hung up meanwhile
 				c.fail(errno)
 				return
 			}
-			p.openFor(c, flags, real)
+			p.openCall(c, flags, real)
 		})
 		return
 	}
-	if p.exclusive && !privileged(c.n.TID) {
+	if p.line.exclusive && !hasSysAdmin(c.n.TID) {
 		c.fail(unix.EBUSY)
 		return
 	}
@@ -115,38 +115,38 @@ func (p *port) openFor(c *call, flags int, real bool) {
 		c.fail(errnoOf(err))
 		return
 	}
-	if !p.open {
-		p.openNow(p.readier(nil))
+	if !p.opens.open {
+		p.noteOpen(p.newOpening(nil))
 	}
-	p.handOver(c, fd, flags, real)
+	p.awaitOpen(c, fd, flags, real)
 }
 
-// handOver gives a program the slave that was opened for it, when the session is up and, as a serial driver would have it, the
-// carrier is there. Where it has to wait, the slave is closed again: see settle. Where the port is hung up meanwhile, the open
-// begins again. The lock is held.
-func (p *port) handOver(c *call, fd, flags int, real bool) {
+// awaitOpen gives a program the slave that was opened for it, as soon as there is a session and, as with a serial
+// driver, the carrier. If it has to wait, the slave is closed again: see checkLastClose. If the port hangs up
+// meanwhile, the open starts over. port.mu is held.
+func (p *port) awaitOpen(c *call, fd, flags int, real bool) {
 	answered := false
-	p.later(c, func() bool {
-		if !p.ended && (p.opening != nil && !p.opening.done || p.awaitsCarrier(flags) || p.awaitsLast(p.opening)) {
+	p.await(c, func() bool {
+		if !p.ended && (p.opens.opening != nil && !p.opens.opening.done || p.awaitsCarrier(flags) || p.awaitsLastClose(p.opens.opening)) {
 			if fd >= 0 {
 				_ = unix.Close(fd)
 				fd = -1
-				p.waiting[c] = flags
+				p.opens.waiting[c] = flags
 			}
 			return false
 		}
 		answered = true
-		p.answerOpen(c, fd, flags, real)
+		p.completeOpen(c, fd, flags, real)
 		return true
 	}, func(errno unix.Errno) {
 		if answered {
 			return
 		}
 		p.mu.Lock()
-		p.waitsNoMore(c)
+		p.openGone(c)
 		p.mu.Unlock()
 		if errno == unix.EIO {
-			p.openFor(c, flags, real)
+			p.openCall(c, flags, real)
 			return
 		}
 		c.fail(errno)
@@ -155,19 +155,19 @@ func (p *port) handOver(c *call, fd, flags int, real bool) {
 
 // awaitsCarrier reports whether an open waits for the carrier; the lock is held.
 func (p *port) awaitsCarrier(flags int) bool {
-	return flags&unix.O_NONBLOCK == 0 && p.termios.Cflag&unix.CLOCAL == 0 && p.modem&uart.DCD == 0
+	return flags&unix.O_NONBLOCK == 0 && p.line.termios.Cflag&unix.CLOCAL == 0 && p.line.modem&uart.DCD == 0
 }
 
-// waitsNoMore notes that an open is not waited for any more; the lock is held.
-func (p *port) waitsNoMore(c *call) {
-	delete(p.waiting, c)
-	p.settle()
-	p.term.PokeWriter() // see pass
+// openGone notes that an open no longer waits; port.mu is held.
+func (p *port) openGone(c *call) {
+	delete(p.opens.waiting, c)
+	p.checkLastClose()
+	p.term.PokeWriter() // writeToProgram depends on which opens wait
 }
 
-// answerOpen lets an open that need not wait any more return. fd is the slave, where it is open already; else it is -1. The
-// lock is held: whatever the program does next finds our own copy closed.
-func (p *port) answerOpen(c *call, fd, flags int, real bool) {
+// completeOpen makes an open that need not wait any more return. fd is the slave if it is open, else -1. port.mu is
+// held, so that our copy is closed before the program's next call is handled.
+func (p *port) completeOpen(c *call, fd, flags int, real bool) {
 	if p.ended {
 		if fd >= 0 {
 			_ = unix.Close(fd)
@@ -178,48 +178,48 @@ func (p *port) answerOpen(c *call, fd, flags int, real bool) {
 	var err error
 	if fd < 0 {
 		if fd, err = p.openSlave(flags); err != nil {
-			p.waitsNoMore(c)
+			p.openGone(c)
 			c.fail(errnoOf(err))
 			return
 		}
 	}
-	if real && p.becomesTerminal(c, flags) {
-		err = p.proceed(c, fd)
+	if real && p.becomesControlling(c, flags) {
+		err = p.openInKernel(c, fd)
 	} else {
-		err = c.inject(fd, flags&unix.O_CLOEXEC != 0)
+		err = c.returnFD(fd, flags&unix.O_CLOEXEC != 0)
 		_ = unix.Close(fd)
 	}
 	switch {
 	case err == nil:
-		p.last.owes = false
-		p.has()
-		delete(p.waiting, c)
-	case errors.Is(err, errGone):
-		p.mayComeAgain(c, flags)
+		p.opens.lastClose.awaited = false
+		p.noteSlaveOpen()
+		delete(p.opens.waiting, c)
+	case errors.Is(err, errInterrupted):
+		p.keepForRestart(c, flags)
 	default:
-		p.waitsNoMore(c)
+		p.openGone(c)
 		c.fail(errnoOf(err))
 	}
 }
 
-// becomesTerminal reports whether the open, if the kernel performs it, makes the port the controlling terminal of its program:
-// tty_open_proc_set_tty of tty_jobctrl.c. The lock is held.
-func (p *port) becomesTerminal(c *call, flags int) bool {
+// becomesControlling reports whether the port would become the program's controlling terminal if the kernel performed
+// the open: tty_open_proc_set_tty in drivers/tty/tty_jobctrl.c. port.mu is held.
+func (p *port) becomesControlling(c *call, flags int) bool {
 	if flags&(unix.O_NOCTTY|unix.O_WRONLY) != 0 {
 		return false
 	}
 	_, err := unix.IoctlGetInt(p.term.Master(), unix.TIOCGSID)
-	return err != nil && wantsTerminal(c.n.TID) // else it is that of another session
+	return err != nil && acquiresTerminal(c.n.TID) // else it is another session's
 }
 
-// mayComeAgain keeps an open among those that wait, for a moment or until its thread calls again: a signal has interrupted it,
-// and one that is made again is no close and a second open. The lock is held.
-func (p *port) mayComeAgain(c *call, flags int) {
-	p.waiting[c] = flags
-	gone := c.waits()
-	go func() { // ends soon
-		defer c.waitsNoMore(gone)
-		timer := time.NewTimer(againWithin)
+// keepForRestart keeps an interrupted open among those that wait, for restartWindow or until its thread makes another
+// call. If it is restarted, this is not a close and a second open. port.mu is held.
+func (p *port) keepForRestart(c *call, flags int) {
+	p.opens.waiting[c] = flags
+	gone := c.registerWait()
+	go func() { // ends within restartWindow
+		defer c.unregisterWait(gone)
+		timer := time.NewTimer(restartWindow)
 		defer timer.Stop()
 		select {
 		case <-gone:
@@ -227,25 +227,25 @@ func (p *port) mayComeAgain(c *call, flags int) {
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.waitsNoMore(c)
+		p.openGone(c)
 	}()
 }
 
-// earlyMost bounds what is kept for opens that wait, in bytes: what a line discipline keeps (N_TTY_BUF_SIZE). A pty that was just
-// opened has room for as much.
-const earlyMost = 4096
+// maxEarly bounds the bytes kept for opens that wait: what a line discipline buffers (N_TTY_BUF_SIZE). A pty that was
+// just opened has room for as much.
+const maxEarly = 4096
 
-// pass gives bytes to the programs, and returns how many; fewer: there is no room. For opens that wait they are kept: the pty
-// takes none while nobody has its slave open. What comes when there is no room waits, as for a program that does not read,
-// unless every open waits for the carrier: the rise of that may come after these bytes, so they are dropped, as by a driver
-// whose program does not read. The lock is held.
-func (p *port) pass(b []byte) (n int, drop bool) {
-	if p.had {
+// writeToProgram writes bytes to the programs and returns how many it took; fewer than b if there is no room. For opens
+// that wait it keeps them, because a pty takes no bytes while its slave is not open. What does not fit then blocks, as
+// with a program that does not read; but if every open waits for the carrier, drop is true: the carrier may come only
+// after these bytes, so they are dropped, as a driver does if a program does not read. port.mu is held.
+func (p *port) writeToProgram(b []byte) (n int, drop bool) {
+	if p.opens.hadSlave {
 		return p.term.WriteMaster(b), false
 	}
-	n = min(len(b), earlyMost-len(p.early))
-	p.early = append(p.early, b[:n]...)
-	for _, flags := range p.waiting {
+	n = min(len(b), maxEarly-len(p.opens.early))
+	p.opens.early = append(p.opens.early, b[:n]...)
+	for _, flags := range p.opens.waiting {
 		if !p.awaitsCarrier(flags) {
 			return n, false
 		}
@@ -253,51 +253,52 @@ func (p *port) pass(b []byte) (n int, drop bool) {
 	return n, true
 }
 
-// has notes that a program has the port open. The first one is given what came while opens waited; the lock is held.
-func (p *port) has() {
-	p.had = true
-	if len(p.early) > 0 {
-		n := p.term.WriteMaster(p.early)
-		p.pending, p.early = append(p.early[n:], p.pending...), nil // a mark of a break may wait already
-		p.term.PokeWriter()                                         // see pass
+// noteSlaveOpen notes that a program has the slave open. The first one gets what arrived while opens waited; port.mu is
+// held.
+func (p *port) noteSlaveOpen() {
+	p.opens.hadSlave = true
+	if len(p.opens.early) > 0 {
+		n := p.term.WriteMaster(p.opens.early)
+		p.input.pending, p.opens.early = append(p.opens.early[n:], p.input.pending...), nil // pending may hold a break
+		p.term.PokeWriter()                                                                 // see writeToProgram
 	}
 }
 
 const (
-	// openGrace is how long the kernel may take with an open that it performs itself.
-	openGrace = time.Second
-	// openLook is how often it is asked meanwhile; mostly inotify has told before.
-	openLook = 5 * time.Millisecond
+	// kernelOpenTimeout is how long the kernel may take for an open that it performs itself.
+	kernelOpenTimeout = time.Second
+	// kernelOpenPoll is how often it is checked whether it has; usually inotify reports it before.
+	kernelOpenPoll = 5 * time.Millisecond
 )
 
-// performed is an open that the kernel performs itself. Until it has, a descriptor is held, so that the port does not look
-// closed.
-type performed struct {
+// kernelOpen is an open that the kernel performs itself. Until it has, a descriptor is held here, so that the port does
+// not look closed.
+type kernelOpen struct {
 	fd     int
 	of     *pty
 	tid    uint32
-	leader uint64 // of its session: its process
+	leader uint64 // process id of the thread's process, which leads its session
 	number int32  // of the system call
 }
 
-// proceed lets the kernel perform an open, and closes fd when it has; the lock is held.
-func (p *port) proceed(c *call, fd int) error {
-	o := &performed{fd, p.pty, c.n.TID, statusOf(c.n.TID).number("Tgid:", 10), c.n.Data.Number}
-	if !c.proceed() {
+// openInKernel lets the kernel perform an open, and closes fd when it has; port.mu is held.
+func (p *port) openInKernel(c *call, fd int) error {
+	o := &kernelOpen{fd, p.pty, c.n.TID, readProcStatus(c.n.TID).number("Tgid:", 10), c.n.Data.Number}
+	if !c.continueInKernel() {
 		_ = unix.Close(fd)
-		return errGone
+		return errInterrupted
 	}
-	p.performed = append(p.performed, o)
-	p.hanging.Go(func() { // ends soon, or with the port
-		tick := time.NewTicker(openLook)
+	p.opens.inKernel = append(p.opens.inKernel, o)
+	p.background.Go(func() { // ends within kernelOpenTimeout, or with the port
+		tick := time.NewTicker(kernelOpenPoll)
 		defer tick.Stop()
-		for end := time.Now().Add(openGrace); ; <-tick.C {
+		for end := time.Now().Add(kernelOpenTimeout); ; <-tick.C {
 			p.mu.Lock()
 			if p.ended || time.Now().After(end) {
-				p.letGo(func(held *performed) bool { return held == o })
+				p.releaseKernelOpens(func(held *kernelOpen) bool { return held == o })
 			}
-			p.settle()
-			left := slices.Contains(p.performed, o)
+			p.checkLastClose()
+			left := slices.Contains(p.opens.inKernel, o)
 			p.mu.Unlock()
 			if !left {
 				return
@@ -307,9 +308,9 @@ func (p *port) proceed(c *call, fd int) error {
 	return nil
 }
 
-// letGo closes what is held for those opens that are over; the lock is held.
-func (p *port) letGo(over func(*performed) bool) {
-	p.performed = slices.DeleteFunc(p.performed, func(o *performed) bool {
+// releaseKernelOpens closes the descriptors of those kernel opens that are over; port.mu is held.
+func (p *port) releaseKernelOpens(over func(*kernelOpen) bool) {
+	p.opens.inKernel = slices.DeleteFunc(p.opens.inKernel, func(o *kernelOpen) bool {
 		if !over(o) {
 			return false
 		}
@@ -318,9 +319,9 @@ func (p *port) letGo(over func(*performed) bool) {
 	})
 }
 
-// done reports whether the kernel has performed the open: the pty is the controlling terminal of the program's session (a
-// master is asked for its slave's, tiocgsid of tty_jobctrl.c), or the thread is somewhere else.
-func (o *performed) done() bool {
+// done reports whether the kernel has performed the open: the pty is the controlling terminal of the program's session
+// (tiocgsid in drivers/tty/tty_jobctrl.c also answers on a master), or the thread is in another call.
+func (o *kernelOpen) done() bool {
 	if session, err := unix.IoctlGetInt(o.of.term.Master(), unix.TIOCGSID); err == nil && uint64(session) == o.leader {
 		return true
 	}
@@ -333,26 +334,27 @@ func (o *performed) done() bool {
 	}
 	at, _, _ := bytes.Cut(text, []byte(" "))
 	number, err := strconv.Atoi(string(at))
-	return err == nil && number != int(o.number) // else it runs, nobody knows where
+	return err == nil && number != int(o.number) // not a number: it runs, which may be before or after
 }
 
-// readier begins a visit. It returns what the session calls when it is up. The visit's opens go on without that after OpenWait,
-// or at once where a session is up already. before is the opening of an earlier visit whose opens wait still: they wait no
-// longer than they would have then; nil: there are none. The lock is held.
-func (p *port) readier(before *opening) func(error) {
+// newOpening starts the wait for the session, and returns what the session calls when it is up or has failed. The wait
+// ends after OpenWait even without that, or at once if a session is up already. before is the wait of opens that began
+// before the last close and still wait, or nil: they do not wait any longer than they would have. port.mu is held.
+func (p *port) newOpening(before *opening) func(error) {
 	o := &opening{end: time.Now().Add(p.config.OpenWait)}
 	if before != nil && !before.done {
 		o.end = before.end
 	}
-	p.opening = o
+	p.opens.opening = o
 	ready := func(up bool) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		o.done, o.up = true, up
-		p.wakeUp()
+		p.wakeWaiters()
 	}
-	// Where events wait it is Next's turn: programs that open and close in a loop would fill the queue with that.
-	if p.config.OpenWait <= 0 || p.queue.Empty() && p.config.Unsent().Up {
+	// With events in the queue, Next must report this open first: else programs that open and close in a loop would
+	// fill the queue.
+	if p.config.OpenWait <= 0 || p.up.queue.Empty() && p.config.Unsent().Up {
 		o.done, o.up = true, true
 		return func(error) {}
 	}

@@ -14,31 +14,31 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestSerialOfRoot: what TIOCSSERIAL takes from a privileged program.
+// TestSerialOfRoot: what TIOCSSERIAL accepts from a privileged program.
 func TestSerialOfRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		skip(t, "only root has privileged programs")
 	}
-	c := crowd(t, uart.PortConfig{})
-	c.ends(t, c.starts(t, "serial"))
+	c := newLocalPort(t, uart.PortConfig{})
+	c.waitOK(t, c.start(t, "serial"))
 }
 
-// TestMemoryThatWaits: a call whose memory is not there, and does not come, makes no other call on the port wait.
+// TestMemoryThatWaits: a call whose memory is not present does not block any other call on the port.
 func TestMemoryThatWaits(t *testing.T) {
 	t.Parallel()
 	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC, 0, 0)
 	if errno != 0 {
-		skip(t, fmt.Sprintf("no memory that waits for a program: userfaultfd: %v", errno))
+		skip(t, fmt.Sprintf("page faults cannot be delayed here: userfaultfd: %v", errno))
 	}
 	_ = unix.Close(int(fd))
-	c := crowd(t, uart.PortConfig{})
-	c.ends(t, c.starts(t, "faults"))
+	c := newLocalPort(t, uart.PortConfig{})
+	c.waitOK(t, c.start(t, "faults"))
 }
 
-// TestSttyOfAnother: a program that was not started here makes the pty cook its input; the next tcsetattr of a program of
-// the port makes it what that program says, though that is what it said before.
+// TestSttyOfAnother: a program that was not started by the host switches the pty to canonical mode. The next tcsetattr
+// of a program of the host sets it back, even if it repeats its last settings.
 func TestSttyOfAnother(t *testing.T) {
-	_, programs, path := port(t)
+	_, programs, path := newPort(t)
 	program, err := programs.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -70,17 +70,17 @@ func TestSttyOfAnother(t *testing.T) {
 	}
 }
 
-// TestExclusiveOfAnother: TIOCEXCL of a program that was not started here keeps others out as long as that program has the
-// port open, and no longer.
+// TestExclusiveOfAnother: TIOCEXCL of a program that was not started by the host keeps others out while that program
+// has the port open, and no longer.
 func TestExclusiveOfAnother(t *testing.T) {
-	address, _ := serve(t, "loopback")
-	path := filepath.Join(own(t), "ttyV0")
+	address, _ := startServer(t, "loopback")
+	path := filepath.Join(scratchDir(t), "ttyV0")
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	s := startsWith(t, r, "ready\n", "--port", path, address, "--", "sh", "-c",
+	s := startTelnetcpcStdin(t, r, "ready\n", "--port", path, address, "--", "sh", "-c",
 		`echo ready; while read x; do if exec 3<>"$TELNETCPC_PORT"; then echo opened; exec 3>&-; fi; done; test -c "$TELNETCPC_PORT"`)
 	_ = r.Close()
 	for i := range 3 {
@@ -95,17 +95,17 @@ func TestExclusiveOfAnother(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = w.WriteString("open it\n")
-		eventually(t, "the program has the port", func() bool { return strings.Count(s.out.String(), "opened\n") == i+1 || gone(path) })
+		eventually(t, "the program has the port", func() bool { return strings.Count(s.out.String(), "opened\n") == i+1 || isGone(path) })
 	}
 	_ = w.Close()
-	if status := s.ends(t); status != 0 {
+	if status := s.waitExit(t); status != 0 {
 		t.Errorf("status %d: %s%s", status, s.out.String(), s.errs.String())
 	}
 }
 
-// TestBytesOfAnotherAreItsVisit: what a program that was not started here writes comes behind its open.
-func TestBytesOfAnotherAreItsVisit(t *testing.T) {
-	c := crowd(t, uart.PortConfig{})
+// TestBytesOfAnotherFollowItsOpen: what a program that was not started by the host writes comes after its open.
+func TestBytesOfAnotherFollowItsOpen(t *testing.T) {
+	c := newLocalPort(t, uart.PortConfig{})
 	for i := range 100 {
 		fd, err := unix.Open(c.path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 		if err != nil {
@@ -126,7 +126,7 @@ func TestBytesOfAnotherAreItsVisit(t *testing.T) {
 			closed = e.Kind == uart.KindClosed
 		}
 		if want := "opened, settings DTR on RTS on, x, settings DTR off RTS off, closed, "; seen.String() != want {
-			t.Fatalf("visit %d: %s; want %s", i, seen.String(), want)
+			t.Fatalf("round %d: %s; want %s", i, seen.String(), want)
 		}
 	}
 }

@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// TestParents: programs that look at the directories of a path first find them, though they are not there.
+// TestParents: programs that check the directories of a mapped path first find them, although they do not exist.
 func TestParents(t *testing.T) {
 	t.Parallel()
-	dir, err := filepath.EvalSymlinks(own(t))
+	dir, err := filepath.EvalSymlinks(scratchDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,12 +22,12 @@ func TestParents(t *testing.T) {
 	if err := os.Symlink("serial/by-id/usb-x", link); err != nil {
 		t.Fatal(err)
 	}
-	address, _ := serve(t, "loopback")
+	address, _ := startServer(t, "loopback")
 	for _, tt := range []struct {
 		name    string
 		argv    []string
 		want    string
-		without bool // the program need not be here
+		without bool // the program is optional
 	}{
 		{"readlink -e", []string{"readlink", "-e", path}, path, false},
 		{"readlink -e of a link", []string{"readlink", "-e", link}, path, false},
@@ -64,10 +64,10 @@ console.log("ok")`, path, link}, "ok", true},
 			if _, err := exec.LookPath(tt.argv[0]); err != nil && tt.without {
 				t.Skip(err)
 			}
-			out, errs, status := runs(t, append([]string{"--as", pattern, address, "--"}, tt.argv...)...)
+			out, errs, status := runTelnetcpc(t, append([]string{"--as", pattern, address, "--"}, tt.argv...)...)
 			if tt.want == "" {
 				if status == 0 {
-					t.Errorf("it has found %s", out)
+					t.Errorf("it found %s", out)
 				}
 				return
 			}

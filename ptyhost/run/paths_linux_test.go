@@ -18,10 +18,10 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// localDevice is what is at a path that is the port for programs: a real one of this machine. Nothing may reach it.
+// localDevice makes a real file at a mapped path, as if it were a device of this machine. No program may reach it.
 func localDevice(t *testing.T) string {
 	t.Helper()
-	dir, err := filepath.EvalSymlinks(own(t))
+	dir, err := filepath.EvalSymlinks(scratchDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,26 +40,27 @@ func localDevice(t *testing.T) string {
 	return path
 }
 
-// pathsProgram is the program of these tests.
+// pathsProgram compiles the program of these tests.
 func pathsProgram(t *testing.T, args ...string) string {
 	t.Helper()
 	return compile(t, "gcc", append(args, "-Wall", "-Wextra", "-Werror", "-pthread", "testdata/paths.c")...)
 }
 
-// TestWays: whatever way leads a program to the port, it finds it: as the kernel looks up a path for that program.
-func TestWays(t *testing.T) {
+// TestPathLookups: a program finds the port by every path that leads there, as the kernel would resolve it for that
+// program.
+func TestPathLookups(t *testing.T) {
 	t.Parallel()
-	ways(t, pathsProgram(t))
+	testPaths(t, pathsProgram(t))
 }
 
-// TestWays32Bits: so does a program of 32 bits, whose calls have other numbers.
-func TestWays32Bits(t *testing.T) {
+// TestPathLookups32Bits: so does a 32-bit program, whose calls have other numbers.
+func TestPathLookups32Bits(t *testing.T) {
 	t.Parallel()
 	need32Bits(t)
-	ways(t, pathsProgram(t, "-m32"))
+	testPaths(t, pathsProgram(t, "-m32"))
 }
 
-func ways(t *testing.T, program string) {
+func testPaths(t *testing.T, program string) {
 	for _, check := range []string{"links", "own links", "descriptors", "late", "flips", "chroots", "mounts"} {
 		for _, device := range []string{"there", "not there"} {
 			t.Run(check+", device "+device, func(t *testing.T) {
@@ -68,10 +69,10 @@ func ways(t *testing.T, program string) {
 				}
 				as := localDevice(t)
 				if device == "not there" {
-					as = filepath.Join(own(t), "ttyS77")
+					as = filepath.Join(scratchDir(t), "ttyS77")
 				}
-				address, _ := serve(t, "loopback")
-				out, errs, status := runs(t, "-v", "--as", as, address, "--", program, as, own(t), check)
+				address, _ := startServer(t, "loopback")
+				out, errs, status := runTelnetcpc(t, "-v", "--as", as, address, "--", program, as, scratchDir(t), check)
 				if status != 0 || !strings.HasSuffix(out, "ok\n") {
 					t.Errorf("status %d: %s\n%s", status, out, errs)
 				}
@@ -80,17 +81,17 @@ func ways(t *testing.T, program string) {
 	}
 }
 
-// TestServedByTree: a program of the tree serves a file system, and its own calls are answered while telnetcpc looks up a
-// path there.
+// TestServedByTree: a program of the tree serves a file system, and its own calls are answered while telnetcpc resolves
+// a path there.
 func TestServedByTree(t *testing.T) {
 	needUserNamespaces(t)
 	t.Setenv("TELNETCPC_TEST_FUSE", fuseDevice(t))
 	program := pathsProgram(t)
-	address, _ := serve(t, "loopback")
+	address, _ := startServer(t, "loopback")
 	as := localDevice(t)
 	for _, tt := range []struct {
 		name         string
-		outer, inner []string // where the file systems are split
+		outer, inner []string // where a new mount namespace begins
 	}{
 		{"the same mounts as telnetcpc", []string{"unshare", "--user", "--map-root-user", "--mount"}, nil},
 		{"others", nil, []string{"unshare", "--user", "--map-root-user", "--mount"}},
@@ -101,7 +102,7 @@ func TestServedByTree(t *testing.T) {
 				argv = append(argv, "--group", "0") // there is no group dialout
 			}
 			argv = append(argv, address, "--")
-			argv = append(append(argv, tt.inner...), program, as, own(t), "served")
+			argv = append(append(argv, tt.inner...), program, as, scratchDir(t), "served")
 			cmd := unprivileged(exec.Command(argv[0], argv[1:]...))
 			if cmd.SysProcAttr == nil {
 				cmd.SysProcAttr = &unix.SysProcAttr{}
@@ -116,15 +117,15 @@ func TestServedByTree(t *testing.T) {
 	}
 }
 
-// fuseDevice is a FUSE device that unprivileged programs may open: root makes one, since /dev/fuse is root's alone on a
-// machine without udev.
+// fuseDevice returns a FUSE device that unprivileged programs may open. Without udev /dev/fuse is root's alone, so root
+// makes another node.
 func fuseDevice(t *testing.T) string {
 	t.Helper()
 	device := "/dev/fuse"
 	var st unix.Stat_t
 	err := unix.Stat(device, &st)
 	if err == nil && os.Geteuid() == 0 {
-		device = filepath.Join(own(t), "fuse")
+		device = filepath.Join(scratchDir(t), "fuse")
 		if err = unix.Mknod(device, unix.S_IFCHR|0o666, int(st.Rdev)); err == nil {
 			err = unix.Chmod(device, 0o666) // whatever the umask is
 		}
@@ -139,42 +140,43 @@ func fuseDevice(t *testing.T) string {
 	return device
 }
 
-// TestOtherNumbers: a program whose processes have numbers of their own finds its files by its own /proc.
+// TestOtherNumbers: a program in a PID namespace of its own finds its files in its own /proc.
 func TestOtherNumbers(t *testing.T) {
 	needUserNamespaces(t)
 	namespaces := []string{"unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"}
 	if out, err := unprivileged(exec.Command(namespaces[0], append(namespaces[1:], "true")...)).CombinedOutput(); err != nil {
-		skip(t, fmt.Sprintf("nobody has no /proc of his own here: %v: %s", err, out))
+		skip(t, fmt.Sprintf("an unprivileged user cannot mount /proc here: %v: %s", err, out))
 	}
 	program := pathsProgram(t)
-	address, _ := serve(t, "loopback")
+	address, _ := startServer(t, "loopback")
 	as := localDevice(t)
 	args := append([]string{"--as", as, address, "--"}, namespaces...)
-	out, errs, status := runs(t, append(args, program, as, own(t), "descriptors")...)
+	out, errs, status := runTelnetcpc(t, append(args, program, as, scratchDir(t), "descriptors")...)
 	if status != 0 || !strings.HasSuffix(out, "ok\n") {
 		t.Errorf("status %d: %s\n%s", status, out, errs)
 	}
 }
 
-// needUserNamespaces skips a test of roots and mounts where nobody may make them.
+// needUserNamespaces skips a test of roots and mounts if unprivileged users cannot make them.
 func needUserNamespaces(t *testing.T) {
 	t.Helper()
 	if out, err := unprivileged(exec.Command("unshare", "--user", "--map-root-user", "--mount", "true")).CombinedOutput(); err != nil {
-		skip(t, fmt.Sprintf("nobody has no user namespaces here: %v: %s", err, out))
+		skip(t, fmt.Sprintf("no unprivileged user namespaces here: %v: %s", err, out))
 	}
 }
 
-// TestReceived: a port that came from a program that was not started here, as a descriptor, counts as opened before the
-// first call of who got it is answered: what that does to DTR and RTS is not undone by a late notice.
-func TestReceived(t *testing.T) {
+// TestReceivedDescriptor: a program receives a descriptor of the port from a program that was not started by the host.
+// The open is noticed before its first call is answered: what that does to DTR and RTS is not undone by a late inotify
+// event.
+func TestReceivedDescriptor(t *testing.T) {
 	t.Parallel()
 	program := pathsProgram(t)
-	address, _ := serve(t, "loopback")
+	address, _ := startServer(t, "loopback")
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(own(t), "ttyV0")
+	path := filepath.Join(scratchDir(t), "ttyV0")
 	var out uarttest.Output
 	sent := make(chan error, 1)
 	go func() { // ends with the program
@@ -184,7 +186,7 @@ func TestReceived(t *testing.T) {
 				sent <- err
 				return
 			}
-			// A close and an open that follow at once are one to who gets no notice of them in time.
+			// If a close and an open follow too soon, inotify's reader cannot tell that there were two.
 			for strings.Count(out.String(), "up   closed") < round {
 				time.Sleep(time.Millisecond)
 			}
@@ -201,7 +203,7 @@ func TestReceived(t *testing.T) {
 		}
 	}()
 	theirs := os.NewFile(uintptr(fds[1]), "socket")
-	cmd := unprivileged(exec.Command(telnetcpc, "run", "-v", "--port", path, address, "--", program, "/dev/ttyS77", own(t), "received"))
+	cmd := unprivileged(exec.Command(telnetcpc, "run", "-v", "--port", path, address, "--", program, "/dev/ttyS77", scratchDir(t), "received"))
 	cmd.Env = append(cmd.Env, "TELNETCPC_TEST_SOCKET=3")
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -218,18 +220,18 @@ func TestReceived(t *testing.T) {
 	_ = unix.Close(fds[0])
 }
 
-// TestGivenThroughLink: a path that is given through a link to a directory is the port by both its names.
+// TestGivenThroughLink: --as through a symbolic link to a directory maps both names.
 func TestGivenThroughLink(t *testing.T) {
 	as := localDevice(t)
-	link := filepath.Join(own(t), "dev")
+	link := filepath.Join(scratchDir(t), "dev")
 	if err := os.Symlink(filepath.Dir(as), link); err != nil {
 		t.Fatal(err)
 	}
 	given := filepath.Join(link, filepath.Base(as))
-	address, server := serve(t, "loopback")
-	_, errs, status := runs(t, "--as", given, address, "--", "sh", "-c", `echo one >"$1" && echo two >"$2"`, "sh", given, as)
+	address, server := startServer(t, "loopback")
+	_, errs, status := runTelnetcpc(t, "--as", given, address, "--", "sh", "-c", `echo one >"$1" && echo two >"$2"`, "sh", given, as)
 	if status != 0 {
 		t.Errorf("status %d: %s", status, errs)
 	}
-	says(t, server, "up=8")
+	serverLogs(t, server, "up=8")
 }

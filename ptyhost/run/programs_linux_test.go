@@ -26,22 +26,23 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// says waits until an access server has said it all: it notices a client's end, and writes its log, in its own time.
-func says(t *testing.T, server *uarttest.Output, texts ...string) {
+// serverLogs waits until an access server has logged all these texts: it notices a client's end, and writes its log, in
+// its own time.
+func serverLogs(t *testing.T, server *uarttest.Output, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
-		eventually(t, "the access server says "+text, func() bool { return strings.Contains(server.String(), text) })
+		eventually(t, "the access server logs "+text, func() bool { return strings.Contains(server.String(), text) })
 	}
 }
 
 var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
 
-// serve starts an access server with a simulated UART, and returns its address and what it says.
-func serve(t *testing.T, simulate string) (address string, said *uarttest.Output) {
+// startServer starts an access server with a simulated UART, and returns its address and its log.
+func startServer(t *testing.T, simulate string) (address string, log *uarttest.Output) {
 	t.Helper()
-	said = &uarttest.Output{}
+	log = &uarttest.Output{}
 	cmd := exec.Command(telnetcpc, "serve", "-v", "--listen", "127.0.0.1:0", "--simulate", simulate)
-	cmd.Stderr = said
+	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -49,21 +50,21 @@ func serve(t *testing.T, simulate string) (address string, said *uarttest.Output
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("the access server said:\n%s", said)
+			t.Logf("the access server's log:\n%s", log)
 		}
 	})
 	eventually(t, "the access server listens", func() bool {
-		m := listening.FindStringSubmatch(said.String())
+		m := listening.FindStringSubmatch(log.String())
 		if m != nil {
 			address = m[1]
 		}
 		return m != nil
 	})
-	return address, said
+	return address, log
 }
 
-// runs runs telnetcpc run as nobody, and returns what it and its program said and how they ended.
-func runs(t *testing.T, args ...string) (stdout, stderr string, status int) {
+// runTelnetcpc runs telnetcpc run as the user nobody, and returns its output, its program's, and its exit status.
+func runTelnetcpc(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	var out, errs uarttest.Output
 	cmd := unprivileged(exec.Command(telnetcpc, append([]string{"run"}, args...)...))
@@ -85,21 +86,21 @@ func runs(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	return out.String(), errs.String(), status
 }
 
-// compile makes a program of nobody's directory.
+// compile compiles a program into a directory that the user nobody can read.
 func compile(t *testing.T, compiler string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath(compiler); err != nil {
 		skip(t, compiler+" is not here (scripts/test installs it on Debian)")
 	}
-	file := filepath.Join(own(t), "program")
+	file := filepath.Join(scratchDir(t), "program")
 	if out, err := exec.Command(compiler, append(args, "-o", file)...).CombinedOutput(); err != nil {
 		skip(t, compiler+" "+strings.Join(args, " ")+": "+string(out))
 	}
 	return file
 }
 
-// TestC runs programs in C that use their port in every way: the C library of most systems, another one without a dynamic
-// loader, and one with 32 bits.
+// TestC runs programs in C that use their port in every way: with glibc, with musl and without a dynamic loader, and
+// with 32 bits.
 func TestC(t *testing.T) {
 	t.Parallel()
 	for _, library := range []struct {
@@ -107,7 +108,7 @@ func TestC(t *testing.T) {
 		args           []string
 	}{
 		{"glibc", "gcc", nil},
-		// musl-gcc hides the system's headers, those of the kernel too.
+		// musl-gcc hides the system's headers, including the kernel's.
 		{"musl", "musl-gcc", []string{"-static", "-idirafter", "/usr/include", "-idirafter", "/usr/include/" + multiarch()}},
 		{"32 bits", "gcc", []string{"-m32"}},
 	} {
@@ -119,19 +120,19 @@ func TestC(t *testing.T) {
 			for _, check := range []string{"settings", "exclusive", "threads", "signals", "storm", "orphan", "looks", "terminal", "carrier"} {
 				t.Run(check, func(t *testing.T) {
 					t.Parallel()
-					address, _ := serve(t, "loopback")
-					out, errs, status := runs(t, "-v", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", check)
+					address, _ := startServer(t, "loopback")
+					out, errs, status := runTelnetcpc(t, "-v", "--as", "/dev/ttyS77", address, "--", program, "/dev/ttyS77", check)
 					if status != 0 || !strings.HasSuffix(out, "ok\n") {
 						t.Errorf("status %d: %s\n%s", status, out, errs)
 					}
 					if falls := strings.Count(errs, "up   settings RTS off\n"); check == "storm" && falls != 100 {
 						t.Errorf("RTS fell %d times, want 100", falls)
 					}
-					if check == "orphan" && !strings.Contains(out, "the orphan says ok\n") {
-						t.Errorf("the orphan said nothing: %s\n%s", out, errs)
+					if check == "orphan" && !strings.Contains(out, "the orphan: ok\n") {
+						t.Errorf("no success from the orphan: %s\n%s", out, errs)
 					}
 					if check == "settings" && !strings.Contains(errs, "31250") {
-						t.Errorf("the odd rate was not told:\n%s", errs)
+						t.Errorf("the odd rate was not logged:\n%s", errs)
 					}
 				})
 			}
@@ -139,7 +140,7 @@ func TestC(t *testing.T) {
 	}
 }
 
-// multiarch is Debian's word for this machine's kind of programs.
+// multiarch is Debian's name of this architecture.
 func multiarch() string {
 	if runtime.GOARCH == "arm64" {
 		return "aarch64-linux-gnu"
@@ -149,39 +150,39 @@ func multiarch() string {
 
 func TestGoWithoutC(t *testing.T) {
 	t.Parallel()
-	program := filepath.Join(own(t), "static")
+	program := filepath.Join(scratchDir(t), "static")
 	build := exec.Command("go", "build", "-o", program, "./testdata/static")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	address, _ := serve(t, "loopback")
-	out, errs, status := runs(t, "--as", "/dev/ttyAMA*", address, "--", program, "/dev/ttyAMA3")
+	address, _ := startServer(t, "loopback")
+	out, errs, status := runTelnetcpc(t, "--as", "/dev/ttyAMA*", address, "--", program, "/dev/ttyAMA3")
 	if status != 0 || out != "ok\n" {
 		t.Errorf("status %d: %s\n%s", status, out, errs)
 	}
 }
 
-// TestPicocom talks through picocom, whose own terminal is none.
+// TestPicocom talks through picocom, whose own standard input is no terminal.
 func TestPicocom(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("picocom"); err != nil {
 		skip(t, "picocom is not here (scripts/test installs it on Debian)")
 	}
-	address, server := serve(t, "loopback")
-	out, errs, status := runs(t, address, "--", "sh", "-c",
+	address, server := startServer(t, "loopback")
+	out, errs, status := runTelnetcpc(t, address, "--", "sh", "-c",
 		`printf hello | picocom -q -b 19200 -y e -d 7 -x 500 --omap "" "$TELNETCPC_PORT"`)
 	if status != 0 || !strings.Contains(out, "hello") {
 		t.Errorf("status %d: %q\n%s", status, out, errs)
 	}
-	says(t, server, `coding="19200 7E1"`)
+	serverLogs(t, server, `coding="19200 7E1"`)
 }
 
-// TestScript runs a script of several programs, each of which opens the port anew.
+// TestScript runs a script of several programs, each of which opens the port again.
 func TestScript(t *testing.T) {
 	t.Parallel()
-	address, server := serve(t, "reporter")
-	out, errs, status := runs(t, "--port", filepath.Join(own(t), "ttyV0"), "--as", "/dev/modem", address, "--", "sh", "-ec", `
+	address, server := startServer(t, "reporter")
+	out, errs, status := runTelnetcpc(t, "--port", filepath.Join(scratchDir(t), "ttyV0"), "--as", "/dev/modem", address, "--", "sh", "-ec", `
 		exec 3<>/dev/modem
 		stty -F /dev/modem 4800 cs6 parenb parodd cstopb
 		stty -F "$TELNETCPC_PORT" | head -n 1

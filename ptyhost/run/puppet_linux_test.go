@@ -22,13 +22,13 @@ import (
 	"telnetcpc/ptyhost/run"
 )
 
-// The programs of uarttest.TestHost must be ones that the host has started: this test's own binary is one, and does by RPC
-// what the suite says.
+// The programs of uarttest.TestHost must have been started by the host. So this test's own binary is started as a
+// puppet, which does by RPC what the suite demands.
 
-// puppetVariable says to which socket a puppet listens.
+// puppetVariable is the socket to which a puppet connects.
 const puppetVariable = "TELNETCPC_TEST_PUPPET"
 
-// puppetMain is a puppet's main function, where this process is one.
+// puppetMain is the main function of a puppet; in any other process it returns.
 func puppetMain() {
 	path := os.Getenv(puppetVariable)
 	if path == "" {
@@ -39,28 +39,28 @@ func puppetMain() {
 		panic(err)
 	}
 	server := rpc.NewServer()
-	if err := server.Register(&Puppet{programs: map[int]*uarttest.TTYProgram{}, spawned: map[int]spawn{}}); err != nil {
+	if err := server.Register(&Puppet{programs: map[int]*uarttest.TTYProgram{}, commands: map[int]puppetCommand{}}); err != nil {
 		panic(err)
 	}
 	server.ServeConn(conn)
 	os.Exit(0)
 }
 
-// Puppet is what is told by RPC.
+// Puppet is the RPC service.
 type Puppet struct {
-	mu       sync.Mutex // over all below
+	mu       sync.Mutex // guards everything below
 	programs map[int]*uarttest.TTYProgram
-	spawned  map[int]spawn
+	commands map[int]puppetCommand
 	last     int
 }
 
-// spawn is a command that a puppet has started.
-type spawn struct {
+// puppetCommand is a command that a puppet has started.
+type puppetCommand struct {
 	cmd *exec.Cmd
 	out *bufio.Reader
 }
 
-// Order is what a program of a puppet shall do, Result what came of it.
+// Order is what a puppet's program is to do, Result the outcome.
 type Order struct {
 	ID    int
 	Path  string
@@ -83,7 +83,7 @@ type Result struct {
 	Text   string
 }
 
-func (r *Result) says(err error) {
+func (r *Result) setError(err error) {
 	if err == nil {
 		return
 	}
@@ -117,7 +117,7 @@ func (p *Puppet) program(id int) *uarttest.TTYProgram {
 func (p *Puppet) Open(o Order, r *Result) error {
 	program, err := uarttest.OpenTTY(o.Path)
 	if err != nil {
-		r.says(err)
+		r.setError(err)
 		return nil
 	}
 	p.mu.Lock()
@@ -132,35 +132,38 @@ func (p *Puppet) Read(o Order, r *Result) error {
 	r.Data = make([]byte, o.Size)
 	n, err := p.program(o.ID).Read(r.Data)
 	r.Data = r.Data[:n]
-	r.says(err)
+	r.setError(err)
 	return nil
 }
 
 func (p *Puppet) Write(o Order, r *Result) (err error) {
 	r.Size, err = p.program(o.ID).Write(o.Data)
-	r.says(err)
+	r.setError(err)
 	return nil
 }
 
-func (p *Puppet) Close(o Order, r *Result) error { r.says(p.program(o.ID).Close()); return nil }
-func (p *Puppet) Set(o Order, r *Result) error   { r.says(p.program(o.ID).Set(o.Event)); return nil }
-func (p *Puppet) Purge(o Order, r *Result) error { r.says(p.program(o.ID).Purge(o.Purge)); return nil }
-func (p *Puppet) Drain(o Order, r *Result) error { r.says(p.program(o.ID).Drain()); return nil }
+func (p *Puppet) Close(o Order, r *Result) error { r.setError(p.program(o.ID).Close()); return nil }
+func (p *Puppet) Set(o Order, r *Result) error   { r.setError(p.program(o.ID).Set(o.Event)); return nil }
+func (p *Puppet) Purge(o Order, r *Result) error {
+	r.setError(p.program(o.ID).Purge(o.Purge))
+	return nil
+}
+func (p *Puppet) Drain(o Order, r *Result) error { r.setError(p.program(o.ID).Drain()); return nil }
 
 func (p *Puppet) HangUp(o Order, r *Result) error {
-	r.says(p.program(o.ID).HangUpOnClose(o.On))
+	r.setError(p.program(o.ID).HangUpOnClose(o.On))
 	return nil
 }
 
 func (p *Puppet) Modem(o Order, r *Result) (err error) {
 	r.Modem, err = p.program(o.ID).Modem()
-	r.says(err)
+	r.setError(err)
 	return nil
 }
 
 func (p *Puppet) LineErrors(o Order, r *Result) (err error) {
 	r.Line, err = p.program(o.ID).LineErrors()
-	r.says(err)
+	r.setError(err)
 	return nil
 }
 
@@ -174,24 +177,24 @@ func (p *Puppet) Spawn(o Order, r *Result) error {
 		err = cmd.Start()
 	}
 	if err != nil {
-		r.says(err)
+		r.setError(err)
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last++
 	r.ID = p.last
-	p.spawned[r.ID] = spawn{cmd, bufio.NewReader(out)}
+	p.commands[r.ID] = puppetCommand{cmd, bufio.NewReader(out)}
 	return nil
 }
 
-func (p *Puppet) command(id int) spawn {
+func (p *Puppet) command(id int) puppetCommand {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.spawned[id]
+	return p.commands[id]
 }
 
-// Line returns a command's next line, or what is left of its output if it has ended.
+// Line returns a command's next line, or the rest of its output if it has ended.
 func (p *Puppet) Line(o Order, r *Result) error {
 	s := p.command(o.ID)
 	text, err := s.out.ReadString('\n')
@@ -199,7 +202,7 @@ func (p *Puppet) Line(o Order, r *Result) error {
 	if err != nil {
 		_ = s.cmd.Wait()
 	}
-	r.says(err)
+	r.setError(err)
 	return nil
 }
 
@@ -207,11 +210,11 @@ func (p *Puppet) Line(o Order, r *Result) error {
 func (p *Puppet) Kill(o Order, r *Result) error {
 	s := p.command(o.ID)
 	_ = s.cmd.Process.Kill()
-	r.says(s.cmd.Wait())
+	r.setError(s.cmd.Wait())
 	return nil
 }
 
-// puppet starts a puppet of the host.
+// puppet starts a puppet with the host.
 func puppet(t *testing.T, h *run.Host) *rpc.Client {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "socket")
@@ -268,7 +271,7 @@ type spawned struct {
 	id int
 }
 
-// spawn starts a shell's command as a child of the puppet.
+// spawn starts a shell command as a child of the puppet.
 func (p programs) spawn(t *testing.T, command string) spawned {
 	t.Helper()
 	r, err := p.tell("Spawn", Order{Data: []byte(command)})
@@ -278,8 +281,8 @@ func (p programs) spawn(t *testing.T, command string) spawned {
 	return spawned{p, r.ID}
 }
 
-// says returns what the command says up to this line, or with an empty one up to its end.
-func (s spawned) says(t *testing.T, last string) (out string) {
+// readUntil returns the command's output up to this line or, if it is empty, up to its end.
+func (s spawned) readUntil(t *testing.T, last string) (out string) {
 	t.Helper()
 	for {
 		r, err := s.tell("Line", Order{ID: s.id})

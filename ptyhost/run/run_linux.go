@@ -31,19 +31,21 @@ type Command struct {
 	Path string
 	// Serve opens the host's port and serves it until its context ends. It runs in a goroutine of its own.
 	Serve func(context.Context) error
-	// ReleaseSignals is called once, when the program runs and its signals are passed on to it. It must end the caller's own
-	// handling of signals, and returns one that arrived meanwhile, which then goes to the program; nil if there was none.
+	// ReleaseSignals is called once, when the program runs and its signals are passed on to it. It must end the
+	// caller's own handling of signals, and returns one that arrived meanwhile, which then goes to the program; nil if
+	// there was none.
 	ReleaseSignals func() os.Signal
 }
 
-// Run serves the port, starts the program once the port is there, passes signals on to it, and waits until it has ended,
-// nobody has the port open any more, and all that was written has been taken by whoever serves the port. A signal ends the
-// wait for the last two. Run makes this process the parent of the orphans of its programs (PR_SET_CHILD_SUBREAPER); it must
-// have no children but this host's.
+// Run serves the port, starts the program once the port is there, passes signals on to it, and waits until it has
+// ended, nobody has the port open any more, and all that was written has been taken by whoever serves the port. A
+// signal ends the wait for the last two. Run makes this process the parent of the orphans of its programs
+// (PR_SET_CHILD_SUBREAPER); it must have no children but this host's.
 //
-// The status is the program's exit status, or 128 and the number of the signal that ended it. The error is a *StartError if
-// the program could not be started, the error of Serve if the port could not be made, or the cause of ctx's end if ctx ended
-// before the program was started. After that the end of ctx has no effect. Serve has returned when Run returns.
+// The status is the program's exit status, or 128 and the number of the signal that ended it. The error is a
+// *StartError if the program could not be started, the error of Serve if the port could not be made, or the cause of
+// ctx's end if ctx ended before the program was started. After that the end of ctx has no effect. Serve has returned
+// when Run returns.
 func (h *Host) Run(ctx context.Context, c Command) (status int, err error) {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
@@ -53,7 +55,7 @@ func (h *Host) Run(ctx context.Context, c Command) (status int, err error) {
 		stop()
 		return 0, err
 	case <-ctx.Done():
-	case <-h.Ready():
+	case <-h.ready:
 	}
 	end := func() {
 		stop()
@@ -70,7 +72,7 @@ func (h *Host) Run(ctx context.Context, c Command) (status int, err error) {
 	}
 	defer p.Close()
 	signalled := make(chan struct{}, 1)
-	defer p.Forward(func(os.Signal) {
+	defer p.forward(func(os.Signal) {
 		select {
 		case signalled <- struct{}{}:
 		default:
@@ -99,22 +101,23 @@ func (h *Host) Run(ctx context.Context, c Command) (status int, err error) {
 func (h *Host) startAt(path string, args []string) (*Program, error) {
 	abs, err := filepath.Abs(path)
 	if err == nil {
-		err = h.Adopt()
+		err = h.children.adoptOrphans()
 	}
 	if err != nil {
 		return nil, &StartError{StatusFailed, err}
 	}
-	return h.Start(args, Environment(abs))
+	return h.Start(args, environment(abs))
 }
 
-// awaitLeftovers waits until no process has the port open and everything written has been taken, or until a signal arrives.
+// awaitLeftovers waits until no process has the port open and everything written has been taken, or until a signal
+// arrives.
 func (h *Host) awaitLeftovers(p *Program, signalled <-chan struct{}) {
 	poll := time.NewTicker(leftoverPoll)
 	defer poll.Stop()
 	warning := time.NewTimer(leftoverWarning)
 	defer warning.Stop()
-	left, grace := p.Left(), time.After(leftoverGrace)
-	for coming := true; coming || h.Busy(); {
+	left, grace := p.left(), time.After(leftoverGrace)
+	for coming := true; coming || h.busy(); {
 		select {
 		case <-left:
 			left, coming = nil, false

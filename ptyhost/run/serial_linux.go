@@ -4,28 +4,28 @@ package run
 
 import "golang.org/x/sys/unix"
 
-// What TIOCGSERIAL tells of a UART that is not here: a 16550A with the clock of an FTDI adapter, whose divisors reach every
-// usual rate.
+// What TIOCGSERIAL reports of a UART that is not here: a 16550A with the clock of an FTDI adapter, whose divisors reach
+// every usual rate.
 const (
 	uartType = 4 // PORT_16550A
 	uartFIFO = 16
 	baudBase = 24_000_000
 )
 
-// serialInfo is what TIOCSSERIAL can change. It outlives the opens, as a driver's does.
+// serialInfo is what TIOCSSERIAL can change. It survives the last close, as in a driver.
 type serialInfo struct {
 	divisor int32 // custom_divisor
 	flags   int32
-	// In hundredths of a second. close_delay keeps an open out that waits for the carrier, and closing_wait is how long a
-	// close waits for its bytes; 65535: not at all. A close of this port waits for nothing, and what was written is sent all
-	// the same, so both are kept and told, and change nothing.
+	// In hundredths of a second. In a driver, close_delay delays an open that waits for the carrier, and closing_wait
+	// is how long a close waits for its bytes; 65535: it does not wait. Here a close never waits, and what was written
+	// is sent nevertheless, so both are stored and reported, and have no effect.
 	closeDelay, closingWait uint16
 }
 
-// firstSerialInfo is what a driver begins with: tty_port_init.
+// firstSerialInfo is the initial state in a driver: tty_port_init in drivers/tty/tty_port.c.
 func firstSerialInfo() serialInfo { return serialInfo{closeDelay: 50, closingWait: 3000} }
 
-// Flags of linux/tty_flags.h that every program may change. The speeds stand for the rate of B38400.
+// Flags of linux/tty_flags.h that every program may change. The speed flags give B38400 another meaning.
 const (
 	spdHigh     = 0x0010
 	spdVeryHigh = 0x0020
@@ -37,9 +37,9 @@ const (
 	allFlags    = 0x7fff                    // ASYNC_FLAGS: a privileged program
 )
 
-// serial is the beginning of struct serial_struct, which all systems have alike; behind it come addresses of no use here,
-// of which a narrow system has shorter ones.
-type serial struct {
+// serialStruct is the beginning of struct serial_struct, the same in all ABIs. After it come addresses that are of no
+// use here, which are shorter in 32-bit ABIs.
+type serialStruct struct {
 	Type, Line       int32
 	Port             uint32
 	IRQ, Flags       int32
@@ -57,36 +57,36 @@ const (
 	serialSizeNarrow = 60
 )
 
-// serial is what TIOCGSERIAL tells; the lock is held.
-func (p *port) serial() serial {
-	return serial{
-		Type: uartType, Flags: p.info.flags, FIFO: uartFIFO, Divisor: p.info.divisor, BaudBase: baudBase,
-		CloseDelay: p.info.closeDelay, CloseWait: p.info.closingWait,
+// serialStruct returns what TIOCGSERIAL reports; port.mu is held.
+func (p *port) serialStruct() serialStruct {
+	return serialStruct{
+		Type: uartType, Flags: p.line.serial.flags, FIFO: uartFIFO, Divisor: p.line.serial.divisor, BaudBase: baudBase,
+		CloseDelay: p.line.serial.closeDelay, CloseWait: p.line.serial.closingWait,
 	}
 }
 
 func (p *port) getSerial(c *call, arg uint64) {
 	var whole [serialSize]byte
-	now := p.serial()
+	now := p.serialStruct()
 	copy(whole[:], bytesOf(&now))
 	size := serialSize
 	if c.abi.narrow || c.x32() {
 		size = serialSizeNarrow
 	}
-	c.gives(arg, whole[:size])
+	c.deferResult(arg, whole[:size])
 }
 
-// setSerial performs TIOCSSERIAL: what every program may change is taken, another change is refused to a program without
-// privileges. A privileged one may say anything, and what belongs to hardware that is not here, as its interrupt, is passed
-// over: the manner of usb-serial.c.
+// setSerial performs TIOCSSERIAL as drivers/usb/serial does: a program without privileges may change the flags of
+// userFlags and the divisor, and any other change fails. With privileges everything is accepted, and what belongs to
+// hardware that is not here, such as the interrupt, is ignored.
 func (p *port) setSerial(c *call) {
-	var said serial
-	copy(bytesOf(&said), c.said)
+	var said serialStruct
+	copy(bytesOf(&said), c.memory.arg)
 	may := int32(allFlags)
-	if !privileged(c.n.TID) {
+	if !hasSysAdmin(c.n.TID) {
 		may = userFlags
 	}
-	want := p.serial()
+	want := p.serialStruct()
 	want.Flags = want.Flags&^may | said.Flags&may
 	want.Divisor = said.Divisor
 	switch {
@@ -96,17 +96,18 @@ func (p *port) setSerial(c *call) {
 		c.fail(unix.EPERM)
 		return
 	}
-	p.info = serialInfo{want.Divisor, want.Flags, want.CloseDelay, want.CloseWait}
-	p.tellLine()
-	c.answer(0)
+	p.line.serial = serialInfo{want.Divisor, want.Flags, want.CloseDelay, want.CloseWait}
+	p.sendLine()
+	c.returnValue(0)
 }
 
-// oddRate is what B38400 stands for: the way to other rates before there was BOTHER.
-func (p *port) oddRate() uint32 {
-	if p.termios.Cflag&unix.CBAUD != unix.B38400 {
-		return p.termios.Ospeed
+// b38400Rate returns the rate that B38400 stands for: how other rates were set before BOTHER.
+
+func (p *port) b38400Rate() uint32 {
+	if p.line.termios.Cflag&unix.CBAUD != unix.B38400 {
+		return p.line.termios.Ospeed
 	}
-	switch p.info.flags & spdMask {
+	switch p.line.serial.flags & spdMask {
 	case spdHigh:
 		return 57600
 	case spdVeryHigh:
@@ -116,8 +117,8 @@ func (p *port) oddRate() uint32 {
 	case spdWarp:
 		return 460800
 	case spdCustom:
-		if p.info.divisor > 0 {
-			return uint32((baudBase + p.info.divisor/2) / p.info.divisor)
+		if p.line.serial.divisor > 0 {
+			return uint32((baudBase + p.line.serial.divisor/2) / p.line.serial.divisor)
 		}
 	}
 	return 38400

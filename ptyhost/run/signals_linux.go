@@ -15,13 +15,13 @@ import (
 // forwarded are the signals that are passed on to the program.
 var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
 
-// Forward passes the signals that this process gets on to the program, until stop is called; each once: what a terminal or
-// kill(1) has sent to the whole process group the program has got itself. From here on they do not end this process. got
-// is told of each, after it was passed on; it may be nil.
-func (p *Program) Forward(got func(os.Signal)) (stop func()) {
+// forward passes signals that this process receives on to the program, each once, until stop is called. A signal that a
+// terminal or kill(1) has sent to the whole process group has reached the program already. From here on these signals
+// do not end this process. got is called with each signal after it was passed on; it may be nil.
+func (p *Program) forward(got func(os.Signal)) (stop func()) {
 	signals := make(chan os.Signal, 16)
 	for _, s := range forwarded {
-		if !signal.Ignored(s) { // nohup: the program ignores it as well
+		if !signal.Ignored(s) { // nohup: the program ignores it, too
 			signal.Notify(signals, s)
 		}
 	}
@@ -31,7 +31,7 @@ func (p *Program) Forward(got func(os.Signal)) (stop func()) {
 			select {
 			case s := <-signals:
 				number := s.(syscall.Signal)
-				if !p.guard.heard.take(number) || !p.inGroup() {
+				if !p.standby.groupSignals.wasReceived(number) || !p.inGroup() {
 					p.signal(number)
 				}
 				if got != nil {
@@ -48,62 +48,62 @@ func (p *Program) Forward(got func(os.Signal)) (stop func()) {
 	}
 }
 
-// inGroup reports whether the program is in this process's process group, as the guard is: it gets what is sent to that.
+// inGroup reports whether the program is in the process group of this process and of the standby.
 func (p *Program) inGroup() bool {
 	group, err := unix.Getpgid(p.pid)
 	return err == nil && group == unix.Getpgrp()
 }
 
-// signal sends a signal to the program, if it has not ended.
+// signal sends a signal to the program, unless it has exited.
 func (p *Program) signal(number syscall.Signal) {
 	select {
-	case <-p.exit: // its number may be another's
+	case <-p.exit: // its pid may be another process's
 	default:
 		_ = unix.Kill(p.pid, number)
 	}
 }
 
-// groupPatience is how long the guard may take to say that it got a signal too.
-const groupPatience = 100 * time.Millisecond
+// groupSignalWait is how long the standby may take to report that it received a signal, too.
+const groupSignalWait = 100 * time.Millisecond
 
-// groupAge is how old what the guard has told may be to be of the same sending.
-const groupAge = time.Second
+// groupSignalAge is the maximum age of a report for it to belong to the same kill.
+const groupSignalAge = time.Second
 
-// heard are the signals that the guard has told of, which come in any order.
-type heard struct {
-	mu   sync.Mutex // over at
-	at   map[syscall.Signal]time.Time
-	news chan struct{} // one slot
+// groupSignals are the signals that the standby has reported; reports arrive in any order.
+type groupSignals struct {
+	mu      sync.Mutex // guards at
+	at      map[syscall.Signal]time.Time
+	arrived chan struct{} // one slot: wakes wasReceived
 }
 
-func (h *heard) init() {
-	h.at, h.news = map[syscall.Signal]time.Time{}, make(chan struct{}, 1)
+func (h *groupSignals) init() {
+	h.at, h.arrived = map[syscall.Signal]time.Time{}, make(chan struct{}, 1)
 }
 
-func (h *heard) add(number syscall.Signal) {
+func (h *groupSignals) add(number syscall.Signal) {
 	h.mu.Lock()
 	h.at[number] = time.Now()
 	h.mu.Unlock()
 	select {
-	case h.news <- struct{}{}:
+	case h.arrived <- struct{}{}:
 	default:
 	}
 }
 
-// take reports whether the guard has got the signal too, now or soon.
-func (h *heard) take(number syscall.Signal) bool {
-	patience := time.NewTimer(groupPatience)
+// wasReceived reports whether the standby has received the signal, too, or does so within groupSignalWait.
+func (h *groupSignals) wasReceived(number syscall.Signal) bool {
+	patience := time.NewTimer(groupSignalWait)
 	defer patience.Stop()
 	for {
 		h.mu.Lock()
 		at, told := h.at[number]
 		delete(h.at, number)
 		h.mu.Unlock()
-		if told && time.Since(at) < groupAge {
+		if told && time.Since(at) < groupSignalAge {
 			return true
 		}
 		select {
-		case <-h.news:
+		case <-h.arrived:
 		case <-patience.C:
 			return false
 		}

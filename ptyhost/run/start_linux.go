@@ -17,15 +17,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Exit statuses of a program that could not be started, as env(1) has them.
+// Exit statuses of env(1), for a program that could not be started.
 const (
-	StatusFailed    = 125 // what starts it has failed
-	StatusNoExec    = 126 // it is there and cannot be executed
+	StatusFailed    = 125 // the starting process has failed
+	StatusNoExec    = 126 // the program was found but cannot be executed
 	StatusNotFound  = 127
-	StatusSignalled = 128 // plus the signal's number
+	StatusSignalled = 128 // plus the number of the signal that ended the program
 )
 
-// StartError says that a program could not be started: one line, with the way out.
+// StartError means that a program could not be started. Its text is one line, with the way out.
 type StartError struct {
 	Status int
 	Err    error
@@ -39,22 +39,22 @@ type Program struct {
 	pid  int
 	host *Host
 
-	exit   chan struct{} // closed when it has ended
+	exit   chan struct{} // closed when the program itself has exited
 	status int
 
-	over  chan struct{} // closed when no program has the filter any more, or Close was called
-	stop  *os.File      // closed by Close
-	guard *guardian
-	close sync.Once
+	over    chan struct{} // closed when no process has the filter any more, or Close was called
+	stop    *os.File      // closed by Close
+	standby *standby
+	close   sync.Once
 }
 
-// Start starts a program: argv[0] is looked for as execvp(3) does it. It has this process's standard streams, its other
-// inherited descriptors, its directory and its process group; env is its environment. The error is a *StartError.
+// Start starts a program: argv[0] is looked up as execvp(3) does. It gets this process's standard streams, other
+// inherited descriptors, working directory and process group; env is its environment. The error is a *StartError.
 func (h *Host) Start(argv, env []string) (*Program, error) {
 	if len(argv) == 0 {
-		return nil, &StartError{StatusFailed, errors.New("no program (want one behind --)")}
+		return nil, &StartError{StatusFailed, errors.New("no program (want one after --)")}
 	}
-	path, err := lookUp(argv[0])
+	path, err := findProgram(argv[0])
 	if err != nil {
 		return nil, err
 	}
@@ -70,8 +70,8 @@ func (h *Host) Start(argv, env []string) (*Program, error) {
 	return p, nil
 }
 
-// lookUp finds the program.
-func lookUp(name string) (string, error) {
+// findProgram looks the program up.
+func findProgram(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	switch {
 	case err == nil, errors.Is(err, exec.ErrDot):
@@ -88,135 +88,138 @@ func lookUp(name string) (string, error) {
 	return "", &StartError{StatusNoExec, fmt.Errorf("%s: %w", name, err)}
 }
 
-// stageProcess is a stage as this process sees it.
-type stageProcess struct {
+// launcher is this process's handle of a launcher process.
+type launcher struct {
 	pid    int
-	end    <-chan unix.WaitStatus // gets its end, once
-	socket int                    // -1: there is none
-	l      *listener              // nil: it does not listen
+	exited <-chan unix.WaitStatus // receives its exit status, once
+	socket int                    // -1: none
+	l      *listener              // nil if it could not install the filter
 }
 
-// startStage starts a stage, which will become a program by proceed. What it finds it tells as facts.
-func (h *Host) startStage(path string, argv, env []string) (s stageProcess, f facts) {
+// startLauncher starts a launcher, which will execute the program when exec is called, and probes what this machine
+// lets us do.
+func (h *Host) startLauncher(path string, argv, env []string) (s launcher, f capabilities) {
 	s.socket = -1
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return s, facts{started: fmt.Errorf("socketpair: %w", err)}
+		return s, capabilities{startErr: fmt.Errorf("socketpair: %w", err)}
 	}
 	s.socket = fds[0]
 	paths := ""
 	if len(h.as) > 0 {
 		paths = "paths"
 	}
-	files, socket, release := inherited(fds[1])
+	files, socket, release := inheritedFDs(fds[1])
 	defer release()
-	args := append([]string{stageName, strconv.Itoa(socket), paths, path}, argv...)
-	s.pid, s.end, err = h.children.start(args, &syscall.ProcAttr{Env: env, Files: files})
+	args := append([]string{launcherName, strconv.Itoa(socket), paths, path}, argv...)
+	s.pid, s.exited, err = h.children.start(args, &syscall.ProcAttr{Env: env, Files: files})
 	_ = unix.Close(fds[1])
 	if err != nil {
-		return s, facts{started: err}
+		return s, capabilities{startErr: err}
 	}
-	at, word, fd, ok := hear(s.socket)
-	f = facts{at: at, errno: word, ended: !ok}
+	at, word, fd, ok := receiveStep(s.socket)
+	f = capabilities{reached: at, errno: word, killed: !ok}
 	if !ok || at != stepListening {
 		return s, f
 	}
 	if fd < 0 {
-		return s, facts{started: errors.New("its listener did not come (too many open files?)")}
+		return s, capabilities{startErr: errors.New("it sent no listener (too many open files?)")}
 	}
 	s.l = newListener(fd)
 	f.errno = 0
-	f.inspect(s.pid, s.l)
+	f.probe(s.pid, s.l)
 	return s, f
 }
 
-// proceed lets a stage become its program, which a guard may look into.
-func (s stageProcess) proceed(name string, guard int) error {
+// exec makes a launcher execute its program, whose memory a standby may read.
+func (s launcher) exec(name string, guard int) error {
 	if _, err := unix.Write(s.socket, binary.NativeEndian.AppendUint32(nil, uint32(guard))); err != nil {
-		return fmt.Errorf("the stage has ended: %w", err)
+		return fmt.Errorf("the launcher has ended: %w", err)
 	}
-	at, errno, _, ok := hear(s.socket) // no word: the program has closed the socket
+	at, errno, _, ok := receiveStep(s.socket) // exec closes the socket
 	switch {
 	case !ok:
 		return nil
-	case at == stepExec && errors.Is(errno, fs.ErrNotExist): // since it was looked for, or its interpreter
+	case at == stepExec && errors.Is(errno, fs.ErrNotExist): // removed since findProgram, or its interpreter is missing
 		return &StartError{StatusNotFound, fmt.Errorf("%s: %w", name, errno)}
 	}
 	return &StartError{StatusNoExec, fmt.Errorf("%s: %w", name, errno)}
 }
 
-// abandon ends a stage that becomes no program.
-func (s stageProcess) abandon() {
+// abandon ends a launcher without a program.
+func (s launcher) abandon() {
 	if s.socket >= 0 {
 		_ = unix.Close(s.socket)
 	}
 	if s.l != nil {
 		s.l.close()
 	}
-	if s.end != nil {
-		<-s.end
+	if s.exited != nil {
+		<-s.exited
 	}
 }
 
-// start starts the stage, answers its calls, and lets it become the program.
+// start starts the launcher, then the goroutine that answers its calls, and makes it execute the program.
 func (p *Program) start(path string, argv, env []string) error {
-	s, f := p.host.startStage(path, argv, env)
+	s, f := p.host.startLauncher(path, argv, env)
 	if err := f.explain(); err != nil {
 		s.abandon()
 		return err
 	}
 	p.pid = s.pid
-	if text := f.afterwards(p.host.as); text != "" {
+	if text := f.yamaWarning(p.host.as); text != "" {
 		p.host.log.Warn(text)
 	}
 	if err := p.listen(s.l); err != nil {
 		s.abandon()
 		return err
 	}
-	go p.wait(s.end)
+	go p.wait(s.exited)
 	defer unix.Close(s.socket)
-	return s.proceed(argv[0], p.guard.pid)
+	return s.exec(argv[0], p.standby.pid)
 }
 
-// listen starts the goroutine that answers the program's calls. It ends when no program is left, or by Close.
+// listen starts the helpers and the goroutine that answers the programs' calls. It ends when no program is left, or by
+// Close.
 func (p *Program) listen(l *listener) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("pipe: %w", err)
 	}
-	if err = p.host.startGiver(l); err == nil {
-		if p.guard, err = p.host.startGuard(l); err == nil {
-			err = l.giver.greet() // they start at the same time
+	if err = p.host.startInjector(l); err == nil {
+		if p.standby, err = p.host.startStandby(l); err == nil {
+			err = l.injector.awaitReady() // after startStandby, because both take time to start
 		}
 	}
 	if err != nil {
-		if p.guard != nil {
-			p.guard.release()
+		if p.standby != nil {
+			p.standby.release()
 		}
 		_ = r.Close()
 		_ = w.Close()
 		return err
 	}
 	p.stop = w
-	go l.addAll()
+	go l.serveAddFD()
 	go func() {
 		defer close(p.over)
 		defer r.Close()
 		defer l.close()
-		if err := p.host.serve(l, int(r.Fd())); err != nil && !errors.Is(err, errOver) && !errors.Is(err, unix.ECANCELED) {
-			p.host.log.Error("the programs' calls are not answered any more", "err", err)
+		if err := p.host.serve(l, int(r.Fd())); err != nil && !errors.Is(err, errNoPrograms) && !errors.Is(err, unix.ECANCELED) {
+			p.host.log.Error("the programs' system calls are no longer answered", "err", err)
 		}
 	}()
 	return nil
 }
 
-// inherited lists the descriptors that a program gets: those that this process has got, at their places, and socket behind
-// them, at. They are copies, which release closes: what looks as if it was inherited may be another thread's for a moment
-// (the race detector has such), and its number that of the pipe by which fork and exec are waited for in the next.
-func inherited(socket int) (files []uintptr, at int, release func()) {
+// inheritedFDs returns the descriptors that a program gets: those that this process has inherited, under their own
+// numbers, and after them socket, as number at. They are duplicates, which release closes: a descriptor that looks
+// inherited may belong to another thread for a moment (the race detector has such), and ForkExec's own pipe may then
+// take its number.
+func inheritedFDs(socket int) (files []uintptr, at int, release func()) {
 	copies := map[int]int{}
 	last := 2
-	for _, fd := range lasting() {
+	for _, fd := range inheritableFDs() {
 		if twin, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
 			copies[fd] = twin
 			last = max(last, fd)
@@ -226,7 +229,7 @@ func inherited(socket int) (files []uintptr, at int, release func()) {
 		if twin, ok := copies[fd]; ok {
 			files = append(files, uintptr(twin))
 		} else {
-			files = append(files, closed)
+			files = append(files, noFD)
 		}
 	}
 	return append(files, uintptr(socket)), last + 1, func() {
@@ -236,21 +239,21 @@ func inherited(socket int) (files []uintptr, at int, release func()) {
 	}
 }
 
-// closed is a descriptor that a started process does not get.
-const closed = ^uintptr(0)
+// noFD is a descriptor that a started process does not get.
+const noFD = ^uintptr(0)
 
-// alone makes a process that gets these descriptors get no others.
-func alone(files []uintptr) []uintptr {
-	for _, fd := range lasting() {
+// onlyFDs extends the descriptors of a new process so that it inherits no others.
+func onlyFDs(files []uintptr) []uintptr {
+	for _, fd := range inheritableFDs() {
 		for len(files) <= fd {
-			files = append(files, closed)
+			files = append(files, noFD)
 		}
 	}
 	return files
 }
 
-// lasting are this process's descriptors that a process which it starts has too.
-func lasting() (fds []int) {
+// inheritableFDs returns the descriptors of this process without FD_CLOEXEC.
+func inheritableFDs() (fds []int) {
 	names, _ := os.ReadDir("/proc/self/fd")
 	for _, name := range names {
 		fd, err := strconv.Atoi(name.Name())
@@ -264,7 +267,7 @@ func lasting() (fds []int) {
 	return fds
 }
 
-// wait takes the program's end. It is started by start.
+// wait waits for the program's exit. start starts it.
 func (p *Program) wait(end <-chan unix.WaitStatus) {
 	ws := <-end
 	p.status = ws.ExitStatus()
@@ -274,19 +277,21 @@ func (p *Program) wait(end <-chan unix.WaitStatus) {
 	close(p.exit)
 }
 
-// Ended is closed when the program itself has ended; others that it has started may go on.
+// Ended returns a channel that is closed when the program itself has exited; processes that it started may still run.
 func (p *Program) Ended() <-chan struct{} { return p.exit }
 
-// Status is the program's exit status once it has ended; 128 and the signal's number where a signal has ended it.
+// Status waits for the program's exit and returns its exit status, or StatusSignalled and the number of the signal that
+// ended it.
 func (p *Program) Status() int {
 	<-p.exit
 	return p.status
 }
 
-// Left is closed when the program has ended and all that it has started too.
-func (p *Program) Left() <-chan struct{} { return p.over }
+// left returns a channel that is closed when the program and all that it has started have exited.
+func (p *Program) left() <-chan struct{} { return p.over }
 
-// Close stops answering: programs that are left go on with an ordinary system. Idempotent.
+// Close stops answering calls. Programs that are left find an ordinary system from then on, without the port.
+// Idempotent.
 func (p *Program) Close() {
 	p.close.Do(func() {
 		if p.stop == nil {
@@ -294,12 +299,12 @@ func (p *Program) Close() {
 		}
 		_ = p.stop.Close()
 		<-p.over
-		p.guard.release()
+		p.standby.release()
 	})
 }
 
-// Environment is the environment of this process with the port's path in it.
-func Environment(path string) []string {
+// environment returns the environment of this process with the port's path in it.
+func environment(path string) []string {
 	const name = "TELNETCPC_PORT="
 	env := []string{name + path}
 	for _, e := range os.Environ() {

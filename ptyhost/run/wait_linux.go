@@ -12,35 +12,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookAtCaller is how often a call that waits is looked at for whether somebody still waits for its answer, where nothing
-// else tells: its program was killed while others live, or was interrupted and does other things. What it holds is a
-// goroutine, and an open's place among those that wait: the port counts as open. It costs 10 us a second.
-const lookAtCaller = time.Second
+// callerCheckInterval is how often it is checked whether anyone still waits for the answer to a call, if nothing else
+// shows that: the thread was killed while its process lives on, or was interrupted and does other things. What is at
+// stake is a goroutine and, for an open, that the port counts as open. It costs 10 µs a second.
+const callerCheckInterval = time.Second
 
-// later answers a call when ready is true: then it calls do with 0. The port's lock is held for ready, and by the caller of
-// later; it is held for do only where ready is true at once. Where the program does not wait any more, do gets EINTR:
-// answering then does nothing. ready is asked again whenever the port has changed, after the pause that it may have asked for
-// by p.again, and when p.news is closed.
+// await answers a call when ready returns true: it calls do with 0. If the program no longer waits, it calls do with
+// EINTR, and answering has no effect then. ready is called again whenever the port has changed, after the time that it
+// has left in p.wait.recheckAfter, and when p.wait.recheckOn is closed. The caller of await holds port.mu; ready is
+// called under it, do only if ready is true at once.
 //
-// A signal to the program ends the call or lets the kernel begin it again, as the program has asked for by SA_RESTART: that
-// is a new call.
+// A signal to the program ends the call, or makes the kernel restart it (SA_RESTART), which is a new call.
 //
-// The goroutine that waits is started here, and ends with the call, or with the port.
-func (p *port) later(c *call, ready func() bool, do func(unix.Errno)) {
-	if p.again, p.news = 0, nil; ready() {
+// The goroutine that waits is started here, and ends with the call or the port.
+func (p *port) await(c *call, ready func() bool, do func(unix.Errno)) {
+	if p.wait.recheckAfter, p.wait.recheckOn = 0, nil; ready() {
 		do(0)
 		return
 	}
-	p.sleepers++
-	wake, again, news, hangups := p.wake, p.again, p.news, p.hangups
-	gone := c.waits()
+	p.wait.waiters++
+	wake, again, news, hangups := p.wait.wake, p.wait.recheckAfter, p.wait.recheckOn, p.hangups
+	gone := c.registerWait()
 	go func() {
-		defer c.waitsNoMore(gone)
+		defer c.unregisterWait(gone)
 		errno := unix.Errno(0)
-		look := time.NewTicker(lookAtCaller)
+		look := time.NewTicker(callerCheckInterval)
 		defer look.Stop()
 		for done := false; !done; {
-			timer := time.NewTimer(pauseOf(again))
+			timer := time.NewTimer(recheckDelay(again))
 			select {
 			case <-wake:
 			case <-timer.C:
@@ -54,40 +53,41 @@ func (p *port) later(c *call, ready func() bool, do func(unix.Errno)) {
 			}
 			timer.Stop()
 			p.mu.Lock()
-			p.again, p.news = 0, nil
+			p.wait.recheckAfter, p.wait.recheckOn = 0, nil
 			switch {
 			case done:
-			case p.hangups != hangups: // the descriptor of the call is of no port any more
+			case p.hangups != hangups: // the call's descriptor is not the port's any more
 				errno, done = unix.EIO, true
 			default:
 				done = ready()
 			}
-			wake, again, news = p.wake, p.again, p.news
+			wake, again, news = p.wait.wake, p.wait.recheckAfter, p.wait.recheckOn
 			if done {
-				p.sleepers--
+				p.wait.waiters--
 			}
 			p.mu.Unlock()
 		}
-		if errno == 0 && !c.valid() { // nothing is done for who is not there
+		if errno == 0 && !c.valid() { // nothing must be done for a program that is gone
 			errno = unix.EINTR
 		}
 		do(errno)
 	}()
 }
 
-// when calls then, under the lock, when ready is true. Of a call that waited then nothing is done if it does not wait any
-// more, or if the port was closed meanwhile: a call that waits here does not keep its file open, as one in the kernel would,
-// so its program can be dead, or another thread has closed the descriptor. The lock is held for ready too.
-func (p *port) when(c *call, ready func() bool, then func()) {
-	period, due := p.period, false
-	p.later(c, func() bool {
+// awaitThen calls then when ready returns true; both are called with port.mu held, as awaitThen is. If the call had to
+// wait, then is not called if the call is gone, or the port was closed in the meantime. Unlike in the kernel, a call
+// that waits here does not keep its file open: its program may be dead, or another thread may have closed the
+// descriptor.
+func (p *port) awaitThen(c *call, ready func() bool, then func()) {
+	period, due := p.opens.closes, false
+	p.await(c, func() bool {
 		switch {
 		case p.ended:
 			return true
 		case !ready():
 			return false
 		}
-		if due = p.period == period; due && c.valid() {
+		if due = p.opens.closes == period; due && c.valid() {
 			then()
 		}
 		return true
@@ -97,13 +97,13 @@ func (p *port) when(c *call, ready func() bool, then func()) {
 		case errno != 0:
 			c.fail(errno)
 		default:
-			c.fail(unix.EIO) // the port has ended, or was closed
+			c.fail(unix.EIO) // Close was called, or the last close was noticed
 		}
 	})
 }
 
-// pauseOf is the pause that ready has asked for; 0: none.
-func pauseOf(again time.Duration) time.Duration {
+// recheckDelay is recheckAfter for a timer; without one, hardly ever.
+func recheckDelay(again time.Duration) time.Duration {
 	if again <= 0 {
 		return time.Hour
 	}
@@ -113,15 +113,15 @@ func pauseOf(again time.Duration) time.Duration {
 // valid reports whether the program still waits for the answer.
 func (c *call) valid() bool { return c.l.valid(c.n.ID) }
 
-// status is /proc/PID/status.
-type status []byte
+// procStatus is the text of /proc/PID/status, or of fdinfo.
+type procStatus []byte
 
-func statusOf(tid uint32) status {
+func readProcStatus(tid uint32) procStatus {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
 	return text
 }
 
-func (s status) number(name string, base int) uint64 {
+func (s procStatus) number(name string, base int) uint64 {
 	for line := range bytes.Lines(s) {
 		if value, ok := bytes.CutPrefix(line, []byte(name)); ok {
 			n, _ := strconv.ParseUint(string(bytes.TrimSpace(value)), base, 64)
@@ -131,16 +131,16 @@ func (s status) number(name string, base int) uint64 {
 	return 0
 }
 
-// privileged reports whether a program may open what another has for itself: CAP_SYS_ADMIN.
-func privileged(tid uint32) bool {
-	return statusOf(tid).number("CapEff:", 16)&(1<<unix.CAP_SYS_ADMIN) != 0
+// hasSysAdmin reports whether a program has CAP_SYS_ADMIN, and so may open a tty despite TIOCEXCL.
+func hasSysAdmin(tid uint32) bool {
+	return readProcStatus(tid).number("CapEff:", 16)&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
-// wantsTerminal reports whether a tty that this thread opens becomes its controlling terminal: it leads a session that has
-// none.
-func wantsTerminal(tid uint32) bool {
+// acquiresTerminal reports whether a tty that this thread opens becomes its controlling terminal: its process leads a
+// session that has none.
+func acquiresTerminal(tid uint32) bool {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tid))
-	_, behind, _ := bytes.Cut(text[max(0, bytes.LastIndexByte(text, ')')):], []byte(" "))
-	fields := bytes.Fields(behind) // state, parent, group, session, terminal
-	return len(fields) > 4 && string(fields[3]) == strconv.Itoa(int(statusOf(tid).number("Tgid:", 10))) && string(fields[4]) == "0"
+	_, after, _ := bytes.Cut(text[max(0, bytes.LastIndexByte(text, ')')):], []byte(" "))
+	fields := bytes.Fields(after) // state, parent, group, session, terminal: proc_pid_stat(5)
+	return len(fields) > 4 && string(fields[3]) == strconv.Itoa(int(readProcStatus(tid).number("Tgid:", 10))) && string(fields[4]) == "0"
 }

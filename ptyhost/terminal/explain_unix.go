@@ -13,7 +13,7 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// explainOpen says what to do when the system makes no pty.
+// explainOpen adds the way out to an error of making a pty.
 func explainOpen(err error) error {
 	err = devpath.Cause(err)
 	switch {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whichever of a port's descriptors is the one too many, the line says the way out, and says it once.
+// Whichever of a port's descriptors exceeds the limit, the error contains the way out, once.
 func TestExplainLimit(t *testing.T) {
 	for name, err := range map[string]error{
 		"the pty":    explainOpen(unix.EMFILE),

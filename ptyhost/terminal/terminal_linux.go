@@ -100,7 +100,7 @@ func (t *Terminal) isPeer(slave *os.File) error {
 	if err == nil && named.Dev == real.Dev && named.Ino == real.Ino {
 		return nil
 	}
-	seen := fmt.Sprintf("inode %d:%d there, %d:%d behind the master", named.Dev, named.Ino, real.Dev, real.Ino)
+	seen := fmt.Sprintf("inode %d:%d there, %d:%d at the master", named.Dev, named.Ino, real.Dev, real.Ino)
 	if err != nil {
 		seen = devpath.Cause(err).Error()
 	}
@@ -150,8 +150,8 @@ func (t *Terminal) NobodyHas() bool {
 	return err == nil && n == 1 && p[0].Revents&unix.POLLHUP != 0
 }
 
-// ReadMaster reads what the programs have written, without waiting, and returns how much; 0: there is nothing. gone: and
-// nobody has the slave open.
+// ReadMaster reads what the programs have written, without waiting, and returns how much; 0: there is nothing. gone: nobody
+// has the slave open either.
 func (t *Terminal) ReadMaster(p []byte) (n int, gone bool) { return readMaster(t.master, p) }
 
 // WriteMaster gives the programs bytes, without waiting, and returns how many; 0: there is no room.

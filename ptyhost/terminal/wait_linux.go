@@ -12,33 +12,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How Next and Write wait on Linux, at the cost of two threads of C. Each line here that looks odd was measured:
+// How WaitRead and WaitWrite wait on Linux, at the cost of two threads of a C program that does the same. Each line here that
+// looks odd was measured:
 //
-// The master is not in Go's netpoller, which would wake Next at each read of the application: it asks for EPOLLOUT too.
-// In the netpoller are two epoll sets of the port's own, one a direction, that ask for what is wanted; a set in a set
-// needs no thread.
+// The master is not in Go's netpoller, which would wake the reader at each read of the application: it asks for EPOLLOUT too.
+// In the netpoller are two epoll sets of the terminal's own, one for each direction, that ask only for what is wanted. A set in
+// a set needs no thread.
 //
 // System calls are made without telling the scheduler (RawSyscall): telling it wakes the runtime's sleeping monitor
-// thread when the process was idle, and a round trip costs 1.4 times as long. That is right only because no descriptor
-// here ever waits: a call that does would hold the processor.
+// thread if the process was idle, and a round trip costs 1.4 times as long. That is correct only because no descriptor
+// here ever blocks: a call that blocks would hold the processor.
 //
-// Built with the tag plainio, wait_plain_linux.go does the same with an os.File.
+// With the build tag plainio, wait_plain_linux.go does the same with an os.File.
 
-// waiter waits for the master. read has one caller, write has one caller; the rest may be called by anyone.
+// waiter waits for the master. read has one caller, write has one caller; the rest may be called from any goroutine.
 type waiter struct {
 	master  int
 	look    func() bool // done: something was found
-	give    func() bool // done: all is written, or nobody has the port open
+	give    func() bool // done: all is written, or it need not be
 	in, out *os.File    // epoll sets
 	inRaw   syscall.RawConn
 	outRaw  syscall.RawConn
 	outFD   int
-	armed   bool // out asks for room; write's own
+	armed   bool // out asks for room; only write's goroutine
 
 	lookStep, giveStep func(uintptr) bool // made once: a closure for each call would be an allocation
 }
 
-// newWaiter waits for master, which stays the caller's and must outlive it.
+// newWaiter returns a waiter for master, which the caller keeps and closes after it.
 func newWaiter(master int, look, give func() bool) (*waiter, error) {
 	w := &waiter{master: master, look: look, give: give}
 	w.lookStep = func(uintptr) bool { return w.look() }
@@ -54,13 +55,13 @@ func newWaiter(master int, look, give func() bool) (*waiter, error) {
 	return w, nil
 }
 
-// newSet makes an epoll set that asks for events of fd and stands in the netpoller.
+// newSet makes an epoll set that asks for events of fd, and adds it to the netpoller.
 func newSet(fd int, events uint32) (*os.File, syscall.RawConn, int, error) {
 	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, nil, -1, fmt.Errorf("epoll: %w", err)
 	}
-	err = unix.SetNonblock(set, true) // else NewFile would leave it out of the netpoller
+	err = unix.SetNonblock(set, true) // otherwise NewFile would not add it to the netpoller
 	file := os.NewFile(uintptr(set), "epoll set of a pty")
 	var raw syscall.RawConn
 	if err == nil {
@@ -78,29 +79,29 @@ func newSet(fd int, events uint32) (*os.File, syscall.RawConn, int, error) {
 
 // read calls look until it is done. It fails with os.ErrDeadlineExceeded when poked.
 func (w *waiter) read() error {
-	// Entering RawConn.Read forgets what the netpoller has seen, so look must ask the kernel itself before it parks: its
-	// read of the master does.
+	// Entering RawConn.Read discards what the netpoller has seen, so look must ask the kernel itself before the goroutine
+	// parks: its read of the master does.
 	return w.inRaw.Read(w.lookStep)
 }
 
 // write calls give until it is done. It fails with os.ErrDeadlineExceeded when poked.
 func (w *waiter) write() error {
-	if w.give() { // mostly there is room, and the netpoller need not be entered
+	if w.give() { // usually there is room, and the netpoller need not be entered
 		return nil
 	}
 	err := w.outRaw.Read(w.giveStep)
 	if w.armed {
-		// What out asks for while nobody waits wakes us all the same, at each read of the application.
+		// As long as out asks for room, each read of the application wakes this process, even if nobody waits.
 		w.armed = false
 		w.ask(0)
 	}
 	return err
 }
 
-// giveOrArm is write's step. The first one asks for room, then looks once more: room that has come since the look before it
-// would be told by nobody. The kernel tells of room that is there already only where the master is not in the set's list of
-// what is ready, and it may be there still since the last time (ep_modify in fs/eventpoll.c). What comes later is told
-// always, and kept by the netpoller while RawConn.Read is open.
+// giveOrArm is write's step. The first one asks for room, then calls give once more, because nothing would announce room that
+// has come since the call before: the kernel announces room that is there already only if the master is not in the set's ready
+// list, and it may still be in it from the last time (ep_modify in fs/eventpoll.c). Later room is always announced, and the
+// netpoller keeps it while RawConn.Read runs.
 func (w *waiter) giveOrArm(uintptr) (done bool) {
 	if !w.armed {
 		w.armed = true
@@ -128,7 +129,7 @@ func (w *waiter) close() {
 	_ = w.out.Close()
 }
 
-// readMaster returns how many bytes it has read; 0: there are none. gone: and nobody has the slave open (EIO).
+// readMaster returns how many bytes it has read; 0: there are none. gone: nobody has the slave open either (EIO).
 func readMaster(fd int, p []byte) (n int, gone bool) { return call(unix.SYS_READ, fd, p) }
 
 // writeMaster returns how many bytes it has written; 0: there is no room.

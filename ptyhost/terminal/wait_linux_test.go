@@ -10,8 +10,8 @@ import (
 	"telnetcpc/ptyhost/terminal"
 )
 
-// The program reads all that there is in the moment between a write that finds no room and the request to be told of room.
-// Nothing more happens then that could wake the writer.
+// The program reads everything in the moment between a write that finds no room and the request to be woken by room.
+// Nothing else happens then that could wake the writer.
 func TestRoomThatComesBeforeItIsAskedFor(t *testing.T) {
 	var term *terminal.Terminal
 	var slave int

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waiter waits for the master as wait_linux.go's does, by Go's own means: the plain way, to which the other can be held.
+// waiter waits for the master as wait_linux.go's does, by Go's own means: the plain way, to compare the other with.
 type waiter struct {
 	look, give func(uintptr) bool
 	file       *os.File // the master, in the netpoller

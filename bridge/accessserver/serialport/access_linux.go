@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// holder names a program that has the port open, as far as this user may see: " (picocom, process 1234)".
-func holder(path string) string {
+// holderOf names another program that has the port open: ": picocom, process 1234". It is empty if this user may not see it.
+func holderOf(path string) string {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return ""
@@ -31,12 +31,11 @@ func holder(path string) string {
 	return ""
 }
 
-// whoMay is the way out where the right is missing: the group that has it, on Debian dialout.
-func whoMay(path string) string {
-	const again = "then log in again"
+// permissionHint tells a user how to get permission: by joining the port's group, which is dialout on Debian.
+func permissionHint(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {
-		return "ask whoever administers this machine"
+		return "ask the administrator of this machine"
 	}
 	group := "dialout"
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Gid != 0 {
@@ -44,5 +43,5 @@ func whoMay(path string) string {
 			group = g.Name
 		}
 	}
-	return fmt.Sprintf("group %s may use it: sudo usermod -aG %s $USER, %s", group, group, again)
+	return fmt.Sprintf("group %s may use it: sudo usermod -aG %s $USER, then log in again", group, group)
 }

@@ -11,85 +11,79 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-const (
-	// glance is how often the driver's counters are looked at while a client has the port: it costs a system call that
-	// does not reach the device.
-	glance = 5 * time.Millisecond
-	// stare is how often the lines themselves are looked at: a USB adapter is asked over the bus for that.
-	stare = 20 * time.Millisecond
-	// stopAgain is how often a write is told to stop until it does.
-	stopAgain = 10 * time.Millisecond
-)
+// stopEvery is how often a blocked write is told to stop, until it does.
+const stopEvery = 10 * time.Millisecond
 
 var errStopped = errors.New("stopped")
 
-// device is a uart.Device on a tty.
-//
-// The modem lines are looked at, on every system. Linux could tell (TIOCMIWAIT), but a thread that waits there keeps the
-// device open and can be woken by nothing that is ours to do: Close would have to wait for the next edge, DTR would stay
-// up and an unplugged adapter's name taken. The driver's counters lose no edge between two looks.
+// device is a uart.Device on a tty. newDevice starts its only goroutine, poll.
 type device struct {
-	tty   tty
-	name  string
-	wrote chan struct{} // one slot: watch looks at the transmitter
-	done  chan struct{} // closed by Close, ends watch
-	ended chan struct{} // closed by watch
-	once  sync.Once
-	pen   chan struct{} // one slot: who has put something in may write, or let nobody
+	name string
+	tty  tty
 
+	rx       receiver // only Next's
+	counters counters // only poll's
+
+	writeSlot chan struct{} // one slot: whoever fills it may write, or keeps others from writing
+	purges    atomic.Int64  // transmit purges; a Write during which it changes drops the rest of its bytes
+
+	check  chan struct{} // one slot: poll is to check the transmitter
 	closed atomic.Bool
-	purges atomic.Int64 // transmit purges so far: a Write that sees another number drops what it still holds
+	close  sync.Once     // the work of Close
+	done   chan struct{} // closed by Close; ends poll
+	ended  chan struct{} // closed by poll when it returns
 
-	// Next's own.
-	buf, lent [4096]byte
-	marks     marks
-	faults    lineErrors
-	rest      ordered.Received // read, and not returned yet
-
-	mu      sync.Mutex // over everything below; never held over what may wait
-	pending []uart.Event
-	dropped bool       // a receive purge: Next drops what it has
-	inForce uart.Event // Coding, Flow, Control, all said
-	lines   uart.ModemState
-	counted counts    // told so far
-	writing bool      // inside tty.write
-	sending bool      // something was written since the transmitter was last seen empty
-	empty   time.Time // when the line has carried what was written, if nothing holds it
+	mu       sync.Mutex // guards everything below; never held during anything that may block
+	pending  []uart.Event
+	purgedRx bool       // a receive purge that Next has not seen yet
+	inForce  uart.Event // Coding, Flow and Control, all set
+	lines    uart.ModemState
+	writing  bool      // in tty.write
+	sending  bool      // something was written since the transmitter was last seen empty
+	emptyAt  time.Time // when the line will have carried what was written, if nothing holds it up
 }
 
-// newDevice takes over an open tty with what is in force on it.
+// receiver turns what a tty reads into what Next returns.
+type receiver struct {
+	buf, lent [4096]byte // what was read; what was returned from decoded
+	parmrk    parmrk
+	errors    lineErrors
+	decoded   ordered.Received
+}
+
+// newDevice makes a device of an open tty on which inForce is in force.
 func newDevice(name string, t tty, inForce uart.Event) *device {
 	d := &device{
-		tty: t, name: name, inForce: inForce,
-		wrote: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{}), pen: make(chan struct{}, 1),
+		name: name, tty: t, inForce: inForce,
+		writeSlot: make(chan struct{}, 1), check: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	d.lines, _ = t.modem()
-	d.counted, _ = t.counts()
-	d.faults.seen = d.counted
-	go d.watch()
+	d.counters.reported, _ = t.counts()
+	d.rx.errors.seen = d.counters.reported
+	go d.poll()
 	return d
 }
 
 // Next implements uart.Device.
 func (d *device) Next() ([]byte, uart.Event, error) {
 	for {
-		d.purged()
-		if !d.rest.Empty() {
-			n, e := d.rest.Next(d.lent[:])
-			return d.lent[:n], e, nil
+		d.dropPurged()
+		if !d.rx.decoded.Empty() {
+			n, e := d.rx.decoded.Next(d.rx.lent[:])
+			return d.rx.lent[:n], e, nil
 		}
-		if e, ok := d.event(); ok {
+		if e, ok := d.takePending(); ok {
 			return nil, e, nil
 		}
 		if d.closed.Load() {
 			return nil, uart.Event{}, uart.ErrClosed
 		}
-		n, err := d.tty.read(d.buf[:])
-		p := d.buf[:n]
-		d.purged()
+		n, err := d.tty.read(d.rx.buf[:])
+		p := d.rx.buf[:n]
+		d.dropPurged()
 		switch {
-		case n > 0 && d.tty.traits().marks && !d.marks.clean(p):
-			d.marks.decode(&d.rest, p, d.lineError)
+		case n > 0 && d.tty.traits().parmrk && !d.rx.parmrk.clean(p):
+			d.rx.parmrk.decode(&d.rx.decoded, p, d.lineError)
 		case n > 0:
 			return p, uart.Event{}, nil
 		case err != nil && !d.closed.Load():
@@ -98,8 +92,8 @@ func (d *device) Next() ([]byte, uart.Event, error) {
 	}
 }
 
-// event takes the first of what watch has seen.
-func (d *device) event() (e uart.Event, ok bool) {
+// takePending removes the first event that poll has posted.
+func (d *device) takePending() (e uart.Event, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.pending) == 0 {
@@ -110,50 +104,50 @@ func (d *device) event() (e uart.Event, ok bool) {
 	return e, true
 }
 
-// purged drops what a receive purge is to drop here; it may have taken the other half of a mark.
-func (d *device) purged() {
+// dropPurged drops received bytes after a receive purge. The purge may have taken the rest of a PARMRK sequence.
+func (d *device) dropPurged() {
 	d.mu.Lock()
-	dropped := d.dropped
-	d.dropped = false
+	purged := d.purgedRx
+	d.purgedRx = false
 	d.mu.Unlock()
-	if dropped {
-		d.marks = marks{}
-		d.rest = ordered.Received{}
-		d.faults.seen, _ = d.tty.counts() // the bytes that they are about are gone
+	if purged {
+		d.rx.parmrk = parmrk{}
+		d.rx.decoded = ordered.Received{}
+		d.rx.errors.seen, _ = d.tty.counts() // the bytes of the errors counted until now are gone
 	}
 }
 
-// lineError says what was wrong with a byte.
+// lineError returns which error byte b was received with.
 func (d *device) lineError(b byte) uart.LineState {
 	c, ok := d.tty.counts()
 	d.mu.Lock()
 	parity := d.inForce.Coding.Parity
 	d.mu.Unlock()
-	return d.faults.what(b, c, ok, parity)
+	return d.rx.errors.classify(b, c, ok, parity)
 }
 
 // lost is the error of a port that is gone.
-func (d *device) lost(what string, err error) error {
-	return fmt.Errorf("%s %s: %w (unplugged? the next client gets it when it is back)", what, d.name, err)
+func (d *device) lost(op string, err error) error {
+	return fmt.Errorf("%s %s: %w (unplugged? it is opened again for the next client)", op, d.name, err)
 }
 
 // Write implements uart.Device.
 func (d *device) Write(p []byte) (n int, err error) {
 	before := d.purges.Load()
-	d.pen <- struct{}{}
-	defer func() { <-d.pen }()
+	d.writeSlot <- struct{}{}
+	defer func() { <-d.writeSlot }()
 	if d.closed.Load() {
 		return 0, uart.ErrClosed
 	}
 	if d.purges.Load() == before {
-		d.setWriting(0, true)
+		d.noteWrite(0, true)
 		n, err = d.tty.write(p)
-		d.setWriting(n, false)
+		d.noteWrite(n, false)
 	}
 	switch {
 	case d.closed.Load():
 		return n, uart.ErrClosed
-	case d.purges.Load() != before, errors.Is(err, errStopped): // or it began when a purge was already counted
+	case d.purges.Load() != before, errors.Is(err, errStopped): // errStopped alone: the purge was counted before Write began
 		return len(p), nil
 	case err != nil:
 		return n, d.lost("write", err)
@@ -161,18 +155,18 @@ func (d *device) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// setWriting notes that a write begins, or that it has ended with n bytes taken.
-func (d *device) setWriting(n int, now bool) {
+// noteWrite records that a write begins, or that it has ended with n bytes taken.
+func (d *device) noteWrite(n int, writing bool) {
 	d.mu.Lock()
-	d.writing, d.sending = now, true
-	if t := time.Now(); d.empty.Before(t) {
-		d.empty = t
+	d.writing, d.sending = writing, true
+	if t := time.Now(); d.emptyAt.Before(t) {
+		d.emptyAt = t
 	}
-	d.empty = d.empty.Add(d.inForce.Coding.LineTime(n))
+	d.emptyAt = d.emptyAt.Add(d.inForce.Coding.LineTime(n))
 	d.mu.Unlock()
 	select {
-	case d.wrote <- struct{}{}:
-	default: // watch will look anyway
+	case d.check <- struct{}{}:
+	default: // poll will check anyway
 	}
 }
 
@@ -201,10 +195,10 @@ func (d *device) Apply(e uart.Event) (uart.Event, error) {
 func (d *device) Purge(p uart.Purge) error {
 	if p&uart.PurgeTx != 0 {
 		d.purges.Add(1)
-		d.takePen() // else what is being written would follow what is dropped
+		d.stopWriting() // else the rest of what is being written would follow what is dropped
 		defer func() {
 			d.tty.resume()
-			<-d.pen
+			<-d.writeSlot
 		}()
 	}
 	if d.closed.Load() {
@@ -216,19 +210,19 @@ func (d *device) Purge(p uart.Purge) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if p&uart.PurgeTx != 0 {
-		d.empty = time.Now()
+		d.emptyAt = time.Now()
 	}
-	d.dropped = d.dropped || p&uart.PurgeRx != 0
+	d.purgedRx = d.purgedRx || p&uart.PurgeRx != 0
 	return nil
 }
 
-// takePen stops a write and keeps the following ones from beginning.
-func (d *device) takePen() {
+// stopWriting ends a write and takes writeSlot, so that no other begins.
+func (d *device) stopWriting() {
 	for {
 		d.tty.stop()
-		again := time.NewTimer(stopAgain)
+		again := time.NewTimer(stopEvery)
 		select {
-		case d.pen <- struct{}{}:
+		case d.writeSlot <- struct{}{}:
 			again.Stop()
 			return
 		case <-again.C:
@@ -250,7 +244,7 @@ func (d *device) Unsent() time.Duration {
 	return d.unsent(time.Now())
 }
 
-// unsent asks the system, and reckons for what it does not know. Called with mu held.
+// unsent asks the system, and estimates what the system does not know. d.mu is held.
 func (d *device) unsent(now time.Time) time.Duration {
 	n, more := d.tty.queued()
 	if d.writing {
@@ -259,19 +253,19 @@ func (d *device) unsent(now time.Time) time.Duration {
 	if n > 0 {
 		return max(1, d.inForce.Coding.LineTime(n))
 	}
-	return max(0, min(d.empty.Sub(now), d.inForce.Coding.LineTime(more)))
+	return max(0, min(d.emptyAt.Sub(now), d.inForce.Coding.LineTime(more)))
 }
 
 // Close implements uart.Device.
 func (d *device) Close() error {
 	var err error
-	d.once.Do(func() {
+	d.close.Do(func() {
 		d.closed.Store(true)
 		close(d.done)
 		<-d.ended
-		d.takePen()
+		d.stopWriting()
 		err = d.tty.close()
-		<-d.pen
+		<-d.writeSlot
 	})
 	<-d.ended
 	return err

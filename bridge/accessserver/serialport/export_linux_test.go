@@ -6,21 +6,21 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// OpenMarked opens a pty with errors marked in the data, as a port with a UART behind it is.
-func (s *Port) OpenMarked(context.Context) (uart.Device, error) {
+// OpenParmrk opens a pty with PARMRK, as a port with a UART is.
+func (s *Port) OpenParmrk(context.Context) (uart.Device, error) {
 	t, err := s.open(openTTY)
 	if err != nil {
 		return nil, err
 	}
-	t.(*locked).tty.(*linuxTTY).can.marks = true
+	t.(*lockedTTY).tty.(*linuxTTY).can.parmrk = true
 	return s.start(t)
 }
 
-// LockIn has the port's lock files in these directories.
+// LockIn puts the port's lock files into these directories.
 func (s *Port) LockIn(dirs ...string) *Port {
 	s.lockDirs = dirs
 	return s
 }
 
-// LockNames are the names under which a port is locked.
+// LockNames returns the names under which a port is locked.
 var LockNames = lockNames

@@ -6,9 +6,9 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// OpenPackaged opens the port as systems do that have no way of their own to one.
-func (s *Port) OpenPackaged(context.Context) (uart.Device, error) {
-	t, err := s.open(openPackaged)
+// OpenLibrary opens the port as systems without an implementation of their own do.
+func (s *Port) OpenLibrary(context.Context) (uart.Device, error) {
+	t, err := s.open(openLibraryTTY)
 	if err != nil {
 		return nil, err
 	}

@@ -2,22 +2,22 @@ package serialport
 
 import "fmt"
 
-// lockedError says that another program has a lock file of the port.
+// lockedError reports that another program has a lock file for the port.
 type lockedError struct {
 	file string
-	pid  int // 0: the file does not say yet
+	pid  int // 0: the file does not name one yet
 }
 
-func (e lockedError) Error() string { return fmt.Sprintf("%s is of process %d", e.file, e.pid) }
+func (e lockedError) Error() string { return fmt.Sprintf("%s belongs to process %d", e.file, e.pid) }
 
-// locked is a tty with the lock files that are held for it.
-type locked struct {
+// lockedTTY is a tty with its lock files, which close removes.
+type lockedTTY struct {
 	tty
 	locks lockFiles
 }
 
-func (t *locked) close() error {
+func (t *lockedTTY) close() error {
 	err := t.tty.close()
-	t.locks.remove() // last: who finds the port unlocked finds it closed
+	t.locks.remove() // last: a program that finds the port unlocked must find it closed
 	return err
 }

@@ -19,7 +19,7 @@ import (
 	"telnetcpc/bridge/accessserver/serialport"
 )
 
-// living is a process that is there until the test ends; dead one that there is no more.
+// living starts a process that runs until the test ends.
 func living(t *testing.T) (pid int) {
 	t.Helper()
 	cmd := exec.Command("sleep", "1000")
@@ -30,6 +30,7 @@ func living(t *testing.T) (pid int) {
 	return cmd.Process.Pid
 }
 
+// dead returns the id of a process that has ended.
 func dead(t *testing.T) (pid int) {
 	t.Helper()
 	cmd := exec.Command("true")
@@ -39,7 +40,7 @@ func dead(t *testing.T) (pid int) {
 	return cmd.Process.Pid
 }
 
-// locks are the files in a directory with what is in them.
+// locks returns the files in a directory with their contents.
 func locks(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -57,8 +58,8 @@ func locks(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// A client has the lock files as long as it has the port, in the format that other programs read.
-func TestSerialLocks(t *testing.T) {
+// The lock files exist while the port is open, in the format that other programs read.
+func TestLocks(t *testing.T) {
 	p := devicetest.NewPlug(t)
 	device, err := filepath.EvalSymlinks(p.Name)
 	if err != nil {
@@ -85,7 +86,7 @@ func TestSerialLocks(t *testing.T) {
 			t.Errorf("opened twice: %v", err)
 		}
 		if len(locks(t, dirs[0])) != 3 {
-			t.Errorf("who was refused has taken locks away: %q", locks(t, dirs[0]))
+			t.Errorf("a refused client has removed locks: %q", locks(t, dirs[0]))
 		}
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
@@ -98,7 +99,7 @@ func TestSerialLocks(t *testing.T) {
 	}
 }
 
-func TestSerialLockNames(t *testing.T) {
+func TestLockNames(t *testing.T) {
 	dir, err := os.MkdirTemp("/dev", "telnetcpc-test")
 	if err != nil {
 		t.Skipf("no directory in /dev: %v", err)
@@ -124,21 +125,21 @@ func TestSerialLockNames(t *testing.T) {
 	}
 }
 
-// What counts as a lock, and what is of the dead.
-func TestSerialLocked(t *testing.T) {
+// Which files count as locks, and which are stale.
+func TestLocked(t *testing.T) {
 	alive, gone := living(t), dead(t)
 	binaryPID := func(pid int) string { return string(binary.NativeEndian.AppendUint32(nil, uint32(pid))) }
 	for _, tt := range []struct {
 		name, text string
 		age        time.Duration
-		says       string // empty: it is no lock
+		want       string // the error; empty: the file is stale
 	}{
 		{"of a living process", fmt.Sprintf("%10d\n", alive), 0, fmt.Sprintf("in use by another program: sleep, process %d (", alive)},
 		{"without the spaces", fmt.Sprintf("%d minicom root\n", alive), time.Hour, fmt.Sprintf("in use by another program: sleep, process %d (", alive)},
 		{"binary", binaryPID(alive), 0, fmt.Sprintf("in use by another program: sleep, process %d (", alive)},
 		{"of a dead process", fmt.Sprintf("%10d\n", gone), 0, ""},
 		{"binary of a dead process", binaryPID(gone), 0, ""},
-		{"of a dead one with our number", fmt.Sprintf("%10d\n", os.Getpid()), 0, ""},
+		{"of a dead process with our id", fmt.Sprintf("%10d\n", os.Getpid()), 0, ""},
 		{"of nobody", "         0\n", 0, ""},
 		{"being written", "", 0, "in use by another program ("},
 		{"never written", "", time.Hour, ""},
@@ -159,14 +160,14 @@ func TestSerialLocked(t *testing.T) {
 			if err == nil {
 				_ = d.Close()
 			}
-			if tt.says == "" {
+			if tt.want == "" {
 				if left := locks(t, dir); err != nil || len(left) > 0 {
 					t.Errorf("got %v, left %q; want it opened, nothing left", err, left)
 				}
 				return
 			}
-			if err == nil || !strings.HasPrefix(err.Error(), "open "+p.Name+": "+tt.says) || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("got %v, want %s", err, tt.says)
+			if err == nil || !strings.HasPrefix(err.Error(), "open "+p.Name+": "+tt.want) || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want %s", err, tt.want)
 			}
 			if got := locks(t, dir); len(got) != 1 || got[filepath.Base(file)] != tt.text {
 				t.Errorf("locks are now %q", got)
@@ -184,12 +185,12 @@ func realpath(t *testing.T, path string) string {
 	return real
 }
 
-// Where no lock can be made the port is served all the same, and that is said once, to who wants to know it.
-func TestSerialLockDirectory(t *testing.T) {
+// If no lock can be made the port opens all the same, and a debug message reports it once.
+func TestLockDirectory(t *testing.T) {
 	p := devicetest.NewPlug(t)
-	var said bytes.Buffer
+	var log bytes.Buffer
 	dir := filepath.Join(t.TempDir(), "missing")
-	port := (&serialport.Port{Path: p.Name, Log: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))}).LockIn(dir)
+	port := (&serialport.Port{Path: p.Name, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}).LockIn(dir)
 	for range 2 {
 		d, err := port.Open(t.Context())
 		if err != nil {
@@ -197,18 +198,18 @@ func TestSerialLockDirectory(t *testing.T) {
 		}
 		_ = d.Close()
 	}
-	if n := strings.Count(said.String(), "level=DEBUG"); n != 1 || strings.Count(said.String(), "\n") != 1 {
-		t.Errorf("said %d times:\n%s", n, &said)
+	if n := strings.Count(log.String(), "level=DEBUG"); n != 1 || strings.Count(log.String(), "\n") != 1 {
+		t.Errorf("%d debug messages, want 1:\n%s", n, &log)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s: %v", dir, err)
 	}
 }
 
-// A directory that may be read only: others' locks count.
-func TestSerialLockReadOnly(t *testing.T) {
+// In a directory that this user can only read, other programs' locks count.
+func TestLockReadOnly(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can become somebody who may not")
+		t.Skip("only root can run as a user without permission")
 	}
 	p := devicetest.NewPlug(t)
 	real := realpath(t, p.Name)

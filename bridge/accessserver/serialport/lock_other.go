@@ -2,10 +2,10 @@
 
 package serialport
 
-// locking keeps nothing.
+// Systems that are not Unix have no lock files: they give a port to one program at a time.
+
 type locking struct{}
 
-// lockFiles are none: the system itself gives a port to one program at a time.
 type lockFiles struct{}
 
 func (s *Port) lock() (lockFiles, error) { return s.locking.take() }
@@ -14,4 +14,4 @@ func (locking) take() (lockFiles, error) { return lockFiles{}, nil }
 
 func (lockFiles) remove() {}
 
-func program(int) string { return "" }
+func programOf(int) string { return "" }

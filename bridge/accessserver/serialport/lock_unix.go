@@ -19,32 +19,33 @@ import (
 	"time"
 )
 
-// UUCP lock files are how programs on Unix say that they use a serial port (minicom, ser2net, kermit, pppd, gammu): a file
-// LCK..ttyUSB0 with the process id in ten digits (HDB format; Filesystem Hierarchy Standard 3.0, 5.9). A lock of a process
-// that is gone counts for nothing. We take them beside flock and TIOCEXCL, which those programs do not ask.
+// With UUCP lock files programs on Unix show that they use a serial port (minicom, ser2net, kermit, pppd, gammu): a file
+// LCK..ttyUSB0 with the process id in ten digits (HDB format; Filesystem Hierarchy Standard 3.0, 5.9). The lock of a process
+// that is gone does not count. They are taken in addition to flock and TIOCEXCL, which those programs do not check.
 
-// lockAge is how old a lock file is that says no process and is not one that is being written.
+// lockAge is the age from which a lock file without a process id counts as stale; a younger one may be being written.
 const lockAge = 10 * time.Second
 
-// lockTries bounds how often a lock file may change while it is looked at.
+// lockTries bounds how often a lock file may change while takeLock tries to replace it.
 const lockTries = 10
 
-// ownLocks are the lock files of this process: in a container a dead one's process id is often our own.
+// ownLocks are the lock files that this process holds. A file with our own process id that is not among them is stale: in a
+// container a process often has the id that a dead one had.
 var ownLocks = struct {
 	mu    sync.Mutex
 	files map[string]bool
 }{files: map[string]bool{}}
 
-// locking is what a port keeps for its lock files.
+// locking is the part of a Port for its lock files.
 type locking struct {
-	lockDirs []string  // nil: the system's
-	unlocked sync.Once // that other programs are told by no lock file was said
+	lockDirs    []string  // nil: the system's
+	logUnlocked sync.Once // the log message that there is no lock file
 }
 
 // lockFiles are files that this process has made.
 type lockFiles []string
 
-// lockDirs are where this system's programs look.
+// lockDirs returns the directories where programs of this system put lock files.
 func lockDirs() (dirs []string) {
 	switch runtime.GOOS {
 	case "linux":
@@ -65,9 +66,9 @@ func lockDirs() (dirs []string) {
 	})
 }
 
-// lockNames are the names by which programs know a port: that of the device and, where the path is a link, the link's, for
-// many do not look where it leads. Of a path with more than one element below /dev some take the last one (ser2net), others
-// write "pts_4" (minicom, picocom). The last element of a link elsewhere says nothing: it may be the name of another device.
+// lockNames returns the names under which programs lock a port: that of the device and, if the path is a link, that of the link,
+// because many programs do not resolve it. Of a path with more than one element below /dev some use the last one (ser2net),
+// others write "pts_4" (minicom, picocom). The last element of a link outside /dev is not used: it may be another device's name.
 func lockNames(path string) (names []string) {
 	paths := []string{filepath.Clean(path)}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
@@ -88,15 +89,15 @@ func lockNames(path string) (names []string) {
 	return names
 }
 
-// lock takes the port's lock files. The error is a lockedError. Directories that are not there, or not this user's to write
-// to, are none: then other programs' locks still count.
+// lock takes the port's lock files. The error is a lockedError. In a directory that this user cannot write no file is made, but
+// other programs' locks count.
 func (s *Port) lock() (lockFiles, error) {
 	dirs := s.lockDirs
 	if dirs == nil {
 		dirs = lockDirs()
 	}
 	var taken lockFiles
-	var trouble error
+	var failure error
 	for _, dir := range dirs {
 		for _, name := range lockNames(s.Path) {
 			file := filepath.Join(dir, "LCK.."+name)
@@ -110,23 +111,23 @@ func (s *Port) lock() (lockFiles, error) {
 				taken = append(taken, file)
 			}
 			if err != nil {
-				trouble = err
+				failure = err
 			}
 		}
 	}
 	if len(taken) == 0 {
-		s.unlocked.Do(func() {
+		s.logUnlocked.Do(func() {
 			log := s.Log
 			if log == nil {
 				log = slog.Default()
 			}
-			log.Debug("no lock file for other programs", "device", s.Path, "directories", fmt.Sprint(dirs), "err", trouble)
+			log.Debug("no UUCP lock file: other programs may not see that the port is in use", "device", s.Path, "directories", fmt.Sprint(dirs), "err", failure)
 		})
 	}
 	return taken, nil
 }
 
-// takeLock makes one lock file, in the place of a dead process's. The error is a lockedError, or says why none can be made.
+// takeLock makes one lock file, and replaces a stale one. The error is a lockedError, or why the file cannot be made.
 func takeLock(file string) (ok bool, err error) {
 	ownLocks.mu.Lock()
 	defer ownLocks.mu.Unlock()
@@ -138,21 +139,21 @@ func takeLock(file string) (ok bool, err error) {
 			ownLocks.files[file] = true
 			return true, nil
 		}
-		pid, stale, seen := readLock(file)
+		pid, stale, readErr := readLock(file)
 		switch {
-		case errors.Is(seen, fs.ErrNotExist) && errors.Is(err, fs.ErrExist): // given back meanwhile
-		case seen != nil:
+		case errors.Is(readErr, fs.ErrNotExist) && errors.Is(err, fs.ErrExist): // removed since makeLock
+		case readErr != nil:
 			return false, err
 		case !stale:
 			return false, lockedError{file, pid}
-		case removeStale(file) != nil: // of another user: who is dead uses no port
+		case removeStale(file) != nil: // it belongs to another user, but its process is gone: go on without a lock
 			return false, err
 		}
 	}
 	return false, err
 }
 
-// makeLock makes a lock file that is whole from the first.
+// makeLock makes a lock file, which has its contents when it appears.
 func makeLock(file string) error {
 	f, err := os.CreateTemp(filepath.Dir(file), "LTMP..*")
 	if err != nil {
@@ -172,7 +173,7 @@ func makeLock(file string) error {
 	return err
 }
 
-// readLock reads whose a lock file is. It is stale where that process is gone, or there is none in it for a while.
+// readLock reads which process a lock file belongs to. It is stale if that process is gone, or if an old file names none.
 func readLock(file string) (pid int, stale bool, err error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -195,13 +196,13 @@ func readLock(file string) (pid int, stale bool, err error) {
 	switch {
 	case err != nil || len(fields) == 0:
 		return 0, time.Since(info.ModTime()) > lockAge, nil
-	case pid <= 0, pid == os.Getpid(): // an own one is known before
+	case pid <= 0, pid == os.Getpid(): // our own id: those we hold are in ownLocks, so this one is stale
 		return pid, true, nil
 	}
 	return pid, errors.Is(syscall.Kill(pid, 0), syscall.ESRCH), nil
 }
 
-// removeStale removes a stale lock file; one that another program has put there meanwhile it puts back.
+// removeStale removes a stale lock file. If another program has just replaced it, that one is put back.
 func removeStale(file string) error {
 	aside := fmt.Sprintf("%s.%d", file, os.Getpid())
 	if err := os.Rename(file, aside); err != nil {
@@ -214,7 +215,7 @@ func removeStale(file string) error {
 	return nil
 }
 
-// remove gives the locks back. What another program has put in their places stays.
+// remove removes the lock files, unless they are another program's by now.
 func (l lockFiles) remove() {
 	ownLocks.mu.Lock()
 	defer ownLocks.mu.Unlock()
@@ -226,8 +227,8 @@ func (l lockFiles) remove() {
 	}
 }
 
-// program names a process: ": picocom, process 1234".
-func program(pid int) string {
+// programOf names a process: ": picocom, process 1234".
+func programOf(pid int) string {
 	if pid == 0 {
 		return ""
 	}

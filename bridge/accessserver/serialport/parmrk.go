@@ -7,27 +7,27 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// marks reads what PARMRK puts into the data (termios(3)): 0xFF 0x00 X for a byte X with a parity or framing error, with
-// X = 0 for a break too, and 0xFF 0xFF for a good 0xFF. It keeps its state over any cut.
-type marks struct {
-	state markState
+// parmrk decodes what PARMRK puts into the data (termios(3)): 0xFF 0x00 X for a byte X with a parity or framing error, 0xFF
+// 0x00 0x00 for a break too, and 0xFF 0xFF for a good 0xFF. Data may be cut anywhere between two calls.
+type parmrk struct {
+	state parmrkState
 }
 
-type markState uint8
+type parmrkState uint8
 
 const (
-	plain     markState = iota
-	escaped             // behind 0xFF
-	erroneous           // behind 0xFF 0x00
+	plain     parmrkState = iota
+	escaped               // after 0xFF
+	erroneous             // after 0xFF 0x00
 )
 
 const escape = 0xFF
 
-// clean reports whether p means itself.
-func (m *marks) clean(p []byte) bool { return m.state == plain && bytes.IndexByte(p, escape) < 0 }
+// clean reports whether p needs no decoding.
+func (m *parmrk) clean(p []byte) bool { return m.state == plain && bytes.IndexByte(p, escape) < 0 }
 
-// decode appends what p means to s. what says of an erroneous byte which error it was.
-func (m *marks) decode(s *ordered.Received, p []byte, what func(b byte) uart.LineState) {
+// decode appends what p means to s. classify returns which error a byte was received with.
+func (m *parmrk) decode(s *ordered.Received, p []byte, classify func(b byte) uart.LineState) {
 	for len(p) > 0 {
 		if m.state == plain {
 			n := bytes.IndexByte(p, escape)
@@ -46,25 +46,25 @@ func (m *marks) decode(s *ordered.Received, p []byte, what func(b byte) uart.Lin
 			m.state = erroneous
 			continue
 		case m.state == erroneous:
-			s.Add(lineEvent(what(b[0])))
+			s.Add(lineEvent(classify(b[0])))
 		}
-		// Behind 0xFF only 0xFF is left. Anything else means that a purge took the other half: it is a byte like any.
+		// Only 0xFF can follow 0xFF here. After anything else a purge took the rest of the sequence: it is an ordinary byte.
 		m.state = plain
 		s.Push(b)
 	}
 }
 
-// lineErrors tells parity errors, framing errors and breaks apart, which PARMRK does not: by the driver's counters, which
+// lineErrors tells parity errors, framing errors and breaks apart, which PARMRK does not. It uses the driver's counters, which
 // run ahead of the data.
 type lineErrors struct {
-	seen counts // of these the bytes have come, or are gone
+	seen counts // the bytes of these errors have come, or were purged
 }
 
-// what is the error of a byte that is marked as erroneous. counted is false where the driver does not count: then it is
-// guessed, a parity error where there is parity.
-func (l *lineErrors) what(b byte, c counts, counted bool, parity uart.Parity) uart.LineState {
+// classify returns the error of byte b, which PARMRK has marked. ok is false if the driver has no counters; then it is a guess:
+// a parity error if there is parity.
+func (l *lineErrors) classify(b byte, c counts, ok bool, parity uart.Parity) uart.LineState {
 	switch {
-	case b == 0 && (c.brk-l.seen.brk > 0 || !counted):
+	case b == 0 && (c.brk-l.seen.brk > 0 || !ok):
 		l.seen.brk++
 		return uart.LineBreak
 	case c.frame-l.seen.frame > 0:

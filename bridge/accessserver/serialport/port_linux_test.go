@@ -21,21 +21,20 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// ways are those by which a port is opened: Linux's own, as for a pty and as for a UART, and the one of the systems that
-// have none.
-func ways(t *testing.T, f func(t *testing.T, open func(p *devicetest.Plug) *devicetest.Bench)) {
-	for _, way := range []struct {
+// eachTTY runs f with each way of opening a port: Linux's, as for a pty and as for a UART, and the library's.
+func eachTTY(t *testing.T, f func(t *testing.T, open func(p *devicetest.Plug) *devicetest.Bench)) {
+	for _, tty := range []struct {
 		name string
 		open func(*serialport.Port, context.Context) (uart.Device, error)
 	}{
-		{"own", (*serialport.Port).Open},
-		{"own with marks", (*serialport.Port).OpenMarked},
-		{"packaged", (*serialport.Port).OpenPackaged},
+		{"Linux", (*serialport.Port).Open},
+		{"Linux with PARMRK", (*serialport.Port).OpenParmrk},
+		{"library", (*serialport.Port).OpenLibrary},
 	} {
-		t.Run(way.name, func(t *testing.T) {
+		t.Run(tty.name, func(t *testing.T) {
 			f(t, func(p *devicetest.Plug) *devicetest.Bench {
 				t.Helper()
-				d, err := way.open(&serialport.Port{Path: p.Name}, t.Context())
+				d, err := tty.open(&serialport.Port{Path: p.Name}, t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -65,23 +64,23 @@ func allBytes() string {
 	return string(bytes.Repeat(p, 3))
 }
 
-func TestSerialBytes(t *testing.T) {
-	ways(t, func(t *testing.T, open func(p *devicetest.Plug) *devicetest.Bench) {
+func TestBytes(t *testing.T) {
+	eachTTY(t, func(t *testing.T, open func(p *devicetest.Plug) *devicetest.Bench) {
 		p := devicetest.NewPlug(t)
 		b := open(p).Read()
 		b.Send(allBytes())
 		p.Hears(allBytes())
 		p.Send(allBytes())
-		devicetest.Eventually(t, "all bytes come", func() bool { return len(b.Text()) >= len(allBytes()) })
+		devicetest.Eventually(t, "all bytes are received", func() bool { return len(b.Text()) >= len(allBytes()) })
 		if got, want := b.Text(), allBytes(); got != want {
-			t.Errorf("came: got %q, want %q", got, want)
+			t.Errorf("received: got %q, want %q", got, want)
 		}
 		b.End()
 	})
 }
 
-// What is set is what the driver has, and what the driver cannot do is not said to be in force.
-func TestSerialSettings(t *testing.T) {
+// The driver gets what is set, and what it cannot do is not reported as in force.
+func TestSettings(t *testing.T) {
 	p := devicetest.NewPlug(t)
 	d := open(t, p)
 	for _, tt := range []struct {
@@ -94,11 +93,12 @@ func TestSerialSettings(t *testing.T) {
 		{devicetest.Coding(t, "31250 8N2"), "31250 8N2 none", unix.CSTOPB, 0},
 		{uart.Event{Flow: uart.Flow{Out: uart.FlowRTSCTS, In: uart.FlowRTSCTS}}, "31250 8N2 rtscts", unix.CSTOPB | unix.CRTSCTS, 0},
 		{uart.Event{Flow: uart.Flow{Out: uart.FlowDCD, In: uart.FlowDTR}}, "31250 8N2 rtscts", unix.CSTOPB | unix.CRTSCTS, 0},
+		{uart.Event{Flow: uart.Flow{Out: uart.FlowXonXoff, In: uart.FlowRTSCTS}}, "31250 8N2 rtscts", unix.CSTOPB | unix.CRTSCTS, 0},
 		{uart.Event{Flow: uart.Flow{Out: uart.FlowXonXoff, In: uart.FlowXonXoff}}, "31250 8N2 xonxoff", unix.CSTOPB, unix.IXON | unix.IXOFF},
 		{uart.Event{Flow: uart.Flow{In: uart.FlowNone}}, "31250 8N2 xonxoff/none", unix.CSTOPB, unix.IXON},
 		{uart.Event{Flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowXonXoff}}, "31250 8N2 none/xonxoff", unix.CSTOPB, unix.IXOFF},
 		{uart.Event{Flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}, "31250 8N2 none", unix.CSTOPB, 0},
-		{devicetest.Coding(t, "8N1.5"), "31250 8N2 none", unix.CSTOPB, 0}, // Linux has no 1.5 stop bits but with 5 data bits
+		{devicetest.Coding(t, "8N1.5"), "31250 8N2 none", unix.CSTOPB, 0}, // Linux has 1.5 stop bits only with 5 data bits
 		{devicetest.Coding(t, "3000000 8N1"), "3000000 8N1 none", 0, 0},
 		{devicetest.Coding(t, "7E1"), "3000000 8N1 none", 0, 0}, // a pty has 8 bits and no parity
 	} {
@@ -122,9 +122,9 @@ func TestSerialSettings(t *testing.T) {
 	}
 }
 
-// Without modem lines DTR and RTS are what was asked for: pyserial's client refuses to open otherwise.
-func TestSerialWithoutLines(t *testing.T) {
-	ways(t, func(t *testing.T, open func(p *devicetest.Plug) *devicetest.Bench) {
+// Without modem lines DTR and RTS are reported as requested: otherwise pyserial's client refuses to open the port.
+func TestWithoutLines(t *testing.T) {
+	eachTTY(t, func(t *testing.T, open func(p *devicetest.Plug) *devicetest.Bench) {
 		b := open(devicetest.NewPlug(t)).Read()
 		if got, want := b.Modem(), uart.CTS|uart.DSR|uart.DCD; got != want {
 			t.Errorf("modem state: got %v, want %v", got, want)
@@ -139,14 +139,14 @@ func TestSerialWithoutLines(t *testing.T) {
 			}
 		}
 		b.End()
-		if came := b.Seen(); len(came) > 0 {
-			t.Errorf("came by itself: %v", came)
+		if seen := b.Seen(); len(seen) > 0 {
+			t.Errorf("received though nothing was sent: %v", seen)
 		}
 	})
 }
 
-// Who writes is told when it has left.
-func TestSerialTransmitterEmpty(t *testing.T) {
+// The device reports that the transmitter is empty after each write.
+func TestTransmitterEmpty(t *testing.T) {
 	p := devicetest.NewPlug(t)
 	b := devicetest.New(t, open(t, p))
 	b.Read()
@@ -157,15 +157,15 @@ func TestSerialTransmitterEmpty(t *testing.T) {
 		devicetest.Eventually(t, "TEMT", func() bool { return len(b.Seen()) > n && b.Unsent() == 0 })
 	}
 	b.End()
-	for _, came := range b.Seen() {
-		if came != "line TEMT|THRE" {
-			t.Errorf("came: got %s, want TEMT|THRE", came)
+	for _, seen := range b.Seen() {
+		if seen != "line TEMT|THRE" {
+			t.Errorf("received: got %s, want TEMT|THRE", seen)
 		}
 	}
 }
 
-// An instrument that reads nothing blocks the writer, who is bounded, not empty, and let go by a purge and by Close.
-func TestSerialBlocked(t *testing.T) {
+// An instrument that reads nothing blocks the writer. A purge or Close releases it.
+func TestBlocked(t *testing.T) {
 	p := devicetest.NewPlug(t)
 	b := devicetest.New(t, open(t, p))
 	b.Read()
@@ -199,7 +199,7 @@ func TestSerialBlocked(t *testing.T) {
 	}
 }
 
-// waiting is how much the instrument could read at once.
+// waiting returns how many bytes the instrument could read at once.
 func waiting(t *testing.T, p *devicetest.Plug) (n int) {
 	t.Helper()
 	raw, err := p.SyscallConn()
@@ -212,9 +212,9 @@ func waiting(t *testing.T, p *devicetest.Plug) (n int) {
 	return n
 }
 
-// What was received before a purge and not read is gone, what comes after it is not.
-func TestSerialPurgeRx(t *testing.T) {
-	ways(t, func(t *testing.T, open func(p *devicetest.Plug) *devicetest.Bench) {
+// A purge drops what was received and not read, and nothing that comes after it.
+func TestPurgeRx(t *testing.T) {
+	eachTTY(t, func(t *testing.T, open func(p *devicetest.Plug) *devicetest.Bench) {
 		p := devicetest.NewPlug(t)
 		b := open(p)
 		p.Send("old\xFF")
@@ -227,12 +227,12 @@ func TestSerialPurgeRx(t *testing.T) {
 		devicetest.Eventually(t, "new bytes", func() bool { return strings.HasSuffix(b.Text(), "new") })
 		b.End()
 		if got := b.Text(); got != "new" {
-			t.Errorf("came: got %q, want new", got)
+			t.Errorf("received: got %q, want new", got)
 		}
 	})
 }
 
-// arrived is how many bytes wait at the port. PARMRK doubles 0xFF: it counts once.
+// arrived returns how many bytes wait at the port. 0xFF, which PARMRK doubles, counts once.
 func arrived(t *testing.T, p *devicetest.Plug) int {
 	t.Helper()
 	fd, err := unix.Open(p.Name, unix.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -247,9 +247,9 @@ func arrived(t *testing.T, p *devicetest.Plug) int {
 	return min(n, 4)
 }
 
-// A port that is pulled out says so, from every call, and can be had again when it is back.
-func TestSerialUnplugged(t *testing.T) {
-	ways(t, func(t *testing.T, open func(p *devicetest.Plug) *devicetest.Bench) {
+// After a port is unplugged every call reports it, and when it is back it can be opened again.
+func TestUnplugged(t *testing.T) {
+	eachTTY(t, func(t *testing.T, open func(p *devicetest.Plug) *devicetest.Bench) {
 		p := devicetest.NewPlug(t)
 		for range 3 {
 			b := open(p)
@@ -269,10 +269,10 @@ func TestSerialUnplugged(t *testing.T) {
 				t.Errorf("next: got %v", err)
 			}
 			if _, err := b.Write([]byte("x")); err == nil {
-				t.Error("a port that is gone takes bytes")
+				t.Error("a port that is gone accepts bytes")
 			}
 			if err := b.Close(); err != nil {
-				t.Logf("close: %v", err) // the system's business
+				t.Logf("close: %v", err) // depends on the system
 			}
 			if _, err := (&serialport.Port{Path: p.Name}).Open(t.Context()); err == nil || !strings.Contains(err.Error(), "no such device (is it plugged in?") {
 				t.Errorf("open: got %v", err)
@@ -282,9 +282,9 @@ func TestSerialUnplugged(t *testing.T) {
 	})
 }
 
-// Everything at once, under the race detector. Not by the package: a pty's flush does not wake a writer that it has
-// blocked in the kernel.
-func TestSerialStorm(t *testing.T) {
+// All methods at once, for the race detector. Not with the library: a flush of a pty does not wake a writer that is blocked in
+// the kernel.
+func TestStorm(t *testing.T) {
 	p := devicetest.NewPlug(t)
 	for range 10 {
 		b := devicetest.New(t, open(t, p))
@@ -307,10 +307,10 @@ func TestSerialStorm(t *testing.T) {
 			}
 			return err
 		})
-		midst := make(chan struct{})
+		halfway := make(chan struct{})
 		storm(func(i int) error {
 			if i == 50 {
-				close(midst)
+				close(halfway)
 			}
 			return b.Purge(uart.Purge(i%3 + 1))
 		})
@@ -323,7 +323,7 @@ func TestSerialStorm(t *testing.T) {
 		}()
 		p.Send(allBytes())
 		all.Go(func() {
-			<-midst
+			<-halfway
 			if err := b.Close(); err != nil {
 				t.Error(err)
 			}
@@ -335,8 +335,8 @@ func TestSerialStorm(t *testing.T) {
 	}
 }
 
-// The errors of opening are one line each, with the way out.
-func TestSerialErrors(t *testing.T) {
+// The errors of opening are one line each and say what to do.
+func TestErrors(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/file", nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -367,10 +367,10 @@ func TestSerialErrors(t *testing.T) {
 	}
 }
 
-// Who may not open it is told which group may.
-func TestSerialPermission(t *testing.T) {
+// The error for a missing permission names the group that has it.
+func TestPermission(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can become somebody who may not")
+		t.Skip("only root can run as a user without permission")
 	}
 	p := devicetest.NewPlug(t)
 	real, err := filepath.EvalSymlinks(p.Name)
@@ -389,7 +389,7 @@ func TestSerialPermission(t *testing.T) {
 	}
 }
 
-// asNobody runs f on a thread that has no rights, which ends with it.
+// asNobody runs f on a thread of user nobody, which ends with f.
 func asNobody(t *testing.T, f func() error) error {
 	t.Helper()
 	result := make(chan error)

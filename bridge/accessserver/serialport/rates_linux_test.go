@@ -10,9 +10,9 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// A program on the port that knows no BOTHER, as those of most C libraries do not, reads a standard rate by its name: by
-// TCGETS, both ways. Other rates have none, and are exact all the same.
-func TestSerialStandardRates(t *testing.T) {
+// A program that does not know BOTHER, as most C libraries do not, reads a standard rate by its code with TCGETS, in both
+// directions. Other rates have no code, and are exact all the same.
+func TestStandardRates(t *testing.T) {
 	p := devicetest.NewPlug(t)
 	d := open(t, p)
 	for _, tt := range []struct{ baud, code uint32 }{

@@ -10,33 +10,35 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/termios"
 	"telnetcpc/bridge/uart"
 )
 
-// whereToLook tells how to find the right name.
-const whereToLook = "ls /dev/serial/by-id names the adapters that are, ls /dev/ttyS* the built-in ports"
+// portsHint tells a user how to find the right name.
+const portsHint = "ls /dev/serial/by-id lists the USB adapters, ls /dev/ttyS* the built-in ports"
 
-// namesAreFiles: a port can be looked at without opening it.
+// namesAreFiles reports whether a port's name is a file that os.Stat can find.
 const namesAreFiles = true
 
-// linuxTTY is a tty through a descriptor of our own, opened before the package takes the port exclusively. The package
-// makes it raw, takes it and gives it back. It cannot do flow control, a break of the client's length, DTR and RTS in one
-// step, counters, nor be closed while a write waits for the device; and a read of it that a purge has left without bytes
-// holds up its Close until the next byte. So all the rest goes this way.
+// linuxTTY is a tty through a file descriptor of its own, opened before the serial library opens the port exclusively. The
+// library only makes the port raw, and restores it at the end. It has no flow control, no break of any length, no counters,
+// cannot set DTR and RTS in one step, and cannot be closed while a write blocks; and after a purge its Close waits for a read
+// until the next byte comes. So everything else uses the descriptor.
 type linuxTTY struct {
-	file *os.File // nonblocking, waits in Go's poller, so that deadlines and Close end a read or write
-	raw  syscall.RawConn
-	held io.Closer // the package's
-	can  traits
+	file    *os.File // nonblocking: it waits in Go's poller, so that deadlines and Close end a read or write
+	raw     syscall.RawConn
+	library io.Closer
 
+	// What the driver can do, as inspect found. Constant after that.
+	can       traits
 	hasLines  bool // TIOCMGET works
 	hasCounts bool // TIOCGICOUNT works
 	hasLSR    bool // TIOCSERGETLSR works
 	hardware  int  // bytes that may be in the hardware when the driver's buffer is empty
 }
 
-// chipBuffer is how many bytes a USB adapter holds that does not tell: the largest common one (FT2232H) has 4096, the
-// usual ones 128 to 512. They are reckoned to leave at the speed of the line.
+// chipBuffer is an estimate of the bytes in a USB adapter that does not report them: the usual ones have buffers of 128 to
+// 512 bytes; the largest common one (FT2232H), 4096. They leave at the speed of the line.
 const chipBuffer = 512
 
 func openTTY(path string) (tty, error) {
@@ -45,23 +47,23 @@ func openTTY(path string) (tty, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	t := &linuxTTY{file: os.NewFile(uintptr(fd), path)}
-	if err := t.take(path); err != nil {
+	if err := t.lock(path); err != nil {
 		_ = t.file.Close()
 		return nil, err
 	}
-	t.look()
+	t.inspect()
 	return t, nil
 }
 
-// take makes the port ours alone: flock for programs that ask so (picocom, pyserial, ser2net), which holds for root too,
-// and through the package TIOCEXCL for everybody else.
-func (t *linuxTTY) take(path string) error {
+// lock makes the port exclusive: by flock, which some programs check (picocom, pyserial, ser2net) and which holds against root
+// too, and by TIOCEXCL, which the library sets and which keeps everyone else from opening it.
+func (t *linuxTTY) lock(path string) error {
 	raw, err := t.file.SyscallConn()
 	if err != nil {
 		return err
 	}
 	t.raw = raw
-	if _, err := t.termios(); err != nil {
+	if _, err := t.getTermios(); err != nil {
 		return err
 	}
 	if err := t.control(func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
@@ -70,34 +72,34 @@ func (t *linuxTTY) take(path string) error {
 		}
 		return fmt.Errorf("flock: %w", err)
 	}
-	t.held, err = claim(path)
+	t.library, err = openLibrary(path)
 	return err
 }
 
-// look finds out what the driver can do.
-func (t *linuxTTY) look() {
+// inspect finds out what the driver can do.
+func (t *linuxTTY) inspect() {
 	_, err := t.lines()
 	t.hasLines = err == nil
 	_, err = t.serialCounts()
 	t.hasCounts = err == nil
-	// A pty has no errors to mark, and whoever holds its other end may undo PARMRK.
-	t.can.marks = t.hasLines || t.hasCounts
+	// A pty has no line errors, and whoever has its other end may switch PARMRK off.
+	t.can.parmrk = t.hasLines || t.hasCounts
 	_, err = t.lineStatus()
 	t.hasLSR = err == nil
 	switch {
-	case !t.hasLines && !t.hasCounts: // a pty, or a gadget like it: no line behind it that would take time
-		t.can.missing = "modem lines (DTR and RTS are answered as asked for), line errors, break; on a pty data bits and parity"
+	case !t.hasLines && !t.hasCounts: // a pty or a similar device: bytes need no time on a line
+		t.can.missing = "modem lines (DTR and RTS are reported as requested), line errors, break; on a pty also data bits and parity"
 	case t.hasLSR:
 	case t.hasCounts:
 		t.hardware = chipBuffer
-		t.can.missing = "exactly when the transmitter is empty: it is reckoned"
+		t.can.missing = "the exact moment when the transmitter becomes empty (it is estimated)"
 	default:
 		t.hardware = chipBuffer
-		t.can.missing = "the kind of line errors, overruns, exactly when the transmitter is empty: it is reckoned"
+		t.can.missing = "the kind of line errors, overruns, the exact moment when the transmitter becomes empty (it is estimated)"
 	}
 }
 
-// control runs f with the descriptor, which stays open meanwhile.
+// control runs f with the file descriptor, which stays open during the call.
 func (t *linuxTTY) control(f func(fd int) error) (err error) {
 	if outer := t.raw.Control(func(fd uintptr) { err = f(int(fd)) }); outer != nil {
 		return outer
@@ -110,13 +112,13 @@ func (t *linuxTTY) traits() traits { return t.can }
 func (t *linuxTTY) read(p []byte) (int, error) {
 	n, err := t.file.Read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		// Who calls wake has said before why: the caller looks at that before it reads again.
+		// wake was called. Its callers set what they want read's caller to see before that, so no wake is lost here.
 		return n, t.file.SetReadDeadline(time.Time{})
 	}
 	if errors.Is(err, io.EOF) {
-		err = unix.EIO // a tty that was hung up reads as ended (tty_io.c, hung_up_tty_read)
+		err = unix.EIO // a read of a tty that was hung up returns 0 (tty_io.c, hung_up_tty_read)
 	}
-	return n, bare(err)
+	return n, withoutPath(err)
 }
 
 func (t *linuxTTY) wake() { _ = t.file.SetReadDeadline(time.Unix(1, 0)) }
@@ -126,7 +128,7 @@ func (t *linuxTTY) write(p []byte) (int, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = errStopped
 	}
-	return n, bare(err)
+	return n, withoutPath(err)
 }
 
 func (t *linuxTTY) stop() { _ = t.file.SetWriteDeadline(time.Unix(1, 0)) }
@@ -141,16 +143,7 @@ func (t *linuxTTY) modem() (uart.ModemState, bool) {
 	if err != nil {
 		return 0, false
 	}
-	var m uart.ModemState
-	for _, line := range []struct {
-		bit  int
-		line uart.ModemState
-	}{{unix.TIOCM_CTS, uart.CTS}, {unix.TIOCM_DSR, uart.DSR}, {unix.TIOCM_RI, uart.RI}, {unix.TIOCM_CD, uart.DCD}} {
-		if bits&line.bit != 0 {
-			m |= line.line
-		}
-	}
-	return m, true
+	return termios.ModemState(bits), true
 }
 
 func (t *linuxTTY) counts() (counts, bool) {
@@ -176,20 +169,19 @@ func (t *linuxTTY) queued() (n, more int) {
 }
 
 func (t *linuxTTY) flush(p uart.Purge) error {
-	what := map[uart.Purge]int{uart.PurgeRx: unix.TCIFLUSH, uart.PurgeTx: unix.TCOFLUSH, uart.PurgeBoth: unix.TCIOFLUSH}
-	how, ok := what[p]
+	queue, ok := termios.Queue(p)
 	if !ok {
 		return nil
 	}
-	return t.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCFLSH, how) })
+	return t.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCFLSH, queue) })
 }
 
-// close gives the port back. What was not sent is dropped first: the last close of a port waits for it, 30 s long
-// (closing_wait, setserial(8)).
+// close drops what was not sent before it closes the port: the last close would wait for it, up to 30 s (closing_wait in
+// setserial(8)).
 func (t *linuxTTY) close() error {
 	_ = t.flush(uart.PurgeTx)
 	_ = t.setBreak(uart.LevelOff)
 	_ = t.setLines(uart.Control{DTR: uart.LevelOff, RTS: uart.LevelOff})
-	err := t.held.Close()
+	err := t.library.Close()
 	return errors.Join(err, t.file.Close())
 }

@@ -4,16 +4,15 @@ package serialport
 
 import "runtime"
 
-// whereToLook tells how to find the right name.
-const whereToLook = "macOS has /dev/cu.usb..., FreeBSD /dev/cuaU0, Windows COM3"
+// portsHint tells a user how serial ports are named.
+const portsHint = "macOS has /dev/cu.usb..., FreeBSD /dev/cuaU0, Windows COM3"
 
-// namesAreFiles is false where a port is no file that one could look at.
+// namesAreFiles reports whether a port's name is a file that os.Stat can find.
 const namesAreFiles = runtime.GOOS != "windows"
 
-func openTTY(path string) (tty, error) { return openPackaged(path) }
+func openTTY(path string) (tty, error) { return openLibraryTTY(path) }
 
-// holder would name the program that has the port.
-func holder(string) string { return "" }
+// holderOf is not known on these systems.
+func holderOf(string) string { return "" }
 
-// whoMay is the way out where the right is missing.
-func whoMay(string) string { return "give this user the right to read and write it" }
+func permissionHint(string) string { return "give this user read and write permission for it" }

@@ -17,7 +17,7 @@ import (
 type Injection struct {
 	At    time.Duration // since the client's connection
 	Event uart.Event    // KindModem, KindLine, or KindData: no event
-	Data  []byte        // received behind the event
+	Data  []byte        // received after the event
 }
 
 // The words of an inject file.
@@ -60,12 +60,11 @@ func (i Injection) String() string {
 //	at 2s    modem CTS|DSR          these lines are on, the others off; none: all are off
 //	at 3s    data "hello\r\n"       bytes, quoted as in Go
 //
-// Times are counted from the moment at which a client was connected, and begin anew with each client; written as
-// 500ms, 1.2s, 1m30s. Bytes are written as in Go: 0x41, 65, 0b1000001. Empty lines and lines that begin with # are
-// left out; after an injection nothing may follow. The order of lines does not matter: injections come sorted by
-// time, those of one time in their order in the file.
+// Times count from the connection of each client and are written as 500ms, 1.2s or 1m30s. Bytes are written as in Go: 0x41,
+// 65, 0b1000001. Empty lines and lines that begin with # are ignored; nothing may follow an injection. Lines may have any
+// order: the injections are returned sorted by time, those of one time in their order in the file.
 //
-// name is the file's name for errors, which name the line and the accepted words too.
+// Errors begin with name, the name of the file, and the number of the line, and list what is accepted.
 func ParseInject(name string, r io.Reader) ([]Injection, error) {
 	var script []Injection
 	lines := bufio.NewScanner(r)
@@ -144,7 +143,7 @@ func parseByte(s string) ([]byte, error) {
 
 func parseNothing(s string) error {
 	if s != "" {
-		return errors.New("want nothing behind this word")
+		return errors.New("want nothing after this word")
 	}
 	return nil
 }
@@ -152,7 +151,7 @@ func parseNothing(s string) error {
 func parseModem(s string) (uart.ModemState, error) {
 	m, err := uart.ParseModemState(s)
 	if err != nil || m&^(uart.CTS|uart.DSR|uart.RI|uart.DCD) != 0 {
-		return 0, errors.New("want lines out of CTS, DSR, DCD and RI with | between, or none")
+		return 0, errors.New("want CTS, DSR, DCD and RI with | between them, or none")
 	}
 	return m, nil
 }

@@ -7,19 +7,19 @@ import (
 )
 
 const (
-	// unlimited is the baud rate from which on the line takes no time: no UART is that fast.
+	// unlimited is the baud rate from which on the line takes no time. No UART is that fast.
 	unlimited = 20_000_000
-	// tick is how often a busy line moves bytes at most: at high rates several at once, as a UART's FIFO does.
+	// tick is the shortest time between two moves of a busy line. At high rates several bytes move at once, as with a FIFO.
 	tick = time.Millisecond
-	// early is how long before its time a byte may be moved: a timer that short would come much too late. It does not
-	// add up, for the time of each byte is counted from the start of the run.
+	// early is how much before its time a byte may move, because a timer for so short a time would fire much too late. It does
+	// not accumulate: the time of each byte counts from the start of the run.
 	early = 100 * time.Microsecond
 )
 
-// emptied is what the line reports when the last bit has left.
-const emptied = uart.LineTEMT | uart.LineTHRE
+// transmitterEmpty is what a device reports when the last bit has left.
+const transmitterEmpty = uart.LineTEMT | uart.LineTHRE
 
-// run moves bytes and injects when their time has come. Open starts it, Close ends it.
+// run moves bytes and injects when it is time. Open starts it, Close ends it.
 func (l *loop) run() {
 	defer close(l.ended)
 	timer := time.NewTimer(0)
@@ -44,19 +44,19 @@ func (l *loop) run() {
 	}
 }
 
-// look has run look again. It never blocks.
-func (l *loop) look() {
+// wakeRun makes run act now. It never blocks.
+func (l *loop) wakeRun() {
 	select {
 	case l.wake <- struct{}{}:
-	default: // it will look anyway
+	default: // it is already going to
 	}
 }
 
-// next is when run has to look again. Called with mu held, after transmit.
+// next returns when run has to act again; any is false if it need not. l.mu is held; transmit was called.
 func (l *loop) next(now time.Time) (t time.Time, any bool) {
-	for _, way := range []*lane{&l.tx, &l.back} {
-		if way.moving {
-			t, any = earlier(t, any, way.look(l.inForce.Coding, now))
+	for _, w := range []*lane{&l.tx, &l.back} {
+		if w.moving {
+			t, any = earlier(t, any, w.nextMove(l.inForce.Coding, now))
 		}
 	}
 	if len(l.script) > 0 {
@@ -75,12 +75,12 @@ func earlier(t time.Time, any bool, other time.Time) (time.Time, bool) {
 // lane is one direction of a line: bytes, and the time that each of them takes.
 type lane struct {
 	buf    []byte    // not sent yet
-	moving bool      // it is sending: buf is not empty and nothing holds it
-	origin time.Time // since when it has sent bytes at this coding without a gap
+	moving bool      // it is sending: buf is not empty and nothing stops it
+	origin time.Time // start of the run: since then it has sent at one coding without a gap
 	sent   int       // bytes since origin
 }
 
-// end is when the nth byte from now will have left, or, with n = 0, the last one has.
+// end returns when the nth byte in buf will have left; with n = 0, when the last one before buf did.
 func (w *lane) end(c uart.Coding, n int) time.Time {
 	if c.Baud >= unlimited {
 		return w.origin
@@ -88,18 +88,18 @@ func (w *lane) end(c uart.Coding, n int) time.Time {
 	return w.origin.Add(c.LineTime(w.sent + n))
 }
 
-// due is how many more bytes will have left by t, buf permitting.
+// due returns how many bytes will have left by t, if buf has so many.
 func (w *lane) due(c uart.Coding, t time.Time) int {
 	if c.Baud >= unlimited {
 		return len(w.buf)
 	}
-	const many = 1 << 20 // one byte's time in whole nanoseconds would be too coarse
+	const many = 1 << 20 // the time of one byte in whole nanoseconds would be too coarse
 	one := float64(c.LineTime(many)) / many
 	return int(float64(t.Sub(w.origin))/one) - w.sent
 }
 
-// look is when to move bytes next.
-func (w *lane) look(c uart.Coding, now time.Time) time.Time {
+// nextMove returns when to move bytes next.
+func (w *lane) nextMove(c uart.Coding, now time.Time) time.Time {
 	t := w.end(c, 1)
 	if soonest := now.Add(tick); t.Before(soonest) {
 		t = soonest
@@ -110,7 +110,7 @@ func (w *lane) look(c uart.Coding, now time.Time) time.Time {
 	return t
 }
 
-// start begins a run after a standstill: now, or when the last byte's stop bit is over.
+// start begins a run: now, or at the end of the last stop bit.
 func (w *lane) start(c uart.Coding, now time.Time) {
 	start := w.end(c, 0)
 	if start.Before(now) {
@@ -119,7 +119,7 @@ func (w *lane) start(c uart.Coding, now time.Time) {
 	w.moving, w.origin, w.sent = true, start, 0
 }
 
-// stop ends a run, with the bytes that have left; what follows is at another coding, or later.
+// stop ends a run after the bytes that have left. What follows has another coding, or comes later.
 func (w *lane) stop(c uart.Coding) { w.moving, w.origin, w.sent = false, w.end(c, 0), 0 }
 
 // take removes n bytes that have left.
@@ -128,7 +128,7 @@ func (w *lane) take(n int) {
 	w.buf = append(w.buf[:0], w.buf[n:]...)
 }
 
-// room is how many bytes the other end of the line can still take.
+// room returns how many bytes the other end of the line can take.
 func (l *loop) room() int {
 	if l.device != nil {
 		return receiveLimit - len(l.back.buf)
@@ -136,7 +136,7 @@ func (l *loop) room() int {
 	return receiveLimit - l.rx.Len()
 }
 
-// held reports whether something keeps the transmitter from working.
+// held reports whether something stops the transmitter.
 func (l *loop) held() bool {
 	if l.inForce.Control.Break == uart.LevelOn || l.room() <= 0 {
 		return true
@@ -152,10 +152,10 @@ func (l *loop) held() bool {
 	return false
 }
 
-// transmit starts or stops the transmitter as the state demands and moves what has left by now to the other end of the
-// line, and what the device there has sent to the receiver. Called with mu held.
+// transmit starts or stops the transmitter and moves what has left by now to the other end of the line, then what the device
+// there has sent to the receiver. l.mu is held.
 func (l *loop) transmit(now time.Time) {
-	defer l.answer(now)
+	defer l.moveBack(now)
 	coding := l.inForce.Coding
 	if l.tx.moving = l.tx.moving && !l.held(); !l.tx.moving {
 		if len(l.tx.buf) == 0 || l.held() {
@@ -180,14 +180,14 @@ func (l *loop) transmit(now time.Time) {
 	l.tx.take(n)
 	if len(l.tx.buf) == 0 {
 		l.tx.moving = false
-		l.receive(lineEvent(emptied), nil)
+		l.receive(lineEvent(transmitterEmpty), nil)
 	} else if l.held() {
 		l.tx.moving = false
 	}
 }
 
-// answer moves what the device at the other end has sent by now to the receiver. Called with mu held.
-func (l *loop) answer(now time.Time) {
+// moveBack moves what the device at the other end has sent by now to the receiver. l.mu is held.
+func (l *loop) moveBack(now time.Time) {
 	coding := l.inForce.Coding
 	room := receiveLimit - l.rx.Len()
 	if l.back.moving = l.back.moving && room > 0; !l.back.moving {
@@ -220,7 +220,7 @@ func (l *loop) Unsent() time.Duration {
 	return max(1, l.tx.end(l.inForce.Coding, n).Sub(now))
 }
 
-// inject does what the script says for now and before. Called with mu held.
+// inject does what the script has up to now. l.mu is held.
 func (l *loop) inject(now time.Time) {
 	for len(l.script) > 0 && !l.opened.Add(l.script[0].At).After(now) {
 		i := l.script[0]
@@ -239,7 +239,7 @@ func (l *loop) inject(now time.Time) {
 	}
 }
 
-// setModem changes the lines of the device and reports the change. Called with mu held.
+// setModem sets the modem lines and reports a change. l.mu is held.
 func (l *loop) setModem(modem uart.ModemState) {
 	if modem != l.modem {
 		l.modem = modem
@@ -247,19 +247,19 @@ func (l *loop) setModem(modem uart.ModemState) {
 	}
 }
 
-// receive puts an event, where its kind is not KindData, and bytes where Next finds them. Called with mu held.
+// receive queues an event, if its kind is not KindData, and bytes for Next. l.mu is held.
 func (l *loop) receive(e uart.Event, p []byte) {
 	switch {
 	case e.Kind == uart.KindData:
-	case e.Line == emptied && l.rx.Last(func(e uart.Event, atEnd bool) bool {
-		return e.Line == emptied && atEnd
+	case e.Line == transmitterEmpty && l.rx.Last(func(e uart.Event, atEnd bool) bool {
+		return e.Line == transmitterEmpty && atEnd
 	}) != nil:
-		// It is said, and nobody has read it yet.
-	case l.rx.Items() < uart.DeviceEvents || e.Line == emptied: // of these there is one for a byte at most
+		// It was reported, and Next has not returned it yet.
+	case l.rx.Items() < uart.DeviceEvents || e.Line == transmitterEmpty: // there is at most one of these for each byte
 		l.rx.Add(e)
 	default:
-		// Nobody reads: what is known must stay bounded.
-		same := l.rx.Last(func(other uart.Event, _ bool) bool { return other.Kind == e.Kind && other.Line != emptied })
+		// Nobody reads: merge, to keep the memory bounded.
+		same := l.rx.Last(func(other uart.Event, _ bool) bool { return other.Kind == e.Kind && other.Line != transmitterEmpty })
 		if same == nil {
 			l.rx.Add(e)
 			break
@@ -273,7 +273,7 @@ func (l *loop) receive(e uart.Event, p []byte) {
 
 func lineEvent(s uart.LineState) uart.Event { return uart.Event{Kind: uart.KindLine, Line: s} }
 
-// record tells the observers. Called with mu held.
+// record calls the observers. l.mu is held.
 func (l *loop) record(at time.Time, e uart.Event, data []byte) {
 	for _, observe := range l.observers {
 		observe(Record{At: at.Sub(l.opened), Event: e, Data: data, Coding: l.inForce.Coding})

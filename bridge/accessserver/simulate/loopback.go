@@ -13,57 +13,54 @@ import (
 )
 
 const (
-	// transmitLimit is how many bytes of the client wait for the line before Write blocks.
+	// transmitLimit is the size of the transmit buffer in bytes. Write blocks while it is full.
 	transmitLimit = 3 << 10
-	// receiveLimit is how many received bytes wait for Next.
+	// receiveLimit is the size of the receive buffer in bytes.
 	receiveLimit = 4 << 10
 )
 
-// Loopback simulates a UART with a loop plug: what it sends comes back, after the time that its line coding implies.
+// Loopback simulates a UART with a loop plug: it receives what it sends, after the time that the line coding implies.
 //
 //   - RTS is wired to CTS, DTR to DSR, DCD and RI. Both are off until the client sets them; with RTS/CTS flow control
-//     the UART holds RTS on itself.
-//   - A break that is sent is received: LineBreak, then a NUL byte. While it lasts nothing else is sent.
-//   - Bytes come back with the bits that the coding has: 0xFF sent at 7E1 is 0x7F.
-//   - CTS, DSR and DCD hold the transmitter where flow control says so. XON and XOFF are data: on a loop plug a UART
-//     that obeyed them would stop itself for good.
-//   - While nobody takes what was received, the transmitter waits: the loop loses nothing. Only injected bytes, which
-//     stand for a device that cannot be held back, overrun a full buffer.
+//     the UART itself keeps RTS on.
+//   - A break that is sent is received: LineBreak, then a NUL byte. Nothing else is sent during a break.
+//   - Bytes come back with as many bits as the coding has: 0xFF sent at 7E1 is 0x7F.
+//   - CTS, DSR and DCD stop the transmitter if the flow control uses them. XON and XOFF are data: a UART with a loop plug
+//     that obeyed them would stop itself forever.
+//   - While nobody reads what was received, the transmitter waits: the loop loses nothing. Only injected bytes, which
+//     represent a device that cannot be stopped, overrun a full buffer.
 //   - From 20,000,000 baud on the line takes no time.
 //
-// Each client gets a fresh UART: DefaultCoding, no flow control, all lines off.
+// Each client gets a new UART: uart.DefaultCoding, no flow control, all lines off.
 type Loopback struct {
-	// Inject is what the simulated device does by itself, sorted by time, counted from each Open anew: see
-	// ParseInject.
+	// Inject is what the simulated device does by itself, sorted by time, which counts from each Open. See ParseInject.
 	Inject []Injection
 
-	mu        sync.Mutex // over observers
+	mu        sync.Mutex // guards observers
 	observers []func(Record)
 }
 
-// Record is one thing that a simulated UART did.
+// Record describes one thing that a simulated UART did.
 type Record struct {
-	// At is when, counted from the client's connection: for data, when the last bit had left.
+	// At is the time since Open. For data it is when the last bit left.
 	At time.Duration
-	// Event says what: KindOpened, KindClosed, KindSettings with what was asked for and done, KindPurge; KindData:
-	// Data was sent.
+	// Event is KindOpened, KindClosed, KindPurge, KindSettings with what was requested and done, or KindData: Data was sent.
 	Event uart.Event
-	// Data is what was sent, before the coding cut it to its data bits; valid during the call only.
+	// Data is what was sent, with all 8 bits whatever the coding. It is valid only during the call.
 	Data []byte
-	// Coding is what was in force, for KindSettings from then on.
+	// Coding is the line coding in force; for KindSettings, the new one.
 	Coding uart.Coding
 }
 
-// Observe has f called with everything that UARTs opened from now on do, in order. The line stands still during the
-// call, so that f must return soon, and must not call the UART. What it does not copy of Record.Data is gone.
+// Observe calls f with everything that UARTs opened from now on do, in order. The line stops during the call, so f must return
+// soon; it must not call the UART, and must copy what it keeps of Record.Data.
 func (l *Loopback) Observe(f func(Record)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.observers = append(l.observers[:len(l.observers):len(l.observers)], f)
 }
 
-// Open connects a client: it returns a fresh UART and starts the clock of the injections. It fails only when ctx has
-// ended.
+// Open connects a client: it returns a new UART and starts the clock of the injections. It fails only if ctx is done.
 func (l *Loopback) Open(ctx context.Context) (uart.Device, error) { return l.open(ctx, nil) }
 
 func (l *Loopback) open(ctx context.Context, device *reporter) (uart.Device, error) {
@@ -98,28 +95,31 @@ func (l *Loopback) open(ctx context.Context, device *reporter) (uart.Device, err
 	return d, nil
 }
 
-// loop is one client's simulated UART; line.go moves its bytes.
+// loop is one client's simulated UART; line.go moves its bytes. Open starts its only goroutine, run.
 type loop struct {
-	wake  chan struct{} // one slot: run must look again, earlier than it meant to
-	done  chan struct{} // closed by Close, ends run
-	ended chan struct{} // closed by run
-
-	lent      []byte // what Next returned; Next's own
+	// Constant.
 	opened    time.Time
 	observers []func(Record)
 
-	mu      sync.Mutex // over everything below, and over the calls of observers, which keeps their order
-	changed sync.Cond  // anything below changed that Next or Write may wait for
+	lent []byte // what Next returned; only Next's
 
-	inForce uart.Event // Coding, Flow, Control, all said
+	wake  chan struct{} // one slot: run is to act before its timer
+	done  chan struct{} // closed by Close; ends run
+	ended chan struct{} // closed by run when it returns
+
+	mu      sync.Mutex // guards everything below, and is held while observers are called, which keeps their order
+	changed sync.Cond  // something below changed that Next or Write may wait for
+	inForce uart.Event // Coding, Flow and Control, all set
 	modem   uart.ModemState
-	rx      ordered.Received
-	script  []Injection // what is still to come
-	tx      lane        // the transmitter
-	back    lane        // what the device sends
-	device  *reporter   // what is at the other end of the line; nil: a loop plug
-	purges  int         // transmit purges so far: a Write that sees another number drops what it still holds
+	purges  int // transmit purges; a Write during which it changes drops the rest of its bytes
 	closed  bool
+
+	// The line.
+	tx     lane             // what the UART sends
+	device *reporter        // at the other end of the line; nil: a loop plug
+	back   lane             // what device sends
+	rx     ordered.Received // what Next has not returned yet
+	script []Injection      // what has not happened yet
 }
 
 // Next implements uart.Device.
@@ -135,7 +135,7 @@ func (l *loop) Next() (p []byte, e uart.Event, err error) {
 	full := l.rx.Len() >= receiveLimit
 	n, e := l.rx.Next(l.lent)
 	if full {
-		l.look() // the transmitter may go on
+		l.wakeRun() // the transmitter may continue
 	}
 	return l.lent[:n], e, nil
 }
@@ -159,7 +159,7 @@ func (l *loop) Write(p []byte) (n int, err error) {
 			n += room
 			if !l.tx.moving {
 				l.transmit(time.Now())
-				l.look()
+				l.wakeRun()
 			}
 		}
 	}
@@ -173,20 +173,20 @@ func (l *loop) Apply(e uart.Event) (inForce uart.Event, err error) {
 	if l.closed {
 		return uart.Event{}, uart.ErrClosed
 	}
-	said := uart.Event{Kind: uart.KindSettings, Coding: e.Coding, Flow: e.Flow, Control: e.Control}
-	if said.String() != (uart.Event{Kind: uart.KindSettings}).String() {
-		l.apply(time.Now(), said)
-		l.look()
+	set := uart.Event{Kind: uart.KindSettings, Coding: e.Coding, Flow: e.Flow, Control: e.Control}
+	if set.String() != (uart.Event{Kind: uart.KindSettings}).String() {
+		l.apply(time.Now(), set)
+		l.wakeRun()
 	}
 	return l.inForce, nil
 }
 
-// apply changes what e says. Called with mu held.
+// apply changes what e sets. l.mu is held.
 func (l *loop) apply(now time.Time, e uart.Event) {
-	l.transmit(now) // what is due left at the coding before
+	l.transmit(now) // what is due has left at the old coding
 	before := l.inForce
 	if coding := e.Coding.Over(before.Coding); coding != before.Coding {
-		l.tx.stop(before.Coding) // the byte in the shift register starts again
+		l.tx.stop(before.Coding) // the byte in the shift register is sent again from its start
 		l.back.stop(before.Coding)
 		l.inForce.Coding = coding
 	}
@@ -212,7 +212,7 @@ func (l *loop) apply(now time.Time, e uart.Event) {
 	l.transmit(now)
 }
 
-// rts is the state of the pin.
+// rts returns the level of the RTS pin.
 func rts(e uart.Event) bool {
 	return e.Control.RTS == uart.LevelOn || e.Flow.In == uart.FlowRTSCTS
 }
@@ -225,24 +225,24 @@ func (l *loop) Purge(p uart.Purge) error {
 		return uart.ErrClosed
 	}
 	now := time.Now()
-	l.transmit(now) // what is due has left
+	l.transmit(now) // what is due is not purged
 	if p&uart.PurgeTx != 0 {
 		l.purges++
 		if len(l.tx.buf) > 0 {
 			l.tx.buf = l.tx.buf[:0]
 			l.tx.moving = false
-			l.receive(lineEvent(emptied), nil)
+			l.receive(lineEvent(transmitterEmpty), nil)
 		}
 	}
 	if p&uart.PurgeRx != 0 {
 		l.rx.Drop()
 		l.rx.Delete(func(e uart.Event) bool {
-			return e.Line&(uart.LineParity|uart.LineFraming|uart.LineBreak) != 0 // their byte is gone
+			return e.Line&(uart.LineParity|uart.LineFraming|uart.LineBreak) != 0 // the byte of this error is dropped
 		})
 	}
 	l.record(now, uart.Event{Kind: uart.KindPurge, Purge: p}, nil)
 	l.changed.Broadcast()
-	l.look()
+	l.wakeRun()
 	return nil
 }
 
@@ -263,7 +263,7 @@ func (l *loop) Close() error {
 		if l.inForce.Control != off {
 			l.apply(now, uart.Event{Kind: uart.KindSettings, Control: off})
 		}
-		l.setModem(l.modem &^ uart.CTS) // flow control drives RTS no longer
+		l.setModem(l.modem &^ uart.CTS) // flow control does not drive RTS any more
 		l.closed = true
 		l.record(now, uart.Event{Kind: uart.KindClosed}, nil)
 		close(l.done)

@@ -49,7 +49,7 @@ func (b *bench) Read() *bench {
 	return b
 }
 
-// A transfer takes the time that its line coding implies: no more for the pieces it is written in, no less.
+// A transfer takes the time that its line coding implies, whatever pieces it is written in.
 func TestPace(t *testing.T) {
 	for _, c := range []struct {
 		coding string
@@ -83,7 +83,7 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// An idle line earns nothing: bytes written later take their time from then.
+// Time in which the line was idle does not count for bytes written later.
 func TestPaceAfterIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t).Read()
@@ -160,7 +160,7 @@ func TestInForce(t *testing.T) {
 	})
 }
 
-// Bytes in the transmit buffer go out at the coding that is in force when their turn comes, cut to its data bits.
+// Bytes in the transmit buffer are sent at the coding in force when they are sent, cut to its data bits.
 func TestCodingOfEachByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t).Read()
@@ -214,7 +214,7 @@ func TestTransmitterEmpty(t *testing.T) {
 		}
 		synctest.Wait()
 		if got, want := b.Came[len(b.Came)-1], "line TEMT|THRE"; string(b.Bytes) != "0123456789" || got != want {
-			t.Errorf("got %q and last %s, want %s behind the bytes", b.Bytes, got, want)
+			t.Errorf("got %q and last %s, want %s after the bytes", b.Bytes, got, want)
 		}
 		b.End()
 	})
@@ -308,7 +308,7 @@ func TestInject(t *testing.T) {
 	})
 }
 
-// Nobody reads: the loop waits and loses nothing, an injected device overruns, and memory stays bounded.
+// While nobody reads, the loop waits and loses nothing, injected bytes overrun, and the memory stays bounded.
 func TestNobodyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		flood := simulate.Injection{At: time.Hour, Data: make([]byte, 100)}
@@ -331,7 +331,7 @@ func TestNobodyReads(t *testing.T) {
 			t.Error("the injected bytes did not overrun the full buffer")
 		}
 		if got := len(b.Came); got > 300 {
-			t.Errorf("%d events and pieces were kept", got)
+			t.Errorf("%d events and pieces were kept, want at most 300", got)
 		}
 		if got, want := b.Modem(), uart.ModemState(0); got != want {
 			t.Errorf("modem state: got %v, want %v", got, want)

@@ -12,7 +12,7 @@ import (
 	"telnetcpc/bridge/accessserver/simulate"
 )
 
-// newReporter opens a simulated instrument inside a synctest bubble and reads what it says.
+// newReporter opens a simulated instrument inside a synctest bubble and reads its answers.
 func newReporter(t *testing.T) *devicetest.Bench {
 	t.Helper()
 	d, err := new(simulate.Reporter).Open(context.Background())
@@ -38,8 +38,8 @@ func TestReporter(t *testing.T) {
 		{"LF CR", "300 8N2", "a\n\r", "a 300 8N2\n 300 8N2\r"},
 		{"an empty line", "19200 5O1.5", "\n\n", " 19200 5O1.5\n 19200 5O1.5\n"},
 		{"only the bits of the coding", "9600 7E1", "\xb0\xb7\x8a", "07 9600 7E1\n"},
-		{"no end", "9600 8N1", "07", ""},
-		{"a line without measure", "9600 8N1", long + "\n", long[:1024] + " 9600 8N1\n"},
+		{"no line end", "9600 8N1", "07", ""},
+		{"a very long line", "9600 8N1", long + "\n", long[:1024] + " 9600 8N1\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestReporter(t *testing.T) {
 	}
 }
 
-// The answer begins when the line has ended, and takes its time.
+// The answer begins after the end of the line, and takes the time of its bytes.
 func TestReporterPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newReporter(t)
@@ -72,7 +72,7 @@ func TestReporterPace(t *testing.T) {
 	})
 }
 
-// Each line is answered with the coding that it came with, however fast they follow each other.
+// Each line is answered with the coding that it was sent with.
 func TestReporterCodings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newReporter(t)
@@ -90,7 +90,7 @@ func TestReporterCodings(t *testing.T) {
 	})
 }
 
-// Nobody takes the answers: what is kept is bounded, and all of it comes when somebody does.
+// While nobody reads the answers a bounded number is kept, and none is lost.
 func TestReporterNobodyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, err := new(simulate.Reporter).Open(context.Background())
@@ -111,7 +111,7 @@ func TestReporterNobodyReads(t *testing.T) {
 		synctest.Wait()
 		select {
 		case <-written:
-			t.Error("everything was taken though nobody reads")
+			t.Error("everything was accepted though nobody reads")
 		default:
 		}
 		b.Read()

@@ -234,7 +234,7 @@ func (g *game) await(what string, cond func() bool) {
 func (g *game) bounds() {
 	kept, peak := g.memory.grown()
 	longest := g.victim.dials.most()
-	lines, n, wrong := g.victim.log.all()
+	lines, n, unordered, wrong := g.victim.log.all()
 	status := g.victim.bridge.Status()
 	if kept > keptMost {
 		g.t.Errorf("memory: %d KiB kept, %d are the most", kept>>10, keptMost>>10)
@@ -247,6 +247,9 @@ func (g *game) bounds() {
 	}
 	if n > linesMost {
 		g.t.Errorf("log: %d lines, %d are the most", n, linesMost)
+	}
+	if unordered > 1 {
+		g.t.Errorf("log: %d sessions were closed before they were finished, 1 is the most", unordered)
 	}
 	for _, w := range wrong {
 		g.t.Errorf("log: %s", w)

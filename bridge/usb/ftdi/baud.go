@@ -1,9 +1,9 @@
 package ftdi
 
-// A baud rate travels as a divisor of the chip's clock in eighths: 14 bits of whole divisor, three bits that stand for
-// the eighths by a table, and one that says which clock. The driver rounds to the nearest eighth, so that several rates
-// have one divisor; see ftdi_2232h_baud_base_to_divisor and ftdi_232bm_baud_base_to_divisor in
-// drivers/usb/serial/ftdi_sio.c. To decode is to find the rate that the application most likely asked for.
+// SET_BAUD_RATE has a divisor of the chip's clock, in eighths: 14 bits for the whole part, three bits for the eighths (by a
+// table), and one that selects the clock. The driver rounds to the nearest eighth, so several rates have the same divisor; see
+// ftdi_2232h_baud_base_to_divisor and ftdi_232bm_baud_base_to_divisor in drivers/usb/serial/ftdi_sio.c. decode finds the rate
+// that the application most likely asked for.
 
 const (
 	divisorFast  = 1 << 17 // the 12 MHz clock, instead of 3 MHz
@@ -13,17 +13,17 @@ const (
 	fastFrom     = 1200 // baud: below it the fast clock's divisor would not fit
 	maxFast      = 12_000_000
 	maxSlow      = 3_000_000
-	overflowing  = 184 // baud: below it the slow clock's divisor does not fit either, and runs into the eighths
+	overflowing  = 184 // baud: below it the slow clock's divisor does not fit either, and overflows into the eighths
 	divisorBits  = divisorFast - 1
 	divisorOne   = 0 // stands for 1
 	divisorThree = 1 // stands for 1.5
 	writtenThree = 0x4001
 )
 
-// eighthCode are the three bits that stand for 0 to 7 eighths.
+// eighthCode has the three bits for 0 to 7 eighths.
 var eighthCode = [8]uint32{0, 3, 2, 4, 1, 5, 6, 7}
 
-// usualRates are the rates that programs ask for, the more usual ones first where two have one divisor.
+// usualRates are the rates that programs use. If two have the same divisor, the more usual one is first.
 var usualRates = []uint32{
 	9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600, 4800, 2400, 1200, 600, 300,
 	50, 75, 110, 134, 150, 200, 1800, 500000, 576000, 1000000, 1152000, 1500000, 2000000, 2500000, 3000000, 3500000, 4000000,
@@ -31,7 +31,7 @@ var usualRates = []uint32{
 	307200, 614400, 750000, 1228800, 1382400, 1843200, 3686400, 6000000, 8000000, 12000000,
 }
 
-// encode is the value of SET_BAUD_RATE, bits 0 to 17, that the driver sends for a rate by one of the clocks.
+// encode returns the value of SET_BAUD_RATE, bits 0 to 17, that the driver sends for a rate with one of the clocks.
 func encode(baud uint32, fast bool) uint32 {
 	base, flag := uint32(eighthsSlow), uint32(0)
 	if fast {
@@ -48,9 +48,8 @@ func encode(baud uint32, fast bool) uint32 {
 	return code | flag
 }
 
-// decode is the rate that an application asked for, as far as the divisor tells: a usual one where there is one, else
-// the roundest of those that have this divisor. 0: there is none. Below 23 baud what the driver sends means nothing: the
-// divisor runs into the bit that says which clock.
+// decode returns the rate that an application most likely asked for: a usual rate with this divisor, else the roundest one. 0:
+// there is none. Below 23 baud the driver's value is meaningless: the divisor overflows into the bit that selects the clock.
 func decode(value uint32) uint32 {
 	if value >= 2*divisorFast {
 		return 0
@@ -76,7 +75,7 @@ func decode(value uint32) uint32 {
 	return roundest(low, min(high, limit))
 }
 
-// sharing is the lowest and the highest rate whose divisor is nearest to this one.
+// sharing returns the lowest and the highest rate that the driver rounds to this divisor.
 func sharing(code uint32, fast bool) (low, high uint32) {
 	base := uint32(eighthsSlow)
 	if fast {
@@ -98,12 +97,11 @@ func sharing(code uint32, fast bool) (low, high uint32) {
 	if eighths == 0 {
 		return 0, 0
 	}
-	// A rate's divisor is nearest to this one between half an eighth less and half an eighth more.
+	// They are those whose exact divisor is within half an eighth of this one.
 	return 2*base/(2*eighths+1) + 1, 2 * base / (2*eighths - 1)
 }
 
-// roundest is the number from low to high with the fewest significant digits, the lower one of two; 0 where there is
-// none.
+// roundest returns the number from low to high with the fewest significant digits, the lowest of several; 0 if there is none.
 func roundest(low, high uint32) uint32 {
 	if low > high || low == 0 {
 		return 0

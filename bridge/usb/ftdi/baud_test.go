@@ -7,7 +7,7 @@ import (
 	"telnetcpc/bridge/usb/ftdi"
 )
 
-// checkBaud wants a rate to decode to itself or to one that the divisor cannot tell from it.
+// checkBaud wants a rate to decode to itself or to another one with the same divisor.
 func checkBaud(t *testing.T, baud uint32, encode func(uint32) uint32) {
 	t.Helper()
 	value := encode(baud)
@@ -16,13 +16,13 @@ func checkBaud(t *testing.T, baud uint32, encode func(uint32) uint32) {
 	}
 }
 
-// old is what an older driver sends, as that of Linux 5.10: the slow clock for all rates, up to 3 Mbaud.
+// old returns the divisor of an older driver, as in Linux 5.10: the slow clock for all rates, up to 3 Mbaud.
 func old(baud uint32) uint32 { return slowDivisor(baud, 3_000_000) }
 
-// slowest is the lowest rate whose divisor the driver can say.
+// slowest is the lowest rate whose divisor the driver can send.
 const slowest = 23
 
-// TestEveryBaudRate: all integers as far as programs may go, and many above.
+// TestEveryBaudRate: all rates up to 300000 baud, and many above.
 func TestEveryBaudRate(t *testing.T) {
 	limit := uint32(300_000)
 	if testing.Short() {
@@ -40,7 +40,7 @@ func TestEveryBaudRate(t *testing.T) {
 	}
 }
 
-// TestBaudExact: what programs ask for is what comes out, and so is what is round.
+// TestBaudExact: usual and round rates are decoded exactly.
 func TestBaudExact(t *testing.T) {
 	for _, baud := range append(ftdi.UsualRates, 12345, 5000, 10000, 20000, 40000, 90000, 200000, 400000, 800000) {
 		if got := ftdi.Decode(driverDivisor(baud)); got != baud {
@@ -57,14 +57,14 @@ func TestBaudExact(t *testing.T) {
 	}
 }
 
-// FuzzBaud: every divisor decodes to a rate that has it, or to none; none of them hangs.
+// FuzzBaud: every divisor decodes to a rate with that divisor, or to none, and decode returns.
 func FuzzBaud(f *testing.F) {
 	for _, value := range []uint32{0, 1, 0x4138, 0x2000a, 0x3ffff, 0x1ffff, math.MaxUint32} {
 		f.Add(value)
 	}
 	f.Fuzz(func(t *testing.T, value uint32) {
 		baud := ftdi.Decode(value)
-		if baud == 0 || value&0x1ffff == 0x4001 { // 1.5 written out, for which drivers write 1
+		if baud == 0 || value&0x1ffff == 0x4001 { // 1.5 in full, for which drivers send 1
 			return
 		}
 		encode := old

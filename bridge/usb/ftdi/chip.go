@@ -12,91 +12,106 @@ import (
 	"telnetcpc/bridge/usb/usbip"
 )
 
-// fidelity is everything but 6 data bits, for which Linux's driver has no word; purge: tcflush(TCOFLUSH) is not announced
-// to the adapter, and TCIFLUSH empties the tty's own buffer (a driver that does announce a purge is obeyed); and flow
-// control of one direction alone, because SET_FLOW_CTRL is about both.
+// fidelity is everything except
+//   - 6 data bits, which Linux's driver cannot express;
+//   - purge: Linux does not announce tcflush(TCOFLUSH) to the adapter, and TCIFLUSH empties the tty's own buffer (a purge by a
+//     driver that does announce it is obeyed);
+//   - flow control of one direction alone: SET_FLOW_CTRL sets both.
 const fidelity = uart.FullFidelity &^ (uart.CarriesSixBits | uart.CarriesPurge | uart.CarriesFlowApart)
 
 // Chip is one emulated adapter with one port. Its methods Next, Write, SetModem, ReportLine and Fidelity are those of
-// uart.Port, with its promises; who attaches it adds Name, Retire and Close. It outlives its attachments: Serve may be
-// called again when it has returned, as an adapter that is plugged in again.
+// uart.Port, with its promises; the host that attaches it adds the rest. It outlives its attachments: after Serve has
+// returned it may be called again, as when an adapter is plugged in again.
 type Chip struct {
+	// Constant.
 	config uart.PortConfig
 	serial string
 	log    *slog.Logger
 
-	// life makes the port's openings and closings one after the other, over the call of Urgent; taken before mu.
+	// Only for the stream's calls (device), which come one at a time.
+	driver driver
+
+	// Only for Next's caller: the bytes that it lends, between two calls.
+	lendBuf [lendLimit]byte
+
+	// life serialises the openings and closings of the port, including the call of Urgent. It is taken before mu.
 	life sync.Mutex
 
-	said said // by the driver; the stream's calls alone use it
+	// mu is over everything below. It is never held over I/O or a function of config.
+	mu sync.Mutex
 
-	mu       sync.Mutex // over everything below; never held over I/O or a function of config
-	upReady  sync.Cond  // up has something, or the chip is closed
-	downRoom sync.Cond  // down has room, nobody has the port open any more, or the chip is closed
+	// Where it is plugged in.
+	closed bool          // Close was called
+	stream *usbip.Stream // nil: not plugged in
+	quiet  chan struct{} // not nil: Next reports nothing until a close, which closes it
+	muted  bool          // no close ends quiet yet
 
-	closed  bool          // Close was called
-	quiet   chan struct{} // nobody is told of anything until a close, which closes it; nil: told as ever
-	muted   bool          // no close ends quiet yet
-	stream  *usbip.Stream // where it is plugged in; nil: nowhere
-	state   state
-	period  uint64          // counts the closes, from 1
-	fell    time.Time       // stateClosing: since when
-	settled *time.Timer     // for settle; nil: nothing is uncertain
-	opening *usbip.Transfer // the request by which an open waits for the session; nil: none does
-	openBy  *time.Timer     // ends that wait
+	// Whether an application has the port open (life.go).
+	state        state
+	epoch        uint64          // number of closes, plus 1
+	closingSince time.Time       // since when it is stateClosing
+	settleTimer  *time.Timer     // calls settle; nil: the state is certain
+	opening      *usbip.Transfer // the request by which an open waits for the session; nil: none does
+	openTimer    *time.Timer     // ends that wait
 
-	up        ordered.Queue
-	lent      bool              // Next has lent bytes that have not come back
-	lending   [lendLimit]byte   // what it lends; Next's caller alone, between two calls
-	held      []*usbip.Transfer // OUT transfers whose bytes are in up, above ordered.Limit
-	changes   []change          // that wait for room in up, oldest first
-	holding   *time.Timer       // for holds; nil: none waits
-	stuck     bool              // a change has waited for holdMost, and nothing was taken since
-	in        []*usbip.Transfer // IN transfers that wait, oldest first
-	releasing *time.Timer       // for releaseAbsent; nil: nothing is held, or nobody can say
+	// The way up (up.go, drain.go).
+	upReady      sync.Cond // up has something, or the chip is closed
+	up           ordered.Queue
+	lent         bool              // Next has lent bytes and was not called again
+	heldOut      []*usbip.Transfer // OUT transfers, oldest first, whose bytes are in up, above ordered.Limit
+	releaseTimer *time.Timer       // calls releaseAbsent; nil: nothing is held, or Unsent is unknown
+
+	// Changes of lines and break (hold.go).
+	changes   []change    // they wait for room in up, oldest first
+	holdTimer *time.Timer // calls checkHeld; nil: no change waits
+	stuck     bool        // a change has waited for holdMost, and Next has taken nothing since
+
+	// What was logged since up was last not crowded at a close: that changes were merged, and that they were moved.
+	loggedMerged, loggedMoved bool
+
+	// The way down (down.go).
+	downRoom  sync.Cond // down has room, the port is no longer open, or the chip is closed
 	down      downQueue
-	error     byte                       // what the next byte is marked with
+	in        []*usbip.Transfer          // IN transfers that wait, oldest first
+	nextError byte                       // errors to report with the next byte
 	modem     uart.ModemState            // the device's
-	shown     uart.ModemState            // what the last packet said of it
+	reported  uart.ModemState            // as of the last packet
 	scratch   [maxPacket * maxBatch]byte // where packets are made
-
-	// That changes were merged, or moved, was said since the queue was last not crowded, at a close.
-	saidMerged, saidMoved bool
 }
 
 const (
-	lendLimit = 4096     // bytes that Next returns at most
-	downLimit = 16 << 10 // bytes from the device that wait for transfers; Write blocks above
-	maxBatch  = 8        // packets that one transfer gets at most
+	lendLimit = 4096     // maximum bytes that Next returns
+	downLimit = 16 << 10 // bytes from the device that may wait for transfers; above, Write blocks
+	maxBatch  = 8        // maximum packets in one transfer
 )
 
-// New makes a chip that is not plugged in yet. Of config it uses Unsent, Urgent and OpenWait. serial is the serial
-// number that the adapter shows; what is beyond 126 characters is cut off. Lines are logged under the chip's locks, so log
-// must not block: see package aside. nil: slog.Default().
+// New returns a chip that is not plugged in yet. Of config it uses Unsent, Urgent and OpenWait. serial is the serial number
+// that the adapter shows, truncated to 126 characters. The chip logs under its locks, so log must not block: New does not wrap
+// it, hosts pass one of ptyhost/aside. nil: slog.Default().
 func New(config uart.PortConfig, serial string, log *slog.Logger) *Chip {
 	if log == nil {
 		log = slog.Default()
 	}
 	c := &Chip{
-		config: config, serial: serial, log: log, period: 1,
-		said: said{
+		config: config, serial: serial, log: log, epoch: 1,
+		driver: driver{
 			coding: uart.DefaultCoding(), flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}, latency: defaultLatency,
 		},
 	}
-	c.said.toldCoding, c.said.toldFlow = c.said.coding, c.said.flow
+	c.driver.queuedCoding, c.driver.queuedFlow = c.driver.coding, c.driver.flow
 	c.upReady.L, c.downRoom.L = &c.mu, &c.mu
 	return c
 }
 
-// Fidelity is what the chip carries: constant.
+// Fidelity returns what the chip carries. It is constant.
 func (c *Chip) Fidelity() uart.Fidelity { return fidelity }
 
-// Mute has Next tell nothing of what the driver does until Quiet, and the close after it. Who has the port open has closed it:
-// it is called while the adapter is unplugged, or when the driver has let go of it.
+// Mute makes Next report nothing of what the driver does until Quiet, and until the close after that. If the port is open, it
+// counts as closed: Mute is called while the adapter is unplugged, or after the driver has released it.
 func (c *Chip) Mute() {
 	c.life.Lock()
 	defer c.life.Unlock()
-	c.closePort() // where the driver took no transfer back, nothing else shows it
+	c.closePort() // a driver that takes no transfer back shows no close
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.quiet == nil {
@@ -105,10 +120,10 @@ func (c *Chip) Mute() {
 	c.muted = true
 }
 
-// Quiet has Next tell nothing of what the driver does until the next close of the port, and closes the channel then: who
-// plugs the adapter in prepares its tty. All that is written meanwhile is dropped; nothing waits. What was said meanwhile
-// and stays counts from the next open on, when the driver says it again. It is called after Mute, or while the adapter is
-// unplugged.
+// Quiet makes Next report nothing of what the driver does until the next close of the port, and closes the channel then: it is
+// for the host, which prepares the tty of an adapter that it has plugged in. Meanwhile, written bytes are dropped and nothing
+// waits. Settings made meanwhile count from the next open on, when the driver makes them again. It is called after Mute, or
+// while the adapter is unplugged.
 func (c *Chip) Quiet() (over <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,7 +134,7 @@ func (c *Chip) Quiet() (over <-chan struct{}) {
 	return c.quiet
 }
 
-// closedInQuiet is a close while nobody is told of anything; the lock is held.
+// closedInQuiet ends a quiet time at a close of the port. The lock is held.
 func (c *Chip) closedInQuiet() {
 	if !c.muted {
 		close(c.quiet)
@@ -127,7 +142,7 @@ func (c *Chip) closedInQuiet() {
 	}
 }
 
-// Unplug ends Serve as a host does that lets the adapter go. It does not wait for it.
+// Unplug ends Serve, as a USB host does that releases the adapter. It does not wait for Serve.
 func (c *Chip) Unplug() {
 	c.mu.Lock()
 	s := c.stream
@@ -137,8 +152,8 @@ func (c *Chip) Unplug() {
 	}
 }
 
-// Requests is how many control requests the adapter has got since it was plugged in, 0 while it is not. Who waits for the
-// host to make something of it sees by them that the host goes on.
+// Requests returns how many control requests the adapter has received since it was plugged in, 0 while it is not. They show
+// that the USB host is making progress with it.
 func (c *Chip) Requests() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,9 +163,9 @@ func (c *Chip) Requests() uint64 {
 	return c.stream.Requests()
 }
 
-// Serve plays the adapter on a usbip stream until the stream ends, which is the adapter being unplugged (nil), Close
-// (uart.ErrClosed), or an error of the connection or the peer. It closes conn. Who has the port open when the stream
-// ends has closed it: Next says so. One stream at a time.
+// Serve emulates the adapter on a usbip stream until the adapter is unplugged (nil), Close is called (uart.ErrClosed), or the
+// connection or the peer fails. It closes conn. If the port is open when the stream ends, Next reports a close. One stream at a
+// time.
 func (c *Chip) Serve(conn io.ReadWriteCloser) error {
 	s := usbip.New(conn, usbip.Table{
 		Vendor: VendorID, Product: ProductID, Release: releaseFT4232H,
@@ -178,23 +193,23 @@ func (c *Chip) plug(s *usbip.Stream) error {
 		return errors.New("the adapter is plugged in already")
 	}
 	c.stream = s
-	c.shown = 0 // what a driver that has seen no packet takes the lines for
+	c.reported = 0 // what a driver assumes before the first packet
 	return nil
 }
 
-// unplug ends what hung on the stream. closed: the whole chip has ended.
+// unplug drops what depends on the stream. closed: the chip is closed.
 func (c *Chip) unplug() (closed bool) {
 	c.life.Lock()
 	defer c.life.Unlock()
 	c.mu.Lock()
 	c.performAll(true)
-	c.stream, c.in, c.held = nil, nil, nil
+	c.stream, c.in, c.heldOut = nil, nil, nil
 	c.stopReleasing()
-	c.unsettle()
+	c.stopSettling()
 	c.stopOpening()
 	if c.state != stateClosed {
-		// Whatever HUPCL says: an adapter without power drives nothing.
-		c.tell(uart.Event{Kind: uart.KindSettings, Control: uart.Control{DTR: uart.LevelOff, RTS: uart.LevelOff}})
+		// Whatever HUPCL is: an adapter without power drives no line.
+		c.addLocked(uart.Event{Kind: uart.KindSettings, Control: uart.Control{DTR: uart.LevelOff, RTS: uart.LevelOff}})
 	}
 	closed = c.closed
 	c.mu.Unlock()
@@ -204,8 +219,8 @@ func (c *Chip) unplug() (closed bool) {
 	return closed
 }
 
-// Close ends the chip: Serve closes its stream and returns, every blocked and every later call returns uart.ErrClosed.
-// It does not wait for Serve. Idempotent.
+// Close ends the chip: Serve returns, and every blocked and later call returns uart.ErrClosed. It does not wait for Serve.
+// Idempotent.
 func (c *Chip) Close() error {
 	c.mu.Lock()
 	s := c.stream
@@ -213,7 +228,7 @@ func (c *Chip) Close() error {
 	c.changes = nil
 	c.stopHolding()
 	c.stopReleasing()
-	c.unsettle()
+	c.stopSettling()
 	c.stopOpening()
 	c.upReady.Broadcast()
 	c.downRoom.Broadcast()
@@ -224,7 +239,7 @@ func (c *Chip) Close() error {
 	return s.Close()
 }
 
-// device is the chip as its stream sees it.
+// device is the chip as the usbip stream sees it.
 type device struct{ *Chip }
 
 // Control implements usbip.Device.

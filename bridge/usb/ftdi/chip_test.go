@@ -16,7 +16,7 @@ import (
 	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
-// bed is a chip, plugged into a driver.
+// bed is a chip plugged into a driver.
 type bed struct {
 	*testing.T
 	chip   *ftdi.Chip
@@ -28,13 +28,13 @@ type bed struct {
 	urgent []uart.Event
 }
 
-// plugIn makes a bed whose device has been found. When the test ends the chip is closed.
+// plugIn returns a bed whose device has been probed. The chip is closed when the test ends.
 func plugIn(t *testing.T, config uart.PortConfig) *bed {
 	t.Helper()
 	return plugInto(t, config, nil)
 }
 
-// plugInto is plugIn of a chip with a log.
+// plugInto is plugIn with a log for the chip.
 func plugInto(t *testing.T, config uart.PortConfig, log *slog.Logger) *bed {
 	t.Helper()
 	b := &bed{T: t}
@@ -61,7 +61,7 @@ func plugInto(t *testing.T, config uart.PortConfig, log *slog.Logger) *bed {
 	return b
 }
 
-// attach plugs the chip in.
+// attach plugs the chip in and probes it.
 func (b *bed) attach() {
 	b.Helper()
 	dev, wire := net.Pipe()
@@ -69,7 +69,7 @@ func (b *bed) attach() {
 	served := b.served
 	go func() {
 		served <- b.chip.Serve(dev)
-		close(served) // a test that has taken it fails, and does not hang, when it fails
+		close(served) // so that the cleanup does not hang after a test that has received from it
 	}()
 	b.driver = newDriver(wire)
 	b.host = b.driver.host
@@ -78,7 +78,7 @@ func (b *bed) attach() {
 	}
 }
 
-// next is the next answer of Next.
+// next calls Next.
 func (b *bed) next() (string, uart.Event) {
 	b.Helper()
 	p, e, err := b.chip.Next()
@@ -88,7 +88,7 @@ func (b *bed) next() (string, uart.Event) {
 	return string(p), e
 }
 
-// wants takes events, which must print like this; the open's Ready is called.
+// wants calls Next once for each of these events, which must print like this. It calls the Ready of an open.
 func (b *bed) wants(events ...string) {
 	b.Helper()
 	for _, want := range events {
@@ -106,7 +106,7 @@ func (b *bed) wants(events ...string) {
 	}
 }
 
-// opens opens the port and takes the events of it.
+// opens opens the port and takes its events.
 func (b *bed) opens() {
 	b.Helper()
 	opened := make(chan error, 1)
@@ -118,13 +118,13 @@ func (b *bed) opens() {
 	b.wants("settings DTR on RTS on")
 }
 
-// asks performs a vendor request.
-func (b *bed) asks(request uint8, value, index uint16) int {
+// requests performs a vendor request and returns its status.
+func (b *bed) requests(request uint8, value, index uint16) int {
 	_, status := b.host.Control(usbip.Setup{Type: 0x40, Request: request, Value: value, Index: index | channel}, nil)
 	return status
 }
 
-// TestRequests: every request of the driver and what it is to the application, and what is none.
+// TestRequests: every request of the driver and the event that it makes, and unknown requests.
 func TestRequests(t *testing.T) {
 	const stall = usbiptest.StatusStall
 	b := plugIn(t, uart.PortConfig{})
@@ -139,7 +139,7 @@ func TestRequests(t *testing.T) {
 		{1, 0x0100, 0, 0, "settings DTR off"},
 		{1, 0x0202, 0, 0, "settings RTS on"},
 		{1, 0x0200, 0, 0, "settings RTS off"},
-		{1, 0x0200, 0, 0, "settings RTS off"}, // said again is said again
+		{1, 0x0200, 0, 0, "settings RTS off"}, // set again is reported again
 		{1, 0x0301, 0, 0, "settings DTR on RTS off"},
 		{1, 0x0300, 0, 0, "settings DTR off RTS off"},
 		{1, 0x0003, 0, 0, ""},
@@ -172,7 +172,7 @@ func TestRequests(t *testing.T) {
 		{11, 0, 0, stall, ""},
 		{0x90, 0, 0, stall, ""},
 	} {
-		if got := b.asks(tt.request, tt.value, tt.index); got != tt.status {
+		if got := b.requests(tt.request, tt.value, tt.index); got != tt.status {
 			t.Errorf("request %d value %#x index %#x: status %d, want %d", tt.request, tt.value, tt.index, got, tt.status)
 		}
 		if tt.want != "" {
@@ -197,7 +197,7 @@ func TestRequests(t *testing.T) {
 	<-done
 }
 
-// TestBaudWithoutChannel: the upper bits of the divisor of a driver that has no name for the port.
+// TestBaudWithoutChannel: the upper bits of the divisor are found if the driver has no number for the port.
 func TestBaudWithoutChannel(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	b.opens()
@@ -217,7 +217,7 @@ func TestBaudWithoutChannel(t *testing.T) {
 	}
 }
 
-// TestErrorsAtTheirByte: an error's byte is alone in its packet, whatever lies before and behind it.
+// TestErrorsAtTheirByte: a byte with an error is alone in its packet, whatever comes before and after it.
 func TestErrorsAtTheirByte(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	b.opens()
@@ -235,7 +235,7 @@ func TestErrorsAtTheirByte(t *testing.T) {
 	report(uart.LineParity)
 	write("Pgood")
 	report(uart.LineFraming)
-	report(uart.LineTHRE | uart.LineTEMT) // concerns nothing that is received
+	report(uart.LineTHRE | uart.LineTEMT) // no error of a received byte
 	write("F")
 	report(uart.LineBreak | uart.LineFraming)
 	report(uart.LineOverrun)
@@ -260,7 +260,7 @@ func TestErrorsAtTheirByte(t *testing.T) {
 	}
 }
 
-// TestModemPackets: a change of the lines is a packet without data, and what nobody has open is shown at the open.
+// TestModemPackets: a change of the lines is a packet without data; a change while the port is closed is reported at the open.
 func TestModemPackets(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	if err := b.chip.SetModem(uart.CTS | uart.DCD); err != nil {
@@ -269,7 +269,7 @@ func TestModemPackets(t *testing.T) {
 	b.opens()
 	b.shows(0x91)
 	for _, m := range []uart.ModemState{uart.RI, uart.RI | uart.DSR, 0} {
-		if err := b.chip.SetModem(m | 0x0f); err != nil { // the lower bits are no lines
+		if err := b.chip.SetModem(m | 0x0f); err != nil { // the lower bits are not lines
 			t.Fatal(err)
 		}
 		b.shows(byte(m) | 1)
@@ -283,7 +283,7 @@ func TestModemPackets(t *testing.T) {
 	}
 }
 
-// shows waits until the driver's last packet says this of the lines.
+// shows waits until the driver's last packet has this modem status.
 func (b *bed) shows(want byte) {
 	b.Helper()
 	d := b.driver
@@ -297,7 +297,7 @@ func (b *bed) shows(want byte) {
 	}
 }
 
-// TestTransmitterEmpty: TEMT says so only when nothing waits, nothing is lent, and the far UART is empty.
+// TestTransmitterEmpty: TEMT is set only if nothing waits, nothing is lent, and the far UART is empty.
 func TestTransmitterEmpty(t *testing.T) {
 	var mu sync.Mutex
 	var unsent time.Duration
@@ -323,7 +323,7 @@ func TestTransmitterEmpty(t *testing.T) {
 	temt(false, "a byte is lent")
 	b.driver.request(1, 0x0101, 0)
 	b.wants("settings DTR on") // gives it back
-	temt(true, "it came back")
+	temt(true, "the lent byte is given back")
 	mu.Lock()
 	unsent = time.Second
 	mu.Unlock()
@@ -337,11 +337,11 @@ func TestTransmitterEmpty(t *testing.T) {
 	b.driver.mu.Lock()
 	defer b.driver.mu.Unlock()
 	if b.driver.status[1]&0x60 != 0 {
-		t.Errorf("a packet says %#x while the far UART sends", b.driver.status[1])
+		t.Errorf("a packet has line status %#x while the far UART sends", b.driver.status[1])
 	}
 }
 
-// TestClosed: every call after Close fails, and a chip can be plugged in only once at a time and never afterwards.
+// TestClosed: every call after Close fails. A chip can be plugged in only once at a time, and not after Close.
 func TestClosed(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	dev, wire := net.Pipe()

@@ -6,62 +6,62 @@ import (
 	"telnetcpc/bridge/usb/usbip"
 )
 
-// control performs a vendor request. What changes a setting is answered when its event is in the queue, and the bytes
-// that came before it are before it there.
+// control performs a vendor request. One that changes a setting is answered after its event is in the queue, after the bytes
+// that came before it.
 func (c *Chip) control(t *usbip.Transfer) {
 	s := t.Setup
 	known := false
 	switch s.Type {
 	case typeOut:
-		known = c.change(t)
-		c.said.remember(s)
+		known = c.set(t)
+		c.driver.remember(s)
 	case typeIn:
-		known = c.ask(t)
+		known = c.get(t)
 	}
 	if !known {
 		t.Stall()
 	}
 }
 
-// change performs a request that says something, and answers it. false: it is unknown, or no UART can do it.
-func (c *Chip) change(t *usbip.Transfer) bool {
+// set performs a request that sets something, and answers it. false: it is unknown, or no UART can do it.
+func (c *Chip) set(t *usbip.Transfer) bool {
 	s := t.Setup
 	switch s.Request {
 	case reqReset:
 		if s.Value == resetSIO {
-			c.reset(t) // answers, at its time
+			c.reset(t) // answers, possibly later
 			return true
 		}
 		if !c.purge(s.Value) {
 			return false
 		}
 	case reqModemCtrl:
-		return c.lines(t)
+		return c.modemCtrl(t)
 	case reqFlowCtrl:
 		flow, ok := flowOf(s.Index)
 		if !ok {
 			return false
 		}
-		c.settings(c.said.coding, flow)
+		c.applySettings(c.driver.coding, flow)
 	case reqBaudRate:
-		baud := decode(c.said.divisor(s))
+		baud := decode(c.driver.divisor(s))
 		if baud == 0 {
 			return false
 		}
-		coding := c.said.coding
+		coding := c.driver.coding
 		coding.Baud = baud
-		c.settings(coding, c.said.flow)
+		c.applySettings(coding, c.driver.flow)
 	case reqData:
-		coding, ok := codingOf(s.Value, c.said.coding.Baud)
+		coding, ok := codingOf(s.Value, c.driver.coding.Baud)
 		if !ok {
 			return false
 		}
-		c.settings(coding, c.said.flow)
+		c.applySettings(coding, c.driver.flow)
 		return c.sendBreak(t, s.Value&dataBreak != 0)
 	case reqLatencyTimer:
-		c.said.latency = uint8(s.Value)
+		c.driver.latency = uint8(s.Value)
 	case reqEventChar, reqErrorChar:
-		// They tell the chip when to send a packet early; every packet leaves at once.
+		// They make a chip send a packet early; here every packet leaves at once.
 	default:
 		return false
 	}
@@ -69,48 +69,48 @@ func (c *Chip) change(t *usbip.Transfer) bool {
 	return true
 }
 
-// ask performs a request that asks something.
-func (c *Chip) ask(t *usbip.Transfer) bool {
+// get performs a request that reads something.
+func (c *Chip) get(t *usbip.Transfer) bool {
 	switch t.Setup.Request {
 	case reqModemStatus:
-		// The driver asks by this whether the transmitter is empty, for tcdrain.
+		// Linux polls it to learn whether the transmitter is empty, for tcdrain.
 		far := c.transmitter()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		t.Answer([]byte{byte(c.modem) | statusReserved, c.lineStatus(far)})
 	case reqGetLatency:
-		t.Answer([]byte{c.said.latency})
+		t.Answer([]byte{c.driver.latency})
 	default:
 		return false
 	}
 	return true
 }
 
-// said is what the driver has said so far. It has no lock: the stream's calls alone use it.
-type said struct {
+// driver is what the driver has set so far. It has no lock: only the stream's calls use it.
+type driver struct {
 	coding uart.Coding
 	flow   uart.Flow
-	// What of it Next has told or will: a quiet time lies between.
-	toldCoding uart.Coding
-	toldFlow   uart.Flow
-	sending    bool   // a break, as told
-	latency    uint8  // milliseconds; nothing waits for it
-	channel    uint16 // what the driver calls this port in wIndex: 0 or 1
-	last       [2]usbip.Setup
+	// The last ones that went into the queue for Next. They differ from the above during a quiet time.
+	queuedCoding uart.Coding
+	queuedFlow   uart.Flow
+	breaking     bool           // a break is on, as queued
+	latency      uint8          // milliseconds; nothing here depends on it
+	channel      uint16         // the port's number in wIndex: 0 or 1, depending on the driver
+	last         [2]usbip.Setup // the latest first
 }
 
-// remember keeps the last two requests, the latest first, and how the driver calls the port. SET_BAUD_RATE does not
-// tell: it has bits of the divisor in the same place.
-func (d *said) remember(s usbip.Setup) {
+// remember keeps the last two requests, and the port's number. SET_BAUD_RATE does not have it: it has bits of the divisor in
+// that place.
+func (d *driver) remember(s usbip.Setup) {
 	d.last = [2]usbip.Setup{s, d.last[0]}
 	if s.Request != reqBaudRate {
 		d.channel = s.Index & 0xff
 	}
 }
 
-// divisor is the value of SET_BAUD_RATE, bits 0 to 17. The upper two are in wIndex, above the port's name where it has
-// one.
-func (d *said) divisor(s usbip.Setup) uint32 {
+// divisor returns the divisor of SET_BAUD_RATE, bits 0 to 17. The upper two are in wIndex, above the port's number if that is
+// not 0.
+func (d *driver) divisor(s usbip.Setup) uint32 {
 	high := s.Index
 	if d.channel != 0 {
 		high >>= 8
@@ -118,44 +118,45 @@ func (d *said) divisor(s usbip.Setup) uint32 {
 	return uint32(high)<<16 | uint32(s.Value)
 }
 
-// lines performs MODEM_CTRL. Both lines down right behind flow control off is what ftdi_dtr_rts does at a close; so does
-// B0, but with SET_DATA before it.
-func (c *Chip) lines(t *usbip.Transfer) bool {
+// modemCtrl performs MODEM_CTRL. Both lines off directly after flow control off is what ftdi_dtr_rts does at a close. B0 does
+// that too, but with SET_DATA before it.
+func (c *Chip) modemCtrl(t *usbip.Transfer) bool {
 	s := t.Setup
 	control := controlOf(s.Value)
 	if control == (uart.Control{}) {
 		t.Answer(nil)
 		return true
 	}
-	before, first := c.said.last[0], c.said.last[1]
+	before, first := c.driver.last[0], c.driver.last[1]
 	closing := s.Value == ctrlAllDown && before.Request == reqFlowCtrl && before.Index>>8 == flowNone && first.Request != reqData
 	c.perform(t, uart.Event{Kind: uart.KindSettings, Control: control}, closing)
 	return true
 }
 
-// settings performs what changes line coding or flow control. The driver says all of them whenever one changes: what
-// stays as it is makes no event.
-func (c *Chip) settings(coding uart.Coding, flow uart.Flow) {
-	c.said.coding, c.said.flow = coding, flow
-	if coding == c.said.toldCoding && flow == c.said.toldFlow || c.isQuiet() {
+// applySettings changes line coding or flow control. The driver sets all of them whenever one changes, so only a difference
+// makes an event.
+func (c *Chip) applySettings(coding uart.Coding, flow uart.Flow) {
+	c.driver.coding, c.driver.flow = coding, flow
+	if coding == c.driver.queuedCoding && flow == c.driver.queuedFlow || c.isQuiet() {
 		return
 	}
-	c.said.toldCoding, c.said.toldFlow = coding, flow
-	c.push(uart.Event{Kind: uart.KindSettings, Coding: coding, Flow: flow})
+	c.driver.queuedCoding, c.driver.queuedFlow = coding, flow
+	c.add(uart.Event{Kind: uart.KindSettings, Coding: coding, Flow: flow})
 }
 
-// sendBreak performs the break bit of SET_DATA, which comes with every change of the data bits too.
+// sendBreak performs the break bit of SET_DATA, which is in every change of the line coding too.
 func (c *Chip) sendBreak(t *usbip.Transfer, on bool) bool {
-	if on == c.said.sending || c.isQuiet() {
+	if on == c.driver.breaking || c.isQuiet() {
 		t.Answer(nil)
 		return true
 	}
-	c.said.sending = on
+	c.driver.breaking = on
 	c.perform(t, uart.Event{Kind: uart.KindSettings, Control: uart.Control{Break: uart.LevelOf(on)}}, false)
 	return true
 }
 
-// purge performs RESET_PURGE_RX and RESET_PURGE_TX: it drops what waits here, and says so at once and in its place.
+// purge performs RESET_PURGE_RX and RESET_PURGE_TX: it drops what waits here, and reports the purge at once (Urgent) and in its
+// place (Next).
 func (c *Chip) purge(value uint16) bool {
 	e := uart.Event{Kind: uart.KindPurge}
 	switch value {
@@ -174,12 +175,12 @@ func (c *Chip) purge(value uint16) bool {
 	defer c.mu.Unlock()
 	if e.Purge == uart.PurgeRx {
 		c.down.clear()
-		c.error = 0
+		c.nextError = 0
 		c.downRoom.Signal()
 	} else {
 		c.up.Drop()
 		c.release(ordered.Limit)
 	}
-	c.tell(e)
+	c.addLocked(e)
 	return true
 }

@@ -9,7 +9,7 @@ import (
 
 // The way of a byte to the application: Write -> downQueue -> the driver's IN transfer, which waits here for it.
 
-// takeIn takes an IN transfer, and answers it where there is something to say.
+// takeIn accepts an IN transfer, and answers it if there is something to report.
 func (c *Chip) takeIn(t *usbip.Transfer) {
 	far := c.transmitter()
 	c.mu.Lock()
@@ -17,40 +17,40 @@ func (c *Chip) takeIn(t *usbip.Transfer) {
 	c.in = append(c.in, t)
 	switch {
 	case c.state == stateClosed:
-		c.uncertain() // without an open?
+		c.startSettling() // is it open without RESET_SIO?
 		return
-	case c.state == stateClosing && time.Since(c.fell) > settleTime/2:
-		c.state = stateOpen // a driver that closes would not ask any more
-		c.unsettle()
+	case c.state == stateClosing && time.Since(c.closingSince) > settleTime/2:
+		c.state = stateOpen // a driver that closes submits none any more
+		c.stopSettling()
 	}
 	c.answerIn(far)
 }
 
-// answerIn answers IN transfers as long as there are some and there is something to say; the lock is held.
+// answerIn answers IN transfers as long as there are any and there is something to report. The lock is held.
 func (c *Chip) answerIn(far transmitter) {
 	if c.state == stateClosed {
 		return
 	}
-	for len(c.in) > 0 && (c.down.len() > 0 || c.modem != c.shown) {
+	for len(c.in) > 0 && (c.down.len() > 0 || c.modem != c.reported) {
 		t := c.in[0]
 		c.in = c.in[1:]
 		p, n := c.down.packets(c.scratch[:0], min(t.Length, len(c.scratch)), byte(c.modem)|statusReserved, c.lineStatus(far))
 		if !t.Answer(p) {
-			continue // taken back: its bytes are the next one's
+			continue // it was taken back: the next one gets its bytes
 		}
 		c.down.skip(n)
-		c.shown = c.modem
+		c.reported = c.modem
 	}
 	if c.down.len() <= downLimit/2 {
-		c.downRoom.Signal() // not for each packet: a waiting Write then has something to do
+		c.downRoom.Signal() // only when half is free, so that a woken Write can do more than a packet
 	}
 }
 
-// Write implements uart.Port: it blocks while 16 KiB wait for the driver to ask for them.
+// Write implements uart.Port. It blocks while downLimit bytes wait for the driver's IN transfers.
 func (c *Chip) Write(p []byte) (n int, err error) {
-	var period uint64
+	var epoch uint64
 	for n < len(p) {
-		m, err := c.give(p[n:], 0, &period)
+		m, err := c.deliver(p[n:], 0, &epoch)
 		n += m
 		if m == 0 {
 			return n, err
@@ -59,51 +59,52 @@ func (c *Chip) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// give puts bytes, the first of them marked with line and what was reported before, on their way: as many as there is
-// room for. n is 0 where no more is taken, because nobody has the port open any more, or by an error. See queue.
-func (c *Chip) give(p []byte, line byte, period *uint64) (n int, err error) {
-	n, s, err := c.queue(p, line, period)
+// deliver queues as many bytes of p as there is room for and flushes the stream. The first byte gets the errors in line and
+// those reported before. n is 0 if the port is not open any more, or with an error. See queueDown for epoch.
+func (c *Chip) deliver(p []byte, line byte, epoch *uint64) (n int, err error) {
+	n, s, err := c.queueDown(p, line, epoch)
 	if s != nil {
 		s.Flush()
 	}
 	return n, err
 }
 
-// queue is give without the writing; the stream is the one to flush. period says since which close the caller writes:
-// what began before the last one is not for who opened the port then. 0: it begins now.
-func (c *Chip) queue(p []byte, line byte, period *uint64) (n int, s *usbip.Stream, err error) {
+// queueDown is deliver without flushing; s is the stream to flush. epoch is c.epoch at the beginning of the caller's write, 0
+// in its first call, which sets it: bytes of a write that began before the last close are not for the program that has opened
+// the port since.
+func (c *Chip) queueDown(p []byte, line byte, epoch *uint64) (n int, s *usbip.Stream, err error) {
 	far := c.transmitter()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if *period == 0 {
-		*period = c.period
+	if *epoch == 0 {
+		*epoch = c.epoch
 	}
-	for !c.closed && c.state != stateClosed && c.period == *period && c.down.len() >= downLimit {
+	for !c.closed && c.state != stateClosed && c.epoch == *epoch && c.down.len() >= downLimit {
 		c.downRoom.Wait()
 	}
 	switch {
 	case c.closed:
 		return 0, nil, uart.ErrClosed
-	case c.state == stateClosed || c.period != *period:
+	case c.state == stateClosed || c.epoch != *epoch:
 		return 0, nil, nil
 	}
 	n = min(len(p), downLimit-c.down.len())
-	c.down.push(p[:n], line|c.error)
-	c.error = 0
+	c.down.push(p[:n], line|c.nextError)
+	c.nextError = 0
 	c.answerIn(far)
 	return n, c.stream, nil
 }
 
-// errorBits are what a packet can report of its bytes.
+// errorBits are the errors that a packet can report of its bytes.
 const errorBits = byte(uart.LineErrors)
 
-// ReportLine implements uart.Port. A break is given at once, as a zero byte that is marked, which is how a UART receives
-// it. Parity, framing and overrun go with the next byte written: the driver looks at them in packets with data only. It
+// ReportLine implements uart.Port. A break is delivered at once as a zero byte with the break bit, which is how a UART receives
+// it. Parity, framing and overrun errors go with the next byte written: the driver reads them only in packets with data. It
 // blocks as Write does.
 func (c *Chip) ReportLine(l uart.LineState) error {
 	if l&uart.LineBreak != 0 {
 		var now uint64
-		_, err := c.give([]byte{0}, byte(l)&errorBits, &now)
+		_, err := c.deliver([]byte{0}, byte(l)&errorBits, &now)
 		return err
 	}
 	c.mu.Lock()
@@ -112,12 +113,12 @@ func (c *Chip) ReportLine(l uart.LineState) error {
 		return uart.ErrClosed
 	}
 	if c.state != stateClosed {
-		c.error |= byte(l) & errorBits
+		c.nextError |= byte(l) & errorBits
 	}
 	return nil
 }
 
-// SetModem implements uart.Port. A change shows in the next packet, which carries no data where none waits.
+// SetModem implements uart.Port. A change is in the next packet, which is empty if no data waits.
 func (c *Chip) SetModem(m uart.ModemState) error {
 	far := c.transmitter()
 	c.mu.Lock()

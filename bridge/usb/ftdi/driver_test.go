@@ -12,14 +12,14 @@ import (
 	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
-// driver stands for Linux's ftdi_sio and usb-serial above it, in raw mode: it sends the requests that they send, in
-// their order, has two transfers each way, does not ask for more than an application reads, and tells nobody of
-// tcflush. What it knows of the application is the test, which calls its methods as system calls.
+// driver stands for Linux's ftdi_sio and the usb-serial layer above it, in raw mode: it sends the same requests in the same
+// order, has two transfers each way, stops submitting IN transfers while the application does not read, and does not announce
+// tcflush. Tests are the application: its methods are the system calls.
 type driver struct {
 	host  *usbiptest.Host
 	hupcl bool
 
-	opening sync.Mutex // an open or a close
+	opening sync.Mutex // serialises opens and closes
 
 	mu       sync.Mutex // over everything below
 	changed  sync.Cond
@@ -30,7 +30,7 @@ type driver struct {
 	writing  map[*usbiptest.URB]bool
 	reading  map[*usbiptest.URB]bool
 	received []byte
-	resting  int // IN transfers that are not submitted, because too much is not read
+	resting  int // IN transfers that are not submitted, because too much is unread
 	status   [2]byte
 	errors   uart.LineState
 	packets  []int // bytes of data in each packet
@@ -40,10 +40,10 @@ type driver struct {
 const (
 	driverTransfers = 2
 	driverFifo      = 4096
-	driverReceived  = 4096 // bytes not read, above which the driver rests
+	driverReceived  = 4096 // unread bytes above which the driver submits no IN transfers
 	driverBulkOut   = 256
 	driverBulkIn    = 512
-	channel         = 1 // what Linux since 6.1 calls the port
+	channel         = 1 // the port's number in Linux since 6.1
 )
 
 var errUnplugged = errors.New("no such device")
@@ -58,7 +58,7 @@ func newDriver(conn io.ReadWriteCloser) *driver {
 	return d
 }
 
-// probe is what happens when the device is found.
+// probe does what the host does when the device is found.
 func (d *driver) probe() error {
 	for _, s := range []usbip.Setup{
 		{Type: 0x80, Request: 6, Value: 0x0100, Length: 18}, {Type: 0x80, Request: 6, Value: 0x0200, Length: 9},
@@ -73,7 +73,7 @@ func (d *driver) probe() error {
 	return nil
 }
 
-// request is one vendor request; its failure does not bother the driver.
+// request performs a vendor request. The driver ignores its failure.
 func (d *driver) request(request uint8, value, index uint16) {
 	_, _ = d.host.Control(usbip.Setup{Type: 0x40, Request: request, Value: value, Index: index | channel}, nil)
 }
@@ -104,7 +104,7 @@ func (d *driver) open() error {
 	return nil
 }
 
-// setTermios says all of it, whatever has changed.
+// setTermios sets everything, whatever has changed.
 func (d *driver) setTermios() {
 	d.mu.Lock()
 	coding, flow := d.coding, d.flow
@@ -122,7 +122,7 @@ func (d *driver) setTermios() {
 	}
 }
 
-// dataValue is wValue of SET_DATA.
+// dataValue returns wValue of SET_DATA.
 func dataValue(c uart.Coding) uint16 {
 	value := uint16(c.DataBits)
 	if c.DataBits < 7 {
@@ -135,8 +135,8 @@ func dataValue(c uart.Coding) uint16 {
 	return value
 }
 
-// driverDivisor is what the driver makes of a baud rate: the nearest divisor in eighths of 12 MHz, or of 3 MHz below
-// 1200 baud, and 9600 where 12 Mbaud are not enough.
+// driverDivisor returns the driver's divisor for a baud rate: the nearest one in eighths of 12 MHz, or of 3 MHz below 1200 baud;
+// above 12 Mbaud, that of 9600.
 func driverDivisor(baud uint32) uint32 {
 	switch {
 	case baud > 12_000_000:
@@ -147,7 +147,7 @@ func driverDivisor(baud uint32) uint32 {
 	return slowDivisor(baud, 3_000_000)
 }
 
-// slowDivisor is the divisor for a clock, without the bit that names the clock.
+// slowDivisor returns the divisor for a clock, without the bit that selects the clock.
 func slowDivisor(baud uint32, clock float64) uint32 {
 	eighths := uint32(math.Floor(clock*8/float64(baud) + 0.5))
 	divisor := eighths/8 | []uint32{0, 3 << 14, 2 << 14, 4 << 14, 1 << 14, 5 << 14, 6 << 14, 7 << 14}[eighths%8]
@@ -160,7 +160,7 @@ func slowDivisor(baud uint32, clock float64) uint32 {
 	return divisor
 }
 
-// submitRead submits one IN transfer; the lock is held.
+// submitRead submits one IN transfer. The lock is held.
 func (d *driver) submitRead() {
 	u := &usbiptest.URB{Endpoint: 1, In: true, Room: driverBulkIn}
 	u.Done = d.readDone
@@ -237,7 +237,7 @@ func (d *driver) write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// submitWrites moves bytes from the fifo into free transfers; the lock is held.
+// submitWrites moves bytes from the fifo into free transfers. The lock is held.
 func (d *driver) submitWrites() {
 	for len(d.fifo) > 0 && len(d.writing) < driverTransfers {
 		n := min(len(d.fifo), driverBulkOut)
@@ -259,7 +259,7 @@ func (d *driver) submitWrites() {
 	}
 }
 
-// drain is tcdrain: first the driver's own bytes, then what the chip says of its transmitter.
+// drain is tcdrain: it waits for the driver's own bytes, then for the chip's transmitter.
 func (d *driver) drain() error {
 	d.mu.Lock()
 	for len(d.fifo)+len(d.writing) > 0 && d.host.Err() == nil {
@@ -278,7 +278,7 @@ func (d *driver) drain() error {
 	}
 }
 
-// modemStatus is TIOCMGET's request, and TIOCOUTQ's.
+// modemStatus is the request of TIOCMGET and TIOCOUTQ.
 func (d *driver) modemStatus() ([2]byte, error) {
 	p, status := d.host.Control(usbip.Setup{Type: 0xc0, Request: 5, Index: channel, Length: 2}, nil)
 	if status != 0 || len(p) != 2 {
@@ -287,7 +287,7 @@ func (d *driver) modemStatus() ([2]byte, error) {
 	return [2]byte(p), nil
 }
 
-// closes is an application's close: the last one drains, lets the lines fall as HUPCL says, and takes its transfers back.
+// closes is an application's close: the last one drains, drops the lines if HUPCL is set, and takes its transfers back.
 func (d *driver) closes() {
 	d.opening.Lock()
 	defer d.opening.Unlock()
@@ -316,7 +316,7 @@ func (d *driver) closes() {
 	d.kill(d.reading)
 }
 
-// kill takes transfers back, one after the other, and waits for each; the lock is held, but for the waiting.
+// kill takes transfers back, one after the other, and waits for each. The lock is held, except during the waits.
 func (d *driver) kill(urbs map[*usbiptest.URB]bool) {
 	for u := range urbs {
 		d.host.Unlink(u)
@@ -326,7 +326,7 @@ func (d *driver) kill(urbs map[*usbiptest.URB]bool) {
 	}
 }
 
-// end wakes everybody when the device is unplugged.
+// end unplugs the device and wakes every blocked call.
 func (d *driver) end() {
 	d.host.Close()
 	d.mu.Lock()
@@ -340,7 +340,7 @@ func (d *driver) set(e uart.Event) {
 		d.mu.Lock()
 		d.coding, d.flow = e.Coding.Over(d.coding), e.Flow.Over(d.flow)
 		if d.coding.DataBits == 6 {
-			d.coding.DataBits = 5 // the driver's way
+			d.coding.DataBits = 5 // as the driver does
 		}
 		d.mu.Unlock()
 		d.setTermios()

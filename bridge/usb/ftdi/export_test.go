@@ -1,6 +1,6 @@
 package ftdi
 
-// Decode is what SET_BAUD_RATE's value is taken for.
+// Decode returns the rate for a value of SET_BAUD_RATE.
 var Decode = decode
 
 // UsualRates are decoded exactly.

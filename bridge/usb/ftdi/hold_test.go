@@ -15,10 +15,10 @@ import (
 	"telnetcpc/ptyhost/aside"
 )
 
-// noSession is PortConfig.Unsent of a bridge that has had none for long.
+// noSession is the PortConfig.Unsent of a bridge that has had no session for a long time.
 func noSession() uart.Unsent { return uart.Unsent{Left: -1} }
 
-// session is PortConfig.Unsent of a session, until it ends.
+// session is the PortConfig.Unsent of a bridge with a session until it has ended.
 type session struct{ ended atomic.Bool }
 
 func (s *session) unsent() uart.Unsent {
@@ -28,12 +28,12 @@ func (s *session) unsent() uart.Unsent {
 	return uart.Unsent{}
 }
 
-// edge is the nth change of DTR and RTS.
+// edge returns the nth change of DTR and RTS.
 func edge(n int) uart.Control {
 	return uart.Control{DTR: uart.LevelOf(n%2 == 0), RTS: uart.LevelOf(n%4 < 2)}
 }
 
-// makes makes edges, and sends their number when they are done.
+// makes makes n edges, and sends the number of each when it is done.
 func (b *bed) makes(from, n int) <-chan int {
 	done := make(chan int, n)
 	go func() { // ends with the driver
@@ -46,7 +46,7 @@ func (b *bed) makes(from, n int) <-chan int {
 	return done
 }
 
-// TestAllEdgesArrive: 2000 edges back to back, with bytes between, while the far end is slow: each comes, in its place.
+// TestAllEdgesArrive: of 2000 edges back to back, with bytes in between, each arrives in its place although the far end is slow.
 func TestAllEdgesArrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const edges, every = 2000, 300
@@ -69,7 +69,7 @@ func TestAllEdgesArrive(t *testing.T) {
 		synctest.Wait()
 		select {
 		case <-done:
-			t.Error("nobody was held")
+			t.Error("no request was held")
 		default:
 		}
 		for i := range edges {
@@ -89,8 +89,8 @@ func TestAllEdgesArrive(t *testing.T) {
 	})
 }
 
-// TestHeldHoldsNothingElse: while an edge waits, the device does all else: it says its status, gives and takes bytes, has
-// transfers taken back, and takes a change of the line coding.
+// TestHeldHoldsNothingElse: while an edge waits, the device does everything else: it reports its status, sends and receives
+// bytes, and changes the line coding.
 func TestHeldHoldsNothingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const edges, room = 300, 256
@@ -112,14 +112,14 @@ func TestHeldHoldsNothingElse(t *testing.T) {
 		out := &usbiptest.URB{Endpoint: 2, Data: []byte("up")}
 		_ = b.host.Submit(out)
 		out.Wait()
-		if status := b.asks(4, 0x0107, 0); status != 0 { // 7O1
+		if status := b.requests(4, 0x0107, 0); status != 0 { // 7O1
 			t.Errorf("line coding: status %d", status)
 		}
 		if waited := time.Since(began); waited != 0 {
-			t.Errorf("all that has taken %v", waited)
+			t.Errorf("everything else took %v", waited)
 		}
 		if n := len(done); n != room {
-			t.Errorf("%d edges were made, want %d and one that is held", n, room)
+			t.Errorf("%d edges were made, want %d and one held", n, room)
 		}
 		for made := 0; made < edges; {
 			if _, e := b.next(); e.Control != (uart.Control{}) {
@@ -132,7 +132,7 @@ func TestHeldHoldsNothingElse(t *testing.T) {
 	})
 }
 
-// takes takes so many answers of Next.
+// takes calls Next n times.
 func (b *bed) takes(n int) {
 	b.Helper()
 	for range n {
@@ -140,8 +140,8 @@ func (b *bed) takes(n int) {
 	}
 }
 
-// TestHeldForFourSeconds: no longer, for the driver gives up after five; and nobody is held after that until the far end
-// goes on. What was merged is said.
+// TestHeldForFourSeconds: a request is not held longer, since the driver gives up after five seconds; after that no request is
+// held until the far end goes on. Merged changes are logged.
 func TestHeldForFourSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logged{}
@@ -153,23 +153,23 @@ func TestHeldForFourSeconds(t *testing.T) {
 			<-done
 		}
 		if waited := time.Since(began); waited != 0 {
-			t.Errorf("256 edges have taken %v", waited)
+			t.Errorf("256 edges took %v", waited)
 		}
 		<-done
 		if waited := time.Since(began); waited < 3*time.Second || waited >= 5*time.Second {
-			t.Errorf("edge 257 has taken %v", waited)
+			t.Errorf("edge 257 took %v", waited)
 		}
 		began = time.Now()
 		for range done {
 		}
 		if waited := time.Since(began); waited != 0 {
-			t.Errorf("the edges behind it have taken %v", waited)
+			t.Errorf("the edges after it took %v", waited)
 		}
 		b.takes(100) // the far end goes on
 		done = b.makes(500, 200)
 		synctest.Wait()
 		if n := len(done); n >= 200 {
-			t.Error("nobody is held any more")
+			t.Error("no request is held any more")
 		}
 		b.takes(264 - 100)
 		for range done {
@@ -179,19 +179,18 @@ func TestHeldForFourSeconds(t *testing.T) {
 		b.driver.closes()
 		synctest.Wait()
 		if want := "control lines or opens went by too fast: only the last of them was sent lost=236"; !log.has(want) {
-			t.Errorf("the log says %q, want %q", log.all(), want)
+			t.Errorf("the log has %q, want %q", log.all(), want)
 		}
 	})
 }
 
-// TestHeldIsLetGo: an edge that waits goes on when the session ends, and when the device is unplugged or closed; a request
-// that is taken back did not happen.
-func TestHeldIsLetGo(t *testing.T) {
+// TestHeldIsReleased: an edge that waits goes on when the session ends, when the device is unplugged or closed, and at a reset.
+func TestHeldIsReleased(t *testing.T) {
 	for name, end := range map[string]func(*bed, *session){
 		"no session": func(_ *bed, s *session) { s.ended.Store(true) },
 		"unplugged":  func(b *bed, _ *session) { b.chip.Unplug() },
 		"closed":     func(b *bed, _ *session) { _ = b.chip.Close() },
-		"reset":      func(b *bed, _ *session) { b.asks(0, 0, 0) },
+		"reset":      func(b *bed, _ *session) { b.requests(0, 0, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -210,14 +209,14 @@ func TestHeldIsLetGo(t *testing.T) {
 				end(b, s)
 				<-done
 				if waited := time.Since(began); waited >= time.Second {
-					t.Errorf("it has taken %v", waited)
+					t.Errorf("it took %v", waited)
 				}
 			})
 		})
 	}
 }
 
-// TestHeldIsTakenBack: a request that the driver takes back while it is held did not happen, and those behind it do.
+// TestHeldIsTakenBack: a request that the driver takes back while it is held has no effect; later ones have.
 func TestHeldIsTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := plugInto(t, uart.PortConfig{Unsent: func() uart.Unsent { return uart.Unsent{} }}, nil)
@@ -229,22 +228,22 @@ func TestHeldIsTakenBack(t *testing.T) {
 			_ = b.host.Submit(u)
 			return u
 		}
-		back, behind := request(0x0101), request(0x0200)
+		back, later := request(0x0101), request(0x0200)
 		synctest.Wait()
-		if back.IsDone() || behind.IsDone() {
+		if back.IsDone() || later.IsDone() {
 			t.Fatal("a request is not held")
 		}
 		b.host.Unlink(back)
 		back.Wait()
 		b.takes(256)
-		behind.Wait()
+		later.Wait()
 		b.wants("settings RTS off")
 	})
 }
 
-// logged is a log's handler that keeps what it gets, once it is let go.
+// logged is a log's handler that keeps its lines. It can be made to block.
 type logged struct {
-	block chan struct{} // nil: it does not wait
+	block chan struct{} // Handle blocks until it is closed; nil: it does not
 	mu    sync.Mutex    // over lines
 	lines []string
 }
@@ -280,8 +279,8 @@ func (l *logged) has(want string) bool {
 	return false
 }
 
-// TestLogStandsStill: a log that nobody reads holds no port, with the logger that hosts give to a chip.
-func TestLogStandsStill(t *testing.T) {
+// TestLogBlocks: with the logger that hosts pass to New, a log that blocks does not block the port.
+func TestLogBlocks(t *testing.T) {
 	log := &logged{block: make(chan struct{})}
 	b := plugInto(t, uart.PortConfig{Unsent: noSession}, aside.Logger(slog.New(log)))
 	for range 3 {
@@ -289,19 +288,19 @@ func TestLogStandsStill(t *testing.T) {
 			if err := b.driver.open(); err != nil {
 				t.Fatal(err)
 			}
-			b.asks(1, 0x0300|uint16(i%4), 0)
-			b.driver.closes() // says that some were merged
+			b.requests(1, 0x0300|uint16(i%4), 0)
+			b.driver.closes() // logs that some were merged
 		}
 		b.takes(100)
 	}
 	if log.all() != nil {
-		t.Error("the log did not stand still")
+		t.Error("the log did not block")
 	}
 	close(log.block)
 }
 
-// TestOpensInALoopThatWait: programs that open, write and close while there is no session, each of which waits for one,
-// find an end, and are counted.
+// TestOpensInALoopThatWait: opens, writes and closes in a loop without a session, each open waiting for one, all end and are
+// counted.
 func TestOpensInALoopThatWait(t *testing.T) {
 	const rounds = 3000
 	b := plugIn(t, uart.PortConfig{OpenWait: time.Millisecond, Unsent: noSession})

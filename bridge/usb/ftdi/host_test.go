@@ -17,14 +17,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestChipAsHost: the chip and a driver make a port host that passes the suite which the real one must pass.
+// TestChipAsHost: the chip and a driver make a host that passes the suite of the real hosts.
 func TestChipAsHost(t *testing.T) {
 	h := &host{ports: make(map[string]*port)}
 	uarttest.TestHost(t, h, programs{h})
 }
 
-// host is what kerneltty is to the real chip: it plugs chips into drivers, and gives them names. It is the programs'
-// side too.
+// host does for a chip what kerneltty does: it plugs chips into drivers, and names them. It is the programs' side too.
 type host struct {
 	mu    sync.Mutex
 	n     int
@@ -88,7 +87,7 @@ func (p *port) Close() error {
 	return err
 }
 
-// programs are those that open the ports of a host, at its drivers.
+// programs opens the ports of a host as programs do, at its drivers.
 type programs struct{ *host }
 
 // Open implements uarttest.Programs.
@@ -105,7 +104,7 @@ func (h programs) Open(path string) (uarttest.Program, error) {
 	return &program{driver: p.driver}, nil
 }
 
-// program is one that has the port open.
+// program is a program that has the port open.
 type program struct {
 	driver *driver
 	close  sync.Once
@@ -115,7 +114,7 @@ func (p *program) Read(b []byte) (int, error)  { return p.driver.read(b) }
 func (p *program) Write(b []byte) (int, error) { return p.driver.write(b) }
 func (p *program) Close() error                { p.close.Do(p.driver.closes); return nil }
 func (p *program) Set(e uart.Event) error      { p.driver.set(e); return nil }
-func (p *program) Purge(uart.Purge) error      { return nil } // the driver is not told
+func (p *program) Purge(uart.Purge) error      { return nil } // Linux does not announce it to the adapter
 func (p *program) Drain() error                { return p.driver.drain() }
 func (p *program) HangUpOnClose(on bool) error { p.driver.hupcl = on; return nil }
 

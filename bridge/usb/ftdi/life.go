@@ -8,7 +8,7 @@ import (
 	"telnetcpc/bridge/usb/usbip"
 )
 
-// state says whether an application has the port open. The driver does not say so; it shows.
+// state is whether an application has the port open. No request says so; it is inferred from what the driver does.
 //
 //	          RESET_SIO, or bytes, or IN transfers that stay
 //	closed  ------------------------------------------------>  open
@@ -19,9 +19,9 @@ import (
 //	  '--- settleTime without IN transfers ---  closing  <-----'  |
 //	                                               '-- else ------'
 //
-// ftdi_open begins with RESET_SIO. A close takes the IN transfers back, behind ftdi_dtr_rts where HUPCL is set. Closing is
-// for a driver that has none to take back, because the application does not read: it may have had one a moment ago. The
-// close of such a port without HUPCL is not seen; the next open shows it.
+// ftdi_open begins with RESET_SIO. A close takes the IN transfers back, after ftdi_dtr_rts if HUPCL is set. stateClosing is for
+// a driver that has none to take back, because the application does not read: it may have had one a moment ago. Without HUPCL
+// the close of such a port is not visible; the next open shows it.
 type state uint8
 
 const (
@@ -30,7 +30,7 @@ const (
 	stateClosing
 )
 
-// settleTime is how long what the driver does may mean two things. It does the next thing at once.
+// settleTime is how long to wait for the driver's next action if the last one is ambiguous. A driver does it at once.
 const settleTime = 100 * time.Millisecond
 
 func (c *Chip) isClosed() bool {
@@ -39,7 +39,7 @@ func (c *Chip) isClosed() bool {
 	return c.state == stateClosed
 }
 
-// reset performs RESET_SIO: an open. A port that is open was closed unseen.
+// reset performs RESET_SIO: an open. If the port is open, its close was not visible.
 func (c *Chip) reset(t *usbip.Transfer) {
 	c.life.Lock()
 	defer c.life.Unlock()
@@ -47,31 +47,31 @@ func (c *Chip) reset(t *usbip.Transfer) {
 	c.openPort(t)
 }
 
-// openPort makes the port open. t is the request that the application's open waits for, nil: it does not wait. life is
+// openPort makes the port open. t is the request for whose answer the application's open waits; nil: it does not wait. life is
 // held.
 func (c *Chip) openPort(t *usbip.Transfer) {
 	e := uart.Event{Kind: uart.KindOpened, Ready: func(error) {}}
 	c.mu.Lock()
 	c.state = stateOpen
-	c.unsettle()
+	c.stopSettling()
 	switch {
 	case t == nil:
 	case c.config.OpenWait <= 0 || c.closed || c.quiet != nil:
 		t.Answer(nil)
 	default:
 		c.opening = t
-		c.openBy = time.AfterFunc(c.config.OpenWait, func() { c.ready(t) })
-		// The driver takes no answer for a failed open: it goes on all the same.
+		c.openTimer = time.AfterFunc(c.config.OpenWait, func() { c.ready(t) })
+		// The driver goes on whatever the answer is, so an open cannot fail.
 		e.Ready = func(error) { c.ready(t) }
 	}
-	swallowed := c.tell(e)
+	swallowed := c.addLocked(e)
 	c.mu.Unlock()
 	if swallowed != nil {
-		swallowed(nil) // nobody else will
+		swallowed(nil) // nothing else calls it
 	}
 }
 
-// ready lets an open go on, if it still waits.
+// ready lets an open continue if it still waits.
 func (c *Chip) ready(t *usbip.Transfer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,28 +84,28 @@ func (c *Chip) ready(t *usbip.Transfer) {
 	}
 }
 
-// stopOpening forgets the open that waits; the lock is held.
+// stopOpening forgets the waiting open. The lock is held.
 func (c *Chip) stopOpening() {
-	if c.openBy != nil {
-		c.openBy.Stop()
+	if c.openTimer != nil {
+		c.openTimer.Stop()
 	}
-	c.opening, c.openBy = nil, nil
+	c.opening, c.openTimer = nil, nil
 }
 
-// closePort makes the port closed, where it is not: who waits in Write returns, what was not read is gone. life is held.
+// closePort makes the port closed unless it is: a blocked Write returns, and unread bytes are dropped. life is held.
 func (c *Chip) closePort() {
 	c.mu.Lock()
-	c.performAll(true) // a driver that closes, or opens, waits for none of them any more
+	c.performAll(true) // a driver that closes or opens waits for none of them any more
 	if c.state == stateClosed || c.closed {
 		c.mu.Unlock()
 		return
 	}
 	c.state = stateClosed
-	c.period++
-	c.unsettle()
+	c.epoch++
+	c.stopSettling()
 	c.stopOpening()
 	c.down.clear()
-	c.error = 0
+	c.nextError = 0
 	c.downRoom.Broadcast()
 	if c.quiet != nil {
 		c.closedInQuiet()
@@ -113,9 +113,9 @@ func (c *Chip) closePort() {
 		return
 	}
 	merged := uint64(0)
-	if crowded := c.up.Crowded(); !crowded || !c.saidMerged { // else a script that opens and closes would fill the log
+	if crowded := c.up.Crowded(); !crowded || !c.loggedMerged { // else a script that opens and closes would fill the log
 		merged = c.up.Merged()
-		c.saidMerged, c.saidMoved = crowded, c.saidMoved && crowded
+		c.loggedMerged, c.loggedMoved = crowded, c.loggedMoved && crowded
 	}
 	c.mu.Unlock()
 
@@ -124,21 +124,21 @@ func (c *Chip) closePort() {
 	}
 	e := uart.Event{Kind: uart.KindClosed}
 	c.urgent(e)
-	c.push(e)
+	c.add(e)
 }
 
-// unlinked is told of every transfer that the driver takes back. That of an IN transfer is a close, even where it was
-// answered just before: a driver that stays takes none back.
+// unlinked is called for every transfer that the driver takes back. An IN transfer taken back is a close, even if it was
+// answered just before: a driver that keeps the port open takes none back.
 func (c *Chip) unlinked(t *usbip.Transfer, pending bool) {
 	if t.Endpoint == 0 {
-		c.forget(t) // an open that waits no longer: the answer, when it comes, goes nowhere
+		c.forgetChange(t) // or it was an open that does not wait any longer: its answer will be dropped
 		return
 	}
 	if !t.In {
 		c.mu.Lock()
-		c.held = slices.DeleteFunc(c.held, func(h *usbip.Transfer) bool { return h == t })
+		c.heldOut = slices.DeleteFunc(c.heldOut, func(h *usbip.Transfer) bool { return h == t })
 		c.mu.Unlock()
-		return // its bytes are taken all the same: the driver cannot know that they were not sent
+		return // its bytes are sent all the same: the driver cannot assume that they were not
 	}
 	c.life.Lock()
 	defer c.life.Unlock()
@@ -150,32 +150,32 @@ func (c *Chip) unlinked(t *usbip.Transfer, pending bool) {
 	c.closePort()
 }
 
-// uncertain waits for settle; the lock is held.
-func (c *Chip) uncertain() {
-	if c.settled == nil && !c.closed {
-		c.settled = time.AfterFunc(settleTime, c.settle)
+// startSettling starts settleTimer. The lock is held.
+func (c *Chip) startSettling() {
+	if c.settleTimer == nil && !c.closed {
+		c.settleTimer = time.AfterFunc(settleTime, c.settle)
 	}
 }
 
-// unsettle: nothing is uncertain any more; the lock is held.
-func (c *Chip) unsettle() {
-	if c.settled != nil {
-		c.settled.Stop()
-		c.settled = nil
+// stopSettling stops settleTimer: the state is certain. The lock is held.
+func (c *Chip) stopSettling() {
+	if c.settleTimer != nil {
+		c.settleTimer.Stop()
+		c.settleTimer = nil
 	}
 }
 
-// settle decides what the driver meant: it has had the time to go on.
+// settle decides what the driver's last action meant: it has had time for the next one.
 func (c *Chip) settle() {
 	far := c.transmitter()
 	c.life.Lock()
 	defer c.life.Unlock()
 	c.mu.Lock()
-	if c.settled == nil {
+	if c.settleTimer == nil {
 		c.mu.Unlock()
-		return // decided otherwise meanwhile
+		return // it has been decided meanwhile
 	}
-	c.settled = nil
+	c.settleTimer = nil
 	closes := c.state == stateClosing && len(c.in) == 0
 	if c.state == stateClosing && !closes {
 		c.state = stateOpen

@@ -12,8 +12,8 @@ import (
 	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
-// calledOut counts what Urgent was called with.
-func (b *bed) calledOut(kind uart.Kind) int {
+// announced returns how often Urgent was called with this kind of event.
+func (b *bed) announced(kind uart.Kind) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := 0
@@ -25,8 +25,8 @@ func (b *bed) calledOut(kind uart.Kind) int {
 	return n
 }
 
-// TestOpenWait: an application's open waits for the session, for OpenWait at most; a session that could not be had ends
-// the wait too, and a driver that gave up has its port all the same.
+// TestOpenWait: an application's open waits for the session, for OpenWait at most. A failed dial ends the wait too: the driver
+// opens the port all the same.
 func TestOpenWait(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -37,7 +37,7 @@ func TestOpenWait(t *testing.T) {
 	}{
 		{"session at once", 2 * time.Second, time.Millisecond, nil, time.Millisecond},
 		{"session later", 2 * time.Second, time.Second, nil, time.Second},
-		{"no session to be had", 2 * time.Second, time.Second, errors.New("refused"), time.Second},
+		{"no session possible", 2 * time.Second, time.Second, errors.New("refused"), time.Second},
 		{"too late", 2 * time.Second, 3 * time.Second, nil, 2 * time.Second},
 		{"never", 2 * time.Second, 0, nil, 2 * time.Second},
 		{"no wait", 0, time.Second, nil, 0},
@@ -62,14 +62,14 @@ func TestOpenWait(t *testing.T) {
 					t.Errorf("the open took %v, want %v", got, tt.want)
 				}
 				time.Sleep(5 * time.Second)
-				e.Ready(nil) // once too often, and much too late
+				e.Ready(nil) // a second call, much too late
 				b.wants("settings DTR on RTS on")
 			})
 		})
 	}
 }
 
-// TestOpenGivenUp: a driver whose request has waited too long goes on without the answer.
+// TestOpenGivenUp: a driver whose request has waited too long goes on without its answer.
 func TestOpenGivenUp(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{OpenWait: time.Hour})
 	reset := &usbiptest.URB{}
@@ -86,10 +86,10 @@ func TestOpenGivenUp(t *testing.T) {
 	b.wants("settings DTR on")
 }
 
-// closesNow closes by the driver, and takes the events of it.
+// closesNow closes the port and takes its events.
 func (b *bed) closesNow(events ...string) {
 	b.Helper()
-	before := b.calledOut(uart.KindClosed)
+	before := b.announced(uart.KindClosed)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -97,12 +97,12 @@ func (b *bed) closesNow(events ...string) {
 	}()
 	b.wants(events...)
 	<-done
-	if n := b.calledOut(uart.KindClosed) - before; n != 1 {
-		b.Errorf("closes called out: got %d, want 1", n)
+	if n := b.announced(uart.KindClosed) - before; n != 1 {
+		b.Errorf("closes announced: got %d, want 1", n)
 	}
 }
 
-// TestHUPCL: a close lets the lines fall, or does not, and is a close both ways.
+// TestHUPCL: a close drops the lines or does not, and is a close in both cases.
 func TestHUPCL(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	for range 3 {
@@ -115,7 +115,8 @@ func TestHUPCL(t *testing.T) {
 	}
 }
 
-// resting makes the driver rest: the application does not read, and no IN transfer is submitted.
+// resting makes the driver submit no IN transfers, because the application does not read. written gets the length of the write
+// that this blocks, -1 if it fails.
 func (b *bed) resting() (written <-chan int) {
 	b.Helper()
 	n := make(chan int, 1)
@@ -135,7 +136,7 @@ func (b *bed) resting() (written <-chan int) {
 	return n
 }
 
-// TestCloseWhileResting: a close without an IN transfer to take back. With HUPCL the lines tell; without, the next open.
+// TestCloseWhileResting: a close without an IN transfer to take back is shown by the lines with HUPCL, else by the next open.
 func TestCloseWhileResting(t *testing.T) {
 	t.Run("HUPCL", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -166,20 +167,20 @@ func TestCloseWhileResting(t *testing.T) {
 	})
 }
 
-// TestHangupIsNoClose: B0 does what a close does to the lines, and the port stays open; so does an application that only
-// drops both lines, if the driver asks for more.
+// TestHangupIsNoClose: B0 drops the lines as a close does, and the port stays open. So it does after an application has dropped
+// both lines, if the driver goes on to submit IN transfers.
 func TestHangupIsNoClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := plugIn(t, uart.PortConfig{})
 		b.opens()
 		written := b.resting()
-		b.asks(4, 8, 0)
-		b.asks(2, 0, 0)
-		b.asks(1, 0x0300, 0)
+		b.requests(4, 8, 0)
+		b.requests(2, 0, 0)
+		b.requests(1, 0x0300, 0)
 		b.wants("settings DTR off RTS off")
 		time.Sleep(10 * time.Second)
-		b.asks(2, 0, 0) // a change of IXON, then both lines by TIOCMSET
-		b.asks(1, 0x0300, 0)
+		b.requests(2, 0, 0) // a change of IXON, then both lines by TIOCMSET
+		b.requests(1, 0x0300, 0)
 		b.wants("settings DTR off RTS off")
 		for total := 0; total < 100_000; {
 			n, err := b.driver.read(make([]byte, 10_000))
@@ -191,13 +192,13 @@ func TestHangupIsNoClose(t *testing.T) {
 			t.Errorf("the write: got %d", n)
 		}
 		time.Sleep(10 * time.Second)
-		if n := b.calledOut(uart.KindClosed); n != 0 {
-			t.Errorf("closes called out: %d", n)
+		if n := b.announced(uart.KindClosed); n != 0 {
+			t.Errorf("closes announced: %d", n)
 		}
 	})
 }
 
-// TestOpenUnseen: a driver that goes on after a pause, without an open, has the port open.
+// TestOpenUnseen: a driver that submits transfers without RESET_SIO has the port open.
 func TestOpenUnseen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := plugIn(t, uart.PortConfig{})
@@ -221,7 +222,7 @@ func TestOpenUnseen(t *testing.T) {
 	})
 }
 
-// TestReplug: unplugging closes the port, and nothing drives its lines any more; plugged in again, the chip is as before, and nothing is stale.
+// TestReplug: unplugging closes the port and drops its lines. Plugged in again, the chip works as before, without stale data.
 func TestReplug(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{OpenWait: time.Hour})
 	b.opens()
@@ -241,7 +242,7 @@ func TestReplug(t *testing.T) {
 		t.Errorf("the write that blocked: got %d", n)
 	}
 	if n, err := b.chip.Write([]byte("to nobody")); n != 0 || err != nil {
-		t.Errorf("a write to nobody: got %d, %v", n, err)
+		t.Errorf("a write to a closed port: got %d, %v", n, err)
 	}
 	if err := b.chip.SetModem(uart.DSR); err != nil {
 		t.Error(err)
@@ -271,7 +272,7 @@ func (d *driver) drainWrites() error {
 	return nil
 }
 
-// TestRequestsCounted: each control request counts, and nothing else; plugged in anew it counts from 0.
+// TestRequestsCounted: control requests are counted, and nothing else; plugged in again, from 0.
 func TestRequestsCounted(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	probing := b.chip.Requests()
@@ -288,7 +289,7 @@ func TestRequestsCounted(t *testing.T) {
 	}
 	b.wants("data bytes")
 	if got := b.chip.Requests(); got != opened {
-		t.Errorf("behind bytes: got %d, want %d", got, opened)
+		t.Errorf("after bytes: got %d, want %d", got, opened)
 	}
 	b.chip.Unplug()
 	if err := <-b.served; err != nil {
@@ -304,11 +305,11 @@ func TestRequestsCounted(t *testing.T) {
 	}
 }
 
-// TestQuiet: of what the driver does until the first close nobody is told, and nothing of it waits, not even for a far UART
-// that is busy. What it has changed meanwhile is told at the next open.
+// TestQuiet: nothing that the driver does until the first close is reported, and nothing of it waits, not even for a busy far
+// UART. Settings changed meanwhile are reported at the next open.
 func TestQuiet(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{OpenWait: time.Hour, Unsent: func() uart.Unsent { return uart.Unsent{Left: time.Hour} }})
-	go func() { // the session stands at once
+	go func() { // the session is up at once
 		_ = b.driver.open()
 		b.driver.set(uart.Event{Coding: uart.Coding{Baud: 19200}})
 	}()
@@ -341,11 +342,11 @@ func TestQuiet(t *testing.T) {
 	default:
 	}
 	b.driver.set(uart.Event{Coding: uart.Coding{Baud: 9600}, Control: uart.Control{Break: uart.LevelOff}})
-	called := b.calledOut(uart.KindClosed)
+	before := b.announced(uart.KindClosed)
 	b.driver.closes()
 	<-over
-	if got := b.calledOut(uart.KindClosed); got != called {
-		t.Errorf("%d closes were called out in the quiet time", got-called)
+	if got := b.announced(uart.KindClosed); got != before {
+		t.Errorf("%d closes were announced in the quiet time", got-before)
 	}
 
 	go func() { _ = b.driver.open() }()
@@ -358,13 +359,13 @@ func TestQuiet(t *testing.T) {
 	b.wants("settings DTR on RTS on")
 }
 
-// TestOpenIntoAFullQueue: so many events wait that a close and the open behind it are told by neither. The program that
-// opens does not wait for a session then, and the chip goes on.
+// TestOpenIntoAFullQueue: if so many events wait that a close and the next open are merged away, the program that opens does not
+// wait for a session, and the chip goes on.
 func TestOpenIntoAFullQueue(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{OpenWait: testenv.Patience, Unsent: noSession})
 	b.opens()
 	for i := range 1000 {
-		b.asks(1, 0x0300|uint16(i%4), 0) // DTR and RTS
+		b.requests(1, 0x0300|uint16(i%4), 0) // DTR and RTS
 	}
 	b.driver.closes()
 	if err := b.driver.open(); err != nil {

@@ -6,19 +6,19 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestMute: a driver that lets go of the adapter without taking anything back has closed the port: Next says so. Nothing is
-// told then, whoever opens and closes, until a close after Quiet; what is said from the next open on is whole.
+// TestMute: a driver that releases the adapter without taking a transfer back has closed the port, and Next reports that. Then
+// Next reports no open or close until a close after Quiet; from the next open on its reports are complete.
 func TestMute(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	b.opens()
-	called := b.calledOut(uart.KindClosed)
+	before := b.announced(uart.KindClosed)
 	b.chip.Mute()
 	b.wants("closed")
-	if got := b.calledOut(uart.KindClosed); got != called+1 {
-		t.Errorf("%d closes were called out, want 1", got-called)
+	if got := b.announced(uart.KindClosed); got != before+1 {
+		t.Errorf("%d closes were announced, want 1", got-before)
 	}
 	b.chip.Mute()
-	b.driver.closes() // a close that comes late is of nobody
+	b.driver.closes() // a late close is not reported
 
 	visit := func(baud uint32) {
 		t.Helper()

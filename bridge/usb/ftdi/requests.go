@@ -2,25 +2,25 @@ package ftdi
 
 import "telnetcpc/bridge/uart"
 
-// The names that the adapter shows.
+// The strings in the adapter's device descriptor.
 const (
 	Manufacturer = "telnetcpc"
 	Product      = "telnetcpc serial port"
 )
 
-// releaseFT4232H is bcdDevice by which Linux's driver knows the type: high speed, a 120 MHz clock. The
-// driver of Linux 5.10 takes an adapter of one port for an FT232RL, of the 48 MHz clock, and makes 9600 of rates above
-// 3 Mbaud; see baud.go. Those of 6.1 and 6.12 do not; the ones between were not looked at.
+// releaseFT4232H is the bcdDevice by which Linux's driver recognises the type: high speed, a 120 MHz clock. The driver of Linux
+// 5.10 takes an adapter with one port for an FT232RL, with a 48 MHz clock, and replaces rates above 3 Mbaud by 9600; see
+// baud.go. Those of 6.1 and 6.12 do not; the versions in between were not checked.
 const releaseFT4232H = 0x0800
 
-// The endpoints, and their packets' size in bytes at high speed.
+// The endpoints, and their packet size in bytes at high speed.
 const (
 	endpointIn  = 0x81
 	endpointOut = 0x02
 	maxPacket   = 512
 )
 
-// bRequest of the vendor's requests, drivers/usb/serial/ftdi_sio.h: FTDI_SIO_...
+// bRequest of the vendor requests: FTDI_SIO_... in drivers/usb/serial/ftdi_sio.h.
 const (
 	reqReset        = 0x00 // RESET
 	reqModemCtrl    = 0x01 // MODEM_CTRL
@@ -34,7 +34,7 @@ const (
 	reqGetLatency   = 0x0a // GET_LATENCY_TIMER
 )
 
-// bmRequestType of them: vendor, device.
+// bmRequestType of the vendor requests: vendor, device.
 const (
 	typeOut = 0x40
 	typeIn  = 0xc0
@@ -47,7 +47,7 @@ const (
 	resetPurgeTx = 2 // RESET_PURGE_TX: what it wrote
 )
 
-// wValue of MODEM_CTRL: the low byte has the levels, the high byte says which of them are meant.
+// wValue of MODEM_CTRL: the low byte has the levels, the high byte says which of them to set.
 const (
 	ctrlDTR     = 0x01
 	ctrlRTS     = 0x02
@@ -56,7 +56,7 @@ const (
 	ctrlAllDown = ctrlSetDTR | ctrlSetRTS
 )
 
-// wValue of SET_DATA: data bits in the low byte, and these.
+// wValue of SET_DATA: data bits in the low byte, above them these.
 const (
 	dataParityShift = 8 // N, O, E, M, S from 0
 	dataParityMask  = 0x7
@@ -79,16 +79,15 @@ const statusReserved = 0x01
 // The second status byte: line state, FTDI_RS_..., in the bits of uart.LineState.
 const statusEmpty = byte(uart.LineTHRE | uart.LineTEMT)
 
-// defaultLatency is what the latency timer begins with, in milliseconds. Nothing here waits for it: packets leave at
-// once.
+// defaultLatency is the initial value of the latency timer, in milliseconds. Nothing here uses it: packets leave at once.
 const defaultLatency = 16
 
-// codingOf decodes wValue of SET_DATA over the baud rate of a coding. false: no UART has it.
+// codingOf decodes wValue of SET_DATA, and adds baud. false: no UART has this coding.
 func codingOf(value uint16, baud uint32) (coding uart.Coding, ok bool) {
 	coding.Baud = baud
 	switch bits := uint8(value); bits {
 	case 0:
-		coding.DataBits = 5 // Linux's driver has no other way to say it
+		coding.DataBits = 5 // Linux's driver expresses 5 bits so
 	case 5, 6, 7, 8:
 		coding.DataBits = bits
 	default:
@@ -112,7 +111,7 @@ func codingOf(value uint16, baud uint32) (coding uart.Coding, ok bool) {
 	return coding, true
 }
 
-// flowOf decodes the high byte of wIndex of SET_FLOW_CTRL, which has one word for both directions.
+// flowOf decodes the high byte of wIndex of SET_FLOW_CTRL, which sets both directions.
 func flowOf(index uint16) (uart.Flow, bool) {
 	switch index >> 8 {
 	case flowNone:
@@ -127,7 +126,7 @@ func flowOf(index uint16) (uart.Flow, bool) {
 	return uart.Flow{}, false
 }
 
-// controlOf decodes wValue of MODEM_CTRL: what is not meant is not said.
+// controlOf decodes wValue of MODEM_CTRL: lines that it does not set stay unset.
 func controlOf(value uint16) (c uart.Control) {
 	if value&ctrlSetDTR != 0 {
 		c.DTR = uart.LevelOf(value&ctrlDTR != 0)

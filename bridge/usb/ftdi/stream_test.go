@@ -11,8 +11,8 @@ import (
 	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
-// TestHeldOut: up to 64 KiB are taken at once; of what follows the answers are held, in their order, until Next has made
-// room, and what a driver takes back of them is delivered all the same.
+// TestHeldOut: up to 64 KiB are accepted at once. Further transfers are answered, in order, when Next has made room; the bytes of
+// those that the driver takes back are delivered all the same.
 func TestHeldOut(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	b.opens()
@@ -23,7 +23,7 @@ func TestHeldOut(t *testing.T) {
 		b.host.Submit(u)
 		urbs = append(urbs, u)
 	}
-	b.asks(6, 0, 0) // by now all of them have arrived
+	b.requests(6, 0, 0) // by now all of them have arrived
 	for i, u := range urbs {
 		if u.IsDone() != (i < taken) {
 			t.Errorf("transfer %d: answered %v", i, u.IsDone())
@@ -44,7 +44,7 @@ func TestHeldOut(t *testing.T) {
 	}
 }
 
-// TestFloodedWithUnlinks: a host that takes everything back, and goes on, is refused before it costs memory.
+// TestFloodedWithUnlinks: a host that takes every transfer back and goes on gets stalls before it uses much memory.
 func TestFloodedWithUnlinks(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	b.opens()
@@ -52,18 +52,18 @@ func TestFloodedWithUnlinks(t *testing.T) {
 	for range 200 {
 		u := &usbiptest.URB{Endpoint: 2, Data: make([]byte, 4096)}
 		b.host.Submit(u)
-		b.asks(6, 0, 0)
+		b.requests(6, 0, 0)
 		b.host.Unlink(u)
 		u.Wait()
 		stalled = stalled || u.Status == usbiptest.StatusStall
 	}
 	if !stalled {
-		t.Error("800 KiB were taken that nobody reads")
+		t.Error("800 KiB were accepted that nobody reads")
 	}
 }
 
-// TestPurge: tx drops the bytes that wait and lets held transfers go, rx what the driver has not asked for. Both are
-// called out; no setting is lost.
+// TestPurge: tx drops the waiting bytes and releases held transfers, rx drops what the driver has not fetched. Both are announced;
+// no setting is lost.
 func TestPurge(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	b.opens()
@@ -72,17 +72,17 @@ func TestPurge(t *testing.T) {
 		last = &usbiptest.URB{Endpoint: 2, Data: make([]byte, 4096)}
 		b.host.Submit(last)
 	}
-	b.asks(1, 0x0100, 0)
+	b.requests(1, 0x0100, 0)
 	if last.IsDone() {
 		t.Error("the last transfer is not held")
 	}
-	b.asks(0, 2, 0)
+	b.requests(0, 2, 0)
 	last.Wait()
-	if n := b.calledOut(uart.KindPurge); n != 1 {
-		t.Errorf("purges called out: got %d, want 1", n)
+	if n := b.announced(uart.KindPurge); n != 1 {
+		t.Errorf("purges announced: got %d, want 1", n)
 	}
 	written := b.resting()
-	b.asks(0, 1, 0)
+	b.requests(0, 1, 0)
 	b.wants("settings DTR off", "purge tx", "purge rx")
 	go func() { // ends with the driver
 		for buf := make([]byte, 10_000); ; {
@@ -92,7 +92,7 @@ func TestPurge(t *testing.T) {
 		}
 	}()
 	if n := <-written; n != 100_000 {
-		t.Errorf("the write behind which a purge came: got %d", n)
+		t.Errorf("the write that a purge interrupted: got %d", n)
 	}
 	if _, err := b.driver.write([]byte("after")); err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestPurge(t *testing.T) {
 	b.wants("data after")
 }
 
-// TestMerging: what must not merge does not, but for beyond 264 events without a session, where the last state stays true.
+// TestMerging: events do not merge, except beyond 264 without a session, and then the last state is right.
 func TestMerging(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{Unsent: noSession})
 	b.opens()
@@ -113,19 +113,19 @@ func TestMerging(t *testing.T) {
 	b.driver.set(uart.Event{Flow: uart.Flow{Out: uart.FlowRTSCTS, In: uart.FlowRTSCTS}})
 	send("a")
 	b.driver.set(uart.Event{Coding: uart.Coding{Baud: 9600}})
-	b.asks(1, 0x0100, 0)
-	b.asks(1, 0x0101, 0)
+	b.requests(1, 0x0100, 0)
+	b.requests(1, 0x0101, 0)
 	b.driver.set(uart.Event{Coding: uart.Coding{Baud: 19200}})
 	send("b")
 	b.wants("settings 300 7E1 rtscts", "data a", "settings 9600 7E1 rtscts", "settings DTR off", "settings DTR on",
 		"settings 19200 7E1 rtscts", "data b")
 
 	for i := range 1000 {
-		b.asks(1, 0x0300|uint16(i%4), 0)
+		b.requests(1, 0x0300|uint16(i%4), 0)
 	}
-	b.asks(4, 0x4207, 0)
+	b.requests(4, 0x4207, 0)
 	send("c")
-	b.asks(1, 0x0200, 0)
+	b.requests(1, 0x0200, 0)
 	n := 0
 	var last uart.Event
 	for {
@@ -142,7 +142,7 @@ func TestMerging(t *testing.T) {
 	b.wants("settings RTS off")
 }
 
-// TestOpenedInALoop: opens and closes that nobody takes from Next cost bounded memory, and alternate.
+// TestOpenedInALoop: opens and closes while Next is not called use bounded memory, and alternate.
 func TestOpenedInALoop(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	const rounds = 500
@@ -170,8 +170,8 @@ func TestOpenedInALoop(t *testing.T) {
 			t.Fatalf("%d events and no end", n)
 		}
 	}
-	if got := b.calledOut(uart.KindClosed); got != rounds {
-		t.Errorf("closes called out: got %d, want %d", got, rounds)
+	if got := b.announced(uart.KindClosed); got != rounds {
+		t.Errorf("closes announced: got %d, want %d", got, rounds)
 	}
 }
 
@@ -197,7 +197,7 @@ func TestLargeTransfers(t *testing.T) {
 	}
 	var got []byte
 	for _, tt := range []struct{ room, want int }{
-		{2048, 512 + 2 + 190}, {2048, 3}, {512, 2 + 499}, // cut by the error before and behind it
+		{2048, 512 + 2 + 190}, {2048, 3}, {512, 2 + 499}, // cut before and after the byte with the error
 	} {
 		u := &usbiptest.URB{Endpoint: 1, In: true, Room: tt.room}
 		b.host.Submit(u)
@@ -210,12 +210,12 @@ func TestLargeTransfers(t *testing.T) {
 		}
 	}
 	if !bytes.Equal(got, p) {
-		t.Errorf("got %d bytes, or others than were written", len(got))
+		t.Errorf("got %d bytes, which differ from the %d written", len(got), len(p))
 	}
 }
 
-// TestUnlinkLosesNothing: IN transfers are taken back while bytes come; a transfer that was taken back has taken none.
-// The host's order is the one of a driver that stays: it asks, and takes back, and opens again.
+// TestUnlinkLosesNothing: a transfer taken back while bytes arrive has taken none of them. The driver stays: it submits
+// transfers, takes them back at a close, and opens again.
 func TestUnlinkLosesNothing(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	for range 200 {
@@ -241,7 +241,7 @@ func TestUnlinkLosesNothing(t *testing.T) {
 	}
 }
 
-// FuzzControl: whatever is asked on endpoint 0, it is answered, and the chip goes on.
+// FuzzControl: every request on endpoint 0 is answered, and the chip goes on.
 func FuzzControl(f *testing.F) {
 	f.Add(uint8(0x40), uint8(3), uint16(0x4138), uint16(0x0201), uint16(0))
 	f.Add(uint8(0x40), uint8(0), uint16(0), uint16(0), uint16(0))

@@ -1,6 +1,6 @@
 package usbip
 
-// Kept is how much memory the stream keeps for its answers.
+// Kept returns how many bytes of memory the stream keeps for its answers.
 func (s *Stream) Kept() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// ErrProtocol is wrapped by every error that says that the host has broken the protocol or a limit.
-var ErrProtocol = errors.New("usbip: broken by the host")
+// ErrProtocol is wrapped by every error caused by a host that breaks the protocol or a limit.
+var ErrProtocol = errors.New("usbip: protocol broken by the host")
 
 // The commands of the protocol.
 const (
@@ -18,23 +18,23 @@ const (
 	retUnlink = 4 // USBIP_RET_UNLINK
 )
 
-// headerSize is the length of every command and answer, without data: basic header, the command's own part, padding.
+// headerSize is the length in bytes of every command and answer, without data: basic header, the command's part, padding.
 const headerSize = 48
 
-// noPackets is what the document says for number_of_packets of a transfer that is not isochronous; the kernel sends 0.
+// noPackets is the number_of_packets of a transfer that is not isochronous, by the document; the kernel sends 0.
 const noPackets = 0xffffffff
 
-// maxTransfer is the longest transfer that is taken, in bytes. Drivers of serial adapters use some hundred.
+// maxTransfer is the longest transfer accepted, in bytes. Drivers of serial adapters use a few hundred.
 const maxTransfer = 64 << 10
 
-// command is one CMD_SUBMIT or CMD_UNLINK, as it stands in its header:
+// command is one CMD_SUBMIT or CMD_UNLINK. Its header, by offset:
 //
 //	 0 command, seqnum, devid, direction, ep                              usbip_header_basic
 //	20 transfer_flags, transfer_buffer_length, start_frame,
 //	   number_of_packets, interval, setup (8 bytes)                       CMD_SUBMIT
 //	20 seqnum of the victim                                               CMD_UNLINK
 //
-// All numbers are big-endian, but those inside of setup.
+// All numbers are big-endian, except those in setup.
 type command struct {
 	code     uint32
 	seq      uint32
@@ -45,7 +45,7 @@ type command struct {
 	victim   uint32 // CMD_UNLINK
 }
 
-// carries is how many bytes of data follow the header.
+// carries returns how many bytes of data follow the header.
 func (c command) carries() int {
 	if c.code == cmdSubmit && !c.in {
 		return c.length
@@ -53,8 +53,8 @@ func (c command) carries() int {
 	return 0
 }
 
-// readCommand reads one header. It fails with io.EOF where the stream ends between two commands, with
-// io.ErrUnexpectedEOF where it ends inside of one, and with ErrProtocol.
+// readCommand reads one header. It fails with io.EOF if the stream ends between two commands, with io.ErrUnexpectedEOF if it
+// ends within one, and with ErrProtocol.
 func readCommand(r io.Reader, header *[headerSize]byte) (command, error) {
 	if _, err := io.ReadFull(r, header[:]); err != nil {
 		return command{}, err
@@ -62,7 +62,7 @@ func readCommand(r io.Reader, header *[headerSize]byte) (command, error) {
 	return parseCommand(header)
 }
 
-// parseCommand reads a header's fields. What it returns is within the limits.
+// parseCommand parses a header. The command that it returns is within the limits.
 func parseCommand(header *[headerSize]byte) (command, error) {
 	word := func(i int) uint32 { return binary.BigEndian.Uint32(header[4*i:]) }
 	c := command{code: word(0), seq: word(1), in: word(3) == 1}

@@ -25,7 +25,7 @@ const (
 	recipientEndpoint = 2
 )
 
-// parseSetup reads the eight bytes of a setup packet, whose numbers are little-endian.
+// parseSetup parses the eight bytes of a setup packet, whose numbers are little-endian.
 func parseSetup(b []byte) Setup {
 	return Setup{
 		Type: b[0], Request: b[1],
@@ -37,7 +37,7 @@ func parseSetup(b []byte) Setup {
 // In reports whether the request asks the device for data.
 func (s Setup) In() bool { return s.Type&typeIn != 0 }
 
-// String writes the request for a log: type and request, value, index and length, in hex.
+// String formats the request for a log: type, request, value and index in hex, and the length.
 func (s Setup) String() string {
 	return fmt.Sprintf("%02x %02x value %04x index %04x length %d", s.Type, s.Request, s.Value, s.Index, s.Length)
 }

@@ -18,15 +18,15 @@ const (
 // endpointHalt is the feature ENDPOINT_HALT: USB 2.0, table 9-6.
 const endpointHalt = 0
 
-// standard is what the standard requests of endpoint 0 ask for and change. It has no lock: Serve alone uses it.
+// standard is the state that the standard requests of endpoint 0 read and change. It has no lock: only Serve uses it.
 type standard struct {
 	table      Table
 	configured uint8
 	halted     map[uint8]bool // endpoints, by address
 }
 
-// answer performs a standard request. false: it is not one that this device knows, which is answered by a stall.
-func (d *standard) answer(s Setup) (data []byte, ok bool) {
+// perform performs a standard request. false: the device does not know it, so it must be stalled.
+func (d *standard) perform(s Setup) (data []byte, ok bool) {
 	switch s.Type & recipientMask {
 	case recipientDevice:
 		data, ok = d.ofDevice(s)
@@ -36,7 +36,7 @@ func (d *standard) answer(s Setup) (data []byte, ok bool) {
 		data, ok = d.ofEndpoint(s)
 	}
 	if ok && s.In() != (data != nil) {
-		return nil, false // asked in the wrong direction
+		return nil, false // the direction is wrong
 	}
 	return data, ok
 }
@@ -46,7 +46,7 @@ func (d *standard) ofDevice(s Setup) ([]byte, bool) {
 	case getStatus:
 		return []byte{0, 0}, true // bus powered, no remote wakeup
 	case setAddress:
-		return nil, true // the host's controller knows it; nothing here depends on it
+		return nil, true // only the host's controller uses it
 	case getDescriptor:
 		data := d.descriptor(uint8(s.Value>>8), uint8(s.Value))
 		return data, data != nil

@@ -8,7 +8,7 @@ import (
 	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
-// TestStandardRequests: what a host asks of a device that it has found, in one go.
+// TestStandardRequests: the requests of a host that has found a device, and wrong ones, in one sequence.
 func TestStandardRequests(t *testing.T) {
 	device := []byte{18, 1, 0, 2, 0, 0, 0, 64, 0x09, 0x12, 1, 0, 0, 8, 1, 2, 3, 1}
 	config := []byte{
@@ -36,9 +36,9 @@ func TestStandardRequests(t *testing.T) {
 		status int
 	}{
 		{"device", get(6, 0x0100, 0, 64), device, 0},
-		{"device, its beginning", get(6, 0x0100, 0, 8), device[:8], 0},
+		{"device, first bytes", get(6, 0x0100, 0, 8), device[:8], 0},
 		{"address", set(5, 3, 0), nil, 0},
-		{"configuration, its beginning", get(6, 0x0200, 0, 9), config[:9], 0},
+		{"configuration, first bytes", get(6, 0x0200, 0, 9), config[:9], 0},
 		{"configuration", get(6, 0x0200, 0, 255), config, 0},
 		{"second configuration", get(6, 0x0201, 0, 255), nil, stall},
 		{"languages", get(6, 0x0300, 0, 255), []byte{4, 3, 9, 4}, 0},
@@ -58,7 +58,7 @@ func TestStandardRequests(t *testing.T) {
 		{"set interface", at(1, set(11, 0, 0)), nil, 0},
 		{"no such setting", at(1, set(11, 1, 0)), nil, stall},
 		{"no such interface", at(1, get(10, 0, 1, 1)), nil, stall},
-		{"unknown of an interface", at(1, set(17, 0, 0)), nil, stall},
+		{"unknown interface request", at(1, set(17, 0, 0)), nil, stall},
 		{"endpoint status", at(2, get(0, 0, 0x81, 2)), []byte{0, 0}, 0},
 		{"halt", at(2, set(3, 0, 0x81)), nil, 0},
 		{"halted", at(2, get(0, 0, 0x81, 2)), []byte{1, 0}, 0},
@@ -66,13 +66,13 @@ func TestStandardRequests(t *testing.T) {
 		{"not halted", at(2, get(0, 0, 0x81, 2)), []byte{0, 0}, 0},
 		{"halt endpoint 0", at(2, set(3, 0, 0)), nil, stall},
 		{"no such endpoint", at(2, get(0, 0, 0x83, 2)), nil, stall},
-		{"unknown of an endpoint", at(2, set(12, 0, 0x81)), nil, stall},
+		{"unknown endpoint request", at(2, set(12, 0, 0x81)), nil, stall},
 		{"other recipient", at(3, get(0, 0, 0, 2)), nil, stall},
 		{"wrong direction", usbip.Setup{Type: 0x80, Request: 9, Value: 1}, nil, stall},
 		{"descriptor sent", set(6, 0x0100, 0), nil, stall},
 		{"vendor", usbip.Setup{Type: 0xc0, Request: 7, Length: 3}, []byte{7, 7, 7}, 0},
 		{"class", usbip.Setup{Type: 0xa1, Request: 7, Length: 1}, []byte{7}, 0},
-		{"unknown of the vendor", usbip.Setup{Type: 0xc0, Request: 9, Length: 3}, nil, stall},
+		{"unknown vendor request", usbip.Setup{Type: 0xc0, Request: 9, Length: 3}, nil, stall},
 	} {
 		got, status := h.Control(tt.setup, nil)
 		if status != tt.status || !bytes.Equal(got, tt.want) {
@@ -81,7 +81,7 @@ func TestStandardRequests(t *testing.T) {
 	}
 }
 
-// TestHaltedEndpoint: transfers of it stall until the halt is cleared; so do those of endpoints that are not there.
+// TestHaltedEndpoint: transfers stall until the halt is cleared; so do those of endpoints that do not exist.
 func TestHaltedEndpoint(t *testing.T) {
 	h := plugIn(t, &loop{})
 	h.Control(usbip.Setup{Type: 2, Request: 3, Index: 2}, nil)
@@ -103,7 +103,7 @@ func TestHaltedEndpoint(t *testing.T) {
 	o.Wait()
 }
 
-// TestControlData: a request may bring data.
+// TestControlData: a request may carry data.
 func TestControlData(t *testing.T) {
 	h := plugIn(t, &loop{})
 	if _, status := h.Control(usbip.Setup{Type: 0x40, Request: 8, Length: 4}, []byte("data")); status != 0 {

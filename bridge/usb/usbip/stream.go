@@ -10,64 +10,66 @@ import (
 	"sync/atomic"
 )
 
-// Device is what a Stream plays, behind the standard requests. Its methods are called by Serve, one at a time, in the
-// order in which the host sent the transfers; they must not block. A transfer may be answered at once or later, by any
-// goroutine; those of one endpoint in the order in which they came. A transfer's Data is valid during the call alone.
+// Device is what a Stream emulates, apart from the standard requests. Serve calls its methods, one at a time, in the order in
+// which the host sent the transfers; they must not block. A transfer may be answered at once or later, from any goroutine;
+// those of one endpoint in the order in which they came. A transfer's Data is valid only during the call.
 type Device interface {
-	// Control is a class or vendor request. An unknown one is to be answered by Stall.
+	// Control performs a class or vendor request. An unknown one must be answered with Stall.
 	Control(t *Transfer)
-	// Out takes the bytes of a bulk OUT transfer. To answer it later is how a device holds the host back.
+	// Out receives the bytes of a bulk OUT transfer. A device applies back pressure by answering later.
 	Out(t *Transfer)
-	// In wants up to t.Length bytes on a bulk IN endpoint. It waits until the device has something.
+	// In receives a bulk IN transfer, which wants up to t.Length bytes. The device answers when it has something.
 	In(t *Transfer)
-	// Unlinked says that the host takes a transfer back. Where it was pending it cannot be answered any more; else it
+	// Unlinked reports that the host takes a transfer back. If it was pending, it cannot be answered any more; otherwise it
 	// had been answered just before.
 	Unlinked(t *Transfer, pending bool)
 }
 
-// What a host may have under way: beyond that it has broken the protocol. A driver has two or three transfers an
-// endpoint.
+// What a host may have under way: one that exceeds it breaks the protocol. A driver has two or three transfers per endpoint.
 const (
-	maxPending = 256     // transfers that are not answered
+	maxPending = 256     // unanswered transfers
 	maxHeld    = 1 << 20 // bytes: room for their answers, and answers that the host has not read
-	// rememberedAnswers is how many of the last answered transfers are told to the device when they are unlinked too
-	// late. A host cannot have more of them in flight than it had pending.
+	// rememberedAnswers is for how many of the last answered transfers the device is called when they are unlinked too late.
 	rememberedAnswers = 32
 	readBuffer        = 8 << 10
-	// keepMost is how large a buffer for answers may be to be used again: larger ones go when they are written, as most
-	// ports are idle most of the time.
+	// keepMost is the largest buffer for answers that is kept for reuse: larger ones are freed after they are written, since
+	// most ports are idle most of the time.
 	keepMost = 16 << 10
 )
 
-// Errors that a transfer's status says, as Linux numbers them: the protocol has its numbers.
+// A transfer's status: Linux's error numbers, which are those of the protocol.
 const (
 	statusPipe      = -32  // EPIPE: stalled
 	statusConnReset = -104 // ECONNRESET: unlinked
 )
 
-// Stream is one device plugged in, on one connection. Flush, FlushSoon, Requests, Close and the methods of its transfers
-// may be called by any goroutine.
+// Stream is one device that is plugged in, on one connection. Flush, FlushSoon, Requests, Close and the methods of its transfers
+// may be called from any goroutine.
 type Stream struct {
 	conn     io.ReadWriteCloser
 	device   Device
-	standard standard // Serve's alone
+	standard standard // only Serve's
 
 	requests atomic.Uint64 // see Requests
 
-	mu       sync.Mutex // over everything below; never held over I/O or a call of the device
+	mu   sync.Mutex // over everything below; never held over I/O or a call of the device
+	over bool       // nothing is written any more
+
+	// Transfers.
 	pending  map[uint32]*Transfer
-	held     int // bytes that the pending transfers may need
-	answered [rememberedAnswers]*Transfer
-	next     int    // where in answered the next one goes
-	out      []byte // answers that wait to be written
+	held     int                          // bytes that the answers of pending may need
+	answered [rememberedAnswers]*Transfer // the last answered ones, a ring
+	next     int                          // where in answered the next one goes
+
+	// Answers on their way to the host.
+	out      []byte // they wait to be written
 	spare    []byte // the buffer that was written last
-	writing  bool   // one goroutine writes; it goes on until out is empty
-	over     bool   // nothing is written any more
+	writing  bool   // a goroutine is writing; it goes on until out is empty
 	failed   error  // of the first write that failed
 	flushers sync.WaitGroup
 }
 
-// New returns a stream that plays a device on a connection. Nothing happens before Serve.
+// New returns a stream that emulates a device on a connection. Nothing happens before Serve.
 func New(conn io.ReadWriteCloser, table Table, device Device) *Stream {
 	return &Stream{
 		conn: conn, device: device, pending: make(map[uint32]*Transfer),
@@ -75,9 +77,9 @@ func New(conn io.ReadWriteCloser, table Table, device Device) *Stream {
 	}
 }
 
-// Serve reads and performs what the host sends until the stream ends or Close is called (nil), or an error: of the
-// connection, or one that wraps ErrProtocol. It closes the connection; when it returns nothing is written any more, and
-// transfers that were pending cannot be answered. It is called once.
+// Serve reads and performs the host's commands until the stream ends or Close is called (nil), or until an error: the
+// connection's, or one that wraps ErrProtocol. It closes the connection. After it has returned nothing is written any more, and
+// pending transfers cannot be answered. It is called once.
 func (s *Stream) Serve() error {
 	err := s.serve()
 	s.mu.Lock()
@@ -99,7 +101,7 @@ func (s *Stream) Serve() error {
 	return err
 }
 
-// Close unplugs the device: it ends Serve, and every write. Idempotent.
+// Close unplugs the device: it ends Serve and every write. Idempotent.
 func (s *Stream) Close() error {
 	s.mu.Lock()
 	over := s.over
@@ -111,11 +113,11 @@ func (s *Stream) Close() error {
 	return s.conn.Close()
 }
 
-// serve reads commands. It never waits for the device, nor, but for its own answers, for the host to read.
+// serve reads commands. It never waits for the device. It waits for the host to read only while it writes answers itself.
 func (s *Stream) serve() error {
 	r := bufio.NewReaderSize(s.conn, readBuffer)
 	var header [headerSize]byte
-	var data []byte // of the OUT transfer at hand
+	var data []byte // of the current OUT transfer
 	for {
 		c, err := readCommand(r, &header)
 		if err != nil {
@@ -137,15 +139,15 @@ func (s *Stream) serve() error {
 			return err
 		}
 		if c.code == cmdSubmit && !c.in && c.endpoint != 0 {
-			// Whoever was woken by these bytes comes first: they are sooner where they should be, and what is answered
-			// to them goes out by the same write as the answer to this transfer.
+			// Let the goroutine that these bytes have woken run first: they arrive sooner, and its reply leaves in the same
+			// write as the answer to this transfer.
 			runtime.Gosched()
 		}
 		s.Flush()
 	}
 }
 
-// noEOF makes an end inside of something an error.
+// noEOF makes an end within a transfer an error.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -159,7 +161,7 @@ func (s *Stream) submit(c command, data []byte) error {
 	if err := s.accept(t); err != nil {
 		return err
 	}
-	defer func() { t.Data = nil }() // the buffer is the next transfer's
+	defer func() { t.Data = nil }() // the next transfer uses the buffer
 	address := c.endpoint
 	if c.in {
 		address |= 0x80
@@ -177,7 +179,7 @@ func (s *Stream) submit(c command, data []byte) error {
 	return nil
 }
 
-// Requests is how many transfers of endpoint 0 the host has begun: how far it has come with the device.
+// Requests returns how many transfers of endpoint 0 the host has begun, which shows its progress with the device.
 func (s *Stream) Requests() uint64 { return s.requests.Load() }
 
 // control performs a transfer of endpoint 0.
@@ -192,14 +194,14 @@ func (s *Stream) control(t *Transfer) {
 		s.device.Control(t)
 		return
 	}
-	if data, ok := s.standard.answer(t.Setup); ok {
+	if data, ok := s.standard.perform(t.Setup); ok {
 		t.Answer(data)
 	} else {
 		t.Stall()
 	}
 }
 
-// accept puts a transfer among the pending ones, within the limits.
+// accept adds a transfer to the pending ones, within the limits.
 func (s *Stream) accept(t *Transfer) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,19 +217,18 @@ func (s *Stream) accept(t *Transfer) error {
 	}
 	s.pending[t.seq] = t
 	s.held += t.room
-	return s.within()
+	return s.checkLimit()
 }
 
-// within checks what is held against its limit; the lock is held.
-func (s *Stream) within() error {
+// checkLimit checks maxHeld. The lock is held.
+func (s *Stream) checkLimit() error {
 	if s.held+len(s.out) > maxHeld {
 		return fmt.Errorf("%w: it has more than %d bytes under way", ErrProtocol, maxHeld)
 	}
 	return nil
 }
 
-// unlink takes a transfer back. The device hears of it after the answer has its place, so that whatever it sends for
-// it comes later.
+// unlink takes a transfer back. The device is called after the answer is queued, so that whatever it sends then comes later.
 func (s *Stream) unlink(c command) error {
 	s.mu.Lock()
 	t := s.pending[c.victim]
@@ -240,7 +241,7 @@ func (s *Stream) unlink(c command) error {
 		t = s.recent(c.victim)
 	}
 	s.out = appendRetUnlink(s.out, c.seq, status)
-	err := s.within()
+	err := s.checkLimit()
 	s.mu.Unlock()
 	if t != nil && t.Endpoint != 0 || pending {
 		s.device.Unlinked(t, pending)
@@ -248,7 +249,7 @@ func (s *Stream) unlink(c command) error {
 	return err
 }
 
-// recent is the transfer of this number among those that were answered last, or nil; the lock is held.
+// recent returns the transfer with this number among those answered last, or nil. The lock is held.
 func (s *Stream) recent(seq uint32) *Transfer {
 	for _, t := range s.answered {
 		if t != nil && t.seq == seq {
@@ -258,14 +259,14 @@ func (s *Stream) recent(seq uint32) *Transfer {
 	return nil
 }
 
-// forget takes a transfer out of the pending ones; the lock is held.
+// forget removes a transfer from the pending ones. The lock is held.
 func (s *Stream) forget(t *Transfer) {
 	delete(s.pending, t.seq)
 	s.held -= t.room
 }
 
-// Flush writes the answers that wait. It blocks while the connection does, unless another goroutine is writing, which
-// then writes these too. Serve flushes by itself what was answered inside of the device's methods.
+// Flush writes the waiting answers. It blocks while the connection does, unless another goroutine is writing, which then writes
+// these too. Serve flushes after each call of the device's methods.
 func (s *Stream) Flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -276,7 +277,8 @@ func (s *Stream) Flush() {
 	s.write()
 }
 
-// FlushSoon is Flush for those who must not block: where nobody is writing, a goroutine does it, which Serve waits for.
+// FlushSoon is Flush for callers that must not block: unless another goroutine is writing, it starts one, for which Serve waits
+// before it returns.
 func (s *Stream) FlushSoon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -291,7 +293,7 @@ func (s *Stream) FlushSoon() {
 	})
 }
 
-// write writes until nothing waits, and is then no longer the writer; the lock is held, but not over the writing.
+// write writes until no answer waits, and clears writing. The lock is held, but not during the writes.
 func (s *Stream) write() {
 	for len(s.out) > 0 && !s.over && s.failed == nil {
 		p := s.out

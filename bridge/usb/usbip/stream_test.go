@@ -24,12 +24,12 @@ var table = usbip.Table{
 	Endpoints: []usbip.Endpoint{{Address: 0x81, MaxPacket: 512}, {Address: 0x02, MaxPacket: 512}},
 }
 
-// loop is a device that sends back what it gets: OUT transfers are held until an IN transfer takes their bytes.
+// loop is a device that sends back its bytes: OUT transfers are held until an IN transfer takes their bytes.
 type loop struct {
 	mu      sync.Mutex
 	in      []*usbip.Transfer
 	out     []held
-	unlinks []bool // pending, of each
+	unlinks []bool // the argument pending of each call
 	wait    bool   // vendor requests are not answered
 	waiting []*usbip.Transfer
 }
@@ -117,7 +117,7 @@ func in(room int) *usbiptest.URB { return &usbiptest.URB{Endpoint: 1, In: true, 
 
 func out(s string) *usbiptest.URB { return &usbiptest.URB{Endpoint: 2, Data: []byte(s)} }
 
-// TestSeveralPending: transfers of one endpoint are answered in the order in which they came, whichever end begins.
+// TestSeveralPending: transfers of one endpoint are answered in the order in which they came.
 func TestSeveralPending(t *testing.T) {
 	h := plugIn(t, &loop{})
 	ins := []*usbiptest.URB{in(512), in(512), in(512)}
@@ -147,7 +147,7 @@ func TestSeveralPending(t *testing.T) {
 	}
 }
 
-// TestUnlink: what is pending is taken back and never answered; what was answered is answered.
+// TestUnlink: a pending transfer is taken back and never answered; one that was answered stays so.
 func TestUnlink(t *testing.T) {
 	d := &loop{}
 	h := plugIn(t, d)
@@ -164,20 +164,20 @@ func TestUnlink(t *testing.T) {
 	if string(second.Data) != "x" {
 		t.Errorf("the next in line: got %q, want x", second.Data)
 	}
-	h.Unlink(second) // too late, and so is once more
+	h.Unlink(second) // too late, twice
 	h.Unlink(second)
-	h.Unlink(&usbiptest.URB{}) // nobody's
+	h.Unlink(&usbiptest.URB{}) // unknown
 	if _, status := h.Control(usbip.Setup{Type: 0x80, Request: 0, Length: 2}, nil); status != 0 {
 		t.Errorf("the stream after unlinks: got status %d", status)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.unlinks) != 3 || !d.unlinks[0] || d.unlinks[1] || d.unlinks[2] {
-		t.Errorf("the device was told %v, want true, false, false", d.unlinks)
+		t.Errorf("Unlinked was called with %v, want true, false, false", d.unlinks)
 	}
 }
 
-// TestControlUnlinked: a request that the device answers too late is not answered at all.
+// TestControlUnlinked: a request that the device answers after it was taken back is not answered.
 func TestControlUnlinked(t *testing.T) {
 	d := &loop{wait: true}
 	h := plugIn(t, d)
@@ -189,12 +189,12 @@ func TestControlUnlinked(t *testing.T) {
 	late := d.waiting[0]
 	d.mu.Unlock()
 	if u.Status != usbiptest.StatusUnlinked || late.Answer(nil) || late.Stall() {
-		t.Errorf("status %d, or the late answer went out", u.Status)
+		t.Errorf("status %d, or the late answer was accepted", u.Status)
 	}
 }
 
-// TestUnlinkStorm: transfers come, and are taken back at once, while others are answered; the host checks every answer
-// against what it has pending. Nothing is lost by it.
+// TestUnlinkStorm: transfers are submitted and taken back at once while others are answered; the host checks every answer against
+// its pending transfers. No byte is lost.
 func TestUnlinkStorm(t *testing.T) {
 	h := plugIn(t, &loop{})
 	var want, got []byte
@@ -234,12 +234,12 @@ func TestUnlinkStorm(t *testing.T) {
 		t.Fatalf("the host: %v", err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("got %d bytes, want %d, or others", len(got), len(want))
+		t.Errorf("got %d bytes, which differ from the %d sent", len(got), len(want))
 	}
 	t.Logf("%d transfers were taken back", taken)
 }
 
-// TestClose: the device's end unplugs it; nothing can be answered any more, and Serve returns.
+// TestClose: Close unplugs the device; transfers cannot be answered any more, and Serve returns.
 func TestClose(t *testing.T) {
 	host, dev := net.Pipe()
 	d := &loop{}
@@ -269,7 +269,7 @@ func TestClose(t *testing.T) {
 	h.Close()
 }
 
-// TestBrokenHost: what breaks the protocol or a limit ends the stream with a reason, and memory is not spent on it.
+// TestBrokenHost: a host that breaks the protocol or a limit ends the stream with a reason, before it uses memory.
 func TestBrokenHost(t *testing.T) {
 	submit := func(seq, direction, endpoint, length uint32) []byte {
 		b := usbiptest.Header(1, seq, direction, endpoint)
@@ -287,7 +287,7 @@ func TestBrokenHost(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		bytes []byte
-		want  error // nil: the stream ends well
+		want  error // nil: the stream ends in order
 	}{
 		{"nothing", nil, nil},
 		{"unknown command", usbiptest.Header(5, 1, 0, 0), usbip.ErrProtocol},
@@ -312,7 +312,7 @@ func TestBrokenHost(t *testing.T) {
 	}
 }
 
-// script is a connection whose host says something and hangs up.
+// script is a connection whose host sends something and hangs up.
 type script struct {
 	io.Reader
 	bytes.Buffer // what the device writes
@@ -322,7 +322,7 @@ func (s *script) Read(p []byte) (int, error)  { return s.Reader.Read(p) }
 func (s *script) Write(p []byte) (int, error) { return s.Buffer.Write(p) }
 func (s *script) Close() error                { return nil }
 
-// TestWriteFails: a connection that cannot be written ends the stream with that reason.
+// TestWriteFails: a failed write ends the stream with its error.
 func TestWriteFails(t *testing.T) {
 	host, dev := net.Pipe()
 	want := errors.New("no more")
@@ -344,8 +344,7 @@ type deaf struct {
 
 func (d *deaf) Write([]byte) (int, error) { return 0, d.err }
 
-// TestIdleStreamIsSmall: a stream that once had much to answer keeps little of the memory for it: there may be a thousand
-// idle ones.
+// TestIdleStreamIsSmall: a stream that once had large answers keeps little memory: there may be a thousand idle ones.
 func TestIdleStreamIsSmall(t *testing.T) {
 	d := &loop{}
 	h := plugIn(t, d)
@@ -356,7 +355,7 @@ func TestIdleStreamIsSmall(t *testing.T) {
 	large.Wait()
 	u := in(1)
 	h.Submit(u)
-	h.Control(usbip.Setup{Type: 0xc0, Request: 7, Length: 100}, nil) // the transfer before has arrived, and all is written
+	h.Control(usbip.Setup{Type: 0xc0, Request: 7, Length: 100}, nil) // the transfer before it has arrived, and everything is written
 	d.mu.Lock()
 	s := d.in[0].Stream()
 	d.mu.Unlock()

@@ -5,14 +5,14 @@ import (
 	"unicode/utf16"
 )
 
-// Table is what a device says of itself: a USB 2.0 device with one configuration of one interface, whose class is
-// vendor-specific, and bulk endpoints.
+// Table has the contents of a device's descriptors. The device is a USB 2.0 device with one configuration of one interface of the
+// vendor-specific class, with bulk endpoints.
 type Table struct {
 	Vendor  uint16 // idVendor
 	Product uint16 // idProduct
 	Release uint16 // bcdDevice
 
-	// Strings; empty: the device has none. What is beyond 126 UTF-16 units is cut off.
+	// Strings, truncated to maxStringUnits; empty: the device has none.
 	Manufacturer, Name, Serial string
 
 	Endpoints []Endpoint
@@ -33,7 +33,7 @@ const (
 	descriptorEndpoint      = 5
 )
 
-// The strings' numbers, and what the configuration is called in SET_CONFIGURATION.
+// The indices of the strings, and the value of the configuration in SET_CONFIGURATION.
 const (
 	stringLanguages = iota
 	stringManufacturer
@@ -51,10 +51,10 @@ const (
 	halfOfPower      = 50     // bMaxPower, in 2 mA
 	transferBulk     = 2      // bmAttributes of an endpoint
 	englishUS        = 0x0409 // the language of the strings
-	maxStringUnits   = 126    // what a descriptor's one-byte length has room for
+	maxStringUnits   = 126    // UTF-16 units, as a descriptor's length is one byte
 )
 
-// device is the device descriptor: USB 2.0, table 9-8.
+// device returns the device descriptor: USB 2.0, table 9-8.
 func (t Table) device() []byte {
 	d := []byte{18, descriptorDevice}
 	d = binary.LittleEndian.AppendUint16(d, usbRelease)
@@ -72,7 +72,7 @@ func (t Table) device() []byte {
 	return append(d, 1) // bNumConfigurations
 }
 
-// configuration is the configuration descriptor and what belongs to it: USB 2.0, tables 9-10, 9-12, 9-13.
+// configuration returns the configuration descriptor with those of interface and endpoints: USB 2.0, tables 9-10, 9-12, 9-13.
 func (t Table) configuration() []byte {
 	d := []byte{9, descriptorConfiguration, 0, 0, 1, configurationValue, 0, attributesBus, halfOfPower}
 	d = append(d, 9, descriptorInterface, 0, 0, byte(len(t.Endpoints)), classVendor, classVendor, classVendor, stringName)
@@ -88,7 +88,7 @@ func (t Table) configuration() []byte {
 	return d
 }
 
-// text is a string descriptor: USB 2.0, 9.6.7; nil where there is none of this number.
+// text returns a string descriptor, or nil if there is none with this index: USB 2.0, 9.6.7.
 func (t Table) text(number uint8) []byte {
 	var s string
 	switch number {
@@ -113,7 +113,7 @@ func (t Table) text(number uint8) []byte {
 	return d
 }
 
-// has reports whether there is an endpoint of this address.
+// has reports whether there is an endpoint with this address.
 func (t Table) has(address uint8) bool {
 	for _, e := range t.Endpoints {
 		if e.Address == address {

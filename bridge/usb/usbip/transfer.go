@@ -1,21 +1,21 @@
 package usbip
 
-// Transfer is one transfer that the host has submitted: a USB request block, URB. Its fields are not to be changed.
+// Transfer is one transfer submitted by the host: a USB request block, URB. Its fields must not be changed.
 type Transfer struct {
-	Endpoint uint8 // number, without the direction
-	In       bool  // device to host
-	Setup    Setup // endpoint 0
-	Length   int   // bytes: how many the host takes (IN) or has sent (OUT)
-	Data     []byte
+	Endpoint uint8  // number, without the direction
+	In       bool   // device to host
+	Setup    Setup  // endpoint 0
+	Length   int    // bytes that the host accepts (IN) or has sent (OUT)
+	Data     []byte // OUT: the bytes; valid only during the call of Device
 
 	stream *Stream
 	seq    uint32
-	room   int // what its answer counts for in held
+	room   int // bytes that its answer counts in Stream.held
 }
 
-// Answer completes the transfer: IN with data, of which at most Length bytes count; OUT as taken, all of it. It only
-// queues the answer, and keeps nothing of data; Flush writes it. false: the host has taken the transfer back, or the
-// stream is over, and nothing of data reaches the host.
+// Answer completes the transfer: IN with data, of which at most Length bytes are sent; OUT as accepted whole. It copies data and
+// only queues the answer; Flush writes it. false: the host has taken the transfer back or the stream is over, and no byte of
+// data reaches the host.
 func (t *Transfer) Answer(data []byte) bool {
 	data = data[:min(len(data), t.Length)]
 	if !t.In {
@@ -24,10 +24,10 @@ func (t *Transfer) Answer(data []byte) bool {
 	return t.complete(0, len(data), data)
 }
 
-// Stall completes the transfer as one that the device does not know, or not now. false as for Answer.
+// Stall completes the transfer as one that the device does not support, or not now. false as for Answer.
 func (t *Transfer) Stall() bool { return t.complete(statusPipe, 0, nil) }
 
-// Stream is the stream that the transfer came by.
+// Stream returns the stream of the transfer.
 func (t *Transfer) Stream() *Stream { return t.stream }
 
 func (t *Transfer) complete(status, actual int, data []byte) bool {

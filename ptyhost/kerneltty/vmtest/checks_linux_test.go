@@ -10,14 +10,14 @@ import (
 	"telnetcpc/ptyhost/kerneltty"
 )
 
-// runSuite is what finds the kernel without its modules, and every port in this process.
+// runSuite runs the checks that need a kernel without the modules, and those with every port in this process.
 func runSuite(t *testing.T) {
-	checkModules(t) // whatever is chosen: the run alone could not load them
+	checkModules(t) // whatever is selected: the run without the machine's files could not load them
 	t.Run("suite of hosts", func(t *testing.T) { uarttest.TestHost(t, kerneltty.New(), uarttest.TTY{}) })
 	t.Run("access", checkAccess)
 }
 
-// runChecks is the test inside: what is the kernel tty's alone, and the program of checks of all hosts.
+// runChecks is the test inside: the checks of the kernel tty, and those of all hosts.
 func runChecks(t *testing.T) {
 	for _, check := range []struct {
 		name string
@@ -39,21 +39,21 @@ func runChecks(t *testing.T) {
 		Start:     hosttest.Attach(h.Name()),
 		Path:      func(*testing.T) string { return "/dev/ttyV0" },
 		Listed:    true,
-		// qemu's 16550A: a UART with a driver that knows all of termios. At its line is the test outside, which sends
-		// back what it gets.
+		// qemu's 16550A: a UART with a driver that supports all of termios. The test outside is connected to its line
+		// and sends back what it receives.
 		UART: "/dev/ttyS1",
 	})
-	// Last, as it changes what new devices meet.
+	// Last, because it changes how new devices are treated.
 	t.Run("udev", checkUdev)
 }
 
-// telnetcpc is the program under test: the host has built it beside this one.
+// telnetcpc is the program under test: the test outside has built it beside this one.
 func telnetcpc() string {
 	self, _ := os.Executable()
 	return filepath.Join(filepath.Dir(self), "telnetcpc")
 }
 
-// checkModules: the machine comes up without them, and Check loads them.
+// checkModules: the machine boots without them, and Check loads them.
 func checkModules(t *testing.T) {
 	if err := kerneltty.New().Check(); err != nil {
 		t.Fatal(err)

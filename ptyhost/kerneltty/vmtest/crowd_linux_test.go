@@ -18,10 +18,10 @@ import (
 	"telnetcpc/ptyhost/logind/logindtest"
 )
 
-// crowd is how many agents begin at once.
+// crowd is how many agents start at once.
 const crowd = 20
 
-// complaints is the kernel's log: how to read on from now, and the lines of errors and worse.
+// complaints reads the kernel's log from now on: the lines of errors and worse.
 type complaints struct {
 	fd   int
 	lost bool
@@ -40,7 +40,7 @@ func newComplaints(t *testing.T) *complaints {
 	return &complaints{fd: fd}
 }
 
-// errors are the kernel's lines of that level since the last call: printk's 3 and less.
+// errors returns the kernel's lines of that level (printk's 3 and less) since the last call.
 func (c *complaints) errors() (all []string) {
 	record := make([]byte, 8192)
 	for {
@@ -61,7 +61,7 @@ func (c *complaints) errors() (all []string) {
 	}
 }
 
-// settings has a port set some 250 times a second, until the port ends.
+// settings changes a port's settings some 250 times a second, until the port ends.
 const settings = `
 import sys, termios, time
 f = open(sys.argv[1], "r+b", buffering=0)
@@ -83,7 +83,7 @@ type agent struct {
 	done chan struct{} // closed when it has ended
 }
 
-// startAgent starts one; it is gone when the check ends.
+// startAgent starts an agent, which ends with the check.
 func startAgent(t *testing.T, path string) *agent {
 	t.Helper()
 	a := &agent{Cmd: exec.Command(telnetcpc(), "attach", "--host", "kernel", path, "127.0.0.1:1"), path: path, done: make(chan struct{})}
@@ -102,7 +102,7 @@ func startAgent(t *testing.T, path string) *agent {
 	return a
 }
 
-// serves waits until its port is there.
+// serves waits until its port exists.
 func (a *agent) serves(t *testing.T) {
 	t.Helper()
 	logindtest.Eventually(t, a.path+" is there", testenv.Patience, func() bool {
@@ -115,7 +115,7 @@ func (a *agent) serves(t *testing.T) {
 	})
 }
 
-// startSettings starts programs that set ports all the time, and waits until they have them open.
+// startSettings starts programs that change settings all the time, and waits until they have the ports open.
 func startSettings(t *testing.T, paths ...string) (programs []*exec.Cmd) {
 	t.Helper()
 	for _, path := range paths {
@@ -141,8 +141,8 @@ func startSettings(t *testing.T, paths ...string) (programs []*exec.Cmd) {
 	return programs
 }
 
-// checkCrowd: agents that begin at once, each a process, get a port each, and the kernel has nothing to complain of. When
-// they are killed nothing of them is left, also while programs are at their ports.
+// checkCrowd: agents that start at once, each a process, get a port each, and the kernel logs no error. When they are killed,
+// nothing of them is left, also while programs use their ports.
 func checkCrowd(t *testing.T) {
 	log, began := newComplaints(t), time.Now()
 	dir := t.TempDir()
@@ -155,9 +155,9 @@ func checkCrowd(t *testing.T) {
 	}
 	for _, line := range log.errors() {
 		if strings.HasPrefix(line, "ftdi_sio ") { // which waits a second for an agent at most, and of Linux 5.10 misses GPIO lines
-			t.Logf("while %d agents begin the kernel says: %s", crowd, line)
+			t.Logf("the kernel logs while %d agents start: %s", crowd, line)
 		} else {
-			t.Errorf("while %d agents begin the kernel says: %s", crowd, line)
+			t.Errorf("the kernel logs while %d agents start: %s", crowd, line)
 		}
 	}
 	if log.lost {
@@ -177,8 +177,8 @@ func checkCrowd(t *testing.T) {
 		nodes, _ := filepath.Glob("/dev/ttyUSB*")
 		return len(left)+len(devices)+len(nodes) == 0
 	})
-	// Each call of a program at an adapter that was pulled out makes a line of vhci and one of the driver, until the kernel
-	// has taken the device away. What is a fault of the kernel's the test outside finds.
+	// Each call of a program on an adapter that was unplugged logs a line of vhci and one of the driver, until the kernel
+	// has removed the device. The test outside finds faults of the kernel.
 	if lines := log.errors(); len(lines) > 0 {
 		t.Logf("when they are killed the kernel says %d lines, the last of them: %s", len(lines), lines[len(lines)-1])
 	}

@@ -4,15 +4,15 @@
 //	go test, outside                       the same test binary, inside
 //	----------------                       ----------------------------
 //	initramfs, qemu            boots  ->   the machine's own files by 9p, changes go to memory
-//	reads ttyS2                <-  says    every check is a subtest, run as root
+//	reads ttyS2               <- reports  every check is a subtest, run as root
 //	                                       ttyS1 is a 16550A for ser2net
 //
 // The checks are the kernel tty's own, here, and those that every host passes, in bridge/interop/hosttest.
 //
-// Inside is where the environment and the kernel's command line both say so: root alone is no sign, as many are root on
-// their own machine. Outside, what each check said becomes a subtest of the same name. Time inside means nothing; order,
-// content and ratios do.
+// The test is inside if both the environment and the kernel's command line say so: being root is no sign, as many people are
+// root on their own machine. Outside, the output of each check becomes a subtest of the same name. Time inside means nothing;
+// order, content and ratios do.
 //
-// scripts/test installs qemu and busybox and unpacks the kernel; a test that finds them missing skips and says so, or
-// fails under TELNETCPC_NEED=all. With -short nothing here runs.
+// scripts/test installs qemu and busybox and unpacks the kernel. If they are missing, a test skips with that reason, or fails
+// under TELNETCPC_NEED=all. With -short nothing here runs.
 package vmtest

@@ -23,7 +23,7 @@ import (
 	"telnetcpc/ptyhost/logind/logindtest"
 )
 
-// notes is a log, for a check to read.
+// notes is a log that a check can read.
 type notes struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -49,7 +49,7 @@ func sysfs(t *testing.T, name, text string) {
 	}
 }
 
-// usbDevice is the directory of the USB device whose tty a path leads to.
+// usbDevice returns the directory of the USB device whose tty a path leads to.
 func usbDevice(t *testing.T, path string) string {
 	t.Helper()
 	tty, err := filepath.EvalSymlinks(path)
@@ -68,7 +68,7 @@ func gone(path string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// modprobe is modprobe(8), with -r to remove a module.
+// modprobe runs modprobe(8), with -r to remove a module.
 func modprobe(t *testing.T, args ...string) {
 	t.Helper()
 	if out, err := exec.Command("modprobe", args...).CombinedOutput(); err != nil {
@@ -76,8 +76,8 @@ func modprobe(t *testing.T, args ...string) {
 	}
 }
 
-// checkUnbound: a driver that lets go of the device takes the path with it, so that it leads nobody to another's device
-// that gets the number; when the driver has the device again the path leads to what it makes then.
+// checkUnbound: when the driver releases the device, the path is removed, so that it does not lead to another device that gets
+// the number; when the driver has the device again, the path leads to the new tty.
 func checkUnbound(t *testing.T) {
 	const usb = "/sys/bus/usb/drivers/ftdi_sio/"
 	for _, tt := range []struct {
@@ -117,16 +117,16 @@ func checkUnbound(t *testing.T) {
 				other := filepath.Join(t.TempDir(), "ttyV1")
 				stranger := openEcho(t, other, io.Discard)
 				if !tt.held && stranger.Name() != "/dev/"+tty {
-					t.Errorf("the stranger has %s, want %s", stranger.Name(), tty)
+					t.Errorf("the other device has %s, want %s", stranger.Name(), tty)
 				}
 				if !gone(path) {
-					t.Errorf("%s is there while the driver is gone", path)
+					t.Errorf("%s exists without a driver", path)
 				}
 			}
 			tt.on(t, device, tty)
 			logindtest.Eventually(t, "the port is back", testenv.Patience, func() bool { return !gone(path) })
-			if !strings.Contains(said.String(), "the driver has let go of the device") {
-				t.Errorf("the log has not the reason: %s", said.String())
+			if !strings.Contains(said.String(), "the driver has released the device") {
+				t.Errorf("the log lacks the reason: %s", said.String())
 			}
 			if err := answers(path); err != nil {
 				t.Error(err)
@@ -139,7 +139,7 @@ func checkUnbound(t *testing.T) {
 	t.Run("usbip detach", checkDetached)
 }
 
-// openEcho opens a port that sends back what it gets, until the check ends.
+// openEcho opens a port that sends back what it receives, until the check ends.
 func openEcho(t *testing.T, path string, log io.Writer) uart.Port {
 	t.Helper()
 	p, err := kerneltty.New().Open(context.Background(), uart.PortConfig{Path: path, Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -159,7 +159,7 @@ func openEcho(t *testing.T, path string, log io.Writer) uart.Port {
 	return p
 }
 
-// checkDetached: a device that somebody has unplugged is the port's end, with an error; the path is gone by then.
+// checkDetached: unplugging the device from outside ends the port with an error; the path is removed by then.
 func checkDetached(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	p, err := kerneltty.New().Open(context.Background(), uart.PortConfig{Path: path})
@@ -180,10 +180,10 @@ func checkDetached(t *testing.T) {
 	for err == nil {
 		_, _, err = p.Next()
 	}
-	if !strings.Contains(err.Error(), "has let go of the device") {
+	if !strings.Contains(err.Error(), "has removed the device") {
 		t.Errorf("the port ended with: %v", err)
 	}
 	if !gone(path) {
-		t.Errorf("%s is there when the port is lost", path)
+		t.Errorf("%s still exists after the port is lost", path)
 	}
 }

@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// bootModules are what the guest needs to reach this machine's files; the rest it loads from there, as a machine does.
+// bootModules are the modules that the guest needs to reach this machine's files; it loads the others from there.
 var bootModules = []string{"virtio_pci", "9pnet_virtio", "9p", "overlay"}
 
-// initScript is the guest's first process, up to the runs. The machine's files are read-only, what is written over them
-// stays in the guest's memory. ser2net wants a place for locks, and finds no address, not even a loopback one, on a
+// initScript is the guest's first process, up to the runs. The machine's files are read-only; what is written over them
+// stays in the guest's memory. ser2net needs a directory for locks, and finds no address, not even a loopback one, on a
 // machine that has no other. %[1]s are the modules in order, %[2]s is the kernel's package.
 const initScript = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -48,8 +48,8 @@ chroot /new /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR
 echo "ended $?" >/dev/ttyS2
 `
 
-// A run with what the initramfs carries alone, and the last one: it sends the devices to sleep, and 9p's has no driver
-// that comes back.
+// A run with the initramfs alone. It is the last one, because it sends the devices to sleep, and the driver of 9p's device does
+// not resume.
 const aloneScript = `
 mount -t proc proc /alone/proc
 mount -t sysfs sys /alone/sys
@@ -107,7 +107,7 @@ func (k kernel) pack(file string, runs []string, command func(value string) []st
 	return os.WriteFile(file, a.Bytes(), 0o600)
 }
 
-// carry adds what the run alone needs: the test, stty, env, and dbus-daemon with its libraries.
+// carry adds what the run without the machine's files needs: the test, stty, env, and dbus-daemon with its libraries.
 func (a *archive) carry(busybox []byte, test string) error {
 	text, err := os.ReadFile(test)
 	if err != nil {
@@ -123,7 +123,7 @@ func (a *archive) carry(busybox []byte, test string) error {
 	}
 	files := map[string][]byte{
 		"bin/" + filepath.Base(test): text, "bin/stty": busybox, "bin/env": busybox, "bin/dbus-daemon": nil,
-		"etc/passwd": []byte("root:x:0:0:root:/:/bin/sh\n"), // where dbus-daemon looks its users up
+		"etc/passwd": []byte("root:x:0:0:root:/:/bin/sh\n"), // for dbus-daemon, which looks up its users there
 	}
 	if files["bin/dbus-daemon"], err = os.ReadFile(daemon); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (a *archive) carry(busybox []byte, test string) error {
 	return nil
 }
 
-// order returns the files of the modules, from the version's directory, those that others need first.
+// order returns the files of the modules, from the version's directory, dependencies first.
 func (k kernel) order(wanted []string) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(k.root, "lib", "modules", k.version, "modules.dep"))
 	if err != nil {
@@ -183,14 +183,14 @@ func (k kernel) order(wanted []string) ([]string, error) {
 	return once, nil
 }
 
-// archive is a cpio archive in the new ASCII format, as the kernel's Documentation/driver-api/early-userspace/
-// buffer-format.rst describes it.
+// archive is a cpio archive in the new ASCII format, which the kernel's Documentation/driver-api/early-userspace/
+// buffer-format.rst describes.
 type archive struct {
 	bytes.Buffer
 	inodes int
 }
 
-// add appends a file; mode has the type in it.
+// add appends a file; mode includes the type.
 func (a *archive) add(name string, mode uint32, text []byte) {
 	a.inodes++
 	links := 1

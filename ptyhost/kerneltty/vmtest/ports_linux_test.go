@@ -36,7 +36,7 @@ func echo(p uart.Port) error {
 	}
 }
 
-// checkAccess: owner, group and mode are those of the device that the path leads to.
+// checkAccess: owner, group and mode are set on the device that the path leads to.
 func checkAccess(t *testing.T) {
 	for _, tt := range []struct {
 		config uart.PortConfig
@@ -61,15 +61,15 @@ func checkAccess(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := os.Stat(p.Name()); err == nil {
-			t.Errorf("%s is still there when Close has returned", p.Name())
+			t.Errorf("%s still exists after Close", p.Name())
 		}
 	}
 }
 
-// manyPorts are as many as a hundred users of one machine have; Debian's kernel has 120.
+// manyPorts are the ports of a hundred users of one machine; Debian's kernel has 120.
 const manyPorts = 100
 
-// checkManyPorts: made at once, each path leads to its own port, also when some have gone and come again.
+// checkManyPorts: of ports made at once, each path leads to its own port, also after some were closed and made again.
 func checkManyPorts(t *testing.T) {
 	dir := t.TempDir()
 	ports := make([]uart.Port, manyPorts)
@@ -115,14 +115,14 @@ func checkManyPorts(t *testing.T) {
 
 func portPath(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("ttyV%d", i)) }
 
-// answers makes sure that a path leads to the port that was made for it: the device's serial number says so, and bytes
-// come back.
+// answers checks that a path leads to the port that was made for it, by the device's serial number and by bytes that come
+// back.
 func answers(path string) error {
 	device, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return err
 	}
-	// device is a link to the interface's port, whose grandparent is the USB device: not what filepath.Join makes of it.
+	// device is a link to the interface's port, whose grandparent is the USB device, so filepath.Join would resolve .. wrongly.
 	serial, err := os.ReadFile("/sys/class/tty/" + filepath.Base(device) + "/device/../../serial")
 	if err != nil {
 		return err

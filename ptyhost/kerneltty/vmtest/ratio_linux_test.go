@@ -22,8 +22,8 @@ import (
 	"telnetcpc/ptyhost/kerneltty"
 )
 
-// The kernel tty beside a pty in the same machine. Its round trip is one through the whole USB stack; its throughput is
-// what the driver's transfers allow, of 256 to 512 bytes each and one or two under way. Both are far above any UART.
+// The kernel tty compared with a pty on the same machine. Its round trip goes through the whole USB stack; its throughput is
+// what the driver's transfers allow, of 256 to 512 bytes each and one or two in flight. Both are far above any UART.
 // Time is counted in instructions, see boots. Measured, median and quartiles: round trip 1.97 [1.96 1.97], up 0.133
 // [0.132 0.141], down 0.162 [0.149 0.180].
 const (
@@ -31,10 +31,10 @@ const (
 	leastThroughput = 0.07
 )
 
-// rounds is how often both are measured, one behind the other: what else the machine does meets both.
+// rounds is how often both are measured, in turn, so that other work on the machine affects both.
 const rounds = 11
 
-// checkRatios: the kernel tty is not slower than it must be, measured at a pty: time alone means nothing here.
+// checkRatios: the kernel tty is not slower than it must be, compared with a pty, because absolute times mean nothing here.
 func checkRatios(t *testing.T) {
 	kernel, pty := newTrack(t, kerneltty.New()), newTrack(t, ptyhost.New())
 	var roundTrips, ups, downs []float64
@@ -55,14 +55,14 @@ func checkRatios(t *testing.T) {
 	}
 }
 
-// quartiles are the lower one, the median, and the upper one.
+// quartiles returns the lower quartile, the median and the upper quartile.
 func quartiles(all []float64) [3]float64 {
 	slices.Sort(all)
 	n := len(all) - 1
 	return [3]float64{all[n/4], all[n/2], all[n*3/4]}
 }
 
-// speed is how fast a port is.
+// speed is a measurement of a port.
 type speed struct {
 	roundTrip time.Duration // the median, of one byte
 	up, down  float64       // bytes a second
@@ -72,7 +72,7 @@ func (s speed) String() string {
 	return fmt.Sprintf("round trip %v, up %.1f MB/s, down %.1f MB/s", s.roundTrip.Round(time.Microsecond), s.up/1e6, s.down/1e6)
 }
 
-// bulk is how many bytes pass each way for a throughput.
+// bulk is how many bytes pass each way for a measurement of throughput.
 const bulk = 256 << 10
 
 // track is a port to be measured, and an application at it.
@@ -84,8 +84,8 @@ type track struct {
 	ups    chan float64
 }
 
-// newTrack makes a port, which is there until the check ends. Its application is a process of its own, as every
-// application is: what the scheduler of one process saves is not measured.
+// newTrack makes a port that exists until the check ends. Its application is a process of its own, as applications are, so that
+// one process's scheduler saves nothing.
 func newTrack(t *testing.T, h uart.Host) *track {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ttyV0")
@@ -122,7 +122,7 @@ func newTrack(t *testing.T, h uart.Host) *track {
 	return k
 }
 
-// far is what is behind the port.
+// far is the far end of the port.
 func (k *track) far() {
 	var began time.Time
 	for n := 0; ; {
@@ -147,7 +147,7 @@ func (k *track) far() {
 	}
 }
 
-// measure has the application work, and is what came of it.
+// measure runs the application's measurements and returns them.
 func (k *track) measure(t *testing.T) (s speed) {
 	t.Helper()
 	order := func(what string) (took time.Duration) {
@@ -172,7 +172,7 @@ func (k *track) measure(t *testing.T) (s speed) {
 	return s
 }
 
-// noise is n bytes of all values, without a short period.
+// noise returns n bytes of all values, without a short period.
 func noise(n int) []byte {
 	p := make([]byte, n)
 	for i := range p {
@@ -184,8 +184,8 @@ func noise(n int) []byte {
 // applicationWord is the argument by which this binary is the application.
 const applicationWord = "vmtest.application"
 
-// beApplication is the application, where this process was started as that: one thread, and system calls that block. It
-// does what it is told by line, and answers with the time that it took.
+// beApplication is the application, if this process was started as one: one thread, and system calls that block. It reads
+// commands, one a line, and prints the time that each took.
 func beApplication() {
 	if len(os.Args) != 3 || os.Args[1] != applicationWord {
 		return
@@ -231,7 +231,7 @@ func transfer(call func(int, []byte) (int, error), fd int, p []byte) {
 	}
 }
 
-// roundTrip is the median time of a byte to an echo and back.
+// roundTrip returns the median time of a byte to an echo and back.
 func roundTrip(fd int) time.Duration {
 	var all []time.Duration
 	b := make([]byte, 1)

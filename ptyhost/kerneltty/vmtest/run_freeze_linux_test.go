@@ -12,8 +12,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// waits is a program that waits in two threads: for a line, and until its bytes are out. When its standard input ends it
-// changes the line until somebody has noticed.
+// waits is a program that waits in two threads: for a modem line, and until its bytes are out. When its standard input ends, it
+// changes the line until the change is noticed.
 const waits = `
 import fcntl, os, struct, sys, termios, threading, time
 fd = os.open(os.environ["TELNETCPC_PORT"], os.O_RDWR | os.O_NOCTTY)
@@ -43,8 +43,8 @@ while threads[0].is_alive():
     time.sleep(0.1)
 `
 
-// checkFrozenRun: the machine can go to sleep while a program waits in calls that telnetcpc run answers, and they go on. The
-// kernel's own test of that freezes all processes, and no device.
+// checkFrozenRun: the machine can go to sleep while a program waits in calls that telnetcpc run answers, and the calls go on
+// after it. The kernel's own test of that freezes all processes, and no device.
 func checkFrozenRun(t *testing.T) {
 	serveLoopback(t, "127.0.0.1:3698")
 	cmd := exec.Command(telnetcpc(), "run", "127.0.0.1:3698", "--", "/usr/bin/python3", "-c", waits)

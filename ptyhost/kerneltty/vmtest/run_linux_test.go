@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// yama is where the kernel keeps who may look into processes.
+// yama is the kernel's setting of who may inspect processes.
 const yama = "/proc/sys/kernel/yama/ptrace_scope"
 
-// checkYama: telnetcpc run under Yama, which few machines that build this have. With 1, as Ubuntu and Debian have it, only
-// an ancestor may look into a program: an orphan still has a whole port. With 2 nobody may but root, and that is said.
+// checkYama: telnetcpc run under Yama, which few machines that build this have. With 1, the value of Ubuntu and Debian, only
+// an ancestor may inspect a program: an orphan still has a whole port. With 2 only root may, and run reports that.
 func checkYama(t *testing.T) {
 	serveLoopback(t, "127.0.0.1:3697")
-	// Where nobody may execute it.
+	// To where the user nobody may execute it.
 	program := filepath.Join("/tmp", "telnetcpc-of-nobody")
 	if text, err := os.ReadFile(telnetcpc()); err != nil || os.WriteFile(program, text, 0o755) != nil || os.Chmod("/tmp", 0o777) != nil {
 		t.Fatal("the program cannot be copied")
@@ -37,15 +37,15 @@ func checkYama(t *testing.T) {
 		}
 	}
 	set("1")
-	// The orphan waits until its parents are gone, and opens the port then. It has it open already, so that telnetcpc waits for
-	// it however slow the machine is.
+	// The orphan waits until its parents have ended, and then opens the port again. It has it open before, so that telnetcpc
+	// waits for it however slow the machine is.
 	const orphan = `sh -c 'exec 3<>"$TELNETCPC_PORT"; (while kill -0 '$$' 2>/dev/null; do sleep 0.01; done; stty -F "$TELNETCPC_PORT" 4800 cs7 parenb) &'`
 	out, status := asNobody("run", "-v", "127.0.0.1:3697", "--", "sh", "-c", orphan)
 	if status != 0 || !strings.Contains(out, "up   settings 4800 7E1") {
 		t.Errorf("an orphan, ptrace_scope 1: status %d:\n%s", status, out)
 	}
 	set("2")
-	line := regexp.MustCompile(`(?m)^(telnetcpc: )?run: kernel\.yama\.ptrace_scope is 2: only root may look into processes \(as root: sysctl kernel\.yama\.ptrace_scope=1, or use telnetcpc attach\)$`)
+	line := regexp.MustCompile(`(?m)^(telnetcpc: )?run: kernel\.yama\.ptrace_scope is 2: only root may inspect processes \(as root: sysctl kernel\.yama\.ptrace_scope=1, or use telnetcpc attach\)$`)
 	for _, args := range [][]string{{"doctor"}, {"run", "127.0.0.1:3697", "--", "true"}} {
 		if out, status := asNobody(args...); !line.MatchString(out) || args[0] == "run" && status != 125 {
 			t.Errorf("%s, ptrace_scope 2: status %d:\n%s", args[0], status, out)

@@ -17,7 +17,7 @@ import (
 	"telnetcpc/ptyhost/logind/logindtest"
 )
 
-// sleep has the kernel put all devices to sleep and wake them at once: its own test of that.
+// sleep has the kernel put all devices to sleep and wake them at once, by its own test mode.
 func sleep(t *testing.T) error {
 	t.Helper()
 	for name, text := range map[string]string{
@@ -31,8 +31,8 @@ func sleep(t *testing.T) error {
 	return os.WriteFile("/sys/power/state", []byte("freeze"), 0)
 }
 
-// checkSleep: the machine refuses to sleep while a kernel tty is attached. When logind says that it will sleep, the port
-// is unplugged before the lock is let go, and the machine sleeps; when it has woken the port is there again.
+// checkSleep: the machine refuses to sleep while a kernel tty is attached. When logind announces the sleep, the port
+// is unplugged before the lock is released, and the machine sleeps; after it has woken, the port exists again.
 func checkSleep(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	m := logindtest.NewManager(t, bus)
@@ -64,9 +64,9 @@ func checkSleep(t *testing.T) {
 		if err := <-read; err == nil {
 			t.Error("the program's read got a byte")
 		}
-		eventually("the lock is let go", func() bool { return m.Held() == 0 })
+		eventually("the lock is released", func() bool { return m.Held() == 0 })
 		if _, err := os.Stat(device); err == nil {
-			t.Errorf("%s is still there when the lock is let go", device)
+			t.Errorf("%s is still there when the lock is released", device)
 		}
 		if err := sleep(t); err != nil {
 			t.Fatalf("sleep without a port: %v", err)
@@ -94,7 +94,7 @@ func checkSleep(t *testing.T) {
 	if err := echoes.Wait(); !errors.Is(err, uart.ErrClosed) {
 		t.Errorf("the port ended with %v, want ErrClosed", err)
 	}
-	eventually("the lock is let go", func() bool { return m.Held() == 0 })
+	eventually("the lock is released", func() bool { return m.Held() == 0 })
 }
 
 // echoed opens the port until the check ends, and sends a text there and back.

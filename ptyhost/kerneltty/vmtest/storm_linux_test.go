@@ -10,10 +10,10 @@ import (
 	"telnetcpc/ptyhost/kerneltty"
 )
 
-// insideStorm is the value of insideVariable for the storm, which has a boot of its own: it may be as long as wanted.
+// insideStorm is the value of insideVariable for the storm, which has a boot of its own because it may take any time.
 const insideStorm = "storm"
 
-// TestKernelTTYStorm has the storm of all hosts at the kernel tty.
+// TestKernelTTYStorm runs the storm of all hosts on the kernel tty.
 func TestKernelTTYStorm(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out by -short: it boots a kernel")

@@ -23,7 +23,7 @@ import (
 	"telnetcpc/ptyhost/logind/logindtest"
 )
 
-// rules is our file of rules for udev; the test outside has laid it beside this one.
+// rules is our file of rules for udev; the test outside has put it beside this binary.
 const rules = "60-telnetcpc.rules"
 
 // daemon starts a program that runs until the check ends.
@@ -62,7 +62,7 @@ func startUdev(t *testing.T) *os.Process {
 	return p
 }
 
-// udevadm runs it to a good end.
+// udevadm runs udevadm(8), which must succeed.
 func udevadm(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := exec.Command("udevadm", args...).CombinedOutput()
@@ -72,9 +72,9 @@ func udevadm(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// checkUdev: where a real udev runs, its link by serial number is there when Open returns, the port's owner and mode are
-// those asked for and stay so, and ModemManager is warned of, or kept away by our rules. A program of that name stands
-// for ModemManager: what it would do is not tried.
+// checkUdev: with a real udev, its link by serial number exists when Open returns, the port's owner and mode are the configured
+// ones and stay so, and there is a warning of ModemManager unless our rules exclude the port. A program of that name plays
+// ModemManager; what the real one would do is not tested.
 func checkUdev(t *testing.T) {
 	dir := t.TempDir()
 	sleeper, err := os.ReadFile("/bin/sleep")
@@ -151,7 +151,7 @@ func checkUdev(t *testing.T) {
 	}
 }
 
-// access is owner, group and mode of a file.
+// access returns owner, group and mode of a file.
 func access(name string) string {
 	var st unix.Stat_t
 	if err := unix.Stat(name, &st); err != nil {
@@ -160,7 +160,7 @@ func access(name string) string {
 	return fmt.Sprintf("%d:%d %o", st.Uid, st.Gid, st.Mode&0o777)
 }
 
-// trigger has udev apply its rules to a tty again, as udevadm trigger and settle do, which do nothing in a chroot. Udev
+// trigger has udev apply its rules to a tty again, as udevadm trigger and settle do, which do nothing in a chroot. udev
 // writes its record again after it has set owner and mode.
 func trigger(t *testing.T, tty, action string) {
 	t.Helper()
@@ -180,8 +180,8 @@ func trigger(t *testing.T, tty, action string) {
 	})
 }
 
-// checkOwners: udev has its word on a node late, when it still has the end of an earlier one to do, and again whenever it is
-// asked to. What the port was asked for is in force in the end.
+// checkOwners: udev may set a node's owner late, if it still has to process the end of an earlier one, and again whenever it is
+// triggered. In the end the configured owner and mode are in force.
 func checkOwners(t *testing.T) {
 	udev := startUdev(t)
 	config := uart.PortConfig{Path: filepath.Join(t.TempDir(), "ttyV0"), Owner: "65534", Group: "12345", Mode: 0o640}
@@ -202,7 +202,7 @@ func checkOwners(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// udev's record of the first one is there still. Whoever takes it for one of the second is done before udev goes on.
+	// udev's record of the first one still exists. A port that takes it for the second's is finished before udev goes on.
 	soon := time.AfterFunc(5*time.Second, goOn)
 	defer soon.Stop()
 	p, err := kerneltty.New().Open(context.Background(), config)
@@ -221,7 +221,7 @@ func checkOwners(t *testing.T) {
 			return access(config.Path) == want
 		})
 	}
-	// What an administrator does, udev unasked, stays.
+	// A change by an administrator, without udev, stays.
 	if err := os.Chmod(p.Name(), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func checkOwners(t *testing.T) {
 	}
 }
 
-// checkRule: by our rules udev gives the node to nobody; the port's owner has it when the agent has heard of that.
+// checkRule: by our rules udev gives the node to root alone; the port's owner gets it when the agent has received udev's event.
 func checkRule(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	agent := daemon(t, telnetcpc(), "attach", "--host", "kernel", "--mode", "640", path, "127.0.0.1:1")
@@ -255,8 +255,8 @@ func checkRule(t *testing.T) {
 	logindtest.Eventually(t, "the owner is the one that was asked for", testenv.Patience, func() bool { return access(path) == want })
 }
 
-// checkBefore: a program that opens the node as soon as udev lets it is gone before the port is there, and nothing of it
-// is told.
+// checkBefore: a program that opens the node as soon as udev allows it has closed it before the port exists, and the port
+// reports nothing of it.
 func checkBefore(t *testing.T) {
 	const file = "/run/udev/rules.d/00-before.rules"
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

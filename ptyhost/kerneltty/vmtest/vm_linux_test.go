@@ -23,18 +23,18 @@ import (
 )
 
 const (
-	// insideVariable and insideWord say that this process runs in the guest.
+	// insideVariable and insideWord mean that this process runs in the guest.
 	insideVariable = "TELNETCPC_INSIDE_VM"
 	insideWord     = "telnetcpc.vmtest"
 
-	// The variable's values: which checks are to run.
+	// The variable's values: which checks run.
 	insideSuite   = "suite"   // those that make a port or two in their own process
 	insideWhole   = "whole"   // most of them
 	insideAlone   = "alone"   // those that run without this machine's files
 	insideCounted = "counted" // those that measure, where time is counted
 
-	// How long a whole run takes depends on what else the machine does: the only bound is that of the test outside, see
-	// go help testflag, -timeout. The guest ends so much before it, and says where it hung, and then qemu.
+	// How long a whole run takes depends on what else the machine does: the only limit is the -timeout of the test outside (go
+	// help testflag). The guest ends so long before it, and reports where it hung; qemu ends after that.
 	guestEarlier = 45 * time.Second
 	qemuEarlier  = 15 * time.Second
 
@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestKernelTTY boots the kernel and runs the checks inside; inside it is the checks.
+// TestKernelTTY boots the kernel and runs the checks inside; inside, it runs the checks themselves.
 func TestKernelTTY(t *testing.T) {
 	if inside() {
 		switch os.Getenv(insideVariable) {
@@ -104,7 +104,7 @@ func TestKernelTTY(t *testing.T) {
 	retell(t, out)
 }
 
-// guestTimeout is the -timeout of a test inside, as a word of the guest's shell: what is left outside when that test begins.
+// guestTimeout is the -timeout of a test inside, as a word of the guest's shell: what is left outside when that test starts.
 func guestTimeout(t *testing.T) string {
 	deadline, ok := t.Deadline()
 	if !ok {
@@ -122,14 +122,14 @@ type boot struct {
 	machine []string // of qemu
 }
 
-// boots are two. What is measured is measured on a processor whose clock counts instructions, two nanoseconds each: it
-// stands still while qemu waits for its turn on a busy machine, so that the ratio of two times is the same each time.
+// boots are two. Measurements run on a processor whose clock counts instructions, two nanoseconds each: it stops while qemu
+// waits for the processor on a busy machine, so the ratio of two times is the same each time.
 var boots = []boot{
 	{[]string{insideSuite, insideWhole, insideAlone}, []string{"-smp", "2"}},
 	{[]string{insideCounted}, []string{"-smp", "1", "-icount", "shift=1"}},
 }
 
-// holds reports whether a boot has checks that are chosen. What the names of the others are is not known here.
+// holds reports whether a boot has checks that are selected. The names of the others are not known here.
 func (b boot) holds(chosen string) bool {
 	_, check, ok := strings.Cut(chosen, "/")
 	if !ok {
@@ -140,7 +140,7 @@ func (b boot) holds(chosen string) bool {
 	return measures == (b.runs[0] == insideCounted)
 }
 
-// chosen is -run: what is chosen outside, as TestKernelTTY/drain, runs inside.
+// chosen is -run: what is selected outside, such as TestKernelTTY/drain, runs inside.
 func chosen() string {
 	if f := flag.Lookup("test.run"); f != nil && strings.Contains(f.Value.String(), "TestKernelTTY") && !strings.Contains(f.Value.String(), "'") {
 		return f.Value.String()
@@ -159,8 +159,8 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// build runs the go command. Where this test has the race detector, so has the suite inside; the other checks have not, as
-// it takes the emulated processor too long.
+// build runs the go command. If this test has the race detector, the suite inside has it too; the other checks do not, because
+// it takes too long on the emulated processor.
 func build(t *testing.T, cgo string, args ...string) {
 	t.Helper()
 	cmd := exec.Command("go", args...)
@@ -170,14 +170,14 @@ func build(t *testing.T, cgo string, args ...string) {
 	}
 }
 
-// kernel is what a boot needs.
+// kernel is the files that a boot needs.
 type kernel struct {
 	qemu, busybox string
-	root          string // of the unpacked package: boot/ and lib/modules/ lie in it
+	root          string // of the unpacked package, with boot/ and lib/modules/
 	version       string
 }
 
-// needKernel finds it, or says what is missing.
+// needKernel finds the files, or skips with what is missing.
 func needKernel(t *testing.T) kernel {
 	t.Helper()
 	k, err := findKernel()
@@ -215,7 +215,7 @@ func findKernel() (k kernel, err error) {
 	return k, nil
 }
 
-// run boots the kernel, has it run the command for each run of the boot, and returns what that said.
+// run boots the kernel, runs the command for each run of the boot, and returns the output.
 func (k kernel) run(t *testing.T, dir string, b boot, command func(value string) []string) string {
 	t.Helper()
 	initramfs := filepath.Join(dir, "initramfs")
@@ -229,7 +229,7 @@ func (k kernel) run(t *testing.T, dir string, b boot, command func(value string)
 		defer cancel()
 		ctx = early
 	}
-	// The command line's last word is for us; -1 boots at once after a panic, which -no-reboot makes the end.
+	// The command line's last word is for this test; -1 reboots at once after a panic, and -no-reboot makes that the end.
 	args := append([]string{"-accel", "tcg", "-cpu", "max", "-m", memory}, b.machine...)
 	cmd := exec.CommandContext(ctx, k.qemu, append(args, "-nodefaults", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(k.root, "boot", "vmlinuz-"+k.version), "-initrd", initramfs,
@@ -261,7 +261,7 @@ func (k kernel) run(t *testing.T, dir string, b boot, command func(value string)
 	return text
 }
 
-// loopPlug is the device at the guest's UART: it sends back what comes, until the returned function is called.
+// loopPlug is the device at the guest's UART: it sends back what it receives, until the returned function is called.
 func loopPlug(ctx context.Context, socket string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
@@ -285,7 +285,7 @@ func loopPlug(ctx context.Context, socket string) (stop func()) {
 	}
 }
 
-// faults are what a kernel says when something in it went wrong.
+// faults are what a kernel logs when something in it went wrong.
 var faults = regexp.MustCompile(`(?m)BUG:|WARNING:|Oops|Call Trace|Kernel panic|hung task`)
 
 func tail(s string, most int) string {
@@ -301,7 +301,7 @@ var (
 	aboutLine  = regexp.MustCompile(`^=== (?:RUN|CONT|NAME|PAUSE) +(\S+)$`)
 )
 
-// retell makes a subtest of each check inside, with what it said.
+// retell makes a subtest of each check inside, with its output.
 func retell(t *testing.T, out string) {
 	said := map[string]string{}
 	about := ""

@@ -13,7 +13,7 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// reopens opens its port again when telnetcpc is gone, by the path that is this machine's own device too, and says what it
+// reopens opens its port again after telnetcpc has ended, by a path that is also a device of this machine, and prints what it
 // got; then a child of it does.
 const reopens = `
 import os, sys
@@ -39,8 +39,8 @@ os.waitpid(child, 0)
 print("over", flush=True)
 `
 
-// checkYamaPaths: telnetcpc run is killed. Under ptrace_scope 1 what is left of it is no ancestor of the program, which has
-// admitted it; the program's children have not, and that is said at the start.
+// checkYamaPaths: telnetcpc run is killed. Under ptrace_scope 1 its remaining process is no ancestor of the program. The program
+// has allowed it to inspect the program; the program's children have not, and run reports that at the start.
 func checkYamaPaths(t *testing.T) {
 	const address = "127.0.0.1:3698"
 	serveLoopback(t, address)
@@ -98,7 +98,7 @@ func checkYamaPaths(t *testing.T) {
 				t.Errorf("ptrace_scope %s: want %q:\n%s\n%s", tt.scope, want, text, errs)
 			}
 		}
-		if warned := strings.Contains(errs.String(), "kernel.yama.ptrace_scope is 1: should telnetcpc be killed"); warned != tt.warns {
+		if warned := strings.Contains(errs.String(), "kernel.yama.ptrace_scope is 1: if telnetcpc is killed"); warned != tt.warns {
 			t.Errorf("ptrace_scope %s: warned: %v: %s", tt.scope, warned, errs)
 		}
 	}

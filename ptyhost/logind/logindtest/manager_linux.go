@@ -24,7 +24,7 @@ const (
 	managerName = "org.freedesktop.login1.Manager"
 )
 
-// daemonConfig is a bus of one's own. %s is its socket.
+// daemonConfig configures a private bus. %s is its socket.
 const daemonConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>session</type>
@@ -38,7 +38,7 @@ const daemonConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus 
 </busconfig>
 `
 
-// Bus is a dbus-daemon that is there for a test alone.
+// Bus is a dbus-daemon for one test.
 type Bus struct {
 	Address string
 	t       *testing.T
@@ -48,7 +48,7 @@ type Bus struct {
 	done    chan struct{}
 }
 
-// NewBus starts a bus, which ends with the test. A test on a machine without dbus-daemon skips, or fails under
+// NewBus starts a bus, which ends with the test. On a machine without dbus-daemon the test is skipped, or fails under
 // TELNETCPC_NEED=all.
 func NewBus(t *testing.T) *Bus {
 	t.Helper()
@@ -68,10 +68,10 @@ func NewBus(t *testing.T) *Bus {
 	return b
 }
 
-// Start starts a bus that has ended again, at the same address.
+// Start restarts a bus that has ended, at the same address.
 func (b *Bus) Start() {
 	b.t.Helper()
-	_ = os.Remove(filepath.Join(filepath.Dir(b.config), "bus")) // of the one before
+	_ = os.Remove(filepath.Join(filepath.Dir(b.config), "bus")) // of the previous one
 	out, theirs, err := os.Pipe()
 	if err != nil {
 		b.t.Fatal(err)
@@ -91,12 +91,12 @@ func (b *Bus) Start() {
 		_ = cmd.Wait()
 		close(done)
 	}(b.cmd, b.done)
-	line, err := bufio.NewReader(out).ReadString('\n') // it listens then
+	line, err := bufio.NewReader(out).ReadString('\n') // printed when it listens
 	if err != nil {
 		b.End()
 		b.t.Fatalf("dbus-daemon: %v: %s", err, complaints.String())
 	}
-	address, _, _ := strings.Cut(strings.TrimSpace(line), ",guid=") // each start has another
+	address, _, _ := strings.Cut(strings.TrimSpace(line), ",guid=") // it differs at each start
 	b.Address = address
 }
 
@@ -115,22 +115,22 @@ type Manager struct {
 	bus *dbus.Conn
 
 	mu     sync.Mutex
-	asleep bool          // what Prepare said last
+	asleep bool          // the last argument of Prepare
 	mute   chan struct{} // Inhibit does not answer before it is closed; nil: at once. Constant
-	taken  int
-	locks  []inhibitor // not let go, as far as was looked
+	taken  int           // calls of Inhibit
+	locks  []inhibitor   // not released when last checked
 }
 
-// inhibitor is a lock that somebody has: a pipe, which ends when the last copy of its other end is closed.
+// inhibitor is a lock: a pipe, whose read end gets EOF when the last copy of the write end is closed.
 type inhibitor struct {
-	ours, theirs int // theirs is our copy of what was sent; -1: closed
+	ours, theirs int // theirs is our copy of the end that was sent; -1: closed
 }
 
-// Manner is how a Manager begins.
+// Manner is how a Manager starts.
 type Manner func(*Manager)
 
-// Asleep is a logind that has said already that the machine goes to sleep; Mute is one that does not answer to Inhibit
-// before Speak.
+// Asleep is a logind that has already announced that the machine goes to sleep; Mute is one that does not answer Inhibit before
+// Speak.
 var (
 	Asleep Manner = func(m *Manager) { m.asleep = true }
 	Mute   Manner = func(m *Manager) { m.mute = make(chan struct{}) }
@@ -139,7 +139,7 @@ var (
 // Speak ends Mute.
 func (m *Manager) Speak() { close(m.mute) }
 
-// NewManager puts logind on a bus, until the test ends.
+// NewManager puts a logind on a bus until the test ends.
 func NewManager(t *testing.T, b *Bus, manners ...Manner) *Manager {
 	t.Helper()
 	m := &Manager{t: t}
@@ -163,10 +163,10 @@ func NewManager(t *testing.T, b *Bus, manners ...Manner) *Manager {
 	return m
 }
 
-// methods are what the bus may call.
+// methods has the methods that are exported on the bus.
 type methods struct{ m *Manager }
 
-// Inhibit is logind's method.
+// Inhibit is logind's method: it returns a lock.
 func (c methods) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error) {
 	m := c.m
 	if what != "sleep" || who == "" || why == "" || mode != "delay" {
@@ -186,7 +186,7 @@ func (c methods) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error)
 	return dbus.UnixFD(ends[1]), nil
 }
 
-// properties are what the bus may ask for.
+// properties has the property that is exported on the bus.
 type properties struct{ m *Manager }
 
 // Get is the method of org.freedesktop.DBus.Properties.
@@ -199,7 +199,7 @@ func (p properties) Get(of, name string) (dbus.Variant, *dbus.Error) {
 	return dbus.MakeVariant(p.m.asleep), nil
 }
 
-// End ends this logind: its name is free, and its locks are void.
+// End ends this logind: its name becomes free, and its locks void.
 func (m *Manager) End() {
 	_ = m.bus.Close()
 	m.mu.Lock()
@@ -213,14 +213,14 @@ func (m *Manager) End() {
 	m.locks = nil
 }
 
-// Taken is how often Inhibit was called.
+// Taken returns how often Inhibit was called.
 func (m *Manager) Taken() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.taken
 }
 
-// Held is how many locks are held. Our copies of them are closed first: it must be clear that the one who asked has them.
+// Held returns how many locks are held. It closes our copies first: only those of the caller of Inhibit count.
 func (m *Manager) Held() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -251,7 +251,7 @@ func (m *Manager) Prepare(sleep bool) {
 	}
 }
 
-// Eventually waits for a condition that nothing announces.
+// Eventually waits for a condition by polling.
 func Eventually(t *testing.T, what string, patience time.Duration, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {

@@ -1,5 +1,5 @@
-/* Uses a serial port as fast as it can: bench PATH trip|up|down|ioctl|open COUNT FILE. FILE gets what one took, in
- * nanoseconds: a round trip of one byte, an ioctl and an open in the middle, 4096 bytes written or read on average. */
+/* Uses a serial port as fast as it can: bench PATH trip|up|down|ioctl|open COUNT FILE. It writes to FILE how many nanoseconds
+ * it took: the median of round trips of one byte, of ioctls and of opens, the mean of 4096 bytes written or read. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ int main(int argc, char **argv)
 	static char buf[4096];
 	long long *took, began;
 	struct termios t;
-	FILE *said;
+	FILE *out;
 	int fd, again, i, n, bits;
 	if (argc != 5 || (fd = open(argv[1], O_RDWR | O_NOCTTY)) < 0 || tcgetattr(fd, &t) != 0)
 		return 1;
@@ -71,11 +71,11 @@ int main(int argc, char **argv)
 		if (again >= 0)
 			close(again);
 	}
-	if (argv[2][0] == 'u' || argv[2][0] == 'd') { /* the middle of many says nothing of a stream */
+	if (argv[2][0] == 'u' || argv[2][0] == 'd') { /* a median is meaningless for a stream */
 		took[n / 2] = (now() - began) / n;
 	} else {
 		qsort(took, n, sizeof *took, compare);
 	}
-	said = fopen(argv[4], "w");
-	return said == NULL || fprintf(said, "%lld\n", took[n / 2]) < 0 || fclose(said) != 0;
+	out = fopen(argv[4], "w");
+	return out == NULL || fprintf(out, "%lld\n", took[n / 2]) < 0 || fclose(out) != 0;
 }

@@ -1,4 +1,4 @@
-/* Calls of a program on its serial port that signals, stops and killed agents disturb: calls PATH WHAT [N]. */
+/* Calls on a serial port under signals, stops and killed supervisors: calls PATH WHAT [N]. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,7 +27,7 @@ static int port(const char *path)
 	return fd;
 }
 
-static volatile int rang, rings = -1; /* so many signals come at most */
+static volatile int rang, rings = -1; /* signals so far, and at most; -1: any number */
 
 static void ring(int number)
 {
@@ -58,7 +58,7 @@ static void say(const char *text)
 	fflush(stdout);
 }
 
-/* opens: each open has its own descriptor, which is a terminal. */
+/* opens: every open returns a descriptor of its own, of a character device. */
 static void opens(const char *path, int n)
 {
 	struct stat st;
@@ -77,14 +77,14 @@ static void opens(const char *path, int n)
 	WANT(bad == 0);
 }
 
-/* apart: the same of a daemon, which what is sent to the process group does not reach. */
+/* apart: the same in a daemon, which signals to the process group do not reach. */
 static void apart(const char *path, int n)
 {
 	WANT(setsid() >= 0);
 	opens(path, n);
 }
 
-/* short calls under a timer with SA_RESTART: none of them fails, and none is made twice. */
+/* restarts: short calls under a timer with SA_RESTART. None fails, and none is performed twice. */
 static void restarts(const char *path, int n)
 {
 	int fd = port(path), i, bits = TIOCM_RTS;
@@ -101,32 +101,32 @@ static void restarts(const char *path, int n)
 	printf("%d signals\n", rang);
 }
 
-/* short calls under a timer without SA_RESTART: one may say EINTR, and then it may have had its effect. */
+/* interrupted: short calls under a timer without SA_RESTART. One may fail with EINTR, and may have had its effect then. */
 static void interrupted(const char *path, int n)
 {
-	int fd = port(path), i, said = 0, done = 0;
+	int fd = port(path), i, failed = 0, done = 0;
 	struct termios t, back;
 	WANT(tcgetattr(fd, &t) == 0);
 	alarms(0, 100, 100);
 	for (i = 0; i < n; i++) {
 		cfsetspeed(&t, i % 2 ? B9600 : B19200);
-		if (ioctl(fd, TCSETS, &t) != 0) { /* glibc's struct begins as the kernel's */
+		if (ioctl(fd, TCSETS, &t) != 0) { /* glibc's struct begins like the kernel's */
 			WANT(errno == EINTR);
-			said++;
+			failed++;
 			while (ioctl(fd, TCGETS, &back) != 0)
 				WANT(errno == EINTR);
 			done += (back.c_cflag & CBAUD) == (t.c_cflag & CBAUD);
 		}
 	}
 	alarms(0, 0, 0);
-	printf("%d signals, %d of %d calls said EINTR, %d of them had their effect\n", rang, said, n, done);
+	printf("%d signals, %d of %d calls failed with EINTR, %d of them had their effect\n", rang, failed, n, done);
 }
 
-/* memory: what a call that says EINTR was to read is not read afterwards. What it was to write may be written a moment
-   later, as nothing keeps the thread from going on between a look at it and the write: that is counted. */
+/* memory: what a call that fails with EINTR was to read is not read afterwards. What it was to write may be written a moment
+   later, because nothing stops the thread between a check of the call and the write: that is counted. */
 static void memory(const char *path, int n)
 {
-	int fd = port(path), i, j, said = 0, wrong = 0;
+	int fd = port(path), i, j, failed = 0, wrong = 0;
 	volatile int bits;
 	struct termios good, t;
 	WANT(tcgetattr(fd, &good) == 0);
@@ -134,7 +134,7 @@ static void memory(const char *path, int n)
 	for (i = 0; i < n; i++) {
 		if (ioctl(fd, TIOCMGET, &bits) != 0) {
 			WANT(errno == EINTR);
-			said++;
+			failed++;
 			bits = 0x5a5a5a5a;
 			for (j = 0; j < 50; j++)
 				sched_yield();
@@ -149,17 +149,17 @@ static void memory(const char *path, int n)
 		}
 	}
 	alarms(0, 0, 0);
-	printf("%d of %d calls said EINTR, %d wrote afterwards\n", said, n, wrong);
+	printf("%d of %d calls failed with EINTR, %d wrote afterwards\n", failed, n, wrong);
 }
 
-/* breaks: a signal with SA_RESTART in the middle of a break makes no second one. */
+/* breaks: a signal with SA_RESTART in the middle of a break causes no second one. */
 static void breaks(const char *path, int n)
 {
 	int fd = port(path), i;
 	for (i = 0; i < n; i++) {
 		long began = ms();
 		rang = 0;
-		rings = 3; /* not at its very end, when the kernel may say to both sides that the other was late */
+		rings = 3; /* not at its very end, when the call may restart although the answer was accepted */
 		alarms(SA_RESTART, 20000, 40000);
 		WANT(tcsendbreak(fd, 0) == 0);
 		alarms(SA_RESTART, 0, 0);
@@ -167,7 +167,7 @@ static void breaks(const char *path, int n)
 	}
 	rang = 0;
 	rings = 1;
-	alarms(0, 50000, 0); /* without it the call says so, and the break has its length */
+	alarms(0, 50000, 0); /* without SA_RESTART the call fails with EINTR, and the break keeps its length */
 	WANT(tcsendbreak(fd, 0) == -1 && errno == EINTR);
 	WANT(rang == 1);
 }
@@ -213,7 +213,8 @@ static void *wait_drain(void *unused)
 	return NULL;
 }
 
-/* n threads wait for a line, and one until the far end is empty, and the end of standard input changes the line. */
+/* n threads wait for a modem line and, if drain is set, one for the far end to be empty. At the end of standard input the line
+   changes. */
 static void wait_all(const char *path, int n, int drain)
 {
 	pthread_t t[100], d = 0;
@@ -240,7 +241,7 @@ static void wait_all(const char *path, int n, int drain)
 		;
 	bits = TIOCM_RTS;
 	WANT(!drain || pthread_join(d, NULL) == 0);
-	for (i = 0; changed < n && i < 400; i++) { /* a call that is just made again misses an edge, as of any driver */
+	for (i = 0; changed < n && i < 400; i++) { /* a call that is just being restarted misses an edge, as in any driver */
 		WANT(ioctl(shared, i % 2 ? TIOCMBIS : TIOCMBIC, &bits) == 0);
 		usleep(50000);
 	}
@@ -273,7 +274,7 @@ static void *busy(void *opens)
 	return NULL;
 }
 
-/* outlives: threads call all the time, while telnetcpc is killed; then all of them end. */
+/* outlives: threads make calls all the time until telnetcpc is killed; then all of them end. */
 static void outlives(const char *path, int n)
 {
 	pthread_t t[100];
@@ -294,7 +295,7 @@ static void *open_again(void *unused)
 	(void)unused;
 	while ((fd = open(device, O_RDWR | O_NOCTTY | O_NONBLOCK)) >= 0) {
 		if (fd <= 2) {
-			printf("open says %d\n", fd);
+			printf("open returned %d\n", fd);
 			fflush(stdout);
 			_exit(1);
 		}
@@ -304,7 +305,7 @@ static void *open_again(void *unused)
 	return NULL;
 }
 
-/* reopens: n threads open and close all the time, until there is no port any more. */
+/* reopens: n threads open and close all the time, until the port is gone. */
 static void reopens(const char *path, int n)
 {
 	pthread_t t[100];

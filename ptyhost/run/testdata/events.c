@@ -1,5 +1,5 @@
-/* What a program in C does to its serial port faster than a remote takes it, and what is for the privileged, for the tests of
- * this package: events PATH CHECK. It says "ok", or what is wrong and fails. */
+/* What a program does to its serial port faster than a remote takes it, and what needs privileges, for the tests of this package:
+ * events PATH CHECK. It prints "ok", or what is wrong, and fails. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 #include "want.h"
 
-/* struct termios2 of asm/termbits.h, which cannot be included beside termios.h. */
+/* struct termios2 of asm/termbits.h, which cannot be included together with termios.h. */
 struct termios2 {
 	unsigned int iflag, oflag, cflag, lflag;
 	unsigned char line, cc[19];
@@ -44,7 +44,7 @@ static int edge(int fd, int i)
 	return ioctl(fd, i % 2 ? TIOCMBIS : TIOCMBIC, &bits);
 }
 
-/* edges: RTS changes 20,000 times, with a byte before each 250th change, at a rate at which the line takes no time. */
+/* edges: RTS changes 20,000 times, with a byte before every 250th change, at a rate at which the line takes no time. */
 static void edges(const char *path)
 {
 	struct termios2 t;
@@ -69,8 +69,8 @@ static void ring(int number)
 	rang++;
 }
 
-/* held: changes wait for somebody to take those before them. A signal interrupts the call that waits, which then has done
- * nothing; where the program asked for that it begins anew. */
+/* held: changes block until somebody takes those before them. A signal interrupts the blocked call, which then has had no
+ * effect; with SA_RESTART it is restarted. */
 static void held(const char *path)
 {
 	struct itimerval v = {.it_value = {.tv_usec = 300000}};
@@ -93,7 +93,7 @@ static void held(const char *path)
 	WANT(rang == 2);
 }
 
-/* ends: the port ends under a call that waits. */
+/* ends: the port is closed during a blocked call. */
 static void ends(const char *path)
 {
 	int fd = opened(path), i;
@@ -102,7 +102,7 @@ static void ends(const char *path)
 	WANT(errno == EIO && i > 200);
 }
 
-/* dies: the program is killed in a call that waits, where nobody takes what it does. */
+/* dies: the program is killed in a blocked call, while nobody takes what it does. */
 static void dies(const char *path)
 {
 	int fd = opened(path), i;
@@ -112,7 +112,7 @@ static void dies(const char *path)
 		WANT(edge(fd, i) == 0);
 }
 
-/* lines: DTR and RTS are raised in turn until a change fails; then it is over. Each change that is held raises one of them. */
+/* lines: DTR and RTS are raised in turn until a change fails because the port is closed. Every blocked change raises one. */
 static void *lines(void *fd)
 {
 	int i, bits;
@@ -122,7 +122,7 @@ static void *lines(void *fd)
 	return NULL;
 }
 
-/* raises: the program is killed in a call that waits and would raise a line. */
+/* raises: the program is killed in a blocked call that would raise a line. */
 static void raises(const char *path)
 {
 	int fd = opened(path);
@@ -131,7 +131,7 @@ static void raises(const char *path)
 	lines(&fd);
 }
 
-/* shut: another thread closes the descriptor of such a call, by a signal to the program. */
+/* shut: another thread closes the descriptor of such a call, when the program gets a signal. */
 static void shut(const char *path)
 {
 	int fd = opened(path), number;
@@ -156,7 +156,7 @@ static void every(int milliseconds)
 	WANT(setitimer(ITIMER_REAL, &v, NULL) == 0);
 }
 
-/* ticks: a timer lets the kernel begin each call that waits again and again. None of what the program did leaves. */
+/* ticks: a timer makes the kernel restart every call that waits again and again. Nothing that the program did leaves. */
 static void ticks(const char *path)
 {
 	int fd = opened(path), i;
@@ -168,7 +168,7 @@ static void ticks(const char *path)
 	WANT(rang > 3);
 }
 
-/* serial: a privileged program sets what belongs to the driver, and it stays over the last close. */
+/* serial: a privileged program sets what belongs to the driver, and it survives the last close. */
 static void serial(const char *path)
 {
 	struct serial_struct s, back;
@@ -187,7 +187,7 @@ static void serial(const char *path)
 	WANT(write(fd, "x", 1) == 1 && close(fd) == 0);
 }
 
-/* remarks: what is said of the settings is said while the log stands still. */
+/* remarks: warnings about the settings are logged while the log blocks. */
 static void remarks(const char *path)
 {
 	struct termios t;
@@ -216,7 +216,7 @@ static void *requests(void *unused)
 	return NULL;
 }
 
-/* faults: what a call carries is in memory that is not there yet, and whose server answers nothing meanwhile. */
+/* faults: the memory that a call refers to is not present yet, and its pager does not answer for now. */
 static void faults(const char *path)
 {
 	static const unsigned long numbers[] = {TIOCMGET, TIOCMBIS, TCGETS, TCSETS, TIOCGICOUNT, TIOCGSERIAL, TIOCSSERIAL};
@@ -231,19 +231,19 @@ static void faults(const char *path)
 	WANT((pages = mmap(NULL, n * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED);
 	all.range.start = (unsigned long)pages, all.range.len = n * 4096;
 	WANT(ioctl(server, UFFDIO_REGISTER, &all) == 0);
-	alarm(20); /* else all would wait for ever */
+	alarm(20); /* otherwise all of them would wait forever */
 	for (i = 0; i < n; i++) {
 		r[i] = (struct request){fd, numbers[i], pages + i * 4096};
 		WANT(pthread_create(&t[i], NULL, requests, &r[i]) == 0);
 	}
 	for (i = 0; i < n; i++) {
-		struct uffd_msg m; /* what the call reads or writes is asked for */
+		struct uffd_msg m; /* the call's memory is requested */
 		WANT(read(server, &m, sizeof m) == sizeof m && m.event == UFFD_EVENT_PAGEFAULT);
 	}
 	WANT(ioctl(fd, TIOCMGET, &bits) == 0);
 	WANT(close(opened(path)) == 0);
 	alarm(0);
-	WANT(close(server) == 0); /* now there are zeroes */
+	WANT(close(server) == 0); /* now the memory is zero */
 	for (i = 0; i < n; i++)
 		WANT(pthread_join(t[i], NULL) == 0);
 	WANT(close(fd) == 0);

@@ -1,5 +1,5 @@
-/* The ways that lead a program in C to its serial port, for the tests of this package: paths PATH DIR CHECK. DIR is a
- * directory that it may write to. It says "ok", or what is wrong and fails. */
+/* The paths that lead a program to its serial port, for the tests of this package: paths PATH DIR CHECK. DIR is a directory
+ * that it may write to. It prints "ok", or what is wrong, and fails. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -38,7 +38,7 @@ static const char *in(const char *base)
 	return text[n];
 }
 
-/* port: a descriptor is of the port, which has lines as a pty has not. */
+/* port: a descriptor is the port's, which has modem lines, unlike a pty. */
 #define port(fd) port_at(__LINE__, fd)
 #define opens(path) opens_at(__LINE__, path)
 static int port_at(int line, int fd)
@@ -93,7 +93,7 @@ static void links(const char *target)
 	FAILS(open(in("modem"), O_RDWR | O_NOFOLLOW), ELOOP);
 	FAILS(open(in("modem"), O_RDWR | O_CREAT | O_EXCL, 0600), EEXIST);
 	FAILS(open(in("modem/"), O_RDWR), ENOTDIR);
-	WANT(open(in("modem/x"), O_RDWR) == -1 && (errno == ENOTDIR || errno == ENOENT)); /* as the machine has such a device or not */
+	WANT(open(in("modem/x"), O_RDWR) == -1 && (errno == ENOTDIR || errno == ENOENT)); /* depends on the machine having such a device */
 	WANT(symlink("loop", in("loop")) == 0);
 	FAILS(open(in("loop"), O_RDWR), ELOOP);
 
@@ -118,7 +118,7 @@ static void links(const char *target)
 	snprintf(text, sizeof text, "/proc/%d/fd/%d/second", getpid(), at);
 	opens(text);
 
-	/* What is no way to the port is left alone. */
+	/* What does not lead to the port is left alone. */
 	WANT((fd = open(in("file"), O_RDWR | O_CREAT | O_EXCL, 0600)) >= 0 && write(fd, "x", 1) == 1 && close(fd) == 0);
 	WANT(symlink("file", in("elsewhere")) == 0 && stat(in("elsewhere"), &st) == 0 && st.st_size == 1);
 	WANT((fd = open(in("elsewhere"), O_RDWR)) >= 0 && close(fd) == 0);
@@ -162,7 +162,7 @@ static void descriptors(void)
 	FAILS(open("/proc/self/fd/779", O_RDWR), ENOENT);
 }
 
-/* lowers: DTR and RTS that a program lowers stay low, whatever way it came in. */
+/* lowers: DTR and RTS that a program lowers stay low, whichever path it has used. */
 static void lowers(int fd)
 {
 	int bits = TIOCM_DTR | TIOCM_RTS, i;
@@ -184,7 +184,7 @@ static void late(void)
 		lowers(open(in(i % 2 ? "link" : "again"), O_RDWR | O_NOCTTY));
 }
 
-/* received: a descriptor that a program gets from one that telnetcpc did not start, through the socket at DIR/socket. */
+/* received: a descriptor received from a program that telnetcpc did not start, through the socket TELNETCPC_TEST_SOCKET. */
 static void received(void)
 {
 	char byte, room[CMSG_SPACE(sizeof(int))];
@@ -200,7 +200,7 @@ static void received(void)
 	}
 }
 
-/* user makes a user namespace, in which this program may do all, and others beside it. */
+/* user makes a user namespace in which this program has all capabilities, and other namespaces. */
 static void tell(const char *file, const char *format, int id)
 {
 	char text[64];
@@ -217,7 +217,7 @@ static void user(int others)
 	tell("/proc/self/gid_map", "0 %d 1", gid);
 }
 
-/* below is a path in another root, whose directories it makes. */
+/* below returns a path in another root, and makes its directories. */
 static const char *below(const char *root, const char *path)
 {
 	static char text[512];
@@ -230,7 +230,7 @@ static const char *below(const char *root, const char *path)
 	return text;
 }
 
-/* chroots: in another root the port is where its paths lead there; a file of that root is no port. */
+/* chroots: in another root the port is where its paths lead there; a file of that root is not the port. */
 static void chroots(void)
 {
 	const char *base = strrchr(as, '/') + 1, *own = getenv("TELNETCPC_PORT");
@@ -254,10 +254,10 @@ static void chroots(void)
 	WANT(close(port(open("../../../../../etc/modem", O_RDWR))) == 0);
 	WANT((at = open(own, O_RDWR)) >= 0 && fstat(at, &st) == 0 && S_ISREG(st.st_mode) && close(at) == 0);
 	WANT(unlink(own) == 0);
-	WANT(close(port(open(own, O_RDWR))) == 0); /* as it is called in there too, where nothing else has the name */
+	WANT(close(port(open(own, O_RDWR))) == 0); /* the port's own path works in there, too, if nothing else has that name */
 }
 
-/* mounts: another mount namespace, whose terminals are others. */
+/* mounts: another mount namespace, with other ptys. */
 static void mounts(void)
 {
 	char text[128];
@@ -274,7 +274,7 @@ static void mounts(void)
 	WANT(close(port(open(own, O_RDWR))) == 0);
 	WANT(close(port(open(in("own"), O_RDWR))) == 0);
 	if ((other = open(text, O_RDWR | O_NOCTTY)) < 0) {
-		/* until one has its number */
+		/* until one has the port's number */
 		do {
 			struct stat st;
 			int no = 0, n;
@@ -305,7 +305,7 @@ static void *opens_flips(void *unused)
 	struct stat st;
 	(void)unused;
 	for (i = 0; i < 500; i++) {
-		/* Between telnetcpc's look and the kernel's own it may lead to what is not there. */
+		/* Between telnetcpc's lookup and the kernel's it may have changed to a target that does not exist. */
 		WANT((fd = open(in("flip"), O_RDWR | O_NOCTTY)) >= 0 || errno == ENOENT);
 		if (fd >= 0) {
 			(void)ioctl(fd, TIOCMGET, &bits);
@@ -316,7 +316,7 @@ static void *opens_flips(void *unused)
 	return NULL;
 }
 
-/* flips: a link that changes all the time leads here or there, and every call ends. */
+/* flips: a link that changes all the time leads to one target or the other, and every call returns. */
 static void flips(void)
 {
 	pthread_t t[4];
@@ -341,7 +341,7 @@ static void reply(unsigned long long unique, int error, const void *body, size_t
 	WANT(write(fuse, text, h.len) == (ssize_t)h.len);
 }
 
-/* serves a file system whose every name is a link to the port. Before each answer it does what telnetcpc must answer. */
+/* serves: a file system in which every name is a link to the port. Before each reply it makes calls that telnetcpc must answer. */
 static void *serves(void *unused)
 {
 	static char room[FUSE_MIN_READ_BUFFER];
@@ -382,7 +382,7 @@ static void *serves(void *unused)
 	return NULL;
 }
 
-/* served: a file system that a program of the tree serves makes nobody wait for ever. */
+/* served: a file system that a program of the tree serves makes nobody wait forever. */
 static void served(void)
 {
 	char text[128];
@@ -398,7 +398,7 @@ static void served(void)
 	opens(in("outside"));
 }
 
-/* after: telnetcpc is killed when this says "ready". What was the port is nothing, by every way; all else is as ever. */
+/* after: telnetcpc is killed when this prints "ready". No path leads to what was the port; everything else works as before. */
 static void after(void)
 {
 	const char *own = getenv("TELNETCPC_PORT");
@@ -415,10 +415,10 @@ static void after(void)
 	fflush(stdout);
 	WANT(read(fd, &c, 1) <= 0);
 	WANT(close(fd) == 0);
-	WANT(read(0, &c, 1) == 0); /* the test has now taken the number of the pty */
+	WANT(read(0, &c, 1) == 0); /* the test has taken the number of the pty by now */
 	(void)unlink(own);
 	WANT((fd = open(own, O_RDWR | O_CREAT, 0600)) == -1 && errno == ENOENT);
-	WANT(symlink(in("stranger"), own) == 0); /* the number of the pty is another's */
+	WANT(symlink(in("stranger"), own) == 0); /* the pty of that number is another's now */
 	FAILS(open(own, O_RDWR), ENOENT);
 	FAILS(open(in("own"), O_RDWR), ENOENT);
 	WANT(lstat(own, &st) == 0 && S_ISLNK(st.st_mode));
@@ -439,7 +439,7 @@ static void after(void)
 	FAILS(open(slave, O_RDWR | O_NOCTTY), ENOENT);
 	snprintf(text, sizeof text, "/proc/self/root%s", slave);
 	FAILS(open(text, O_RDWR | O_NOCTTY), ENOENT);
-	/* A terminal of its own may have any number. */
+	/* A pty of its own may have any number. */
 	do {
 		WANT(n < 100 && (masters[n] = posix_openpt(O_RDWR | O_NOCTTY)) >= 0);
 		WANT(ioctl(masters[n], TIOCSPTLCK, &no) == 0 && ioctl(masters[n++], TIOCGPTN, &number) == 0);

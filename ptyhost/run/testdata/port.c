@@ -1,5 +1,5 @@
-/* What a program in C does to its serial port, for the tests of this package: port PATH CHECK. It says "ok", or what is
- * wrong and fails. The far end is a loop: bytes come back, RTS is CTS, DTR is DSR, DCD and RI. */
+/* What a program does to its serial port, for the tests of this package: port PATH CHECK. It prints "ok", or what is wrong, and
+ * fails. The far end is a loopback: bytes come back, RTS is CTS, DTR is DSR, DCD and RI. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 #include "want.h"
 
-/* struct termio of asm/termios.h, which cannot be included beside termios.h. */
+/* struct termio of asm/termios.h, which cannot be included together with termios.h. */
 struct old {
 	unsigned short iflag, oflag, cflag, lflag;
 	unsigned char line, cc[8];
@@ -56,7 +56,7 @@ static void pause_ms(int ms)
 		;
 }
 
-/* line waits until a line is as it should be. */
+/* line waits until a modem line is on or off. */
 static void line(int fd, int bit, int on)
 {
 	int bits = 0, i;
@@ -132,7 +132,7 @@ static void settings(const char *path)
 	WANT(close(fd) == 0);
 }
 
-/* exclusive: TIOCEXCL keeps a second open out, and the last close ends it. */
+/* exclusive: TIOCEXCL makes a second open fail, until the last close. */
 static void exclusive(const char *path)
 {
 	int fd = opened(path);
@@ -153,7 +153,7 @@ static void *waits(void *unused)
 	return NULL;
 }
 
-/* threads: one waits for a line while another writes and reads. */
+/* threads: one waits for a modem line while another writes and reads. */
 static void threads(const char *path)
 {
 	pthread_t t;
@@ -184,7 +184,7 @@ static void handler(void (*f)(int), int flags, int ms, int again_us)
 	WANT(setitimer(ITIMER_REAL, &v, NULL) == 0);
 }
 
-/* signals: they interrupt calls that wait, and those begin anew where the program has asked for it. */
+/* signals: they interrupt calls that wait; with SA_RESTART the calls are restarted. */
 static void signals(const char *path)
 {
 	struct termios t;
@@ -199,7 +199,7 @@ static void signals(const char *path)
 	handler(nothing, SA_RESTART, 100, 0);
 	child = fork();
 	WANT(child >= 0);
-	if (child == 0) { /* changes the line when the signal has come and gone */
+	if (child == 0) { /* changes the line after the signal */
 		pause_ms(500);
 		WANT(ioctl(shared, TIOCMBIC, &bits) == 0);
 		_exit(0);
@@ -217,8 +217,8 @@ static void signals(const char *path)
 	WANT(tcflush(shared, TCIOFLUSH) == 0);
 }
 
-/* storm: a timer that goes off all the time disturbs no call, and makes none happen twice: RTS falls and rises 100
- * times. More changes than these may be merged. */
+/* storm: a timer that fires all the time makes no call fail, and none happen twice: RTS falls and rises 100 times. More changes
+ * might be merged. */
 static void storm(const char *path)
 {
 	int i, bits = TIOCM_RTS;
@@ -233,7 +233,7 @@ static void storm(const char *path)
 	handler(nothing, SA_RESTART, 0, 0);
 }
 
-/* orphan: a program that has forked twice, and whose parents have ended, still has a whole port. */
+/* orphan: a program that has forked twice, and whose parents have exited, still has a whole port. */
 static void orphan(const char *path)
 {
 	pid_t child = fork();
@@ -244,7 +244,7 @@ static void orphan(const char *path)
 		while (getppid() == child)
 			pause_ms(1);
 		settings(path);
-		printf("the orphan says ok\n");
+		printf("the orphan: ok\n");
 		exit(0);
 	}
 	WANT(waitpid(child, NULL, 0) == child);
@@ -260,7 +260,7 @@ static void *waits_for_end(void *unused)
 	return NULL;
 }
 
-/* survives: telnetcpc is killed when this says "ready". The port hangs up; calls on other files go on as ever. */
+/* survives: telnetcpc is killed when this prints "ready". The port hangs up; calls on other files work as before. */
 static void survives(const char *path)
 {
 	pthread_t t;
@@ -270,7 +270,7 @@ static void survives(const char *path)
 	shared = opened(path);
 	line(shared, TIOCM_CTS, 1);
 	WANT(pthread_create(&t, NULL, waits_for_end, NULL) == 0);
-	pause_ms(200); /* so that it waits; too early only makes this test see less */
+	pause_ms(200); /* so that it waits; if too short, the test only sees less */
 	printf("ready\n");
 	fflush(stdout);
 	WANT(read(shared, &c, 1) <= 0);
@@ -282,8 +282,8 @@ static void survives(const char *path)
 	WANT(open(path, O_RDWR) == -1 && errno == ENOENT);
 }
 
-/* terminal: the port becomes the controlling terminal of a session that opens it without O_NOCTTY, and a break that comes
- * from the device interrupts the session where BRKINT asks for it. */
+/* terminal: the port becomes the controlling terminal of a session that opens it without O_NOCTTY, and a break from the device
+ * interrupts the session if BRKINT is set. */
 static void terminal(const char *unused)
 {
 	const char *path = getenv("TELNETCPC_PORT");
@@ -314,7 +314,7 @@ static void terminal(const char *unused)
 	exit(0);
 }
 
-/* carrier: a fall of DCD hangs a port up that has no CLOCAL; opened again, it is good. */
+/* carrier: when DCD falls a port without CLOCAL hangs up; opened again, it works. */
 static void carrier(const char *path)
 {
 	struct termios t;
@@ -335,14 +335,14 @@ static void carrier(const char *path)
 	fd = open(path, O_RDWR | O_NOCTTY); /* waits for the carrier, which DTR brings back */
 	WANT(fd >= 0);
 	WANT(tcgetattr(fd, &t) == 0 && cfgetospeed(&t) == B4800 && !(t.c_cflag & CLOCAL));
-	loop(fd, "behind");
+	loop(fd, "after");
 	WANT(close(fd) == 0);
-	pause_ms(300); /* until DCD has fallen behind DTR: else it would hang up the next open, as it should */
+	pause_ms(300); /* until DCD has followed DTR and fallen: else it would hang up the next open, as it should */
 	WANT((fd = open(getenv("TELNETCPC_PORT"), O_RDWR | O_NOCTTY)) >= 0);
 	WANT(tcgetattr(fd, &t) == 0 && cfgetospeed(&t) == B4800);
 }
 
-/* looks: a path that stands for a port is found by every way of looking. */
+/* looks: every call that inspects a path finds a port at a mapped one. */
 static void looks(const char *path)
 {
 	struct stat st, direct;

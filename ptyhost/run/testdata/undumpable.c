@@ -1,4 +1,4 @@
-/* A program that lets nobody look into it, as those do which keep keys. Its port is an ordinary pseudo-terminal. */
+/* A program that cannot be inspected, like those that keep keys. Its port is an ordinary pty. */
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* WANT ends a program at once, and says where, when something is not as it must be. */
+/* WANT ends the program at once, and prints the line, if something is not as it must be. */
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-// Package usbiptest is the host's side of the usbip protocol, for tests: it stands for a host controller as Linux's
-// vhci_hcd, with a queue of what is sent and completions that are called in order. A test plays the driver on it.
+// Package usbiptest is the host side of the usbip protocol, for tests. It stands for a host controller such as Linux's vhci_hcd,
+// with a queue of commands and completions that are called in order. The test is the driver.
 package usbiptest
 
 import (
@@ -12,17 +12,17 @@ import (
 	"telnetcpc/bridge/usb/usbip"
 )
 
-// HeaderSize is the length of every command and answer, without data.
+// HeaderSize is the length in bytes of every command and answer, without data.
 const HeaderSize = 48
 
-// What a transfer's status says beside 0, in the numbers of the protocol.
+// A transfer's status if it is not 0.
 const (
 	StatusStall     = -32
 	StatusUnlinked  = -104
 	StatusUnplugged = -108 // not of the protocol: the stream has ended
 )
 
-// ErrUnplugged is what calls on a host whose stream has ended return.
+// ErrUnplugged is returned by calls on a host whose stream has ended.
 var ErrUnplugged = errors.New("the device is gone")
 
 // URB is one transfer, as a driver submits it.
@@ -30,13 +30,13 @@ type URB struct {
 	Endpoint uint8 // number
 	In       bool
 	Setup    usbip.Setup // endpoint 0
-	Data     []byte      // OUT: what to send; IN, when it is done: what came
+	Data     []byte      // OUT: the bytes to send; IN, when it is done: those received
 	Room     int         // IN: bytes that the host has room for
 
-	Status int // when it is done
+	Status int // set when it is done
 
-	// Done, where set, is called once when the transfer is done, in the host's own goroutine; it may submit and
-	// unlink, and must not wait.
+	// Done, unless nil, is called once when the transfer is done, in the host's own goroutine. It may submit and unlink, and
+	// must not block.
 	Done func(*URB)
 
 	seq  uint32
@@ -56,8 +56,8 @@ func (u *URB) IsDone() bool {
 	}
 }
 
-// Host is one controller with one device. Any goroutine may call its methods; they do not wait for the device, but where
-// it is said.
+// Host is one controller with one device. Its methods may be called from any goroutine. Only those that say so wait for the
+// device.
 type Host struct {
 	conn io.ReadWriteCloser
 	wg   sync.WaitGroup
@@ -68,10 +68,10 @@ type Host struct {
 	pending map[uint32]*URB
 	unlinks map[uint32]*URB // by the sequence number of the unlink
 	out     []byte
-	err     error // why it is over
+	err     error // why it has ended
 }
 
-// New begins a host on its end of a stream.
+// New starts a host on its end of a stream.
 func New(conn io.ReadWriteCloser) *Host {
 	h := &Host{conn: conn, pending: make(map[uint32]*URB), unlinks: make(map[uint32]*URB)}
 	h.wake.L = &h.mu
@@ -80,21 +80,21 @@ func New(conn io.ReadWriteCloser) *Host {
 	return h
 }
 
-// Close unplugs the device and waits for the host's goroutines. What was pending is done with StatusUnplugged.
+// Close unplugs the device and waits for the host's goroutines. Pending transfers are done with StatusUnplugged.
 func (h *Host) Close() {
 	h.end(ErrUnplugged)
 	h.wg.Wait()
 }
 
-// Err is why the host is over; nil while it is not.
+// Err returns why the host has ended; nil while it has not.
 func (h *Host) Err() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.err
 }
 
-// Submit begins a transfer. On a host that is over it fails: the transfer is done at once with StatusUnplugged, and Done
-// is not called, so that a driver may submit with its lock held.
+// Submit starts a transfer. It fails on a host that has ended: then the transfer is done at once with StatusUnplugged, and Done is
+// not called, so that a driver may submit with its lock held.
 func (h *Host) Submit(u *URB) error {
 	u.over = make(chan struct{})
 	h.mu.Lock()
@@ -112,7 +112,7 @@ func (h *Host) Submit(u *URB) error {
 	return nil
 }
 
-// Unlink takes a transfer back; it is done, one way or the other, some time later.
+// Unlink takes a transfer back. The transfer is done later, answered or with StatusUnlinked.
 func (h *Host) Unlink(u *URB) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,7 +127,8 @@ func (h *Host) Unlink(u *URB) {
 	h.wake.Signal()
 }
 
-// Control performs a request on endpoint 0 and waits for it: data to send, or room for what comes.
+// Control performs a request on endpoint 0 and waits until it is done. data is what an OUT request sends. It returns the data
+// received, and the status.
 func (h *Host) Control(s usbip.Setup, data []byte) ([]byte, int) {
 	u := &URB{Setup: s, In: s.In(), Data: data, Room: int(s.Length)}
 	if h.Submit(u) == nil {
@@ -136,7 +137,7 @@ func (h *Host) Control(s usbip.Setup, data []byte) ([]byte, int) {
 	return u.Data, u.Status
 }
 
-// Header is a header with nothing but its basic part.
+// Header returns a header with only its basic part set.
 func Header(code, seq, direction, endpoint uint32) []byte {
 	b := make([]byte, HeaderSize)
 	for i, v := range []uint32{code, seq, 0x10002, direction, endpoint} {
@@ -145,7 +146,7 @@ func Header(code, seq, direction, endpoint uint32) []byte {
 	return b
 }
 
-// command is the CMD_SUBMIT of a transfer.
+// command returns the CMD_SUBMIT of a transfer.
 func (u *URB) command() []byte {
 	direction, length, data := uint32(0), len(u.Data), u.Data
 	if u.In {
@@ -168,7 +169,7 @@ func (u *URB) finish(status int) {
 	close(u.over)
 }
 
-// end makes the host over, once.
+// end ends the host, once.
 func (h *Host) end(err error) {
 	h.mu.Lock()
 	if h.err != nil {
@@ -186,7 +187,7 @@ func (h *Host) end(err error) {
 	}
 }
 
-// send writes what was queued. New starts it, the end of the host ends it.
+// send writes queued commands. New starts it, the end of the host ends it.
 func (h *Host) send() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -244,14 +245,14 @@ func (h *Host) submitted(seq uint32, status, actual int) error {
 		return fmt.Errorf("answer to transfer %d, which is not pending", seq)
 	}
 	err := h.readData(u, status, actual)
-	if err != nil { // end does not know of it any more
+	if err != nil { // it is not in pending any more, so end does not finish it
 		status = StatusUnplugged
 	}
 	u.finish(status)
 	return err
 }
 
-// readData reads what comes with the answer to a transfer.
+// readData reads the data of the answer to a transfer.
 func (h *Host) readData(u *URB, status, actual int) error {
 	switch {
 	case u.In && actual > u.Room:
@@ -263,7 +264,7 @@ func (h *Host) readData(u *URB, status, actual int) error {
 		}
 		u.Data = data
 	case status == 0 && actual != len(u.Data):
-		return fmt.Errorf("%d of %d bytes taken", actual, len(u.Data))
+		return fmt.Errorf("%d of %d bytes accepted", actual, len(u.Data))
 	}
 	return nil
 }

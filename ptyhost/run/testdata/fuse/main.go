@@ -1,8 +1,8 @@
-// Command fuse is a program whose files come from a server that is itself a program with a serial port: fuse DIR PORT. It
-// mounts a file system of its own on DIR, each request of which makes calls that telnetcpc run has to answer, and has a
-// child use the files and the port. It says "ok" if that ends well.
+// Command fuse is a program that serves a file system, and has a serial port: fuse DIR PORT. It mounts the file system on
+// DIR, makes calls that telnetcpc run has to answer before it replies to a request, and starts a child that uses the files
+// and the port. It prints "ok" if all went well.
 //
-// fuse DIR hang is a dead server: it says "mounted", and answers nothing.
+// fuse DIR hang is a dead server: it prints "mounted" and answers nothing.
 package main
 
 import (
@@ -40,7 +40,7 @@ func use(dir, port string) error {
 	if err != nil {
 		return fmt.Errorf("open the port: %w", err)
 	}
-	const spot = 50
+	const number = 50
 	for i := range 10 {
 		for _, name := range []string{"file", filepath.Base(port)} {
 			fd, err := unix.Open(filepath.Join(dir, name), unix.O_RDONLY, 0)
@@ -50,12 +50,12 @@ func use(dir, port string) error {
 			if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); !errors.Is(err, unix.ENOTTY) {
 				return fmt.Errorf("%d: TCGETS of %s: got %v, want ENOTTY", i, name, err)
 			}
-			// In the port's place, and the port in its place.
+			// Another file under the port's number, and the port again.
 			for _, from := range []int{tty, fd, tty} {
-				if err := unix.Dup3(from, spot, 0); err != nil {
+				if err := unix.Dup3(from, number, 0); err != nil {
 					return err
 				}
-				_, err := unix.IoctlGetInt(spot, unix.TIOCMGET)
+				_, err := unix.IoctlGetInt(number, unix.TIOCMGET)
 				if from == fd && !errors.Is(err, unix.ENOTTY) || from == tty && err != nil {
 					return fmt.Errorf("%d: TIOCMGET of %d: %v", i, from, err)
 				}
@@ -71,8 +71,8 @@ func use(dir, port string) error {
 	return nil
 }
 
-// openByMapped opens what a file says, of which nothing is in memory yet: as a program does that lies on the file system,
-// with a path that is a constant of it.
+// openByMapped opens the path that a file contains, without reading it first: as a program does that is itself on the file
+// system and has the path as a constant.
 func openByMapped(fd int) error {
 	page, err := unix.Mmap(fd, 0, size, unix.PROT_READ, unix.MAP_PRIVATE)
 	if err != nil {
@@ -133,7 +133,7 @@ func hang(dir string) error {
 	}
 }
 
-// initialized is a struct fuse_init_out: several look-ups at once in a directory.
+// initialized returns a struct fuse_init_out that allows parallel lookups in a directory.
 func initialized() []byte {
 	const parallel = 1 << 18 // FUSE_PARALLEL_DIROPS
 	e, out := binary.NativeEndian, make([]byte, 64)
@@ -158,13 +158,13 @@ const (
 	read, release, releasedir, flush                                           = 15, 18, 29, 25
 )
 
-// Each file is a path.
+// Each file contains a path.
 const (
 	content = "/dev/null\x00"
 	size    = 4096
 )
 
-// answer answers requests: every name is a file.
+// answer serves requests: every name is a file.
 func answer(device, tty int) {
 	e := binary.NativeEndian
 	buf := make([]byte, 1<<20)
@@ -208,7 +208,7 @@ func answer(device, tty int) {
 	}
 }
 
-// attributes is a struct fuse_attr.
+// attributes returns a struct fuse_attr.
 func attributes(node uint64) []byte {
 	b := make([]byte, 88)
 	e := binary.NativeEndian

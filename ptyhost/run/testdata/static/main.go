@@ -43,7 +43,8 @@ func use(path string) error {
 	if _, err := io.ReadFull(f, got); err != nil || string(got) != "hello" {
 		return fmt.Errorf("read %q, %v", got, err)
 	}
-	for { // tcdrain; Go's runtime may end it by a signal of its own
+	for { // tcdrain, which a signal of Go's runtime may interrupt
+
 		if err := unix.IoctlSetInt(fd, unix.TCSBRK, 1); err != unix.EINTR {
 			return err
 		}
