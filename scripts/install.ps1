@@ -1,11 +1,11 @@
-# Installs telnetcpc on Windows: the telnetcpc.exe beside this script goes to %ProgramFiles%\telnetcpc, where only
-# administrators may write, and on the path. With -Port and -Url it also makes a service, which gives COM9 from the start
-# of Windows on. In a PowerShell opened by "Run as administrator":
+# Installs telnetcpc on Windows: the telnetcpc.exe next to this script goes to %ProgramFiles%\telnetcpc, where only
+# administrators may write, and on the path. With -Port and -Url it also makes a service, which provides COM9 from the
+# start of Windows on. In a PowerShell opened by "Run as administrator":
 #
 #   powershell -ExecutionPolicy Bypass -File .\install.ps1
 #   powershell -ExecutionPolicy Bypass -File .\install.ps1 -Port COM9 -Url 10.0.0.5:4001
 #
-# uninstall.ps1 takes it all away again. com0com is not installed by this; where it is missing, it is said where it is had.
+# uninstall.ps1 removes it again. This does not install com0com; if that is missing, the output has where to get it.
 #Requires -RunAsAdministrator
 param(
     [string]$Program = (Join-Path $PSScriptRoot 'telnetcpc.exe'),
@@ -16,7 +16,7 @@ Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
 if (-not (Test-Path -LiteralPath $Program -PathType Leaf)) {
-    throw "there is no $Program (build it: go build ./cmd/telnetcpc; or say where it is: -Program PATH)"
+    throw "there is no $Program (build it: go build ./cmd/telnetcpc; or give its path: -Program PATH)"
 }
 if ([bool]$Port -ne [bool]$Url) {
     throw 'a service needs both -Port and -Url, as in -Port COM9 -Url 10.0.0.5:4001'
@@ -26,7 +26,7 @@ $folder = Join-Path $env:ProgramFiles 'telnetcpc'
 $installed = Join-Path $folder 'telnetcpc.exe'
 New-Item -ItemType Directory -Path $folder -Force | Out-Null
 
-# A service that runs has its program open: those that run are stopped, and started again when the new one is there.
+# A running service has its program open: running services are stopped, and started again with the new program.
 $running = @(Get-Service -Name 'telnetcpc-COM*' | Where-Object { $_.Status -eq 'Running' })
 foreach ($service in $running) { Stop-Service -InputObject $service }
 try {
@@ -35,7 +35,7 @@ try {
     foreach ($service in $running) { Start-Service -InputObject $service }
 }
 
-# The machine's path as it is written, with its %variables% in it. Get-ItemProperty would write their values back.
+# The machine's path as stored, with its %variables%. Get-ItemProperty would expand them, and their values would be stored.
 $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey('SYSTEM\CurrentControlSet\Control\Session Manager\Environment', $true)
 $path = [string]$key.GetValue('Path', '', [Microsoft.Win32.RegistryValueOptions]::DoNotExpandEnvironmentNames)
 if (($path -split ';') -notcontains $folder) {
@@ -45,7 +45,7 @@ if (($path -split ';') -notcontains $folder) {
 $key.Close()
 Write-Output "installed: $installed"
 
-# What works here, and what is missing: com0com says where it is to be had.
+# What works here and what is missing; if com0com is, the output has where to get it.
 & $installed doctor
 if ($LASTEXITCODE -ne 0) {
     Write-Output 'no port can be made yet: see above. Install com0com, then run this script again.'

@@ -1,16 +1,16 @@
 <#
 .SYNOPSIS
-    Verifies on this Windows that what a program does to COM9 arrives at a far UART, and the other way round.
+    Verifies on this Windows that what a program does to COM9 arrives at a far UART, and vice versa.
 
 .DESCRIPTION
-    Starts telnetcpc-verify.exe and says pass or fail for each of its points. The far UART is simulated in it; the pair of
+    Starts telnetcpc-verify.exe and prints pass or fail for each of its checks. The far UART is simulated in it; the pair of
     ports and telnetcpc.exe are the real ones. Make the program on any machine that has Go, in telnetcpc's sources:
 
         GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go test -c -o telnetcpc-verify.exe ./wincom/winetest
 
     It opens both ends of the pair: nothing else may have them open, no telnetcpc attach, no service. As administrator it
-    also makes a service for the pair, kills it, and removes it again. Exit status: 0 all points passed, 1 one failed,
-    2 it could not begin.
+    also makes a service for the pair, kills it, and removes it again. Exit status: 0 all checks passed, 1 one failed,
+    2 it could not start.
 
 .EXAMPLE
     telnetcpc pair add COM9
@@ -31,11 +31,11 @@ foreach ($file in $Program, $Tests) {
     }
 }
 
-# What the tests are told.
+# The tests read these.
 $env:TELNETCPC_PAIR = $Port
 $env:TELNETCPC_PROGRAM = (Resolve-Path -LiteralPath $Program).ProviderPath
 
-# test2json has each point told as soon as it has ended, with 0x16 before what is the test runner's own.
+# test2json reports each check as soon as it ends, with 0x16 before the test runner's own lines.
 $points = 0
 & $Tests '-test.v=test2json' '-test.run=^TestCOM9$' '-test.timeout=10m' 2>&1 | ForEach-Object {
     $line = "$_".TrimStart([char]0x16)
@@ -43,12 +43,12 @@ $points = 0
         $points++
         '{0}  {1}' -f $Matches[1].ToLower(), $Matches[2].Replace('_', ' ')
     } elseif ($line -notmatch '^ *(===|---) ' -and $line -notmatch '^(PASS|FAIL)?$') {
-        "          $line" # what a point has to say, before its end
+        "          $line" # output of a check, before its result
     }
 }
 $status = $LASTEXITCODE
 if ($points -eq 0) {
-    [Console]::Error.WriteLine("verify-windows: no point was tried; $Tests ended with $status")
+    [Console]::Error.WriteLine("verify-windows: no check ran; $Tests ended with $status")
     exit 2
 }
 exit $status

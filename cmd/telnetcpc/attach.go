@@ -47,7 +47,7 @@ func attach(ctx context.Context, p agent.Port, verbose bool, log *slog.Logger) e
 	if err != nil {
 		return usageError{err}
 	}
-	warnUnknownHost(ctx, p, func(err error) { log.Warn("the remote cannot be found now", "port", p.Name(), "err", err) })
+	warnUnknownHost(ctx, p, func(err error) { log.Warn("the remote's name cannot be resolved now", "port", p.Name(), "err", err) })
 	if verbose {
 		stop := capture.Lines(b, errOut)
 		defer stop()
@@ -56,8 +56,8 @@ func attach(ctx context.Context, p agent.Port, verbose bool, log *slog.Logger) e
 	return b.Run(ctx)
 }
 
-// warnUnknownHost says at once what would otherwise show only when an application opens the port: a misspelt name, or a
-// name server that is down. It is no error: the name may be known later.
+// warnUnknownHost reports at the start what would otherwise show only when an application opens the port: a misspelt name,
+// or a name server that is down. It is not an error: the name may resolve later.
 func warnUnknownHost(ctx context.Context, p agent.Port, warn func(error)) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()

@@ -7,8 +7,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// completionScripts are by hand. Each asks the program itself, with the flag that App.EnableBashCompletion adds, so
-// that none of them has to know a command or a flag.
+// completionScripts are written by hand. Each asks the program itself, with the flag that App.EnableBashCompletion adds, so
+// that none of them needs to know a command or a flag.
 //
 //go:embed completion
 var completionScripts embed.FS

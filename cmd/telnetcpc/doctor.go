@@ -23,9 +23,9 @@ func doctorCommand() *cli.Command {
 	})
 }
 
-// diagnosis is what doctor finds. The names in JSON are for programs and stay.
+// diagnosis is what doctor finds. The names in JSON are for programs and do not change.
 type diagnosis struct {
-	Auto  string        `json:"auto"`  // the host that --host auto takes; empty: none works
+	Auto  string        `json:"auto"`  // the host that --host auto takes; empty if none works
 	Hosts []hostFinding `json:"hosts"` // the most faithful first, then run
 }
 
@@ -34,13 +34,13 @@ type hostFinding struct {
 	Name    string   `json:"name"`
 	Works   bool     `json:"works"`
 	Reason  string   `json:"reason"`  // why it does not work, with the way out
-	Carries []string `json:"carries"` // beside bytes, open and close
+	Carries []string `json:"carries"` // besides bytes, open and close
 	Missing []string `json:"missing"`
-	Notes   []string `json:"notes"` // what else to know of it on this machine
+	Notes   []string `json:"notes"` // what else matters on this machine
 }
 
-// doctor says which of the hosts work here, what each carries, and how to get the better one; besides are hosts that
-// --host auto does not choose from. The error says that none works.
+// doctor prints which of the hosts work here, what each carries, and how to get the better one; besides are hosts that
+// --host auto does not choose from. The error means that none works.
 func doctor(w io.Writer, list []uart.Host, asJSON bool, besides ...uart.Host) error {
 	d := diagnose(list)
 	d.Hosts = append(d.Hosts, diagnose(besides).Hosts...)
@@ -87,7 +87,7 @@ func names(f uart.Fidelity) []string {
 	return list
 }
 
-// text is the diagnosis for people.
+// text returns the diagnosis for people.
 func (d diagnosis) text() string {
 	var b strings.Builder
 	for _, f := range d.Hosts {

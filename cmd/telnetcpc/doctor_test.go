@@ -68,7 +68,7 @@ pty: works
 	}
 }
 
-// spellOut writes the features out that a test's text has as ALL or ALL BUT some.
+// spellOut replaces ALL and ALL BUT in a test's text by the names of the features.
 func spellOut(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
@@ -97,13 +97,13 @@ func TestDoctorJSON(t *testing.T) {
 		t.Errorf("got %+v", d)
 	}
 	if strings.Contains(out.String(), "null") {
-		t.Errorf("a list that is empty must be a list: %s", out.String())
+		t.Errorf("an empty list must be a list: %s", out.String())
 	}
 }
 
 func TestDoctorCannotPrint(t *testing.T) {
 	if err := doctor(failing{}, []uart.Host{well("pty", 0)}, false); err == nil {
-		t.Error("what could not be written was not told")
+		t.Error("a failed write is not reported")
 	}
 }
 
@@ -111,7 +111,7 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// auto takes the most faithful host that works, and says why not a better one.
+// auto takes the most faithful host that works, and returns why each better one does not.
 func TestChooseHost(t *testing.T) {
 	kernel, pty, broken := well("kernel", 0), well("pty", 0), ill("kernel", "no moon (wait)")
 	for _, tt := range []struct {
@@ -122,7 +122,7 @@ func TestChooseHost(t *testing.T) {
 	}{
 		{[]uart.Host{kernel, pty}, "auto", "kernel", 0},
 		{[]uart.Host{broken, pty}, "auto", "pty", 1},
-		{[]uart.Host{broken, pty}, "kernel", "kernel", 0}, // Open says what is wrong with it
+		{[]uart.Host{broken, pty}, "kernel", "kernel", 0}, // Open reports what is wrong with it
 		{[]uart.Host{kernel, pty}, "com0com", `--host "com0com": want auto, kernel, pty`, 0},
 		{[]uart.Host{broken, ill("pty", "none left (end some)")}, "auto", "pty: none left (end some)", 0},
 		{nil, "auto", "no port host for this system yet", 0},

@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// doctor on a Windows whose driver runs and has a pair. What it says of each other state is tested where it is decided,
-// in wincom.
+// doctor on a Windows whose driver runs and has a pair. Its text for every other state is tested in wincom.
 func TestDoctorHere(t *testing.T) {
 	if os.Getenv("TELNETCPC_C0SIM") == "" {
 		t.Skip("it needs the stand-in for com0com's driver (TELNETCPC_C0SIM, which only wincom/winetest sets)")

@@ -1,30 +1,30 @@
 package main
 
-// The help texts, by hand. Every example is one that works when it is pasted.
+// The help texts, written by hand. Every example works when it is pasted.
 
-const helpApp = `telnetcpc - a serial port here, a UART there
+const helpApp = `telnetcpc - a serial port whose UART is somewhere else on the network
 
 Usage:
     telnetcpc attach [flags] PORT URL    make a serial port of a remote one
     telnetcpc run [flags] URL -- PROGRAM ARGS...
                                          run a program with a remote serial port
-    telnetcpc serve [flags] DEVICE       let others have a serial port of this machine
-    telnetcpc probe [flags] [URL]        find out what a listener is and can do
-    telnetcpc doctor [flags]             say what can make ports on this machine
-    telnetcpc demo [flags]               see it work, with nothing plugged in
+    telnetcpc serve [flags] DEVICE       share a serial port of this machine
+    telnetcpc probe [flags] [URL]        report what a listener is and can do
+    telnetcpc doctor [flags]             report what can make ports on this machine
+    telnetcpc demo [flags]               show it with nothing plugged in
     telnetcpc pair list|add|remove       Windows: pairs of ports for attach
     telnetcpc service COMMAND            Windows: an attach that starts by itself
     telnetcpc completion SHELL           print completion for bash, zsh or fish
-    telnetcpc version                    say which version this is
+    telnetcpc version                    print the version
 
-    telnetcpc COMMAND --help says more of each.
+    telnetcpc COMMAND --help describes each.
 
 Example:
     telnetcpc attach /dev/ttyV0 moxa.plant.example:4001
     picocom -b 19200 /dev/ttyV0
 
 Exit status: 0 done, 1 it failed while running, 2 wrong use, 3 the port could
-not be made, 4 the remote was never reached (where the command gives up).
+not be made, 4 the remote was never reached (if the command gives up).
 `
 
 const helpAttach = `telnetcpc attach - make a serial port of a remote one
@@ -32,43 +32,43 @@ const helpAttach = `telnetcpc attach - make a serial port of a remote one
 Usage:
     telnetcpc attach [flags] PORT URL
 
-PORT is where programs will find the serial port: /dev/ttyV0, or any other path
-that does not exist yet. It is there until telnetcpc ends (Ctrl-C). On Windows it
-is COM9, an end of a com0com pair, which is made when it is missing and stays.
+PORT is where programs find the serial port: /dev/ttyV0, or any other path that
+does not exist yet. It exists until telnetcpc ends (Ctrl-C). On Windows it is
+COM9, one end of a com0com pair, which is made if it is missing, and stays.
 
 URL is the access server:
     HOST, HOST:PORT, rfc2217://HOST[:3696]    RFC 2217: bytes, settings, lines
     rfc2217+tls://HOST[:3696]                 the same through TLS
     tcp://HOST:PORT                           raw bytes, no settings
     telnet://HOST[:23]                        plain Telnet, no settings
-An IPv6 address is fd00::5, or [fd00::5]:4001, and with a zone fe80::1%eth0.
+An IPv6 address is fd00::5 or [fd00::5]:4001, with a zone fe80::1%eth0.
 
 Flags come first:
-    -v                  show every byte, and more of what happens
+    -v                  show every byte, and log more
     --host HOST         what makes the port: auto (default), the most faithful one
                         that works here; kernel (Linux, root), a real tty; pty;
                         com0com (Windows)
-    --line 7E1          use this line coding whatever the application asks for;
-                        parts may be left out: 7E1, 19200, "19200 7E1"
-    --baud N            use this baud rate whatever the application asks for
+    --line 7E1          use this line coding, whatever the application sets; parts
+                        may be omitted: 7E1, 19200, "19200 7E1"
+    --baud N            use this baud rate, whatever the application sets
     --flow FLOW         use this flow control: none, xonxoff, rtscts
     --connect WHEN      on-open (default): while the port is open; always
     --linger D          under on-open: how long to stay connected after the last
-                        close (default 2s, longer while the last program has left
-                        HUPCL off and DTR up: then DTR stays up)
+                        close (default 2s, longer if the last program has left
+                        HUPCL off and DTR on: then DTR stays on)
     --open-wait D       how long a program's open waits for the connection at most,
-                        where the host can make it wait (kernel; default 2s)
+                        if the host can make it wait (kernel, run; default 2s)
     --on-loss WHAT      when the connection is lost: hold (default; what was just
                         written waits for the next connection), discard (writes
-                        succeed, bytes are counted and gone), hangup (the port goes
-                        as an unplugged adapter does)
-    --hold-for D        under hold: when the connection comes back the device gets
-                        what was written within D before the newest byte; what is
-                        older is dropped and counted (default 1s; forever)
+                        succeed, bytes are dropped and counted), hangup (the port
+                        disappears as an unplugged adapter does)
+    --hold-for D        under hold: when the connection is back, the device gets
+                        what was written within D before the newest byte; older
+                        bytes are dropped and counted (default 1s; forever)
     --dcd FROM          device (default): the device's line; link: connected or not
     --mode MODE         permission bits of the port (default 660)
     --owner USER, --group GROUP
-                        who owns it (default: you; group dialout where root runs it)
+                        who owns it (default: you; group dialout if root runs it)
     --ack-timeout D     how long a setting may stay unconfirmed before it is
                         reported (default 5s)
     --quirk NAME        suspend-ignore: keep sending when the server asks for a
@@ -76,11 +76,11 @@ Flags come first:
                         (esp-link); keep-greeting: what the server sends before
                         its first answer, usually a banner, is data too
     --tls-ca FILE       trust the certificates in this file (PEM)
-    --tls-name NAME     the name that the server's certificate must have
+    --tls-name NAME     the name in the server's certificate
     --tls-cert FILE, --tls-key FILE
                         our own certificate and its key
-    --tls-insecure      accept any certificate; insecure: anyone on the path can read
-                        and change bytes
+    --tls-insecure      accept any certificate (insecure: anyone on the path can
+                        read and change bytes)
 
 Example:
     telnetcpc attach --line 7E1 /dev/ttyV0 10.0.0.5:4001
@@ -97,24 +97,24 @@ break, drain, purge, errors, exact order. Programs that are started elsewhere fi
 an ordinary pseudo-terminal. The port's path is in PROGRAM's environment, as
 TELNETCPC_PORT. URL as for attach.
 
-The port lives as long as PROGRAM. Where PROGRAM leaves others behind that have it
-open, or open it within a second, as daemons do, it lives as long as they have, or
-until a signal comes. Signals that telnetcpc
-gets are passed on to PROGRAM.
+The port lives as long as PROGRAM. If PROGRAM leaves others behind that have the
+port open, or open it within a second, as daemons do, it lives as long as they
+have it open, or until a signal comes. Signals that telnetcpc gets are passed on
+to PROGRAM.
 
 Flags come first:
     --port PATH     where the port appears (default: ttyV0 in a new directory)
     --as PATH       PROGRAM finds the port at this path too, whatever is there:
                     /dev/ttyS0, or a pattern such as '/dev/ttyUSB*'; repeatable.
-                    Only who lists /dev does not see it.
-    -v              show every byte, and more of what happens
+                    Listing /dev does not show it.
+    -v              show every byte, and log more
     --line, --baud, --flow, --connect, --linger, --open-wait, --on-loss, --hold-for,
     --dcd, --mode, --owner, --group, --ack-timeout, --quirk, --tls-ca, --tls-name,
     --tls-cert, --tls-key, --tls-insecure
                     as for attach
 
-Exit status: PROGRAM's; 128 and the signal's number where a signal ended it; 125
-telnetcpc failed, 126 PROGRAM cannot be executed, 127 it was not found.
+Exit status: PROGRAM's, or 128 and the number of the signal that ended it; 125 if
+telnetcpc failed, 126 if PROGRAM cannot be executed, 127 if it was not found.
 
 Examples:
     telnetcpc run 10.0.0.5:4001 -- python3 meter.py
@@ -128,89 +128,88 @@ Usage:
     telnetcpc serve [flags] --simulate loopback|reporter
 
 The server speaks RFC 2217. DEVICE is a serial port of this machine: /dev/ttyUSB0,
-a name below /dev/serial/by-id, COM3. It is opened for each client anew and then
-belongs to it alone; when it is unplugged the client is hung up, and the next one
-gets it when it is back. One client at a time; one that is dead gives way to the
-next from the same address. UUCP lock files (LCK..ttyUSB0) are taken and honoured.
+a name in /dev/serial/by-id, COM3. Each client opens it and has it alone; if it is
+unplugged the client is hung up, and the next one gets it when it is back. A dead
+client gives way to the next one from the same address. UUCP lock files
+(LCK..ttyUSB0) are taken and respected.
 
 The simulated UART works at the speed of its line coding. Its pins are wired RTS
-to CTS, and DTR to DSR, DCD and RI. loopback sends back what it gets, a break too;
+to CTS, and DTR to DSR, DCD and RI. loopback sends back what it gets, breaks too;
 reporter answers each line with the line and the line coding: 07 with 07 4800 7E1.
 
-Whoever reaches the address can use the port: there is no password. On a network
-that is not yours alone let in only who has a certificate (--tls-client-ca), or
-only some addresses (--allow). Files of TLS are read again when they have changed.
+Anyone who reaches the address can use the port: there is no password. On a shared
+network accept only clients with a certificate (--tls-client-ca), or only some
+addresses (--allow). TLS files are read again when they have changed.
 
 Flags come first:
     --listen ADDR       where to listen (default 127.0.0.1:3696; :3696 is every
                         address of this machine)
-    --allow CIDR        let in only who comes from this network or address, as
+    --allow CIDR        accept only clients from this network or address:
                         192.168.1.0/24, 10.0.0.5, fd00::/8, fe80::1%eth0; repeatable.
-                        Others are closed without a word (default: everybody)
+                        Others are closed without a reply (default: all accepted)
     --tls-cert FILE, --tls-key FILE
-                        speak TLS, with this certificate, the ones that lead to its
-                        signer behind it, and its key (PEM): clients use
-                        rfc2217+tls://
+                        speak TLS with this certificate, followed by the intermediate
+                        ones, and its key (PEM): clients use rfc2217+tls://
     --tls-client-ca FILE
-                        let in only who has a certificate that one of these has
+                        accept only clients with a certificate that one of these has
                         signed (PEM)
-    --watchers N        let N more clients see what comes from the device; they
-                        cannot write or set anything (default 0: they are refused)
+    --watchers N        let N more clients read what the device sends; they cannot
+                        write or set anything (default 0: they are refused)
     --simulate WHAT     a simulated UART: loopback or reporter
-    --inject FILE       make errors and line changes at given times; a line each:
+    --inject FILE       make errors and modem changes at given times, one per line:
                             at 500ms parity-error 0x41
                             at 1s break
                             at 2s modem CTS|DSR
-    -v                  log more of what happens
+    -v                  log more
 
 Examples:
     telnetcpc serve --listen :3696 --allow 192.168.1.0/24 /dev/ttyUSB0
     telnetcpc serve --simulate loopback
 `
 
-const helpProbe = `telnetcpc probe - find out what a listener is and can do
+const helpProbe = `telnetcpc probe - report what a listener is and can do
 
 Usage:
     telnetcpc probe [flags] [URL]
 
-Connects as a client does, negotiates, queries the settings and prints a report,
-with what is unusual and what that means. It changes no setting and sends nothing
-to the device; as with any client, the server may open the device when a client
-connects. URL as for attach: HOST or HOST:PORT; tcp:// and telnet:// are probed in
-the same way. 3 s of silence mean a raw port.
+Connects as a client does, negotiates, asks for the current settings, and prints
+what it found, with what is unusual and what that means. It changes no setting and
+sends nothing to the device; as with any client, the server may open the device.
+URL as for attach: HOST or HOST:PORT; tcp:// and telnet:// are probed in the same
+way. 3 s of silence mean a raw port.
 
-Without a URL it lists who listens on TCP port 3696 of this machine: address,
-process and user, and what each of them is.
+Without a URL it lists the listeners on TCP port 3696 of this machine: address,
+process, user, and what each of them is.
 
 Flags come first:
-    --json          print it for programs: one JSON document
-    --timeout D     give up after this long (default 10s), on each listener
-    --thorough      query the settings and the signature even if the server
-                    negotiates nothing but COM-PORT-OPTION: some small servers
-                    mistake a query for a setting, or crash
+    --json          print one JSON document, for programs
+    --timeout D     give up on a listener after this time (default 10s)
+    --thorough      ask for values and the signature even if the server has shown
+                    nothing but COM-PORT-OPTION: some small servers take a question
+                    for a setting, or crash
     --tls-ca FILE, --tls-name NAME, --tls-cert FILE, --tls-key FILE,
     --tls-insecure  for rfc2217+tls://, as for attach
 
 Exit status: 0 it is an access server, 1 it is something else, 2 wrong use,
-4 not reached. Without a URL: 0 one of them is an access server, 1 none is, or
-nobody listens, 2 wrong use.
+4 not reached. Without a URL: 0 one of them is an access server, 1 none is or
+nothing listens, 2 wrong use.
 
 Examples:
     telnetcpc probe 10.0.0.5:4001
     telnetcpc probe
 `
 
-const helpDoctor = `telnetcpc doctor - say what can make ports on this machine
+const helpDoctor = `telnetcpc doctor - report what can make ports on this machine
 
 Usage:
     telnetcpc doctor [flags]
 
-Tries each port host, the most faithful first: whether it works here, what its
-ports carry and what they lack, and how to get one that does not work. As root on
-Linux it loads the kernel's modules for kernel ttys, as attach would.
+Checks each port host, the most faithful first: whether it works here, what its
+ports carry and lack, and how to get one that does not work. As root on Linux it
+loads the kernel's modules for kernel ttys, as attach would.
 
 Flags:
-    --json          print it for programs: one JSON document
+    --json          print one JSON document, for programs
 
 Exit status: 0 a port can be made, 1 none can, 2 wrong use.
 
@@ -218,20 +217,20 @@ Example:
     sudo telnetcpc doctor
 `
 
-const helpDemo = `telnetcpc demo - see it work, with nothing plugged in
+const helpDemo = `telnetcpc demo - show it with nothing plugged in
 
 Usage:
     telnetcpc demo [flags]
 
 Starts an access server with a simulated UART and a serial port joined to it,
-both in this process. First it proves itself: a program part opens the port, sets
-a line coding, writes a line, and what arrived at the far UART is shown beside
-it. Then the port is yours to try.
+both in this process. First comes a proof: an application opens the port, sets a
+line coding, writes a line, and what arrived at the far UART is shown beside it.
+Then the port is yours to try.
 
 Flags:
     --port PATH     where the port appears (default: ttyV0 in a new directory; on
                     Windows the first pair that telnetcpc has made)
-    --once          end after the proof; the exit status tells how it went
+    --once          end after the proof; exit status 0 if it succeeded
 
 Example:
     telnetcpc demo --once
@@ -245,14 +244,13 @@ Usage:
     telnetcpc pair remove PORT
 
 On Windows a port is one end of a com0com pair: programs open COM9, telnetcpc
-holds the other end, CNCB0. com0com must be installed; telnetcpc doctor says how
-it stands. attach makes a missing pair itself when it may.
+holds the other end, CNCB0. com0com must be installed; telnetcpc doctor checks it.
+attach makes a missing pair itself if it has the rights.
 
 list shows all pairs, those of others too. add makes one whose first end is PORT,
-after it has looked whether the name is free. remove takes away the pair that has
-PORT, whoever made it, and says so when that was not telnetcpc; no program may
-have it open. add and remove need a command prompt opened by "Run as
-administrator".
+if that name is free. remove removes the pair that has PORT, whoever made it, and
+reports if that was not telnetcpc; no program may have it open. add and remove
+need a command prompt opened by "Run as administrator".
 
 On other systems attach makes the port itself and this command is an error.
 
@@ -267,18 +265,18 @@ Usage:
     telnetcpc service uninstall|start|stop PORT
     telnetcpc service status [PORT]
 
-install makes a service of the name telnetcpc-PORT that does what
+install makes a service named telnetcpc-PORT that does what
 "telnetcpc attach [flags] PORT URL" does, from the start of Windows on and with
-nobody logged on, and starts it. The flags are those of attach, and so are the
-arguments; they are kept in the service's command line. One that fails is started
-again after 1, 5 and then each 30 seconds. When the machine goes to sleep, the
-connection is closed; when it wakes, it is made again.
+nobody logged on, and starts it. Flags and arguments are those of attach; they are
+kept in the service's command line. A service that fails is started again after 1,
+5 and then every 30 seconds. When the machine goes to sleep the connection is
+closed; it is made again when it wakes.
 
-The log is in the file %ProgramData%\telnetcpc\telnetcpc-PORT.log; starts, ends,
-losses and errors are in the event log too. run is what the service itself runs.
+The log is %ProgramData%\telnetcpc\telnetcpc-PORT.log; starts, ends, losses and
+errors are in the event log too. run is what the service itself runs.
 
 All but status need a command prompt opened by "Run as administrator". On other
-systems this command is an error: use what the system has, as systemd.
+systems this command is an error: use what the system has, such as systemd.
 
 Example:
     telnetcpc service install COM9 10.0.0.5:4001
@@ -289,17 +287,17 @@ const helpCompletion = `telnetcpc completion - print completion for a shell
 Usage:
     telnetcpc completion bash|zsh|fish
 
-Prints a script with which the shell completes the commands and flags. Where it
-goes, so that it is there each time:
+Prints a script that makes the shell complete commands and flags. To have it in
+every shell, add this line:
     bash    in ~/.bashrc: source <(telnetcpc completion bash)
-    zsh     in ~/.zshrc, behind compinit: source <(telnetcpc completion zsh)
+    zsh     in ~/.zshrc, after compinit: source <(telnetcpc completion zsh)
     fish    in ~/.config/fish/config.fish: telnetcpc completion fish | source
 
 Example:
     source <(telnetcpc completion bash)
 `
 
-const helpVersion = `telnetcpc version - say which version this is
+const helpVersion = `telnetcpc version - print the version
 
 Usage:
     telnetcpc version

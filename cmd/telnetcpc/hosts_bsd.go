@@ -7,5 +7,5 @@ import (
 	"telnetcpc/ptyhost"
 )
 
-// hosts are the port hosts of this system, the most faithful first.
+// hosts returns the port hosts of this system, the most faithful first.
 func hosts() []uart.Host { return []uart.Host{ptyhost.New()} }

@@ -4,5 +4,5 @@ package main
 
 import "telnetcpc/bridge/uart"
 
-// hosts are the port hosts of this system: none yet.
+// hosts returns the port hosts of this system: none yet.
 func hosts() []uart.Host { return nil }

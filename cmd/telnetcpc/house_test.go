@@ -18,11 +18,11 @@ import (
 	"testing"
 )
 
-// The rules of the house, as tests: a newcomer needs no linter to be right, and each rule says why it is there.
+// The rules of the house, as tests: a newcomer needs no linter, and each rule has its reason.
 
 const module = "telnetcpc"
 
-// importRules say which of our own packages a package must not import. A pattern that ends in /... means the package
+// importRules are the packages of this module that a package must not import. A pattern that ends in /... means the package
 // and all below it. Tests are free.
 var importRules = []struct {
 	pkg       string
@@ -30,7 +30,7 @@ var importRules = []struct {
 	except    []string
 	why       string
 }{
-	{"bridge/uart", []string{"..."}, nil, "it is the ground: everybody imports it, so it can import nobody"},
+	{"bridge/uart", []string{"..."}, nil, "every package imports it, so it can import none"},
 	{"bridge/termios", []string{"..."}, []string{"bridge/uart"}, "it translates, whoever has the tty"},
 	{"bridge/ordered", []string{"..."}, []string{"bridge/uart"}, "a queue does not know who fills it"},
 	{"bridge/telnet", []string{"..."}, nil, "it is an NVT and knows no serial port"},
@@ -40,7 +40,7 @@ var importRules = []struct {
 	{"bridge/makers", []string{"..."}, nil, "it is a table of facts and serves no one in particular"},
 	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers"}, "it knows sockets, and no port"},
 	{"bridge/probe", []string{"..."}, []string{"bridge/uart", "bridge/tcp", "bridge/telnet", "bridge/rfc2217", "bridge/remote", "bridge/makers", "bridge/listening"}, "it talks to a listener and knows neither port nor bridge"},
-	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one"},
+	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one; it is handed a Device"},
 	{"bridge/capture", []string{"..."}, []string{"bridge", "bridge/uart", "bridge/asynclog", "bridge/escape"}, "it watches a bridge, whoever made it"},
 	{"bridge/demo", []string{"ptyhost/...", "wincom/...", "cmd/..."}, nil, "it shows everything, but is handed the host"},
 	{"bridge/escape", []string{"..."}, nil, "it escapes text, whatever the text is"},
@@ -57,7 +57,7 @@ var importRules = []struct {
 	{"bridge/usb/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
 	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost/terminal", "ptyhost/aside", "ptyhost/devpath", "bridge/ordered", "bridge/termios"}, "a port must not know that there is a network"},
 	{"ptyhost/terminal", []string{"..."}, []string{"ptyhost/devpath", "bridge/termios"}, "it is a pty, whoever makes a port of it"},
-	{"ptyhost/logind", []string{"..."}, nil, "it hears of the machine's sleep and knows no port"},
+	{"ptyhost/logind", []string{"..."}, nil, "it reports the machine's sleep and knows no port"},
 	{"ptyhost/aside", []string{"..."}, nil, "it carries lines of a log, whatever is in them"},
 	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
 	{"wincom", []string{"..."}, []string{"bridge/uart"}, "a port must not know that there is a network"},
@@ -65,21 +65,21 @@ var importRules = []struct {
 	{"cmd/telnetcpc", []string{"bridge/telnet", "bridge/rfc2217"}, nil, "a command parses, wires, runs and prints; the protocol is not its business"},
 }
 
-// fileRules say in which files an import may stand.
+// fileRules are the files that may have an import.
 var fileRules = []struct {
-	imported string // a path, and what lies below it
+	imported string // a package path, and all packages below it
 	allowed  func(file string) bool
 	why      string
 }{
-	{"unsafe", hasOSSuffix, "what is unsafe belongs to one operating system, in a file that says which"},
-	{"golang.org/x/sys", hasOSSuffix, "a system call belongs in a file that says of which system"},
-	{"os/exec", runsPrograms, "the agent runs no program; lsof tells who listens where no system call does, modprobe loads modules, stty prepares a tty that its maker must not open, setupc makes com0com's pairs; tests are free"},
+	{"unsafe", hasOSSuffix, "unsafe code belongs to one operating system, in a file named after it"},
+	{"golang.org/x/sys", hasOSSuffix, "a system call belongs in a file named after its system"},
+	{"os/exec", runsPrograms, "the agent runs no program, except: lsof lists listeners if no system call does, modprobe loads modules, stty prepares a tty that its maker must not open, setupc makes com0com's pairs; tests are free"},
 	{"crypto/tls", tlsFiles, "TLS ends where a connection is made, so that nobody else can weaken it"},
 	{"go.bug.st/serial", serialFiles, "one file knows the library, so that it can be replaced; a test of the pair is an application on it"},
-	{"gopkg.in/natefinch/lumberjack.v2", under("wincom/winservice"), "only a service writes a file of its own; elsewhere the log belongs to who started the command"},
+	{"gopkg.in/natefinch/lumberjack.v2", under("wincom/winservice"), "only a service writes a file of its own; elsewhere the log belongs to whoever started the command"},
 	{"github.com/godbus/dbus", under("ptyhost/logind"), "one package speaks D-Bus"},
 	{"github.com/urfave/cli", under("cmd"), "the command line is cmd's business"},
-	{module + "/bridge/testenv", isTest, "what only tests need is not in the program"},
+	{module + "/bridge/testenv", isTest, "test helpers are not part of the program"},
 	{module + "/cmd", never, "nobody imports a command"},
 }
 
@@ -92,19 +92,19 @@ func isTest(file string) bool {
 	return strings.HasSuffix(file, "_test.go") || strings.HasSuffix(path.Dir(file), "test") || path.Dir(file) == "bridge/testenv"
 }
 
-// runsPrograms is true where a program is the point, and for tests.
+// runsPrograms is true for files that must run a program, and for tests.
 func runsPrograms(file string) bool {
 	return isTest(file) || path.Dir(file) == "scripts/recording" || file == "bridge/listening/listening_unix.go" ||
 		file == "ptyhost/kerneltty/system_linux.go" || file == "ptyhost/kerneltty/ready_linux.go" ||
 		file == "wincom/pair_windows.go" || file == "ptyhost/run/start_linux.go"
 }
 
-// serialFiles is true for the file that opens a device, and for what plays an application on Windows.
+// serialFiles is true for the file that opens a device, and for the tests' application on Windows.
 func serialFiles(file string) bool {
 	return file == "bridge/accessserver/serialport/library.go" || path.Dir(file) == "wincom/winetest"
 }
 
-// tlsFiles is true where TLS connections are made, and for a test whose peer is a TLS server.
+// tlsFiles is true for packages that make TLS connections, and for a test whose peer is a TLS server.
 func tlsFiles(file string) bool {
 	return under("bridge/remote", "bridge/accessserver", "bridge/tlsconn")(file) || file == "bridge/probe/verdict_test.go"
 }
@@ -120,7 +120,7 @@ func never(string) bool { return false }
 // within reports whether a package lies in dir or below it.
 func within(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
 
-// source is one Go file, whatever system it is for: rules hold for the files that do not build here too.
+// source is one Go file, for whatever system: the rules hold for files that do not build here too.
 type source struct {
 	name    string // from the module's root, with slashes
 	text    []byte
@@ -155,7 +155,7 @@ func sources(t *testing.T) []source {
 		t.Fatal(err)
 	}
 	if len(all) == 0 {
-		t.Fatal("no Go file found: the test has lost the module's root")
+		t.Fatal("no Go file found: this is not the module's root")
 	}
 	return all
 }
@@ -202,7 +202,7 @@ func TestImports(t *testing.T) {
 				}
 			}
 			if !found {
-				t.Errorf("there is no package %s any more: the rule protects nothing", rule.pkg)
+				t.Errorf("there is no package %s: remove the rule", rule.pkg)
 			}
 		})
 	}
@@ -232,8 +232,8 @@ func TestImportsOfFiles(t *testing.T) {
 	}
 }
 
-// thickFiles are the files of cmd that may start goroutines or make system calls: signals are the process's, and main is the
-// process.
+// thickFiles are the files of cmd that may start goroutines or make system calls, because signals are for the process, and
+// main is the process.
 var thickFiles = map[string]string{
 	"signals.go":      "a goroutine waits for the signals that end the process",
 	"signals_unix.go": "a goroutine waits for SIGQUIT; the process ends itself by a signal",
@@ -282,8 +282,8 @@ func TestCommandsAreThin(t *testing.T) {
 	}
 }
 
-// The go command knows the suffixes _linux and _windows; unix, bsd and other are our words, and without a build line
-// such a file builds everywhere. (unix counts for the go command in a build line only.)
+// The go command knows the suffixes _linux and _windows; unix, bsd and other are ours, and without a build
+// line such a file builds everywhere. (The go command knows unix in a build line only.)
 func TestOSSuffixNeedsBuildLine(t *testing.T) {
 	ours := regexp.MustCompile(`_(unix|bsd|other)(_test)?\.go$`)
 	for _, f := range sources(t) {
@@ -301,7 +301,7 @@ func TestPackageComments(t *testing.T) {
 	}
 	for pkg, ok := range said {
 		if !ok {
-			t.Errorf("package %s has no package comment: say what it is for and what it must not know", pkg)
+			t.Errorf("package %s has no package comment: write what it is for and what it must not know", pkg)
 		}
 	}
 }
@@ -354,7 +354,7 @@ func TestSizes(t *testing.T) {
 	const maxFile, maxFunc = 400, 60
 	for _, f := range sources(t) {
 		if n := bytes.Count(f.text, []byte("\n")); n > maxFile {
-			t.Logf("%s has %d lines: does one page hold more than one subject?", f.name, n)
+			t.Logf("%s has %d lines: does it have more than one subject?", f.name, n)
 		}
 		for _, d := range f.syntax.Decls {
 			fn, ok := d.(*ast.FuncDecl)

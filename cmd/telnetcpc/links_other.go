@@ -2,11 +2,11 @@
 
 package main
 
-// becomeWatcher has nothing to do: here ports are no links.
+// becomeWatcher does nothing: here ports are not links.
 func becomeWatcher() {}
 
-// stopWatcher has nothing to do.
+// stopWatcher does nothing.
 func stopWatcher() {}
 
-// abandonLinks has nothing to do.
+// abandonLinks does nothing.
 func abandonLinks() {}

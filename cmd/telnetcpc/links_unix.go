@@ -4,11 +4,11 @@ package main
 
 import "telnetcpc/ptyhost/devpath"
 
-// becomeWatcher must come early in main: this process may be the watcher that removes the links of another one.
+// becomeWatcher must be called early in main: this process may be the watcher that removes another process's links.
 func becomeWatcher() { devpath.Main() }
 
-// stopWatcher ends the watcher of this process, which ends in order.
+// stopWatcher ends this process's watcher; this process is ending in order.
 func stopWatcher() { devpath.Stop() }
 
-// abandonLinks removes the links of this process, which ends at once.
+// abandonLinks removes this process's links; this process is ending at once.
 func abandonLinks() { devpath.Abandon() }

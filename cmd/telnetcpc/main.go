@@ -1,6 +1,6 @@
-// Command telnetcpc gives a program a serial port that is really behind an RFC 2217 access server. Each command is one
-// file that parses, wires, runs and prints; protocol, ports and goroutines live in the packages below bridge and
-// ptyhost, and this one alone sees both sides.
+// Command telnetcpc gives a program a serial port whose UART belongs to an RFC 2217 access server. Each command is one file
+// that parses, wires, runs and prints; protocol, ports and goroutines are in the packages of bridge, ptyhost and wincom, and
+// only this one knows both sides.
 package main
 
 import (
@@ -23,9 +23,9 @@ const (
 	exitFailed   = 1 // it failed while running; probe: not an access server
 	exitUsage    = 2 // wrong use or configuration
 	exitPort     = 3 // the port could not be made
-	exitNoRemote = 4 // the remote was never reached, where the command gives up
+	exitNoRemote = 4 // the remote was never reached, if the command gives up
 
-	exitRun = 125 // run: it failed itself; 126 and 127: the program could not be started; else the program's own
+	exitRun = 125 // run itself failed; 126 and 127: the program could not be started; otherwise the program's own
 )
 
 func main() {
@@ -38,9 +38,9 @@ func main() {
 
 // run is main without the process around it.
 func run(ctx context.Context, args []string) int {
-	defer errOut.Close(sayPatience)
-	defer aside.Wait(sayPatience)
-	slog.SetDefault(newLog(errOut, false)) // for what is not given a log: it must not wait for a terminal either
+	defer errOut.Close(flushTimeout)
+	defer aside.Wait(flushTimeout)
+	slog.SetDefault(newLog(errOut, false)) // for code that is given no log: it must not wait for a terminal either
 	err := newApp().RunContext(ctx, args)
 	var program programStatus
 	switch {
@@ -49,12 +49,12 @@ func run(ctx context.Context, args []string) int {
 	case errors.As(err, &program):
 		return int(program)
 	}
-	sayLast(errOut, err)
+	printLast(errOut, err)
 	return status(err)
 }
 
 func newApp() *cli.App {
-	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "say how it is used"}
+	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print the help"}
 	return &cli.App{
 		Name:                  "telnetcpc",
 		HideVersion:           true,
@@ -88,14 +88,14 @@ func command(name, help string, flags []cli.Flag, action cli.ActionFunc) *cli.Co
 	}
 }
 
-// subcommand returns a command of a command, which has no page of its own.
+// subcommand returns a command of a command; it shares the help page.
 func subcommand(of, name, help string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
 	c := command(of+" "+name, help, flags, action)
 	c.Name = name
 	return c
 }
 
-// family returns a command that does nothing but have commands.
+// family returns a command that only has subcommands.
 func family(name, help string, commands ...*cli.Command) *cli.Command {
 	var names []string
 	for _, c := range commands {
@@ -111,14 +111,14 @@ func family(name, help string, commands ...*cli.Command) *cli.Command {
 	return c
 }
 
-// usageError is wrong use: exit status 2.
+// usageError is an error of use, with exit status 2.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// statusError ends the program with a status of its own.
+// statusError is an error with an exit status of its own.
 type statusError struct {
 	error
 	status int
@@ -126,7 +126,7 @@ type statusError struct {
 
 func (e statusError) Unwrap() error { return e.error }
 
-// programStatus is the exit status of a program that this one has run, which is its own to explain.
+// programStatus is the exit status of the program that run has run; that program has printed its own reason.
 type programStatus int
 
 func (s programStatus) Error() string { return fmt.Sprintf("the program ended with status %d", int(s)) }
@@ -146,14 +146,14 @@ func status(err error) int {
 	return exitFailed
 }
 
-// arguments returns the command's arguments, which must be as many as names. A flag behind an argument is an error: the
-// command line library would take it for an argument.
+// arguments returns the command's arguments, one for each name. A flag after an argument is an error: the command line
+// library would take it for an argument.
 func arguments(c *cli.Context, names ...string) ([]string, error) {
 	args := c.Args().Slice()
-	command := strings.TrimPrefix(c.Command.HelpName, c.App.Name+" ") // with the names of those it belongs to
+	command := strings.TrimPrefix(c.Command.HelpName, c.App.Name+" ") // with the names of its parents
 	for _, a := range args {
 		if len(a) > 1 && strings.HasPrefix(a, "-") {
-			return nil, usagef("%s: flag %s stands behind an argument (flags come first: telnetcpc %s %s ... %s)",
+			return nil, usagef("%s: flag %s follows an argument (flags come first: telnetcpc %s %s ... %s)",
 				command, a, command, a, strings.Join(names, " "))
 		}
 	}

@@ -14,8 +14,7 @@ import (
 	"telnetcpc/bridge/remote"
 )
 
-// The manual page, the help texts and the program are three tellings of the same commands and flags: none may know more
-// than the others.
+// The manual page, the help texts and the program describe the same commands and flags: none may have more than the others.
 
 var manual = filepath.Join("..", "..", "scripts", "telnetcpc.1")
 
@@ -28,7 +27,7 @@ func readManual(t *testing.T) string {
 	return string(text)
 }
 
-// flagsOf are the names of a command's flags, as they are written on the command line, without help.
+// flagsOf returns the names of a command's flags as they are written on the command line, without help.
 func flagsOf(c *cli.Command) []string {
 	var all []string
 	for _, f := range c.Flags {
@@ -47,7 +46,7 @@ func dashed(name string) string {
 	return "--" + name
 }
 
-// manualOf is the part of the manual page on one command.
+// manualOf returns the part of the manual page on one command.
 func manualOf(t *testing.T, page, name string) string {
 	t.Helper()
 	_, part, found := strings.Cut(page, "\n.Ss "+name+"\n")
@@ -64,10 +63,10 @@ var (
 	manualHeading = regexp.MustCompile(`\n\.S[hs] `)
 
 	manualFlag = regexp.MustCompile(`\bFl (-?[a-z][a-z-]*)`)            // .Fl -json is --json
-	helpFlag   = regexp.MustCompile(`(?:^|[\s,(])(-{1,2}[a-z][a-z-]*)`) // not the dash in "probe - say what"
+	helpFlag   = regexp.MustCompile(`(?:^|[\s,(])(-{1,2}[a-z][a-z-]*)`) // not the dash in "probe - report what"
 )
 
-// named are the flags that a text names, each once.
+// named returns the flags that a text names, each once.
 func named(text string, flag *regexp.Regexp, before string) []string {
 	var all []string
 	for _, m := range flag.FindAllStringSubmatch(text, -1) {

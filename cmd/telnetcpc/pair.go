@@ -42,7 +42,7 @@ func pairCommand() *cli.Command {
 	return family("pair", helpPair, list, withPort("add", pairAdd), withPort("remove", pairRemove))
 }
 
-// printPairs prints a line a pair: its ends, what is said of them, and whether telnetcpc made it so.
+// printPairs prints one line per pair: its ends with their parameters, and whether telnetcpc made it.
 func printPairs(w io.Writer, pairs []wincom.Pair) error {
 	var b strings.Builder
 	for _, p := range pairs {
@@ -51,7 +51,7 @@ func printPairs(w io.Writer, pairs []wincom.Pair) error {
 			b.WriteString(", not made by telnetcpc")
 		}
 		if p.Absent {
-			b.WriteString(", not there now (telnetcpc doctor says why)")
+			b.WriteString(", not present now (telnetcpc doctor has the reason)")
 		}
 		b.WriteString("\n")
 	}
@@ -62,7 +62,7 @@ func printPairs(w io.Writer, pairs []wincom.Pair) error {
 	return err
 }
 
-// endText writes one end: COM9 (CNCA0: dcd=rout1, ri=!rout2).
+// endText returns one end as text: COM9 (CNCA0: dcd=rout1, ri=!rout2).
 func endText(e wincom.End) string {
 	about := strings.Join(e.Parameters, ", ")
 	switch {
@@ -76,7 +76,7 @@ func endText(e wincom.End) string {
 	return escape.Line(e.Name + " (" + about + ")")
 }
 
-// printRemoved says which pair is gone.
+// printRemoved prints which pair was removed.
 func printRemoved(w io.Writer, p wincom.Pair) error {
 	note := ""
 	if !p.Ours() {
@@ -86,7 +86,7 @@ func printRemoved(w io.Writer, p wincom.Pair) error {
 	return err
 }
 
-// pairError is how pair add or pair remove of a port failed, with the way out; nil for nil.
+// pairError returns the error of pair add or pair remove with the way out; nil for nil.
 func pairError(what, port string, err error) error {
 	switch {
 	case err == nil:
@@ -94,7 +94,7 @@ func pairError(what, port string, err error) error {
 	case errors.Is(err, wincom.ErrNotInstalled):
 		return fmt.Errorf("pair %s: %w (its setup.exe is at https://sourceforge.net/projects/com0com)", what, err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("pair %s: an administrator's rights are missing (in a command prompt opened by \"Run as administrator\": telnetcpc pair %s %s)",
+		return fmt.Errorf("pair %s: administrator rights are missing (in a command prompt opened by \"Run as administrator\": telnetcpc pair %s %s)",
 			what, what, port)
 	case errors.Is(err, wincom.ErrNoPair):
 		return fmt.Errorf("pair %s: %w (telnetcpc pair list)", what, err)

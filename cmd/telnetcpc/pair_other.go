@@ -12,7 +12,7 @@ import (
 	"telnetcpc/bridge/agent"
 )
 
-// pairsHere says what to use instead: com0com is for Windows.
+// pairsHere returns an error with what to use instead: com0com is for Windows.
 func pairsHere() error {
 	return usagef("pair: pairs of ports are for Windows and its com0com (here attach makes the port itself: telnetcpc attach /dev/ttyV0 URL)")
 }
@@ -21,8 +21,8 @@ func pairList(io.Writer) error              { return pairsHere() }
 func pairAdd(*cli.Context, string) error    { return pairsHere() }
 func pairRemove(*cli.Context, string) error { return pairsHere() }
 
-// preparePort has nothing to do: a host makes its port itself.
+// preparePort does nothing: here a host makes its port itself.
 func preparePort(context.Context, agent.Port, *slog.Logger) error { return nil }
 
-// portPath is where programs find the port that a user has named so.
+// portPath returns where programs find the port that a user has given.
 func portPath(path string) string { return path }

@@ -30,7 +30,7 @@ func TestPrintPairs(t *testing.T) {
 		{"none", nil, "no pair (telnetcpc pair add COM9)\n"},
 		{"ours", []wincom.Pair{ours}, "COM9 (CNCA0: dcd=rout1, ri=!rout2) <-> CNCB0 (HiddenMode=yes, dcd=ropen)\n"},
 		{"another's", []wincom.Pair{ours, theirs}, "COM9 (CNCA0: dcd=rout1, ri=!rout2) <-> CNCB0 (HiddenMode=yes, dcd=ropen)\n" +
-			"COM20 (CNCA1) <-> CNCB1, not made by telnetcpc, not there now (telnetcpc doctor says why)\n"},
+			"COM20 (CNCA1) <-> CNCB1, not made by telnetcpc, not present now (telnetcpc doctor has the reason)\n"},
 		{"a name with an escape in it", []wincom.Pair{{A: wincom.End{ID: "CNCA2", Name: "\x1b[2J"}, B: ours.B}},
 			`\x1b[2J (CNCA2) <-> CNCB0 (HiddenMode=yes, dcd=ropen), not made by telnetcpc` + "\n"},
 	} {
@@ -42,7 +42,7 @@ func TestPrintPairs(t *testing.T) {
 		})
 	}
 	if err := printPairs(failing{}, nil); err == nil {
-		t.Error("what could not be written was not told")
+		t.Error("a failed write is not reported")
 	}
 }
 
@@ -63,9 +63,9 @@ func TestPairError(t *testing.T) {
 	}{
 		{"add", wincom.ErrNotInstalled, "pair add: com0com is not installed (its setup.exe is at https://sourceforge.net/projects/com0com)"},
 		{"add", fmt.Errorf("setupc list: %w", fs.ErrPermission),
-			`pair add: an administrator's rights are missing (in a command prompt opened by "Run as administrator": telnetcpc pair add COM9)`},
+			`pair add: administrator rights are missing (in a command prompt opened by "Run as administrator": telnetcpc pair add COM9)`},
 		{"remove", fs.ErrPermission,
-			`pair remove: an administrator's rights are missing (in a command prompt opened by "Run as administrator": telnetcpc pair remove COM9)`},
+			`pair remove: administrator rights are missing (in a command prompt opened by "Run as administrator": telnetcpc pair remove COM9)`},
 		{"remove", fmt.Errorf("COM9: %w", wincom.ErrNoPair), "pair remove: COM9: no com0com pair has it (telnetcpc pair list)"},
 		{"add", errors.New("setupc install: exit status 1"), "pair add: setupc install: exit status 1"},
 	} {

@@ -51,7 +51,7 @@ func addPair(ctx context.Context, port string) (p wincom.Pair, err error) {
 	return p, err
 }
 
-// withSetupc lets do speak with setupc.exe, where this process has the rights for it.
+// withSetupc runs do with setupc.exe if this process has the rights for it.
 func withSetupc(what, port string, do func(wincom.Setupc) error) error {
 	s, err := wincom.FindSetupc()
 	switch {
@@ -64,15 +64,15 @@ func withSetupc(what, port string, do func(wincom.Setupc) error) error {
 	return pairError(what, port, err)
 }
 
-// preparePort makes the pair of a port that is not there yet, for attach. Where that needs rights that this process has
-// not, the error is the command that makes it.
+// preparePort makes the pair of a port that does not exist yet, for attach. If this process lacks the rights, the error has
+// the command that makes it.
 func preparePort(ctx context.Context, p agent.Port, log *slog.Logger) error {
 	if p.Host.Name() != "com0com" {
 		return nil
 	}
 	port, err := wincom.ParsePortName(p.Path)
 	if err != nil {
-		return nil // the host says what it thinks of such a path
+		return nil // the host reports what is wrong with the path
 	}
 	there, err := wincom.PortExists(port)
 	if err != nil || there {
@@ -80,13 +80,13 @@ func preparePort(ctx context.Context, p agent.Port, log *slog.Logger) error {
 	}
 	pair, err := addPair(ctx, port)
 	if err != nil {
-		return statusError{fmt.Errorf("port %s is not there yet: %w", port, err), exitPort}
+		return statusError{fmt.Errorf("port %s does not exist yet: %w", port, err), exitPort}
 	}
 	log.Info("com0com pair made; it stays until: telnetcpc pair remove "+port, "port", port, "pair", pair.Number)
 	return nil
 }
 
-// portPath is the name by which programs find the port that a user has named so: COM9, for \\.\com9 too.
+// portPath returns the name by which programs find the port that a user has given: COM9, also for \\.\com9.
 func portPath(path string) string {
 	if name, err := wincom.ParsePortName(path); err == nil {
 		return name

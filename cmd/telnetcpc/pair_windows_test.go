@@ -21,8 +21,8 @@ func telnetcpc(t *testing.T, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// The pair commands, and attach's own making of a pair. The stand-in for setupc.exe makes no device, so that attach ends
-// there: what it would have opened is not there.
+// The pair commands, and the pair that attach makes itself. The stand-in for setupc.exe makes no device, so attach ends
+// there: the port that it would open does not exist.
 func TestPairCommands(t *testing.T) {
 	if os.Getenv("TELNETCPC_C0SIM") == "" {
 		t.Skip("it writes com0com's parameters (TELNETCPC_C0SIM, which only wincom/winetest sets, says that it may)")
@@ -42,7 +42,7 @@ func TestPairCommands(t *testing.T) {
 		}
 	}
 	fails("pair add: com0com is not installed", exitFailed, "pair", "add", "COM77")
-	fails("port COM77 is not there yet: pair add: com0com is not installed", exitPort, "attach", "COM77", "127.0.0.1:1")
+	fails("port COM77 does not exist yet: pair add: com0com is not installed", exitPort, "attach", "COM77", "127.0.0.1:1")
 	wincomtest.InstallSetupc(t)
 	prints(`(?m)^COM9 \(CNCA0: dcd=rout1, ri=!rout2\) <-> CNCB0 \(dcd=ropen, HiddenMode=yes\)$`, "pair", "list")
 	fails("pair remove: COM77: no com0com pair has it (telnetcpc pair list)", exitFailed, "pair", "remove", "COM77")

@@ -15,7 +15,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// portFlags are the flags of a port, with the names that the configuration file has.
+// portFlags returns the flags of a port, named as in the configuration file.
 func portFlags() []cli.Flag {
 	return append(tlsFlags(),
 		&cli.StringFlag{Name: "host", Value: "auto"},
@@ -36,7 +36,7 @@ func portFlags() []cli.Flag {
 	)
 }
 
-// tlsFlags are the flags of rfc2217+tls://, with the names that a port has them by.
+// tlsFlags returns the flags of rfc2217+tls://, named as those of a port.
 func tlsFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "tls-ca"},
@@ -54,7 +54,7 @@ func tlsOf(c *cli.Context) remote.TLS {
 	}
 }
 
-// portOf reads a port's flags, all but --host. Every error is wrong use, and names its flag.
+// portOf reads a port's flags, all but --host. Every error is a usage error and names its flag.
 func portOf(c *cli.Context, path, url string) (agent.Port, error) {
 	p := agent.Port{
 		Path: portPath(path), Owner: c.String("owner"), Group: c.String("group"), TLS: tlsOf(c),
@@ -84,7 +84,7 @@ func readPolicy(c *cli.Context, p *agent.Port) (err error) {
 	return nil
 }
 
-// readPinned reads what overrides the application's wish: --line, --baud, --flow.
+// readPinned reads what overrides the application's settings: --line, --baud, --flow.
 func readPinned(c *cli.Context, p *agent.Port) error {
 	if s := c.String("line"); s != "" {
 		coding, err := uart.ParseCoding(s)

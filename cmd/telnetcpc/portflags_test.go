@@ -9,7 +9,7 @@ import (
 	"telnetcpc/bridge"
 )
 
-// Zero is a time; a time that is not given is the default, whatever that is.
+// Zero is a time; without the flag the default applies.
 func TestTimes(t *testing.T) {
 	for _, tt := range []struct {
 		given                     string // words, separated by |

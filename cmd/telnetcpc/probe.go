@@ -69,7 +69,7 @@ func printReport(w io.Writer, r *probe.Report, asJSON bool) error {
 	return printJSON(w, r)
 }
 
-// printJSON prints one document for programs.
+// printJSON prints one JSON document, for programs.
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

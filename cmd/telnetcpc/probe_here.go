@@ -16,8 +16,8 @@ import (
 // ianaPort is the TCP port that IANA assigns to telnetcpcd: the one that probe inspects if it is given no URL.
 const ianaPort = 3696
 
-// probeHere prints who listens on a TCP port of this machine and what each listener is. The error says that nobody
-// listens, or that none of them is an access server.
+// probeHere prints which processes listen on a TCP port of this machine and what each listener is. It is an error if nothing
+// listens, or if none is an access server.
 func probeHere(ctx context.Context, w io.Writer, port uint16, o probe.Options, asJSON bool) error {
 	list, err := probe.Here(ctx, port, o)
 	if err != nil {
@@ -28,7 +28,7 @@ func probeHere(ctx context.Context, w io.Writer, port uint16, o probe.Options, a
 	}
 	switch {
 	case len(list) == 0:
-		return fmt.Errorf("probe: nobody listens on TCP port %d of this machine (telnetcpc serve DEVICE makes an access server)", port)
+		return fmt.Errorf("probe: nothing listens on TCP port %d of this machine (telnetcpc serve DEVICE makes an access server)", port)
 	case slices.ContainsFunc(list, isAccessServer):
 		return nil
 	}

@@ -26,7 +26,7 @@ import (
 
 var generous = probe.Options{Timeout: time.Minute}
 
-// listenHere listens in this process, which the probe must find.
+// listenHere listens in this process, which probe must find.
 func listenHere(t *testing.T, network, address string) net.Listener {
 	t.Helper()
 	l, err := net.Listen(network, address)
@@ -71,7 +71,7 @@ func greetOn(l net.Listener) {
 	}
 }
 
-// here runs probe without a URL, for a port, and returns its output.
+// here returns the text of probe without a URL.
 func here(t *testing.T, port uint16) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
@@ -100,7 +100,7 @@ func TestProbeHere(t *testing.T) {
 			first := fmt.Sprintf("%s:%d: ", row.want, portOfListener(l))
 			who := fmt.Sprintf(", pid %d, user ", os.Getpid())
 			got = withoutScope(lines[0])
-			unseen := testenv.Wine && strings.Contains(got, "process not visible") // it usually does not know the owner of a listener
+			unseen := testenv.Wine && strings.Contains(got, "process not visible") // it rarely knows a listener's process
 			if !strings.HasPrefix(got, first) || !unseen && !strings.Contains(got, who) {
 				t.Errorf("got %q, want %q and %q", got, first, who)
 			}
@@ -120,7 +120,7 @@ func withoutScope(s string) string {
 	return s
 }
 
-// One of two listeners is an access server: that is success. The JSON document has both.
+// One access server of two listeners is enough for status 0. The JSON has both.
 func TestProbeHereJSON(t *testing.T) {
 	other := listenHere(t, "tcp6", "[::1]:0")
 	go greetOn(other)
@@ -163,7 +163,7 @@ func TestProbeHereSomethingElse(t *testing.T) {
 		t.Errorf("got %v, want %v and status 1", err, remote.ErrNotAccessServer)
 	}
 	if !strings.Contains(got, "SSH") {
-		t.Errorf("got %q, want what it is", got)
+		t.Errorf("got %q, want it to name SSH", got)
 	}
 }
 
@@ -174,7 +174,7 @@ func TestProbeHereNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := here(t, port)
-	want := fmt.Sprintf("probe: nobody listens on TCP port %d of this machine (telnetcpc serve DEVICE makes an access server)", port)
+	want := fmt.Sprintf("probe: nothing listens on TCP port %d of this machine (telnetcpc serve DEVICE makes an access server)", port)
 	if err == nil || err.Error() != want || got != "" {
 		t.Errorf("got %q and %v, want nothing and %q", got, err, want)
 	}

@@ -19,7 +19,7 @@ func runCommand() *cli.Command {
 	return c
 }
 
-// ofRun gives an error the exit status that env(1) has for its own failures: the others are the program's.
+// ofRun gives an error the exit status that env(1) has for its own failures; all others are the program's.
 func ofRun(err error) error {
 	var own statusError
 	var program programStatus
@@ -35,7 +35,7 @@ func runArguments(c *cli.Context) (url string, argv []string, err error) {
 	if len(args) > 1 && args[1] == "--" {
 		url, argv = args[0], args[2:]
 	} else if len(args) > 0 {
-		// A flag behind the URL is the likelier mistake, and has its own words.
+		// A flag after the URL is the likelier mistake, and has an error of its own.
 		if _, err := arguments(c, "URL", "--", "PROGRAM", "ARGS..."); err != nil && len(args) > 1 && args[1] != "" && args[1][0] == '-' {
 			return "", nil, err
 		}

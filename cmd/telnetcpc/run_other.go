@@ -8,13 +8,13 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// becomeStage has nothing to do: run starts no process of its own here.
+// becomeStage does nothing: here run starts no process of its own binary.
 func becomeStage() {}
 
-// besides are the port hosts that make no port for everybody: none here.
+// besides returns the port hosts whose ports only some programs see: none here.
 func besides() []uart.Host { return nil }
 
-// runProgram says what to use instead.
+// runProgram fails, with what to use instead.
 func runProgram(c *cli.Context) error {
 	if _, _, err := runArguments(c); err != nil {
 		return err

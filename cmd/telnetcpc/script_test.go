@@ -17,17 +17,17 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// The scripts in testdata/script run the command as a person does: telnetcpc is this test's own binary. Beside what
-// testscript knows they have
+// The scripts in testdata/script run the command as a user does; telnetcpc is this test's own binary. Besides testscript's
+// commands they have
 //
 //	exits STATUS COMMAND...   runs a command that must end with this status
-//	listens ADDRESS           waits until somebody listens there
+//	listens ADDRESS           waits until something listens there
 //	appears FILE              waits until the file exists
 //	tells FILE TEXT           waits until the file has the text
-//	[free:PORT]               nobody listens on that port of 127.0.0.1
+//	[free:PORT]               nothing listens on that port of 127.0.0.1
 //	[standin]                 this Windows is Wine with a stand-in for com0com's driver, as wincom/winetest makes it
 //
-// and $PORT, a TCP port that is free when the script begins.
+// and $PORT, a TCP port that is free when the script starts.
 
 func TestMain(m *testing.M) {
 	becomeStage()
@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector would have each command end a second later
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector would delay the end of each command by a second
 			port, err := freePort()
 			env.Setenv("PORT", strconv.Itoa(port))
 			return err
@@ -66,7 +66,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// freePort finds a TCP port that nobody has, below those that the kernel gives to clients.
+// freePort returns a TCP port that nothing uses, below those that the kernel gives to clients.
 func freePort() (int, error) {
 	for range 100 {
 		port := 20000 + rand.IntN(10000)
@@ -104,7 +104,7 @@ func soon(ts *testscript.TestScript, what string, try func() error) {
 			return
 		}
 	}
-	ts.Fatalf("in %v not %s: %v", testenv.Patience, what, err)
+	ts.Fatalf("not %s within %v: %v", what, testenv.Patience, err)
 }
 
 func listens(ts *testscript.TestScript, neg bool, args []string) {

@@ -17,10 +17,10 @@ import (
 	"telnetcpc/bridge/tcp"
 )
 
-// defaultListen is where an access server listens: IANA's port for telnetcpcd, this machine only.
+// defaultListen is where an access server listens: on IANA's port for telnetcpcd, for this machine only.
 const defaultListen = "127.0.0.1:3696"
 
-// watchersMost is how many may watch: each costs memory, and none is needed more often.
+// watchersMost is how many clients may watch: each costs memory, and nobody needs more.
 const watchersMost = 100
 
 func serveCommand() *cli.Command {
@@ -52,11 +52,11 @@ func serveCommand() *cli.Command {
 	})
 }
 
-// readClients reads who is let in: --allow and the tls flags. Every error is wrong use, and names its flag.
+// readClients reads which clients are accepted: --allow and the tls flags. Every error is a usage error and names its flag.
 func readClients(c *cli.Context, what *served) error {
 	for _, name := range []string{"allow", "tls-cert", "tls-key", "tls-client-ca"} {
 		if c.IsSet(name) && (name == "allow" && len(c.StringSlice(name)) == 0 || name != "allow" && c.String(name) == "") {
-			return usagef("serve: --%s is empty (an unset variable? give it a value, or leave it out)", name)
+			return usagef("serve: --%s is empty (an unset variable? give it a value, or omit it)", name)
 		}
 	}
 	for _, s := range c.StringSlice("allow") {
@@ -84,16 +84,16 @@ type served struct {
 	missing string           // what it cannot carry
 	port    *serialport.Port // nil: it is simulated
 	config  accessserver.Config
-	proven  bool // clients must show a certificate
+	proven  bool // clients must have a certificate
 }
 
-// lets says in the log who is let in, where that is not everybody in plain.
+// lets returns the log fields for which clients are accepted; none if that is any client without TLS.
 func (s served) lets() (fields []any) {
 	switch {
 	case s.proven:
 		fields = append(fields, "tls", "for clients with a certificate")
 	case s.config.TLS != nil:
-		fields = append(fields, "tls", "for everybody")
+		fields = append(fields, "tls", "for any client")
 	}
 	if len(s.config.Allow) > 0 {
 		fields = append(fields, "allow", fmt.Sprint(s.config.Allow))
@@ -101,10 +101,10 @@ func (s served) lets() (fields []any) {
 	return fields
 }
 
-// open reports whether everybody is let in.
+// open reports whether any client is accepted.
 func (s served) open() bool { return len(s.config.Allow) == 0 && !s.proven }
 
-// toServe reads which UART is to be served, and looks at a real one. Errors are wrong use but those of a real one.
+// toServe reads which UART to serve, and checks a real one. Errors are usage errors, except those of a real UART.
 func toServe(c *cli.Context) (served, error) {
 	simulate, inject := c.String("simulate"), c.String("inject")
 	switch {
@@ -114,16 +114,16 @@ func toServe(c *cli.Context) (served, error) {
 			return served{}, err
 		}
 		if simulate != "" || inject != "" {
-			return served{}, usagef("serve: %s is a real UART: --simulate and --inject are for a simulated one (leave out one or the other)", args[0])
+			return served{}, usagef("serve: %s is a real UART: --simulate and --inject are for a simulated one (omit one or the other)", args[0])
 		}
 		return device(args[0])
 	case simulate == "":
-		return served{}, usagef("serve: it is not said what to serve (telnetcpc serve /dev/ttyUSB0, or --simulate loopback)")
+		return served{}, usagef("serve: no device is given (telnetcpc serve /dev/ttyUSB0, or --simulate loopback)")
 	}
 	return simulated(simulate, inject)
 }
 
-// device is a real serial port, which must be there and free now. Later it may come and go.
+// device returns a real serial port, which must exist and be free now. Later it may come and go.
 func device(path string) (served, error) {
 	port := &serialport.Port{Path: path}
 	missing, err := port.Check()
@@ -133,7 +133,7 @@ func device(path string) (served, error) {
 	return served{name: path, missing: missing, port: port, config: accessserver.Config{Open: port.Open, Present: port.Present}}, nil
 }
 
-// simulated is a UART that there is not.
+// simulated returns a simulated UART.
 func simulated(what, inject string) (served, error) {
 	script, err := readInject(inject)
 	if err != nil {
@@ -151,7 +151,7 @@ func simulated(what, inject string) (served, error) {
 	return s, nil
 }
 
-// readInject reads an inject file; no name, no injections. The error names the file.
+// readInject reads an inject file; without a name there are no injections. The error names the file.
 func readInject(name string) ([]simulate.Injection, error) {
 	if name == "" {
 		return nil, nil
@@ -162,7 +162,7 @@ func readInject(name string) ([]simulate.Injection, error) {
 		if errors.As(err, &cause) {
 			err = cause.Err
 		}
-		return nil, fmt.Errorf("%s: %w (telnetcpc serve --help shows what stands in such a file)", name, err)
+		return nil, fmt.Errorf("%s: %w (telnetcpc serve --help shows the format)", name, err)
 	}
 	defer f.Close()
 	return simulate.ParseInject(name, f)
@@ -176,11 +176,11 @@ func serve(ctx context.Context, listen string, what served, verbose bool) error 
 	}
 	log.Info("listening", append([]any{"address", l.Addr().String(), "device", what.name}, what.lets()...)...)
 	if here, ok := l.Addr().(*net.TCPAddr); ok && !here.IP.IsLoopback() && what.open() {
-		log.Warn("everybody who reaches this address can use the device", "address", here.String(),
-			"hint", "--allow CIDR lets in some addresses only, --tls-cert, --tls-key and --tls-client-ca only who has a certificate, --listen "+defaultListen+" only this machine")
+		log.Warn("anyone who reaches this address can use the device", "address", here.String(),
+			"hint", "--allow CIDR accepts some addresses only; --tls-cert, --tls-key and --tls-client-ca only clients with a certificate; --listen "+defaultListen+" only this machine")
 	}
 	if what.missing != "" {
-		log.Warn("the device cannot do everything", "device", what.name, "missing", what.missing)
+		log.Warn("the device lacks some features", "device", what.name, "missing", what.missing)
 	}
 	what.config.Log = log
 	if what.port != nil {
@@ -189,7 +189,7 @@ func serve(ctx context.Context, listen string, what served, verbose bool) error 
 	return accessserver.New(what.config).Serve(ctx, l)
 }
 
-// notListening says why an address cannot be listened on, and the way out.
+// notListening returns why it is not possible to listen on an address, with the way out.
 func notListening(listen string, err error) error {
 	var address *net.AddrError
 	var name *net.DNSError
@@ -201,14 +201,14 @@ func notListening(listen string, err error) error {
 		return usagef("serve: --listen %q: %s", listen, trouble)
 	case errors.As(err, &name) && split == nil && name.Name == host:
 		return fmt.Errorf("serve: listen %s: %s", listen, trouble)
-	case errors.As(err, &address), errors.As(err, &name): // a port's name is looked up too
+	case errors.As(err, &address), errors.As(err, &name): // the port may be a name too
 		return usagef("serve: --listen %q: want HOST:PORT, or :PORT for every address of this machine, as in %s", listen, defaultListen)
 	case errors.Is(err, tcp.ErrAddressInUse):
-		return fmt.Errorf("serve: listen %s: address already in use (another access server? --listen HOST:PORT takes another port)", listen)
+		return fmt.Errorf("serve: listen %s: address already in use (another access server? --listen HOST:PORT uses another port)", listen)
 	case errors.Is(err, tcp.ErrNoSuchAddress):
-		return fmt.Errorf("serve: listen %s: this machine has no such address (--listen :PORT takes all that it has)", listen)
+		return fmt.Errorf("serve: listen %s: this machine has no such address (--listen :PORT uses all that it has)", listen)
 	case errors.Is(err, tcp.ErrDenied):
-		return fmt.Errorf("serve: listen %s: permission denied (%s: --listen HOST:PORT takes another port)", listen, tcp.WhyDenied)
+		return fmt.Errorf("serve: listen %s: permission denied (%s: --listen HOST:PORT uses another port)", listen, tcp.WhyDenied)
 	case errors.As(err, &op):
 		return fmt.Errorf("serve: listen %s: %w", listen, op.Err)
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// servicesHere says what to use instead: every system has its own.
+// servicesHere returns an error with what to use instead: every system has its own.
 func servicesHere() error {
-	return usagef("service: that is for Windows (here systemd, launchd or rc.d starts telnetcpc attach PORT URL)")
+	return usagef("service: only for Windows (here systemd, launchd or rc.d starts telnetcpc attach PORT URL)")
 }
 
 func installService(*cli.Context, attachService) error   { return servicesHere() }

@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// A service is given its attach by its own command line: what was given, read and written again, is read as the same.
+// A service gets its attach by its command line: flags that were parsed and written again parse to the same values.
 func TestServiceArguments(t *testing.T) {
 	for _, tt := range []struct {
 		given string // words, separated by |
@@ -50,7 +50,7 @@ func TestServiceArguments(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%q: %v", first.arguments, err)
 			}
-			first.config.TLS.CAFile = second.config.TLS.CAFile // made whole in between
+			first.config.TLS.CAFile = second.config.TLS.CAFile // made absolute in between
 			if !reflect.DeepEqual(first, second) {
 				t.Errorf("read again:\n%+v\nat first:\n%+v", second, first)
 			}
@@ -73,7 +73,7 @@ func TestServiceWrong(t *testing.T) {
 	for _, tt := range []struct{ given, want string }{
 		{"", "service install: got 0 arguments, want PORT URL (telnetcpc service install --help)"},
 		{"COM9", "service install: got 1 arguments, want PORT URL (telnetcpc service install --help)"},
-		{"COM9|moxa|-v", "service install: flag -v stands behind an argument (flags come first: telnetcpc service install -v ... PORT URL)"},
+		{"COM9|moxa|-v", "service install: flag -v follows an argument (flags come first: telnetcpc service install -v ... PORT URL)"},
 		{"/dev/ttyV0|moxa", `service install: port "/dev/ttyV0": want COM1 to COM4096`},
 		{"CNCB0|moxa", `service install: port "CNCB0": want COM1 to COM4096`},
 		{"COM9|http://moxa", `remote "http://moxa": unknown scheme "http" (want rfc2217, rfc2217+tls, tcp or telnet)`},

@@ -9,32 +9,32 @@ import (
 	"time"
 )
 
-// What signals do, but to run, where they are the program's:
+// What signals do, except under run, where they are for the program:
 //
-//   - SIGINT, SIGTERM, and SIGHUP where it was not ignored (nohup), end the command in order: bytes go out, links go away.
-//   - A second SIGINT or SIGTERM removes the links and ends the process at once, by that signal. A SIGHUP counts for none:
-//     a window that is closed sends two, the kernel's and the shell's, and systemd sends one with its SIGTERM.
-//   - SIGQUIT removes the links; then the runtime does as ever: it says what every goroutine is at, and ends.
-//   - SIGPIPE ends no command that makes ports or serves one: see outliveReaders.
+//   - SIGINT, SIGTERM, and SIGHUP unless it was ignored (nohup), end the command in order: bytes are sent, links removed.
+//   - A second SIGINT or SIGTERM removes the links and ends the process at once, by that signal. SIGHUP does not count as
+//     the second: a closed window sends two, the kernel's and the shell's, and systemd sends one with its SIGTERM.
+//   - SIGQUIT removes the links; then the runtime prints the stack of every goroutine and ends, as always.
+//   - SIGPIPE ends no command that makes or serves ports: see outliveReaders.
 //
-// SIGKILL, and every crash, is the watcher process's business: see devpath.
+// After SIGKILL and crashes the watcher process cleans up: see devpath.
 
-// endings is what catchSignals waits for; nil ends that, and endingsLeft is closed then.
+// endings are the signals that catchSignals waits for. A nil signal ends its goroutine, which then closes endingsLeft.
 var (
 	endings     = make(chan os.Signal, 4)
-	endingsLeft chan struct{} // nil: nobody waits for endings
+	endingsLeft chan struct{} // nil: no goroutine waits for endings
 )
 
-// abandonPatience bounds how long the links of a process may take that is to end at once.
+// abandonPatience bounds how long removing the links may take when the process must end at once.
 const abandonPatience = time.Second
 
-// interrupted is the cause of the end of catchSignals' context.
+// interrupted is the cause with which catchSignals' context ends.
 type interrupted struct{ by os.Signal }
 
 func (i interrupted) Error() string { return fmt.Sprintf("interrupted: %v", i.by) }
 
-// catchSignals returns a context that ends with the first signal, interrupted its cause. It is called once. Its goroutines
-// end with the process, or by leaveSignals.
+// catchSignals returns a context that ends with the first signal, with interrupted as its cause. It is called once. Its
+// goroutines end with the process, or by leaveSignals.
 func catchSignals() context.Context {
 	ctx, end := context.WithCancelCause(context.Background())
 	endingsLeft = make(chan struct{})
@@ -59,10 +59,10 @@ func catchSignals() context.Context {
 	return ctx
 }
 
-// endBy ends the process by a signal, after its links.
+// endBy removes the links, then ends the process by a signal.
 func endBy(s os.Signal) {
 	abandoned := make(chan struct{})
-	go func() { // it ends with the process where a file system hangs
+	go func() { // ends with the process if a file system hangs
 		defer close(abandoned)
 		abandonLinks()
 	}()

@@ -13,8 +13,8 @@ import (
 	runhost "telnetcpc/ptyhost/run"
 )
 
-// A signal that comes while run starts its program ends it, also where the goroutine that waits for signals has not had its
-// turn yet: after that the signals are the program's, and nobody would pass on this one.
+// A signal that comes while run starts its program ends run, even if the goroutine that waits for signals has not run yet:
+// after that, signals go to the program, and this one would be lost.
 func TestSignalAtHandOver(t *testing.T) {
 	for i := range 200 {
 		ctx := catchSignals()
@@ -26,7 +26,7 @@ func TestSignalAtHandOver(t *testing.T) {
 	}
 }
 
-// A signal to run ends it at whatever point it is: before the program is there it is run's, then the program's.
+// A signal ends run at any point: until the program runs the signal is for run, then for the program.
 func TestRunSignalledEarly(t *testing.T) {
 	t.Parallel()
 	requireRun(t)
@@ -49,7 +49,7 @@ func TestRunSignalledEarly(t *testing.T) {
 		case <-a.done:
 		case <-time.After(endPatience):
 			_ = unix.Kill(-a.Process.Pid, unix.SIGKILL)
-			t.Fatalf("try %d: it goes on", i)
+			t.Fatalf("try %d: it still runs", i)
 		}
 		ws := a.ProcessState.Sys().(syscall.WaitStatus)
 		if !ws.Signaled() && ws.ExitStatus() != 128+int(unix.SIGTERM) || ws.Signaled() && ws.Signal() != unix.SIGTERM {

@@ -13,24 +13,25 @@ import (
 
 // The rules for everything that is printed:
 //
-//   - what a command was asked for goes to standard output; log and errors go to standard error;
+//   - a command's result goes to standard output, log and errors go to standard error;
 //   - an error is one line: what happened, to which thing, the way out in parentheses; lower case, no full stop, the
-//     program's name in front;
-//   - a log line is one event, its fields are port, remote, coding, up, down, err and their like;
+//     program's name first;
+//   - a log line is one event; its fields are port, remote, coding, up, down, err and the like;
 //   - nothing from the network is printed unescaped;
-//   - what goes on while ports run is printed through asynclog: a terminal may stand still, a port may not. What a
-//     command was asked for, and then ends, is printed straight.
+//   - output while ports run goes through asynclog: a terminal may block, a port may not. The result of a command that then
+//     ends is printed directly.
 
-// errOut is standard error, for all that this program says there: one Writer keeps the order.
+// errOut is standard error, for everything that this program writes to it: one Writer keeps the order.
 var errOut = asynclog.New(os.Stderr, asynclog.LogNotice(func(w io.Writer) *slog.Logger { return newLog(w, false) }))
 
-// sayPatience is how long the end of the program waits for a terminal or a log that takes nothing.
-const sayPatience = time.Second
+// flushTimeout bounds how long the program waits at its end for a terminal or a log that takes nothing.
+const flushTimeout = time.Second
 
-// sayLast prints the error that ends the program, behind all that was said before. Where nobody reads, it gives up soon.
-func sayLast(w *asynclog.Writer, err error) {
+// printLast prints the error that ends the program, after everything printed before. If nobody reads it gives up after
+// flushTimeout.
+func printLast(w *asynclog.Writer, err error) {
 	enough := make(chan struct{})
-	defer time.AfterFunc(sayPatience, func() { close(enough) }).Stop()
+	defer time.AfterFunc(flushTimeout, func() { close(enough) }).Stop()
 	w.WaitRoom(enough)
 	fmt.Fprintf(w, "telnetcpc: %s\n", escape.Line(err.Error()))
 }
@@ -44,7 +45,7 @@ func newLog(w io.Writer, verbose bool) *slog.Logger {
 	return newLogAt(w, level)
 }
 
-// newLogAt is newLog with a level of its own.
+// newLogAt is newLog with a level.
 func newLogAt(w io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
 		Level: level,

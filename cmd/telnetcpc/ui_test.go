@@ -30,7 +30,7 @@ func newTestLog(w io.Writer) *asynclog.Writer {
 }
 
 // The error that ends the program is its last line, also behind more than the terminal has taken yet.
-func TestSayLast(t *testing.T) {
+func TestPrintLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		terminal := &slowTerminal{each: 10 * time.Millisecond}
 		w := newTestLog(terminal)
@@ -40,8 +40,8 @@ func TestSayLast(t *testing.T) {
 		for range 5000 {
 			log.Info("settings", "coding", "9600 8N1", "something", "long enough for the room to be filled")
 		}
-		sayLast(w, errors.New("it went\nwrong"))
-		if !w.Close(sayPatience) {
+		printLast(w, errors.New("it went\nwrong"))
+		if !w.Close(flushTimeout) {
 			t.Error("not everything is written")
 		}
 		text := terminal.String()
@@ -55,16 +55,16 @@ func TestSayLast(t *testing.T) {
 }
 
 // A terminal that takes nothing keeps the end of the program for a short while only.
-func TestSayLastStuck(t *testing.T) {
+func TestPrintLastStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestLog(&slowTerminal{each: time.Hour})
 		for i := range 100_000 {
 			fmt.Fprintln(w, i)
 		}
 		began := time.Now()
-		sayLast(w, errors.New("it went wrong"))
-		w.Close(sayPatience)
-		if took := time.Since(began); took > 2*sayPatience {
+		printLast(w, errors.New("it went wrong"))
+		w.Close(flushTimeout)
+		if took := time.Since(began); took > 2*flushTimeout {
 			t.Errorf("it took %v", took)
 		}
 		time.Sleep(1000 * time.Hour) // the terminal goes on, so that no goroutine is left

@@ -18,7 +18,7 @@ func versionCommand() *cli.Command {
 	})
 }
 
-// versionLine says what this is: version, commit where the build knows it, Go and system.
+// versionLine returns version, commit if the build knows it, Go version and system.
 func versionLine() string {
 	version, commit := "(devel)", ""
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -11,8 +11,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// tests are this package's. In Wine they clear up behind testscript, which ends with a failure where it cannot remove its
-// directory: os.RemoveAll asks for FileDispositionInformationEx, which Wine 8 refuses with a status that it does not know.
+// tests are this package's. In Wine they clean up after testscript, which fails if it cannot remove its directory:
+// os.RemoveAll uses FileDispositionInformationEx, which Wine 8 refuses with a status that Go does not expect.
 type tests struct{ *testing.M }
 
 func testsOf(m *testing.M) testscript.TestingM { return tests{m} }

@@ -13,20 +13,20 @@ import (
 
 // waiter waits for the master as wait_linux.go's does, by Go's own means: the plain way, to compare the other with.
 type waiter struct {
-	look, give func(uintptr) bool
-	file       *os.File // the master, in the netpoller
-	raw        syscall.RawConn
+	tryRead, tryWrite func(uintptr) bool
+	file              *os.File // the master, in the netpoller
+	raw               syscall.RawConn
 }
 
-func newWaiter(master int, look, give func() bool) (*waiter, error) {
+func newWaiter(master int, tryRead, tryWrite func() bool) (*waiter, error) {
 	fd, err := unix.FcntlInt(uintptr(master), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("the pty's master: %w", err)
 	}
 	w := &waiter{
-		look: func(uintptr) bool { return look() },
-		give: func(uintptr) bool { return give() },
-		file: os.NewFile(uintptr(fd), "pty master"),
+		tryRead:  func(uintptr) bool { return tryRead() },
+		tryWrite: func(uintptr) bool { return tryWrite() },
+		file:     os.NewFile(uintptr(fd), "pty master"),
 	}
 	if w.raw, err = w.file.SyscallConn(); err != nil {
 		_ = w.file.Close()
@@ -35,8 +35,8 @@ func newWaiter(master int, look, give func() bool) (*waiter, error) {
 	return w, nil
 }
 
-func (w *waiter) read() error  { return w.raw.Read(w.look) }
-func (w *waiter) write() error { return w.raw.Write(w.give) }
+func (w *waiter) read() error  { return w.raw.Read(w.tryRead) }
+func (w *waiter) write() error { return w.raw.Write(w.tryWrite) }
 
 func (w *waiter) pokeReader()   { _ = w.file.SetReadDeadline(time.Unix(1, 0)) }
 func (w *waiter) pokeWriter()   { _ = w.file.SetWriteDeadline(time.Unix(1, 0)) }

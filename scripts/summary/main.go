@@ -1,5 +1,5 @@
-// Command summary reads what `go test -json` writes and prints what a person wants to know of it: a line for each
-// package, the output of what failed, and each skip with its reason. scripts/test calls it.
+// Command summary reads the output of `go test -json` and prints what people need of it: a line for each package, the output
+// of what failed, and each skip with its reason. Its caller is scripts/test.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	counts := flag.String("counts", "", "write `file`: passed failed skipped, then a line for each that failed")
+	counts := flag.String("counts", "", "write `file`: passed failed skipped, then a line for each failed test")
 	need := flag.Bool("need", false, "a skip that is not allowed is a failure")
 	allowed := map[string]string{}
 	flag.Func("allow", "`name|reason` of a test that may skip", func(s string) error {
@@ -58,7 +58,7 @@ type event struct {
 	Output     string
 }
 
-// record is what is kept of a test or a package until its end: its output, for the case that it fails.
+// record keeps a test or a package until its end: its output is printed if it fails.
 type record struct {
 	output                  []string
 	passed, failed, skipped int
@@ -73,7 +73,7 @@ type report struct {
 	tests, packages map[string]*record
 	passed, skipped int
 	skips           []string
-	failed          []string // the names, for the end: what is printed at once may be far above it
+	failed          []string // the names, for the end of the output: the failures themselves may be far above it
 }
 
 func (r *report) fail(name string) { r.failed = append(r.failed, name) }
@@ -89,7 +89,7 @@ func (r *report) read(in io.Reader) error {
 		if len(line) > 0 {
 			var e event
 			if jerr := json.Unmarshal(line, &e); jerr != nil {
-				fmt.Fprintf(r.out, "%s", line) // not JSON: a complaint of go itself
+				fmt.Fprintf(r.out, "%s", line) // not JSON: an error of the go command itself
 			} else {
 				r.take(e)
 			}
@@ -126,7 +126,7 @@ func (r *report) take(e event) {
 		delete(r.tests, key)
 	case "fail":
 		pkg.failed++
-		r.fail(key + lastWord(test.output))
+		r.fail(key + lastLine(test.output))
 		fmt.Fprintf(r.out, "FAIL    %s\n%s", key, indent(test.output))
 		delete(r.tests, key)
 	case "skip":
@@ -141,7 +141,7 @@ func (r *report) takeSkip(e event, pkg, test *record) {
 	if !ok && r.need {
 		pkg.failed++
 		r.fail(e.Package + " " + e.Test + ": skipped")
-		r.skips = append(r.skips, fmt.Sprintf("FAIL    %s %s: skipped, and nothing may be missing here: %s", e.Package, e.Test, why))
+		r.skips = append(r.skips, fmt.Sprintf("FAIL    %s %s: skipped, but nothing may be missing here: %s", e.Package, e.Test, why))
 		return
 	}
 	if ok {
@@ -164,7 +164,7 @@ func (r *report) takePackage(e event, pkg *record) {
 		fmt.Fprintf(r.out, "        %s: no test files\n", e.Package)
 	case "fail":
 		pkg.ended = true
-		if pkg.failed == 0 { // it did not build, or ended outside any test
+		if pkg.failed == 0 { // it did not build, or ended outside of any test
 			r.fail(e.Package)
 			pkg.failed++
 		}
@@ -173,7 +173,7 @@ func (r *report) takePackage(e event, pkg *record) {
 	}
 }
 
-// end prints the skips, and names what never ended: a test binary that was killed leaves such tests.
+// end prints the skips, and names what never ended: a killed test binary leaves such tests.
 func (r *report) end() {
 	for _, name := range keys(r.packages) {
 		if !r.packages[name].ended {
@@ -192,7 +192,7 @@ func (r *report) end() {
 
 const unknown = "no reason given"
 
-// reason is what the test said last before it skipped or failed: "    file_test.go:12: why".
+// reason returns the last line of the test before it skipped or failed: "    file_test.go:12: why".
 func reason(output []string) string {
 	why := unknown
 	for _, line := range output {
@@ -210,8 +210,8 @@ func reason(output []string) string {
 	return why
 }
 
-// lastWord is what a failed test said last, for the list at the end: who reads that may have no more than the end.
-func lastWord(output []string) string {
+// lastLine returns the last line of a failed test, for the list at the end: some readers see only that.
+func lastLine(output []string) string {
 	why := reason(output)
 	if why == unknown { // it failed because a subtest did
 		return ""

@@ -1,8 +1,8 @@
 # Completion of telnetcpc in bash. In ~/.bashrc: source <(telnetcpc completion bash)
 #
-# The program knows its commands and flags: it is asked with the words before the one at the cursor, and with that one
-# where it begins a flag. Behind -- everything is an argument, and there the program would take the question for one.
-# Where it has no answer, bash completes names of files.
+# The program knows its commands and flags: it is asked with the words before the one at the cursor, and with that word if
+# it begins with a dash. After -- everything is an argument, and the program would take the question for one.
+# If it has no answer, bash completes file names.
 _telnetcpc() {
     local word=${COMP_WORDS[COMP_CWORD]} one
     local words=("${COMP_WORDS[@]:0:COMP_CWORD}")

@@ -1,8 +1,8 @@
 # Completion of telnetcpc in fish. In ~/.config/fish/config.fish: telnetcpc completion fish | source
 #
-# The program knows its commands and flags: it is asked with the words before the one at the cursor, and with that one
-# where it begins a flag. Behind -- everything is an argument, and there the program would take the question for one.
-# Behind a command, fish completes names of files as well.
+# The program knows its commands and flags: it is asked with the words before the one at the cursor, and with that word if
+# it begins with a dash. After -- everything is an argument, and the program would take the question for one.
+# After a command, fish completes file names as well.
 function __telnetcpc_words
     set -l asked (commandline -opc)
     set -l word (commandline -ct)

@@ -1,10 +1,10 @@
 #compdef telnetcpc
-# Completion of telnetcpc in zsh. In ~/.zshrc, behind compinit: source <(telnetcpc completion zsh)
+# Completion of telnetcpc in zsh. In ~/.zshrc, after compinit: source <(telnetcpc completion zsh)
 # Or as a file named _telnetcpc in a directory of $fpath.
 #
-# The program knows its commands and flags: it is asked with the words before the one at the cursor, and with that one
-# where it begins a flag. Behind -- everything is an argument, and there the program would take the question for one.
-# Where it has no answer, zsh completes names of files.
+# The program knows its commands and flags: it is asked with the words before the one at the cursor, and with that word if
+# it begins with a dash. After -- everything is an argument, and the program would take the question for one.
+# If it has no answer, zsh completes file names.
 _telnetcpc() {
     local -a asked answers
     asked=("${(@)words[1,CURRENT-1]}")

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stormTime is how long a storm goes; TELNETCPC_STORM=60s has it go on.
+// stormTime returns how long a storm lasts; TELNETCPC_STORM=60s makes it longer.
 func stormTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("TELNETCPC_STORM")
@@ -34,10 +34,10 @@ func stormTime(t *testing.T) time.Duration {
 	return d
 }
 
-// strangers opens and closes pseudo-terminals until done is closed, and counts those that what the typist types has come to:
-// each has the lowest number that is free, a killed agent's before all. What others write to them, other tests that look for
-// such a way with an older telnetcpc too, is not this test's.
-func strangers(t *testing.T, tag string, done <-chan struct{}, made, reached *atomic.Int64) {
+// openTerminals opens and closes pseudo-terminals until done is closed, and counts those that the typist's text reaches: each
+// gets the lowest free number, so first that of a killed agent. Text without the tag comes from other processes, for example
+// from the same test of another checkout, and does not count.
+func openTerminals(t *testing.T, tag string, done <-chan struct{}, made, reached *atomic.Int64) {
 	for {
 		select {
 		case <-done:
@@ -56,7 +56,7 @@ func strangers(t *testing.T, tag string, done <-chan struct{}, made, reached *at
 		}
 		_ = raw.Control(func(fd uintptr) {
 			_ = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0)
-			for range 20 { // somebody sits at it
+			for range 20 { // a user reads what is typed
 				var typed [64]byte
 				n, _ := unix.Read(int(fd), typed[:])
 				if n <= 0 {
@@ -64,10 +64,10 @@ func strangers(t *testing.T, tag string, done <-chan struct{}, made, reached *at
 				}
 				number, _ := unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
 				if !strings.Contains(string(typed[:n]), tag) {
-					t.Logf("somebody else has written %q to /dev/pts/%d", typed[:n], number)
+					t.Logf("another process has written %q to /dev/pts/%d", typed[:n], number)
 					break
 				}
-				t.Errorf("%q has come to /dev/pts/%d, which is another one's", typed[:n], number)
+				t.Errorf("%q has reached /dev/pts/%d, another program's terminal", typed[:n], number)
 				reached.Add(1)
 				break
 			}
@@ -77,7 +77,7 @@ func strangers(t *testing.T, tag string, done <-chan struct{}, made, reached *at
 	}
 }
 
-// typist writes into whatever the path leads to until done is closed.
+// typist writes to whatever the path leads to until done is closed.
 func typist(path, tag string, done <-chan struct{}, typed *atomic.Int64) {
 	for {
 		select {
@@ -98,15 +98,15 @@ func typist(path, tag string, done <-chan struct{}, typed *atomic.Int64) {
 
 var readyAt = regexp.MustCompile(`msg="port ready" .* device=(/dev/pts/\d+)`)
 
-// One agent after the other is killed and started again at the same path, while a program writes to the path and another one
-// opens terminals. No byte reaches a terminal, every agent has its link, and the last one leaves none.
+// Agents are killed and started again at the same path, while one program writes to the path and another opens terminals.
+// No byte reaches a terminal, every agent has its link, and the last one leaves none.
 func TestStormOfKills(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	tag := fmt.Sprintf("%x", rand.Uint64())
 	var made, reached, typed atomic.Int64
 	done := make(chan struct{})
 	var all sync.WaitGroup
-	all.Go(func() { strangers(t, tag, done, &made, &reached) })
+	all.Go(func() { openTerminals(t, tag, done, &made, &reached) })
 	all.Go(func() { typist(path, tag, done, &typed) })
 	stop := sync.OnceFunc(func() { close(done); all.Wait() })
 	defer stop()
@@ -114,12 +114,12 @@ func TestStormOfKills(t *testing.T) {
 	kills := 0
 	for end := time.Now().Add(stormTime(t)); time.Now().Before(end) && !t.Failed(); kills++ {
 		cmd := telnetcpcCommand(hosted("pty", path)...)
-		if kills%2 == 0 { // at once: the last watcher may be at its work
+		if kills%2 == 0 { // the next starts at once: the last watcher may still be cleaning up
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		}
 		parents = append(parents[max(0, len(parents)-3):], killedAgent(t, cmd, path, time.Duration(kills%8)*time.Millisecond))
 	}
-	time.Sleep(20 * time.Millisecond) // the last one's number too is somebody else's now, if it can be
+	time.Sleep(20 * time.Millisecond) // now the last one's number may belong to another terminal too
 	stop()
 	t.Logf("%d kills, %d terminals made, %d times written to the path, %d terminals reached", kills, made.Load(), typed.Load(), reached.Load())
 	for end := time.Now().Add(endPatience); ; time.Sleep(2 * time.Millisecond) {
@@ -140,10 +140,10 @@ func TestStormOfKills(t *testing.T) {
 	}
 }
 
-// killedAgent starts an agent, looks for a while whether its link stays its own, and kills it.
+// killedAgent starts an agent, checks for a while that the link leads to its terminal, and kills it.
 func killedAgent(t *testing.T, cmd *exec.Cmd, path string, life time.Duration) (pid int) {
 	t.Helper()
-	var said bytes.Buffer
+	var output bytes.Buffer
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -154,8 +154,8 @@ func killedAgent(t *testing.T, cmd *exec.Cmd, path string, life time.Duration) (
 	defer func() { _ = cmd.Wait() }()
 	defer func() { _ = cmd.Process.Kill() }()
 	defer func() {
-		if strings.Contains(said.String(), "watcher process") {
-			t.Errorf("the agent said:\n%s", said.Bytes())
+		if strings.Contains(output.String(), "watcher process") {
+			t.Errorf("the agent's output:\n%s", output.Bytes())
 		}
 	}()
 	over := time.AfterFunc(endPatience, func() { _ = cmd.Process.Signal(unix.SIGQUIT) })
@@ -163,8 +163,8 @@ func killedAgent(t *testing.T, cmd *exec.Cmd, path string, life time.Duration) (
 	for device := ""; device == ""; {
 		var p [4096]byte
 		n, err := log.Read(p[:])
-		said.Write(p[:n])
-		if m := readyAt.FindSubmatch(said.Bytes()); m != nil {
+		output.Write(p[:n])
+		if m := readyAt.FindSubmatch(output.Bytes()); m != nil {
 			device = string(m[1])
 			check := time.Now().Add(life)
 			for first := true; first || time.Now().Before(check); first = false {
@@ -174,7 +174,7 @@ func killedAgent(t *testing.T, cmd *exec.Cmd, path string, life time.Duration) (
 			}
 		}
 		if errors.Is(err, io.EOF) && device == "" {
-			t.Errorf("the agent has ended:\n%s", said.Bytes())
+			t.Errorf("the agent has ended:\n%s", output.Bytes())
 			return cmd.Process.Pid
 		}
 	}

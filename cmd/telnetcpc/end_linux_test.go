@@ -22,22 +22,22 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// A port's path must never lead into somebody else's terminal, however its agent ends. These tests run the command itself,
-// as the scripts do: this test's own binary.
+// A port's path must never lead to another program's terminal, however the command that made it ends. These tests run the
+// command itself, as the scripts do: this test's own binary.
 
 const endPatience = 60 * time.Second
 
-// portAgent is a process that has a port at path.
+// portAgent is a telnetcpc process that has a port at path.
 type portAgent struct {
 	*exec.Cmd
-	t    *testing.T
-	path string
-	said *screen
-	done chan struct{}
-	err  error // of Wait; read after done
+	t      *testing.T
+	path   string
+	output *screen
+	done   chan struct{}
+	err    error // of Wait; read after done
 }
 
-// hosted is the command line of an agent by the port host's name. Nobody listens at the remote.
+// hosted returns the command line of an agent on a port host. Nothing listens at the remote.
 func hosted(host, path string) []string {
 	if host == "run" {
 		return []string{"run", "--port", path, "127.0.0.1:9", "--", "sleep", "1000"}
@@ -45,15 +45,15 @@ func hosted(host, path string) []string {
 	return []string{"attach", "--host", host, path, "127.0.0.1:9"}
 }
 
-// heedHangup has what these tests start heed SIGHUP where they themselves were started with nohup. It is for good: Go cannot
-// ignore a signal again.
+// heedHangup makes the processes of these tests react to SIGHUP even if the tests were started with nohup. This cannot be
+// undone: Go cannot ignore a signal again.
 var heedHangup = sync.OnceFunc(func() {
 	if signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 })
 
-// telnetcpcCommand returns a process of this test's binary that is telnetcpc.
+// telnetcpcCommand returns a telnetcpc to start: it is this test's binary.
 func telnetcpcCommand(args ...string) *exec.Cmd {
 	heedHangup()
 	cmd := exec.Command("/proc/self/exe", args...)
@@ -62,7 +62,7 @@ func telnetcpcCommand(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// startAgent starts an agent and waits until its port is there.
+// startAgent starts an agent and waits until its port exists.
 func startAgent(t *testing.T, host string, change func(*exec.Cmd)) *portAgent {
 	t.Helper()
 	return startAgentAt(t, host, filepath.Join(t.TempDir(), "ttyV0"), change)
@@ -70,9 +70,9 @@ func startAgent(t *testing.T, host string, change func(*exec.Cmd)) *portAgent {
 
 func startAgentAt(t *testing.T, host, path string, change func(*exec.Cmd)) *portAgent {
 	t.Helper()
-	a := &portAgent{t: t, path: path, said: new(screen), done: make(chan struct{})}
+	a := &portAgent{t: t, path: path, output: new(screen), done: make(chan struct{})}
 	a.Cmd = telnetcpcCommand(hosted(host, a.path)...)
-	a.Stdout, a.Stderr = a.said, a.said
+	a.Stdout, a.Stderr = a.output, a.output
 	a.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	a.WaitDelay = time.Second
 	if change != nil {
@@ -89,13 +89,13 @@ func startAgentAt(t *testing.T, host, path string, change func(*exec.Cmd)) *port
 		_ = unix.Kill(-a.Process.Pid, unix.SIGKILL)
 		<-a.done
 		if t.Failed() {
-			t.Logf("the agent said:\n%s", a.said)
+			t.Logf("the agent's output:\n%s", a.output)
 		}
 	})
-	a.until("the port is there", func() bool {
+	a.until("the port exists", func() bool {
 		select {
 		case <-a.done:
-			t.Fatalf("the agent ended: %v\n%s", a.err, a.said)
+			t.Fatalf("the agent ended: %v\n%s", a.err, a.output)
 		default:
 		}
 		_, err := os.Stat(a.path)
@@ -108,7 +108,7 @@ func (a *portAgent) until(what string, ok func() bool) {
 	a.t.Helper()
 	for end := time.Now().Add(endPatience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			a.t.Fatalf("in %v it has not come to be: %s", endPatience, what)
+			a.t.Fatalf("not within %v: %s", endPatience, what)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (a *portAgent) clean() bool {
 	return len(left) == 0
 }
 
-// watchers are the watcher processes whose parent is the agent.
+// watchers returns the watcher processes whose parent is the agent.
 func (a *portAgent) watchers() (pids []int) { return watchersOf(a.Process.Pid) }
 
 func watchersOf(parent int) (pids []int) {
@@ -155,7 +155,7 @@ func watchersOf(parent int) (pids []int) {
 	return pids
 }
 
-// watcher is the only one, once it is deaf to signals and knows what it is.
+// watcher returns the only one, once it ignores signals and has its name.
 func (a *portAgent) watcher() (pid int) {
 	a.t.Helper()
 	a.until("there is one watcher", func() bool {
@@ -182,7 +182,7 @@ func onHosts(t *testing.T, test func(t *testing.T, host string)) {
 	}
 }
 
-// requireRun skips where programs cannot be run here.
+// requireRun skips the test if run does not work here.
 func requireRun(t *testing.T) {
 	t.Helper()
 	hosts := besides()
@@ -194,16 +194,16 @@ func requireRun(t *testing.T) {
 	}
 }
 
-// skipLoudly says why a test cannot run; in scripts/test that is a failure.
+// skipLoudly skips a test with the reason; in scripts/test that is a failure.
 func skipLoudly(t *testing.T, why string) {
 	t.Helper()
 	testenv.Skip(t, why)
 }
 
-// What kills an agent leaves nothing at the port's path, and no process but those that the agent was not asked to end.
+// A killed agent leaves nothing at the port's path, and no process but those that it was not asked to end.
 func TestKilledAgentLeavesNoLink(t *testing.T) {
 	t.Parallel()
-	watchers := map[*portAgent]int{} // each keeps a number for some seconds
+	watchers := map[*portAgent]int{} // each keeps its terminal's number for some seconds
 	onHosts(t, func(t *testing.T, host string) {
 		for _, s := range []syscall.Signal{unix.SIGKILL, unix.SIGSEGV, unix.SIGABRT} {
 			t.Run(unix.SignalName(s), func(t *testing.T) {
@@ -241,12 +241,12 @@ func TestEndInOrder(t *testing.T) {
 	}
 }
 
-// Two SIGHUPs are one: a closed window's kernel sends one, its shell another.
+// Two SIGHUPs count as one: when a window closes, the kernel sends one and the shell another.
 func TestHangupTwice(t *testing.T) {
 	for range 10 {
 		a := startAgent(t, "pty", nil)
 		a.signal(unix.SIGHUP)
-		time.Sleep(time.Millisecond) // two that come together are one for the kernel
+		time.Sleep(time.Millisecond) // the kernel merges two that come together
 		_ = a.Process.Signal(unix.SIGHUP)
 		if a.ends(); a.err != nil {
 			t.Fatalf("ended with %v, want status 0", a.err)
@@ -254,19 +254,19 @@ func TestHangupTwice(t *testing.T) {
 	}
 }
 
-// nohup has SIGHUP ignored: the port stays.
+// Under nohup SIGHUP is ignored: the port stays.
 func TestNohup(t *testing.T) {
 	onHosts(t, func(t *testing.T, host string) {
 		bash, err := exec.LookPath("bash")
 		if err != nil {
 			skipLoudly(t, err.Error())
 		}
-		a := startAgent(t, host, func(cmd *exec.Cmd) { // not by this process: Go can ignore it, and never again does not
+		a := startAgent(t, host, func(cmd *exec.Cmd) { // not by this process: Go cannot stop ignoring a signal
 			script := []string{"bash", "-c", `trap "" HUP; exec -a telnetcpc "$0" "$@"`, fmt.Sprintf("/proc/%d/exe", os.Getpid())}
 			cmd.Path, cmd.Args = bash, append(script, cmd.Args[1:]...)
 		})
 		a.signal(unix.SIGHUP)
-		app := openPort(t, a.path) // what was sent before is dealt with before
+		app := openPort(t, a.path) // the signal, sent before, is handled before
 		_ = app.Close()
 		select {
 		case <-a.done:
@@ -289,8 +289,8 @@ func openPort(t *testing.T, path string) *os.File {
 	return f
 }
 
-// A second signal, and SIGQUIT, end the process at once; the links go first. The second one meets the ordinary end at any
-// of its points.
+// A second signal, and SIGQUIT, end the process at once, after the links. The second signal comes at any point of the
+// ordinary end.
 func TestEndAtOnce(t *testing.T) {
 	for i := range 40 {
 		a := startAgent(t, "pty", nil)
@@ -308,7 +308,7 @@ func TestEndAtOnce(t *testing.T) {
 	}
 }
 
-// SIGQUIT still says what every goroutine is at.
+// SIGQUIT still prints the stack of every goroutine.
 func TestQuit(t *testing.T) {
 	a := startAgent(t, "pty", nil)
 	a.signal(unix.SIGQUIT)
@@ -316,12 +316,12 @@ func TestQuit(t *testing.T) {
 	if _, err := os.Lstat(a.path); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the link is left")
 	}
-	if ws.ExitStatus() != 2 || !strings.Contains(a.said.String(), "SIGQUIT: quit") || !strings.Contains(a.said.String(), "goroutine ") {
-		t.Errorf("ended with %v, want status 2 and the goroutines:\n%s", a.err, a.said)
+	if ws.ExitStatus() != 2 || !strings.Contains(a.output.String(), "SIGQUIT: quit") || !strings.Contains(a.output.String(), "goroutine ") {
+		t.Errorf("ended with %v, want status 2 and the goroutines:\n%s", a.err, a.output)
 	}
 }
 
-// Who reads the log may go: `telnetcpc attach ... 2>&1 | head -1`.
+// The reader of the log may exit: `telnetcpc attach ... 2>&1 | head -1`.
 func TestLogReaderGone(t *testing.T) {
 	onHosts(t, func(t *testing.T, host string) {
 		r, w, err := os.Pipe()
@@ -334,7 +334,7 @@ func TestLogReaderGone(t *testing.T) {
 			cmd.Stdout, cmd.Stderr = w, w
 		})
 		_ = w.Close()
-		for range 20 { // each says something
+		for range 20 { // each is logged
 			_ = openPort(t, a.path).Close()
 			a.signal(unix.SIGPIPE)
 		}
@@ -349,7 +349,7 @@ func TestLogReaderGone(t *testing.T) {
 	})
 }
 
-// The window in which an agent runs is closed: its terminal is gone, and so is the port, in order.
+// The window in which an agent runs is closed: its terminal disappears, and the agent ends in order.
 func TestWindowClosed(t *testing.T) {
 	onHosts(t, func(t *testing.T, host string) {
 		master, slave, err := pty.Open()
@@ -364,7 +364,7 @@ func TestWindowClosed(t *testing.T) {
 		_ = slave.Close()
 		watcher := a.watcher()
 		if host == "run" {
-			a.until("the program is there", func() bool { return len(childrenOf(a.Process.Pid, "")) >= 3 })
+			a.until("the program runs", func() bool { return len(childrenOf(a.Process.Pid, "")) >= 3 })
 		}
 		_ = master.Close()
 		ws := a.ends().Sys().(syscall.WaitStatus)

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The watcher is a process that nobody notices: deaf to what systemd and terminals send to all, in nobody's directory, with
-// nobody's descriptors.
+// The watcher disturbs nobody: it ignores the signals that systemd and terminals send to all, and keeps no directory and no
+// inherited descriptor.
 func TestWatcherKeepsNothing(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -46,7 +46,7 @@ func TestWatcherKeepsNothing(t *testing.T) {
 	if sid, err := unix.Getsid(watcher); err != nil || sid != watcher {
 		t.Errorf("its session: %d, %v; want one of its own", sid, err)
 	}
-	a.signal(unix.SIGSTOP) // it lives, and closes nothing
+	a.signal(unix.SIGSTOP) // it still runs, and closes nothing
 	var pipe, here unix.Stat_t
 	if err := unix.Fstat(int(r.Fd()), &pipe); err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestWatcherKeepsNothing(t *testing.T) {
 	names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", watcher))
 	for _, name := range names {
 		if unix.Stat(name, &here) == nil && here.Dev == pipe.Dev && here.Ino == pipe.Ino {
-			t.Errorf("it has %s, which the agent has inherited", filepath.Base(name))
+			t.Errorf("it has %s, which the agent inherited", filepath.Base(name))
 		}
 	}
 	a.signal(unix.SIGKILL)
@@ -62,7 +62,7 @@ func TestWatcherKeepsNothing(t *testing.T) {
 	a.until("nothing is left", a.clean)
 }
 
-// A watcher that is killed is replaced, with what it knew; where that goes on there is none in the end, and the port works.
+// A killed watcher is replaced by one that knows the same links; after several kills there is none, and the port works.
 func TestWatcherKilled(t *testing.T) {
 	a := startAgent(t, "pty", nil)
 	for range 3 {
@@ -70,10 +70,10 @@ func TestWatcherKilled(t *testing.T) {
 		if err := unix.Kill(last, unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		a.until("another one is there", func() bool { pids := a.watchers(); return len(pids) == 1 && pids[0] != last })
+		a.until("another one runs", func() bool { pids := a.watchers(); return len(pids) == 1 && pids[0] != last })
 	}
-	if n := strings.Count(a.said.String(), "the watcher process has ended"); n != 1 {
-		t.Errorf("its end was said %d times, want once", n)
+	if n := strings.Count(a.output.String(), "the watcher process has ended"); n != 1 {
+		t.Errorf("its end was logged %d times, want once", n)
 	}
 	a.watcher()
 	a.signal(unix.SIGKILL)
@@ -88,7 +88,7 @@ func TestWatcherKilled(t *testing.T) {
 		}
 		a.until("it has ended", func() bool { return !bytes.Contains(fmt.Append(nil, a.watchers()), fmt.Append(nil, pid)) })
 	}
-	a.said.shows(t, "no watcher process")
+	a.output.shows(t, "no watcher process")
 	_ = openPort(t, a.path).Close()
 	a.signal(unix.SIGTERM)
 	if a.ends(); a.err != nil || !a.clean() {
@@ -96,7 +96,7 @@ func TestWatcherKilled(t *testing.T) {
 	}
 }
 
-// A watcher that somebody has stopped holds up no end.
+// A stopped watcher does not delay the end.
 func TestWatcherStopped(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t, "pty", nil)
@@ -113,23 +113,23 @@ func TestWatcherStopped(t *testing.T) {
 	}
 }
 
-// run takes the ends of all its children: a watcher's too.
+// run reaps all its children, the watcher too.
 func TestRunReapsWatcher(t *testing.T) {
 	requireRun(t)
 	a := startAgent(t, "run", nil)
-	a.until("the program is there", func() bool { return len(childrenOf(a.Process.Pid, "")) >= 3 }) // and guard and watcher
+	a.until("the program runs", func() bool { return len(childrenOf(a.Process.Pid, "")) >= 3 }) // and guard and watcher
 	last := a.watcher()
 	if err := unix.Kill(last, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	a.until("another one is there", func() bool { pids := a.watchers(); return len(pids) == 1 && pids[0] != last })
-	a.until("no child is dead", func() bool { return len(childrenOf(a.Process.Pid, "Z")) == 0 })
+	a.until("another one runs", func() bool { pids := a.watchers(); return len(pids) == 1 && pids[0] != last })
+	a.until("no child is a zombie", func() bool { return len(childrenOf(a.Process.Pid, "Z")) == 0 })
 	a.signal(unix.SIGKILL)
 	a.ends()
 	a.until("nothing is left", a.clean)
 }
 
-// childrenOf are the children of a process in a state of proc(5); empty: in any.
+// childrenOf returns the children of a process in a state of proc(5), or in any state if it is empty.
 func childrenOf(parent int, state string) (pids []string) {
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range files {
@@ -145,7 +145,7 @@ func childrenOf(parent int, state string) (pids []string) {
 	return pids
 }
 
-// Where no watcher can be started the port goes on without a watcher, which is said once.
+// If no watcher can be started the port works without one, which is logged once.
 func TestNoWatcher(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can start an agent of another user")
@@ -175,14 +175,14 @@ func TestNoWatcher(t *testing.T) {
 	if err := unix.Kill(watcher, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	a.said.shows(t, "no watcher process")
+	a.output.shows(t, "no watcher process")
 	_ = openPort(t, a.path).Close()
 	a.signal(unix.SIGTERM)
 	if a.ends(); a.err != nil {
 		t.Errorf("ended with %v", a.err)
 	}
-	if n := strings.Count(a.said.String(), "no watcher process"); n != 1 {
-		t.Errorf("said %d times, want once", n)
+	if n := strings.Count(a.output.String(), "no watcher process"); n != 1 {
+		t.Errorf("logged %d times, want once", n)
 	}
 	if _, err := os.Lstat(a.path); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the link is left")
