@@ -16,14 +16,16 @@ import (
 func (c *Client) Next() ([]byte, uart.Event, error) {
 	for {
 		holding := c.holding.Load()
-		if !holding {
-			if p := c.queue.Run(); len(p) > 0 {
-				c.queue.Skip(len(p))
-				return p, uart.Event{}, nil
+		if !c.queue.Empty() { // rare: most data goes from the connection to the caller
+			if !holding {
+				if p := c.queue.Run(); len(p) > 0 {
+					c.queue.Skip(len(p))
+					return p, uart.Event{}, nil
+				}
 			}
-		}
-		if e, ok := c.queue.First(); ok {
-			return nil, e, nil
+			if e, ok := c.queue.First(); ok {
+				return nil, e, nil
+			}
 		}
 		if c.end != nil {
 			return nil, uart.Event{}, c.end
