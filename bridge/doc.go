@@ -14,15 +14,16 @@
 //	ptyhost                pseudo-terminals as ports; ptyhost/terminal is the pty itself
 //	ptyhost/kerneltty      Linux kernel ttys as ports, by USB/IP with an emulated chip of bridge/usb
 //	ptyhost/run            one program's own port: "run -- program"
-//	wincom                 com0com pairs as ports, on Windows
+//	wincom                 com0com pairs as ports, on Windows; wincom/winservice is the Windows service
 //
 //	bridge/remote          from a URL to a session: dial, TLS, raw
 //	bridge/rfc2217         COM-PORT-OPTION, client and server; bridge/telnet is the NVT below it
 //	bridge/probe           what a listener is, and how it deviates; bridge/makers is what is known of makers' servers
 //	bridge/accessserver    the far end: "serve"; its Devices are in serialport and simulate
 //	bridge/demo            both ends in one process
+//	bridge/capture         an observer's records as lines for people
 //
-//	bridge/tcp             what TCP knows and can do
+//	bridge/tcp             what TCP knows and can do; bridge/tlsconn is TLS that ends as TCP does
 //	bridge/termios         line coding and flow control to and from termios
 //	bridge/ordered         bytes with events between them
 //	bridge/asynclog        a log that never blocks; bridge/loglimit is one that a peer cannot flood
@@ -46,9 +47,9 @@
 //
 //	a quirk of a server: where do I add one?        bridge/rfc2217/quirks.go
 //	a maker's banner: where do I add one?           bridge/makers/makers.go
-//	a port host: where do I add one?                a package that implements uart.Host, and cmd/telnetcpc/hosts_linux.go or its like
-//	who has the pty open?                           ptyhost/doors_linux.go
-//	the order of bytes and settings on a pty?       ptyhost/latch_linux.go
+//	a port host: where do I add one?                uart.Host in bridge/uart/host.go; then the list in cmd/telnetcpc/hosts_linux.go or _windows
+//	who has the pty open?                           ptyhost/opens_linux.go
+//	the order of bytes and settings on a pty?       ptyhost/order_linux.go
 //	the RFC's number for a command?                 bridge/rfc2217/constants.go
 //	TLS of a session?                               bridge/remote/tls.go
 //	a lost byte: where is it counted?               session.loss in phase.go; Snapshot in status.go has all counts

@@ -81,11 +81,11 @@ func TestRangeContains(t *testing.T) {
 		}
 	}
 	if new(accessserver.Range).Contains(netip.MustParseAddr("127.0.0.1")) {
-		t.Error("no range at all contains 127.0.0.1")
+		t.Error("the zero range contains 127.0.0.1")
 	}
 }
 
-// FuzzRangeRoundTrip: whatever is read is written so that it is read as the same.
+// FuzzRangeRoundTrip: String writes a range so that ParseRange reads the same range.
 func FuzzRangeRoundTrip(f *testing.F) {
 	for _, s := range []string{"10.0.0.5", "10.0.0.0/8", "::ffff:10.0.0.0/104", "fe80::1%eth0", "fe80::%eth0/64", "::/0", "fe80::%0/0", "::ffff:169.254.0.1%0"} {
 		f.Add(s)
@@ -101,7 +101,7 @@ func FuzzRangeRoundTrip(f *testing.F) {
 	})
 }
 
-// Who is not allowed is closed without a word, before TLS and before the device; the others do not notice.
+// A client that is not allowed is disconnected without a message, before TLS and before the device. Others do not notice.
 func TestAllow(t *testing.T) {
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
 	for _, tt := range []struct {
@@ -112,7 +112,7 @@ func TestAllow(t *testing.T) {
 		{"TLS", loadTLS(t, accessserver.TLSFiles{Cert: own.cert, Key: own.key})},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l, err := tcp.Listen(t.Context(), ":0") // both families in one socket, where the system has it: IPv4 comes as ::ffff:127.0.0.1
+			l, err := tcp.Listen(t.Context(), ":0") // both families in one socket if the system can: IPv4 comes as ::ffff:127.0.0.1
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -130,7 +130,7 @@ func TestAllow(t *testing.T) {
 			defer conn.Close()
 			_ = conn.SetDeadline(time.Now().Add(testenv.Patience))
 			if said, err := io.ReadAll(conn); len(said) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
-				t.Errorf("a stranger is told %q, %v; want the end, and nothing said", said, err)
+				t.Errorf("a client that is not allowed reads %q, %v; want the end, and nothing before it", said, err)
 			}
 			f.says("client refused: its address is not allowed", "client=127.0.0.2:")
 			f.dial = func() net.Conn {

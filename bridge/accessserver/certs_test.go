@@ -24,7 +24,7 @@ type issued struct {
 	secret    *ecdsa.PrivateKey
 }
 
-// issue has a certificate signed for this name, valid from and to so long from now; nil: it signs itself.
+// issue makes a certificate for this name, valid between two times relative to now, signed by by; nil: self-signed.
 func issue(t *testing.T, by *issued, name string, from, to time.Duration) *issued {
 	t.Helper()
 	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -68,12 +68,12 @@ func writeFile(t *testing.T, name string, text []byte) {
 	}
 }
 
-// pair is what a client shows.
+// pair returns the certificate and its key, for a client.
 func (i *issued) pair() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{i.leaf.Raw}, PrivateKey: i.secret}
 }
 
-// trusts is a client's configuration that trusts it.
+// trusts returns a client's configuration that trusts the certificate.
 func (i *issued) trusts() *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AddCert(i.leaf)
@@ -89,7 +89,7 @@ func loadTLS(t *testing.T, files accessserver.TLSFiles) *accessserver.TLS {
 	return loaded
 }
 
-// tempDir is a directory of the test's own. Wine knows no unlinkat, by which t.TempDir's is removed.
+// tempDir returns a directory that is removed after the test. t.TempDir removes its own with unlinkat, which Wine does not have.
 func tempDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "telnetcpc")

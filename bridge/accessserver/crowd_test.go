@@ -25,20 +25,19 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Crowds of clients that mean the server harm, or know no better. None of them goes away by itself, and a real client
-// gets the device all the same.
+// Crowds of hostile or clumsy clients. None of them leaves by itself, and a real client gets the device all the same.
 
 const (
-	// crowdMost is what a crowd may cost in memory: 32 connections that wait, with what each reads into (32 KiB) and may be
-	// owed (64 KiB), and both ends' sockets of a thousand, for the crowd is in this process too. watcherMost is what a
-	// watcher may cost beside that.
+	// crowdMost is how much memory a crowd may cost: 32 waiting connections, each with a read buffer (32 KiB) and pending
+	// answers (64 KiB), and both ends of a thousand sockets, because the crowd is in this process too. watcherMost is what a
+	// watcher may cost in addition.
 	crowdMost, watcherMost = 8 << 20, 256 << 10
-	// tripMost is how long a round trip over the loop plug may take. A watcher's never ends.
+	// tripMost is how long a round trip through the loop plug may take. That of a watcher never ends.
 	tripMost = 20 * time.Second
-	// waitMost is longer than somebody may wait for a device that is another's: 2 s, and a second to be told so.
+	// waitMost is longer than a client may wait for a device that is in use: 2 s, and a second to read the refusal.
 	waitMost = 4 * time.Second
-	// linesMost is what a minute may have in the log, but for the two lines of a real client, and of a watcher. No crowd
-	// lasts longer.
+	// linesMost is how many log lines a minute are allowed besides the two lines of each real client and watcher. No crowd
+	// lasts longer than a minute.
 	linesMost = 10
 )
 
@@ -46,19 +45,19 @@ const (
 type crowd struct {
 	t       *testing.T
 	at      string
-	over    context.Context // the crowd leaves
+	over    context.Context // done: the crowd leaves
 	disband context.CancelFunc
 	clients sync.WaitGroup
 	came    atomic.Int64 // connections that were made
-	reals   int          // clients that are none of it
-	watch   int          // who may watch
+	reals   int          // real clients
+	watch   int          // how many may watch
 	base    uint64
 
 	mu  sync.Mutex
 	log bytes.Buffer
 }
 
-// Write takes the log.
+// Write collects the log.
 func (c *crowd) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +88,7 @@ func newCrowd(t *testing.T, watchers int) *crowd {
 			t.Errorf("serve: %v", err)
 		}
 		if t.Failed() {
-			t.Logf("the server said:\n%.4000s", c.said())
+			t.Logf("the server's log:\n%.4000s", c.said())
 		}
 	})
 	return c
@@ -101,7 +100,7 @@ func (c *crowd) leave() {
 	c.clients.Wait()
 }
 
-// live is what is in use.
+// live returns how much memory is in use.
 func live() uint64 {
 	runtime.GC()
 	var s runtime.MemStats
@@ -109,7 +108,7 @@ func live() uint64 {
 	return s.HeapAlloc
 }
 
-// come has n clients come, who behave so. Each comes again as long as it says so, and is gone when the crowd is.
+// come starts n clients that behave like this. Each connects again while behave returns true, and leaves with the crowd.
 func (c *crowd) come(n int, behave func(conn net.Conn) (again bool)) {
 	for range n {
 		c.clients.Go(func() {
@@ -133,42 +132,42 @@ func (c *crowd) one(behave func(conn net.Conn) bool) bool {
 	return behave(conn)
 }
 
-// How clients behave.
+// What the clients do.
 
-// stays says nothing, and keeps its end whatever the server does.
+// stays sends nothing, and keeps its end open whatever the server does.
 func (c *crowd) stays(net.Conn) bool {
 	<-c.over.Done()
 	return false
 }
 
-// checks says nothing, and comes again as soon as it was sent away, as what watches whether a port is open may do.
+// checks sends nothing, and connects again as soon as it was refused, as a monitor of open ports may do.
 func (c *crowd) checks(conn net.Conn) bool {
 	_, _ = io.Copy(io.Discard, conn)
 	return c.pause(100 * time.Millisecond)
 }
 
-// scans says a word of something else, or nothing, and goes at once.
+// scans sends something that is not Telnet, or nothing, and leaves at once.
 func (c *crowd) scans(conn net.Conn) bool {
 	words := []string{"", "GET / HTTP/1.0\r\n\r\n", "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", "SSH-2.0-scan\r\n", "\xff\xfb\x01", "\x00"}
 	_, _ = io.WriteString(conn, words[int(c.came.Load())%len(words)])
 	return c.pause(20 * time.Millisecond)
 }
 
-// returns agrees, and goes, and comes again.
+// returns negotiates, leaves, and connects again.
 func (c *crowd) returns(conn net.Conn) bool {
 	_, _ = conn.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
 	_, _ = conn.Read(make([]byte, 100))
 	return c.pause(20 * time.Millisecond)
 }
 
-// halfCloses ends its half at once.
+// halfCloses closes its half at once.
 func (c *crowd) halfCloses(conn net.Conn) bool {
 	_ = conn.(*net.TCPConn).CloseWrite()
 	<-c.over.Done()
 	return false
 }
 
-// agrees agrees to COM-PORT-OPTION, and never reads.
+// agrees negotiates COM-PORT-OPTION, and never reads.
 func (c *crowd) agrees(conn net.Conn) bool {
 	_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 	_, _ = conn.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
@@ -176,10 +175,10 @@ func (c *crowd) agrees(conn net.Conn) bool {
 	return false
 }
 
-// floods agrees, and says the same over and over, until all is taken or nothing is. reads: it reads what it is told.
+// floods negotiates, and sends the same over and over until it has sent 1 MiB or the server stops reading. reads: it reads too.
 func (c *crowd) floods(p []byte, reads bool, done chan<- string) func(net.Conn) bool {
 	return func(conn net.Conn) bool {
-		_ = conn.(*net.TCPConn).SetWriteBuffer(32 << 10) // what is written has been taken, or nearly
+		_ = conn.(*net.TCPConn).SetWriteBuffer(32 << 10) // so that what is written has almost all been received
 		if reads {
 			c.clients.Go(func() { _, _ = io.Copy(io.Discard, conn) })
 		}
@@ -208,7 +207,7 @@ func (c *crowd) pause(d time.Duration) bool {
 	return true
 }
 
-// real is a client as ours is: it dials until it has the device, and finds it working. It returns how long that took.
+// real is a client like attach: it dials until it has a device that works. It returns how long that took.
 func (c *crowd) real() (uart.Session, time.Duration) {
 	c.t.Helper()
 	url, err := remote.Parse("rfc2217://" + c.at)
@@ -234,11 +233,11 @@ func (c *crowd) real() (uart.Session, time.Duration) {
 		if ctx.Err() != nil {
 			c.t.Fatalf("the real client has no device after %v: %v", time.Since(began), err)
 		}
-		time.Sleep(100 * time.Millisecond) // as a bridge does that has failed
+		time.Sleep(100 * time.Millisecond) // as a bridge does after a failure
 	}
 }
 
-// works sends something to the loop plug and gets it back.
+// works reports whether something sent to the loop plug comes back.
 func (c *crowd) works(s uart.Session) bool {
 	if err := s.Apply(uart.Event{Kind: uart.KindSettings, Coding: fast.Coding}); err != nil {
 		return false
@@ -246,7 +245,7 @@ func (c *crowd) works(s uart.Session) bool {
 	return trip(s, "mine") == nil
 }
 
-// trip is a round trip of a word over the loop plug.
+// trip sends a word to the loop plug and waits for it to come back.
 func trip(s uart.Session, word string) error {
 	late := time.AfterFunc(tripMost, func() { _ = s.Close() })
 	defer late.Stop()
@@ -264,7 +263,7 @@ func trip(s uart.Session, word string) error {
 	}
 }
 
-// must checks what a crowd may cost.
+// must checks what a crowd costs.
 func (c *crowd) must(took time.Duration) {
 	c.t.Helper()
 	if took > inTime {
@@ -279,8 +278,8 @@ func (c *crowd) must(took time.Duration) {
 		c.came.Load(), took.Round(time.Millisecond), kept>>10, lines)
 }
 
-// memory checks how much more is in use than before the crowd came. What is only being handed on is not: where it is too
-// much it looks again.
+// memory checks how much more is in use than before the crowd came. If it is too much it checks again, because memory that is
+// used only for a moment does not count.
 func (c *crowd) memory() int64 {
 	c.t.Helper()
 	now, most := live(), c.base+crowdMost+uint64(c.watch)*watcherMost
@@ -293,10 +292,10 @@ func (c *crowd) memory() int64 {
 	return int64(now) - int64(c.base)
 }
 
-// lines counts what a user's log has.
+// lines returns the number of lines in the log.
 func (c *crowd) lines() int { return strings.Count(c.said(), "\n") }
 
-// settled waits until the server has had the time to look at all who came: it tells nobody how many it holds.
+// settled waits until n clients have connected.
 func (c *crowd) settled(n int64) {
 	c.t.Helper()
 	devicetest.Eventually(c.t, "the crowd has come", func() bool { return c.came.Load() >= n })

@@ -7,13 +7,13 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// A client that goes while the UART takes nothing is seen to go, though its FIN stands behind bytes that nobody reads.
+// It is noticed that a client leaves while the UART accepts nothing, although its FIN comes after bytes that nobody reads.
 func TestGoesWhileTheUARTIsHeld(t *testing.T) {
 	t.Parallel()
 	f := overTCP(t)
 	c := f.call()
 	c.say(rfc2217.AppendSettings(nil, holding))
-	for heard := ""; heard != "\x00"; { // the break's echo is the last that is sent to the client
+	for heard := ""; heard != "\x00"; { // the echo of the break is the last thing that is sent to the client
 		data, _, err := c.next()
 		if err != nil {
 			t.Fatal(err)

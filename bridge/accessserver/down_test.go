@@ -16,7 +16,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestBreakNUL: of what comes after a break only its own NUL is left out, for the owner and for who watches.
+// TestBreakNUL: only the NUL of a break itself is left out of what follows a break, for the owner and for a watcher.
 func TestBreakNUL(t *testing.T) {
 	for _, tt := range []struct {
 		name, script string
@@ -62,8 +62,8 @@ func TestBreakNUL(t *testing.T) {
 	}
 }
 
-// TestBreakPurged: a receive purge that takes the NUL of a break takes the break as well, or neither: who swallows it can
-// take no other byte for it.
+// TestBreakPurged: a receive purge drops a break together with its NUL, or neither of them, so that no other byte is taken for the
+// NUL.
 func TestBreakPurged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		device := &simulate.Loopback{Inject: []simulate.Injection{
@@ -84,12 +84,12 @@ func TestBreakPurged(t *testing.T) {
 		}
 		_ = d.Close()
 		if p, e, err := d.Next(); !errors.Is(err, uart.ErrClosed) {
-			t.Errorf("behind the purge: %q, %v, %v", p, e, err)
+			t.Errorf("after the purge: %q, %v, %v", p, e, err)
 		}
 	})
 }
 
-// within returns all that comes to a caller within the time, as words.
+// within returns everything that a caller receives within the time, as words.
 func (c *caller) within(d time.Duration) (words []string) {
 	for until := time.Now().Add(d); ; {
 		data, m, err := c.nextUntil(until)
@@ -104,8 +104,8 @@ func (c *caller) within(d time.Duration) (words []string) {
 	}
 }
 
-// TestLinesWhilePaused: a client that keeps the data waiting, for ever perhaps, learns of the modem lines all the same, and
-// of each change once: owner and watcher.
+// TestLinesWhilePaused: while a client suspends the data, even forever, the modem lines are reported all the same, and each change
+// once; to the owner and to a watcher.
 func TestLinesWhilePaused(t *testing.T) {
 	script, err := simulate.ParseInject("test", strings.NewReader(`
 		at 10s data "a"
@@ -147,7 +147,7 @@ func TestLinesWhilePaused(t *testing.T) {
 	}
 }
 
-// TestPausedOwnerHoldsNoWatcher: what the owner's pause keeps in the device a watcher cannot see; the lines it can.
+// TestPausedOwnerHoldsNoWatcher: while the owner suspends the data a watcher does not get it either, but gets the lines.
 func TestPausedOwnerHoldsNoWatcher(t *testing.T) {
 	script, err := simulate.ParseInject("test", strings.NewReader("at 10s data \"a\"\nat 20s data \"b\"\nat 30s modem CTS\nat 30s data \"c\""))
 	if err != nil {
@@ -173,7 +173,7 @@ func TestPausedOwnerHoldsNoWatcher(t *testing.T) {
 	})
 }
 
-// TestOrderOfLinesAndData: without a pause each change keeps its place, also a pulse.
+// TestOrderOfLinesAndData: without a suspension each change keeps its place, also a pulse.
 func TestOrderOfLinesAndData(t *testing.T) {
 	script, err := simulate.ParseInject("test", strings.NewReader(
 		"at 1s data \"a\"\nat 1s modem CTS\nat 1s data \"b\"\nat 1s modem none\nat 1s data \"c\"\nat 1s modem CTS\nat 1s modem none\nat 1s data \"d\""))

@@ -13,15 +13,15 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// Somebody who wants the device has it within 15 s, though bytes of a client that is gone would need it for half an hour.
-// What of them was not sent is counted.
+// A client that wants the device has it within 15 s, although the bytes of a client that is gone would need half an hour. Those
+// that are not sent are counted.
 func TestNewcomerNeedNotWaitForTheLastBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
-		for range 12 { // their lines in the log leave out none that tells of a loss
+		for range 12 { // their log lines crowd out no line about a loss
 			c := f.call()
 			endless := append([]byte{byte(telnet.IAC), byte(telnet.SB), byte(telnet.ComPort)}, make([]byte, 2<<20)...)
-			_, _ = c.Write(endless) // until the server hangs up
+			_, _ = c.Write(endless) // until the server disconnects it
 			_ = c.Close()
 		}
 		gone := f.connect(rfc2217.Config{})
@@ -34,10 +34,10 @@ func TestNewcomerNeedNotWaitForTheLastBytes(t *testing.T) {
 		next := f.connect(rfc2217.Config{})
 		next.sees("modem none")
 		if took := time.Since(began); took > 15*time.Second {
-			t.Errorf("a newcomer has the device after %v, want 15 s at most", took)
+			t.Errorf("the next client has the device after %v, want 15 s at most", took)
 		}
 		if !strings.Contains(f.said(), "another client waits") {
-			t.Error("the log does not tell of the bytes dropped")
+			t.Error("the log does not report the dropped bytes")
 		}
 		sent, dropped := len(f.sent()), 0
 		for line := range strings.Lines(f.said()) {
@@ -45,8 +45,8 @@ func TestNewcomerNeedNotWaitForTheLastBytes(t *testing.T) {
 				_, _ = fmt.Sscanf(n, "%d", &dropped)
 			}
 		}
-		if lost := size - sent; dropped < lost-1 || dropped > lost+1 { // the byte that was on the line is either
-			t.Errorf("of %d bytes %d were sent and %d said to be dropped", size, sent, dropped)
+		if lost := size - sent; dropped < lost-1 || dropped > lost+1 { // the byte on the line counts as either
+			t.Errorf("of %d bytes %d were sent and %d reported as dropped", size, sent, dropped)
 		}
 		next.set(fast)
 		next.send("mine")
@@ -54,7 +54,7 @@ func TestNewcomerNeedNotWaitForTheLastBytes(t *testing.T) {
 	})
 }
 
-// Without a newcomer the bytes of a client that is gone go out as long as they leave.
+// While nobody else wants the device, the bytes of a client that is gone are sent for as long as they leave.
 func TestLastBytesHaveTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -71,7 +71,7 @@ func TestLastBytesHaveTime(t *testing.T) {
 	})
 }
 
-// Who only connects, as a health check does, wants nothing: the bytes of a client that is gone stay on their way.
+// A health check, which only connects, does not want the device: it costs a client that is gone no bytes.
 func TestHealthCheckCostsNoBytes(t *testing.T) {
 	t.Parallel()
 	f := overTCP(t)
@@ -85,11 +85,11 @@ func TestHealthCheckCostsNoBytes(t *testing.T) {
 		check := f.dial()
 		_ = check.SetReadDeadline(time.Now().Add(testenv.Patience))
 		if got, err := io.ReadAll(check); err != nil || string(got) != "Port already in use\r\n" {
-			t.Errorf("a health check gets %q, %v", got, err)
+			t.Errorf("a health check reads %q, %v", got, err)
 		}
 		_ = check.Close()
 	}
-	check := f.dial() // and one that hangs on
+	check := f.dial() // one that stays connected
 	f.says("client left", "up=300")
 	if got := f.sent(); got != text {
 		t.Errorf("%d of %d bytes were sent", len(got), len(text))

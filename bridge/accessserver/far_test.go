@@ -22,15 +22,15 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// inTime is 15 s, and twice that for a machine that is busy.
+// inTime is 15 s and a reserve for a busy machine.
 const inTime = 45 * time.Second
 
-// far is a running access server, with all that its UART did and all that it logged.
+// far is a running access server, everything that its UART did and everything that it logged.
 type far struct {
 	t    *testing.T
 	addr string // where it listens
 	dial func() net.Conn
-	end  func() // ends the server and waits for it; may be called again
+	end  func() // stops the server and waits for it; may be called again
 
 	mu      sync.Mutex
 	records []string // of the UART; bytes in a row at one coding are one record
@@ -66,13 +66,13 @@ func (f *far) startWith(l net.Listener, config accessserver.Config) *far {
 	f.t.Cleanup(func() {
 		f.end()
 		if f.t.Failed() {
-			f.t.Logf("the server said:\n%s", f.said())
+			f.t.Logf("the server's log:\n%s", f.said())
 		}
 	})
 	return f
 }
 
-// listen is what a server on loopback has.
+// listen returns a listener on the loopback interface.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
@@ -82,7 +82,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// overTCP is a server on loopback.
+// overTCP starts a server on the loopback interface.
 func overTCP(t *testing.T, inject ...simulate.Injection) *far {
 	t.Helper()
 	l := listen(t)
@@ -101,13 +101,13 @@ func dialTCP(t *testing.T, l net.Listener) func() net.Conn {
 	}
 }
 
-// inMemory is a server inside a synctest bubble. The test ends it.
+// inMemory starts a server inside a synctest bubble. The test ends it.
 func inMemory(t *testing.T, inject ...simulate.Injection) *far {
 	l := newMemory()
 	return serve(t, l, l.dial, inject...)
 }
 
-// Write takes the log.
+// Write collects the log.
 func (f *far) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -154,20 +154,20 @@ func (f *far) did() []string {
 	return slices.Clone(f.records)
 }
 
-// does waits until the UART has done this, as the last thing or before.
+// does waits until the UART has done this.
 func (f *far) does(want string) {
 	f.t.Helper()
 	devicetest.Eventually(f.t, fmt.Sprintf("the UART does %.100q", want), func() bool { return slices.Contains(f.did(), want) })
 }
 
-// near is a client's session, and everything that came of it.
+// near is a client's session and everything that it received.
 type near struct {
 	*rfc2217.Client
 	t    *testing.T
 	over chan struct{} // Next has returned an error
 
 	mu   sync.Mutex
-	came []string // bytes in a row are one entry
+	came []string // consecutive bytes are one entry
 	err  error    // of Next
 }
 
@@ -214,7 +214,7 @@ func (n *near) seen() []string {
 	return slices.Clone(n.came)
 }
 
-// sees waits until this has come, as the last thing or before.
+// sees waits until the client has received this.
 func (n *near) sees(want string) {
 	n.t.Helper()
 	devicetest.Eventually(n.t, fmt.Sprintf("the client sees %.100q", want), func() bool { return slices.Contains(n.seen(), want) })
@@ -227,7 +227,7 @@ func (n *near) send(p string) {
 	}
 }
 
-// writeAll writes all of p: a Write takes a piece of it.
+// writeAll writes all of p. One Write may take only a part.
 func writeAll(c *rfc2217.Client, p []byte) error {
 	for len(p) > 0 {
 		n, err := c.Write(p)
@@ -253,7 +253,7 @@ func (n *near) end() {
 	<-n.over
 }
 
-// caller is a client that speaks the bare protocol: what it says and hears is written as in the RFC.
+// caller is a client that sends and receives the protocol itself, as the RFC writes it.
 type caller struct {
 	net.Conn
 	t       *testing.T
@@ -263,7 +263,7 @@ type caller struct {
 	buf     [4096]byte
 }
 
-// call connects and agrees to COM-PORT-OPTION, and hears the first modem state.
+// call connects, negotiates COM-PORT-OPTION, and receives the first modem state.
 func (f *far) call() *caller {
 	f.t.Helper()
 	c := &caller{Conn: f.dial(), t: f.t}
@@ -279,7 +279,7 @@ func (c *caller) say(p []byte) {
 	}
 }
 
-// ask sends a command as the RFC has it, code and value.
+// ask sends a command: code and value.
 func (c *caller) ask(code rfc2217.Code, value ...byte) {
 	c.t.Helper()
 	c.say(telnet.AppendSub(nil, telnet.ComPort, append([]byte{byte(code)}, value...)))
@@ -315,8 +315,8 @@ func (c *caller) nextUntil(until time.Time) (data []byte, m telnet.Message, err 
 	}
 }
 
-// hears reads the next COM-PORT-OPTION command, which must be the server's answer to code with this value. Verbs before
-// it do not count.
+// hears reads the next COM-PORT-OPTION command, which must be the server's answer to code with this value. Other Telnet commands
+// before it are ignored.
 func (c *caller) hears(code rfc2217.Code, value ...byte) {
 	c.t.Helper()
 	for {

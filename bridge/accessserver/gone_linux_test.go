@@ -20,7 +20,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// becomes dials until it has the device, as a bridge does, and returns after how long that was.
+// becomes dials until it has the device, as a bridge does, and returns how long that took.
 func (f *far) becomes(t *testing.T) (c *rfc2217.Client, took time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -31,13 +31,13 @@ func (f *far) becomes(t *testing.T) (c *rfc2217.Client, took time.Duration) {
 			return c, time.Since(began)
 		}
 		_ = conn.Close()
-		time.Sleep(time.Second) // as a bridge's later dials
+		time.Sleep(time.Second) // as a bridge redials
 	}
 	t.Fatalf("a client has not got the device in %v", testenv.Patience)
 	return nil, 0
 }
 
-// outq is how many bytes of a connection the peer's TCP has not acknowledged.
+// outq returns how many bytes of a connection the peer's TCP has not acknowledged.
 func outq(t *testing.T, conn net.Conn) (n int) {
 	t.Helper()
 	raw, err := conn.(*net.TCPConn).SyscallConn()
@@ -51,7 +51,7 @@ func outq(t *testing.T, conn net.Conn) (n int) {
 	return n
 }
 
-// mute is a UART whose device says nothing, not even what the loop plug sends back.
+// mute is a UART that receives nothing, not even through its loop plug.
 type mute struct{ uart.Device }
 
 func (d mute) Next() ([]byte, uart.Event, error) {
@@ -62,8 +62,8 @@ func (d mute) Next() ([]byte, uart.Event, error) {
 	}
 }
 
-// A client that sends 60 KiB to a line of 300 baud and goes does not keep the next one waiting for half an hour: though
-// its FIN is not seen, which waits in its own kernel, after bytes that TCP does not take here.
+// A client that sends 60 KiB to a line at 300 baud and leaves does not keep the next one waiting for half an hour, although its FIN
+// is not seen: it is in the client's kernel, after bytes for which there is no room here.
 func TestGoneAfterManyBytes(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -83,7 +83,7 @@ func TestGoneAfterManyBytes(t *testing.T) {
 			gone.hears(rfc2217.NotifyModemState, 0)
 			gone.say(rfc2217.AppendSettings(nil, tt.hold))
 			for range tt.answers {
-				_, _, _ = gone.next() // unread, they would make a reset of its end
+				_, _, _ = gone.next() // if they stayed unread, close would send a reset
 			}
 			gone.say(make([]byte, 60<<10))
 			_ = gone.Close()
@@ -94,7 +94,7 @@ func TestGoneAfterManyBytes(t *testing.T) {
 				t.Errorf("the next client has the device after %v, want 15 s at most", took)
 			}
 			f.says("another client waits", "dropped=")
-			// Whoever has gone for good (nudgedPatience) is waited for a shorter time than whoever may be there (othersPatience).
+			// A client that is certainly gone gets nudgedPatience; one that may still be there, othersPatience.
 			from, until := f.when("client gone"), f.when("another client waits")
 			if waited := until.Sub(from); waited > 6*time.Second {
 				t.Errorf("the last bytes had another %v, want 4 s", waited)
@@ -103,7 +103,7 @@ func TestGoneAfterManyBytes(t *testing.T) {
 	}
 }
 
-// when is the time of the first line with these words.
+// when returns the time of the first log line with these words.
 func (f *far) when(words string) time.Time {
 	f.t.Helper()
 	for line := range strings.Lines(f.said()) {
@@ -116,11 +116,11 @@ func (f *far) when(words string) time.Time {
 			return at
 		}
 	}
-	f.t.Fatalf("the log does not say: %s", words)
+	f.t.Fatalf("not in the log: %s", words)
 	return time.Time{}
 }
 
-// gated is a UART that takes nothing before its gate is open.
+// gated is a UART that accepts nothing before its gate is open.
 type gated struct {
 	mute
 	gate, closed chan struct{}
@@ -141,8 +141,8 @@ func (d gated) Close() error {
 	return d.Device.Close()
 }
 
-// What a client has sent that closed in order is sent, though it lies in the client's kernel and the line is held for a
-// while: nobody else wants the device.
+// The bytes of a client that closed in order are sent although they are in the client's kernel and the line is blocked for a while,
+// if nobody else wants the device.
 func TestHeldLineCostsNoBytes(t *testing.T) {
 	t.Parallel()
 	l := listen(t)
@@ -156,15 +156,15 @@ func TestHeldLineCostsNoBytes(t *testing.T) {
 	c := &caller{Conn: f.dial(), t: t}
 	c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
 	c.hears(rfc2217.NotifyModemState, 0)
-	slower := uart.Coding{Baud: 230400, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1} // TCP takes little for it
+	slower := uart.Coding{Baud: 230400, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1} // for which TCP buffers little
 	c.say(rfc2217.AppendSettings(nil, uart.Event{Coding: slower}))
 	for range 4 {
-		_, _, _ = c.next() // unread, they would make a reset of its end
+		_, _, _ = c.next() // if they stayed unread, close would send a reset
 	}
 	const size = 60 << 10
 	c.say(bytes.Repeat([]byte("c"), size))
 	_ = c.Close()
-	time.Sleep(12 * time.Second) // what is tested
+	time.Sleep(12 * time.Second) // the time under test
 	close(gate)
 	f.says("client left", "up=61440")
 	if got := len(f.sent()); got != size {
@@ -172,8 +172,8 @@ func TestHeldLineCostsNoBytes(t *testing.T) {
 	}
 }
 
-// A client lives that sends its bytes one by one until the system takes no more of them: neither the look at it nor another
-// client from its address may end its session, though Linux has no room for its answers (tcp.Socket).
+// A client that sends its bytes one by one until the system accepts no more is alive: neither the check of the client nor another
+// client from its address may end its session, although Linux has no room for its answers (tcp.Socket).
 func TestFullOfSmallSegments(t *testing.T) {
 	t.Parallel()
 	f := overTCP(t)
@@ -182,9 +182,9 @@ func TestFullOfSmallSegments(t *testing.T) {
 	f.does("settings break on")
 	for outq(t, c.Conn) < 2000 {
 		c.say([]byte("x"))
-		time.Sleep(500 * time.Microsecond) // else they are one segment
+		time.Sleep(500 * time.Microsecond) // else they would be one segment
 	}
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) { // what is tested
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) { // the time under test
 		conn := f.dial()
 		if other, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{}); err == nil {
 			_ = other.Close()
@@ -199,7 +199,7 @@ func TestFullOfSmallSegments(t *testing.T) {
 	}
 }
 
-// A line that is held takes little of a client: as much cannot be called back by a purge, and is lost with the session.
+// Little is buffered for a blocked line, because a purge cannot drop it, and it is lost with the session.
 func TestHeldLineTakesLittle(t *testing.T) {
 	f := overTCP(t)
 	c := f.call()
@@ -213,12 +213,12 @@ func TestHeldLineTakesLittle(t *testing.T) {
 			waits, same = now, time.Now()
 		}
 	}
-	if taken := n - waits; taken > 24<<10 { // 3 KiB the device, 4 KiB a piece in its hands, what TCP takes, and its rounding
-		t.Errorf("a held line has taken %d bytes of %d, want little", taken, n)
+	if taken := n - waits; taken > 24<<10 { // 3 KiB in the device, 4 KiB in the session, the receive buffer, and its rounding
+		t.Errorf("a blocked line has taken %d bytes of %d, want little", taken, n)
 	}
 }
 
-// talker is a UART whose device talks all the time.
+// talker is a UART that receives bytes all the time.
 type talker struct {
 	uart.Device
 	closed chan struct{}
@@ -227,7 +227,7 @@ type talker struct {
 
 func (d *talker) Next() ([]byte, uart.Event, error) {
 	select {
-	case <-time.After(10 * time.Millisecond): // the line's pace
+	case <-time.After(10 * time.Millisecond): // the speed of the line
 		return bytes.Repeat([]byte("t"), 4096), uart.Event{}, nil
 	case <-d.closed:
 		return nil, uart.Event{}, uart.ErrClosed
@@ -247,7 +247,7 @@ func talking(ctx context.Context) (uart.Device, error) {
 	return &talker{Device: d, closed: make(chan struct{})}, nil
 }
 
-// readAway reads what comes, until the function that it returns has closed the connection.
+// readAway reads and drops what comes, until the function that it returns closes the connection.
 func readAway(conn net.Conn) (end func()) {
 	over := make(chan struct{})
 	go func() { // ends with the connection
@@ -260,8 +260,8 @@ func readAway(conn net.Conn) (end func()) {
 	}
 }
 
-// A client that vanished has the device no more after 15 s though the device talks to it, and though its window was closed
-// when it vanished.
+// A client that vanished loses the device within 15 s although the device sends to it, and although its TCP window was closed when
+// it vanished.
 func TestVanished(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -301,7 +301,7 @@ func TestVanished(t *testing.T) {
 	}
 }
 
-// A watcher that vanished while the device talks does not keep its place for a quarter of an hour.
+// A watcher that vanished while the device sends does not keep its place for a quarter of an hour.
 func TestWatcherVanished(t *testing.T) {
 	t.Parallel()
 	l := listen(t)
@@ -321,7 +321,7 @@ func TestWatcherVanished(t *testing.T) {
 	}
 }
 
-// A client that lives and does not read is waited for, however long its window is closed.
+// A client that is alive but does not read keeps the device, however long its TCP window is closed.
 func TestWindowClosedAndAlive(t *testing.T) {
 	t.Parallel()
 	l := listen(t)
@@ -329,7 +329,7 @@ func TestWindowClosedAndAlive(t *testing.T) {
 	c := &caller{Conn: f.dial(), t: t}
 	c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
 	f.says("client connected")
-	time.Sleep(15 * time.Second) // what is tested
+	time.Sleep(15 * time.Second) // the time under test
 	got := 0
 	for got < 1<<20 {
 		_ = c.SetReadDeadline(time.Now().Add(testenv.Patience))

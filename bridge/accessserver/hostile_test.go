@@ -12,7 +12,7 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// Connections that say nothing own nothing.
+// Connections that send nothing do not own the device.
 func TestServeAmongTheSilent(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.come(1000, c.stays)
@@ -22,7 +22,7 @@ func TestServeAmongTheSilent(t *testing.T) {
 	c.must(took)
 }
 
-// What only looks whether somebody listens, again and again, takes the device from nobody.
+// Clients that only check the open port, again and again, keep nobody from the device.
 func TestServeAmongScanners(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.come(4, c.checks)
@@ -30,7 +30,7 @@ func TestServeAmongScanners(t *testing.T) {
 	c.come(10, c.halfCloses)
 	c.settled(20)
 	s, took := c.real()
-	c.settled(c.came.Load() + 200) // they go on while it has it
+	c.settled(c.came.Load() + 200) // they continue while it has the device
 	if err := trip(s, "still mine"); err != nil {
 		t.Errorf("the session is gone: %v", err)
 	}
@@ -40,7 +40,7 @@ func TestServeAmongScanners(t *testing.T) {
 	c.must(max(took, tookAgain))
 }
 
-// Who has a session and goes, again and again, fills no log, and takes the device only while it has it.
+// Clients that have sessions and leave, again and again, do not fill the log, and take the device only while they have it.
 func TestServeAmongReturners(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.come(2, c.returns)
@@ -50,8 +50,8 @@ func TestServeAmongReturners(t *testing.T) {
 	c.must(took)
 }
 
-// Who agrees and never reads, while the device talks, holds up nobody: neither whom it watches nor who comes after. (One
-// that came to a free device would own it, as a program does that is stopped.)
+// Clients that negotiate and never read while the device sends make nobody wait: neither the owner whom they watch nor later
+// clients. (One that came to a free device would own it, like a program that is stopped.)
 func TestServeAmongTheDeaf(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes 10 s")
@@ -75,7 +75,7 @@ func TestServeAmongTheDeaf(t *testing.T) {
 	}
 }
 
-// floodKinds are what a client says over and over.
+// floodKinds are what a client sends over and over.
 var floodKinds = map[string][]byte{
 	"verbs":          everyVerb(),
 	"the same verb":  telnet.AppendVerb(nil, telnet.DO, 200),
@@ -102,7 +102,7 @@ func everyVerb() (p []byte) {
 	return p
 }
 
-// Floods of the client that owns the device: it may be hung up or not, and when it is gone the next one has it.
+// Floods from the client that owns the device: it may be disconnected or not, and after it the next client has the device.
 func TestServeFloodedByItsOwner(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes 10 s")
@@ -111,7 +111,7 @@ func TestServeFloodedByItsOwner(t *testing.T) {
 		for _, reads := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, reads %v", name, reads), func(t *testing.T) {
 				if name == "text" {
-					t.Parallel() // the next one waits for the bytes of the one that is gone
+					t.Parallel() // the next one waits for the last bytes of the one before
 				}
 				c := newCrowd(t, 0)
 				done := make(chan string, 1)
@@ -127,7 +127,7 @@ func TestServeFloodedByItsOwner(t *testing.T) {
 	}
 }
 
-// Floods of those that do not own the device are nothing to the one that does.
+// Floods from clients that do not own the device do not disturb the one that does.
 func TestServeFloodedByOthers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes 10 s")

@@ -20,7 +20,7 @@ const (
 	// redialTime is the time within which a refused client dials again. If nobody has wanted the device for giveUpTime, all have
 	// given up.
 	redialTime, giveUpTime = 15 * time.Second, 4 * time.Second
-	// probeCheckEvery is how often isDead checks for an answer.
+	// probeCheckEvery is how often endIfDead checks for an answer.
 	probeCheckEvery = 100 * time.Millisecond
 )
 

@@ -15,11 +15,11 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// fullDevice is a UART whose transmitter takes nothing, and which has received much. What it has is given away before it
-// can be lost.
+// fullDevice is a UART whose transmitter accepts nothing and that has received much. It is lost only after Next has returned all of
+// that.
 type fullDevice struct {
-	left   int           // bytes that Next will still return; its caller's
-	empty  chan struct{} // closed when all are given away
+	left   int           // bytes that Next will still return; only Next's
+	empty  chan struct{} // closed when Next has returned all
 	lost   chan struct{} // closed by the test
 	closed chan struct{}
 	once   sync.Once
@@ -56,8 +56,7 @@ func (d *fullDevice) Close() error {
 	return nil
 }
 
-// However a session ends, the client gets what it was sent before, though the server has bytes of it that it will never
-// read.
+// However a session ends, the client gets what it was sent before, although the server has unread bytes of the client.
 func TestClientGetsTheLastBytes(t *testing.T) {
 	const size = 200_000
 	for _, tt := range []struct {
@@ -78,11 +77,11 @@ func TestClientGetsTheLastBytes(t *testing.T) {
 			if _, err := conn.Write(append(hello, make([]byte, 64<<10)...)); err != nil {
 				t.Fatal(err)
 			}
-			<-d.empty // the rest is under way
+			<-d.empty // the rest is on its way
 			tt.end(f, d)
 			all, err := io.ReadAll(conn)
 			if got := bytes.Count(all, []byte("x")); got != size || err != nil {
-				t.Errorf("%d bytes of %d came, then %v", got, size, err)
+				t.Errorf("%d bytes of %d arrived, then %v", got, size, err)
 			}
 			_ = conn.Close()
 		})

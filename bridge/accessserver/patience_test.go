@@ -12,8 +12,8 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// retries is a client that wants the device, is refused, and comes again, as a bridge's does. It ends with ctx, or when it has
-// the device, which it closes then.
+// retries starts a client that wants the device, is refused, and dials again, as a bridge does. It ends with ctx, or when it has the
+// device, and then it leaves.
 func (f *far) retries(ctx context.Context, ways *sync.WaitGroup) {
 	ways.Go(func() {
 		for ctx.Err() == nil {
@@ -32,8 +32,7 @@ func (f *far) retries(ctx context.Context, ways *sync.WaitGroup) {
 	})
 }
 
-// However long another one has waited while a client was there: when that one goes, its last bytes have their time from then
-// on.
+// However long another client has waited while the owner was there: when the owner leaves, the time for its last bytes begins.
 func TestLastBytesHaveTimeThoughAnotherHasWaitedLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -54,7 +53,7 @@ func TestLastBytesHaveTimeThoughAnotherHasWaitedLong(t *testing.T) {
 	})
 }
 
-// Who has gone away again wants nothing.
+// A client that has left again does not want the device any more.
 func TestNewcomerThatHasGoneWantsNothing(t *testing.T) {
 	f := overTCP(t)
 	c := f.connect(rfc2217.Config{})

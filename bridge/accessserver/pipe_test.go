@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// memory is a listener whose connections are in memory: its clocks are timers and its waits are conditions, so that it
-// runs under testing/synctest. It stands for TCP on loopback.
+// memory is a listener with connections in memory, in place of TCP on the loopback interface. It waits only in ways that
+// testing/synctest knows.
 type memory struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -51,7 +51,7 @@ type name string
 func (n name) Network() string { return "memory" }
 func (n name) String() string  { return string(n) }
 
-// window is how many bytes a lane holds: what TCP's buffers do.
+// window is how many bytes a lane holds, like TCP's buffers.
 const window = 64 << 10
 
 // lane is one direction of a connection.
@@ -71,7 +71,7 @@ func newLane() *lane {
 	return l
 }
 
-// deadline is one that can be waited for with the lane's condition.
+// deadline is a deadline that wakes the lane's condition.
 type deadline struct {
 	at    time.Time
 	alarm *time.Timer

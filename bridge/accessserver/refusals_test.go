@@ -12,7 +12,7 @@ import (
 	"telnetcpc/bridge/rfc2217"
 )
 
-// Whatever comes, the log has ten lines a minute at most, and counts what it leaves out.
+// Whatever connects, the log has at most ten lines a minute, and counts what it leaves out.
 func TestLogOfManyRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -32,7 +32,7 @@ func TestLogOfManyRefused(t *testing.T) {
 				}
 				_ = c.Close()
 			}
-			time.Sleep(100 * time.Millisecond) // their pace
+			time.Sleep(100 * time.Millisecond) // how often they come
 		}
 		minutes := time.Since(began).Minutes()
 		f.end()
@@ -47,7 +47,7 @@ func TestLogOfManyRefused(t *testing.T) {
 			total += n
 		}
 		if total != each*rounds {
-			t.Errorf("the log knows of %d refused, want %d", total, each*rounds)
+			t.Errorf("the log counts %d refused clients, want %d", total, each*rounds)
 		}
 		if n := strings.Count(f.said(), "\n") - before; float64(n) > 10*(minutes+1) {
 			t.Errorf("%d lines in %.1f minutes", n, minutes)
@@ -55,7 +55,7 @@ func TestLogOfManyRefused(t *testing.T) {
 	})
 }
 
-// Each kind is said in full once, with what to do.
+// Each kind is logged in full once, with what to do.
 func TestLogOfEachKind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -70,7 +70,7 @@ func TestLogOfEachKind(t *testing.T) {
 		f.end()
 		for _, full := range []string{"it sends raw bytes", "it sends nothing"} {
 			if n := strings.Count(f.said(), full); n != 1 {
-				t.Errorf("%q: said %d times", full, n)
+				t.Errorf("%q: logged %d times, want once", full, n)
 			}
 		}
 		raw, silent := 0, 0
@@ -85,7 +85,7 @@ func TestLogOfEachKind(t *testing.T) {
 			raw, silent = raw+a, silent+b
 		}
 		if raw != 19 || silent != 19 {
-			t.Errorf("counted beside the first: %d raw and %d silent, want 19 each", raw, silent)
+			t.Errorf("counted after the first: %d raw and %d silent, want 19 each", raw, silent)
 		}
 	})
 }

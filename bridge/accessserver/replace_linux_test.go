@@ -13,15 +13,14 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// deafen has the client's kernel drop everything that comes for it, without a word, and say nothing itself: to the server
-// its machine is gone.
+// deafen makes the client's kernel drop everything that arrives for it, and send nothing: for the server its machine is gone.
 func deafen(t *testing.T, conn net.Conn) {
 	t.Helper()
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	devicetest.Eventually(t, "the client has nothing to repeat", func() bool {
+	devicetest.Eventually(t, "everything is acknowledged", func() bool {
 		unacked := 0
 		_ = raw.Control(func(fd uintptr) { unacked, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
 		return err == nil && unacked == 0
@@ -35,8 +34,8 @@ func deafen(t *testing.T, conn net.Conn) {
 	}
 }
 
-// A client whose machine has gone without a word gives its place to the next one from its address, whether the server
-// had nothing to say to it or bytes under way.
+// A client whose machine has vanished is replaced by the next client from its address, whether or not bytes were on their way to
+// it.
 func TestDeadOwnerIsReplaced(t *testing.T) {
 	for _, tt := range []struct{ name, inject string }{{"idle", ""}, {"with bytes under way", `at 500ms data "anybody there?"`}} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -63,7 +62,7 @@ func TestDeadOwnerIsReplaced(t *testing.T) {
 	}
 }
 
-// A client that is stopped, and reads nothing, lives: its kernel answers.
+// A client that is stopped and reads nothing is alive: its kernel answers.
 func TestLivingOwnerStays(t *testing.T) {
 	t.Parallel()
 	f := overTCP(t)

@@ -13,8 +13,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// A client sees the port go; who comes meanwhile is told why before anything is agreed; when it is back, all is well. The
-// server says each once.
+// When the port is unplugged the client's session ends; other clients read why before the negotiation; when the port is back,
+// sessions work again. The server logs each of these once.
 func TestServeSerialUnplugged(t *testing.T) {
 	p := devicetest.NewPlug(t)
 	port := &serialport.Port{Path: p.Name}
@@ -36,7 +36,7 @@ func TestServeSerialUnplugged(t *testing.T) {
 			_ = said.SetReadDeadline(time.Now().Add(testenv.Patience))
 			got, err := io.ReadAll(said)
 			if err != nil || !strings.HasPrefix(string(got), "port not opened: open "+p.Name+": no such device") {
-				t.Errorf("said to a client while the port is gone: %q, %v", got, err)
+				t.Errorf("a client reads while the port is gone: %q, %v", got, err)
 			}
 			_ = said.Close()
 		}
@@ -45,6 +45,6 @@ func TestServeSerialUnplugged(t *testing.T) {
 	f.connect(rfc2217.Config{}).sees("modem CTS|DSR|DCD")
 	f.end()
 	if n := strings.Count(f.said(), "level=ERROR"); n != 4 {
-		t.Errorf("errors told: got %d, want 4: twice lost, twice gone", n)
+		t.Errorf("errors in the log: got %d, want 4: twice lost, twice not opened", n)
 	}
 }

@@ -22,7 +22,7 @@ import (
 // fast is a line that takes no time.
 var fast = uart.Event{Coding: uart.Coding{Baud: 20_000_000, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}}
 
-// Each value of each setting, in this order, and what a server answers that has a UART with a loop plug.
+// Each value of each setting, in this order, and the answer of a server whose UART has a loop plug.
 func TestAnswers(t *testing.T) {
 	c := overTCP(t).call()
 	defer c.Close()
@@ -32,7 +32,7 @@ func TestAnswers(t *testing.T) {
 		want []byte
 	}{
 		{rfc2217.SetModemMask, []byte{0xFF}, nil},
-		{rfc2217.SetModemMask, []byte{0}, nil},                              // from here on nothing is told of the lines
+		{rfc2217.SetModemMask, []byte{0}, nil},                              // from here on no modem states are sent
 		{rfc2217.SetBaudRate, []byte{0, 0, 0, 0}, []byte{0, 0, 0x25, 0x80}}, // 0 asks: 9600
 		{rfc2217.SetBaudRate, []byte{0, 0, 0, 1}, nil},
 		{rfc2217.SetBaudRate, []byte{0, 0, 0xFF, 0}, nil}, // 65280: its 255 is doubled both ways
@@ -43,7 +43,7 @@ func TestAnswers(t *testing.T) {
 		{rfc2217.SetDataSize, []byte{5}, nil},
 		{rfc2217.SetDataSize, []byte{6}, nil},
 		{rfc2217.SetDataSize, []byte{7}, nil},
-		{rfc2217.SetDataSize, []byte{9}, []byte{7}}, // no UART knows it: what is in force comes back
+		{rfc2217.SetDataSize, []byte{9}, []byte{7}}, // no UART has it: the answer is what is in force
 		{rfc2217.SetDataSize, []byte{8}, nil},
 		{rfc2217.SetParity, []byte{0}, []byte{1}},
 		{rfc2217.SetParity, []byte{2}, nil},
@@ -60,7 +60,7 @@ func TestAnswers(t *testing.T) {
 		{rfc2217.SetControl, []byte{0}, []byte{1}},
 		{rfc2217.SetControl, []byte{13}, []byte{14}},
 		{rfc2217.SetControl, []byte{2}, nil},
-		{rfc2217.SetControl, []byte{13}, []byte{15}}, // an outbound value alone is for both ways
+		{rfc2217.SetControl, []byte{13}, []byte{15}}, // an outbound value alone is for both directions
 		{rfc2217.SetControl, []byte{16}, nil},
 		{rfc2217.SetControl, []byte{0}, []byte{2}}, // an inbound one is not
 		{rfc2217.SetControl, []byte{17}, nil},
@@ -88,7 +88,7 @@ func TestAnswers(t *testing.T) {
 		{rfc2217.PurgeData, []byte{1}, nil},
 		{rfc2217.PurgeData, []byte{2}, nil},
 		{rfc2217.PurgeData, []byte{3}, nil},
-		{rfc2217.PurgeData, []byte{0}, nil}, // reserved, as what follows
+		{rfc2217.PurgeData, []byte{0}, nil}, // reserved, like the following ones
 		{rfc2217.PurgeData, []byte{4}, nil},
 		{rfc2217.PurgeData, []byte{255}, nil},
 		{rfc2217.Signature, nil, []byte("the far end")},
@@ -101,8 +101,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// A break is on and off again. Its echo is a notice, and no NUL, to a client that has asked for notices; it is told first
-// who sends none.
+// A break goes on and off again. A client that has asked for line states gets a notification for its echo, and no NUL.
 func TestAnswerToBreak(t *testing.T) {
 	c := overTCP(t).call()
 	defer c.Close()
@@ -135,11 +134,11 @@ func TestAnswerToBreak(t *testing.T) {
 	c.hears(rfc2217.SetControl, 6)
 	c.say([]byte("behind it"))
 	if data, _, err := c.next(); len(data) == 0 || data[0] == 0 || err != nil {
-		t.Errorf("got %q, %v, want the data behind the break, and no NUL", data, err)
+		t.Errorf("got %q, %v, want the data after the break, and no NUL", data, err)
 	}
 }
 
-// What a client sets is what the UART gets, all of one moment in one step, and nothing stays unconfirmed.
+// The UART gets what a client sets, all of one Apply in one step, and everything is confirmed.
 func TestSettingsReachTheUART(t *testing.T) {
 	f := overTCP(t)
 	c := f.connect(rfc2217.Config{AckTimeout: testenv.Patience})
@@ -154,7 +153,7 @@ func TestSettingsReachTheUART(t *testing.T) {
 	f.does("settings xonxoff/none")
 	c.set(uart.Event{Control: uart.Control{DTR: uart.LevelOff, RTS: uart.LevelOn}})
 	f.does("settings DTR off RTS on")
-	c.send("x") // its echo comes behind the answers
+	c.send("x") // its echo comes after the answers
 	c.sees("x")
 	c.end()
 	for _, s := range c.seen() {
@@ -164,7 +163,7 @@ func TestSettingsReachTheUART(t *testing.T) {
 	}
 }
 
-// Every byte value beside every special one, and runs of 255, arrive and come back as they are.
+// Every byte value next to every special one, and runs of 255, come back unchanged.
 func TestBytesBothWays(t *testing.T) {
 	f := overTCP(t)
 	c := f.connect(rfc2217.Config{})
@@ -187,7 +186,7 @@ func TestBytesBothWays(t *testing.T) {
 	f.does("20000000 8N1: " + string(p))
 }
 
-// The modem state comes at once, and again with each change; the plug wires DTR to DSR, DCD and RI, RTS to CTS.
+// The modem state is sent at once, and after each change. The loop plug wires DTR to DSR, DCD and RI, RTS to CTS.
 func TestModemState(t *testing.T) {
 	c := overTCP(t).connect(rfc2217.Config{})
 	c.sees("modem none")
@@ -199,7 +198,7 @@ func TestModemState(t *testing.T) {
 	c.sees("modem DSR|DCD|RI")
 }
 
-// Who sends raw bytes is told nothing, for it may be a machine; the log says what came and what to do.
+// A client that sends raw bytes is sent nothing, because it may be a machine. The log says what came and what to do.
 func TestRawClient(t *testing.T) {
 	f := overTCP(t)
 	raw := f.dial()
@@ -216,7 +215,7 @@ func TestRawClient(t *testing.T) {
 
 func isReset(err error) bool { return strings.Contains(err.Error(), "reset") }
 
-// A client that refuses COM-PORT-OPTION is sent away.
+// A client that refuses COM-PORT-OPTION is disconnected.
 func TestClientWithoutComPort(t *testing.T) {
 	f := overTCP(t)
 	c := &caller{Conn: f.dial(), t: t}
@@ -225,7 +224,7 @@ func TestClientWithoutComPort(t *testing.T) {
 	f.connect(rfc2217.Config{}).sees("modem none")
 }
 
-// Who comes second is told so and disturbs nobody.
+// A second client is refused with the reason, and does not disturb the first.
 func TestSecondClient(t *testing.T) {
 	f := overTCP(t)
 	first := f.connect(rfc2217.Config{})
@@ -236,7 +235,7 @@ func TestSecondClient(t *testing.T) {
 	}
 	_ = second.SetReadDeadline(time.Now().Add(testenv.Patience))
 	got, err := io.ReadAll(second)
-	if want := "Port already in use\r\n"; err != nil || string(got) != want { // who has it is not a stranger's business
+	if want := "Port already in use\r\n"; err != nil || string(got) != want { // and not which client has it
 		t.Errorf("the second client: got %q, %v, want %q", got, err, want)
 	}
 	f.says("client refused", "owner=127.0.0.1:")
@@ -244,7 +243,7 @@ func TestSecondClient(t *testing.T) {
 	first.sees("still here")
 }
 
-// A program that closes its port and opens it again is not refused because of itself.
+// A program that closes its port and opens it again is not refused because of its own last session.
 func TestOpensAgainAtOnce(t *testing.T) {
 	f := overTCP(t)
 	for range 50 {
@@ -257,7 +256,7 @@ func TestOpensAgainAtOnce(t *testing.T) {
 	}
 }
 
-// A client that sends and closes at once, with its session's first words unread, expects its bytes on the line.
+// The bytes of a client that sends and closes at once, with the server's first bytes unread, are sent to the line.
 func TestSendsAndCloses(t *testing.T) {
 	f := overTCP(t)
 	text := strings.Repeat("all of it goes out. ", 400) // more than the UART holds
@@ -279,7 +278,7 @@ func TestSendsAndCloses(t *testing.T) {
 	}
 }
 
-// A hostile client costs its session, and the log says why; the next one finds the port.
+// A hostile client loses its session, and the log says why. The next client has the port.
 func TestHostileClients(t *testing.T) {
 	settings := telnet.AppendSub(nil, telnet.ComPort, bytes.Repeat([]byte{byte(rfc2217.SetControl), 0}, 500))
 	var verbs []byte
@@ -319,8 +318,7 @@ func TestHostileClients(t *testing.T) {
 	}
 }
 
-// When the server ends, it ends at once, whatever waits: here a client that sends to a line that is held, and reads
-// nothing.
+// The server stops at once, whatever waits: here a client that sends to a blocked line and reads nothing.
 func TestEndsPromptly(t *testing.T) {
 	f := overTCP(t)
 	c := f.connect(rfc2217.Config{})
@@ -335,7 +333,7 @@ func TestEndsPromptly(t *testing.T) {
 	f.says("the server is shutting down")
 }
 
-// A device that cannot be opened, or is pulled out, ends the session with the reason.
+// If a device cannot be opened, or is unplugged, the session ends with the reason.
 func TestDeviceFails(t *testing.T) {
 	listen := func() *far {
 		l := listen(t)
@@ -355,13 +353,13 @@ func TestDeviceFails(t *testing.T) {
 	_ = refused.Close()
 	var noDevice *rfc2217.NoDeviceError
 	if !errors.As(err, &noDevice) || string(noDevice.Said) != "port not opened: open /dev/ttyUSB0: no such device\r\n" {
-		t.Errorf("got %v, want what the server says", err)
+		t.Errorf("got %v, want the server's message", err)
 	}
 	f.says("port not opened", "no such device")
 	conn := f.dial()
 	c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
 	f.says("port lost", "input/output error")
-	for err == nil { // the session may have begun before that, or not
+	for err == nil { // the session may or may not have begun before that
 		_, _, err = c.Next()
 	}
 	_ = conn.Close()

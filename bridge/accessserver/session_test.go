@@ -19,13 +19,13 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// slow is a line on which bytes wait.
+// slow is a line coding at which bytes wait.
 var slow = uart.Event{Coding: uart.Coding{Baud: 300, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}}
 
 // holding keeps the transmitter from sending.
 var holding = uart.Event{Control: uart.Control{Break: uart.LevelOn}}
 
-// sent is what left the UART, at whatever line coding.
+// sent returns what left the UART, at any line coding.
 func (f *far) sent() string {
 	var all strings.Builder
 	for _, r := range f.did() {
@@ -36,8 +36,8 @@ func (f *far) sent() string {
 	return all.String()
 }
 
-// Line errors are told before the byte that they belong to, those that were asked for and no others. A break that is told
-// is no byte besides.
+// Line errors are reported before the byte that they belong to, and only those that were asked for. A break that is reported comes
+// without its NUL.
 func TestLineErrorsAtTheirByte(t *testing.T) {
 	script, err := simulate.ParseInject("test", strings.NewReader(`
 		at 1s data "a"
@@ -70,7 +70,7 @@ func TestLineErrorsAtTheirByte(t *testing.T) {
 	}
 }
 
-// A change of line coding behind bytes that wait does not garble them.
+// A change of the line coding does not garble bytes that wait before it.
 func TestCodingChangesBehindItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -88,11 +88,11 @@ func TestCodingChangesBehindItsBytes(t *testing.T) {
 	})
 }
 
-// Where no byte leaves, a change of line coding does not wait for ever; nor where the bytes are thrown away.
+// A change of the line coding does not wait forever if no byte leaves, nor if the bytes are purged.
 func TestCodingChangesUnderHeldBytes(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		purge time.Duration // when somebody throws the bytes away; 0: nobody
+		purge time.Duration // when the bytes are purged; 0: never
 		after time.Duration // when the change is to come
 	}{
 		{"held", 0, 3 * time.Second},
@@ -130,7 +130,7 @@ func TestCodingChangesUnderHeldBytes(t *testing.T) {
 	}
 }
 
-// The answer to a mark says that the UART has taken all bytes before it, and no more than that.
+// The answer to a TIMING-MARK means that the UART has taken all bytes before it, and no more than that.
 func TestMarkInItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -154,7 +154,7 @@ func TestMarkInItsPlace(t *testing.T) {
 	})
 }
 
-// TEMT is told when the last bit has left, to who asked for it.
+// TEMT is reported when the last bit has left, to a client that asked for it.
 func TestTransmitterEmptyIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := inMemory(t).connect(rfc2217.Config{LineMask: uart.LineTEMT})
@@ -190,7 +190,7 @@ func TestPurgeFromTheClient(t *testing.T) {
 	})
 }
 
-// FLOWCONTROL-SUSPEND from the client holds the data that comes to it, and no answers.
+// FLOWCONTROL-SUSPEND from the client stops the data that comes to it, but not the answers.
 func TestSuspendedByTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -212,14 +212,14 @@ func TestSuspendedByTheClient(t *testing.T) {
 	})
 }
 
-// A client that asks for a pause and then leaves does not keep its own bytes from going out.
+// If a client suspends the data and then leaves, its own bytes are sent all the same.
 func TestSuspendsAndLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
 		c := f.call()
 		c.say(rfc2217.AppendSettings(nil, fast))
 		c.ask(rfc2217.FlowSuspend)
-		text := strings.Repeat("0123456789", 700) // more than the UART sends while nobody takes what comes back
+		text := strings.Repeat("0123456789", 700) // more than the UART sends while nobody reads what comes back
 		c.say([]byte(text))
 		_ = c.Close()
 		began := time.Now()
@@ -230,7 +230,7 @@ func TestSuspendsAndLeaves(t *testing.T) {
 	})
 }
 
-// What a client has sent goes out before the UART is closed, however slow the line is.
+// What a client has sent leaves before the UART is closed, however slow the line is.
 func TestLastBytesOfAClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -240,13 +240,13 @@ func TestLastBytesOfAClient(t *testing.T) {
 		c.send(text)
 		c.end()
 		time.Sleep(slow.Coding.LineTime(len(text)) - time.Second)
-		f.connect(rfc2217.Config{}).sees("modem none") // who comes meanwhile waits, and takes nothing from it
+		f.connect(rfc2217.Config{}).sees("modem none") // a client that connects meanwhile waits, and costs it nothing
 		devicetest.Expect(t, "the UART", f.did(), []string{"opened", "settings 300 8N1", "300 8N1: " + text, "closed", "opened"})
 		f.says("client left", "up=7200")
 	})
 }
 
-// Bytes that cannot leave do not keep the UART for ever.
+// Bytes that cannot leave do not keep the UART forever.
 func TestLastBytesHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -264,7 +264,7 @@ func TestLastBytesHeld(t *testing.T) {
 	})
 }
 
-// A client that has closed its half only gets everything that comes back.
+// A client that has closed only its half gets everything that comes back.
 func TestHalfClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -283,7 +283,7 @@ func TestHalfClosed(t *testing.T) {
 	})
 }
 
-// Who connects and says nothing does not keep the port.
+// A client that connects and sends nothing does not keep the port.
 func TestSilentClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -294,7 +294,7 @@ func TestSilentClient(t *testing.T) {
 	})
 }
 
-// Who comes while too many wait is cut off.
+// A client that connects while too many wait is cut off.
 func TestTooManyClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -321,7 +321,7 @@ func TestTooManyClients(t *testing.T) {
 	})
 }
 
-// A connection that could not be accepted ends nothing; a listener that somebody has closed ends the server.
+// A failed accept ends nothing. If the listener is closed by somebody else, the server ends.
 func TestAcceptFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newMemory()

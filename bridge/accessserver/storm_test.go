@@ -25,10 +25,9 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// The storm: clients of every kind come and go at random over real TCP, some through TLS. A model knows what must come of
-// it: one owner at a time, each byte of a client that closes in order once and in its place, nobody who wants the device
-// waits without end, and nothing is left over. TELNETCPC_STORM_SEED runs one again, TELNETCPC_STORM_TIME says how long
-// to go on.
+// The storm: clients of every kind come and go at random over real TCP, some through TLS. What must hold: there is one owner at a
+// time; each byte of a client that closes in order is sent once and in its place; no client that wants the device waits forever;
+// nothing is left over. TELNETCPC_STORM_SEED repeats one, TELNETCPC_STORM_TIME sets how long it runs.
 func TestStormServe(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes 15 s")
@@ -66,8 +65,8 @@ func TestStormServe(t *testing.T) {
 const (
 	// stormClients is how many of each round want the device and close in order, stormOthers how many others are there.
 	stormClients, stormOthers = 3, 5
-	// stormBaud is the baud rate of the first client of a round; each has its own, by which the UART knows it. It takes no
-	// time.
+	// stormBaud is the baud rate of the first client of a round. Each client has its own rate, which identifies it at the UART.
+	// The line takes no time.
 	stormBaud = 20_000_000
 )
 
@@ -75,7 +74,7 @@ type serveStorm struct {
 	*testing.T
 	seed   uint64
 	addr   string
-	client *tls.Config // nil: in plain
+	client *tls.Config // nil: no TLS
 	over   context.Context
 
 	mu     sync.Mutex
@@ -87,7 +86,7 @@ type serveStorm struct {
 	finish func() // of the server
 }
 
-// Write takes the log.
+// Write collects the log.
 func (s *serveStorm) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +132,7 @@ func newServeStorm(t *testing.T, seed uint64, own *issued) *serveStorm {
 	return s
 }
 
-// observe is the UART's: it is whose that has set its baud rate.
+// observe records what the UART does. The client is the one with its baud rate.
 func (s *serveStorm) observe(r simulate.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,7 +177,7 @@ func (s *serveStorm) run() {
 		})
 	}
 	clients.Wait()
-	if s.pick(2) == 0 { // the server ends in the midst of it
+	if s.pick(2) == 0 { // stop the server meanwhile
 		s.finish()
 	}
 	over()
@@ -196,7 +195,7 @@ func (s *serveStorm) run() {
 	s.finish()
 }
 
-// dial connects; nil: it could not, for the storm or the server is over, or there is no TLS with it in time.
+// dial connects. It returns nil if the storm or the server has ended, or if the TLS handshake fails in time.
 func (s *serveStorm) dial() net.Conn {
 	conn, err := (&net.Dialer{Timeout: testenv.Patience}).Dial("tcp", s.addr)
 	if err != nil {
@@ -214,14 +213,14 @@ func (s *serveStorm) dial() net.Conn {
 	return c
 }
 
-// orderly is a client that wants the device, and comes until it has it; then it sends a text, and ends its half, and what
-// it sent has come back when the server ends the other.
+// orderly is a client that dials until it has the device. Then it sends a text and closes its half; what it sent must have come back
+// when the server closes the other.
 func (s *serveStorm) orderly(baud uint32) {
 	var text bytes.Buffer
 	for size := 1 + s.pick(30_000); text.Len() < size; {
 		fmt.Fprintf(&text, "%d.%d;", baud, text.Len())
 	}
-	for began := time.Now(); ; time.Sleep(time.Duration(s.pick(300)) * time.Millisecond) { // as a bridge does that has failed
+	for began := time.Now(); ; time.Sleep(time.Duration(s.pick(300)) * time.Millisecond) { // as a bridge does after a failure
 		if time.Since(began) > testenv.Patience {
 			s.Errorf("seed %d: %d has not had the device in %v", s.seed, baud, testenv.Patience)
 			return
@@ -240,7 +239,7 @@ func (s *serveStorm) orderly(baud uint32) {
 	}
 }
 
-// owns agrees and sets a baud rate of its own: whose UART has it owns it.
+// owns negotiates and sets a baud rate of its own. It owns the device if the UART then has that rate.
 func (s *serveStorm) owns(c *caller, baud uint32) bool {
 	p := telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort)
 	set := binary.BigEndian.AppendUint32([]byte{byte(rfc2217.SetBaudRate)}, baud)
@@ -258,7 +257,7 @@ func (s *serveStorm) owns(c *caller, baud uint32) bool {
 	}
 }
 
-// tells sends the text, ends its half, and reads to the end.
+// tells sends the text, closes its half, and reads to the end.
 func (s *serveStorm) tells(c *caller, baud uint32, text []byte) {
 	go func() { // ends with the connection
 		for p := text; len(p) > 0; {
@@ -290,7 +289,7 @@ func (s *serveStorm) tells(c *caller, baud uint32, text []byte) {
 	}
 }
 
-// disturb is one client that is none of these.
+// disturb is a client of another kind.
 func (s *serveStorm) disturb() {
 	conn, err := net.DialTimeout("tcp", s.addr, testenv.Patience)
 	if err != nil {
@@ -313,7 +312,7 @@ func (s *serveStorm) disturb() {
 	words := [][]byte{nil, agree[:1], agree[:2], agree, agree, suspend, []byte("GET / HTTP/1.0\r\n\r\n"), {22, 3, 1},
 		append(bytes.Clone(agree), make([]byte, 500)...), append(bytes.Clone(suspend), make([]byte, 500)...)}
 	leaves := s.pick(4)
-	if s.pick(100) == 0 { // its bytes give way, for it is gone; one that lives and sends so many has the device for a minute
+	if s.pick(100) == 0 { // these are dropped, because it is gone; a living client that sent so many would have the device for a minute
 		words, leaves = [][]byte{append(agree, make([]byte, 60_000)...)}, 2
 	}
 	_, _ = conn.Write(words[s.pick(len(words))])

@@ -22,8 +22,7 @@ func urgent(t *testing.T, conn net.Conn, p string) {
 	}
 }
 
-// A client's Synch, DM as urgent data (RFC 854), costs no byte of data: neither what is under way when the connection is
-// accepted nor later.
+// A client's Synch, DM as urgent data (RFC 854), costs no data: neither when the connection is accepted nor later.
 func TestSynch(t *testing.T) {
 	f := overTCP(t)
 	c := &caller{Conn: f.dial(), t: t}

@@ -9,8 +9,8 @@ import (
 	"telnetcpc/bridge/rfc2217"
 )
 
-// What is looked at in TCP below a client's session is looked at below TLS too: a client whose machine has gone without a
-// word gives its place to the next one from its address.
+// The state of TCP below a session is checked through TLS too: a client whose machine has vanished is replaced by the next one from
+// its address.
 func TestTLSDeadOwnerIsReplaced(t *testing.T) {
 	t.Parallel()
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
@@ -30,7 +30,7 @@ func TestTLSDeadOwnerIsReplaced(t *testing.T) {
 	_ = dead.Close()
 }
 
-// A client that goes while the UART takes nothing is seen to go.
+// It is noticed that a client leaves while the UART accepts nothing.
 func TestTLSGoesWhileTheUARTIsHeld(t *testing.T) {
 	t.Parallel()
 	own := issue(t, nil, "far", -time.Hour, time.Hour)

@@ -22,7 +22,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// through is a client's end of TLS over conn, which is connected already.
+// through returns a client's end of TLS over conn.
 func through(t *testing.T, conn net.Conn, config *tls.Config) *tls.Conn {
 	t.Helper()
 	c := tls.Client(conn, config)
@@ -34,7 +34,7 @@ func through(t *testing.T, conn net.Conn, config *tls.Config) *tls.Conn {
 	return c
 }
 
-// overTLS is a server on loopback whose clients speak TLS.
+// overTLS starts a server with TLS on the loopback interface.
 func overTLS(t *testing.T, config accessserver.Config, files accessserver.TLSFiles, client *tls.Config) *far {
 	t.Helper()
 	l := listen(t)
@@ -50,7 +50,7 @@ func overTLS(t *testing.T, config accessserver.Config, files accessserver.TLSFil
 	return f.startWith(l, config)
 }
 
-// A session through TLS is a session: settings, bytes both ways, and a client that leaves.
+// A session works through TLS: settings, bytes in both directions, and a client that leaves.
 func TestTLS(t *testing.T) {
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -70,7 +70,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// The bytes of a client that says close_notify and goes are in the UART's hands, and then it is the next one's.
+// The bytes of a client that sends close_notify and leaves reach the UART, and then the next client has it.
 func TestTLSLastBytesUp(t *testing.T) {
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
 	f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
@@ -83,8 +83,8 @@ func TestTLSLastBytesUp(t *testing.T) {
 	devicetest.Eventually(t, "all three have come", func() bool { return strings.Count(f.sent(), "the last word") == 3 })
 }
 
-// However a session ends, the client gets what it was sent before and then the end in order, though the server has bytes
-// of it that it will never read.
+// However a session ends, the client gets what it was sent before and then the end in order, although the server has unread bytes
+// of the client.
 func TestTLSClientGetsTheLastBytes(t *testing.T) {
 	const size = 200_000
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
@@ -106,7 +106,7 @@ func TestTLSClientGetsTheLastBytes(t *testing.T) {
 			if _, err := conn.Write(append(hello, make([]byte, 64<<10)...)); err != nil {
 				t.Fatal(err)
 			}
-			<-d.empty // the rest is under way
+			<-d.empty // the rest is on its way
 			tt.end(f, d)
 			all, err := io.ReadAll(conn)
 			if got := bytes.Count(all, []byte("x")); got != size || err != nil {
@@ -117,7 +117,7 @@ func TestTLSClientGetsTheLastBytes(t *testing.T) {
 	}
 }
 
-// What a second client is told reaches it, though it has sent more than the server reads.
+// A second client reads why it is refused, although it has sent more than the server reads.
 func TestTLSRefusalIsRead(t *testing.T) {
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
 	f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
@@ -133,12 +133,12 @@ func TestTLSRefusalIsRead(t *testing.T) {
 	}
 }
 
-// A client that stalls in its handshake has 10 s for it and the negotiation; it holds nobody up and owns nothing.
+// A client that stalls in its handshake has 10 s for it and the negotiation. It keeps nobody waiting and does not own the device.
 func TestTLSStalls(t *testing.T) {
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
 	loaded := loadTLS(t, accessserver.TLSFiles{Cert: own.cert, Key: own.key})
 	client := own.trusts()
-	client.InsecureSkipVerify = true // the bubble's clock is another
+	client.InsecureSkipVerify = true // the bubble has another time
 	for _, tt := range []struct {
 		name  string
 		stall func(conn net.Conn)
@@ -189,7 +189,7 @@ func TestTLSStalls(t *testing.T) {
 	}
 }
 
-// Who comes the wrong way is told so, and so is the log, in one line each.
+// A client with the wrong protocol reads so, and the log has one line about it.
 func TestTLSAndPlain(t *testing.T) {
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
 	t.Run("a plain client", func(t *testing.T) {
@@ -206,7 +206,7 @@ func TestTLSAndPlain(t *testing.T) {
 			}
 			said, err := io.ReadAll(conn)
 			if string(said) != "this port wants TLS (rfc2217+tls://)\r\n" || err != nil {
-				t.Errorf("after %.20q it is told %q, %v", first, said, err)
+				t.Errorf("after %.20q it reads %q, %v", first, said, err)
 			}
 			_ = conn.Close()
 		}
@@ -251,8 +251,8 @@ func TestTLSAndPlain(t *testing.T) {
 	})
 }
 
-// Only who shows a certificate of the right signer has the device. The others are told by TLS's alert, which reaches them
-// though they have sent what nobody will read.
+// Only a client with a certificate of the right CA gets the device. The others get a TLS alert, although they have sent bytes that
+// nobody reads.
 func TestTLSClientCertificate(t *testing.T) {
 	own, signer, other := issue(t, nil, "far", -time.Hour, time.Hour), issue(t, nil, "signer", -time.Hour, time.Hour), issue(t, nil, "other", -time.Hour, time.Hour)
 	files := accessserver.TLSFiles{Cert: own.cert, Key: own.key, ClientCA: signer.cert}
@@ -295,7 +295,7 @@ func TestTLSClientCertificate(t *testing.T) {
 					want = "handshake failure"
 				}
 				if err == nil || !strings.Contains(err.Error(), "remote error: tls: "+want) {
-					t.Errorf("it is told %v, want %s", err, want)
+					t.Errorf("it gets %v, want %s", err, want)
 				}
 				f.says("client refused: it", tt.log)
 				if n := strings.Count(f.said(), "\n"); n != 1 {
@@ -306,13 +306,13 @@ func TestTLSClientCertificate(t *testing.T) {
 	}
 }
 
-// The server's end does not wait for a client that reads nothing.
+// The server stops without waiting for a client that reads nothing.
 func TestTLSEndsAtOnce(t *testing.T) {
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
 	loaded := loadTLS(t, accessserver.TLSFiles{Cert: own.cert, Key: own.key})
 	synctest.Test(t, func(t *testing.T) {
 		l := newMemory()
-		client := &tls.Config{InsecureSkipVerify: true} // the bubble's clock is another
+		client := &tls.Config{InsecureSkipVerify: true} // the bubble has another time
 		f := (&far{t: t}).startWith(l, accessserver.Config{Open: new(simulate.Loopback).Open, TLS: loaded})
 		f.dial = func() net.Conn { return through(t, l.dial(), client) }
 		c := f.call()

@@ -13,8 +13,8 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// glued is a connection whose first write is sent at once and whose second one with the third: so a client's last word of the
-// handshake comes together with the first one after it.
+// glued is a connection that sends the first write at once, and the second one together with the third: the client's last record of
+// the handshake arrives together with the first one after it.
 type glued struct {
 	net.Conn
 	writes int
@@ -32,8 +32,8 @@ func (g *glued) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// A newcomer through TLS wants the device as one in plain does, though the handshake has read what he said first; and the
-// wait for it is not of the time that he has to agree.
+// A client through TLS counts as wanting the device, although the handshake has read its first bytes; and the wait for the device
+// is not part of its time for the negotiation.
 func TestTLSNewcomerHasTheDevice(t *testing.T) {
 	t.Parallel()
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
@@ -63,7 +63,7 @@ func TestTLSNewcomerHasTheDevice(t *testing.T) {
 	}
 }
 
-// A health check that shakes hands and says goodbye wants nothing.
+// A health check that only completes the TLS handshake and leaves does not want the device.
 func TestTLSHealthCheckCostsNoBytes(t *testing.T) {
 	t.Parallel()
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
@@ -80,7 +80,7 @@ func TestTLSHealthCheckCostsNoBytes(t *testing.T) {
 			select {
 			case <-over:
 				return
-			case <-time.After(500 * time.Millisecond): // its pace
+			case <-time.After(500 * time.Millisecond): // how often it comes
 				_ = f.dial().Close()
 			}
 		}

@@ -13,7 +13,7 @@ import (
 	"telnetcpc/bridge/accessserver/simulate"
 )
 
-// A certificate that was renewed is shown to the next client; one that cannot be used is not, and the log says so once.
+// The next client gets a renewed certificate. One that cannot be used is not used, and the log says so once.
 func TestTLSRenewed(t *testing.T) {
 	first, second := issue(t, nil, "first", -time.Hour, time.Hour), issue(t, nil, "second", -time.Hour, time.Hour)
 	late := issue(t, nil, "late", -2*time.Hour, -time.Hour)
@@ -76,7 +76,7 @@ func TestTLSRenewed(t *testing.T) {
 	}
 }
 
-// A certificate that expires while the server runs is a line in the log when the next client comes.
+// If the certificate expires while the server runs, the log says so once when the next client connects.
 func TestTLSExpires(t *testing.T) {
 	own := issue(t, nil, "far", -time.Hour, time.Hour)
 	loaded := loadTLS(t, accessserver.TLSFiles{Cert: own.cert, Key: own.key})
@@ -99,7 +99,7 @@ func TestTLSExpires(t *testing.T) {
 	})
 }
 
-// What is wrong with the files is one line, which names the file and the way out.
+// The error for bad files is one line that names the file and says what to do.
 func TestLoadTLSErrors(t *testing.T) {
 	own, other := issue(t, nil, "far", -time.Hour, time.Hour), issue(t, nil, "other", -time.Hour, time.Hour)
 	late, early := issue(t, nil, "late", -2*time.Hour, -time.Hour), issue(t, nil, "early", time.Hour, 2*time.Hour)

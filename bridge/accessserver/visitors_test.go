@@ -18,7 +18,7 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// A connection that says nothing keeps nobody from the device.
+// A connection that sends nothing keeps nobody from the device.
 func TestSilentConnectionOwnsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -34,12 +34,12 @@ func TestSilentConnectionOwnsNothing(t *testing.T) {
 	})
 }
 
-// Of two that agree at the same time one has the device; the other is told.
+// Of two clients that negotiate at the same time one gets the device, and the other is refused.
 func TestTwoAgreeAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
 		callers := []*caller{{Conn: f.dial(), t: t}, {Conn: f.dial(), t: t}}
-		synctest.Wait() // both are asked to agree
+		synctest.Wait() // both are in the negotiation
 		for _, c := range callers {
 			c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
 		}
@@ -66,14 +66,14 @@ func TestTwoAgreeAtOnce(t *testing.T) {
 	})
 }
 
-// Where somebody may watch, the other of the two watches.
+// If clients may watch, the other of the two watches.
 func TestTwoAgreeAtOnceAndOneWatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newMemory()
 		f := &far{t: t, dial: l.dial}
 		f.startWith(l, accessserver.Config{Open: new(simulate.Loopback).Open, Watchers: 1})
 		callers := []*caller{{Conn: f.dial(), t: t}, {Conn: f.dial(), t: t}}
-		synctest.Wait() // both are asked to agree
+		synctest.Wait() // both are in the negotiation
 		for _, c := range callers {
 			c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
 		}
@@ -87,7 +87,7 @@ func TestTwoAgreeAtOnceAndOneWatches(t *testing.T) {
 	})
 }
 
-// Our own client knows that it is the one who is refused after the agreement.
+// remote reports a refusal after the negotiation.
 func TestRefusedAfterTheAgreement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inMemory(t)
@@ -117,7 +117,7 @@ func TestRefusedAfterTheAgreement(t *testing.T) {
 	})
 }
 
-// However many watch, the device has room for an owner.
+// However many clients watch, another one can own the device.
 func TestWatchersLeaveRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newMemory()
@@ -136,8 +136,8 @@ func TestWatchersLeaveRoom(t *testing.T) {
 	})
 }
 
-// Under a thousand connections that say nothing, a hundred that talk and never read, and a port scanner, a client has its
-// device within 15 s, and the log stays short.
+// Among a thousand connections that send nothing, a hundred that send and never read, and a port scanner, a client has its device
+// within 15 s, and the log stays short.
 func TestCrowd(t *testing.T) {
 	f := overTCP(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -176,7 +176,7 @@ func TestCrowd(t *testing.T) {
 			if conn := dial([]string{"", "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01", talk}[i%4]); conn != nil && i%3 > 0 {
 				_ = conn.Close()
 			}
-			time.Sleep(5 * time.Millisecond) // its pace
+			time.Sleep(5 * time.Millisecond) // how often it comes
 		}
 	})
 	began := time.Now()

@@ -15,7 +15,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// watched is a server with a simulated UART that this many clients may watch.
+// watched starts a server with a simulated UART that this many clients may watch.
 func watched(t *testing.T, watchers int) *far {
 	t.Helper()
 	l := listen(t)
@@ -25,7 +25,7 @@ func watched(t *testing.T, watchers int) *far {
 	return f.startWith(l, accessserver.Config{Open: device.Open, Watchers: watchers})
 }
 
-// Who comes second sees what the owner sees, and cannot touch anything.
+// A watcher receives what the owner receives, and cannot change anything.
 func TestWatcher(t *testing.T) {
 	f := watched(t, 1)
 	owner := f.connect(rfc2217.Config{})
@@ -58,12 +58,12 @@ func TestWatcher(t *testing.T) {
 	f.says("watcher left")
 	for _, did := range f.did() {
 		if strings.Contains(did, "unheard") || strings.Contains(did, "1200") {
-			t.Errorf("the watcher has reached the UART: %s", did)
+			t.Errorf("the watcher has changed the UART: %s", did)
 		}
 	}
 }
 
-// refuses sees to it that nobody more is let in.
+// refuses checks that no further client is accepted.
 func (f *far) refuses() {
 	f.t.Helper()
 	c := f.dial()
@@ -74,7 +74,7 @@ func (f *far) refuses() {
 	_ = c.Close()
 }
 
-// call2 connects a watcher, who knows that it is one when it has seen this.
+// call2 connects a watcher, and waits until it has received this modem state.
 func (f *far) call2(modem string) *near {
 	f.t.Helper()
 	w := f.connect(rfc2217.Config{AckTimeout: 100 * time.Millisecond})
@@ -127,7 +127,7 @@ func TestSlowWatcher(t *testing.T) {
 	_ = lazy.Close()
 	f.says("watcher left")
 	if said := f.said(); strings.Contains(said, "lost=0\n") {
-		t.Errorf("nothing was lost: the test proves nothing\n%s", said)
+		t.Errorf("nothing was lost, so the test shows nothing\n%s", said)
 	}
 	_ = owner.Close()
 }

@@ -1,7 +1,7 @@
 // Package makers is what is known of the servers that a telnetcpc may meet: the TCP ports that makers use, how their
 // servers open a connection, what they say when a port is in use or its device is missing, and what their users report.
-// Packages remote and probe look up a peer here to explain it. It holds facts and does no I/O; nothing in it decides how
-// a session behaves.
+// It holds facts, does no I/O and knows no protocol. Package rfc2217 looks up the text of a peer that refuses a session,
+// remote and probe explain to the user what a peer is.
 package makers
 
 import (

@@ -27,7 +27,8 @@
 //     variants are trapped, too, so that a program finds a character device there.
 //
 // Everything else goes to the kernel untrapped: read, write, poll, close, dup, ioctls of terminals such as TIOCGWINSZ.
-// The last close shows as a hangup on the pty's master (life_linux.go).
+// The last close shows as a hangup on the pty's master (life_linux.go). Bytes pass through up_linux.go and
+// down_linux.go.
 //
 // # The life of a call
 //

@@ -85,7 +85,7 @@ func (h *Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, err
 
 // openPort makes a port. The link comes last: whoever finds it finds a complete port.
 func (h *Host) openPort(config uart.PortConfig) (*port, error) {
-	who, err := devpath.LookUp(config.Owner, config.Group, config.Mode)
+	access, err := devpath.LookUp(config.Owner, config.Group, config.Mode)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (h *Host) openPort(config uart.PortConfig) (*port, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPort(h, claim, who, config)
+	p, err := newPort(h, claim, access, config)
 	if err != nil {
 		_ = claim.Release()
 		return nil, err
@@ -235,10 +235,10 @@ func (h *Host) warnUnreadable(err error) {
 		return
 	}
 	h.mu.Lock()
-	said := h.warnedUnreadable
+	warned := h.warnedUnreadable
 	h.warnedUnreadable = true
 	h.mu.Unlock()
-	if !said {
+	if !warned {
 		h.log.Warn("cannot inspect a program; it sees an ordinary pty", "err", err)
 
 	}

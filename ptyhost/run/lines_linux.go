@@ -27,16 +27,16 @@ func (p *port) modemLines() (bits uint32) {
 // changeLines performs TIOCMSET, TIOCMBIS and TIOCMBIC: DTR and RTS change in one event. OUT1, OUT2 and the loop have
 // no effect.
 func (p *port) changeLines(c *call, request uint32) {
-	said := c.arg32()
+	arg := c.arg32()
 	now := func() (dtr, rts bool) {
 		bits := p.modemLines()
 		switch request {
 		case unix.TIOCMSET:
-			bits = said
+			bits = arg
 		case unix.TIOCMBIS:
-			bits |= said
+			bits |= arg
 		case unix.TIOCMBIC:
-			bits &^= said
+			bits &^= arg
 		}
 		return bits&unix.TIOCM_DTR != 0, bits&unix.TIOCM_RTS != 0
 	}

@@ -86,7 +86,7 @@ func (p *port) awaitsLastClose(o *opening) bool {
 
 // openCall answers an open of the port with these flags of open(2). kernelSame means that the kernel would open the
 // slave, too. That matters if the port is to become the controlling terminal, which an added descriptor never does.
-func (p *port) openCall(c *call, flags int, real bool) {
+func (p *port) openCall(c *call, flags int, kernelSame bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
@@ -102,7 +102,7 @@ func (p *port) openCall(c *call, flags int, real bool) {
 				c.fail(errno)
 				return
 			}
-			p.openCall(c, flags, real)
+			p.openCall(c, flags, kernelSame)
 		})
 		return
 	}
@@ -118,13 +118,13 @@ func (p *port) openCall(c *call, flags int, real bool) {
 	if !p.opens.open {
 		p.noteOpen(p.newOpening(nil))
 	}
-	p.awaitOpen(c, fd, flags, real)
+	p.awaitOpen(c, fd, flags, kernelSame)
 }
 
 // awaitOpen gives a program the slave that was opened for it, as soon as there is a session and, as with a serial
 // driver, the carrier. If it has to wait, the slave is closed again: see checkLastClose. If the port hangs up
 // meanwhile, the open starts over. port.mu is held.
-func (p *port) awaitOpen(c *call, fd, flags int, real bool) {
+func (p *port) awaitOpen(c *call, fd, flags int, kernelSame bool) {
 	answered := false
 	p.await(c, func() bool {
 		if !p.ended && (p.opens.opening != nil && !p.opens.opening.done || p.awaitsCarrier(flags) || p.awaitsLastClose(p.opens.opening)) {
@@ -136,7 +136,7 @@ func (p *port) awaitOpen(c *call, fd, flags int, real bool) {
 			return false
 		}
 		answered = true
-		p.completeOpen(c, fd, flags, real)
+		p.completeOpen(c, fd, flags, kernelSame)
 		return true
 	}, func(errno unix.Errno) {
 		if answered {
@@ -146,7 +146,7 @@ func (p *port) awaitOpen(c *call, fd, flags int, real bool) {
 		p.openGone(c)
 		p.mu.Unlock()
 		if errno == unix.EIO {
-			p.openCall(c, flags, real)
+			p.openCall(c, flags, kernelSame)
 			return
 		}
 		c.fail(errno)
@@ -167,7 +167,7 @@ func (p *port) openGone(c *call) {
 
 // completeOpen makes an open that need not wait any more return. fd is the slave if it is open, else -1. port.mu is
 // held, so that our copy is closed before the program's next call is handled.
-func (p *port) completeOpen(c *call, fd, flags int, real bool) {
+func (p *port) completeOpen(c *call, fd, flags int, kernelSame bool) {
 	if p.ended {
 		if fd >= 0 {
 			_ = unix.Close(fd)
@@ -183,7 +183,7 @@ func (p *port) completeOpen(c *call, fd, flags int, real bool) {
 			return
 		}
 	}
-	if real && p.becomesControlling(c, flags) {
+	if kernelSame && p.becomesControlling(c, flags) {
 		err = p.openInKernel(c, fd)
 	} else {
 		err = c.returnFD(fd, flags&unix.O_CLOEXEC != 0)

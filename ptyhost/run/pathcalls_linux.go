@@ -76,10 +76,10 @@ func (h *Host) pathCall(c *call, e entry) {
 		c.continueInKernel()
 		return
 	}
-	kept := c.l.pathCalls.add(c)
+	entry := c.l.pathCalls.add(c)
 	reach := func() {
 		if d.place == mappedPath || d.place == portNode {
-			kept.setOnPort(c.n.ID)
+			entry.setOnPort(c.n.ID)
 		}
 		h.performPathCall(c, a, p, d)
 	}

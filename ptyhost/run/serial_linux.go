@@ -80,19 +80,19 @@ func (p *port) getSerial(c *call, arg uint64) {
 // userFlags and the divisor, and any other change fails. With privileges everything is accepted, and what belongs to
 // hardware that is not here, such as the interrupt, is ignored.
 func (p *port) setSerial(c *call) {
-	var said serialStruct
-	copy(bytesOf(&said), c.memory.arg)
+	var asked serialStruct
+	copy(bytesOf(&asked), c.memory.arg)
 	may := int32(allFlags)
 	if !hasSysAdmin(c.n.TID) {
 		may = userFlags
 	}
 	want := p.serialStruct()
-	want.Flags = want.Flags&^may | said.Flags&may
-	want.Divisor = said.Divisor
+	want.Flags = want.Flags&^may | asked.Flags&may
+	want.Divisor = asked.Divisor
 	switch {
 	case may == allFlags:
-		want.CloseDelay, want.CloseWait = said.CloseDelay, said.CloseWait
-	case said != want:
+		want.CloseDelay, want.CloseWait = asked.CloseDelay, asked.CloseWait
+	case asked != want:
 		c.fail(unix.EPERM)
 		return
 	}

@@ -36,22 +36,22 @@ const receiverPatience = 20 * time.Millisecond
 // receiveCalls receives calls and performs them. If a call takes too long, the watchdog replaces it: receiveCalls
 // continues in the timer's goroutine, and this one ends with its call.
 func (h *Host) receiveCalls(l *listener, stop int, end chan<- error) {
-	s := &receiver{knownFDs: map[fdKey]struct{}{}}
-	s.watchdog = time.AfterFunc(time.Hour, func() {
-		if s.state.CompareAndSwap(performing, replaced) {
+	r := &receiver{knownFDs: map[fdKey]struct{}{}}
+	r.watchdog = time.AfterFunc(time.Hour, func() {
+		if r.state.CompareAndSwap(performing, replaced) {
 			h.receiveCalls(l, stop, end)
 		}
 	})
-	defer s.watchdog.Stop()
-	for s.state.Load() != replaced {
+	defer r.watchdog.Stop()
+	for r.state.Load() != replaced {
 		n, err := l.receive(stop)
 		if err != nil {
 			end <- err
 			return
 		}
-		c := &call{host: h, l: l, receiver: s, abi: abiOf(n.Data.Arch), n: n}
-		s.state.Store(performing)
-		s.watchdog.Reset(receiverPatience)
+		c := &call{host: h, l: l, receiver: r, abi: abiOf(n.Data.Arch), n: n}
+		r.state.Store(performing)
+		r.watchdog.Reset(receiverPatience)
 		gone, done := h.matchRestart(c)
 		if !done {
 			h.perform(c)
@@ -59,8 +59,8 @@ func (h *Host) receiveCalls(l *listener, stop int, end chan<- error) {
 		if gone != nil {
 			close(gone)
 		}
-		s.watchdog.Stop()
-		s.state.CompareAndSwap(performing, receiving)
+		r.watchdog.Stop()
+		r.state.CompareAndSwap(performing, receiving)
 	}
 }
 

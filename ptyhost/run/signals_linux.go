@@ -96,10 +96,10 @@ func (h *groupSignals) wasReceived(number syscall.Signal) bool {
 	defer patience.Stop()
 	for {
 		h.mu.Lock()
-		at, told := h.at[number]
+		at, reported := h.at[number]
 		delete(h.at, number)
 		h.mu.Unlock()
-		if told && time.Since(at) < groupSignalAge {
+		if reported && time.Since(at) < groupSignalAge {
 			return true
 		}
 		select {

@@ -57,23 +57,23 @@ func (t *takeover) handle(n notification) {
 		c.continueInKernel()
 		return
 	}
-	asked, err := c.readPathCall(e)
+	a, err := c.readPathCall(e)
 	if err != nil {
 		c.continueInKernel()
 		return
 	}
-	asked.names = t.names
-	if asked.opens() {
-		if path.Base(asked.pathname) == "ptmx" { // the program makes a pty, which may get the number of the port's
+	a.names = t.names
+	if a.opens() {
+		if path.Base(a.pathname) == "ptmx" { // the program makes a pty, which may get the number of the port's
 			t.slave = fileID{}
 		}
-		asked.slave = t.slave
+		a.slave = t.slave
 	}
-	if d, sure := asked.resolveFast(); sure {
-		d.finishTakeover(c, asked)
+	if d, sure := a.resolveFast(); sure {
+		d.finishTakeover(c, a)
 		return
 	}
-	if !t.lookups.start(func() { asked.resolve().finishTakeover(c, asked) }) {
+	if !t.lookups.start(func() { a.resolve().finishTakeover(c, a) }) {
 		c.continueInKernel()
 	}
 }
@@ -89,13 +89,13 @@ func (d destination) finishTakeover(c *call, a pathCall) {
 
 // handlePending answers a call that the parent had received. Only the ID of n may be known.
 func (t *takeover) handlePending(n notification) {
-	switch kept := t.shared.find(n.ID); {
-	case kept == nil:
+	switch entry := t.shared.find(n.ID); {
+	case entry == nil:
 		t.handle(n)
-	case kept.onPort.Load() == n.ID:
-		(&call{l: t.l, n: kept.call}).fail(unix.ENOENT)
+	case entry.onPort.Load() == n.ID:
+		(&call{l: t.l, n: entry.call}).fail(unix.ENOENT)
 	default:
-		t.handle(kept.call)
+		t.handle(entry.call)
 	}
 }
 
@@ -123,14 +123,14 @@ func (h *pathCallTable) add(c *call) *pathCallEntry {
 		return nil
 	}
 	for i := range h.calls {
-		kept := &h.calls[i]
-		id := kept.id.Load()
-		if id == entryBusy || id != 0 && c.l.valid(id) || !kept.id.CompareAndSwap(id, entryBusy) {
+		entry := &h.calls[i]
+		id := entry.id.Load()
+		if id == entryBusy || id != 0 && c.l.valid(id) || !entry.id.CompareAndSwap(id, entryBusy) {
 			continue
 		}
-		kept.call = c.n
-		kept.id.Store(c.n.ID)
-		return kept
+		entry.call = c.n
+		entry.id.Store(c.n.ID)
+		return entry
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ const callerCheckInterval = time.Second
 // await answers a call when ready returns true: it calls do with 0. If the program no longer waits, it calls do with
 // EINTR, and answering has no effect then. ready is called again whenever the port has changed, after the time that it
 // has left in p.wait.recheckAfter, and when p.wait.recheckOn is closed. The caller of await holds port.mu; ready is
-// called under it, do only if ready is true at once.
+// called under it; do is called under it only if ready is true at once.
 //
 // A signal to the program ends the call, or makes the kernel restart it (SA_RESTART), which is a new call.
 //
@@ -31,22 +31,22 @@ func (p *port) await(c *call, ready func() bool, do func(unix.Errno)) {
 		return
 	}
 	p.wait.waiters++
-	wake, again, news, hangups := p.wait.wake, p.wait.recheckAfter, p.wait.recheckOn, p.hangups
+	wake, after, on, hangups := p.wait.wake, p.wait.recheckAfter, p.wait.recheckOn, p.hangups
 	gone := c.registerWait()
 	go func() {
 		defer c.unregisterWait(gone)
 		errno := unix.Errno(0)
-		look := time.NewTicker(callerCheckInterval)
-		defer look.Stop()
+		check := time.NewTicker(callerCheckInterval)
+		defer check.Stop()
 		for done := false; !done; {
-			timer := time.NewTimer(recheckDelay(again))
+			timer := time.NewTimer(recheckDelay(after))
 			select {
 			case <-wake:
 			case <-timer.C:
-			case <-news:
+			case <-on:
 			case <-gone:
 				errno, done = unix.EINTR, true
-			case <-look.C:
+			case <-check.C:
 				if !c.valid() {
 					errno, done = unix.EINTR, true
 				}
@@ -61,7 +61,7 @@ func (p *port) await(c *call, ready func() bool, do func(unix.Errno)) {
 			default:
 				done = ready()
 			}
-			wake, again, news = p.wait.wake, p.wait.recheckAfter, p.wait.recheckOn
+			wake, after, on = p.wait.wake, p.wait.recheckAfter, p.wait.recheckOn
 			if done {
 				p.wait.waiters--
 			}
@@ -79,7 +79,7 @@ func (p *port) await(c *call, ready func() bool, do func(unix.Errno)) {
 // that waits here does not keep its file open: its program may be dead, or another thread may have closed the
 // descriptor.
 func (p *port) awaitThen(c *call, ready func() bool, then func()) {
-	period, due := p.opens.closes, false
+	closes, due := p.opens.closes, false
 	p.await(c, func() bool {
 		switch {
 		case p.ended:
@@ -87,7 +87,7 @@ func (p *port) awaitThen(c *call, ready func() bool, then func()) {
 		case !ready():
 			return false
 		}
-		if due = p.opens.closes == period; due && c.valid() {
+		if due = p.opens.closes == closes; due && c.valid() {
 			then()
 		}
 		return true
@@ -102,12 +102,12 @@ func (p *port) awaitThen(c *call, ready func() bool, then func()) {
 	})
 }
 
-// recheckDelay is recheckAfter for a timer; without one, hardly ever.
-func recheckDelay(again time.Duration) time.Duration {
-	if again <= 0 {
+// recheckDelay converts recheckAfter for a timer; 0 means hardly ever.
+func recheckDelay(after time.Duration) time.Duration {
+	if after <= 0 {
 		return time.Hour
 	}
-	return again
+	return after
 }
 
 // valid reports whether the program still waits for the answer.

@@ -28,11 +28,11 @@ type Terminal struct {
 }
 
 // New makes a raw pty at 9600 8N1 that belongs to access's owner and group and that nobody has open. Only this user (and root)
-// may open it until AllowOpens. look and give are what WaitRead and WaitWrite call; they never block. The error is one line
+// may open it until AllowOpens. tryRead and tryWrite are what WaitRead and WaitWrite call; they never block. The error is one line
 // with the way out.
-func New(access devpath.Access, look, give func() (done bool)) (t *Terminal, err error) {
+func New(access devpath.Access, tryRead, tryWrite func() (done bool)) (t *Terminal, err error) {
 	for range newTries {
-		if t, err = makePTY(access, look, give); !errors.Is(err, errOpenedEarly) {
+		if t, err = makePTY(access, tryRead, tryWrite); !errors.Is(err, errOpenedEarly) {
 			break
 		}
 	}
@@ -43,7 +43,7 @@ func New(access devpath.Access, look, give func() (done bool)) (t *Terminal, err
 }
 
 // makePTY is one try of New.
-func makePTY(access devpath.Access, look, give func() bool) (_ *Terminal, err error) {
+func makePTY(access devpath.Access, tryRead, tryWrite func() bool) (_ *Terminal, err error) {
 	master, slave, err := openPair()
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func makePTY(access devpath.Access, look, give func() bool) (_ *Terminal, err er
 			t.Close()
 		}
 	}()
-	if t.waiter, err = newWaiter(t.master, look, give); err != nil {
+	if t.waiter, err = newWaiter(t.master, tryRead, tryWrite); err != nil {
 		return nil, err
 	}
 	if err := t.isPeer(slave); err != nil {
@@ -160,11 +160,11 @@ func (t *Terminal) WriteMaster(p []byte) int { return writeMaster(t.master, p) }
 // Termios reads the slave's termios into now, without an allocation, and reports whether it could.
 func (t *Terminal) Termios(now *unix.Termios) bool { return readTermios(t.master, now) }
 
-// WaitRead calls look until it is done. It has one caller. The error is os.ErrDeadlineExceeded after PokeReader, and
+// WaitRead calls tryRead until it is done. It has one caller. The error is os.ErrDeadlineExceeded after PokeReader, and
 // another one after Close.
 func (t *Terminal) WaitRead() error { return t.read() }
 
-// WaitWrite calls give until it is done. It has one caller. The errors are those of WaitRead, with PokeWriter.
+// WaitWrite calls tryWrite until it is done. It has one caller. The errors are those of WaitRead, with PokeWriter.
 func (t *Terminal) WaitWrite() error { return t.write() }
 
 // PokeReader ends WaitRead's wait: the present one, and each that begins before UnpokeReader.
@@ -179,7 +179,7 @@ func (t *Terminal) PokeWriter() { t.pokeWriter() }
 // UnpokeWriter lets WaitWrite wait again.
 func (t *Terminal) UnpokeWriter() { t.unpokeWriter() }
 
-// Close ends every wait, returns when neither look nor give is running, and closes the master: reads of the programs that
+// Close ends every wait, returns when neither tryRead nor tryWrite is running, and closes the master: reads of the programs that
 // have the slave open return end of file, writes EIO. It is called once.
 func (t *Terminal) Close() {
 	if t.waiter != nil {

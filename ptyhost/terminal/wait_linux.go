@@ -1,5 +1,3 @@
-//go:build !plainio
-
 package terminal
 
 import (
@@ -13,7 +11,7 @@ import (
 )
 
 // How WaitRead and WaitWrite wait on Linux, at the cost of two threads of a C program that does the same. Each line here that
-// looks odd was measured:
+// seems odd was measured:
 //
 // The master is not in Go's netpoller, which would wake the reader at each read of the application: it asks for EPOLLOUT too.
 // In the netpoller are two epoll sets of the terminal's own, one for each direction, that ask only for what is wanted. A set in
@@ -22,28 +20,26 @@ import (
 // System calls are made without telling the scheduler (RawSyscall): telling it wakes the runtime's sleeping monitor
 // thread if the process was idle, and a round trip costs 1.4 times as long. That is correct only because no descriptor
 // here ever blocks: a call that blocks would hold the processor.
-//
-// With the build tag plainio, wait_plain_linux.go does the same with an os.File.
 
 // waiter waits for the master. read has one caller, write has one caller; the rest may be called from any goroutine.
 type waiter struct {
-	master  int
-	look    func() bool // done: something was found
-	give    func() bool // done: all is written, or it need not be
-	in, out *os.File    // epoll sets
-	inRaw   syscall.RawConn
-	outRaw  syscall.RawConn
-	outFD   int
-	armed   bool // out asks for room; only write's goroutine
+	master   int
+	tryRead  func() bool // done: something was found
+	tryWrite func() bool // done: all is written, or it need not be
+	in, out  *os.File    // epoll sets
+	inRaw    syscall.RawConn
+	outRaw   syscall.RawConn
+	outFD    int
+	armed    bool // out asks for room; only write's goroutine
 
-	lookStep, giveStep func(uintptr) bool // made once: a closure for each call would be an allocation
+	readStep, writeStep func(uintptr) bool // made once: a closure for each call would be an allocation
 }
 
 // newWaiter returns a waiter for master, which the caller keeps and closes after it.
-func newWaiter(master int, look, give func() bool) (*waiter, error) {
-	w := &waiter{master: master, look: look, give: give}
-	w.lookStep = func(uintptr) bool { return w.look() }
-	w.giveStep = w.giveOrArm
+func newWaiter(master int, tryRead, tryWrite func() bool) (*waiter, error) {
+	w := &waiter{master: master, tryRead: tryRead, tryWrite: tryWrite}
+	w.readStep = func(uintptr) bool { return w.tryRead() }
+	w.writeStep = w.writeOrArm
 	var err error
 	if w.in, w.inRaw, _, err = newSet(master, unix.EPOLLIN); err != nil {
 		return nil, err
@@ -77,19 +73,19 @@ func newSet(fd int, events uint32) (*os.File, syscall.RawConn, int, error) {
 	return file, raw, set, nil
 }
 
-// read calls look until it is done. It fails with os.ErrDeadlineExceeded when poked.
+// read calls tryRead until it is done. It fails with os.ErrDeadlineExceeded when poked.
 func (w *waiter) read() error {
-	// Entering RawConn.Read discards what the netpoller has seen, so look must ask the kernel itself before the goroutine
+	// Entering RawConn.Read discards what the netpoller has seen, so tryRead must ask the kernel itself before the goroutine
 	// parks: its read of the master does.
-	return w.inRaw.Read(w.lookStep)
+	return w.inRaw.Read(w.readStep)
 }
 
-// write calls give until it is done. It fails with os.ErrDeadlineExceeded when poked.
+// write calls tryWrite until it is done. It fails with os.ErrDeadlineExceeded when poked.
 func (w *waiter) write() error {
-	if w.give() { // usually there is room, and the netpoller need not be entered
+	if w.tryWrite() { // usually there is room, and the netpoller need not be entered
 		return nil
 	}
-	err := w.outRaw.Read(w.giveStep)
+	err := w.outRaw.Read(w.writeStep)
 	if w.armed {
 		// As long as out asks for room, each read of the application wakes this process, even if nobody waits.
 		w.armed = false
@@ -98,16 +94,16 @@ func (w *waiter) write() error {
 	return err
 }
 
-// giveOrArm is write's step. The first one asks for room, then calls give once more, because nothing would announce room that
+// writeOrArm is write's step. The first one asks for room, then calls tryWrite once more, because nothing would announce room that
 // has come since the call before: the kernel announces room that is there already only if the master is not in the set's ready
 // list, and it may still be in it from the last time (ep_modify in fs/eventpoll.c). Later room is always announced, and the
 // netpoller keeps it while RawConn.Read runs.
-func (w *waiter) giveOrArm(uintptr) (done bool) {
+func (w *waiter) writeOrArm(uintptr) (done bool) {
 	if !w.armed {
 		w.armed = true
 		w.ask(unix.EPOLLOUT)
 	}
-	return w.give()
+	return w.tryWrite()
 }
 
 // ask changes what out asks for.
@@ -123,7 +119,7 @@ func (w *waiter) pokeWriter() { _ = w.out.SetReadDeadline(time.Unix(1, 0)) }
 func (w *waiter) unpokeReader() { _ = w.in.SetReadDeadline(time.Time{}) }
 func (w *waiter) unpokeWriter() { _ = w.out.SetReadDeadline(time.Time{}) }
 
-// close ends every wait, and returns when neither look nor give runs in one.
+// close ends every wait, and returns when neither tryRead nor tryWrite runs in one.
 func (w *waiter) close() {
 	_ = w.in.Close()
 	_ = w.out.Close()

@@ -27,8 +27,8 @@ func TestRoomThatComesBeforeItIsAskedFor(t *testing.T) {
 			}
 		}
 	}
-	var give func() bool
-	term, err := terminal.New(devpath.Access{UID: -1, GID: -1, Mode: 0o600}, func() bool { return false }, func() bool { return give() })
+	var tryWrite func() bool
+	term, err := terminal.New(devpath.Access{UID: -1, GID: -1, Mode: 0o600}, func() bool { return false }, func() bool { return tryWrite() })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,11 +39,11 @@ func TestRoomThatComesBeforeItIsAskedFor(t *testing.T) {
 	defer unix.Close(slave)
 	for round := range 20 {
 		fill()
-		looks := 0
-		give = func() bool {
-			looks++
+		tries := 0
+		tryWrite = func() bool {
+			tries++
 			done := term.WriteMaster([]byte{'x'}) > 0
-			if looks == 1 && round > 0 { // too late for this look
+			if tries == 1 && round > 0 { // too late for this try
 				drain()
 			}
 			return done

@@ -12,7 +12,7 @@ import (
 	"telnetcpc/wincom"
 )
 
-// ErrNotStarted: this process was not started by the service manager.
+// ErrNotStarted means that this process was not started by the service manager.
 var ErrNotStarted = errors.New("not started by the service manager")
 
 // flushTimeout bounds how long the end of a service waits for a log that takes nothing.

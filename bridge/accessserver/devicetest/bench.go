@@ -1,5 +1,5 @@
-// Package devicetest is what the tests of both kinds of uart.Device share: a bench that drives one and records what comes from it,
-// and, on Linux, an instrument at the other end of a pty. It is for tests, and knows no server.
+// Package devicetest has what the tests of serialport, simulate and the access server share: a bench that drives a uart.Device and
+// records what it receives, and, on Linux, a pty that can be unplugged. Only tests use it. It knows no server.
 package devicetest
 
 import (
@@ -14,17 +14,17 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Bench is a device and everything that came from it.
+// Bench is a device and everything that it has received. Its methods are for the test's goroutine.
 type Bench struct {
 	uart.Device
 	Over  chan struct{} // closed when Next has returned an error
-	Bytes []byte        // what came; a test reads it, Came and When after End, before that Seen
-	Came  []string      // the same with the events between the bytes
+	Bytes []byte        // received; a test reads it, Came and When only after End or while nothing comes; else Seen
+	Came  []string      // the same with the events, one entry for each Next
 	When  time.Duration // of the last byte, since New
 
 	t     *testing.T
 	start time.Time
-	mu    sync.Mutex // over Came
+	mu    sync.Mutex // guards Came
 }
 
 // New returns a bench with an open device. The test closes it.
@@ -32,7 +32,7 @@ func New(t *testing.T, d uart.Device) *Bench {
 	return &Bench{Device: d, t: t, start: time.Now(), Over: make(chan struct{})}
 }
 
-// Read collects what comes from the line until the device is closed.
+// Read starts a goroutine that collects what comes from the line until the device is closed.
 func (b *Bench) Read() *Bench {
 	go func() {
 		defer close(b.Over)
@@ -58,14 +58,14 @@ func (b *Bench) Read() *Bench {
 	return b
 }
 
-// Seen is a copy of Came while the device is being read.
+// Seen returns a copy of Came.
 func (b *Bench) Seen() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.Came)
 }
 
-// Text is all bytes in Seen, without the events between them.
+// Text returns all bytes in Seen, without the events.
 func (b *Bench) Text() string {
 	var all strings.Builder
 	for _, c := range b.Seen() {
@@ -77,7 +77,7 @@ func (b *Bench) Text() string {
 	return all.String()
 }
 
-// Send writes p, which the device must take as a whole.
+// Send writes p; the device must accept all of it.
 func (b *Bench) Send(p string) {
 	b.t.Helper()
 	if n, err := b.Write([]byte(p)); n != len(p) || err != nil {
@@ -85,7 +85,7 @@ func (b *Bench) Send(p string) {
 	}
 }
 
-// Set applies settings, which the device must take, and returns what is in force.
+// Set applies settings, which must not fail, and returns what is in force.
 func (b *Bench) Set(e uart.Event) uart.Event {
 	b.t.Helper()
 	inForce, err := b.Apply(e)
@@ -101,7 +101,7 @@ func (b *Bench) End() {
 	<-b.Over
 }
 
-// Coding is an event that asks for a line coding, written as in uart.ParseCoding.
+// Coding returns an event that asks for a line coding, written as for uart.ParseCoding.
 func Coding(t *testing.T, s string) uart.Event {
 	t.Helper()
 	c, err := uart.ParseCoding(s)

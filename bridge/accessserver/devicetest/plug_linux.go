@@ -13,10 +13,10 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// Plug is a serial port that is a pty, and the instrument at its end. It can be unplugged and plugged in again: the
-// name of the port stays.
+// Plug is a serial port that is a pty, and the instrument at its other end. It can be unplugged and plugged in again under the same
+// name.
 type Plug struct {
-	*os.File // what the instrument reads and writes
+	*os.File // the instrument's end
 	t        *testing.T
 	Name     string // of the port
 }
@@ -50,7 +50,7 @@ func (p *Plug) In() {
 	}
 }
 
-// Out pulls it out: the port is hung up, its name goes.
+// Out unplugs it: the port is hung up and its name removed.
 func (p *Plug) Out() {
 	p.t.Helper()
 	if err := os.Remove(p.Name); err != nil {
@@ -59,7 +59,7 @@ func (p *Plug) Out() {
 	_ = p.Close()
 }
 
-// Termios is the port's, seen from the instrument's side.
+// Termios returns the port's termios.
 func (p *Plug) Termios() *unix.Termios {
 	p.t.Helper()
 	raw, err := p.SyscallConn()
@@ -82,12 +82,12 @@ func (p *Plug) Send(s string) {
 	}
 }
 
-// Hears reads what the instrument must receive next.
+// Hears reads at the instrument; want must come next.
 func (p *Plug) Hears(want string) {
 	p.t.Helper()
 	_ = p.SetReadDeadline(time.Now().Add(testenv.Patience))
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(p, got); err != nil || string(got) != want {
-		p.t.Fatalf("the instrument hears %q, %v, want %q", got[:n], err, want)
+		p.t.Fatalf("the instrument receives %q, %v, want %q", got[:n], err, want)
 	}
 }

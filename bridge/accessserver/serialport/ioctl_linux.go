@@ -39,7 +39,7 @@ func (t *linuxTTY) apply(e, before uart.Event) (inForce uart.Event, err error) {
 	return inForce, nil
 }
 
-// setTermios asks for a coding and a flow control, and returns what the driver has made of them: it changes what it
+// setTermios asks for a coding and a flow control, and returns what is in force then: the driver changes what it
 // cannot do (termios(3): tcsetattr succeeds when any change could be made).
 func (t *linuxTTY) setTermios(c uart.Coding, f uart.Flow) (uart.Coding, uart.Flow, error) {
 	tio, err := t.getTermios()
