@@ -79,7 +79,7 @@ func TestPairOfDefaults(t *testing.T) {
 func needRegistry(t *testing.T) {
 	t.Helper()
 	if os.Getenv("TELNETCPC_C0SIM") == "" {
-		t.Skip("it writes com0com's parameters (TELNETCPC_C0SIM, which only wincom/winetest sets, says that it may)")
+		t.Skip("it writes com0com's parameters, so it runs only if TELNETCPC_C0SIM is set, as wincom/winetest does")
 	}
 }
 
