@@ -22,8 +22,8 @@ import (
 	"telnetcpc/wincom/wincomtest"
 )
 
-// TestChain goes the whole way, on every system, with the model in place of the driver: a program on COM9, the bridge, TCP, an
-// access server and its UART with a loopback plug.
+// TestChain goes the whole way, on every system, with the model in place of the driver: a program on COM9, the bridge, TCP,
+// an access server and its UART with a loopback plug.
 func TestChain(t *testing.T) {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	far := &farUART{}

@@ -66,9 +66,9 @@ const (
 	inPayload
 )
 
-// Decode decodes src up to the end of its first record. data is the data before the record, unescaped in place: it is part of
-// src, which is overwritten. r is the record, or none. rest is the remainder of src, for the next call. Nothing is allocated.
-// An unknown code is consumed with its Escape; data follows it.
+// Decode decodes src up to the end of its first record. data is the data before the record, unescaped in place: it is part
+// of src, which is overwritten. r is the record, or none. rest is the remainder of src, for the next call. Nothing is
+// allocated. An unknown code is consumed with its Escape; data follows it.
 func (d *Decoder) Decode(src []byte) (data []byte, r Record, rest []byte) {
 	n := 0 // src[:n] is data
 	for i := 0; i < len(src); {
@@ -130,8 +130,8 @@ func (d *Decoder) record() Record {
 	return r
 }
 
-// lineControl converts from SERIAL_LINE_CONTROL (ntddser.h): parity none 0, odd 1, even 2, mark 3, space 4; stop bits 1 as 0,
-// 1.5 as 1, 2 as 2.
+// lineControl converts from SERIAL_LINE_CONTROL (ntddser.h): parity none 0, odd 1, even 2, mark 3, space 4; stop bits 1 as
+// 0, 1.5 as 1, 2 as 2.
 func lineControl(data, parity, stop byte) (c uart.Coding) {
 	if data >= 5 && data <= 8 {
 		c.DataBits = data

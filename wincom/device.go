@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Device is an open serial port of the system: the agent's end of a pair. It is the border to the operating system; what uses
-// it knows no handles. Read and Write have one caller each; the other methods may be called from any goroutine at any time.
-// After Close every blocked and every later call returns ErrDeviceClosed. Close is idempotent.
+// Device is an open serial port of the system: the agent's end of a pair. It is the border to the operating system; what
+// uses it knows no handles. Read and Write have one caller each; the other methods may be called from any goroutine at any
+// time. After Close every blocked and every later call returns ErrDeviceClosed. Close is idempotent.
 type Device interface {
 	// Read waits for a byte and returns what there is, up to len(p). It returns 0 and no error if nothing arrived within
 	// that time (negative: no limit), or if the driver ended the wait early. No byte is lost then.

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// handle is a Device on Windows: one overlapped handle, and an event for each kind of request. An os.File would make reads and
-// writes of a character device wait for each other.
+// handle is a Device on Windows: one overlapped handle, and an event for each kind of request. An os.File would make reads
+// and writes of a character device wait for each other.
 type handle struct {
 	h       windows.Handle
 	closing windows.Handle // event: Close was called
@@ -79,7 +79,8 @@ func (d *handle) release() {
 	}
 }
 
-// Close implements Device. No new call starts, blocked ones are woken and cancel their requests, then the handles are closed.
+// Close implements Device. No new call starts, blocked ones are woken and cancel their requests, then the handles are
+// closed.
 func (d *handle) Close() error {
 	d.closeOnce.Do(func() {
 		d.closed.Store(true)
@@ -238,8 +239,8 @@ func (r *request) begin() *windows.Overlapped {
 	return &r.overlapped
 }
 
-// finish waits for a request whose call returned err. events[0] signals its completion; if another event is signalled first,
-// finish cancels the request and woken is true. n is the number of bytes transferred in either case.
+// finish waits for a request whose call returned err. events[0] signals its completion; if another event is signalled
+// first, finish cancels the request and woken is true. n is the number of bytes transferred in either case.
 func (d *handle) finish(r *request, err error, events ...windows.Handle) (n int, woken bool, _ error) {
 	if err != nil && !errors.Is(err, windows.ERROR_IO_PENDING) {
 		return 0, false, err

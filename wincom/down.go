@@ -10,8 +10,8 @@ import (
 //
 //	Write -> Device.Write -> driver -> the application's queue -> ReadFile
 //
-// The driver takes a write completely or blocks it: that is the back pressure. It would also block for an application that is
-// yet to open its end, so a write ends once the last close is known.
+// The driver takes a write completely or blocks it: that is the back pressure. It would also block for an application that
+// is yet to open its end, so a write ends once the last close is known.
 
 // writeSize is the size of one write to the device. How much of an interrupted write the application got is unknown, so
 // writes are small: the queue size of an application that has not asked for another (SetupComm).

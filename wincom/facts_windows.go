@@ -101,8 +101,8 @@ func fileVersion(name string) string {
 	return fmt.Sprintf("%d.%d.%d.%d", fixed.FileVersionMS>>16, fixed.FileVersionMS&0xFFFF, fixed.FileVersionLS>>16, fixed.FileVersionLS&0xFFFF)
 }
 
-// fileSigner returns who signed a file; empty if the file itself has no signature (a catalog may have one). It does not verify
-// the signature: Windows does, and reports Code 52.
+// fileSigner returns who signed a file; empty if the file itself has no signature (a catalog may have one). It does not
+// verify the signature: Windows does, and reports Code 52.
 func fileSigner(name string) string {
 	p, err := windows.UTF16PtrFromString(name)
 	if err != nil {
@@ -198,7 +198,8 @@ func deviceProblems(service string) []problem {
 	return found
 }
 
-// shownPorts returns the ports among the devices of a class: their port names, and the last part of their instance IDs, as CNCA0.
+// shownPorts returns the ports among the devices of a class: their port names, and the last part of their instance IDs, as
+// CNCA0.
 func shownPorts(class *windows.GUID, flags windows.DIGCF) []string {
 	var names []string
 	eachDevice(class, flags, func(list windows.DevInfo, data *windows.DevInfoData) {

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Which program has a port open. Windows has no query for a device; it has a table of all handles of all processes, and reports
-// the name of a handle's object. Opening the port to see whether it is free would look like an application to the agent.
+// Which program has a port open. Windows has no query for a device; it has a table of all handles of all processes, and
+// reports the name of a handle's object. Opening the port to see whether it is free would look like an application to the
+// agent.
 
 // handleEntry is SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX.
 type handleEntry struct {

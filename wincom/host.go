@@ -13,8 +13,8 @@ import (
 // hostName is this host's name in configuration, log and errors.
 const hostName = "com0com"
 
-// carried is what a pair with AgentPins and ApplicationPins carries. The driver does not report purges or the choice of flow
-// control, completes a drain by itself, and has no request that gives the application a damaged byte.
+// carried is what a pair with AgentPins and ApplicationPins carries. The driver does not report purges or the choice of
+// flow control, completes a drain by itself, and has no request that gives the application a damaged byte.
 const carried = uart.CarriesBaud | uart.CarriesDataBits | uart.CarriesSixBits | uart.CarriesParity |
 	uart.CarriesStopBits | uart.CarriesDTR | uart.CarriesRTS | uart.CarriesBreak | uart.CarriesOrder |
 	uart.CarriesModem | uart.CarriesBreakIn
@@ -73,7 +73,8 @@ func (h Host) Check() error {
 	return nil
 }
 
-// Fidelity implements uart.Host: that of a pair that telnetcpc made. With other pins a port may carry less; see its Fidelity.
+// Fidelity implements uart.Host: that of a pair that telnetcpc made. With other pins a port may carry less; see its
+// Fidelity.
 func (Host) Fidelity() uart.Fidelity { return carried }
 
 // Open implements uart.Host. The path is the name of the application's end: COM9, or \\.\COM9. An owner, a group or a mode

@@ -12,9 +12,9 @@ import (
 	"telnetcpc/wincom"
 )
 
-// needPair returns the application's end of a pair that the test may use: that of the stand-in driver in Wine (TELNETCPC_C0SIM,
-// which only wincom/winetest sets), or a real one that its owner names (TELNETCPC_COM0COM=COM9). Without either it skips: no
-// test uses a pair that nobody has named.
+// needPair returns the application's end of a pair that the test may use: that of the stand-in driver in Wine
+// (TELNETCPC_C0SIM, which only wincom/winetest sets), or a real one that its owner names (TELNETCPC_COM0COM=COM9). Without
+// either it skips: no test uses a pair that nobody has named.
 func needPair(t testing.TB) string {
 	t.Helper()
 	if name := os.Getenv("TELNETCPC_COM0COM"); name != "" {

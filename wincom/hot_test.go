@@ -24,8 +24,8 @@ type failingDevice struct{ wincom.Device }
 
 func (failingDevice) Read([]byte, time.Duration) (int, error) { return 0, errGone }
 
-// endless is a system whose device always has the same bytes to read and takes all writes, so that only the port's own work is
-// measured.
+// endless is a system whose device always has the same bytes to read and takes all writes, so that only the port's own work
+// is measured.
 type endless struct {
 	*wincomtest.Pair
 	stream []byte

@@ -13,8 +13,8 @@ import (
 // The driver inserts records into the same queue, so its order is the order of what the application did. Back pressure is
 // that Next is not called: once the queue is full, the driver blocks the application's write.
 
-// mergeWindow is how long a change of the line coding waits for more of it: SetCommState makes two requests to the driver, one
-// for the baud rate and one for the rest. Bytes and other changes end the wait.
+// mergeWindow is how long a change of the line coding waits for more of it: SetCommState makes two requests to the driver,
+// one for the baud rate and one for the rest. Bytes and other changes end the wait.
 const mergeWindow = 10 * time.Millisecond
 
 // verifyAfter is how long the stream must be silent before Next verifies that it missed no record.
@@ -161,8 +161,8 @@ func (p *port) apply(r Record) {
 	}
 }
 
-// inputsChanged applies a new state of the agent's modem inputs. An open raises DTR and RTS before the driver counts the end as
-// open: they are reported after the open. Lines that drop with a close are reported before it.
+// inputsChanged applies a new state of the agent's modem inputs. An open raises DTR and RTS before the driver counts the
+// end as open: they are reported after the open. Lines that drop with a close are reported before it.
 func (p *port) inputsChanged(m uart.ModemState) {
 	s := &p.next
 	before := s.inputs
@@ -254,8 +254,8 @@ func dropped(r reading, before uart.ModemState) uart.Level {
 
 // resync asks the driver for the current state, once everything that it has queued has been read: a record that finds the
 // queue full is lost. If something is queued between the two checks of the queue, the state may be newer than records that
-// are still to be read; then it is not used, and resync is called again. If a close was announced and all that was read does
-// not have it, its record was lost: it is reported before the state.
+// are still to be read; then it is not used, and resync is called again. If a close was announced and all that was read
+// does not have it, its record was lost: it is reported before the state.
 func (p *port) resync() error {
 	s := &p.next
 	closed := p.closeAnnounced()

@@ -11,8 +11,8 @@ import (
 // What doctor reports about a Windows machine. facts_windows.go reads the facts; this file judges them, on every system, so
 // that it can be tested. What holds for any kernel driver is apart from what is com0com's.
 
-// Notes returns what a user of this host should know about this machine, a line each, with the way out. The host works all the
-// same.
+// Notes returns what a user of this host should know about this machine, a line each, with the way out. The host works all
+// the same.
 func (h Host) Notes() []string {
 	if s, ok := h.system.(interface{ Notes() []string }); ok {
 		return s.Notes()
@@ -279,8 +279,8 @@ func pinsText(p Pair) string {
 	return strings.Join(lost, ", ")
 }
 
-// imageFile returns the file of a driver from its service's ImagePath; dir is Windows' directory. ImagePath may be an NT path,
-// or relative to Windows' directory with or without its name.
+// imageFile returns the file of a driver from its service's ImagePath; dir is Windows' directory. ImagePath may be an NT
+// path, or relative to Windows' directory with or without its name.
 func imageFile(image, dir string) string {
 	lower := strings.ToLower(image)
 	for _, prefix := range []string{`\systemroot\`, `%systemroot%\`} {

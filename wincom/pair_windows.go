@@ -74,7 +74,8 @@ func registryString(key, name string, view uint32) string {
 	return s
 }
 
-// runSetupc runs setupc in its own directory, where it expects its .inf files, and with --silent, so that it opens no dialog.
+// runSetupc runs setupc in its own directory, where it expects its .inf files, and with --silent, so that it opens no
+// dialog.
 func runSetupc(ctx context.Context, name string, arguments []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupcPatience)
 	defer cancel()

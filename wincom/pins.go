@@ -8,8 +8,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Pin is the wiring of one input of an end: the value of one of the driver's registry parameters cts, dsr, dcd and ri. It is a
-// set of outputs of the other end (R for remote) and of its own (L for local); the input is on if any of them is.
+// Pin is the wiring of one input of an end: the value of one of the driver's registry parameters cts, dsr, dcd and ri. It
+// is a set of outputs of the other end (R for remote) and of its own (L for local); the input is on if any of them is.
 type Pin uint32
 
 // The outputs. The bits differ from those of a modem control register.
@@ -37,8 +37,8 @@ var pinNames = []struct {
 	{PinLRTS, "lrts"}, {PinLDTR, "ldtr"}, {PinLOUT1, "lout1"}, {PinLOUT2, "lout2"}, {PinLOPEN, "lopen"}, {PinOn, "on"},
 }
 
-// String returns setupc's name: rrts, !rout2, on. Several outputs, for which setupc has no syntax, are joined with "|"; none,
-// and unknown ones, are a hex number.
+// String returns setupc's name: rrts, !rout2, on. Several outputs, for which setupc has no syntax, are joined with "|";
+// none, and unknown ones, are a hex number.
 func (p Pin) String() string {
 	var parts []string
 	rest := p &^ PinNot
@@ -99,7 +99,8 @@ func ApplicationPins() Pins {
 	return p
 }
 
-// AgentPins are the pins of the agent's end of a pair that telnetcpc makes: DCD is on while the application has its end open.
+// AgentPins are the pins of the agent's end of a pair that telnetcpc makes: DCD is on while the application has its end
+// open.
 func AgentPins() Pins {
 	p := DefaultPins()
 	p.DCD = PinROPEN
@@ -195,8 +196,9 @@ func (p Pin) constant() (on, always bool) {
 	return (p&^PinNot != 0) != (p&PinNot != 0), always
 }
 
-// Drive returns what the agent's end must drive so that an application's end with these pins sees m. missing has the lines that
-// would be wrong: their pin follows something else, or an output that an earlier line (in the order CTS, DSR, DCD, RI) decides.
+// Drive returns what the agent's end must drive so that an application's end with these pins sees m. missing has the lines
+// that would be wrong: their pin follows something else, or an output that an earlier line (in the order CTS, DSR, DCD, RI)
+// decides.
 func (p Pins) Drive(m uart.ModemState) (drive Output, missing uart.ModemState) {
 	var claimed Output
 	for _, in := range p.inputs() {

@@ -7,8 +7,8 @@ import (
 )
 
 // A plain port uses a device of another driver: one end of another null modem, or a real port with a cable to the
-// application's. The application's settings are unknown there, so it needs pinned ones. It carries bytes; the application sees
-// our DTR and RTS as its DSR and CTS, and we see its as ours.
+// application's. The application's settings are unknown there, so it needs pinned ones. It carries bytes; the application
+// sees our DTR and RTS as its DSR and CTS, and we see its as ours.
 
 // startPlain takes the device into use. what describes it, for the log.
 func (p *port) startPlain(what string) error {

@@ -10,8 +10,8 @@ import (
 )
 
 // Whether the application has its end open. The stream has opens and closes in order with the bytes. But while Next is not
-// called, because the bytes before them cannot be passed on, nobody reads the stream; the modem state of the agent's end shows
-// a close at once. So a poller reads that meanwhile and announces the close (Urgent), and Write stops.
+// called, because the bytes before them cannot be passed on, nobody reads the stream; the modem state of the agent's end
+// shows a close at once. So a poller reads that meanwhile and announces the close (Urgent), and Write stops.
 
 // pollEvery is how often the poller reads the modem state while the port is open and Next is not reading.
 const pollEvery = 200 * time.Millisecond
@@ -53,8 +53,8 @@ func (p *port) setPresent(present bool) {
 	p.dev.StopWrites(!present)
 }
 
-// reachedOpen is called when Next reaches an open. If an announced close has not been reached yet, the poller is ahead of the
-// stream, and what it knows is newer.
+// reachedOpen is called when Next reaches an open. If an announced close has not been reached yet, the poller is ahead of
+// the stream, and what it knows is newer.
 func (p *port) reachedOpen() {
 	s := &p.presence
 	s.mu.Lock()

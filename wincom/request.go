@@ -11,8 +11,8 @@ import (
 // signature is "c0c" and a NUL.
 const signature = "c0c\x00"
 
-// Escape begins a record in the bytes that are read. It must differ from the XON and XOFF characters of the end that reads it.
-// The same value in the data arrives as two bytes.
+// Escape begins a record in the bytes that are read. It must differ from the XON and XOFF characters of the end that reads
+// it. The same value in the data arrives as two bytes.
 const Escape = 0xFF
 
 // Options of the extended LSRMST_INSERT: which records the driver inserts, and what else the request does.

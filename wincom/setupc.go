@@ -84,8 +84,8 @@ func FindPair(pairs []Pair, name string) (Pair, bool) {
 	return Pair{}, false
 }
 
-// The parameters of a pair that telnetcpc makes: the pins, and that programs do not list the agent's end. Valid for com0com 2.2
-// and newer.
+// The parameters of a pair that telnetcpc makes: the pins, and that programs do not list the agent's end. Valid for com0com
+// 2.2 and newer.
 var (
 	ourParametersA = ApplicationPins().parameters()
 	ourParametersB = append(AgentPins().parameters(), "HiddenMode=yes")
@@ -135,8 +135,8 @@ func ParsePairs(text string) []Pair {
 	return pairs
 }
 
-// parseEnd parses PortName=COM9,dcd=rout1. If PortName is COM#, the Ports class chose the name and RealPortName is what programs
-// open. A PortName of "-" means com0com's own name for the end.
+// parseEnd parses PortName=COM9,dcd=rout1. If PortName is COM#, the Ports class chose the name and RealPortName is what
+// programs open. A PortName of "-" means com0com's own name for the end.
 func parseEnd(id, parameters string) End {
 	e := End{ID: id, Name: id}
 	real := ""
@@ -208,8 +208,8 @@ func (s Setupc) Pairs(ctx context.Context) ([]Pair, error) {
 	return ParsePairs(text), nil
 }
 
-// Add makes a pair with this name for the application's end and telnetcpc's parameters, and returns it. It first checks that the
-// name is free: setupc would take it away from another port.
+// Add makes a pair with this name for the application's end and telnetcpc's parameters, and returns it. It first checks
+// that the name is free: setupc would take it away from another port.
 func (s Setupc) Add(ctx context.Context, name string) (Pair, error) {
 	pairs, err := s.Pairs(ctx)
 	if err != nil {

@@ -61,7 +61,8 @@ func (p *port) queryOptions() error {
 }
 
 // configure sets the agent's end. 8N1 because the driver masks every byte to the shorter word length of the two ends: this
-// leaves it to the application's. No handshake because with one the driver would stop our writes, and refuse to set the lines.
+// leaves it to the application's. No handshake because with one the driver would stop our writes, and refuse to set the
+// lines.
 func (p *port) configure() error {
 	const (
 		xon, xoff = 0x11, 0x13
@@ -93,8 +94,8 @@ func (p *port) configure() error {
 	return nil
 }
 
-// lowerLines turns all of the application's inputs off. After it was loaded, the driver updates an input that follows OUT2 only
-// once OUT2 has changed: so all outputs drop first.
+// lowerLines turns all of the application's inputs off. After it was loaded, the driver updates an input that follows OUT2
+// only once OUT2 has changed: so all outputs drop first.
 func (p *port) lowerLines() error {
 	if err := p.ioctl(SetModemControl, AppendModemControl(nil, 0, outAll)); err != nil {
 		return err
@@ -104,8 +105,8 @@ func (p *port) lowerLines() error {
 }
 
 // startInsertion makes the driver insert records and applies the current state. What the application wrote before is in the
-// driver's queue unescaped: as many bytes as there were just before. Next returns them first, or drops them if nobody has the
-// application's end open any more.
+// driver's queue unescaped: as many bytes as there were just before. Next returns them first, or drops them if nobody has
+// the application's end open any more.
 func (p *port) startInsertion() error {
 	s := &p.next
 	status, err := p.commStatus()

@@ -118,8 +118,8 @@ func TestOldDriver(t *testing.T) {
 	}
 }
 
-// Records that are lost because the driver's queue is full: once the queue is empty, the port queries the driver and reports the
-// current state, after the bytes that were queued.
+// Records that are lost because the driver's queue is full: once the queue is empty, the port queries the driver and
+// reports the current state, after the bytes that were queued.
 func TestLostRecords(t *testing.T) {
 	b := newBench(t).start()
 	a := b.program()
@@ -261,8 +261,8 @@ func TestDeviceFails(t *testing.T) {
 	}
 }
 
-// A program closes while the queue is full, another one opens, and both records are lost: Next still returns the announced close
-// before the other's open, and the next close is announced again.
+// A program closes while the queue is full, another one opens, and both records are lost: Next still returns the announced
+// close before the other's open, and the next close is announced again.
 func TestLostCloseIsReported(t *testing.T) {
 	b := newBench(t).start()
 	a := b.program()

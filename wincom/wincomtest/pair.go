@@ -1,10 +1,10 @@
-// Package wincomtest is a model of a com0com pair, for tests on every system. It replaces the driver below wincom.Device: what
-// it returns, its records, queues and pins are those that were measured on com0com 3.0. A test plays the program on the
-// application's end through Application. Its callers are the tests of wincom and cmd/telnetcpc; it must not know the port that
-// uses the agent's end.
+// Package wincomtest is a model of a com0com pair, for tests on every system. It replaces the driver below wincom.Device:
+// what it returns, its records, queues and pins are those that were measured on com0com 3.0. A test plays the program on
+// the application's end through Application. Its callers are the tests of wincom and cmd/telnetcpc; it must not know the
+// port that uses the agent's end.
 //
-// It is simpler than the driver: one lock, no timeout except that of a read, no XON/XOFF and no handshakes. That a purge discards
-// the 14 bytes which a writer can hand over while nobody has the other end open is an assumption.
+// It is simpler than the driver: one lock, no timeout except that of a read, no XON/XOFF and no handshakes. That a purge
+// discards the 14 bytes which a writer can hand over while nobody has the other end open is an assumption.
 package wincomtest
 
 import (

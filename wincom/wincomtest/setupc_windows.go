@@ -13,9 +13,9 @@ import (
 	"telnetcpc/wincom"
 )
 
-// The stand-in for com0com's setupc.exe is a copy of the test binary under that name. It keeps pairs in the registry where com0com
-// does, prints what setupc prints, and requires what setupc requires: --silent, one command after the options, its own directory
-// as the current one. It makes no device.
+// The stand-in for com0com's setupc.exe is a copy of the test binary under that name. It keeps pairs in the registry where
+// com0com does, prints what setupc prints, and requires what setupc requires: --silent, one command after the options, its
+// own directory as the current one. It makes no device.
 
 const (
 	setupcName = "setupc.exe"
@@ -133,8 +133,8 @@ func removeEnd(id string) error {
 	return registry.DeleteKey(registry.LOCAL_MACHINE, parametersKey+`\`+id)
 }
 
-// InstallSetupc installs the stand-in until the test ends, with the registry key of com0com's installer. The test binary must
-// call RunSetupc in an init. It must not be called on a machine with a real com0com.
+// InstallSetupc installs the stand-in until the test ends, with the registry key of com0com's installer. The test binary
+// must call RunSetupc in an init. It must not be called on a machine with a real com0com.
 func InstallSetupc(t *testing.T) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "com0com of a test")

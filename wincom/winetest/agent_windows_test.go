@@ -36,8 +36,8 @@ var ownConsole = sync.OnceFunc(func() {
 	_ = windows.SetStdHandle(windows.STD_ERROR_HANDLE, windows.Handle(os.Stderr.Fd())) // for a panic
 })
 
-// interrupt ends the agent as a user at its console does: by Ctrl-Break, which goes only to the agent's process group. Wine has
-// no Ctrl-Break. There it is Ctrl-C, which goes to every process at the console, and so to this one too.
+// interrupt ends the agent as a user at its console does: by Ctrl-Break, which goes only to the agent's process group. Wine
+// has no Ctrl-Break. There it is Ctrl-C, which goes to every process at the console, and so to this one too.
 func (a *agent) interrupt() error {
 	if !wine {
 		return windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, uint32(a.cmd.Process.Pid))
@@ -56,7 +56,8 @@ func (a *agent) interrupt() error {
 	}
 }
 
-// start runs telnetcpc.exe until the test ends. By then it must not have exited, and must exit with status 0 on an interrupt.
+// start runs telnetcpc.exe until the test ends. By then it must not have exited, and must exit with status 0 on an
+// interrupt.
 func start(t *testing.T, args ...string) *agent {
 	t.Helper()
 	a := &agent{cmd: exec.Command(os.Getenv(programVariable), args...), done: make(chan struct{})}

@@ -16,8 +16,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestCOM9 is what a user can verify on their own Windows: what a program does to COM9 arrives at a far UART, and the other way
-// round. The far end is in this process; telnetcpc.exe and the pair of ports are the real ones.
+// TestCOM9 is what a user can verify on their own Windows: what a program does to COM9 arrives at a far UART, and the other
+// way round. The far end is in this process; telnetcpc.exe and the pair of ports are the real ones.
 func TestCOM9(t *testing.T) {
 	if os.Getenv(pairVariable) == "" || os.Getenv(programVariable) == "" {
 		t.Skipf("%s and %s are not set: scripts/verify-windows.ps1 sets which pair to use", pairVariable, programVariable)
@@ -251,8 +251,8 @@ func checkBreak(t *testing.T) {
 	b.expect(p, []byte("after the break"))
 }
 
-// checkOrder: each byte leaves the far UART at the line coding that was set when it was written, although the program does not
-// wait.
+// checkOrder: each byte leaves the far UART at the line coding that was set when it was written, although the program does
+// not wait.
 func checkOrder(t *testing.T) {
 	b := newBench(t)
 	p := b.open(viaWindows)

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// The application's ends of the pairs. Each test has its own, so that they can run in parallel. The agent's ends are CNCB0, CNCB2
-// and so on; numbers 1 and 5 are free for tests that make and find pairs.
+// The application's ends of the pairs. Each test has its own, so that they can run in parallel. The agent's ends are CNCB0,
+// CNCB2 and so on; numbers 1 and 5 are free for tests that make and find pairs.
 const (
 	pairOfUnits   = "COM9"
 	pairOfVerify  = "COM10"

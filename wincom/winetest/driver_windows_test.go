@@ -16,7 +16,8 @@ import (
 	"telnetcpc/wincom"
 )
 
-// insert is IOCTL_SERIAL_LSRMST_INSERT (ntddser.h), which com0com extends. Its bytes are spelled out here, independently of wincom.
+// insert is IOCTL_SERIAL_LSRMST_INSERT (ntddser.h), which com0com extends. Its bytes are spelled out here, independently of
+// wincom.
 const insert = 0x1B007C
 
 // request returns an extended request: the escape character, the signature and the options.
@@ -55,8 +56,8 @@ func (p *windowsProgram) expectHex(want string) error {
 	return nil
 }
 
-// checkDriver: the pair behaves as com0com 3.0.0.0 was measured to behave, with the pins of `telnetcpc pair add`. It opens both
-// ends itself: no agent may be running.
+// checkDriver: the pair behaves as com0com 3.0.0.0 was measured to behave, with the pins of `telnetcpc pair add`. It opens
+// both ends itself: no agent may be running.
 func checkDriver(t *testing.T) {
 	name := os.Getenv(pairVariable)
 	pairs, err := wincom.Pairs()

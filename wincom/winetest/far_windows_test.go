@@ -15,8 +15,8 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// far is an access server in this process that serves a simulated UART with a loopback plug and records what the UART does. It
-// can be stopped and started again at the same address.
+// far is an access server in this process that serves a simulated UART with a loopback plug and records what the UART does.
+// It can be stopped and started again at the same address.
 type far struct {
 	t       *testing.T
 	address string

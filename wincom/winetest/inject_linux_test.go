@@ -26,8 +26,8 @@ const (
 	evAll = evCTS | evDSR | evRLSD | evBreak | evRing
 )
 
-// TestInject: telnetcpc.exe is also the access server, with a device that acts by itself. A Windows program that waits for events
-// gets every one of them. Also 1.5 stop bits, to which ser2net does not reply.
+// TestInject: telnetcpc.exe is also the access server, with a device that acts by itself. A Windows program that waits for
+// events gets every one of them. Also 1.5 stop bits, to which ser2net does not reply.
 func TestInject(t *testing.T) {
 	w := needWine(t)
 	t.Parallel()

@@ -14,8 +14,8 @@ const (
 	viaWindows = "windows" // the system's own calls, for what the library lacks: break, events, errors
 )
 
-// puppetVariable makes the test binary a puppet: a program that a test on Linux controls. Its standard input and output are the
-// connection.
+// puppetVariable makes the test binary a puppet: a program that a test on Linux controls. Its standard input and output are
+// the connection.
 const puppetVariable = "TELNETCPC_PUPPET"
 
 // The environment of TestCOM9; scripts/verify-windows.ps1 sets it.

@@ -13,7 +13,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// program is a Windows program that has a serial port open and knows nothing of telnetcpc. Close ends a blocked Read and Write.
+// program is a Windows program that has a serial port open and knows nothing of telnetcpc. Close ends a blocked Read and
+// Write.
 type program interface {
 	io.ReadWriteCloser
 

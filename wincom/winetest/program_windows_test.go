@@ -89,8 +89,8 @@ func (p *libraryProgram) Modem() (uart.ModemState, error) {
 	return m, nil
 }
 
-// windowsProgram uses a port through the system's own calls. Its methods may be called from several goroutines. It does not use
-// os.File, whose writes wait for a pending read.
+// windowsProgram uses a port through the system's own calls. Its methods may be called from several goroutines. It does not
+// use os.File, whose writes wait for a pending read.
 type windowsProgram struct {
 	handle windows.Handle
 	closed sync.Once
@@ -245,8 +245,8 @@ func (p *windowsProgram) errs() (uint32, error) {
 	return bits, err
 }
 
-// waitEvent waits for one of the EV_ events in mask, like a program that waits for a line to change. It calls began once it is
-// waiting. It gives up after within.
+// waitEvent waits for one of the EV_ events in mask, like a program that waits for a line to change. It calls began once it
+// is waiting. It gives up after within.
 func (p *windowsProgram) waitEvent(mask uint32, within time.Duration, began func()) (uint32, error) {
 	if err := windows.SetCommMask(p.handle, mask); err != nil {
 		return 0, fmt.Errorf("SetCommMask: %w", err)

@@ -13,8 +13,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// proxy is a TCP proxy between a client and its access server. It records the commands of both: the server's acknowledgements show
-// what a pty does not.
+// proxy is a TCP proxy between a client and its access server. It records the commands of both: the server's
+// acknowledgements show what a pty does not.
 type proxy struct {
 	net.Listener
 	server string

@@ -33,8 +33,8 @@ type stdio struct {
 
 func (s stdio) Close() error { return errors.Join(s.ReadCloser.Close(), s.WriteCloser.Close()) }
 
-// Puppet is a program that uses ports as its caller orders. Calls run concurrently, each in its own goroutine. It is exported for
-// package rpc only.
+// Puppet is a program that uses ports as its caller orders. Calls run concurrently, each in its own goroutine. It is
+// exported for package rpc only.
 type Puppet struct {
 	mu   sync.Mutex // guards the rest
 	open map[int]program

@@ -99,8 +99,8 @@ func (b *bench) down(t *testing.T, p program, data []byte) {
 	}
 }
 
-// carries sets a line coding and sends a byte. Baud rate and stop bits must be in the termios of the device's pty by then; ser2net
-// must acknowledge the whole coding, because a pty does not keep the rest.
+// carries sets a line coding and sends a byte. Baud rate and stop bits must be in the termios of the device's pty by then;
+// ser2net must acknowledge the whole coding, because a pty does not keep the rest.
 func (b *bench) carries(t *testing.T, p program, want uart.Coding) {
 	t.Helper()
 	set(t, p, uart.Event{Coding: want})
@@ -140,7 +140,8 @@ const (
 	breakOn, breakOff, dtrOn, dtrOff, rtsOn, rtsOff = 5, 6, 8, 9, 11, 12
 )
 
-// checkControl: a pty has no lines, so the test checks what ser2net receives, in order. It replies to what it can do, the break.
+// checkControl: a pty has no lines, so the test checks what ser2net receives, in order. It replies to what it can do, the
+// break.
 func (b *bench) checkControl(t *testing.T) {
 	p := b.open(t, viaWindows)
 	b.up(t, p, []byte("x"))

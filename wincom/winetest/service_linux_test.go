@@ -9,8 +9,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestService: attach as a Windows service, with a real ser2net. TestVerify kills a service, which a real Windows restarts. Wine
-// cannot show that, nor the start at boot.
+// TestService: attach as a Windows service, with a real ser2net. TestVerify kills a service, which a real Windows restarts.
+// Wine cannot show that, nor the start at boot.
 func TestService(t *testing.T) {
 	w := needWine(t)
 	t.Parallel()

@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// standInVariable tells Windows tests that the driver is the stand-in and its pair is theirs to use. Only this package sets it,
-// because such a test must not touch a user's pair.
+// standInVariable tells Windows tests that the driver is the stand-in and its pair is theirs to use. Only this package sets
+// it, because such a test must not touch a user's pair.
 const standInVariable = "TELNETCPC_C0SIM=1"
 
 // TestUnits runs the tests that each package has for Windows.
@@ -52,8 +52,9 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// toFile runs a program with its output in a file, and then prints the file. Wine starts helper programs when a test first needs
-// them, such as explorer.exe for a console. They inherit the output and exit late, and go test waits for the end of a pipe.
+// toFile runs a program with its output in a file, and then prints the file. Wine starts helper programs when a test first
+// needs them, such as explorer.exe for a console. They inherit the output and exit late, and go test waits for the end of a
+// pipe.
 const toFile = `#!/bin/sh
 out=$(mktemp) || exit
 "$LOADER" "$@" >"$out" 2>&1
@@ -63,8 +64,8 @@ rm "$out"
 exit $status
 `
 
-// goTest runs tests in Wine, with env added to their environment, and returns their results. If Wine fails to start a program, it
-// runs them once more.
+// goTest runs tests in Wine, with env added to their environment, and returns their results. If Wine fails to start a
+// program, it runs them once more.
 func (w *wine) goTest(t *testing.T, env []string, args ...string) results {
 	r := w.goTestOnce(t, env, args...)
 	if r.failedWith("fork/exec", "Internal error.") { // Wine's error on a busy machine
@@ -167,8 +168,8 @@ func lastReason(text string) string {
 	return reason
 }
 
-// readResults returns the results of tests without subtests, and of those with subtests that failed. If a package fails, a test of
-// it without a result has failed too: it hung, or the process died in it.
+// readResults returns the results of tests without subtests, and of those with subtests that failed. If a package fails, a
+// test of it without a result has failed too: it hung, or the process died in it.
 func readResults(in io.Reader) (results, error) {
 	r := results{ended: map[string]bool{}}
 	output := map[string]string{}

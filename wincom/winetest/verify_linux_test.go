@@ -26,8 +26,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestVerifyScript: there is no PowerShell here to run the script, but it must set TestCOM9's variables, and be ASCII, because
-// Windows' own PowerShell assumes another character set.
+// TestVerifyScript: there is no PowerShell here to run the script, but it must set TestCOM9's variables, and be ASCII,
+// because Windows' own PowerShell assumes another character set.
 func TestVerifyScript(t *testing.T) {
 	text, err := os.ReadFile("../../scripts/verify-windows.ps1")
 	if err != nil {

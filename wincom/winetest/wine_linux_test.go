@@ -74,8 +74,8 @@ const (
 	serverDied = 3
 )
 
-// runInChild runs the tests in a child process, and once more if Wine's server crashed: Debian's crashes about once in twenty full
-// runs, and then nothing of ours has been tested. It prints the output of the last run.
+// runInChild runs the tests in a child process, and once more if Wine's server crashed: Debian's crashes about once in
+// twenty full runs, and then nothing of ours has been tested. It prints the output of the last run.
 func runInChild() int {
 	for last := false; ; last = true {
 		out, err := os.CreateTemp("", "telnetcpc-winetest")
@@ -204,8 +204,8 @@ func (w *wine) compile(ctx context.Context) error {
 	return nil
 }
 
-// startServer starts Wine's server, and a first program: with it Wine starts its services and drivers. They inherit its output; if
-// that were go test's, go test would wait for them.
+// startServer starts Wine's server, and a first program: with it Wine starts its services and drivers. They inherit its
+// output; if that were go test's, go test would wait for them.
 func (w *wine) startServer(ctx context.Context) error {
 	// In the foreground, so that a crash is noticed: a new server would have no driver.
 	w.running = exec.Command(w.server, "-f", "-p"+serverLinger)
@@ -253,8 +253,8 @@ func (w *wine) run(ctx context.Context, args ...string) (string, error) {
 	return string(out), err
 }
 
-// startJanitor starts the janitor, which ends Wine and removes its files when this process ends in any way: a test that timed out
-// would leave 700 MB and running processes.
+// startJanitor starts the janitor, which ends Wine and removes its files when this process ends in any way: a test that
+// timed out would leave 700 MB and running processes.
 func (w *wine) startJanitor() (err error) {
 	w.janitor = exec.Command("sh", "-c", `cat; "$0" -k; "$0" -w; rm -rf "$1"`, w.server, w.base)
 	w.janitor.Env = w.env()
@@ -265,8 +265,8 @@ func (w *wine) startJanitor() (err error) {
 	return w.janitor.Start()
 }
 
-// watchServer waits for the end of Wine's server. Unless end has asked for it, it kills Wine's programs, which would wait for the
-// server for ever, and exits with serverDied.
+// watchServer waits for the end of Wine's server. Unless end has asked for it, it kills Wine's programs, which would wait
+// for the server for ever, and exits with serverDied.
 func (w *wine) watchServer() {
 	err := w.running.Wait()
 	if w.ending.Load() {
