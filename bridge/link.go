@@ -312,6 +312,13 @@ func (l *link) heldBytes() int {
 	return l.held.bytes
 }
 
+// holding reports whether bytes wait for a session, or resend still has to send a change that waited.
+func (l *link) holding() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held.bytes > 0 || l.resending
+}
+
 // left is uart.PortConfig.Unsent while up does not write to a session itself: held bytes count too. Without a session,
 // Left is negative once HoldFor has passed, as with a cut cable.
 func (l *link) left(now time.Time) uart.Unsent {

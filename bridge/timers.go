@@ -201,7 +201,7 @@ func (r *run) leaveEmpty(next *alarm, written uint64, now time.Time) {
 	s := r.session
 	s.leaving.Store(true) // write sets writing before it reads this, so one of the two sees the other
 	// Checked before progress: progress counts a Write that returns in between.
-	busy := r.link.heldBytes() > 0 || s.writing.Load() > 0
+	busy := r.link.holding() || s.writing.Load() > 0
 	if n, _, _ := s.unsent.progress(); busy || n != written {
 		s.leaving.Store(false)
 		next.at(now.Add(ackMost))
