@@ -113,7 +113,7 @@ func (w *watcher) probe(p *port) (unused, empty bool) {
 	w.drain()
 	early := p.pending // covered by the poll that follows
 	p.pending = 0
-	unused = p.term.NobodyHas()
+	unused = p.term.Unused()
 	empty = unused && !readable(p.term.Master())
 	came := uint32(0) // IN_OPEN: an open after the poll, or one that the poll has missed
 	if unused {

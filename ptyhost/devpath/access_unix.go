@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// modeDefault lets the port's owner and its group use it.
+	// modeDefault allows the port's owner and group to read and write.
 	modeDefault = fs.FileMode(0o660)
-	// groupDefault is the group that may use serial ports on Debian and its relatives; root's ports belong to it.
+	// groupDefault is the group that may use serial ports on Debian and its derivatives; root's ports belong to it.
 	groupDefault = "dialout"
 )
 
-// Access is the owner, the group and the mode of a port's device. An id of -1 stays as the system makes it.
+// Access is the owner, the group and the mode of a port's device. An id of -1 leaves the system's default.
 type Access struct {
 	UID, GID int
 	Mode     fs.FileMode
 }
 
 // LookUp turns names or numbers and a mode into an Access. Mode 0 is 0660. An empty group is dialout for root, if that
-// group exists; otherwise it stays, like an empty owner, as the system makes it.
+// group exists; otherwise, like an empty owner, it leaves the system's default.
 func LookUp(owner, group string, mode fs.FileMode) (Access, error) {
 	a := Access{UID: -1, GID: -1, Mode: mode.Perm()}
 	if a.Mode == 0 {
@@ -68,7 +68,7 @@ func LookUp(owner, group string, mode fs.FileMode) (Access, error) {
 	return a, nil
 }
 
-// lookUpID returns s as a number, or the number that byName finds for it.
+// lookUpID returns the id that s is, as a number, or that byName returns for it, as a name.
 func lookUpID(s string, byName func(string) (string, error)) (int, error) {
 	if id, err := strconv.ParseUint(s, 10, 31); err == nil {
 		return int(id), nil
@@ -80,7 +80,8 @@ func lookUpID(s string, byName func(string) (string, error)) (int, error) {
 	return strconv.Atoi(text)
 }
 
-// Give sets the owner and the group of a port's device. It leaves the mode, which lets programs in and so comes last.
+// Give sets the owner and the group of a port's device. It does not set the mode: the mode admits programs, so it is
+// set last.
 func (a Access) Give(device *os.File) error {
 	if a.UID == -1 && a.GID == -1 {
 		return nil

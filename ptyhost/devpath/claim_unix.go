@@ -17,31 +17,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Claim is a port's claim to its path, against other agents and against what was there before.
+// Claim is a port's exclusive claim to its path, among agents and against what was at the path before.
 //
-// A lock shows that the agent is alive: .NAME.telnetcpc beside the path, locked by flock for the port's life, with the
-// agent's process id in it. The kernel releases the lock with the process, however that ends; and every process that sees
-// the link sees the file beside it, whatever its user, environment or container.
+// A lock shows that the agent is alive: the file .NAME.telnetcpc in the same directory, locked by flock(2) for the
+// port's life, with the agent's process id in it. The kernel releases the lock when the process ends, however it ends;
+// and every process that sees the link sees the file next to it, whatever its user, environment or container.
 //
-// The link itself shows that it is ours, so no record can be lost or belong to an earlier link: its text has "/./" before
-// the last element (/dev/pts/./4), which nobody else writes, and it belongs to this user. A link of ours whose lock is free
-// belongs to a dead agent and is replaced; its target does not matter, as the number may be another terminal's by now.
-// Everything else at the path is left alone.
+// The link itself shows that it is ours, so there is no separate record that could be lost or belong to an earlier
+// link: its text has "/./" before the last element (/dev/pts/./4), which no other program writes, and it belongs to
+// this user. A link of ours whose lock is free was left by a dead agent and is replaced; its target does not matter, as
+// the number may be another terminal's by now. Anything else at the path is left alone.
 //
-// Until the next start such a link would lead into whatever terminal gets the number. So the watcher process is notified of
-// each link, and removes it if this process dies without having done so; see Main.
+// Until the next start such a link would lead to whatever terminal gets the number. So the watcher process is notified
+// of each link, and removes it if this process dies without having removed it; see Main.
 type Claim struct {
 	path string
 	lock *os.File
 
 	mu       sync.Mutex // serialises Link, Unlink, Relink and Release; guards the fields below
-	text     string     // of the link that was made; empty: none
-	watch    uint64     // the watcher's number of that link; 0: none
+	text     string     // text of the link that was made; empty: none
+	watch    uint64     // the watcher's number for that link; 0: none
 	released bool
 }
 
-// Take claims a path, which must be absolute, and removes what a dead agent left there. Anything else at the path stays and
-// is an error: one line, with the way out.
+// Take claims a path, which must be absolute, and removes what a dead agent left there. Anything else at the path is
+// left alone and is an error: one line, with the remedy.
 func Take(path string) (*Claim, error) {
 	dir := filepath.Dir(path)
 	switch info, err := os.Stat(dir); {
@@ -52,7 +52,7 @@ func Take(path string) (*Claim, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s is not a directory (choose another path)", dir)
 	}
-	// Before the lock, so that no lock file is left beside a file that is not ours.
+	// Before the lock, so that no lock file is made next to a file that is not ours.
 	if err := free(path); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func Take(path string) (*Claim, error) {
 	return c, nil
 }
 
-// free returns nil if nothing, or a link of ours, is at the path.
+// free returns nil if there is nothing at the path, or a link of ours.
 func free(path string) error {
 	for {
 		info, err := os.Lstat(path)
@@ -85,14 +85,14 @@ func free(path string) error {
 		if text, e := os.Readlink(path); e == nil && isLinkText(text) {
 			err = errors.New("another user's telnetcpc serves this path, or has left its link there (remove it, or choose another path)")
 		}
-		// A link that its maker or a watcher has removed meanwhile looks foreign: check again.
+		// A link that its agent or a watcher has removed meanwhile looks foreign: check again.
 		if now, e := os.Lstat(path); e == nil && os.SameFile(info, now) && now.ModTime().Equal(info.ModTime()) {
 			return err
 		}
 	}
 }
 
-// ours reports whether the path is a link that an agent of this user made.
+// ours reports whether the path is a link that an agent of this user has made.
 func ours(path string, info fs.FileInfo) bool {
 	if info.Mode().Type() != fs.ModeSymlink {
 		return false
@@ -105,7 +105,7 @@ func ours(path string, info fs.FileInfo) bool {
 	return unix.Lstat(path, &st) == nil && int(st.Uid) == os.Geteuid()
 }
 
-// linkText writes a device's name as our links have it; isLinkText recognises such a text.
+// linkText returns the text of our link to a device; isLinkText recognises such a text.
 func linkText(device string) string {
 	dir, base := filepath.Split(device)
 	return dir + "./" + base
@@ -131,8 +131,8 @@ func describe(path string, info fs.FileInfo) string {
 }
 
 const (
-	// lockPatience is how long Take waits for another process that has the lock: one that was killed may not have ended yet,
-	// and then its watcher takes the lock for the moment in which it removes the link.
+	// lockPatience is how long Take waits for another process that has the lock: a killed process may not have ended
+	// yet, and then its watcher takes the lock while it removes the link.
 	lockPatience = time.Second
 	lockInterval = 2 * time.Millisecond
 )
@@ -174,7 +174,7 @@ func tryLock(path string) (*os.File, error) {
 		_ = f.Close()
 		if err != nil {
 			return nil, err
-		} // otherwise its holder removed it between our open and our lock
+		} // else its holder removed the file between our open and our lock: try again
 	}
 }
 
@@ -193,7 +193,7 @@ func lockName(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".telnetcpc")
 }
 
-// takeLock locks f. It returns false if f is no longer the file of its name.
+// takeLock locks f without waiting. It returns false without an error if f's name is no longer this file's.
 func takeLock(f *os.File) (bool, error) {
 	var st, now unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -215,7 +215,7 @@ func takeLock(f *os.File) (bool, error) {
 	return true, nil
 }
 
-// holder returns the process id in a lock file; 0: none is written yet.
+// holder returns the process id in a lock file; 0: none has been written yet.
 func holder(f *os.File) int {
 	text := make([]byte, 20)
 	n, err := f.ReadAt(text, 0)
@@ -236,7 +236,7 @@ func explainLock(dir, name string, err error) error {
 	return fmt.Errorf("lock file %s: %w", name, Cause(err))
 }
 
-// Cause strips the operation and the path from an error of package os, for errors that name them anyway.
+// Cause strips the operation and the path from an error of package os, for use in errors that already name them.
 func Cause(err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
@@ -245,10 +245,10 @@ func Cause(err error) error {
 	return err
 }
 
-// asideName is where Relink makes the link that replaces the present one.
+// asideName returns the path at which Relink makes the new link before it replaces the current one.
 func asideName(path string) string { return lockName(path) + ".new" }
 
-// clean removes a link of ours. As this process has the lock, its maker is dead.
+// clean removes a link of ours from the path. Since this process has the lock, the agent that made it is dead.
 func (c *Claim) clean() error {
 	_ = os.Remove(asideName(c.path))
 	if err := free(c.path); err != nil {
@@ -260,12 +260,12 @@ func (c *Claim) clean() error {
 	return nil
 }
 
-// Link makes the path lead to the device, whose name begins with /dev/. It does not replace what was put there since Take.
-// After Release it does nothing.
+// Link makes the path lead to the device, whose name begins with /dev/. It does not replace anything that was created
+// there since Take. After Release it does nothing.
 //
 // If the device is a pty, master is the descriptor of its master, which the caller keeps open until Release, or until
-// Relink has returned; otherwise it is -1. The watcher process gets a duplicate and closes it when the link is gone: until
-// then the kernel gives the pty's number to nobody else, whatever happens to this process.
+// Relink has returned; otherwise it is -1. The watcher process gets a duplicate and closes it when the link is gone:
+// until then the kernel gives the pty's number to no other pty, whatever happens to this process.
 func (c *Claim) Link(device string, master int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -275,15 +275,15 @@ func (c *Claim) Link(device string, master int) error {
 	return c.link(device, master, func(text string) error { return os.Symlink(text, c.path) })
 }
 
-// link is Link with a function that makes the link; the caller holds mu. The watcher is notified first, so that it knows the
-// link from the moment it exists.
-func (c *Claim) link(device string, master int, by func(text string) error) error {
+// link implements Link and Relink: create makes the link with this text. The caller holds mu. The watcher is notified
+// first, so that it knows the link from the moment it exists.
+func (c *Claim) link(device string, master int, create func(text string) error) error {
 	text := linkText(device)
 	last := c.watch
 	c.watch = watching.add(link{c.path, text, master})
-	if err := by(text); err != nil {
-		watching.drop(c.watch, opNotMade) // not opMoved, which opens the slave: the port would look open
-		if c.watch = last; last != 0 {    // the caller may close its master all the same, which must then be the last descriptor
+	if err := create(text); err != nil {
+		watching.drop(c.watch, opNotMade) // not opMoved, for which the watcher opens the slave: the port would look open
+		if c.watch = last; last != 0 {    // without the old master: if the caller closes it, that must be the last descriptor
 			c.watch = watching.add(link{c.path, c.text, -1})
 			watching.drop(last, opMoved)
 		}
@@ -303,7 +303,7 @@ func (c *Claim) link(device string, master int, by func(text string) error) erro
 	return nil
 }
 
-// Unlink removes the link, if it is still the one that was made, and keeps the path for another Link.
+// Unlink removes the link, if it is still the one that was made, and keeps the claim for another Link.
 func (c *Claim) Unlink() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -326,8 +326,9 @@ func (c *Claim) unlink() error {
 }
 
 // Relink makes the path lead to another device. master is as for Link; the one of the last Link may be closed when Relink
-// has returned. If the link is not the one that was made, it is left alone, which is an error, as it is after Release. Relink
-// waits for no other process: if the last master is closed at once, the hangup of that pty may come a little later.
+// has returned. It is an error if the link is no longer the one that was made, which is then left alone, and after
+// Release. Relink waits for no other process: if the last master is closed at once, that pty may be hung up a little
+// later.
 func (c *Claim) Relink(device string, master int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -342,16 +343,16 @@ func (c *Claim) Relink(device string, master int) error {
 	})
 }
 
-// Path returns the path that was taken.
+// Path returns the claimed path.
 func (c *Claim) Path() string { return c.path }
 
-// Retire is Release for a port whose programs go on using it for a while: the pty stays open.
+// Retire is Release for a port whose programs continue to use it: the pty stays open.
 func (c *Claim) Retire() error { return c.release(opRetired) }
 
-// Release removes the link if it is still the one that was made, then the lock, of a port that is closed next. When it
-// returns, the watcher process has no duplicate of a master any more, so closing the master hangs the pty up. The slave keeps
-// the number in use for a while, because a program may be in an open() that has read the link already. Idempotent, from any
-// goroutine.
+// Release removes the link, if it is still the one that was made, and then the lock. The caller closes the port next.
+// When Release returns, the watcher process has no duplicate of the master any more, so closing the master hangs the
+// pty up. The watcher keeps the number in use with the slave for numberStays, because a program may be in an open()
+// that has already read the link. Idempotent; any goroutine may call it.
 func (c *Claim) Release() error { return c.release(opClosed) }
 
 func (c *Claim) release(why op) error {
@@ -364,7 +365,8 @@ func (c *Claim) release(why op) error {
 	err := c.unlink()
 	watching.drop(c.watch, why)
 	_ = os.Remove(asideName(c.path)) // left by an agent that was killed in Relink
-	// By name while the lock is held: a process that locks the file after us sees that it is no longer the file of its name.
+	// The file is removed while it is locked: a process that locks it after us finds that its name is no longer this
+	// file's.
 	_ = os.Remove(c.lock.Name())
 	_ = c.lock.Close()
 	return err

@@ -2,5 +2,5 @@
 
 package devpath
 
-// hangUp returns -1: on these systems nothing but the master is known to keep a pty's number.
+// hangUp does nothing and returns -1: on these systems only the master is known to keep a pty's number in use.
 func hangUp(int) (keeps int) { return -1 }

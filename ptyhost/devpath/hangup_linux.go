@@ -2,10 +2,10 @@ package devpath
 
 import "golang.org/x/sys/unix"
 
-// hangUp closes a master, which hangs the pty up if it was the last one, and returns a descriptor that keeps the number in use:
-// the slave, which is hung up too and leads nowhere any more. Programs that have it open do not notice. It is -1 if the slave
-// cannot be opened: TIOCEXCL excludes all others, and before Linux 4.13 only its path leads to it. The master is then still
-// open.
+// hangUp closes a master, which hangs the pty up if it was the last descriptor of it, and returns a descriptor that
+// keeps the pty's number in use: the slave, which is hung up too. The open of the slave is invisible to programs that
+// have it open. hangUp returns -1, and leaves the master open, if the slave cannot be opened: because of TIOCEXCL, or
+// before Linux 4.13, which has no TIOCGPTPEER.
 func hangUp(master int) (keeps int) {
 	const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_NONBLOCK | unix.O_CLOEXEC
 	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, flags)

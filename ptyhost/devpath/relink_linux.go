@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// relink replaces the link with the text was by one with this text, atomically: a program that opens the path meanwhile finds
-// one or the other. Anything else at the path stays there; the error is then fs.ErrExist.
+// relink replaces the link whose text is was with one that has this text, atomically if the file system has
+// RENAME_EXCHANGE: a program that opens the path meanwhile finds one or the other. Anything else at the path stays
+// there; the error is then fs.ErrExist.
 func relink(path, was, text string) error {
 	aside := asideName(path)
 	_ = os.Remove(aside)

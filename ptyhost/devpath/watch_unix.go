@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	// watcherPatience is how long the watcher may take for a message, which is some microseconds' work. After that it counts
-	// as stopped: it is killed and another one started.
+	// watcherPatience is how long the watcher may take to process a message, which normally takes some microseconds.
+	// After that it counts as hung: it is killed and another one is started.
 	watcherPatience = 5 * time.Second
-	// healthyAfter is how long a watcher must live to count as healthy; after maxFailures in a row that did not, no other one
-	// is started.
+	// healthyAfter is how long a watcher must run to count as healthy; after more than maxFailures in a row that did
+	// not, no other one is started.
 	healthyAfter = time.Minute
 	maxFailures  = 3
 	// stopPatience is how long Stop waits for the watcher to end.
@@ -29,26 +29,27 @@ const (
 // watching is this process's watcher. It is a package variable because a process has one, however many hosts it has.
 var watching = watch{socket: -1, hungUp: -1, links: map[uint64]link{}}
 
-// watch is the agent's side of the watcher process. It is not on any port's data path: it is used when a link is made, and
-// when it is removed.
+// watch is the agent's side of the watcher process. It is not on any port's data path: it is used when a link is made
+// or removed.
 type watch struct {
-	mu    sync.Mutex // guards links and last; held over nothing that waits
+	mu    sync.Mutex // guards links and last; never held during a blocking call
 	links map[uint64]link
 	last  uint64
 
-	// talk guards everything below and serialises what is sent to the watcher. It is held for watcherPatience at most.
-	talk     sync.Mutex
-	able     bool // this binary can be the watcher: it calls Main
-	disabled bool // no other one is started
-	process  *os.Process
-	ended    chan struct{} // closed when process has ended
-	socket   int           // -1: none
-	hungUp   int           // the reading end of a pipe that ends when all ptys are hung up
-	started  time.Time
-	failures int // watchers in a row that ended before healthyAfter
+	// wire guards everything below and serialises the messages to the watcher. It is held for watcherPatience at most.
+	// It is taken before mu.
+	wire       sync.Mutex
+	calledMain bool // Main was called, so this binary can run as the watcher
+	disabled   bool // no watcher is started any more
+	process    *os.Process
+	ended      chan struct{} // closed when process has ended
+	socket     int           // -1: none
+	hungUp     int           // read end of a pipe that returns end of file when all ptys are hung up
+	started    time.Time
+	failures   int // watchers in a row that ended before healthyAfter
 }
 
-// add notes a link that is about to be made, and notifies the watcher, which is started for the first one. It returns the
+// add records a link that is about to be made, and notifies the watcher, which the first link starts. It returns the
 // link's number. The master must stay open until drop has returned.
 func (w *watch) add(h link) uint64 {
 	w.mu.Lock()
@@ -60,20 +61,20 @@ func (w *watch) add(h link) uint64 {
 	return id
 }
 
-// ready starts the watcher, if there is none, before a port is made: until a new process executes its program, it has copies of
-// all descriptors, also of a pty's slave, and the port would look open.
+// ready starts the watcher, if there is none. It is called before a port is made: between fork and exec the new process
+// has copies of all descriptors, including a pty's slave, and the port would look open.
 func (w *watch) ready() {
-	w.talk.Lock()
+	w.wire.Lock()
 	report := nothing
 	if w.process == nil {
 		report = w.start()
 	}
-	w.talk.Unlock()
+	w.wire.Unlock()
 	report()
 }
 
-// drop removes a link; number 0 means none. For opClosed and opRetired it returns only after the watcher has closed its
-// duplicate of the link's master, or has ended.
+// drop removes the record of a link; it ignores number 0. For opClosed and opRetired it returns only after the watcher
+// has closed its duplicate of the link's master, or has ended.
 func (w *watch) drop(id uint64, why op) {
 	if id == 0 {
 		return
@@ -84,10 +85,10 @@ func (w *watch) drop(id uint64, why op) {
 	w.notify(why, id, link{master: -1})
 }
 
-// notify sends a message to the watcher, and starts one if there are links and there is none. It logs after the lock is
-// released.
+// notify sends a message to the watcher, and starts one for opMade if there is none. It logs after it has released
+// wire.
 func (w *watch) notify(what op, id uint64, h link) {
-	w.talk.Lock()
+	w.wire.Lock()
 	report := nothing
 	switch {
 	case w.process == nil && what == opMade:
@@ -101,24 +102,24 @@ func (w *watch) notify(what op, id uint64, h link) {
 			report = w.replace(err)
 		}
 	}
-	w.talk.Unlock()
+	w.wire.Unlock()
 	report()
 }
 
 func nothing() {}
 
-// replace ends a watcher that does not answer, and starts another; the caller holds talk. It kills it first, because the end of its
-// socket would mean to it that this process has died. Like the functions below it returns what to log after the lock is
-// released.
+// replace kills a watcher that does not answer, and starts another; the caller holds wire. It kills it before it closes
+// the socket, because a watcher takes the end of its socket for the death of this process. Like the functions below it
+// returns a function that logs, to be called after wire is released.
 func (w *watch) replace(why error) (report func()) {
 	_ = w.process.Kill()
 	<-w.ended
-	return w.again(fmt.Errorf("it did not answer: %w", why))
+	return w.restart(fmt.Errorf("it did not answer: %w", why))
 }
 
-// again starts another watcher after one has ended; the caller holds talk.
-func (w *watch) again(why error) (report func()) {
-	w.forget()
+// restart starts another watcher after one has ended; the caller holds wire.
+func (w *watch) restart(why error) (report func()) {
+	w.closeWire()
 	if time.Since(w.started) >= healthyAfter {
 		w.failures = 0
 	}
@@ -139,8 +140,8 @@ func (w *watch) again(why error) (report func()) {
 	}
 }
 
-// forget closes the descriptors that lead to a watcher; the caller holds talk.
-func (w *watch) forget() {
+// closeWire closes the descriptors shared with a watcher; the caller holds wire.
+func (w *watch) closeWire() {
 	_ = unix.Close(w.socket)
 	_ = unix.Close(w.hungUp)
 	w.socket, w.hungUp, w.process = -1, -1, nil
@@ -153,7 +154,7 @@ func (w *watch) needed() bool {
 	return len(w.links) > 0
 }
 
-// giveUp disables the watcher; the caller holds talk.
+// giveUp disables the watcher; the caller holds wire.
 func (w *watch) giveUp(why error) (report func()) {
 	w.disabled = true
 	return func() {
@@ -161,9 +162,9 @@ func (w *watch) giveUp(why error) (report func()) {
 	}
 }
 
-// start starts the watcher, if this binary can be it, and sends it all links; the caller holds talk.
+// start starts the watcher, if this binary can run as one, and sends it all links; the caller holds wire.
 func (w *watch) start() (report func()) {
-	if !w.able || w.disabled {
+	if !w.calledMain || w.disabled {
 		return nothing
 	}
 	ours, theirs, err := newWire()
@@ -183,7 +184,7 @@ func (w *watch) start() (report func()) {
 		all[id] = h
 	}
 	w.mu.Unlock()
-	for id, h := range all { // their masters are open: drop waits for the lock
+	for id, h := range all { // their masters are open, because drop waits for wire
 		if err := send(w.socket, opMade, id, h); err != nil {
 			return w.replace(err)
 		}
@@ -191,31 +192,33 @@ func (w *watch) start() (report func()) {
 	return nothing
 }
 
-// reap waits for the end of a watcher, in a goroutine that start starts and that ends with the process. (A program that waits
-// for all its children may reap the process first.) If this package did not end it, another one is started.
+// reap waits for the end of a watcher, in a goroutine that start starts and that ends with the process. (A program that
+// waits for all its children may reap the process first.) If this package did not end the watcher, reap starts another
+// one.
 func (w *watch) reap(process *os.Process, ended chan struct{}) {
 	state, err := process.Wait()
 	close(ended)
-	w.talk.Lock()
+	w.wire.Lock()
 	if w.process != process {
-		w.talk.Unlock()
+		w.wire.Unlock()
 		return
 	}
 	if err == nil {
 		err = fmt.Errorf("%v", state)
 	}
-	report := w.again(err)
-	w.talk.Unlock()
+	report := w.restart(err)
+	w.wire.Unlock()
 	report()
 }
 
-// startWatcher starts this binary as a watcher with the socket, which it closes here: in a session of its own, which no terminal
-// ends; in the root directory, so that it keeps no file system busy; without our standard streams. hungUp is the reading end
-// of a pipe that the watcher closes when all ptys are hung up.
+// startWatcher starts this binary as a watcher with its end of the socket, and closes that end in this process. The
+// watcher runs in its own session, so that no terminal ends it; in the root directory, so that it keeps no file system
+// busy; and without our standard streams. hungUp is the read end of a pipe whose write end the watcher closes when all
+// ptys are hung up.
 func startWatcher(socket int) (process *os.Process, hungUp int, err error) {
 	theirs := os.NewFile(uintptr(socket), "socket")
 	defer theirs.Close()
-	self := "/proc/self/exe" // the file that was started, even if its name is another file's now
+	self := "/proc/self/exe" // the running file, even if another file has its name now
 	if _, err := os.Stat(self); err != nil {
 		if self, err = os.Executable(); err != nil {
 			return nil, -1, err
@@ -248,13 +251,13 @@ func startWatcher(socket int) (process *os.Process, hungUp int, err error) {
 	return process, hungUp, nil
 }
 
-// HungUp returns a descriptor for a process that must know, after the death of this one, when its ptys are hung up: the reading
-// end of a pipe that ends then, or when the watcher process has ended. It is -1 if there is no watcher: then the death itself
-// hangs them up. The caller closes it.
+// HungUp returns a descriptor for a process that must know when the ptys of this process are hung up after its death:
+// the read end of a pipe that returns end of file then, or when the watcher process has ended. It is -1 if there is no
+// watcher: then the death itself hangs them up. The caller closes it.
 func HungUp() (fd int) {
 	w := &watching
-	w.talk.Lock()
-	defer w.talk.Unlock()
+	w.wire.Lock()
+	defer w.wire.Unlock()
 	if w.process == nil {
 		return -1
 	}
@@ -265,19 +268,19 @@ func HungUp() (fd int) {
 	return fd
 }
 
-// Stop ends the watcher process, for a process that exits normally: it leaves no child. If there are still links, the watcher
-// stays, and removes them when this process has ended.
+// Stop ends the watcher process, so that a process which exits normally leaves no child. If there are still links, the
+// watcher stays, and removes them when this process has ended.
 func Stop() {
 	w := &watching
-	w.talk.Lock()
+	w.wire.Lock()
 	process, ended := w.process, w.ended
 	w.disabled = true
 	if process == nil || w.needed() {
-		w.talk.Unlock()
+		w.wire.Unlock()
 		return
 	}
-	w.forget()
-	w.talk.Unlock()
+	w.closeWire()
+	w.wire.Unlock()
 	select {
 	case <-ended:
 	case <-time.After(stopPatience):
@@ -285,8 +288,8 @@ func Stop() {
 	}
 }
 
-// Abandon removes all links of this process, for a process that exits at once, whatever its ports are doing. It waits for
-// nothing but the file system.
+// Abandon removes all links of this process, for an immediate exit, whatever its ports are doing. It waits for the file
+// system only.
 func Abandon() {
 	w := &watching
 	w.mu.Lock()
@@ -296,7 +299,7 @@ func Abandon() {
 	}
 	w.mu.Unlock()
 	for _, h := range all {
-		if h.leads() {
+		if h.inPlace() {
 			_ = os.Remove(h.path)
 			_ = os.Remove(asideName(h.path))
 			_ = os.Remove(lockName(h.path)) // by name while the lock is held, as Release does it

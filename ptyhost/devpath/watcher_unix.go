@@ -14,36 +14,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A port's path must never lead into another program's terminal. A process that is killed cannot remove its links, and the
-// next terminal gets the number of its pty. So a second process has the other end of a socket: it does nothing until the
-// agent has ended, for whatever reason, and then removes the agent's links. It has a duplicate of the master of each pty: the
-// kernel gives a number to nobody else as long as either side of its pty is open, so there is no gap between the end of the
-// agent and the end of the link. Before all else the watcher hangs up the programs that have the port open. The number stays
-// in use for a while after the link is gone, because a program may be in an open() that has read the link already.
+// A port's path must never lead to another program's terminal. A killed process cannot remove its links, and the next
+// terminal gets the number of its pty. So a second process, the watcher, has the other end of a socket: it waits until
+// the agent has ended, for whatever reason, and then removes the agent's links. It has a duplicate of the master of
+// each pty: the kernel does not reuse a number while either side of its pty is open, so there is no gap between the end
+// of the agent and the end of the link. First of all the watcher hangs up the programs that have the port open. The
+// number stays in use for a while after the link is gone, because a program may be in an open() that has already read
+// the link.
 //
-// A SIGKILL for both at once defeats this: that of a whole cgroup (systemd after TimeoutStopSec, the out-of-memory killer
-// if memory.oom.group is set), or pkill -9. Then the next start cleans up; see Claim.
+// A SIGKILL for both at once defeats this: for a whole cgroup (systemd after TimeoutStopSec, the out-of-memory killer
+// if memory.oom.group is set), or by pkill -9. Then the next start cleans up; see Claim.
 
-// watcherName is the watcher's argv[0]: what ps shows, and how Main recognises it. watcherComm is its other name on Linux, of 15
-// characters at most; without it, that is "exe" for a process started by /proc/self/exe.
+// watcherName is the watcher's argv[0]: what ps shows, and how Main recognises it. watcherComm is its comm on Linux, of
+// 15 characters at most; by default a process started by /proc/self/exe has "exe".
 const (
 	watcherName   = "telnetcpc: watcher" // NAME PARENT
 	watcherComm   = "telnetcpc-watch"
-	watcherWire   = 3 // its socket
-	watcherHungUp = 4 // the writing end of the pipe that ends when all ptys are hung up
+	watcherWire   = 3 // descriptor of its socket
+	watcherHungUp = 4 // write end of the pipe that returns end of file when all ptys are hung up
 	firstPause    = time.Millisecond
 	longestPause  = 100 * time.Millisecond
-	// numberStays is how long the number of a pty stays in use when no link leads there any more: longer than any open() takes
-	// from the link to the device, on a busy machine.
+	// numberStays is how long the number of a pty stays in use when its link is gone: longer than an open() takes from
+	// reading the link to opening the device, even on a busy machine.
 	numberStays = 3 * time.Second
 )
 
-// Main must come first in a program whose links are to be watched. In a process that such a program has started as its watcher,
-// from its own binary, it does the watcher's work and does not return. Without a call of Main nothing is watched, because a
-// binary that does not call it cannot be the watcher.
+// Main must be the first call in the main function of a program whose links are to be watched. In the process that such
+// a program starts as its watcher, from its own binary, Main runs the watcher and does not return. Without a call of
+// Main there is no watcher, because the binary could not run as one.
 func Main() {
 	if len(os.Args) != 2 || os.Args[0] != watcherName {
-		watching.able = true
+		watching.calledMain = true
 		return
 	}
 	// systemd and terminals send these to all processes of a group.
@@ -62,8 +63,8 @@ func Main() {
 	syscall.Exit(0)
 }
 
-// closeInherited closes descriptors that the agent inherited itself: one may be a pipe whose end some process waits for. They
-// are those that survive an exec; the runtime's own do not.
+// closeInherited closes descriptors that the agent itself had inherited: one may be a pipe whose end some process waits
+// for. They are the ones without FD_CLOEXEC; the runtime's own have it.
 func closeInherited() {
 	for _, fd := range descriptors() {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && fd > 2 && flags&unix.FD_CLOEXEC == 0 {
@@ -74,7 +75,7 @@ func closeInherited() {
 
 // descriptors returns the numbers of all descriptors that may be open.
 func descriptors() (all []int) {
-	const most = 1 << 16 // if nothing lists them
+	const most = 1 << 16 // limit if /proc does not list them
 	if names, err := os.ReadDir("/proc/self/fd"); err == nil {
 		for _, name := range names {
 			if fd, err := strconv.Atoi(name.Name()); err == nil {
@@ -94,7 +95,7 @@ func descriptors() (all []int) {
 	return all
 }
 
-// watcher is the watcher's work: it keeps the agent's links, and removes those that are left when the agent has ended.
+// watcher runs the watcher: it records the agent's links, and removes those that are left when the agent has ended.
 func watcher(parent int) {
 	links := map[uint64]link{}
 	for {
@@ -127,7 +128,8 @@ func watcher(parent int) {
 	}
 }
 
-// sweepAll removes the links of an agent that has ended. Before that it hangs up the ptys, which must not depend on the links.
+// sweepAll removes the links of an agent that has ended. It hangs up the ptys first, because a removal may block in its
+// file system.
 func sweepAll(links map[uint64]link, parent int) {
 	numbers, all := false, true
 	keeps := map[uint64]int{}
@@ -162,10 +164,11 @@ func sweepAll(links map[uint64]link, parent int) {
 	}
 }
 
-// sweep removes the link of an agent that has ended, and its lock file, unless another agent has taken the path. A process that
-// has the lock may be such an agent, and be killed before it replaces the old link, or another watcher at work: so sweep gives
-// up only when the link is gone. A link to a pty is recognised by its text, because the number is not given to another pty
-// meanwhile. The next link to another device may have the same text: there, sweep gives up after lockPatience.
+// sweep removes the link of an agent that has ended, and its lock file, unless another agent has claimed the path. A
+// process that has the lock may be such an agent, which may be killed before it replaces the old link, or another
+// watcher: so sweep gives up only when the link is gone. A link to a pty is recognised by its text, because the number
+// is not reused meanwhile. A link to any other device may have the same text as its successor: for those, sweep gives
+// up after lockPatience.
 func (h link) sweep(parent int) {
 	began := time.Now()
 	for wait := firstPause; ; wait = min(2*wait, longestPause) {
@@ -179,17 +182,17 @@ func (h link) sweep(parent int) {
 			return
 		case !errors.As(err, &taken):
 			return
-		case !dead: // its descriptors are being closed
+		case !dead: // it is exiting, and the kernel has not closed its descriptors yet
 			wait = firstPause
-		case !h.leads() || h.master < 0 && time.Since(began) > lockPatience:
+		case !h.inPlace() || h.master < 0 && time.Since(began) > lockPatience:
 			return
 		}
 		time.Sleep(wait)
 	}
 }
 
-// leads reports whether the path still has the text of the link.
-func (h link) leads() bool {
+// inPlace reports whether there still is a link with this text at the path.
+func (h link) inPlace() bool {
 	text, err := os.Readlink(h.path)
 	return err == nil && text == h.text
 }

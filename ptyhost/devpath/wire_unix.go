@@ -11,21 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The protocol between the agent and its watcher, over a stream socket: messages of a head and two texts. It is a stream
-// because macOS has no other kind of local socket that reports its end. An answer is the number of the link.
+// The protocol between the agent and its watcher: a message is a head and two texts; an answer is the number of the
+// link. It uses a stream socket because macOS has no other kind of local socket that reports the end of its peer.
 
 // op is what has happened to a link.
 type op uint32
 
 const (
 	opMade    op = iota + 1 // it was made; with the descriptor of a master if it leads to a pty
-	opMoved                 // it is gone, and the pty will be soon: close the master, and keep the number for a while
+	opMoved                 // it is gone, and its pty will be closed soon: close the master, and keep the number in use for a while
 	opClosed                // likewise, and answer
-	opRetired               // it is gone, and the pty stays for a while: close the master, and answer
-	opNotMade               // it could not be made, and the pty stays: close the master
+	opRetired               // it is gone, and its pty stays open: close the master, and answer
+	opNotMade               // it could not be made, and its pty stays open: close the master
 )
 
-// link is a link that the watcher removes after the agent's end.
+// link is a link that the watcher removes after the agent has ended.
 type link struct {
 	path, text string
 	master     int // -1: none
@@ -34,12 +34,12 @@ type link struct {
 // headSize is the size of a message's head: op, the number of the link, the lengths of both texts.
 const headSize = 4 + 8 + 4 + 4
 
-// textMost bounds a text: no system takes longer paths (PATH_MAX is 4096 on Linux, 1024 elsewhere).
-const textMost = 4096
+// maxText bounds a text, in bytes: no system accepts longer paths (PATH_MAX is 4096 on Linux, 1024 elsewhere).
+const maxText = 4096
 
 var errWire = errors.New("the watcher's socket: incomplete message")
 
-// send sends one message. It waits as long as the socket's SO_SNDTIMEO.
+// send sends one message. It blocks at most for the socket's SO_SNDTIMEO.
 func send(socket int, what op, id uint64, h link) error {
 	m := binary.NativeEndian.AppendUint32(make([]byte, 0, headSize+len(h.path)+len(h.text)), uint32(what))
 	m = binary.NativeEndian.AppendUint64(m, id)
@@ -55,7 +55,7 @@ func send(socket int, what op, id uint64, h link) error {
 		switch {
 		case err == unix.EINTR:
 			continue
-		case err == unix.ETOOMANYREFS && rights != nil: // too many descriptors are in flight: the link is watched, its number is not kept
+		case err == unix.ETOOMANYREFS && rights != nil: // too many descriptors in flight: the link is watched, but its number is not kept in use
 			rights = nil
 			continue
 		case err == nil && n < len(m):
@@ -65,7 +65,8 @@ func send(socket int, what op, id uint64, h link) error {
 	}
 }
 
-// receive waits for one message. The error is io.EOF when the other end is closed. The caller closes a master that comes with it.
+// receive waits for one message. The error is io.EOF when the other end is closed. The caller closes h.master unless it
+// is -1.
 func receive(socket int) (what op, id uint64, h link, err error) {
 	h.master = -1
 	head := make([]byte, headSize)
@@ -74,7 +75,7 @@ func receive(socket int) (what op, id uint64, h link, err error) {
 	}
 	what, id = op(binary.NativeEndian.Uint32(head)), binary.NativeEndian.Uint64(head[4:])
 	path, text := binary.NativeEndian.Uint32(head[12:]), binary.NativeEndian.Uint32(head[16:])
-	if path > textMost || text > textMost {
+	if path > maxText || text > maxText {
 		return 0, 0, h, errWire
 	}
 	rest := make([]byte, path+text)
@@ -85,7 +86,7 @@ func receive(socket int) (what op, id uint64, h link, err error) {
 	return what, id, h, nil
 }
 
-// fill reads all of p, never more, and a descriptor that comes with it.
+// fill reads exactly len(p) bytes, and stores a descriptor that was sent with them in fd.
 func fill(socket int, p []byte, fd *int) error {
 	rights := make([]byte, unix.CmsgSpace(4))
 	for len(p) > 0 {
@@ -114,7 +115,7 @@ func sendAnswer(socket int, id uint64) {
 	_, _ = unix.Write(socket, binary.NativeEndian.AppendUint64(nil, id))
 }
 
-// awaitAnswer waits for sendAnswer, as long as the socket's SO_RCVTIMEO.
+// awaitAnswer waits for the answer of sendAnswer, at most for the socket's SO_RCVTIMEO.
 func awaitAnswer(socket int, id uint64) error {
 	p := make([]byte, 8)
 	none := -1
@@ -127,7 +128,7 @@ func awaitAnswer(socket int, id uint64) error {
 	return nil
 }
 
-// newWire returns both ends of a stream. Ours waits no longer than patience.
+// newWire returns both ends of a stream socket. Sends and receives on ours time out after watcherPatience.
 func newWire() (ours, theirs int, err error) {
 	syscall.ForkLock.RLock()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)

@@ -10,21 +10,21 @@ import (
 	"telnetcpc/bridge/usb/ftdi"
 )
 
-// A tty belongs to the driver, and the driver may release the adapter at any time: it is unbound, its module is removed, or
-// the device is no longer authorized. The adapter stays plugged in meanwhile, and another device may get the tty's number. So
-// the path is removed at once, and made again with the tty that the driver makes when it has the adapter again:
+// The driver makes the tty, and it may release the adapter at any time: it is unbound, its module is removed, or the
+// device is deauthorized. The adapter stays plugged in meanwhile, and another device may get the tty's number. So the
+// path is removed at once, and made again for the new tty when the driver is bound to the adapter again:
 //
-//	          the tty is gone: no path, no events to the application
+// the tty is gone: the path is removed, Next reports nothing
 //	bound   --------------------------------------------------------------->  unbound
 //	  ^                                                                          |
-//	  '---- there is another tty: owner and mode, raw, the path leads to it  <---'
+// '---- there is a new tty: owner, mode, raw; the path leads to it <--------'
 //
-// And udev may change the node's owner again, as udevadm trigger makes it do: the port sets it back.
+// udev may change the node's owner again, for example after udevadm trigger: the port sets it back.
 
-// checkEvery is how often a port checks by itself if there are no events from the kernel.
+// checkEvery is how often a port checks without an event, if the kernel's events cannot be received.
 const checkEvery = time.Second
 
-// attend checks the tty when it may have changed. It is a goroutine that Host.Open starts and Close ends.
+// attend checks the tty whenever it may have changed. It is a goroutine that Host.Open starts and Close ends.
 func (p *port) attend(noEvents bool) {
 	var tick <-chan time.Time
 	if noEvents {
@@ -45,7 +45,7 @@ func (p *port) attend(noEvents bool) {
 	}
 }
 
-// wake has attend check. It never waits.
+// wake makes attend check. It never blocks.
 func (p *port) wake() {
 	select {
 	case p.changed <- struct{}{}:
@@ -63,8 +63,8 @@ func (p *port) concerns(path string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// check makes path and device what they should be. A change of owner or mode by anything but udev remains until udev's next
-// change; without events, until the next check.
+// check makes path, owner and mode match the current tty. A change of owner or mode that sends no event (chmod) remains
+// until the next event; if there are no events, until the next tick.
 func (p *port) check() {
 	p.plugging.Lock()
 	defer p.plugging.Unlock()
@@ -75,14 +75,14 @@ func (p *port) check() {
 	if !a.unbound {
 		now, t := clock(), a.tty.Load()
 		if t == nil {
-			return // it was never made ready, which was reported
+			return // plugIn has failed, and has returned the error
 		}
 		if p.system.present(t) {
 			a.seen = now
-			p.takeBack(t)
+			p.restoreAccess(t)
 			return
 		}
-		if !p.unbound(a, t) {
+		if !p.handleUnbound(a, t) {
 			return
 		}
 	}
@@ -93,10 +93,10 @@ func (p *port) check() {
 	}
 }
 
-// takeBack sets the node's owner and mode again, after udev.
-func (p *port) takeBack(t *tty) {
+// restoreAccess sets the node's owner and mode again after udev has changed them.
+func (p *port) restoreAccess(t *tty) {
 	switch changed, err := p.system.setAccess(t, p.access); {
-	case err == errGone: // there will be an event
+	case err == errGone: // an event follows
 	case err != nil:
 		p.log.Warn("cannot set owner and mode of the device again, after udev has changed them", "device", t.name, "err", err)
 	case changed:
@@ -104,12 +104,13 @@ func (p *port) takeBack(t *tty) {
 	}
 }
 
-// unboundSettles is how long a tty must be gone before the driver counts as the cause: if the whole device is unplugged, its
-// wire ends soon after the tty.
+// unboundSettles is how long a tty must be gone before the driver counts as the cause: if the whole device is
+// unplugged, its socket is closed soon after the tty is gone.
 const unboundSettles = 300 * time.Millisecond
 
-// unbound handles the end of a tty; the caller holds plugging. It returns false if the device is leaving too.
-func (p *port) unbound(a *attachment, t *tty) bool {
+// handleUnbound handles the end of a tty; the caller holds plugging. It returns false if the whole device is being
+// unplugged.
+func (p *port) handleUnbound(a *attachment, t *tty) bool {
 	a.unbound = true
 	p.unlink()
 	p.Mute()
@@ -130,16 +131,16 @@ func (p *port) unbound(a *attachment, t *tty) bool {
 // unlink removes the path, which could otherwise lead to another device at any time.
 func (p *port) unlink() {
 	if err := p.claim.Unlink(); err != nil {
-		p.log.Warn("the path leads nowhere, or to another device", "err", err)
+		p.log.Warn("cannot remove the path: it leads nowhere, or to another device", "err", err)
 	}
 }
 
-// rebind makes a port of the tty that the driver has made of the adapter again, if it has. After an error the port is lost for
+// rebind makes the port ready again with the driver's new tty, if there is one. After an error the port is lost for
 // good. The caller holds plugging.
 func (p *port) rebind(a *attachment) error {
 	t := p.system.find(a.device)
 	if t == nil {
-		// A module that was removed and loaded again has lost the ids that were registered.
+		// A module that was removed and loaded again has lost the registered ids.
 		if exists(a.device) && p.system.loaded("ftdi_sio") {
 			if err := p.system.register(ftdi.VendorID, ftdi.ProductID); err != nil {
 				p.log.Warn("the driver cannot take the device again", "err", err)
@@ -160,9 +161,9 @@ func (p *port) rebind(a *attachment) error {
 	return err
 }
 
-// makeReady makes the port of a tty that no application knows yet. From the second step on no other user can open it, and the
-// third waits until programs that had it open before have closed it: see Chip.Quiet. The link comes last, so a program that
-// finds it finds a complete port.
+// makeReady makes a new tty the port: owner and mode first, so that no other user can open it; then the termios, which
+// waits until programs that had the tty open before have closed it (see Chip.Quiet); the link last, so that a program
+// which finds it finds a complete port.
 func (p *port) makeReady(ctx context.Context, a *attachment, t *tty) error {
 	if err := p.system.giveAccess(ctx, t, p.access, a.seen, p.log); err != nil {
 		return err
@@ -176,7 +177,7 @@ func (p *port) makeReady(ctx context.Context, a *attachment, t *tty) error {
 	if err := p.claim.Link("/dev/"+t.name, -1); err != nil {
 		return err
 	}
-	if a.isGone() || !p.system.present(t) { // serve has removed the path already, or nothing has
+	if a.isGone() || !p.system.present(t) { // the path may have been made after serve removed it
 		p.unlink()
 		return errGone
 	}

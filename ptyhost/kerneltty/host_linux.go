@@ -29,8 +29,8 @@ func (Host) Name() string { return hostName }
 // Fidelity implements uart.Host.
 func (Host) Fidelity() uart.Fidelity { return new(ftdi.Chip).Fidelity() }
 
-// Check implements uart.Host. It loads the kernel's modules if they are not loaded yet, as Open does: nothing less shows that
-// they can be loaded. It needs root.
+// Check implements uart.Host. It loads the kernel's modules if they are not loaded yet, as Open does, because only that
+// shows that they can be loaded. It needs root.
 func (h Host) Check() error {
 	if err := h.system.check(context.Background()); err != nil {
 		return fmt.Errorf("kernel: %w", err)
@@ -38,10 +38,10 @@ func (h Host) Check() error {
 	return nil
 }
 
-// Open implements uart.Host. Owner, group and mode are those of the device behind the path, /dev/ttyUSB1; mode 0 is 0660,
-// an empty group is dialout if that group exists. The path must be free, or a link that a dead agent of root left
-// there; see devpath. The serial number that the device shows, and udev's /dev/serial/by-id with it, is the path's last
-// element. The error is one line that names the path and the way out.
+// Open implements uart.Host. Owner, group and mode are those of the device to which the path leads, /dev/ttyUSB1; mode
+// 0 is 0660, an empty group is dialout if that group exists. The path must be free, or a link that a dead agent of root
+// left there; see devpath. The serial number that the device shows, and udev's /dev/serial/by-id with it, is the path's
+// last element. The error is one line that names the path and the remedy.
 func (h Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
 	p, err := h.open(ctx, config)
 	if err != nil {
@@ -70,7 +70,7 @@ func (h Host) open(ctx context.Context, config uart.PortConfig) (_ *port, err er
 	if err != nil {
 		return nil, err
 	}
-	config.Log = aside.Logger(config.Log) // because most lines are logged under a lock that Close takes
+	config.Log = aside.Logger(config.Log) // because most lines are logged while a lock that Close needs is held
 	p := newPort(h.system, claim, access, config)
 	if err := p.plugIn(ctx); err != nil {
 		_ = p.Close()
@@ -78,7 +78,7 @@ func (h Host) open(ctx context.Context, config uart.PortConfig) (_ *port, err er
 	}
 	noEvents := changes.add(p)
 	p.attending.Go(func() { p.attend(noEvents) }) // until Close
-	p.wake()                                      // for what happened before the events arrived here
+	p.wake()                                      // for what happened before changes.add
 	h.system.sleep.Add(p, logind.Late, config.Log)
 	return p, nil
 }

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// rules is the name of our rules for udev in scripts, and of the places where udev looks for them.
+// rules is the name of our udev rules in scripts, and rulePlaces are the directories in which udev looks for it.
 const rules = "60-telnetcpc.rules"
 
 var rulePlaces = []string{"etc/udev/rules.d", "run/udev/rules.d", "usr/local/lib/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"}
 
-// Notes returns what a user of this host should know about this machine, a line each, with the way out. The host works all the
-// same.
+// Notes returns what a user of this host should know about this machine, each on one line with the remedy. The host
+// works nevertheless.
 func (h Host) Notes() []string {
 	var notes []string
 	s := h.system

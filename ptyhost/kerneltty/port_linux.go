@@ -34,7 +34,7 @@ type port struct {
 
 	plugging sync.Mutex                 // serialises plugging in, unplugging and check
 	asleep   bool                       // unplugged by Sleep; guarded by plugging
-	now      atomic.Pointer[attachment] // the last one; nil: none has begun
+	now      atomic.Pointer[attachment] // the latest one; nil: there was none
 	failed   atomic.Pointer[error]      // why it could not be made ready again
 
 	changed   chan struct{}  // one slot: the device may have changed; see wake
@@ -49,12 +49,12 @@ type port struct {
 type attachment struct {
 	device  string              // the device's directory in sysfs; empty: it was not made
 	gone    chan struct{}       // closed when it is unplugged
-	leaving atomic.Bool         // we unplug it, and may plug it in again
-	tty     atomic.Pointer[tty] // the last one; nil: the driver has made none
+	leaving atomic.Bool         // this process unplugs it, and may plug it in again
+	tty     atomic.Pointer[tty] // the latest one; nil: the driver has made none
 
 	// Guarded by port.plugging.
 	unbound bool   // the driver has released it: tty does not exist any more
-	seen    uint64 // a time (see clock) at which the next tty did not exist yet
+	seen    uint64 // a time (see clock) before the next tty was made
 }
 
 func (a *attachment) isGone() bool {
@@ -86,7 +86,7 @@ func newPort(s system, claim *devpath.Claim, access devpath.Access, config uart.
 	return p
 }
 
-// plugIn plugs the chip in and makes a port of its tty. If it fails, Close removes what was made.
+// plugIn plugs the chip in and makes its tty ready. If it fails, Close undoes what was done.
 func (p *port) plugIn(ctx context.Context) error {
 	vhci, err := p.system.ready(ctx)
 	if err != nil {
@@ -95,7 +95,7 @@ func (p *port) plugIn(ctx context.Context) error {
 	if err := p.system.register(ftdi.VendorID, ftdi.ProductID); err != nil {
 		return err
 	}
-	p.Mute() // until the tty is ready, all that happens to it comes from here
+	p.Mute() // until the tty is ready, this host is its only user
 	a, err := p.attachAgain(ctx, func() (*attachment, error) { return p.attach(ctx, vhci) })
 	if err != nil {
 		return fmt.Errorf("plug in the device: %w", err)
@@ -103,11 +103,11 @@ func (p *port) plugIn(ctx context.Context) error {
 	return p.makeReady(ctx, a, a.tty.Load())
 }
 
-// plugTries is how often a device is plugged in that the kernel makes nothing of. The kernel gives a device up, for good, after
-// it has not answered a few times within 5 s; on a busy machine that may happen to a good device.
+// plugTries is how often a device is plugged in if no tty appears. The kernel gives up on a device that has not
+// answered several requests within 5 s each; on a busy machine that may happen to a good device.
 const plugTries = 2
 
-// attachAgain attaches, and plugs the device in once more if the kernel has given it up.
+// attachAgain attaches the device, and plugs it in once more if the kernel has given up on it.
 func (p *port) attachAgain(ctx context.Context, attach func() (*attachment, error)) (a *attachment, err error) {
 	for try := range plugTries {
 		if try > 0 {
@@ -121,7 +121,7 @@ func (p *port) attachAgain(ctx context.Context, attach func() (*attachment, erro
 	return a, err
 }
 
-// attach makes the wire, gives the kernel one end, and waits for the tty.
+// attach makes the wire, passes one end to the kernel, and waits for the tty.
 func (p *port) attach(ctx context.Context, vhci string) (*attachment, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
@@ -156,8 +156,8 @@ func (p *port) serve(a *attachment, wire io.ReadWriteCloser) {
 // closePatience is how long Close waits for the kernel.
 const closePatience = 10 * time.Second
 
-// unplug unplugs the adapter, and waits until the kernel has removed its device, as long as the kernel makes progress and ctx
-// has not ended; the caller holds plugging.
+// unplug unplugs the adapter, and waits until the kernel has removed its device, while the kernel makes progress and
+// ctx has not ended; the caller holds plugging.
 func (p *port) unplug(ctx context.Context) {
 	a := p.now.Load()
 	if a == nil {
@@ -170,7 +170,7 @@ func (p *port) unplug(ctx context.Context) {
 		return
 	}
 	began := time.Now()
-	ctx, cancel := p.system.whileProgress(ctx, plugPatience, nil, usbShown)
+	ctx, cancel := p.system.whileProgress(ctx, plugPatience, nil, usbProgress)
 	defer cancel()
 	err := poll(ctx, func() (bool, error) { return !exists(a.device), nil })
 	if errors.Is(err, errNoProgress) || errors.Is(err, context.DeadlineExceeded) {
@@ -178,8 +178,8 @@ func (p *port) unplug(ctx context.Context) {
 	}
 }
 
-// Sleep implements logind.Sleeper: vhci_hcd does not let the machine sleep while it has a device. To the application the adapter
-// is unplugged. Close ends its wait.
+// Sleep implements logind.Sleeper: vhci_hcd does not let the machine sleep while it has a device. For the application
+// the adapter is unplugged. Close ends the wait.
 func (p *port) Sleep() {
 	p.plugging.Lock()
 	defer p.plugging.Unlock()
@@ -209,7 +209,8 @@ func (p *port) Wake() {
 	p.log.Info("plugged in again: the machine has woken", "device", p.Name())
 }
 
-// socketPair returns the two ends of a stream: one for Go's netpoller, one as a descriptor for the kernel, to be closed.
+// socketPair returns the two ends of a stream: one for Go's netpoller, one as a descriptor for the kernel. The caller
+// closes both.
 func socketPair() (ours io.ReadWriteCloser, theirs int, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -250,9 +251,9 @@ func (p *port) Name() string {
 // Retire implements uart.Port.
 func (p *port) Retire() error { return p.claim.Release() }
 
-// Close implements uart.Port. The application's reads return end of file and its writes EIO, as on a USB adapter that
-// was unplugged, which it is. It returns when the kernel has removed the device, so that the next one gets the same name
-// unless an application has it open; otherwise after closePatience. It must not be called from Urgent.
+// Close implements uart.Port. The application's reads return end of file and its writes fail with EIO, because its USB
+// adapter is unplugged. It returns when the kernel has removed the device, so that the next one gets the same name
+// unless an application has it open; at the latest after closePatience. It must not be called from Urgent.
 func (p *port) Close() error {
 	p.closing.Do(func() {
 		p.closed.Store(true)

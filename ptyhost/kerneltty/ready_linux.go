@@ -17,14 +17,15 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// prepare makes a new tty raw: a new one has echo, which would send back to the device what it sends. The driver keeps the
-// termios from one open to the next. The open that this takes is not an application's; it is over when quiet is closed.
+// prepare makes a new tty raw: a new tty echoes, and would send the device's bytes back to it. The driver keeps the
+// termios from one open to the next. prepare needs an open that is not an application's; quiet is closed when that open
+// has ended.
 func (p *port) prepare(ctx context.Context, a *attachment, name string, quiet <-chan struct{}) error {
 	if err := p.makeRaw(ctx, "/dev/"+name); err != nil {
 		return err
 	}
-	// The driver's requests to the device are no progress here: they may come from another program, for any time.
-	ctx, cancel := p.system.whileProgress(ctx, openPatience, nil, usbShown)
+	// The driver's requests to the device do not count as progress here: another program may cause them, for any time.
+	ctx, cancel := p.system.whileProgress(ctx, openPatience, nil, usbProgress)
 	defer cancel()
 	select {
 	case <-quiet:
@@ -42,10 +43,10 @@ func (p *port) prepare(ctx context.Context, a *attachment, name string, quiet <-
 }
 
 // makeRaw sets a tty to 9600 8N1, raw, no flow control. Another process does it, because this one must never have its own tty
-// open: if it died then, its last close would wait for an answer of the device, which is this process, and the process could
-// never end, not even by SIGKILL.
+// open: if it died then, its last close would wait for an answer of the device, which is this process, and the process
+// could never exit, not even after SIGKILL.
 func (p *port) makeRaw(ctx context.Context, name string) error {
-	ctx, cancel := p.system.whileProgress(ctx, openPatience, p.Requests, usbShown)
+	ctx, cancel := p.system.whileProgress(ctx, openPatience, p.Requests, usbProgress)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "stty", "-F", name, "9600", "raw", "-echo", "cs8", "-parenb", "-cstopb", "-crtscts", "hupcl", "clocal")
 	out, err := cmd.CombinedOutput()
@@ -62,9 +63,9 @@ func (p *port) makeRaw(ctx context.Context, name string) error {
 	return nil
 }
 
-// giveAccess sets the owner, the group and the mode of a tty, after udev has done so, and warns if udev's rules lack one for
-// ModemManager. A program that had the tty open before keeps it: see makeReady. after is a time before the tty was made; see
-// clock.
+// giveAccess sets the owner, the group and the mode of a tty, after udev has done so, and warns if ModemManager runs
+// and no udev rule makes it ignore the tty. A program that had the tty open before keeps it: see makeReady. after is a
+// time before the tty was made; see clock.
 func (s system) giveAccess(ctx context.Context, t *tty, access devpath.Access, after uint64, log *slog.Logger) error {
 	properties, err := s.udev(ctx, t.name, after)
 	if err != nil {
@@ -78,8 +79,8 @@ func (s system) giveAccess(ctx context.Context, t *tty, access devpath.Access, a
 	return err
 }
 
-// setAccess sets the owner, the group and the mode of a tty's node, if they differ. It does not open the tty, and it does not
-// touch another tty that may have the name by now. Between two owners only root can open it.
+// setAccess sets the owner, the group and the mode of a tty's node, if they differ. It does not open the tty, and it
+// does not change another tty that may have the name by now. While the owner changes only root can open it.
 func (s system) setAccess(t *tty, access devpath.Access) (changed bool, err error) {
 	node := s.path("dev", t.name)
 	fd, err := unix.Open(node, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -111,7 +112,7 @@ func (s system) setAccess(t *tty, access devpath.Access) (changed bool, err erro
 	return true, nil
 }
 
-// clock is the time as udev's records have it: microseconds of CLOCK_MONOTONIC.
+// clock returns the time as it is in udev's records: microseconds of CLOCK_MONOTONIC.
 func clock() uint64 {
 	var now unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
@@ -120,15 +121,15 @@ func clock() uint64 {
 	return uint64(now.Nano() / 1000)
 }
 
-// udev waits until udev, if it runs, has finished with a tty, and returns its record of it. A record that was begun before
-// after belongs to an earlier tty of this number, whose end udev has not processed yet. If udev makes no progress for a while,
-// it may set the owner after us: see port.check.
+// udev waits until udev, if it runs, has processed a tty, and returns its record. A record initialised before after
+// belongs to an earlier tty of this number, whose removal udev has not processed yet. If udev makes no progress for
+// udevPatience, it may set the owner after us: see port.check.
 func (s system) udev(ctx context.Context, name string, after uint64) (properties string, err error) {
 	if !s.exists("run/udev/control") {
 		return "", nil
 	}
 	record := "c" + s.read("sys/class/tty", name, "dev")
-	ctx, cancel := s.whileProgress(ctx, udevPatience, nil, udevShown)
+	ctx, cancel := s.whileProgress(ctx, udevPatience, nil, udevProgress)
 	defer cancel()
 	err = poll(ctx, func() (bool, error) {
 		properties = s.read("run/udev/data", record)
@@ -146,7 +147,7 @@ func (s system) udev(ctx context.Context, name string, after uint64) (properties
 	return "\n" + properties + "\n", err
 }
 
-// runs reports whether a process of this name runs; /proc has the first 15 characters.
+// runs reports whether a process with this name is running; /proc has its first 15 characters.
 func (s system) runs(name string) bool {
 	processes, _ := os.ReadDir(s.path("proc"))
 	for _, p := range processes {

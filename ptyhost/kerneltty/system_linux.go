@@ -16,10 +16,10 @@ import (
 	"telnetcpc/ptyhost/logind"
 )
 
-// modules are the kernel modules, in the order in which they are needed.
+// modules are the kernel modules that a port needs, in the order in which they are loaded.
 var modules = []string{"vhci_hcd", "ftdi_sio"}
 
-// system is the machine as this package uses it. Tests pass a directory and functions of their own.
+// system is this package's access to the machine. Tests replace the root directory and the functions.
 type system struct {
 	root     string // the prefix of /sys, /proc, /dev and so on; empty on a real machine
 	euid     func() int
@@ -134,7 +134,7 @@ func (s system) explainModule(module string, cause error) error {
 	return fmt.Errorf("%s (%s; or use --host pty)", what, s.remedy())
 }
 
-// remedy describes how one usually gets the modules on this machine.
+// remedy returns how to get the modules on this machine.
 func (s system) remedy() string {
 	release := s.release()
 	if mode := s.lockdown(); mode != "" {

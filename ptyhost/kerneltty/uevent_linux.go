@@ -18,15 +18,15 @@ const (
 	groupUdev   = 2
 )
 
-// ueventRoom is the buffer for one message: the kernel's have at most 2 KiB of properties, udev's are somewhat larger. What is
-// cut off comes after the kernel's properties.
+// ueventRoom is the buffer for one message: the kernel's have at most 2 KiB of properties, udev's are somewhat larger.
+// Only udev's properties, which follow the kernel's, may be cut off.
 const ueventRoom = 16 << 10
 
-// ueventBuffer is the socket's buffer. An overflow is reported, and then all ports check.
+// ueventBuffer is the socket's receive buffer, in bytes. After an overflow (ENOBUFS) all ports check.
 const ueventBuffer = 1 << 20
 
-// uevents receives the events about devices for all ports of this process, with one socket and one goroutine. A message is no
-// more than a reason to check.
+// uevents receives the events about devices for all ports of this process, with one socket and one goroutine. A message
+// only triggers a check.
 type uevents struct {
 	mu    sync.Mutex // guards everything below
 	ports map[*port]bool
@@ -37,8 +37,8 @@ type uevents struct {
 // changes receives this process's events.
 var changes uevents
 
-// add wakes a port at each event that concerns it, until remove. noEvents: there are none here, and the port must check by
-// itself.
+// add wakes a port at each event that concerns it, until remove. noEvents: events cannot be received here, and the port
+// must check regularly.
 func (u *uevents) add(p *port) (noEvents bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -81,7 +81,7 @@ func (u *uevents) receive(file *os.File, ended chan struct{}) {
 		case err != nil: // ENOBUFS: some are lost
 			u.wake(nil)
 			if !errors.Is(err, unix.ENOBUFS) {
-				time.Sleep(time.Second) // no such error is known: it might come each time
+				time.Sleep(time.Second) // unknown error, which may repeat: do not spin
 			}
 		default:
 			if device := devicePath(room[:n]); device != nil {
@@ -91,7 +91,7 @@ func (u *uevents) receive(file *os.File, ended chan struct{}) {
 	}
 }
 
-// wake has those ports check that the device concerns; nil: all.
+// wake makes the ports that the device concerns check; nil: all ports.
 func (u *uevents) wake(device []byte) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -118,7 +118,8 @@ func openUevents() (*os.File, error) {
 }
 
 // devicePath returns the property DEVPATH of a message, a path below /sys; nil: it has none. The kernel's message begins with a
-// line of its own, udev's with a header: "libudev\0", then words of 32 bits of which the third is where the properties begin.
+// line of its own, udev's with a header: "libudev\0", then 32-bit words, the third of which is the offset of the
+// properties.
 func devicePath(message []byte) []byte {
 	if bytes.HasPrefix(message, []byte("libudev\x00")) {
 		if len(message) < 20 {

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// newID is the file where ids of devices are registered that ftdi_sio does not know by itself.
+	// newID is the file in which further device ids are registered with ftdi_sio.
 	newID = "sys/bus/usb-serial/drivers/ftdi_sio/new_id"
 
 	statusFree = 4 // VDEV_ST_NULL of the kernel's drivers/usb/usbip/usbip_common.h
@@ -21,8 +21,8 @@ const (
 	hubSpeed   = "480"
 )
 
-// vhci returns the directory of vhci's first controller, which has the files of all; empty: there is none. It is below platform;
-// a posted patch moves it to faux.
+// vhci returns the directory of vhci's first controller, which has the files of all; empty: there is none. It is below
+// devices/platform; a proposed kernel patch moves it to devices/faux.
 func (s system) vhci() string {
 	found, _ := filepath.Glob(s.path("sys/devices/*/vhci_hcd.0/attach"))
 	if len(found) == 0 {
@@ -103,11 +103,12 @@ func (s system) register(vendor, product uint16) error {
 	return nil
 }
 
-// plug gives vhci one end of a stream socket as the wire of a new device, and returns the directory where the device will
-// be. The kernel keeps a reference of its own. A slot whose last device is still being removed is skipped while there is
-// another, and so is one whose hub does not exist yet: another process may be loading the module.
+// plug passes vhci one end of a stream socket as the wire of a new device, and returns the directory that the device
+// will have. The kernel takes its own reference to the socket. A slot whose last device is still being removed is
+// skipped if there is another one, and so is a slot whose hub does not exist yet, because another process may be
+// loading the module.
 func (s system) plug(ctx context.Context, vhci string, wire int) (device string, err error) {
-	ctx, cancel := s.whileProgress(ctx, plugPatience, nil, usbShown)
+	ctx, cancel := s.whileProgress(ctx, plugPatience, nil, usbProgress)
 	defer cancel()
 	attach, locked := filepath.Join(vhci, "attach"), false
 	err = poll(ctx, func() (bool, error) {
@@ -132,7 +133,7 @@ func (s system) plug(ctx context.Context, vhci string, wire int) (device string,
 			}
 			// devid is ours to choose: the number of the slot, as bus 1.
 			err := write(attach, fmt.Sprintf("%d %d %d %d", p.number, wire, 1<<16|(p.number+1), highSpeed))
-			if errors.Is(err, unix.EBUSY) { // another process was quicker
+			if errors.Is(err, unix.EBUSY) { // another process was faster
 				leaving = true
 				continue
 			}
@@ -153,8 +154,8 @@ func (s system) plug(ctx context.Context, vhci string, wire int) (device string,
 	return device, err
 }
 
-// lockAttach locks the choice of a port of vhci between processes: the kernel refuses a port that is taken, but logs an error for
-// each such try. The lock is on the file by which ports are taken; usbip's own tool does not use it. release is nil while
+// lockAttach serialises the choice of a vhci port among processes: the kernel refuses a port that is taken, but logs an
+// error each time. The lock is flock(2) on vhci's file attach; the usbip tool does not use it. release is nil if
 // another process has the lock, and with an error.
 func lockAttach(attach string) (release func(), err error) {
 	f, err := os.OpenFile(attach, os.O_WRONLY, 0)
@@ -176,17 +177,17 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// errGone means that a device was removed while it was made ready.
+// errGone means that the device was removed while it was made ready.
 var errGone = errors.New("the kernel has removed the device (see dmesg)")
 
-// tty is what a driver has made of a device: a name, which other ttys may have later, and what identifies this one.
+// tty is a tty that the driver has made: its name, which another tty may get later, and what identifies this one.
 type tty struct {
 	name  string // ttyUSB1
 	dir   string // in sysfs
 	inode uint64 // of dir
 }
 
-// find returns the tty that the driver has made of the device of this directory; nil: none.
+// find returns the tty of the device with this directory; nil: there is none.
 func (s system) find(device string) *tty {
 	found, _ := filepath.Glob(filepath.Join(device, filepath.Base(device)+":1.0", "ttyUSB*", "tty", "ttyUSB*"))
 	if len(found) != 1 {
@@ -199,13 +200,13 @@ func (s system) find(device string) *tty {
 	return t
 }
 
-// present reports whether a tty still has its name. The kernel removes the node before it sends the event, and the directory
-// after it; both may be another tty's by then.
+// present reports whether a tty still exists under its name. The kernel removes the node before it sends the event, and
+// the directory after it; by then both names may be another tty's.
 func (s system) present(t *tty) bool {
 	return exists(s.path("dev", t.name)) && inode(t.dir) == t.inode
 }
 
-// inode returns the inode number of a file, which sysfs does not reuse for long; 0: there is no file.
+// inode returns the inode number of a file, which sysfs does not reuse soon; 0: there is no file.
 func inode(name string) uint64 {
 	var st unix.Stat_t
 	if unix.Lstat(name, &st) != nil {
@@ -214,10 +215,10 @@ func inode(name string) uint64 {
 	return st.Ino
 }
 
-// tty waits for the tty that the driver makes of the device of this directory. gone is closed when the device has been
-// removed meanwhile; requests counts the requests that it has received.
+// tty waits until the driver has made the tty of the device with this directory. gone is closed when the device is
+// unplugged; requests returns the number of requests that the device has received.
 func (s system) tty(ctx context.Context, device string, gone <-chan struct{}, requests func() uint64) (t *tty, err error) {
-	ctx, cancel := s.whileProgress(ctx, plugPatience, requests, usbShown)
+	ctx, cancel := s.whileProgress(ctx, plugPatience, requests, usbProgress)
 	defer cancel()
 	err = poll(ctx, func() (bool, error) {
 		select {
@@ -234,7 +235,7 @@ func (s system) tty(ctx context.Context, device string, gone <-chan struct{}, re
 	return t, err
 }
 
-// explainNoTTY describes how far a device came.
+// explainNoTTY returns the error for a device that has no tty, depending on how far the kernel came.
 func (s system) explainNoTTY(device string) error {
 	authorized, err := os.ReadFile(filepath.Join(device, "authorized"))
 	switch {

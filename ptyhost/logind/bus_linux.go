@@ -28,11 +28,11 @@ const (
 // patience is how long to wait for an answer of the bus or logind.
 const patience = 5 * time.Second
 
-// How long to wait before the bus is dialed again: at first restFirst, on a machine without one up to restMost. After a
-// connection that lasted for restMost the wait is restFirst again.
+// How long to wait before the bus is dialed again: minRest first, doubled each time up to maxRest. After a connection
+// that lasted for maxRest the wait is minRest again.
 const (
-	restFirst = time.Second
-	restMost  = time.Minute
+	minRest = time.Second
+	maxRest = time.Minute
 )
 
 // Check returns nil if logind answers, else the reason in one line.
@@ -64,7 +64,7 @@ func (w *Watch) connect(ctx context.Context) (*dbus.Conn, error) {
 	return bus, nil
 }
 
-// owner returns the name of logind's connection. It does not make the bus start logind.
+// owner returns the unique name of logind's connection. It does not make the bus start logind.
 func owner(ctx context.Context, bus *dbus.Conn) (name string, err error) {
 	err = bus.BusObject().CallWithContext(ctx, busItself+".GetNameOwner", 0, busName).Store(&name)
 	if err != nil {
@@ -73,9 +73,9 @@ func owner(ctx context.Context, bus *dbus.Conn) (name string, err error) {
 	return name, nil
 }
 
-// run follows logind's signals until ctx ends, over as many connections as it takes.
+// run follows logind's signals until ctx ends, and reconnects as often as needed.
 func (w *Watch) run(ctx context.Context) {
-	for rest := restFirst; ; rest = min(2*rest, restMost) {
+	for rest := minRest; ; rest = min(2*rest, maxRest) {
 		began := time.Now()
 		err := w.listen(ctx)
 		w.setAsleep(false) // no signal would report it any more
@@ -83,8 +83,8 @@ func (w *Watch) run(ctx context.Context) {
 			return
 		}
 		w.setTrouble(err)
-		if time.Since(began) > restMost {
-			rest = restFirst
+		if time.Since(began) > maxRest {
+			rest = minRest
 		}
 		select {
 		case <-ctx.Done():
@@ -94,7 +94,7 @@ func (w *Watch) run(ctx context.Context) {
 	}
 }
 
-// errSilent means that the bus accepts connections and does not answer.
+// errSilent means that the bus accepts connections but does not answer.
 var errSilent = errors.New("no D-Bus: it does not answer")
 
 // listen follows logind's signals on one connection, whichever process is logind, until ctx or the connection ends.
@@ -150,14 +150,14 @@ func (w *Watch) listen(ctx context.Context) (err error) {
 	}
 }
 
-// connection is one connection to the bus. Only listen's goroutine uses it.
+// connection is the state of one connection to the bus. Only listen's goroutine uses it.
 type connection struct {
 	*Watch
 	ctx     context.Context
 	bus     *dbus.Conn
-	owner   string          // the name of logind's connection; empty: there is no logind
+	owner   string          // unique name of logind's connection; empty: there is no logind
 	lock    *lock           // delays the sleep; nil: none was taken
-	done    bool            // everything is done, the machine may sleep: a new lock would only delay it
+	done    bool            // every Sleep has returned and the machine may sleep: a new lock would only delay it
 	answers chan *dbus.Call // to Inhibit
 }
 
@@ -177,7 +177,7 @@ func (c *connection) signal(s *dbus.Signal) {
 	}
 }
 
-// newOwner starts with another logind, or none: signals and lock of the previous one are void.
+// newOwner handles a new logind process, or the end of the last one: the previous one's lock and signals are void.
 func (c *connection) newOwner(name string) {
 	if c.owner != "" {
 		c.lock.release()
@@ -211,7 +211,7 @@ func (c *connection) prepared(asleep bool) {
 	c.setAsleep(false)
 }
 
-// inhibit takes a lock. An answer that comes later than patience is handled when it comes: it has a lock in it, which must be
+// inhibit takes a lock. An answer that arrives after patience is handled by listen: it contains a lock, which must be
 // released.
 func (c *connection) inhibit() {
 	c.bus.Object(busName, objectPath).GoWithContext(c.ctx, managerName+".Inhibit", 0, c.answers, "sleep", "telnetcpc",
@@ -228,7 +228,7 @@ func (c *connection) inhibit() {
 func (c *connection) inhibited(call *dbus.Call) {
 	var fd dbus.UnixFD
 	if err := call.Store(&fd); err != nil {
-		c.setTrouble(fmt.Errorf("inhibit: %w", err)) // Sleep is called all the same, as far as logind waits
+		c.setTrouble(fmt.Errorf("inhibit: %w", err)) // Sleep is called nevertheless, but nothing delays the sleep
 		return
 	}
 	unix.CloseOnExec(int(fd))

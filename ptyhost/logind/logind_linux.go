@@ -7,9 +7,10 @@ import (
 	"sync"
 )
 
-// Sleeper is implemented by whatever has something to do before the machine sleeps.
+// Sleeper is implemented by what must do something before the machine sleeps.
 type Sleeper interface {
-	// Sleep is called before the machine sleeps. The sleep waits until it returns, as far as logind does.
+	// Sleep is called before the machine sleeps. It delays the sleep until it returns, at most for logind's
+	// InhibitDelayMaxSec.
 	Sleep()
 	// Wake is called after the machine has woken, or if it has not slept after all.
 	Wake()
@@ -21,8 +22,8 @@ type Order uint8
 
 // The orders.
 const (
-	Early Order = iota // for what needs things that a Late one removes: a session that ends in order
-	Late               // for what removes things: a device that is unplugged
+	Early Order = iota // needs what a Late one removes: a session that is closed in order
+	Late               // removes something: a device that is unplugged
 )
 
 // Watch watches the machine's sleep as long as it has a Sleeper. Its methods may be called from any goroutine.
@@ -32,20 +33,20 @@ type Watch struct {
 	mu       sync.Mutex // guards this group
 	sleepers map[Sleeper]*calls
 	asleep   bool         // Sleep has been called, and Wake has not
-	log      *slog.Logger // the first that Add got; nil: none
-	trouble  error        // why no signals come now; nil: they do, or that is not known yet
+	log      *slog.Logger // the first one passed to Add; nil: none
+	trouble  error        // why signals cannot be received; nil: they can, or that is not known yet
 	logged   bool         // trouble has been logged
 
-	life   sync.Mutex // guards this group: serialises starts and ends of run; never held over a Sleep or Wake
-	users  int        // Add without Remove
+	life   sync.Mutex // guards this group and serialises starts and ends of run; never held during a Sleep or Wake
+	users  int        // number of Adds without Remove
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when run has returned
 }
 
-// calls makes the calls of one Sleeper.
+// calls serialises the calls of one Sleeper.
 type calls struct {
 	order   Order
-	mu      sync.Mutex // held over each Sleep and Wake of this one: Add and Remove of others do not wait for it
+	mu      sync.Mutex // held during each Sleep and Wake of this one, so that Add and Remove of others do not wait for it
 	removed bool
 }
 
@@ -59,12 +60,12 @@ func New(address string) *Watch {
 	return &Watch{address: address, sleepers: make(map[Sleeper]*calls)}
 }
 
-// Add calls s before and after sleep, until Remove. It does not wait for the bus, which may start later, and end. log gets a line
-// when logind cannot be heard, and one when it can again; nil: s does not need it. If the machine is about to sleep, Add calls
-// Sleep at once.
+// Add calls s before and after sleep, until Remove. It does not wait for the bus, which may start later, and end. log
+// receives a line when logind's signals cannot be received, and one when they can again; nil: s does not need it. If
+// the machine is about to sleep, Add calls Sleep at once.
 func (w *Watch) Add(s Sleeper, order Order, log *slog.Logger) {
 	c := &calls{order: order}
-	c.mu.Lock() // calls that come meanwhile come after this Sleep
+	c.mu.Lock() // later calls wait for this Sleep
 	w.mu.Lock()
 	w.sleepers[s] = c
 	asleep := w.asleep
@@ -92,7 +93,7 @@ func (w *Watch) Add(s Sleeper, order Order, log *slog.Logger) {
 	}(w.ended)
 }
 
-// Remove ends the calls of s. It waits for a Sleep or Wake of s that is under way, and for no other one; after that s is not
+// Remove ends the calls of s. It waits for a Sleep or Wake of s in progress, but not of others; after that s is not
 // called any more. It must not be called from Sleep or Wake.
 func (w *Watch) Remove(s Sleeper) {
 	w.mu.Lock()
@@ -155,7 +156,7 @@ func (c *calls) call(s Sleeper, asleep bool) {
 	}
 }
 
-// setTrouble records that logind is heard (nil), or why not, and logs a change.
+// setTrouble records that logind's signals can be received (nil), or why not, and logs a change.
 func (w *Watch) setTrouble(trouble error) {
 	w.mu.Lock()
 	w.trouble = trouble
@@ -171,7 +172,7 @@ func (w *Watch) setTrouble(trouble error) {
 	w.logTrouble()
 }
 
-// logTrouble logs once why logind is not heard, if a sleeper needs it.
+// logTrouble logs once why logind's signals cannot be received, if a Sleeper needs them.
 func (w *Watch) logTrouble() {
 	w.mu.Lock()
 	log, trouble := w.log, w.trouble

@@ -331,7 +331,7 @@ func TestAnswersLate(t *testing.T) {
 	eventually(t, "the log says so", func() bool { return strings.Contains(log.String(), "inhibit: no answer") })
 	m.Prepare(true)
 	s.wants(t, "sleep")
-	m.Speak()
+	m.Unmute()
 	eventually(t, "the lock of the late answer is released", func() bool { return m.Taken() == 1 && m.Held() == 0 })
 	m.Prepare(false)
 	s.wants(t, "wake")

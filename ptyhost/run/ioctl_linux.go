@@ -32,7 +32,7 @@ func (p *port) perform(c *call, slave fileID) {
 		c.fail(unix.EIO)
 		return
 	}
-	if !p.opens.hadSlave && !p.term.NobodyHas() { // opened unseen, such as a descriptor received from another program
+	if !p.opens.hadSlave && !p.term.Unused() { // opened unseen, such as a descriptor received from another program
 		p.noteUnseenOpen()
 	}
 	request, arg := uint32(c.n.Data.Args[1]), c.n.Data.Args[2]

@@ -46,7 +46,7 @@ func (p *port) checkLastClose() {
 		return
 	}
 	p.releaseKernelOpens(func(o *kernelOpen) bool { return o.of != p.pty || o.done() })
-	if !p.opens.open || !p.opens.hadSlave && len(p.opens.waiting) > 0 || !p.term.NobodyHas() {
+	if !p.opens.open || !p.opens.hadSlave && len(p.opens.waiting) > 0 || !p.term.Unused() {
 		return
 	}
 	before, last := p.opens.opening, p.opens.lastClose
@@ -221,7 +221,7 @@ func (p *port) handleWatch(t *pty, set int) bool {
 	if p.ended || t != p.pty {
 		return true
 	}
-	if opened > 0 && !p.opens.hadSlave && (!t.term.NobodyHas() || p.hasUnread()) {
+	if opened > 0 && !p.opens.hadSlave && (!t.term.Unused() || p.hasUnread()) {
 		p.noteUnseenOpen()
 	}
 	p.checkLastClose()

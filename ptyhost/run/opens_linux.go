@@ -24,7 +24,7 @@ import (
 func (p *port) openSlave(flags int) (fd int, err error) {
 	flags &= unix.O_ACCMODE | unix.O_NONBLOCK | unix.O_SYNC | unix.O_DSYNC
 	fd, err = p.term.OpenSlave(flags)
-	if err != unix.EBUSY || p.opens.hadSlave || !p.term.NobodyHas() {
+	if err != unix.EBUSY || p.opens.hadSlave || !p.term.Unused() {
 		return fd, err
 	}
 	if p.hasUnread() {

@@ -13,7 +13,7 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// explainOpen adds the way out to an error of making a pty.
+// explainOpen adds the remedy to an error of opening a pty.
 func explainOpen(err error) error {
 	err = devpath.Cause(err)
 	switch {
@@ -25,10 +25,11 @@ func explainOpen(err error) error {
 	return ExplainLimit(fmt.Errorf("no pseudo-terminal can be made: %w", err))
 }
 
-// moreFiles is the way out if too many files are open.
+// moreFiles is the remedy if too many files are open.
 const moreFiles = "(raise the limit: ulimit -n, or LimitNOFILE= of the service)"
 
-// ExplainLimit adds the way out to an error that means too many open files, unless it has it already.
+// ExplainLimit adds the remedy to an error that means too many open files (EMFILE, ENFILE), unless the error has it
+// already.
 func ExplainLimit(err error) error {
 	if (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)) && !strings.Contains(err.Error(), moreFiles) {
 		return fmt.Errorf("%w %s", err, moreFiles)

@@ -13,10 +13,10 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// modePrivate is a slave's mode until AllowOpens: only the user that makes it (and root) may open it.
+// modePrivate is a slave's mode until AllowOpens: only the user that has opened the pty (and root) may open it.
 const modePrivate = fs.FileMode(0o600)
 
-// Check reports why this system makes no pty, with the way out; nil if it does.
+// Check opens and closes a pty. The error is the reason why that fails, with the remedy.
 func Check() error {
 	master, slave, err := openPair()
 	if err != nil {
@@ -27,7 +27,7 @@ func Check() error {
 	return nil
 }
 
-// openPair makes a pty. The caller closes both ends.
+// openPair opens a pty. The caller closes both ends.
 func openPair() (master, slave *os.File, err error) {
 	if master, slave, err = pty.Open(); err != nil {
 		return nil, nil, explainOpen(err)
@@ -36,8 +36,8 @@ func openPair() (master, slave *os.File, err error) {
 }
 
 // nonblocking returns a non-blocking descriptor for what pty.Open returned: that file blocks, so neither a deadline nor
-// Close would end a read of it, and its finalizer closes it. The two share O_NONBLOCK: all that the caller may still do
-// with its own is close it.
+// Close would end a read of it, and its finalizer closes it. The two share O_NONBLOCK, so the caller may only close its
+// own.
 func nonblocking(master *os.File) (int, error) {
 	fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -50,8 +50,8 @@ func nonblocking(master *os.File) (int, error) {
 	return fd, nil
 }
 
-// makePrivate leaves the slave to this user (and root) and gives it its owner and group. Before that, the system alone
-// decided who may open it: on Linux often a group (the options gid and mode of devpts).
+// makePrivate restricts the slave to this user (and root) and sets its owner and group. Until then the system's default
+// mode applies: on Linux often a group may open it (the options gid and mode of devpts).
 func makePrivate(slave *os.File, access devpath.Access) error {
 	if err := slave.Chmod(modePrivate); err != nil {
 		return fmt.Errorf("mode of %s: %w", slave.Name(), devpath.Cause(err))
@@ -59,13 +59,13 @@ func makePrivate(slave *os.File, access devpath.Access) error {
 	return access.Give(slave)
 }
 
-// Name is the slave's device: /dev/pts/4.
+// Name returns the slave's device: /dev/pts/4.
 func (t *Terminal) Name() string { return t.name }
 
-// Master is the descriptor of the pty's master. It never blocks, and is valid until Close.
+// Master returns the descriptor of the pty's master. It is nonblocking, and valid until Close.
 func (t *Terminal) Master() int { return t.master }
 
-// AllowOpens gives the slave the mode that New was told: from here on everyone with the right may open it.
+// AllowOpens sets the slave's mode to that of New's access: from then on everyone with permission may open it.
 func (t *Terminal) AllowOpens() error {
 	if err := os.Chmod(t.name, t.mode); err != nil {
 		return fmt.Errorf("mode %o of %s: %w", t.mode, t.name, devpath.Cause(err))

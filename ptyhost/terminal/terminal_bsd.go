@@ -19,8 +19,9 @@ type Terminal struct {
 	mode   fs.FileMode
 }
 
-// New makes a pty that belongs to access's owner and group. Only this user (and root) may open it until AllowOpens. fresh is
-// the termios that this system gives a slave, at its first open and again after each last close.
+// New opens a pty that belongs to access's owner and group. Only this user (and root) may open the slave until
+// AllowOpens. fresh is the system's default termios, which a slave has at its first open and again after each last
+// close.
 func New(access devpath.Access) (t *Terminal, fresh unix.Termios, err error) {
 	master, slave, err := openPair()
 	if err != nil {
@@ -42,6 +43,6 @@ func New(access devpath.Access) (t *Terminal, fresh unix.Termios, err error) {
 	return t, *now, nil
 }
 
-// Close closes the master: reads of the programs that have the slave open return end of file, writes EIO. It is called once,
-// when no other call uses the terminal.
+// Close closes the master: reads of the programs that have the slave open return end of file, their writes fail with
+// EIO. It is called once, when no other call uses the terminal.
 func (t *Terminal) Close() { _ = unix.Close(t.master) }

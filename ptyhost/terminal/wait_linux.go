@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How WaitRead and WaitWrite wait on Linux, at the cost of two threads of a C program that does the same. Each line here that
-// seems odd was measured:
+// WaitRead and WaitWrite on Linux cost no more than two blocking threads of a C program. Whatever looks odd here has a
+// measured reason:
 //
 // The master is not in Go's netpoller, which would wake the reader at each read of the application: it asks for EPOLLOUT too.
-// In the netpoller are two epoll sets of the terminal's own, one for each direction, that ask only for what is wanted. A set in
-// a set needs no thread.
+// Instead two epoll sets of the terminal are in the netpoller, one for each direction, that ask only for the events
+// needed. An epoll set inside an epoll set needs no thread.
 //
-// System calls are made without telling the scheduler (RawSyscall): telling it wakes the runtime's sleeping monitor
-// thread if the process was idle, and a round trip costs 1.4 times as long. That is correct only because no descriptor
-// here ever blocks: a call that blocks would hold the processor.
+// System calls do not notify Go's scheduler (RawSyscall): notifying it wakes the runtime's sleeping monitor thread if
+// the process was idle, and a round trip takes 1.4 times as long. That is correct only because every descriptor here is
+// nonblocking: a call that blocks would hold the processor (P).
 
 // waiter waits for the master. read has one caller, write has one caller; the rest may be called from any goroutine.
 type waiter struct {
@@ -30,12 +30,12 @@ type waiter struct {
 	inRaw    syscall.RawConn
 	outRaw   syscall.RawConn
 	outFD    int
-	armed    bool // out asks for room; only write's goroutine
+	armed    bool // out asks for EPOLLOUT; used only by write's goroutine
 
 	readStep, writeStep func(uintptr) bool // made once: a closure for each call would be an allocation
 }
 
-// newWaiter returns a waiter for master, which the caller keeps and closes after it.
+// newWaiter returns a waiter for master. The caller closes master after the waiter.
 func newWaiter(master int, tryRead, tryWrite func() bool) (*waiter, error) {
 	w := &waiter{master: master, tryRead: tryRead, tryWrite: tryWrite}
 	w.readStep = func(uintptr) bool { return w.tryRead() }
@@ -75,8 +75,8 @@ func newSet(fd int, events uint32) (*os.File, syscall.RawConn, int, error) {
 
 // read calls tryRead until it is done. It fails with os.ErrDeadlineExceeded when poked.
 func (w *waiter) read() error {
-	// Entering RawConn.Read discards what the netpoller has seen, so tryRead must ask the kernel itself before the goroutine
-	// parks: its read of the master does.
+	// Entering RawConn.Read discards events that the netpoller has recorded, so tryRead must check for input itself
+	// before the goroutine parks: its read of the master does.
 	return w.inRaw.Read(w.readStep)
 }
 
@@ -87,17 +87,17 @@ func (w *waiter) write() error {
 	}
 	err := w.outRaw.Read(w.writeStep)
 	if w.armed {
-		// As long as out asks for room, each read of the application wakes this process, even if nobody waits.
+		// While out asks for room, each read of the application wakes this process, even if no Write waits.
 		w.armed = false
 		w.ask(0)
 	}
 	return err
 }
 
-// writeOrArm is write's step. The first one asks for room, then calls tryWrite once more, because nothing would announce room that
-// has come since the call before: the kernel announces room that is there already only if the master is not in the set's ready
-// list, and it may still be in it from the last time (ep_modify in fs/eventpoll.c). Later room is always announced, and the
-// netpoller keeps it while RawConn.Read runs.
+// writeOrArm is write's step. The first step asks for room, then calls tryWrite once more, because room made since
+// write's call may not be announced: the kernel announces existing room only if the master is not in the set's ready
+// list, and it may still be in it from the last time (ep_modify in fs/eventpoll.c). Room made later is always
+// announced, and the netpoller records it while RawConn.Read runs.
 func (w *waiter) writeOrArm(uintptr) (done bool) {
 	if !w.armed {
 		w.armed = true
@@ -106,7 +106,7 @@ func (w *waiter) writeOrArm(uintptr) (done bool) {
 	return w.tryWrite()
 }
 
-// ask changes what out asks for.
+// ask changes the events that out asks for.
 func (w *waiter) ask(events uint32) {
 	e := unix.EpollEvent{Events: events}
 	_, _, _ = syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(w.outFD), unix.EPOLL_CTL_MOD, uintptr(w.master), uintptr(unsafe.Pointer(&e)), 0, 0)
@@ -125,7 +125,7 @@ func (w *waiter) close() {
 	_ = w.out.Close()
 }
 
-// readMaster returns how many bytes it has read; 0: there are none. gone: nobody has the slave open either (EIO).
+// readMaster returns how many bytes it has read; 0: there are none. gone: and no process has the slave open (EIO).
 func readMaster(fd int, p []byte) (n int, gone bool) { return call(unix.SYS_READ, fd, p) }
 
 // writeMaster returns how many bytes it has written; 0: there is no room.

@@ -116,7 +116,7 @@ type Manager struct {
 
 	mu     sync.Mutex
 	asleep bool          // the last argument of Prepare
-	mute   chan struct{} // Inhibit does not answer before it is closed; nil: at once. Constant
+	mute   chan struct{} // Inhibit answers when it is closed; nil: at once. Constant
 	taken  int           // calls of Inhibit
 	locks  []inhibitor   // not released when last checked
 }
@@ -126,25 +126,24 @@ type inhibitor struct {
 	ours, theirs int // theirs is our copy of the end that was sent; -1: closed
 }
 
-// Manner is how a Manager starts.
-type Manner func(*Manager)
+// Option changes how a Manager starts.
+type Option func(*Manager)
 
-// Asleep is a logind that has already announced that the machine goes to sleep; Mute is one that does not answer Inhibit before
-// Speak.
+// Asleep: logind has already announced that the machine goes to sleep. Mute: it does not answer Inhibit before Unmute.
 var (
-	Asleep Manner = func(m *Manager) { m.asleep = true }
-	Mute   Manner = func(m *Manager) { m.mute = make(chan struct{}) }
+	Asleep Option = func(m *Manager) { m.asleep = true }
+	Mute   Option = func(m *Manager) { m.mute = make(chan struct{}) }
 )
 
-// Speak ends Mute.
-func (m *Manager) Speak() { close(m.mute) }
+// Unmute ends Mute.
+func (m *Manager) Unmute() { close(m.mute) }
 
-// NewManager puts a logind on a bus until the test ends.
-func NewManager(t *testing.T, b *Bus, manners ...Manner) *Manager {
+// NewManager connects a logind to a bus until the test ends.
+func NewManager(t *testing.T, b *Bus, options ...Option) *Manager {
 	t.Helper()
 	m := &Manager{t: t}
-	for _, manner := range manners {
-		manner(m)
+	for _, option := range options {
+		option(m)
 	}
 	var err error
 	if m.bus, err = dbus.Connect(b.Address); err != nil {
