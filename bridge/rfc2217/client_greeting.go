@@ -141,7 +141,7 @@ func (c *Client) endWhileHolding(err error) bool {
 		_ = c.keepHeld()
 		return true
 	}
-	if text := c.queue.Bytes(); SaysInUse(text, true) {
+	if text := c.queue.Bytes(); !errors.Is(err, ErrProtocol) && SaysInUse(text, true) {
 		c.end = &InUseError{Said: beginning(text)}
 	}
 	_ = c.gotAnswer()

@@ -15,7 +15,7 @@ const (
 	askAgain = time.Second
 	// markPatience is how long the answer to the opening's mark is waited for. Every recorded server answers it.
 	markPatience = time.Second
-	// openingText is how many bytes of a peer's text an Opening keeps, to judge by.
+	// openingText is how many bytes of a peer's text an Opening keeps, and how many are searched for "busy".
 	openingText = 256
 	// openingTextMost is how many bytes of text, without any Telnet, a peer may send before it counts as a raw port.
 	openingTextMost = 64 << 10
@@ -275,8 +275,8 @@ func (o *Opening) sent(dst, verbs []byte) []byte {
 const InUse = "Port already in use"
 
 // SaysInUse reports whether text, from a peer that has not served this session yet, means that another client has its port.
-// The words of InUse mean it always. After the peer has closed, "in use" or "busy" in any case do too; while it is open they
-// may be a device's.
+// The words of InUse mean it always. After the peer has closed, "in use" or "busy" in any case near the beginning do too;
+// while it is open, and later in the text, they may be a device's.
 func SaysInUse(text []byte, closed bool) bool { return refusal(text, closed) == PortInUse }
 
 // SaysNoDevice reports whether text is what an access server sends that cannot open its device.
@@ -291,7 +291,7 @@ func refusal(text []byte, closed bool) Conclusion {
 	if makers.DeviceMissing(text) {
 		return NoDevice
 	}
-	if closed && makers.InUse(text) {
+	if closed && makers.InUse(text[:min(len(text), openingText)]) {
 		return PortInUse
 	}
 	return Undecided
