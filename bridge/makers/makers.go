@@ -128,8 +128,8 @@ func DeviceMissing(text []byte) bool {
 	return slices.ContainsFunc(servers, func(s server) bool { return s.noDevice != nil && s.noDevice(text) })
 }
 
+// inUse matches whole words: "BusyBox" and "admin user" are in the greetings of many devices.
+var inUse = regexp.MustCompile(`(?i)(^|[^a-z])(in use|busy)([^a-z]|$)`)
+
 // InUse reports whether the text of a server that closes may be its notice that another client has the port.
-func InUse(text []byte) bool {
-	lower := bytes.ToLower(text)
-	return bytes.Contains(lower, []byte("in use")) || bytes.Contains(lower, []byte("busy"))
-}
+func InUse(text []byte) bool { return inUse.Match(text) }

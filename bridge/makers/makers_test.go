@@ -72,6 +72,10 @@ func TestNotices(t *testing.T) {
 		{"Device open failure: Value or file not found\r\n", true, false},
 		{"Port already in use\r\n", false, true},
 		{"BUSY", false, true},
+		{"ttyS0_busy: in use.", false, true},
+		{"ttyS0 is in use\r\n", false, true},
+		{"BusyBox v1.36.1 built-in shell (ash)\r\n", false, false},
+		{"admin user:", false, false},
 		{"SSH-2.0-OpenSSH_9.2\r\n", false, false},
 		{"", false, false},
 	} {

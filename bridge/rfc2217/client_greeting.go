@@ -142,7 +142,7 @@ func (c *Client) endWhileHolding(err error) bool {
 		_ = c.keepHeld()
 		return true
 	}
-	if text := c.queue.Bytes(); MeansInUse(text, true) {
+	if text := c.queue.Bytes(); !errors.Is(err, ErrProtocol) && MeansInUse(text, true) {
 		c.end = &InUseError{Text: beginning(text)}
 	}
 	_ = c.gotAnswer()

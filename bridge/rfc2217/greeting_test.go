@@ -2,6 +2,7 @@ package rfc2217_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -121,6 +122,14 @@ func TestGreeting(t *testing.T) {
 			want: []heard{{0, "error port already in use"}}},
 		{name: "closed after a text: the device cannot be opened", moves: []move{{apply: true, says: "6e6f20646576696365"}, {after: trip, fin: true}},
 			want: []heard{{trip, `greeting 9 "no device"`}, {trip, "error EOF"}}},
+		{name: "closed after a text: another client may have the port", moves: []move{{apply: true, says: hex.EncodeToString([]byte("line busy"))}, {after: trip, fin: true}},
+			want: []heard{{trip, `greeting 9 "line busy"`}, {trip, `error port already in use: it said "line busy"`}}},
+		{name: "closed after a device's text", moves: []move{{apply: true, says: hex.EncodeToString([]byte("BusyBox v1"))}, {after: trip, fin: true}},
+			want: []heard{{trip, `greeting 10 "BusyBox v1"`}, {trip, "error EOF"}}},
+		{name: "closed after a long text: busy is not its beginning", moves: []move{{apply: true, says: strings.Repeat("20", 300) + hex.EncodeToString([]byte("busy"))}, {after: trip, fin: true}},
+			want: []heard{{trip, `greeting 304 "` + strings.Repeat(" ", 64) + `"`}, {trip, "error EOF"}}},
+		{name: "a protocol error after a text is reported as one", moves: []move{{apply: true, says: hex.EncodeToString([]byte("line busy"))}, {after: trip, says: dont44}},
+			want: []heard{{trip, `greeting 9 "line busy"`}, {trip, "error protocol broken by the peer: it gave up COM-PORT-OPTION"}}},
 		{name: "closed after the device's answer, at a server that answers nothing", moves: []move{{apply: true, write: "?"}, {after: waits, says: "78"}, {fin: true}},
 			want: []heard{{waits, "data x"}, {waits, "error EOF"}}},
 

@@ -15,7 +15,7 @@ const (
 	askAgain = time.Second
 	// markPatience is how long to wait for the answer to the opening's mark. Every recorded server answers it.
 	markPatience = time.Second
-	// openingText is how many bytes of a peer's text an Opening keeps to classify the peer.
+	// openingText is how many bytes of a peer's text an Opening keeps to classify the peer, and how many are searched for "busy".
 	openingText = 256
 	// openingTextMost is how many bytes a peer may send without any Telnet command before it counts as a raw port.
 	openingTextMost = 64 << 10
@@ -276,8 +276,8 @@ func (o *Opening) sent(dst, verbs []byte) []byte {
 const InUse = "Port already in use"
 
 // MeansInUse reports whether text, from a peer that has not served this session yet, means that another client has its
-// port. InUse always does. After the peer has closed, "in use" or "busy", in upper or lower case, do too; while the
-// connection is open they may be a device's text.
+// port. InUse always does. After the peer has closed, "in use" or "busy" near the beginning, in upper or lower case, do too;
+// while the connection is open, and later in the text, they may be a device's.
 func MeansInUse(text []byte, closed bool) bool { return refusal(text, closed) == PortInUse }
 
 // MeansNoDevice reports whether text, from a peer that has closed, means that the access server cannot open its device.
@@ -292,7 +292,7 @@ func refusal(text []byte, closed bool) Conclusion {
 	if makers.DeviceMissing(text) {
 		return NoDevice
 	}
-	if closed && makers.InUse(text) {
+	if closed && makers.InUse(text[:min(len(text), openingText)]) {
 		return PortInUse
 	}
 	return Undecided

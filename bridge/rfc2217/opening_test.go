@@ -35,6 +35,7 @@ func TestOpeningConcludes(t *testing.T) {
 		{"a 255 before data", "ff01 ff02 .", "WILL COM-PORT", rfc2217.NotTelnet},
 		{"busy", "'BUSY .", "WILL COM-PORT", rfc2217.NotTelnet},
 		{"busy, and the end", "'line_BUSY end", "WILL COM-PORT", rfc2217.PortInUse},
+		{"a text with busy in a word, and the end", "'BusyBox_admin_user end", "WILL COM-PORT", rfc2217.NotTelnet},
 		{"in use, in pieces, and the end", "'port_in 'use end", "WILL COM-PORT", rfc2217.NotTelnet},
 		{"in use, and the end", "'port_in_use end", "WILL COM-PORT", rfc2217.PortInUse},
 		{"no device", "'port_not_opened:_busy .", "WILL COM-PORT", rfc2217.NoDevice},
