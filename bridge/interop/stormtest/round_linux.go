@@ -299,7 +299,7 @@ func nap(ctx context.Context, d time.Duration) {
 	}
 }
 
-// end ends the agent, in a way that depends on the seed. If the agent starts the programs, it passes signals on to them.
+// end ends the agent, in a way that depends on the seed. An agent that starts the programs passes SIGTERM on to them.
 func (r *round) end() {
 	_ = r.strangers.Process.Signal(unix.SIGUSR1)
 	nap(r.broken, 50*time.Millisecond)
