@@ -17,12 +17,14 @@ import (
 // hostName is this host's name in configuration, log and errors.
 const hostName = "pty"
 
-// making serialises the making of ports. Its system calls wait for each other in the kernel: a thousand ports made at once
-// would get a thread each, which the runtime keeps for good. It is a package variable because threads belong to the process.
+// making serialises the creation of ports. Its system calls block each other in the kernel: a thousand ports created at
+// once would need a thread each, which the runtime never frees. It is a package variable because threads belong to the
+// process.
 var making sync.Mutex
 
-// carried is what a pty carries. Parity is not part of it although odd, mark and space parity leave a trace in the termios
-// (PARODD, CMSPAR): even parity leaves none, so a port that reported the others would be wrong about even parity.
+// carried is what a pty carries. Parity is not part of it: the kernel clears PARENB. Odd, mark and space parity remain
+// visible in the termios (PARODD, CMSPAR), but even parity does not, so a port that reported the others would be wrong
+// about even parity.
 const carried = uart.CarriesBaud | uart.CarriesStopBits | uart.CarriesFlow | uart.CarriesFlowApart
 
 // Host makes ports out of pseudo-terminals. The zero value is ready; any goroutine may use it.
@@ -39,7 +41,7 @@ func (Host) Name() string { return hostName }
 // Fidelity implements uart.Host.
 func (Host) Fidelity() uart.Fidelity { return carried }
 
-// Check implements uart.Host: it makes a pty and closes it.
+// Check implements uart.Host: it opens a pty and closes it.
 func (Host) Check() error {
 	if err := terminal.Check(); err != nil {
 		return fmt.Errorf("pty: %w", err)
@@ -49,7 +51,7 @@ func (Host) Check() error {
 
 // Open implements uart.Host. Mode 0 is 0660. An empty group is dialout for root, if that group exists; otherwise it is, like
 // an empty owner, what the system gives a new pty. The path must be free, or a link that a dead agent of this user left
-// there; see devpath. The error is one line that names the path and the way out.
+// there; see devpath. The error is one line that names the path and the remedy.
 func (Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -63,9 +65,9 @@ func (Host) Open(ctx context.Context, config uart.PortConfig) (uart.Port, error)
 	return p, nil
 }
 
-// open makes a port. The link comes last, so a program that finds it finds a complete port.
+// open creates a port. The link comes last, so that a program which finds it finds a complete port.
 func open(config uart.PortConfig) (_ *port, err error) {
-	who, err := devpath.LookUp(config.Owner, config.Group, config.Mode)
+	access, err := devpath.LookUp(config.Owner, config.Group, config.Mode)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +83,7 @@ func open(config uart.PortConfig) (_ *port, err error) {
 	if p.urgent == nil {
 		p.urgent = func(uart.Event) {}
 	}
-	if err := p.start(who); err != nil {
+	if err := p.start(access); err != nil {
 		_ = claim.Release()
 		return nil, terminal.ExplainLimit(err)
 	}

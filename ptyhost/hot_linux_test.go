@@ -87,7 +87,7 @@ func TestAllocates(t *testing.T) {
 		}
 	})
 	t.Logf("%v allocations", n)
-	if n != 0 && !testenv.Race && !plainWay {
+	if n != 0 && !testenv.Race {
 		t.Errorf("%v allocations for a byte each way, want none", n)
 	}
 }
@@ -119,7 +119,7 @@ func TestReadsWakeNobody(t *testing.T) {
 				least = min(least, switchesPerRead(t, fd, reads))
 			}
 			t.Logf("%.3f switches a read", least)
-			if least > 0.25 && !plainWay {
+			if least > 0.25 {
 				t.Errorf("%.2f switches for each read of the program, want none", least)
 			}
 		})

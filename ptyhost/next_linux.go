@@ -12,25 +12,25 @@ import (
 	"telnetcpc/ptyhost/terminal"
 )
 
-// The order in which Next reports what it finds. Package terminal waits for the master; for what the master does not
-// announce (an open, a change of termios without data) the watcher pokes the reader, and Next checks everything again.
+// How Next decides what came first. Package terminal waits for the master; for what the master does not announce (an
+// open, a change of termios without data) the watcher pokes the reader, and Next checks everything again.
 //
-// Order: a kernel worker makes bytes readable, so they may come later than the notice of a change that was made after them. A
-// read of the master waits for that worker, so a read that finds nothing is exact. Therefore each try reads first, then takes
-// from order what came first and compares the termios. A change that came before the bytes is reported before them; the bytes
-// are held back for the following Next. A change that came after them is late: it is reported when the master has nothing
-// more to read.
+// A kernel worker makes bytes readable, so they may become readable later than the notice of a change that was made
+// after them. A read of the master waits for that worker, so a read that returns nothing is exact. Therefore each try
+// reads first, then takes the notices from order and compares the termios. A change that came before the bytes is
+// reported before them; the bytes are held back for the following Next. A change that came after them is late: it is
+// reported when the master has nothing more to read.
 
 const (
-	// readSize is the most that one read of a pty's master returns.
+	// readSize is the most bytes that one read of a pty's master returns.
 	readSize = 4096
-	// readMore is how much the first read must return for further reads before Next returns: bulk data pays for each write to
-	// the session, single bytes pay for each read.
+	// readMore is how many bytes a read must return to be followed by another one before Next returns: with bulk data
+	// each result of Next costs a write to the session, with single bytes each further read costs a system call.
 	readMore = readSize / 2
-	// bufSize is the most that Next returns; more gains nothing.
+	// bufSize is the most bytes that Next returns; a larger buffer gained nothing.
 	bufSize = 3 * readSize
-	// lateMost bounds a late change: no more bytes than this can have been in the pty before it (22,048 measured).
-	lateMost = 32 << 10
+	// maxLate bounds a late change, in bytes: no more than this can have been in the pty before it (22,048 measured).
+	maxLate = 32 << 10
 )
 
 // bufs are the buffers that Next lends. A port has one only while it has bytes, because most ports are idle most of the time.
@@ -41,10 +41,11 @@ type device struct {
 	term  *terminal.Terminal
 	order order
 
-	reader // Next's goroutine
-	writer // Write's goroutine
+	reader // used only by Next's goroutine
+	writer // used only by Write's goroutine
 
-	// mu guards all below: the watcher's view, which Next and Write read. It is held over system calls that do not wait.
+	// mu guards everything below except watched: the watcher's state, which Next and Write read. It is held during
+	// system calls that do not block.
 	mu     sync.Mutex
 	closed bool // Close has begun
 	slave  ownSlave
@@ -52,30 +53,30 @@ type device struct {
 	open    bool // a program has the port open
 	opens   uint64
 	closes  uint64
-	drained bool // the master was empty at the last close: what came later is the next program's
-	// doubt: bytes were read while the port was not open. They are the last program's, or those of one whose open is not
-	// noticed yet. Write then has the watcher probe before it decides that nobody has the port open.
+	drained bool // the master was empty at the last close: later bytes are the next program's
+	// doubt: bytes were read while the port was not open. They are the last program's, or those of one whose open has
+	// not been detected yet. Write then has the watcher probe before it concludes that no program has the port open.
 	doubt bool
 
-	reported       settings // the last that Next has returned; only Next changes it
-	reportedCloses uint64   // how many closes Next has returned; only Next changes it. Below closes: bytes are the last program's
-	keptOrder      notice   // which came first, the bytes or a change that is not reported yet, if order was emptied since; 0: unknown
+	reported       settings // the last ones that Next has returned; only Next changes it
+	reportedCloses uint64   // how many closes Next has returned; only Next changes it. While below closes, bytes are the last program's
+	keptOrder      notice   // which came first, the bytes or an unreported change, if order was emptied since; 0: unknown
 
-	stalls uint64 // how often Write has found no room
+	stalls uint64 // how often Write found no room
 	full   bool   // Write waits for room
 
-	watched // the watcher's goroutine; Write uses the atomic
+	watched // the watcher's state of this port
 }
 
 // reader is Next's state. Only Next's goroutine uses it.
 type reader struct {
-	result result         // what the last try found
+	result result         // of the last try
 	buf    *[bufSize]byte // lent; nil: none
-	held   []byte         // of buf: bytes that are held back because a change came before them
+	held   []byte         // part of buf: bytes held back because a change came before them
 
-	late     bool // a change of termios waits for the bytes before it
-	lateLeft int  // for at most so many more bytes
-	stale    bool // order may have a notice of bytes that were returned already
+	late     bool // a change of termios waits until the bytes before it are read
+	lateLeft int  // it waits for at most so many more bytes
+	stale    bool // order may have a notice for bytes that Next has returned already
 	poked    bool // the termios may have changed without bytes
 
 	reportedOpens uint64
@@ -91,7 +92,7 @@ type result struct {
 type writer struct {
 	bytes   []byte
 	written int
-	forOpen uint64 // the open (opens) that it writes for; 0: none yet
+	forOpen uint64 // the value of opens that it writes for; 0: nothing written yet
 }
 
 // Next implements uart.Port.
@@ -102,7 +103,7 @@ func (p *port) Next() ([]byte, uart.Event, error) {
 		case err == nil:
 			return p.result.data, p.result.event, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			// Poked. The reason was written down before the poke, so the next try finds it.
+			// Poked. The reason was recorded before the poke, so the next try finds it.
 			p.term.UnpokeReader()
 			p.poked = true
 		case p.isClosed():
@@ -122,7 +123,7 @@ func (p *port) isClosed() bool {
 // wakeNext makes Next check everything again.
 func (p *port) wakeNext() { p.term.PokeReader() }
 
-// tryNext puts the next thing that the application did into p.result and reports whether there was one. It never waits.
+// tryNext puts the application's next action into p.result and reports whether there was one. It never blocks.
 func (p *port) tryNext() bool {
 	p.mu.Lock()
 	opens, closes := p.opens, p.closes
@@ -144,12 +145,12 @@ func (p *port) tryNext() bool {
 		return true
 	}
 	if drained && (opens > p.reportedOpens || readable(p.term.Master())) {
-		return p.reportClose() // the bytes that come are the next program's
+		return p.reportClose() // the bytes that follow are the next program's
 	}
 	if n := p.readBytes(); n > 0 {
 		return p.gotBytes(n)
 	}
-	// The hangup of a last close can wake Next before the watcher pokes it; a change right before the close comes first.
+	// The hangup of a last close can wake Next before the watcher pokes it; a change just before the close comes first.
 	if p.late || p.poked || closes > p.reportedCloses {
 		if found, done := p.changeAlone(); done {
 			return found
@@ -173,8 +174,9 @@ func (p *port) reportClose() bool {
 	return true
 }
 
-// dropStaleNotices removes, when the master was read empty, the notice that a write added at its end though its bytes were
-// read before: it would count for the next bytes. On a busy machine this leaves a third of the wrong orders.
+// dropStaleNotices is called when the master is empty. It removes the notice that a write added when it ended, although
+// its bytes were read before: the notice would count for the next bytes. On a busy machine this reduced the number of
+// wrong orders to a third.
 func (p *port) dropStaleNotices() {
 	if !p.stale {
 		return
@@ -185,7 +187,7 @@ func (p *port) dropStaleNotices() {
 	}
 }
 
-// changeAlone reports a change that has no bytes before it. done: there is nothing else to do in this try.
+// changeAlone makes a change that has no bytes before it the result. done: there is nothing else to do in this try.
 func (p *port) changeAlone() (found, done bool) {
 	late := p.late
 	p.late, p.poked = false, false
@@ -196,7 +198,7 @@ func (p *port) changeAlone() (found, done bool) {
 	// before it is in the termios that is read now.
 	n := p.takeNotices()
 	if !late {
-		if count := p.readBytes(); count > 0 { // they have come since the last read
+		if count := p.readBytes(); count > 0 { // readable since the last read
 			p.keepOrder(n.earlier())
 			return p.gotBytes(count), true
 		}
@@ -207,14 +209,15 @@ func (p *port) changeAlone() (found, done bool) {
 	return true, true
 }
 
-// keepOrder keeps what came first for the following takeNotices. What a probe has kept meanwhile it found later.
+// keepOrder keeps which notice came first for the following takeNotices. It overrides what a probe has kept since,
+// which is later.
 func (p *port) keepOrder(first notice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.keptOrder = first
 }
 
-// readBytes reads into the buffer, more than once if much comes, and returns how much; 0: there is nothing.
+// readBytes reads into the buffer, more than once for bulk data, and returns the number of bytes; 0: there are none.
 func (p *port) readBytes() (n int) {
 	if p.buf == nil {
 		p.buf = bufs.Get().(*[bufSize]byte)
@@ -236,7 +239,7 @@ func (p *port) release() {
 	}
 }
 
-// gotBytes decides whether the n bytes that were read are the result, or a change before them.
+// gotBytes decides whether the result is the n bytes that were read, or a change that came before them.
 func (p *port) gotBytes(n int) bool {
 	p.mu.Lock()
 	before := p.takeNoticesLocked() // also removes the notice that our own read has added
@@ -251,7 +254,7 @@ func (p *port) gotBytes(n int) bool {
 		p.late = false
 	case p.late && p.lateLeft > 0:
 	case !p.late && p.bytesFirst(before):
-		p.late, p.lateLeft = true, lateMost
+		p.late, p.lateLeft = true, maxLate
 	default:
 		p.late = false
 		p.held = p.result.data
@@ -260,18 +263,19 @@ func (p *port) gotBytes(n int) bool {
 	return true
 }
 
-// bytesFirst reports whether the bytes came before the change. The bytes were read before n was taken; the change was seen
-// after that.
+// bytesFirst reports whether the bytes came before the change. The bytes were read before n was taken; the change was
+// detected after that.
 func (p *port) bytesFirst(n notices) bool {
 	if n.changed {
 		return n.first == noticeWrote
 	}
-	// The kernel adds the notice of a change before the change can be seen: so either the change came after n was taken, and
-	// its notice is there now, or the notice was lost.
+	// The kernel adds the notice of a change before the change is visible: so either the change came after n was taken,
+	// and its notice is in order now, or the notice was lost.
 	return p.takeNotices().changed
 }
 
-// takeNotices takes the notices under the lock: epoll holds the slave open while it polls it, and a probe must see it closed.
+// takeNotices takes the notices while it holds mu: epoll holds the slave open while it polls it, and a probe must find
+// it closed.
 func (p *port) takeNotices() notices {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -303,7 +307,7 @@ func (p *port) changed() (settings, bool) {
 func (p *port) reportSettings(now settings) {
 	p.mu.Lock()
 	p.reported = now
-	p.keptOrder = 0 // a probe may have kept it since the take that found this change
+	p.keptOrder = 0 // a probe may have set it since the take that found this change
 	p.mu.Unlock()
 	p.result = result{event: now.event()}
 }
@@ -331,19 +335,20 @@ func (p *port) Write(b []byte) (n int, err error) {
 	}
 }
 
-// tryWrite writes as much as fits. It is done if all is written or nobody has the port open. The lock makes the check and the
-// write one step: after a last close the watcher empties the pty under it, so the next application reads nothing stale.
+// tryWrite writes as much as fits. done: all is written, or no program has the port open. mu makes the check and the
+// write atomic: after a last close the watcher empties the pty while it holds mu, so that the next application reads
+// nothing stale.
 func (p *port) tryWrite() (done bool) {
 	w := &p.writer
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	stale := w.forOpen != 0 && (!p.open || w.forOpen != p.opens) // its program has closed: nothing of it is for the next one
+	stale := w.forOpen != 0 && (!p.open || w.forOpen != p.opens) // its program has closed the port: the rest is not for the next program
 	if p.closed || stale || !p.open && !p.doubt {
 		p.full = false
 		return true
 	}
 	if !p.open {
-		p.watcher.ask(p)
+		p.watcher.requestProbe(p)
 		return false // until the watcher pokes
 	}
 	w.forOpen = p.opens
@@ -360,14 +365,15 @@ func (p *port) tryWrite() (done bool) {
 	return true
 }
 
-// noteClose has the watcher leave the port alone from here on.
+// noteClose makes the watcher ignore the port from now on.
 func (p *port) noteClose() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
 }
 
-// closeDevice closes everything that start has made: Next and Write return, and nothing uses it any more.
+// closeDevice closes everything that start has opened. Next and Write return; when it returns, nothing uses the device
+// any more.
 func (p *port) closeDevice() {
 	p.noteClose()
 	p.mu.Lock()

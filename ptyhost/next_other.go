@@ -15,12 +15,13 @@ import (
 	"telnetcpc/ptyhost/terminal"
 )
 
-// What macOS and FreeBSD offer, kept small: the master is polled each tick, and at once when bytes come. So an open,
-// a close or a change of settings is noticed up to a tick late; a program that opens and closes within one tick
-// without writing is not seen; and a change is reported before the bytes that are read with it.
+// macOS and FreeBSD have no inotify and epoll, so this half of the port is simple: the master is polled each tick, and
+// at once when bytes become readable. So an open, a close or a change of settings is detected up to a tick late; a
+// program that opens and closes within one tick without writing is missed; and a change is reported before the bytes
+// that are read with it.
 //
-// These systems forget a pty's termios at the last close. A program that opens the port finds the system's own (with
-// echo), and a tick later what the port had, unless it has set something itself by then. This file builds for these
+// These systems reset a pty's termios at the last close. A program that opens the port finds the system's default (with
+// echo), and a tick later the port's last termios, unless it has set one itself by then. This file builds for these
 // systems and follows their manuals; it has not been run on them yet.
 
 const (
@@ -33,17 +34,17 @@ type device struct {
 	mu     sync.RWMutex // read-locked while the master is used; locked to close it
 	done   chan struct{}
 	term   *terminal.Terminal
-	fresh  unix.Termios // the system's own; constant after start
+	fresh  unix.Termios // the system's default; constant after start
 	opened atomic.Bool  // Next has reported an open, and no close since
 
-	// Only Next's goroutine.
+	// Used only by Next's goroutine.
 	buf      []byte
 	data     []byte // read; returned after the event that was found with it
 	reported settings
-	kept     unix.Termios // what the port's next user will find
+	kept     unix.Termios // the port's last termios, for the next program
 }
 
-// start makes the pty and gives it to its owner.
+// start opens the pty and gives it to its owner.
 func (p *port) start(access devpath.Access) (err error) {
 	p.reported, p.buf, p.done = firstSettings(), make([]byte, readSize), make(chan struct{})
 	if p.term, p.fresh, err = terminal.New(access); err != nil {
@@ -68,7 +69,7 @@ func (p *port) Next() ([]byte, uart.Event, error) {
 	}
 }
 
-// tryNext checks the master once; it waits for bytes for a tick at most.
+// tryNext checks the master once and waits for bytes, at most for a tick.
 func (p *port) tryNext() (b []byte, e uart.Event, ok bool, err error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -82,7 +83,7 @@ func (p *port) tryNext() (b []byte, e uart.Event, ok bool, err error) {
 		if n > 0 {
 			p.data = p.buf[:n]
 		}
-		if n <= 0 && err != unix.EAGAIN && err != unix.EINTR { // end of file or EIO: nobody has the slave open
+		if n <= 0 && err != unix.EAGAIN && err != unix.EINTR { // end of file or EIO: no program has the slave open
 			e, ok := p.reportClose()
 			return nil, e, ok, nil
 		}
@@ -100,7 +101,7 @@ func (p *port) tryNext() (b []byte, e uart.Event, ok bool, err error) {
 	return nil, e, false, nil
 }
 
-// reportClose returns the last close, or waits a tick if it was reported before.
+// reportClose returns the event of the last close, or waits a tick if it was reported before.
 func (p *port) reportClose() (uart.Event, bool) {
 	if !p.opened.Load() {
 		select {
@@ -109,7 +110,7 @@ func (p *port) reportClose() (uart.Event, bool) {
 		}
 		return uart.Event{}, false
 	}
-	if e, ok := p.changed(); ok { // right before the close
+	if e, ok := p.changed(); ok { // made just before the close
 		return e, true
 	}
 	p.opened.Store(false)
@@ -118,7 +119,7 @@ func (p *port) reportClose() (uart.Event, bool) {
 	return e, true
 }
 
-// changed returns a change of termios, and replaces the system's own termios by the kept one.
+// changed returns a change of termios, and replaces the system's default termios with the kept one.
 func (p *port) changed() (uart.Event, bool) {
 	t, err := unix.IoctlGetTermios(p.term.Master(), termios.Get)
 	if err != nil {
@@ -139,7 +140,7 @@ func (p *port) changed() (uart.Event, bool) {
 	return now.event(), true
 }
 
-// wait waits for the master, a tick at most.
+// wait waits for events of the master, at most for a tick.
 func (p *port) wait(events int16) {
 	fds := []unix.PollFd{{Fd: int32(p.term.Master()), Events: events}}
 	if n, err := unix.Poll(fds, int(tick/time.Millisecond)); err != nil || n > 0 && fds[0].Revents&events == 0 {
@@ -159,7 +160,7 @@ func (p *port) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// tryWrite writes what fits, or waits for a tick at most. over: nobody has the port open.
+// tryWrite writes what fits, or waits at most for a tick. over: no program has the port open, or Close was called.
 func (p *port) tryWrite(b []byte) (n int, over bool, err error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -178,10 +179,10 @@ func (p *port) tryWrite(b []byte) (n int, over bool, err error) {
 	return max(n, 0), false, nil
 }
 
-// noteClose does nothing: the watcher process opens no slave here.
+// noteClose does nothing: on these systems the watcher process does not open the slave.
 func (*port) noteClose() {}
 
-// closeDevice closes the pty. It waits for a tick at most.
+// closeDevice closes the pty. It waits at most for a tick.
 func (p *port) closeDevice() {
 	close(p.done)
 	p.mu.Lock()

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notice is one thing that the kernel reports about the slave.
+// notice is an event that the kernel reports about the slave.
 type notice int32
 
 const (
@@ -16,14 +16,15 @@ const (
 	noticeChanged                   // the application changed the termios
 )
 
-// order distinguishes "changed, then wrote" from "wrote, then changed". Nobody waits for it: it is an epoll set that has the
-// slave twice, edge-triggered, so its ready list keeps the order in which the two first happened. The kernel's wake-up
-// for a write carries EPOLLOUT and matches the first entry only; the one for a termios change carries no key and
-// matches the second entry, then the first. take empties the list.
+// order distinguishes "changed, then wrote" from "wrote, then changed". It is an epoll set that is never waited for. It
+// has the slave twice, edge-triggered, so that its ready list keeps the order in which the two first happened. The
+// kernel's wake-up for a write carries EPOLLOUT and matches the first entry only; the one for a termios change carries
+// no key and matches the second entry, then the first. take empties the list.
 //
-// While the tty's write lock is held the kernel answers "not writable" to take, and the notice of a change is lost: so a change
-// without a notice came before the write that holds the lock. What remains wrong: a write's notice is added when the write
-// ends. A fast reader has its bytes by then and has called take already, so the notice counts for the next bytes.
+// While the tty's write lock is held the slave polls as not writable, so take finds no notice of a change and loses it:
+// a change without a notice came before the write that holds the lock. One error remains: a write's notice is added
+// when the write ends. A fast reader has read its bytes by then and has called take already, so the notice counts for
+// the next bytes.
 type order struct{ set int }
 
 func newOrder() (order, error) {
@@ -34,7 +35,7 @@ func newOrder() (order, error) {
 	return order{set}, nil
 }
 
-// add watches a slave by both descriptors of s, which leave the set when they are closed.
+// add adds both descriptors of s to the set. Closing them removes them.
 func (o order) add(s ownSlave) error {
 	wrote := unix.EpollEvent{Events: unix.EPOLLET | unix.EPOLLOUT, Fd: int32(noticeWrote)}
 	if err := unix.EpollCtl(o.set, unix.EPOLL_CTL_ADD, s.fd, &wrote); err != nil {
@@ -49,13 +50,13 @@ func (o order) add(s ownSlave) error {
 	return nil
 }
 
-// notices are what take has found.
+// notices is the result of take.
 type notices struct {
 	first   notice // 0: none
 	changed bool   // one of them is noticeChanged
 }
 
-// earlier returns which came first, if the termios was seen to have changed before take.
+// earlier returns which came first, given that the termios was found changed before take.
 func (n notices) earlier() notice {
 	if !n.changed {
 		return noticeChanged // a later write held the lock, so this notice was lost
@@ -74,8 +75,8 @@ func (o order) take() (found notices) {
 	return found
 }
 
-// epollNow is epoll_wait without waiting, and returns the number of events. As it never waits, it does not tell the
-// scheduler; see terminal/wait_linux.go.
+// epollNow is epoll_wait(2) without waiting, and returns the number of events. It does not notify Go's scheduler
+// (RawSyscall), because it never blocks; see terminal/wait_linux.go.
 func epollNow(set int, events []unix.EpollEvent) int {
 	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(set), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
 	if errno != 0 {

@@ -13,8 +13,8 @@ import (
 	"telnetcpc/ptyhost/devpath"
 )
 
-// port is one pty whose slave the application opens. What differs between systems is in device: how Next waits, and how it
-// notices opens, closes and changes of termios.
+// port is one pty whose slave the application opens. What differs between systems is in device: how Next waits, and how
+// it detects opens, closes and changes of termios.
 type port struct {
 	claim  *devpath.Claim // on the path
 	urgent func(uart.Event)
@@ -23,7 +23,7 @@ type port struct {
 	closing  sync.Once
 	closeErr error // from releasing the claim; constant after closing
 
-	warned warnings // only Next's
+	warned warnings // used only by Next
 
 	device
 }
@@ -47,12 +47,12 @@ func (p *port) Name() string { return p.term.Name() }
 // Retire implements uart.Port.
 func (p *port) Retire() error { return p.claim.Retire() }
 
-// Close implements uart.Port. The application's reads return end of file and its writes EIO, as on a USB adapter that
-// was unplugged. When it returns, no goroutine of this package uses the port any more. It must not be called from
-// Urgent.
+// Close implements uart.Port. The application's reads return end of file and its writes fail with EIO, as on an
+// unplugged USB adapter. When it returns, no goroutine of this package uses the port any more. It must not be called
+// from Urgent.
 func (p *port) Close() error {
 	p.closing.Do(func() {
-		p.noteClose() // first, because the watcher process opens the slave now, and that is no program's open
+		p.noteClose() // first, because Release makes the watcher process open the slave, which is not a program's open
 		p.closeErr = p.claim.Release()
 		p.closeDevice()
 	})
@@ -66,15 +66,15 @@ type settings struct {
 	flow uart.Flow
 }
 
-// firstSettings are those of a new port.
+// firstSettings returns the settings of a new port.
 func firstSettings() settings {
 	first := uart.DefaultCoding()
 	return settings{first.Baud, first.StopBits, uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}
 }
 
-// settingsOf reads what a termios sets. Data bits and parity are not part of it: the kernel forces CS8 and clears PARENB on
-// Linux (pty_set_termios in drivers/tty/pty.c). B0 would drop DTR and RTS, which a pty does not have: the baud rate is unset
-// then.
+// settingsOf returns the settings in a termios. Data bits and parity are not part of it: the kernel forces CS8 and
+// clears PARENB on Linux (pty_set_termios in drivers/tty/pty.c). With B0, which drops the DTR and RTS that a pty does
+// not have, the baud rate is unset.
 func settingsOf(t *unix.Termios) settings {
 	c := termios.Coding(t)
 	return settings{c.Baud, c.StopBits, termios.Flow(t)}
@@ -88,7 +88,7 @@ func (s settings) over(base settings) settings {
 	return s
 }
 
-// event returns the change to s, with every field that this host carries.
+// event returns the event for a change to s, with every field that this host carries set.
 func (s settings) event() uart.Event {
 	return uart.Event{Kind: uart.KindSettings, Coding: uart.Coding{Baud: s.baud, StopBits: s.stop}, Flow: s.flow}
 }
@@ -98,7 +98,7 @@ type warnings struct {
 	splitSpeed, bothFlows bool
 }
 
-// warn logs, once a port, what of a termios cannot be carried as it was set. Only Next calls it.
+// warn logs settings of a termios that cannot be carried, each once per port. Only Next calls it.
 func (p *port) warn(t *unix.Termios) {
 	if !p.warned.splitSpeed && termios.SplitSpeed(t) {
 		p.warned.splitSpeed = true

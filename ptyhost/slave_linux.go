@@ -9,8 +9,8 @@ import (
 	"telnetcpc/ptyhost/terminal"
 )
 
-// ownSlave is the slave that a port holds open for itself, and its twin for order; -1: none. While it is open the master
-// never reports that nobody has the slave open, and every change of termios raises a notice on it.
+// ownSlave is the slave that a port holds open for itself, and its twin for order; -1: none. While it is open the
+// master has no POLLHUP, and every change of termios wakes the epoll sets that have it.
 type ownSlave struct{ fd, twin int }
 
 func noSlave() ownSlave { return ownSlave{-1, -1} }
@@ -41,7 +41,7 @@ func (s *ownSlave) close() {
 	*s = noSlave()
 }
 
-// start makes the pty, gives it to its owner and begins to watch it; programs may open it when it returns.
+// start opens the pty, gives it to its owner and begins to watch it; programs may open it when start returns.
 func (p *port) start(access devpath.Access) (err error) {
 	p.slave, p.reported = noSlave(), firstSettings()
 	if p.order, err = newOrder(); err != nil {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sweepEvery is how often the termios of open ports is read without a notice: the kernel drops the notice if the application
-// writes at that moment, in a full pty, and with TCSADRAIN.
+// sweepEvery is how often the termios of open ports is read without a notice: the kernel sends none if the application
+// is writing at that moment, if the pty is full, and for TCSADRAIN.
 const sweepEvery = 250 * time.Millisecond
 
 // shared is the process's only watcher. It is a package variable because the kernel limits inotify instances per user
@@ -22,7 +22,7 @@ const sweepEvery = 250 * time.Millisecond
 var shared struct {
 	mu sync.Mutex // guards both fields, and serialises the watcher's start and end
 	w  *watcher
-	n  int // its ports
+	n  int // number of its ports
 }
 
 // watcher reports to the ports of this process what their masters do not: opens and closes (one inotify instance) and
@@ -37,32 +37,32 @@ type watcher struct {
 	inotify int
 	ended   chan struct{} // closed when run has returned
 
-	mu      sync.Mutex // guards the maps, and makes "compute the deadline, then set it" one step against join and ask
+	mu      sync.Mutex // guards the maps, and serialises setDeadline with join and requestProbe
 	byWatch map[int32]*port
 	byID    map[int32]*port
 	lastID  int32
 
-	sweepAt time.Time // only run uses it
+	sweepAt time.Time // used only by run
 }
 
-// watched is what the watcher keeps for a port.
+// watched is the watcher's state of a port.
 type watched struct {
 	watcher   *watcher    // constant after join
-	writeAsks atomic.Bool // Write waits to know whether the port is open; see ask
+	writeAsks atomic.Bool // Write waits to know whether the port is open; see requestProbe
 	joined    bool        // shared.n counts it; guarded by shared.mu
-	id        int32       // in the epoll set; constant after join
-	watch     int32       // of inotify; constant after join
+	id        int32       // its number in the epoll set; constant after join
+	watch     int32       // its inotify watch descriptor; constant after join
 
-	// Only the watcher's goroutine.
-	pending    uint32        // inotify events that were read and not processed yet
-	again      time.Time     // when the next probe is due; zero: none
-	gap        time.Duration // between that probe and the one after it
+	// Used only by the watcher's goroutine.
+	pending    uint32        // inotify events that were read but not processed yet
+	nextProbe  time.Time     // when the next probe is due; zero: none
+	probeGap   time.Duration // between that probe and the one after it
 	swept      uint64        // stalls at the last sweep
-	hungUp     bool          // vhangup has reset the termios: it is made raw again after the next last close
+	hungUp     bool          // vhangup has reset the termios, which is made raw again after the next last close
 	warnedLate bool          // "settings may be noticed late" was logged
 }
 
-// inotifyID is the inotify instance in the epoll set; ports count from 1.
+// inotifyID is the number of the inotify instance in the epoll set; ports have numbers from 1.
 const inotifyID = 0
 
 // join begins to watch p, which nothing else uses yet.
@@ -77,7 +77,7 @@ func join(p *port) error {
 		shared.w = w
 	}
 	shared.n++
-	p.joined = true // leave undoes it, also if add fails
+	p.joined = true // before add, because leave must undo it even if add fails
 	return shared.w.add(p)
 }
 
@@ -143,24 +143,24 @@ func (w *watcher) add(p *port) error {
 	p.watch, p.id = int32(watch), w.lastID
 	w.byWatch[p.watch], w.byID[p.id] = p, p
 	// A program may have opened it before the watch existed.
-	p.gap, p.again = firstGap, time.Now()
+	p.probeGap, p.nextProbe = firstGap, time.Now()
 	p.watcher = w
 	w.wake() // run includes the new port in its deadline
 	return w.watchSlave(p)
 }
 
-// ask has run find out whether p is open, and then poke its writer.
-func (w *watcher) ask(p *port) {
+// requestProbe makes run probe p, and then poke its writer.
+func (w *watcher) requestProbe(p *port) {
 	p.writeAsks.Store(true)
-	w.mu.Lock() // otherwise a setDeadline that has not seen it yet would undo the wake
+	w.mu.Lock() // else a setDeadline that has not read writeAsks yet would undo the wake
 	defer w.mu.Unlock()
 	w.wake()
 }
 
-// wake makes run tend all ports now; the lock is held.
+// wake makes run update all ports now; the caller holds mu.
 func (w *watcher) wake() { _ = w.set.SetReadDeadline(time.Unix(1, 0)) }
 
-// watchSlave adds p's own slave to the epoll set. It leaves the set when it is closed.
+// watchSlave adds p's own slave to the epoll set. Closing the slave removes it.
 func (w *watcher) watchSlave(p *port) error {
 	e := unix.EpollEvent{Events: unix.EPOLLET | unix.EPOLLWRNORM, Fd: p.id}
 	if err := unix.EpollCtl(w.setFD, unix.EPOLL_CTL_ADD, p.slave.fd, &e); err != nil {
@@ -169,7 +169,7 @@ func (w *watcher) watchSlave(p *port) error {
 	return nil
 }
 
-// run is the watcher's goroutine. It waits for the epoll set, and for the time at which a probe or a sweep is due.
+// run is the watcher's goroutine. It waits for an event of the epoll set, or until a probe or a sweep is due.
 func (w *watcher) run() {
 	defer close(w.ended)
 	for {
@@ -189,20 +189,20 @@ func (w *watcher) run() {
 		now := time.Now()
 		ports := w.all()
 		for _, p := range ports {
-			w.tend(p, now)
+			w.updateOpen(p, now)
 		}
 		if now.After(w.sweepAt) {
 			w.sweepAt = now.Add(sweepEvery)
 			for _, p := range ports {
 				p.compare()
-				p.nudge()
+				p.pokeStalled()
 			}
 		}
 		w.setDeadline()
 	}
 }
 
-// all returns the present ports.
+// all returns the current ports.
 func (w *watcher) all() []*port {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -213,7 +213,7 @@ func (w *watcher) all() []*port {
 	return ports
 }
 
-// setDeadline ends the next wait when something is due.
+// setDeadline makes the next wait end when something is due.
 func (w *watcher) setDeadline() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -224,7 +224,7 @@ func (w *watcher) setDeadline() {
 		}
 	}
 	for _, p := range w.byID {
-		sooner(p.again)
+		sooner(p.nextProbe)
 		if p.writeAsks.Load() {
 			sooner(time.Unix(1, 0))
 		}
@@ -246,7 +246,7 @@ func (w *watcher) handle(e unix.EpollEvent) {
 	if e.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		// vhangup has hung up our own slave too. The descriptors of programs count as open until they are closed.
 		p.hungUp = true
-		p.gap, p.again = firstGap, time.Now() // a probe; an inotify event would count as an open and close
+		p.probeGap, p.nextProbe = firstGap, time.Now() // a probe; an inotify event would count as an open and close
 		return
 	}
 	p.compare()
@@ -264,11 +264,11 @@ func (p *port) compare() {
 	}
 }
 
-// nudge has a Write without progress since the last sweep check for room itself. The kernel announces room when the
-// application reads, but a worker makes the room and may run later: a check in between finds none, and if that was the last
-// read, nothing is announced again. It was seen once, on a busy machine: an application that read, a pty with room, and a
-// Write that waited.
-func (p *port) nudge() {
+// pokeStalled pokes a Write that has made no progress since the last sweep. The kernel announces room when the
+// application reads, but a worker makes the room and may run later: a check in between finds none, and if that was the
+// last read, room is not announced again. This was observed once, on a busy machine: the application had read, the pty
+// had room, and Write waited.
+func (p *port) pokeStalled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.full && p.open && !p.closed && p.stalls == p.swept {
@@ -277,7 +277,7 @@ func (p *port) nudge() {
 	p.swept = p.stalls
 }
 
-// differs reports whether the termios differs from what Next reported last; the lock is held.
+// differs reports whether the termios differs from what Next reported last; the caller holds mu.
 func (p *port) differs() bool {
 	var t unix.Termios
 	if !p.term.Termios(&t) {
@@ -302,7 +302,7 @@ func (w *watcher) drain() {
 			b = b[min(len(b), unix.SizeofInotifyEvent+int(name)):]
 			if mask&unix.IN_Q_OVERFLOW != 0 {
 				for _, p := range w.byID {
-					p.again, p.gap = time.Now(), firstGap
+					p.nextProbe, p.probeGap = time.Now(), firstGap
 				}
 			}
 			if p := w.byWatch[watch]; p != nil {

@@ -15,14 +15,14 @@ import (
 var boundRounds = flag.Int("bound.rounds", 5_000, "how often each pattern of the bound's test is repeated")
 
 const (
-	// mostEvents is what a queue holds at most, whatever is done to it.
+	// mostEvents is how many events a queue holds at most, whatever is done to it.
 	mostEvents = 1024 + 8
-	// mostHeap is what it costs, but for its bytes.
+	// mostHeap is how much memory it takes at most beside its bytes.
 	mostHeap = 512 << 10
 )
 
-// does does what a letter says, as a host does it: o, c open and close, b a byte, s, f, d, r, k line coding, flow control,
-// DTR, RTS and break, p and q a purge of either buffer.
+// does acts on a letter as a host would: o and c are open and close, b a byte, s, f, d, r and k line coding, flow control, DTR,
+// RTS and break, p and q a purge of the transmit or receive buffer.
 func does(q *ordered.Queue, what rune, i int) {
 	level := uart.LevelOf(i%2 == 0)
 	e := uart.Event{Kind: uart.KindSettings}
@@ -53,7 +53,7 @@ func does(q *ordered.Queue, what rune, i int) {
 	q.Add(e)
 }
 
-// waits is how many events wait in a queue; it empties it.
+// waits empties a queue and returns how many events were in it.
 func waits(q *ordered.Queue) (events int) {
 	var buf [4096]byte
 	for !q.Empty() {
@@ -66,14 +66,14 @@ func waits(q *ordered.Queue) (events int) {
 	return events
 }
 
-// TestAnyPatternIsBounded: whatever programs do while nobody takes it, again and again, the events that wait are few.
+// TestAnyPatternIsBounded: whatever programs repeat while nothing is taken, few events wait.
 func TestAnyPatternIsBounded(t *testing.T) {
 	patterns := []string{
 		"ps", "sp", "qs", "qbs", "bs", "bd", "bdr", "bq", "bk", "dk", "d", "dp", "dq", "sdqbp", "odrbdrc", "oc", "obc", "odrdrc",
 		"opc", "osqdc", "odbqskrbqc", "obqbsbc", "oqbcq", "obcsd", "obcbdq",
 	}
 	r := rand.New(rand.NewPCG(14, 0))
-	for range 40 { // a visit in which anything is done, and then anything
+	for range 40 { // a visit with random actions, then more of them
 		var s strings.Builder
 		some := func() {
 			for range r.IntN(6) {
@@ -108,9 +108,9 @@ func TestAnyPatternIsBounded(t *testing.T) {
 	}
 }
 
-// TestNothingIsToldEarly: however full it is, no change is told before a byte that was written before it, and the last
-// state is told. Each change says how many bytes came before it.
-func TestNothingIsToldEarly(t *testing.T) {
+// TestNothingIsReportedEarly: however full the queue is, no change is reported before a byte that was written before it, and the
+// last state is reported. The baud rate of each change is 1 plus the number of bytes before it.
+func TestNothingIsReportedEarly(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
@@ -129,19 +129,19 @@ func TestNothingIsToldEarly(t *testing.T) {
 				}
 			}
 			q.Add(uart.Event{Kind: uart.KindSettings, Coding: uart.Coding{Baud: 1 + written}})
-			told, baud, level := uint32(0), uint32(0), uart.Level(0)
+			taken, baud, level := uint32(0), uint32(0), uart.Level(0)
 			for buf := make([]byte, 100); !q.Empty(); {
 				if e, ok := q.Event(); ok {
 					baud, level = e.Coding.Over(uart.Coding{Baud: baud}).Baud, e.Control.Over(uart.Control{DTR: level}).DTR
-					if e.Coding.Baud > 1+told {
-						t.Fatalf("the change behind byte %d is told behind byte %d", e.Coding.Baud-1, told)
+					if e.Coding.Baud > 1+taken {
+						t.Fatalf("the change after byte %d is reported after byte %d", e.Coding.Baud-1, taken)
 					}
 					continue
 				}
-				told += uint32(q.Take(buf))
+				taken += uint32(q.Take(buf))
 			}
-			if told != written || baud != 1+written || level != dtr {
-				t.Errorf("at the end: %d bytes, %d, DTR %v; want %d, %d, %v", told, baud, level, written, 1+written, dtr)
+			if taken != written || baud != 1+written || level != dtr {
+				t.Errorf("at the end: %d bytes, %d, DTR %v; want %d, %d, %v", taken, baud, level, written, 1+written, dtr)
 			}
 		})
 	}

@@ -1,22 +1,22 @@
 package ordered
 
-// keepMost is how much memory an empty FIFO keeps, so that the usual traffic allocates nothing; and a thousand idle ports
-// do not keep what each of them needed once.
+// keepMost is how much memory an empty FIFO keeps, in bytes: enough that usual traffic allocates nothing, and little enough for
+// a thousand idle ports that were busy once.
 const keepMost = 8 << 10
 
-// FIFO is bytes in a row. The zero value is empty. It grows to what is pushed, and is kept small by its owner; empty, it
-// holds at most 8 KiB. It has no lock.
+// FIFO is a queue of bytes. The zero value is empty. It has no limit: its owner bounds it. Empty, it keeps 8 KiB of memory at
+// most. It has no lock.
 type FIFO struct {
 	buf  []byte
-	head int // of what is not taken
+	head int // index of the first byte
 }
 
 // Len is the number of bytes.
 func (f *FIFO) Len() int { return len(f.buf) - f.head }
 
-// Push appends bytes, which it copies.
+// Push appends a copy of p.
 func (f *FIFO) Push(p []byte) {
-	// Only where at least as much is taken as is left: else each push into a full buffer would move all of it.
+	// Only if at least as much was taken as is left: otherwise each push into a full buffer would move all of it.
 	if f.head >= f.Len() && len(f.buf)+len(p) > cap(f.buf) {
 		f.buf = f.buf[:copy(f.buf, f.buf[f.head:])]
 		f.head = 0
@@ -24,10 +24,10 @@ func (f *FIFO) Push(p []byte) {
 	f.buf = append(f.buf, p...)
 }
 
-// Peek is what Take would take. It is valid until the next call that changes the FIFO.
+// Peek returns all bytes, without removing them. They are valid until the next call of Push.
 func (f *FIFO) Peek() []byte { return f.buf[f.head:] }
 
-// Skip takes n bytes out, which are there.
+// Skip removes n bytes; there must be as many.
 func (f *FIFO) Skip(n int) {
 	f.head += n
 	if f.head == len(f.buf) {
@@ -35,14 +35,14 @@ func (f *FIFO) Skip(n int) {
 	}
 }
 
-// Take moves bytes into p and returns how many.
+// Take moves bytes to p and returns how many.
 func (f *FIFO) Take(p []byte) int {
 	n := copy(p, f.Peek())
 	f.Skip(n)
 	return n
 }
 
-// Clear throws the bytes away.
+// Clear removes all bytes.
 func (f *FIFO) Clear() {
 	f.buf, f.head = f.buf[:0], 0
 	if cap(f.buf) > keepMost {

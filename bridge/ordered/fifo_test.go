@@ -7,7 +7,7 @@ import (
 	"telnetcpc/bridge/ordered"
 )
 
-// heap is how much memory make's values hold.
+// heap returns how much memory the values of n calls of make take.
 func heap(n int, make func(i int)) uint64 {
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -20,7 +20,7 @@ func heap(n int, make func(i int)) uint64 {
 	return max(after.HeapAlloc, before.HeapAlloc) - before.HeapAlloc
 }
 
-// A port that once had much to carry, and is idle, holds no big buffer: there may be a thousand of them.
+// An idle port that was once busy holds no big buffer: there may be a thousand of them.
 func TestIdleQueueIsSmall(t *testing.T) {
 	const ports, most = 200, 9 << 10
 	full := make([]byte, ordered.Limit)
@@ -43,7 +43,7 @@ func TestIdleQueueIsSmall(t *testing.T) {
 	}
 }
 
-// A queue that never becomes empty holds a multiple of what waits, not of what went through it.
+// The memory of a queue that is never empty is a multiple of what waits, not of what has passed through it.
 func TestBusyFIFOIsBounded(t *testing.T) {
 	var f ordered.FIFO
 	piece, buf := make([]byte, 1000), make([]byte, 1000)
@@ -60,7 +60,7 @@ func TestBusyFIFOIsBounded(t *testing.T) {
 	runtime.KeepAlive(&f)
 }
 
-// The usual traffic, a piece in and a piece out, allocates nothing.
+// Usual traffic, a piece in and a piece out, allocates nothing.
 func TestUsualTrafficAllocatesNothing(t *testing.T) {
 	var q ordered.Queue
 	piece, buf := make([]byte, 4096), make([]byte, 4096)
@@ -74,7 +74,7 @@ func TestUsualTrafficAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A full FIFO from which little is taken and into which little comes does not move all its bytes each time.
+// Small pushes and takes on a full FIFO do not move all its bytes each time.
 func BenchmarkFullFIFO(b *testing.B) {
 	var f ordered.FIFO
 	f.Push(make([]byte, ordered.Limit))

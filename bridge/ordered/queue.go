@@ -1,5 +1,11 @@
-// Package ordered is a queue of bytes with events between them: what the application did and nobody has taken yet, by the
-// contract of uart.Port. It waits for nobody and calls nobody. It knows neither who fills it nor who takes from it.
+// Package ordered is a queue of bytes with events between them, each at its place: a change of the line coding after these
+// bytes and before those.
+//
+// A FIFO is bytes alone. A Stream is bytes and items of any type; on it stand Received, what a UART has received (for the
+// devices of an access server), and Queue, what an application did (for port hosts): that one merges events, so that it stays
+// bounded whatever the application does. The client of package rfc2217 holds a Stream of its own.
+//
+// The package never waits, locks or calls anyone: the owner of a queue does.
 package ordered
 
 import (
@@ -8,24 +14,24 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Limit is how many bytes may wait before whoever writes them is held back. The queue itself takes more.
+// Limit is how many bytes a host lets wait before it blocks the application. The queue itself takes more.
 const Limit = 64 << 10
 
 const (
-	// holdLimit is how many events may wait before whoever makes more is held back, where the host can do that, and before
-	// what loses nothing by it merges.
+	// holdLimit is how many events may wait before a host that can blocks the application, and before events merge that lose
+	// nothing by it.
 	holdLimit = 256
-	// mergeLimit is how many may wait before DTR, RTS, break and opens merge too. Between the two is room for what comes
-	// with a close and an open, which nobody can hold back.
+	// mergeLimit is how many may wait before DTR, RTS, break and opens merge too. The difference is room for the events of a
+	// close and an open, which cannot be blocked.
 	mergeLimit = holdLimit + 8
-	// moveLimit is how many may wait before they merge though bytes lie between them.
+	// moveLimit is how many may wait before events merge even with bytes between them.
 	moveLimit = 1024
 )
 
-// Queue is what the application did and nobody has taken: bytes, and events at their places between them. A position is a
-// count of all bytes ever pushed; what is taken or dropped keeps its number. The zero value is empty. It has no lock.
+// Queue is what the application did and its host has not passed on: bytes, and events at their places between them, by the
+// contract of uart.Port. The zero value is empty. It has no lock.
 //
-// However it is used it holds little more than 1024 events, as long as opens and closes alternate.
+// It never holds many more than 1024 events, as long as opens and closes alternate.
 type Queue struct {
 	stream Stream[uart.Event]
 	merged uint64 // changes that are not reported because a later one was merged into them
@@ -49,36 +55,35 @@ func (q *Queue) Take(p []byte) int { return q.stream.Take(p) }
 // Drop removes all bytes. The events stay, in their order.
 func (q *Queue) Drop() { q.stream.Drop() }
 
-// Crowded reports whether so many events wait that some are merged.
+// Crowded reports whether so many events wait that some merge.
 func (q *Queue) Crowded() bool { return len(q.stream.items) >= holdLimit }
 
-// Merged returns how many changes of DTR, RTS and break, and how many opens, are told by none of their own, and begins to
-// count from 0 again.
+// Merged returns how many changes of DTR, RTS and break, and how many opens, have no event of their own because they were
+// merged into another. It resets the count.
 func (q *Queue) Merged() uint64 {
 	n := q.merged
 	q.merged = 0
 	return n
 }
 
-// Outcome says what became of an event.
+// Outcome is what Add did with an event.
 type Outcome struct {
-	// Ready, where set, is the one of an open that Next will never tell of. Whoever holds the program's open for it is to let
-	// it go: nobody else calls it.
+	// Ready, if set, is that of an open that is merged away, so the bridge never sees it. The caller must call it, to release
+	// the program's open.
 	Ready func(error)
-	// Moved says that for want of room changes were merged over bytes that lie between them: the earlier one is told behind
-	// those bytes.
+	// Moved: for want of room, changes with bytes between them were merged. The earlier one is reported after those bytes.
 	Moved bool
 }
 
-// Full reports whether whoever makes this event is to be held back until somebody has taken others: so many wait that it
-// would be one more of too many, or may take something from what is told.
+// Full reports whether the application should be blocked before it makes this event: so many wait that it would be one more, or
+// that merging it may lose something.
 func (q *Queue) Full(e uart.Event) bool {
 	if len(q.stream.items) < holdLimit {
 		return false
 	}
 	switch {
 	case e.Kind == uart.KindPurge:
-		return false // it cannot wait: it throws away what others wait for
+		return false // it must not wait: it drops what others wait for
 	case e.Kind == uart.KindSettings && e.Control == (uart.Control{}):
 		i := q.last(uart.KindSettings)
 		return !q.atEnd(i)
@@ -86,12 +91,16 @@ func (q *Queue) Full(e uart.Event) bool {
 	return true
 }
 
-// Add appends an event. Line coding and flow control merge into line coding and flow control right before them, as long as
-// no byte lies between. Where 256 events wait they merge into the last settings, and a purge into the last purge, with
-// other events between them too, but no byte, open or close. Where some more wait DTR, RTS and break merge likewise, and
-// a close with the open behind it, and are counted: Merged, and Event.Purges and Visits. Where 1024 wait, bytes between
-// them do not matter any more: then the earlier event is told with the later one, at its place. So memory ends somewhere,
-// the last state is always told, and no change is told before bytes that were written before it.
+// Add appends an event, or merges it into an earlier one:
+//
+//   - always: line coding and flow control into line coding and flow control directly before them;
+//   - if 256 events wait: the same into the last settings, and a purge into the last purge, with other events between them but
+//     no byte, open or close;
+//   - if a few more wait: DTR, RTS and break likewise, and a close with the open after it. These are counted: Merged,
+//     Event.Purges and Event.Visits;
+//   - if 1024 wait: the same with bytes between them. Then the earlier event moves to the place of the later one.
+//
+// So memory is bounded, the last state is always reported, and no change is reported before bytes that were written before it.
 func (q *Queue) Add(e uart.Event) Outcome {
 	n := len(q.stream.items)
 	if n == 0 {
@@ -135,8 +144,8 @@ func (q *Queue) Add(e uart.Event) Outcome {
 // atEnd reports whether there is an event i and no byte after it.
 func (q *Queue) atEnd(i int) bool { return i >= 0 && q.stream.items[i].at == q.stream.end }
 
-// last is the place of the last event of a kind; -1: there is none. One before an open or close counts only where the
-// queue is so full that nothing else helps: a close that is told by another event leaves what lay around it.
+// last is the index of the last event of a kind; -1: there is none. One before an open or a close counts only if the queue is
+// so full that nothing else helps.
 func (q *Queue) last(k uart.Kind) int {
 	for i := len(q.stream.items) - 1; i >= 0; i-- {
 		switch kind := q.stream.items[i].item.Kind; {
@@ -149,7 +158,7 @@ func (q *Queue) last(k uart.Kind) int {
 	return -1
 }
 
-// lastClose is the place of the last close that has no open behind it; -1: there is none.
+// lastClose is the index of the last close that no open follows; -1: there is none.
 func (q *Queue) lastClose() int {
 	for i := len(q.stream.items) - 1; i >= 0; i-- {
 		switch q.stream.items[i].item.Kind {
@@ -162,14 +171,14 @@ func (q *Queue) lastClose() int {
 	return -1
 }
 
-// take takes an event out of the middle.
+// take removes event i.
 func (q *Queue) take(i int) uart.Event {
 	e := q.stream.items[i].item
 	q.stream.items = slices.Delete(q.stream.items, i, i+1)
 	return e
 }
 
-// over is settings with later ones over them; it counts what is lost by that.
+// over merges later settings into earlier ones, and counts what is lost.
 func (q *Queue) over(e, before uart.Event) uart.Event {
 	if e.Control != (uart.Control{}) && before.Control != (uart.Control{}) {
 		q.merged++
@@ -180,7 +189,7 @@ func (q *Queue) over(e, before uart.Event) uart.Event {
 	return before
 }
 
-// purges is one purge for two.
+// purges merges two purges into one.
 func purges(e, before uart.Event) uart.Event {
 	if before.Purge&e.Purge&uart.PurgeTx != 0 {
 		before.Purges++
@@ -189,7 +198,7 @@ func purges(e, before uart.Event) uart.Event {
 	return before
 }
 
-// revisit takes out the close at i, whose open is told by an event before it, or behind it where there is none.
+// revisit removes the close at i and counts the visit in the event before it, or after it if there is none.
 func (q *Queue) revisit(i int) {
 	visits := q.take(i).Visits + 1
 	q.merged++

@@ -18,7 +18,7 @@ type item struct {
 	event *uart.Event
 }
 
-// model is what a queue promises, as plainly as it can be written: a row of bytes and events.
+// model is a Queue in its plainest form: one row of bytes and events.
 type model struct {
 	items  []item
 	merged uint64
@@ -39,15 +39,15 @@ func (m *model) push(p []byte) {
 	}
 }
 
-// lastOf is the place of the last event of a kind, -1 where there is none since the last open or close, or, past
-// those, none at all; and whether bytes came after it.
-func (m *model) lastOf(k uart.Kind, past bool) (place int, bytesBehind bool) {
+// lastOf is the index of the last event of a kind, and whether bytes came after it; -1 if there is none since the last open or
+// close or, with past, none at all.
+func (m *model) lastOf(k uart.Kind, past bool) (index int, bytesAfter bool) {
 	for i := len(m.items) - 1; i >= 0; i-- {
 		switch e := m.items[i].event; {
 		case e == nil:
-			bytesBehind = true
+			bytesAfter = true
 		case e.Kind == k:
-			return i, bytesBehind
+			return i, bytesAfter
 		case !past && (e.Kind == uart.KindOpened || e.Kind == uart.KindClosed):
 			return -1, false
 		}
@@ -62,7 +62,7 @@ func (m *model) remove(i int) uart.Event {
 	return e
 }
 
-// add is the rule of Add: what may merge, and what must when so many events wait.
+// add is the rule of Add: what may merge, and what must if so many events wait.
 func (m *model) add(e uart.Event) (swallowed, moved bool) {
 	_, events := m.count()
 	crowded, full, brim := events >= 256, events >= 264, events >= 1024
@@ -81,15 +81,15 @@ func (m *model) add(e uart.Event) (swallowed, moved bool) {
 		earlier.Control = e.Control.Over(earlier.Control)
 		return earlier
 	}
-	switch i, behind := m.lastOf(e.Kind, brim); {
+	switch i, after := m.lastOf(e.Kind, brim); {
 	case e.Kind == uart.KindOpened:
-		i, behind = m.lastOf(uart.KindClosed, false)
-		if i < 0 || !full || behind && !brim {
+		i, after = m.lastOf(uart.KindClosed, false)
+		if i < 0 || !full || after && !brim {
 			break
 		}
 		visits := m.remove(i).Visits + 1
 		at := i
-		for j := range m.items { // the event before it, else the one behind
+		for j := range m.items { // the event before it, else the one after
 			if m.items[j].event != nil && (j < i || at == i) {
 				at = j
 			}
@@ -101,7 +101,7 @@ func (m *model) add(e uart.Event) (swallowed, moved bool) {
 		m.merged++
 		return true, false
 	case i < 0 || e.Kind == uart.KindClosed:
-	case !behind:
+	case !after:
 		last := m.items[i].event
 		plain, bare := e.Control == (uart.Control{}), last.Control == (uart.Control{}) && i == len(m.items)-1
 		ok := full || e.Kind == uart.KindPurge && crowded || e.Kind == uart.KindSettings && plain && (crowded || bare)
@@ -145,20 +145,20 @@ func (m *model) drop() {
 	m.items = slices.DeleteFunc(m.items, func(i item) bool { return i.event == nil })
 }
 
-// bare is an event without what cannot be compared.
+// bare is an event without its function, which cannot be compared.
 func bare(e uart.Event) uart.Event {
 	e.Ready = nil
 	return e
 }
 
-// pair is a queue and its model, which get the same.
+// pair is a queue and its model, to which the same is done.
 type pair struct {
 	*testing.T
 	rand  *rand.Rand
 	queue ordered.Queue
 	model model
 	open  bool // opens and closes alternate
-	// What was swallowed, what was moved, how often the queue said that it is full.
+	// How many opens were merged away, how many changes moved, how often the queue was full.
 	freed, moved, full int
 }
 
@@ -217,7 +217,7 @@ func (p *pair) add(e uart.Event) {
 	}
 }
 
-// step does one thing to both, and compares what they answer.
+// step does one thing to both and compares the results.
 func (p *pair) step(most int) {
 	p.Helper()
 	switch p.rand.IntN(7) {
@@ -258,7 +258,7 @@ func (p *pair) same(what string, got, want any) {
 	}
 }
 
-// agree compares all that can be asked without changing anything.
+// agree compares everything that can be read without a change.
 func (p *pair) agree() {
 	p.Helper()
 	n, events := p.model.count()
@@ -266,7 +266,7 @@ func (p *pair) agree() {
 	p.same("Empty", p.queue.Empty(), n+events == 0)
 }
 
-// Whatever is pushed, added, taken and dropped, and in which order: the queue does what the plain row of bytes and events does.
+// Whatever is done to a Queue, and in which order, it does what the plain row of bytes and events does.
 func TestQueueIsTheModel(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

@@ -111,12 +111,12 @@ func (e exchange) returnsQuery(i int) bool {
 }
 
 // sendsQueries reports whether this server is queried for its settings.
-func (p *prober) sendsQueries() bool { return p.opening.Speaks() || p.thorough }
+func (p *prober) sendsQueries() bool { return p.opening.Negotiates() || p.thorough }
 
 // mark requests a timing mark (RFC 860): its answer gives the round-trip time and means that the server has processed
 // everything before it.
 func (p *prober) mark() {
-	if !p.opening.Speaks() {
+	if !p.opening.Negotiates() {
 		return
 	}
 	p.doing = "it was asked for a timing mark"
@@ -195,7 +195,7 @@ func (p *prober) answer(cmd rfc2217.Command, value []byte) {
 
 // asksSignature reports whether this server is asked for its signature. Of the recorded servers, those that do not report
 // the modem state unasked crashed or hung up when asked for it.
-func (p *prober) asksSignature() bool { return p.thorough || p.opening.Speaks() && p.modemKnown }
+func (p *prober) asksSignature() bool { return p.thorough || p.opening.Negotiates() && p.modemKnown }
 
 func (p *prober) askSignature() {
 	if !p.asksSignature() || p.err != nil {

@@ -53,7 +53,7 @@ func (p *prober) andClosed() string {
 
 // negotiation is about options and timing marks.
 func (p *prober) negotiation() (list []Deviation) {
-	if !p.opening.Speaks() {
+	if !p.opening.Negotiates() {
 		means := "drain and close rely on computed line time alone, because it is sent no timing mark; if it does not double 255 in data (esp-link), give attach --quirk single-ff"
 		if !p.thorough {
 			means += "; it was not queried, because some servers of this kind mistake a query for a setting (--thorough queries them)"
@@ -169,7 +169,7 @@ func (p *prober) states() (list []Deviation) {
 		list = append(list, Deviation{"suspend", fmt.Sprintf("it suspended data %d times, %s", p.suspends, now),
 			"data to the device waits until it resumes; if it never does, give attach --quirk suspend-ignore"})
 	}
-	if !p.asksSignature() && p.opening.Speaks() && p.err == nil {
+	if !p.asksSignature() && p.opening.Negotiates() && p.err == nil {
 		list = append(list, Deviation{"signature-not-asked", "it does not report the modem state unasked, and servers like that have crashed when asked for their signature",
 			"its maker is unknown (--thorough asks, last of all)"})
 	}

@@ -9,7 +9,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// field is one setting that a server answers for by itself.
+// field is one setting that a server confirms on its own.
 type field uint8
 
 const (
@@ -24,7 +24,7 @@ const (
 	numFields
 )
 
-// get returns the field's value in an event; 0: not said.
+// get returns the field's value in an event; 0: unset.
 func (f field) get(e uart.Event) uint32 {
 	switch f {
 	case baud:
@@ -47,7 +47,7 @@ func (f field) get(e uart.Event) uint32 {
 	return 0
 }
 
-// put puts a value into the field of an event.
+// put sets the field of an event.
 func (f field) put(e *uart.Event, v uint32) {
 	switch f {
 	case baud:
@@ -69,7 +69,7 @@ func (f field) put(e *uart.Event, v uint32) {
 	}
 }
 
-// word is a value of the field as a person reads it.
+// word returns a value of the field for people.
 func (f field) word(v uint32) string {
 	e := uart.Event{Kind: uart.KindSettings}
 	f.put(&e, v)
@@ -86,36 +86,38 @@ func (f field) word(v uint32) string {
 	return strings.TrimPrefix(e.String(), "settings ")
 }
 
-// ack is what is known of one field.
+// ack is the state of one field.
 type ack struct {
-	asked   uint32    // 0: nothing is waited for
-	due     time.Time // when it is
-	answer  uint32    // the latest since asked; 0: none
-	unheard bool      // it was once said that this field is not answered
+	pending         uint32    // the requested value whose answer is outstanding; 0: none
+	due             time.Time // when pending is reported as unconfirmed
+	answered        uint32    // the latest answer since the request that differs from pending; 0: none
+	silenceReported bool      // it was reported once that this field gets no answer
 
-	told  uint32    // what was asked for last, waited for or not; 0: nothing ever
-	shown uint32    // what the server was last reported to have in force instead; 0: nothing, or what was told
-	quiet time.Time // until then an answer may be one to a question: late, or given again
+	requested   uint32    // the value that was requested last, confirmed or not; 0: none ever
+	reported    uint32    // the other value that the server was last reported to have in force; 0: none
+	ignoreUntil time.Time // until then an answer may be a late or repeated one to a request
 }
 
-// acks know which settings a server has confirmed. Answers cannot be matched by value, count or order: servers answer
-// late, once for several, or in another order. So of each field it keeps what is asked for and the latest answer; it is
-// settled when they agree, or reported when the time is up.
+// acks tracks which settings a server has confirmed. Answers cannot be matched by value, count or order: servers answer
+// late, once for several requests, or in another order. So each field keeps the requested value and the latest answer. It is
+// confirmed when they are equal, and reported when the time is up.
 //
-// An answer that nobody waits for is news when it says something else: somebody has changed the port at the server. That
-// holds for line coding alone. What servers say of flow control and lines is no answer even when they are asked: sredird
-// answers DTR and RTS with its flow control, ser2net the end of a break with its beginning.
+// An unsolicited answer with another value means that somebody has changed the port at the server. That holds for the line
+// coding alone. What servers answer about flow control and lines is unreliable even after a request: sredird answers DTR and
+// RTS with its flow control, ser2net the end of a break with its beginning.
 type acks struct {
-	timeout time.Duration
-	wake    func(time.Time) error // sets when the reader must call expire; zero: never. It does not block
+	timeout time.Duration         // constant
+	wake    func(time.Time) error // sets when the reader must call expire; zero: never. It does not block. Constant
 
-	mu     sync.Mutex // over fields and the calls of wake, and outside the alarms' own: the writer asks, the reader answers and reports
+	// mu serialises requests (the writer's), answers and expiry (the reader's), and the calls of wake. It is taken before the
+	// mutex of the alarms.
+	mu     sync.Mutex
 	fields [numFields]ack
-	both   bool // the outbound flow control that was asked for last is meant for both directions
+	both   bool // the last requested outbound flow control applies to both directions
 }
 
-// ask notes what an event asks for. Break is not waited for: it is a moment, and servers answer it with anything.
-func (a *acks) ask(e uart.Event, now time.Time) error {
+// request notes the settings that are being requested. Break is left out: it is momentary, and servers answer it with anything.
+func (a *acks) request(e uart.Event, now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if e.Flow.Out != 0 {
@@ -124,34 +126,34 @@ func (a *acks) ask(e uart.Event, now time.Time) error {
 	for f := range numFields {
 		v := f.get(e)
 		if f == inFlow && e.Flow.In == e.Flow.Out && v != 0 {
-			v = 0 // not sent: the outbound value sets both
-			a.fields[f].asked = 0
+			v = 0 // not sent: the outbound value sets both directions directions
+			a.fields[f].pending = 0
 		}
 		if v != 0 {
 			k := &a.fields[f]
-			k.asked, k.answer, k.due = v, 0, now.Add(a.timeout)
-			k.told, k.shown = v, 0
+			k.pending, k.answered, k.due = v, 0, now.Add(a.timeout)
+			k.requested, k.reported = v, 0
 		}
 	}
-	return a.wake(a.next())
+	return a.wake(a.nextDue())
 }
 
-// next is when the first field that waits is due. The caller holds mu.
-func (a *acks) next() (first time.Time) {
+// nextDue is when the first pending field is due; zero: none is pending. The caller holds mu.
+func (a *acks) nextDue() (first time.Time) {
 	for _, k := range a.fields {
-		if k.asked != 0 && (first.IsZero() || k.due.Before(first)) {
+		if k.pending != 0 && (first.IsZero() || k.due.Before(first)) {
 			first = k.due
 		}
 	}
 	return first
 }
 
-// answer takes what the server says is in force. It returns what is news about that: a coding that nobody asked for, or
-// the one that was asked for, in force again.
-func (a *acks) answer(c Command, now time.Time) (news uart.Coding, err error) {
+// answered takes the server's value in force. changed is the part of the line coding that the server has changed by itself:
+// to a value that was not requested, or back to the requested one.
+func (a *acks) answered(c Command, now time.Time) (changed uart.Coding, err error) {
 	e := c.Setting()
-	changed := uart.Event{Kind: uart.KindChanged}
-	settled := false
+	news := uart.Event{Kind: uart.KindChanged}
+	confirmed := false
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for f := range numFields {
@@ -159,49 +161,49 @@ func (a *acks) answer(c Command, now time.Time) (news uart.Coding, err error) {
 		v := f.get(e)
 		switch {
 		case v == 0:
-		case v == k.asked:
-			k.asked, k.quiet = 0, now.Add(a.timeout)
-			settled = true
-		case k.asked != 0:
-			k.answer = v
-		case f <= stopBits && k.unasked(v, now):
-			f.put(&changed, v)
+		case v == k.pending:
+			k.pending, k.ignoreUntil = 0, now.Add(a.timeout)
+			confirmed = true
+		case k.pending != 0:
+			k.answered = v
+		case f <= stopBits && k.unsolicited(v, now):
+			f.put(&news, v)
 		}
 	}
-	if settled {
-		err = a.wake(a.next()) // nobody is to look for what is there
+	if confirmed {
+		err = a.wake(a.nextDue()) // cancels the wake for this field
 	}
-	return changed.Coding, err
+	return news.Coding, err
 }
 
-// any reports whether anything was ever asked for.
-func (a *acks) any() bool {
+// anyRequested reports whether anything was ever requested.
+func (a *acks) anyRequested() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for f := range a.fields {
-		if a.fields[f].told != 0 {
+		if a.fields[f].requested != 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// unasked takes an answer that no question waits for, and reports whether it is news.
-func (k *ack) unasked(v uint32, now time.Time) bool {
+// unsolicited takes an answer that no request is pending for, and reports whether it is a change to report.
+func (k *ack) unsolicited(v uint32, now time.Time) bool {
 	switch {
-	case v == k.told:
-		back := k.shown != 0
-		k.shown = 0
+	case v == k.requested:
+		back := k.reported != 0
+		k.reported = 0
 		return back
-	case k.told == 0, v == k.shown, now.Before(k.quiet):
+	case k.requested == 0, v == k.reported, now.Before(k.ignoreUntil):
 		return false
 	}
-	k.shown = v
+	k.reported = v
 	return true
 }
 
-// expire returns a refused event for each field whose time is up: one of its own for a field that was answered with
-// another value, one in common for those that were not answered, which is said once of each.
+// expire returns events for the fields whose time is up: one for each field that was answered with another value, and one
+// in common for those that were not answered, which is reported once for each field.
 func (a *acks) expire(now time.Time) (events []uart.Event, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -209,28 +211,28 @@ func (a *acks) expire(now time.Time) (events []uart.Event, err error) {
 	any := false
 	for f := range numFields {
 		k := &a.fields[f]
-		if k.asked == 0 || now.Before(k.due) {
+		if k.pending == 0 || now.Before(k.due) {
 			continue
 		}
 		switch {
-		case k.answer != 0:
-			e := uart.Event{Kind: uart.KindRefused, Answer: f.word(k.answer)}
-			a.put(&e, f, k.asked)
+		case k.answered != 0:
+			e := uart.Event{Kind: uart.KindRefused, Answer: f.word(k.answered)}
+			a.putRequest(&e, f, k.pending)
 			events = append(events, e)
-		case !k.unheard:
-			k.unheard, any = true, true
-			a.put(&silent, f, k.asked)
+		case !k.silenceReported:
+			k.silenceReported, any = true, true
+			a.putRequest(&silent, f, k.pending)
 		}
-		k.asked, k.shown, k.quiet = 0, k.answer, now.Add(a.timeout)
+		k.pending, k.reported, k.ignoreUntil = 0, k.answered, now.Add(a.timeout)
 	}
 	if any {
 		events = append(events, silent)
 	}
-	return events, a.wake(a.next())
+	return events, a.wake(a.nextDue())
 }
 
-// put writes what was asked for into an event, as a person would say it. The caller holds mu.
-func (a *acks) put(e *uart.Event, f field, v uint32) {
+// putRequest sets the requested value in an event, for people. The caller holds mu.
+func (a *acks) putRequest(e *uart.Event, f field, v uint32) {
 	f.put(e, v)
 	if f == outFlow && a.both {
 		e.Flow.In = e.Flow.Out

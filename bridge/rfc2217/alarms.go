@@ -5,55 +5,55 @@ import (
 	"time"
 )
 
-// cause is one reason for which the reader must stop waiting for the peer at a certain time.
+// cause is one reason for the reader to stop waiting for the peer at a certain time.
 type cause uint8
 
 const (
-	ackDue      cause = iota // a setting has been without an answer for too long; the writer's and the reader's
-	greetingDue              // what has come without an answer is the device's; the writer's and the reader's
-	ffSilence                // nothing has followed a 255 that may be data; the reader's
-	numCauses                // of them
+	ackDue      cause = iota // a setting is unconfirmed for too long; set by writer and reader
+	greetingDue              // held data that no answer has followed is the device's; set by writer and reader
+	ffSilence                // nothing has followed a 255 that may be data; set by the reader
+	numCauses
 )
 
-// causes is a set of them.
+// causes is a set of causes.
 type causes uint8
 
-// has reports whether k is one of them.
+// has reports whether k is in the set.
 func (s causes) has(k cause) bool { return s&(1<<k) != 0 }
 
-// lastLook is how long the reader looks for bytes that are there already, before what is due counts as due.
-const lastLook = 20 * time.Millisecond
+// recheckTime is how long the reader reads on, for bytes that have already arrived, before a cause counts as due.
+const recheckTime = 20 * time.Millisecond
 
-// alarms share the one read deadline of a connection among several causes: it is the earliest of their times. A read that
-// fails with os.ErrDeadlineExceeded has not looked at the socket: after a pause of the reader's, what was waited for may
-// lie there. So the reader asks rang, which has it look once more, and only when that look has found nothing are the causes
-// due whose time has come. A peer that never stops sending puts them off for patience at most.
+// alarms shares the one read deadline of a connection between several causes: it is the earliest of their times. A read that
+// fails with os.ErrDeadlineExceeded has not looked at the socket: if the reader was busy before, what it waits for may have
+// arrived. So the reader calls expired, which lets it read once more: the recheck. A cause is due only after a recheck that
+// finds nothing. A peer that never stops sending delays this by patience at most.
 //
-// set may be called by any goroutine; got and rang are the reader's; start and patience are whoever's makes the session.
+// set may be called from any goroutine, sawBytes and expired by the reader alone, start once before there is a reader.
 type alarms struct {
 	deadline func(time.Time) error // the connection's SetReadDeadline, which does not block
 	patience time.Duration         // constant
 
-	found bool // bytes have come since the last look began; the reader's alone
+	gotBytes bool // bytes have come since the recheck began; the reader's alone
 
-	mu    sync.Mutex           // over everything below, and the calls of deadline
-	runs  bool                 // start was called; before that the deadline is the opening's
-	at    [numCauses]time.Time // zero: not waited for
-	force time.Time            // the deadline in force; never later than the earliest of at, but perhaps earlier
-	look  time.Time            // when the look that is under way ends; zero: there is none
-	since time.Time            // when the first of the looks began; zero: there was none
+	mu           sync.Mutex           // serialises changes of the fields below and the calls of deadline
+	running      bool                 // start was called; before that the deadline is the opening's
+	at           [numCauses]time.Time // zero: not set
+	armed        time.Time            // the connection's deadline; never later than the earliest of at
+	recheck      time.Time            // when the present recheck ends; zero: there is none
+	recheckSince time.Time            // when the first of several rechecks in a row began; zero: there was none
 }
 
-// start puts the alarms in force: from now on the connection's read deadline, which must be none, is theirs alone.
+// start takes over the read deadline of the connection, which must be unset.
 func (a *alarms) start() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.runs = true
+	a.running = true
 	return a.arm()
 }
 
-// set has cause k be due at t; zero: never. It does not block, and calls the connection only where the reader must wake
-// earlier than it would: a deadline that comes too early costs it one look at the clock.
+// set sets when cause k is due; zero: never. It does not block. It changes the connection's deadline only if the reader must
+// wake earlier than it would: waking too early costs one look at the clock.
 func (a *alarms) set(k cause, t time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -61,19 +61,19 @@ func (a *alarms) set(k cause, t time.Time) error {
 	return a.arm()
 }
 
-// passed reports whether the time of cause k has come, due or not yet.
+// passed reports whether the time of cause k has come, whether or not a recheck has made it due.
 func (a *alarms) passed(k cause, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return !a.at[k].IsZero() && !now.Before(a.at[k])
 }
 
-// got notes that the reader's read has brought bytes.
-func (a *alarms) got() { a.found = true }
+// sawBytes notes that a read has returned bytes.
+func (a *alarms) sawBytes() { a.gotBytes = true }
 
-// rang takes the failure of a read whose deadline has passed, and returns the causes that are due. They are off then:
-// who wants another alarm sets it. None: the reader reads on.
-func (a *alarms) rang(now time.Time) (due causes, err error) {
+// expired is called when a read has failed because the deadline has passed. It returns the causes that are due, and unsets
+// them. If there is none, the reader reads on.
+func (a *alarms) expired(now time.Time) (due causes, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for k, t := range a.at {
@@ -81,32 +81,32 @@ func (a *alarms) rang(now time.Time) (due causes, err error) {
 			due |= 1 << k
 		}
 	}
-	again := a.look.IsZero() || a.found && now.Sub(a.since) < a.patience
-	a.look, a.found = time.Time{}, false
+	again := a.recheck.IsZero() || a.gotBytes && now.Sub(a.recheckSince) < a.patience
+	a.recheck, a.gotBytes = time.Time{}, false
 	switch {
 	case due == 0:
-		a.since = time.Time{}
+		a.recheckSince = time.Time{}
 	case again:
-		if a.since.IsZero() {
-			a.since = now
+		if a.recheckSince.IsZero() {
+			a.recheckSince = now
 		}
-		a.look = now.Add(lastLook)
+		a.recheck = now.Add(recheckTime)
 		due = 0
 	default:
-		a.since = time.Time{}
+		a.recheckSince = time.Time{}
 		for k := range a.at {
 			if due.has(cause(k)) {
 				a.at[k] = time.Time{}
 			}
 		}
 	}
-	return due, a.put(a.earliest()) // in any case: the one that has passed fails every read
+	return due, a.setDeadline(a.earliest()) // always: a deadline in the past fails every read
 }
 
 // earliest is when the reader must wake. The caller holds mu.
 func (a *alarms) earliest() (first time.Time) {
-	if !a.look.IsZero() {
-		return a.look // whatever comes earlier is looked at then
+	if !a.recheck.IsZero() {
+		return a.recheck // causes that are due earlier wait for its end
 	}
 	for _, t := range a.at {
 		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
@@ -116,17 +116,17 @@ func (a *alarms) earliest() (first time.Time) {
 	return first
 }
 
-// arm has the reader wake in time. The caller holds mu.
+// arm moves the deadline forward if the reader would wake too late. The caller holds mu.
 func (a *alarms) arm() error {
 	first := a.earliest()
-	if !a.runs || first.IsZero() || !a.force.IsZero() && !first.Before(a.force) {
+	if !a.running || first.IsZero() || !a.armed.IsZero() && !first.Before(a.armed) {
 		return nil
 	}
-	return a.put(first)
+	return a.setDeadline(first)
 }
 
-// put puts a deadline in force. The caller holds mu.
-func (a *alarms) put(t time.Time) error {
-	a.force = t
+// setDeadline sets the connection's deadline. The caller holds mu.
+func (a *alarms) setDeadline(t time.Time) error {
+	a.armed = t
 	return a.deadline(t)
 }

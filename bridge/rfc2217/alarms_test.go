@@ -13,8 +13,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestAnswerUnread: an answer that came in time, and was read late because the application took nothing meanwhile, is an
-// answer.
+// TestAnswerUnread: an answer that came in time counts, even if it was read late because the application took nothing.
 func TestAnswerUnread(t *testing.T) {
 	const timeout = 3 * time.Second
 	for _, tt := range []struct {
@@ -50,7 +49,7 @@ func TestAnswerUnread(t *testing.T) {
 	}
 }
 
-// TestAnswerUnreadOverTCP: the same with a socket of the kernel.
+// TestAnswerUnreadOverTCP: the same over a TCP socket.
 func TestAnswerUnreadOverTCP(t *testing.T) {
 	const timeout = 200 * time.Millisecond
 	conn, far := tcpPair(t)
@@ -70,7 +69,7 @@ func TestAnswerUnreadOverTCP(t *testing.T) {
 	}
 	time.Sleep(2 * timeout) // the application does not read
 	if got := next(t, c); got != "data x" {
-		t.Errorf("got %q, want the data behind the answers", got)
+		t.Errorf("got %q, want the data after the answers", got)
 	}
 }
 
@@ -95,7 +94,7 @@ func tcpPair(t *testing.T) (near, far net.Conn) {
 	return near, far
 }
 
-// TestNoAnswerInAFlood: a server that never stops sending, and does not answer, is found out all the same.
+// TestNoAnswerInAFlood: if a server never stops sending and does not answer, that is still reported.
 func TestNoAnswerInAFlood(t *testing.T) {
 	const timeout = 3 * time.Second
 	synctest.Test(t, func(t *testing.T) {
@@ -122,7 +121,7 @@ func TestNoAnswerInAFlood(t *testing.T) {
 			got := next(t, c)
 			if strings.HasPrefix(got, "data") {
 				if took := time.Since(began); took > 3*timeout {
-					t.Fatalf("nothing was said in %v", took)
+					t.Fatalf("nothing was reported in %v", took)
 				}
 				continue
 			}
@@ -130,7 +129,7 @@ func TestNoAnswerInAFlood(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 			if took := time.Since(began); took < timeout || took > 2*timeout+100*time.Millisecond {
-				t.Errorf("said after %v, want from %v to %v", took, timeout, 2*timeout)
+				t.Errorf("reported after %v, want from %v to %v", took, timeout, 2*timeout)
 			}
 			return
 		}
@@ -148,7 +147,7 @@ func (c *counting) SetReadDeadline(t time.Time) error {
 	return c.end.SetReadDeadline(t)
 }
 
-// TestAlarmsAreCheap: an alarm that does not move the earliest calls nobody.
+// TestAlarmsAreCheap: an alarm later than the earliest sets no deadline.
 func TestAlarmsAreCheap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := wirePair()

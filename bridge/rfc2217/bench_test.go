@@ -9,8 +9,8 @@ import (
 	"telnetcpc/bridge/rfc2217"
 )
 
-// sink is a connection to a server that agrees, then sends the same over and over and takes everything. It stands for a
-// socket that costs nothing, so that a benchmark shows the codec.
+// sink is a connection to a server that agrees, then sends the same bytes again and again and reads everything. Its calls cost
+// nothing, so a benchmark shows the codec alone.
 type sink struct {
 	net.Conn
 	in     []byte
@@ -30,7 +30,7 @@ func (s *sink) SetDeadline(time.Time) error     { return nil }
 func (s *sink) SetReadDeadline(time.Time) error { return nil }
 
 func benchmarkClient(b *testing.B, p []byte, f func(c *rfc2217.Client) error) {
-	c, err := rfc2217.Open(b.Context(), &sink{in: p}, rfc2217.Config{Quirks: rfc2217.KeepGreeting}) // else the first write waits for an answer
+	c, err := rfc2217.Open(b.Context(), &sink{in: p}, rfc2217.Config{Quirks: rfc2217.KeepGreeting}) // otherwise the first write waits for an answer
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func BenchmarkClientNext(b *testing.B) {
 	}
 }
 
-// answerer is a connection to a server that takes everything and answers each mark.
+// answerer is a connection to a server that reads everything and answers each mark.
 type answerer struct {
 	net.Conn
 	agreed  bool
@@ -97,9 +97,9 @@ func (a *answerer) Write(p []byte) (int, error) {
 func (a *answerer) SetDeadline(time.Time) error     { return nil }
 func (a *answerer) SetReadDeadline(time.Time) error { return nil }
 
-// BenchmarkClientMark is what a mark costs beside a write of 4 KiB: asked for and answered once a write, in each of the
-// ways in which it can be sent. The socket costs nothing here: behind a write that was under way a mark costs one call of
-// it more, with a write that comes it costs none.
+// BenchmarkClientMark is the cost of a mark beside a write of 4 KiB, requested and answered once a write, in each of the ways
+// in which it can be sent. The socket costs nothing here: a mark after a write under way takes one more call of it, a mark
+// with the next write takes none.
 func BenchmarkClientMark(b *testing.B) {
 	p := bytes.Repeat([]byte("0123456789abcdef"), 256)
 	for _, how := range []string{"none", "alone", "ahead of a write", "inside a write"} {

@@ -11,7 +11,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestOneBreak: the NUL of a break, directly behind its notice, is no second break; whatever else comes is data.
+// TestOneBreak: the NUL of a break, directly after its notice, is removed; everything else is data.
 func TestOneBreak(t *testing.T) {
 	const (
 		notice = "fffa2c6a10fff0"
@@ -27,7 +27,7 @@ func TestOneBreak(t *testing.T) {
 		want   []string
 	}{
 		{"in one segment", uart.LineErrors, []string{notice + "00"}, 0, []string{"line break"}},
-		{"and data behind it", uart.LineErrors, []string{"61" + notice + "0062"}, 0, []string{"data a", "line break", "data b"}},
+		{"and data after it", uart.LineErrors, []string{"61" + notice + "0062"}, 0, []string{"data a", "line break", "data b"}},
 		{"torn in two", uart.LineErrors, []string{notice, "00"}, 40 * time.Millisecond, []string{"line break"}},
 		{"torn anywhere", uart.LineErrors, []string{notice[:6], notice[6:], "0062"}, 40 * time.Millisecond, []string{"line break", "data b"}},
 		{"one NUL and no more", uart.LineErrors, []string{notice + "000062"}, 0, []string{"line break", "data \x00b"}},
@@ -64,7 +64,7 @@ func TestOneBreak(t *testing.T) {
 	}
 }
 
-// TestOneBreakByteByByte: however a stream is cut, the NUL of a break is found, and no other.
+// TestOneBreakByteByByte: however a stream is cut, the NUL of a break is removed, and no other.
 func TestOneBreakByteByByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{LineMask: uart.LineErrors}, do44)

@@ -12,7 +12,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// What a server says is in force, as hex.
+// What a server reports to be in force, in hex.
 func saysBaud(n int) string { return fmt.Sprintf("fffa2c65%08xfff0", n) }
 
 const (
@@ -25,11 +25,11 @@ const (
 // step is what happens next in a session.
 type step struct {
 	after time.Duration // since the step before
-	says  string        // what the server says, hex
-	ask   uint32        // a baud rate that is asked for, instead
+	says  string        // what the server sends, in hex
+	ask   uint32        // a baud rate that the client requests instead
 }
 
-// TestChanged: what a server says of the line coding though nobody asked is news, once; what may be an answer is none.
+// TestChanged: an unsolicited line coding is reported as a change, once; one that may be an answer is not.
 func TestChanged(t *testing.T) {
 	const timeout = 3 * time.Second
 	for _, tt := range []struct {
@@ -51,7 +51,7 @@ func TestChanged(t *testing.T) {
 			[]string{"changed 1200"}},
 		{"asked for again, and not answered", []step{{time.Hour, saysBaud(1200), 0}, {time.Second, "", 9600}, {time.Hour, saysBaud(1200), 0}},
 			[]string{"changed 1200", "refused 9600 (no answer)", "changed 1200"}},
-		{"asked for again, and refused: that has been said", []step{{time.Hour, "", 9600}, {time.Second, saysBaud(1200), 0}, {time.Hour, saysBaud(1200), 0},
+		{"requested again and refused: reported already", []step{{time.Hour, "", 9600}, {time.Second, saysBaud(1200), 0}, {time.Hour, saysBaud(1200), 0},
 			{time.Hour, saysAsked, 0}}, []string{"refused 9600 (answer 1200)", "changed 9600"}},
 		{"flow control and lines: servers answer anything", []step{{time.Hour, "fffa2c6903fff0" + "fffa2c6908fff0" + "fffa2c690bfff0" + "fffa2c6905fff0", 0}}, nil},
 		{"no value of a UART's", []step{{time.Hour, saysBaud(0) + "fffa2c6609fff0" + "fffa2c6709fff0" + "fffa2c6809fff0", 0}}, nil},
@@ -85,7 +85,7 @@ func TestChanged(t *testing.T) {
 	}
 }
 
-// untilTheEnd is all that comes of the session until it is closed.
+// untilTheEnd returns everything that Next returns until the session is closed.
 func untilTheEnd(t *testing.T, c *rfc2217.Client) (words []string) {
 	t.Helper()
 	for {
@@ -97,7 +97,7 @@ func untilTheEnd(t *testing.T, c *rfc2217.Client) (words []string) {
 	}
 }
 
-// TestChangedBeforeAnythingWasAsked: there is nothing that it could differ from.
+// TestChangedBeforeAnythingWasAsked: before the first request there is nothing to differ from.
 func TestChangedBeforeAnythingWasAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{}, do44+saysBaud(1200))

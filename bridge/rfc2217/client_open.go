@@ -22,7 +22,7 @@ type opener struct {
 // open negotiates until COM-PORT-OPTION is agreed.
 func (c *Client) open(ctx context.Context) error {
 	o := &opener{Opening: NewOpening(&c.options)}
-	c.say(o, o.Start(time.Now()))
+	c.sendOpening(o, o.Start(time.Now()))
 	for o.Conclusion() == Undecided {
 		data, m, err := c.within(ctx, o.Until())
 		switch {
@@ -30,7 +30,7 @@ func (c *Client) open(ctx context.Context) error {
 			if o.deaf != nil {
 				return o.deaf
 			}
-			c.say(o, o.Timeout(nil, time.Now()))
+			c.sendOpening(o, o.Timeout(nil, time.Now()))
 			err = nil
 		case err != nil:
 			o.End()
@@ -39,10 +39,10 @@ func (c *Client) open(ctx context.Context) error {
 			c.queue.Push(data)
 			o.Data(data, time.Now())
 		case m.Command.Verb():
-			c.say(o, o.Verb(nil, m, time.Now()))
-			if _, answered := o.Mark(); answered && !c.fenced {
-				c.fenced = true
-				c.greeted()
+			c.sendOpening(o, o.Verb(nil, m, time.Now()))
+			if _, answered := o.Mark(); answered && !c.firstMarkAnswered {
+				c.firstMarkAnswered = true
+				c.dropGreeting()
 			}
 		default:
 			o.Command(m, time.Now())
@@ -58,13 +58,13 @@ func (c *Client) open(ctx context.Context) error {
 	if o.Conclusion() != Agreed {
 		return c.notOpened(o, nil)
 	}
-	c.speaks.Store(o.Speaks())
-	c.trip = o.RoundTrip()
+	c.negotiates.Store(o.Negotiates())
+	c.roundTrip = o.RoundTrip()
 	if sent, answered := o.Mark(); !sent.IsZero() && !answered {
 		overdue := sent.Add(markPatience)
-		c.fence.Store(&overdue)
+		c.firstMarkDue.Store(&overdue)
 	}
-	return c.served(ctx, o)
+	return c.awaitFirstMark(ctx, o)
 }
 
 // notOpened is the error of an opening that has not come to an agreement; err is why the connection has failed, if it has.
@@ -96,46 +96,46 @@ func endedEarly(text []byte, agreed bool, err error) error {
 	return &EarlyEndError{Agreed: agreed, Said: beginning(text), Err: err}
 }
 
-// within is receive, until a time, and not after the end of ctx.
+// within is receive with a deadline. It fails at once if ctx has ended.
 func (c *Client) within(ctx context.Context, until time.Time) ([]byte, telnet.Message, error) {
 	if err := c.conn.SetReadDeadline(until); err != nil {
 		return nil, telnet.Message{}, err
 	}
-	if err := ctx.Err(); err != nil { // else the end of ctx comes later than the deadline just set, and overrides it
+	if err := ctx.Err(); err != nil { // if ctx ends after this check, its deadline in the past overrides the one just set
 		return nil, telnet.Message{}, err
 	}
 	return c.receive()
 }
 
-// keeps is how many bytes of memory the client has for what has come. What is owed has a bound of its own, a lower one.
+// keeps is how many bytes of memory the client holds of what has come. What is queued to be sent has a lower bound of its own.
 func (c *Client) keeps() int { return c.queue.Len() + c.queue.Items()*eventSize }
 
-// keeps is how many bytes of memory the opening has.
+// keeps is how many bytes of memory the opening holds.
 func (o *Opening) keeps() int { return len(o.text) + len(o.echo.pending) }
 
-// say sends verbs of the opening.
-func (c *Client) say(o *opener, verbs []byte) {
+// sendOpening sends verbs of the opening. After a failure it sends no more: what the peer has sent still counts.
+func (c *Client) sendOpening(o *opener, verbs []byte) {
 	if o.deaf == nil {
 		o.deaf = c.writeCommands(verbs)
 	}
 }
 
-// served asks a server that knows marks for one, and waits until it has taken what we said. ser2net says only behind a
-// whole negotiation that its port is another client's, and bytes that the application gave to such a session would be
-// lost. What comes before the answer is the server's greeting: when it has begun to serve us, the answer must come within
-// one round trip, or the session begins without it.
-func (c *Client) served(ctx context.Context, o *opener) error {
-	if sent, _ := o.Mark(); sent.IsZero() && c.speaks.Load() {
-		c.say(o, c.firstMark(nil))
+// awaitFirstMark sends the opening's own mark to a server that knows marks, and waits until it has processed what we sent.
+// ser2net reports only after a whole negotiation that another client has its port, and bytes that the application gave to such
+// a session would be lost. What comes before the answer is the server's greeting. Once the server has begun to serve us, the
+// answer must come within one round trip, or the session begins without it.
+func (c *Client) awaitFirstMark(ctx context.Context, o *opener) error {
+	if sent, _ := o.Mark(); sent.IsZero() && c.negotiates.Load() {
+		c.sendOpening(o, c.appendFirstMark(nil))
 	}
 	from := c.queue.Len()
 	var serving time.Time // since when it has; zero: it has not
-	for fence := c.fence.Load(); fence != nil; fence = c.fence.Load() {
-		if c.keeps()+o.keeps() > openingKeeps { // the session holds it
+	for fence := c.firstMarkDue.Load(); fence != nil; fence = c.firstMarkDue.Load() {
+		if c.keeps()+o.keeps() > openingKeeps { // the session goes on holding it
 			return nil
 		}
 		until := *fence
-		if grace := serving.Add(c.trip + lastLook); !serving.IsZero() && grace.Before(until) {
+		if grace := serving.Add(c.roundTrip + recheckTime); !serving.IsZero() && grace.Before(until) {
 			until = grace
 		}
 		data, m, err := c.within(ctx, until)
@@ -145,8 +145,8 @@ func (c *Client) served(ctx context.Context, o *opener) error {
 		case err != nil:
 			return endedEarly(c.queue.Bytes(), true, err)
 		case m.Command != 0:
-			if err = c.handle(m); c.fence.Load() == nil {
-				c.trip = max(c.trip, time.Since(fence.Add(-markPatience)))
+			if err = c.handle(m); c.firstMarkDue.Load() == nil {
+				c.roundTrip = max(c.roundTrip, time.Since(fence.Add(-markPatience)))
 			}
 		default:
 			if c.queue.Push(data); saysInUse(c.queue.Bytes(), len(data)) {
@@ -161,19 +161,19 @@ func (c *Client) served(ctx context.Context, o *opener) error {
 			serving = time.Now()
 		}
 	}
-	return c.notInUse()
+	return c.checkInUse()
 }
 
-// firstMark appends our own mark: its answer says that there will be others.
-func (c *Client) firstMark(verbs []byte) []byte {
+// appendFirstMark appends our own mark. If the server answers it, it will answer others.
+func (c *Client) appendFirstMark(verbs []byte) []byte {
 	overdue := time.Now().Add(markPatience)
-	c.fence.Store(&overdue)
+	c.firstMarkDue.Store(&overdue)
 	return telnet.AppendVerb(verbs, telnet.DO, telnet.TimingMark)
 }
 
-// notInUse looks at the data that came with the agreement, before a session is made of it: bytes that the application
-// gave to such a session would be lost.
-func (c *Client) notInUse() error {
+// checkInUse inspects the data that came with the agreement, before there is a session: bytes that the application gave to
+// it would be lost if the port is in use.
+func (c *Client) checkInUse() error {
 	if c.pending.Command != 0 {
 		return nil // a command is next, no data
 	}
@@ -185,32 +185,31 @@ func (c *Client) notInUse() error {
 	return nil
 }
 
-// saysInUse reports whether the text says that the port is another client's, where that was not in it before its last
-// fresh bytes came.
-func saysInUse(text []byte, fresh int) bool {
-	return bytes.Contains(text[max(0, len(text)-fresh-len(InUse)+1):], []byte(InUse))
+// saysInUse reports whether the text contains the words of InUse, if it did not before its last n bytes came.
+func saysInUse(text []byte, n int) bool {
+	return bytes.Contains(text[max(0, len(text)-n-len(InUse)+1):], []byte(InUse))
 }
 
-// excerptMost is how many bytes of what a peer says are kept to be shown.
+// excerptMost is how many bytes of a peer's text errors and events keep.
 const excerptMost = 64
 
 // beginning is a copy of the first bytes of text.
 func beginning(text []byte) []byte { return bytes.Clone(text[:min(len(text), excerptMost)]) }
 
-// excerpt is the beginning of what a peer said, quoted, so that it can be shown.
+// excerpt is the beginning of text, quoted for a terminal.
 func excerpt(text []byte) string {
 	return strconv.QuoteToASCII(string(text[:min(len(text), excerptMost)]))
 }
 
 func notTelnet(data []byte) error { return &NotTelnetError{First: beginning(data)} }
 
-// learn notes that the server has spoken of an option, and appends what that lets us ask for.
-func (c *Client) learn(verbs []byte, opt telnet.Option) []byte {
-	if opt == telnet.ComPort || opt == telnet.TimingMark || c.speaks.Load() {
+// learnOption notes that the server has spoken of an option. It appends the requests for other options that this allows.
+func (c *Client) learnOption(verbs []byte, opt telnet.Option) []byte {
+	if opt == telnet.ComPort || opt == telnet.TimingMark || c.negotiates.Load() {
 		return verbs
 	}
-	c.speaks.Store(true)
-	if c.plain { // all was asked for at once, and may have been refused
+	c.negotiates.Store(true)
+	if c.plain { // everything was requested at once, and may have been refused
 		return verbs
 	}
 	return appendWanted(verbs, &c.options)

@@ -10,21 +10,20 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// plainPatience is how long a Telnet server may leave us without an answer to BINARY and SGA before the session begins
-// without.
+// plainPatience is how long to wait for a Telnet server's answers to BINARY and SGA before the session begins without them.
 const plainPatience = time.Second
 
-// wantedPlain is wanted, without COM-PORT-OPTION.
+// wantedPlain is wanted without COM-PORT-OPTION.
 func wantedPlain(o telnet.Option) bool { return o == telnet.Binary || o == telnet.SGA }
 
-// binary has data coded by whether BINARY is on in each direction. With COM-PORT-OPTION it is transparent anyhow.
+// binary sets how data is coded in each direction, by whether BINARY is on. With COM-PORT-OPTION data is always transparent.
 func (c *Client) binary() {
 	c.decoder.NVT = !c.options.Peer(telnet.Binary)
 	c.nvt.Store(!c.options.Us(telnet.Binary))
 }
 
-// openPlain asks for BINARY and SGA both ways, and waits for the answers: what the application writes before that would go
-// out as an NVT's and arrive, at a server that agrees a moment later, with a NUL after each CR.
+// openPlain requests BINARY and SGA in both directions and waits for the answers. What the application wrote before them would
+// be sent as an NVT's, with a NUL after each CR, and reach the device like that if the server agrees a moment later.
 func (c *Client) openPlain(ctx context.Context) error {
 	c.binary()
 	if err := c.writeCommands(appendWanted(nil, &c.options)); err != nil {
@@ -37,8 +36,8 @@ func (c *Client) openPlain(ctx context.Context) error {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
 		case err != nil && ctx.Err() == nil && c.queue.Len() > 0:
-			// What it has said is data: a display that tells its weight and closes. Nothing is given to it any more: who is
-			// to be told that a line is in use would lose that.
+			// Its text is data, for example of a scale that sends its weight and closes. Nothing is sent to it any more: a
+			// reset would lose a text such as that the line is in use.
 			c.end = err
 			c.closeWrite()
 			return nil

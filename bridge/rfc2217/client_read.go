@@ -12,18 +12,20 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Next waits for bytes from the device, or one Event. The bytes are valid until the following call.
+// Next waits for bytes from the device, or one event. The bytes are valid until the following call.
 func (c *Client) Next() ([]byte, uart.Event, error) {
 	for {
 		holding := c.holding.Load()
-		if !holding {
-			if p := c.queue.Run(); len(p) > 0 {
-				c.queue.Skip(len(p))
-				return p, uart.Event{}, nil
+		if !c.queue.Empty() { // rare: most data goes from the connection to the caller
+			if !holding {
+				if p := c.queue.Run(); len(p) > 0 {
+					c.queue.Skip(len(p))
+					return p, uart.Event{}, nil
+				}
 			}
-		}
-		if e, ok := c.queue.First(); ok {
-			return nil, e, nil
+			if e, ok := c.queue.First(); ok {
+				return nil, e, nil
+			}
 		}
 		if c.end != nil {
 			return nil, uart.Event{}, c.end
@@ -32,33 +34,33 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 		var m telnet.Message
 		err := c.fill()
 		if err == nil {
-			c.alarms.got()
+			c.alarms.sawBytes()
 			data, m, err = c.receive()
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			err = c.rang()
-		case errors.Is(err, io.EOF) && c.flushFF(): // the error comes again behind it
+			err = c.deadlinePassed()
+		case errors.Is(err, io.EOF) && c.flushFF(): // the error comes again after it
 			err = nil
 		case err == nil && m.Command == 0:
-			if data = c.withoutNUL(data); len(data) == 0 {
+			if data = c.withoutBreakNUL(data); len(data) == 0 {
 				continue
 			}
 			if holding {
 				err = c.hold(data)
 				break
 			}
-			if !c.heard && bytes.HasPrefix(data, []byte(InUse)) {
+			if !c.gotData && bytes.HasPrefix(data, []byte(InUse)) {
 				return nil, uart.Event{}, ErrInUse
 			}
-			c.heard = true
+			c.gotData = true
 			return data, uart.Event{}, nil
 		case err == nil:
 			err = c.handle(m)
 		}
 		switch {
-		case err == nil, holding && c.undecided(err):
-		case c.queue.Items() > 0: // of the command that has failed
+		case err == nil, holding && c.endWhileHolding(err):
+		case c.queue.Items() > 0: // of the command that failed
 			c.end = err
 		default:
 			return nil, uart.Event{}, err
@@ -66,34 +68,34 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 	}
 }
 
-// nulFollows is how soon behind the notice of a break the NUL comes as which the UART has received it.
+// nulFollows is how soon after the notice of a break the NUL comes as which the UART received it.
 const nulFollows = 50 * time.Millisecond
 
-// withoutNUL takes the NUL of a break off data that begins with it, directly behind its notice: who is told of the break
-// would count two. It is the break's where it came in the same read as the notice, or soon: from a device that sends a NUL of
-// its own right behind a break (DMX) it cannot be told. Our own access server sends none, and says who it is.
-func (c *Client) withoutNUL(data []byte) []byte {
-	if !c.broke {
+// withoutBreakNUL removes the NUL of a break from data that follows its notice: else the application would get the break
+// twice. It counts as the break's if it came in the same read as the notice, or soon after. A NUL that the device sends right
+// after a break (DMX) cannot be told apart. Our own access server sends no such NUL, and identifies itself.
+func (c *Client) withoutBreakNUL(data []byte) []byte {
+	if !c.breakNotice {
 		return data
 	}
-	c.broke = false
-	if data[0] == 0 && (c.reads == c.brokeIn || time.Since(c.brokeAt) <= nulFollows) {
+	c.breakNotice = false
+	if data[0] == 0 && (c.reads == c.breakRead || time.Since(c.breakAt) <= nulFollows) {
 		return data[1:]
 	}
 	return data
 }
 
-// found keeps an event for Next, at its place among the bytes that came during the opening.
-func (c *Client) found(e uart.Event) {
-	if c.opening && c.merged(e) {
+// report queues an event for Next, at its place in the held data.
+func (c *Client) report(e uart.Event) {
+	if c.opening && c.mergedInOpening(e) {
 		return
 	}
 	c.queue.Add(e)
 }
 
-// merged makes an event of the opening and those before it one, where nobody could do anything with the others: of the
-// states that the server has told the last counts. It reports whether the event is kept that way.
-func (c *Client) merged(e uart.Event) bool {
+// mergedInOpening merges an event of the opening with earlier ones that it makes obsolete: of the states that the server has
+// reported the last counts. It reports whether the event is part of an earlier one now.
+func (c *Client) mergedInOpening(e uart.Event) bool {
 	if e.Kind == uart.KindLine {
 		near := false // no data came since the last event
 		last := c.queue.Last(func(_ uart.Event, atEnd bool) bool { near = atEnd; return true })
@@ -116,22 +118,22 @@ func (c *Client) merged(e uart.Event) bool {
 	return false
 }
 
-// changed keeps the news of a coding that nobody asked for. However many come in one subnegotiation, they are one event.
-func (c *Client) changed(news uart.Coding) {
+// reportChange queues a change of the line coding at the server. Several in one subnegotiation are one event.
+func (c *Client) reportChange(changed uart.Coding) {
 	last := c.queue.Last(func(uart.Event, bool) bool { return true })
 	if last != nil && last.Kind == uart.KindChanged {
-		last.Coding = news.Over(last.Coding)
+		last.Coding = changed.Over(last.Coding)
 		return
 	}
-	c.found(uart.Event{Kind: uart.KindChanged, Coding: news})
+	c.report(uart.Event{Kind: uart.KindChanged, Coding: changed})
 }
 
-// rang does what is due when the time to wait for the peer is up.
-func (c *Client) rang() error {
+// deadlinePassed handles a read that has timed out: it does what is due.
+func (c *Client) deadlinePassed() error {
 	now := time.Now()
-	due, err := c.alarms.rang(now)
+	due, err := c.alarms.expired(now)
 	if err == nil && c.holding.Load() {
-		err = c.waited(due.has(greetingDue), now)
+		err = c.greetingTimeout(due.has(greetingDue), now)
 	}
 	if err == nil && due.has(ackDue) {
 		err = c.expire(now)
@@ -142,24 +144,24 @@ func (c *Client) rang() error {
 	return err
 }
 
-// watchFF is called before each read, of a server that sends a 255 of data once: where one is the last byte so far, it is
-// data when nothing follows it. With the last look that is after twice lastLook.
+// watchFF is called before each read from a server that sends a 255 of data once. If one is the last byte read, it is data
+// unless something follows it within recheckTime and the recheck after that.
 func (c *Client) watchFF() error {
 	switch open := c.decoder.Pending(); {
-	case open && c.openFF && !c.alarms.found:
-		// The same one as before the last read, which has found nothing: what is due stays so. Set again at each look, it
-		// could be due a moment after each, for ever.
-	case open: // perhaps another one than before the last read
-		c.openFF = true
-		return c.alarms.set(ffSilence, time.Now().Add(lastLook))
-	case c.openFF:
-		c.openFF = false
+	case open && c.ffAlarm && !c.alarms.gotBytes:
+		// The same 255 as before the last read, which has found nothing: its alarm stays as it is. Set again at each
+		// recheck, it would never be due.
+	case open: // perhaps another 255 than before the last read
+		c.ffAlarm = true
+		return c.alarms.set(ffSilence, time.Now().Add(recheckTime))
+	case c.ffAlarm:
+		c.ffAlarm = false
 		return c.alarms.set(ffSilence, time.Time{})
 	}
 	return nil
 }
 
-// flushFF has receive return a 255 that nothing has followed, and reports whether there was one.
+// flushFF makes receive return a 255 that nothing has followed. It reports whether there was one.
 func (c *Client) flushFF() bool {
 	if !c.decoder.SingleFF || !c.decoder.Pending() {
 		return false
@@ -168,28 +170,28 @@ func (c *Client) flushFF() bool {
 	return true
 }
 
-// expire reports the settings whose time is up.
+// expire reports the settings that are unconfirmed for too long.
 func (c *Client) expire(now time.Time) error {
 	events, err := c.acks.expire(now)
 	for _, e := range events {
-		c.found(e)
+		c.report(e)
 	}
 	return err
 }
 
-// handle does what a command of the server means.
+// handle processes a command of the server.
 func (c *Client) handle(m telnet.Message) error {
-	c.broke = false
+	c.breakNotice = false
 	switch {
 	case m.TooLong:
-		return c.skipped(m)
+		return c.passOver(m)
 	case m.Command.Verb():
 		return c.verb(m)
 	case m.Command == telnet.SB && m.Option == telnet.ComPort:
 		return c.commands(m.Sub)
-	case m.Command < telnet.SE && !c.said255:
-		// Nothing that Telnet knows follows a 255: the server has sent one of its data without doubling it.
-		c.said255 = true
+	case m.Command < telnet.SE && !c.warned255:
+		// This is no Telnet command: the server has sent a data byte 255 without doubling it.
+		c.warned255 = true
 		c.log.Warn("access server sends 0xFF without doubling it: bytes are lost (--quirk single-ff takes them)")
 	}
 	return nil
@@ -197,17 +199,17 @@ func (c *Client) handle(m telnet.Message) error {
 
 func (c *Client) verb(m telnet.Message) error {
 	if m.Option == telnet.TimingMark && (m.Command == telnet.WILL || m.Command == telnet.WONT) {
-		if c.fence.Swap(nil) != nil { // it comes before the answer to any other
-			c.fenced = true
-			c.greeted()
+		if c.firstMarkDue.Swap(nil) != nil { // it is answered before any other
+			c.firstMarkAnswered = true
+			c.dropGreeting()
 			return nil
 		}
-		at, was := c.marked()
+		at, was := c.takeMark()
 		if !was {
 			return nil
 		}
-		c.found(uart.Event{Kind: uart.KindMarked, Bytes: at}) // either verb counts
-		return c.answered()
+		c.report(uart.Event{Kind: uart.KindMarked, Bytes: at}) // either verb is an answer
+		return c.gotAnswer()
 	}
 	if err := c.negotiate(m); err != nil {
 		return err
@@ -217,15 +219,15 @@ func (c *Client) verb(m telnet.Message) error {
 	} else if !c.options.Us(telnet.ComPort) && !c.options.Peer(telnet.ComPort) {
 		return fmt.Errorf("%w: it gave up COM-PORT-OPTION", ErrProtocol)
 	}
-	spoke := c.speaks.Load()
-	verbs := c.learn(nil, m.Option)
-	if !spoke && c.speaks.Load() { // the opening could not ask for the first mark
-		verbs = c.firstMark(verbs)
+	spoke := c.negotiates.Load()
+	verbs := c.learnOption(nil, m.Option)
+	if !spoke && c.negotiates.Load() { // during the opening it was not known to understand marks
+		verbs = c.appendFirstMark(verbs)
 	}
 	return c.owe(verbs)
 }
 
-// commands takes a subnegotiation: mostly one command, from some servers several.
+// commands processes a subnegotiation: one command, from some servers several.
 func (c *Client) commands(sub []byte) error {
 	for len(sub) > 0 {
 		cmd, rest, err := ParseCommand(sub)
@@ -242,35 +244,35 @@ func (c *Client) commands(sub []byte) error {
 }
 
 func (c *Client) command(cmd Command) error {
-	c.broke = false
+	c.breakNotice = false
 	switch cmd.Code {
 	case Signature + FromServer:
-		c.ours = bytes.HasPrefix(cmd.Text, []byte(ourName))
+		c.ownServer = bytes.HasPrefix(cmd.Text, []byte(ourName))
 		if len(cmd.Text) == 0 {
 			return c.owe(AppendCommand(nil, Command{Code: Signature, Text: []byte(ourName)}))
 		}
 	case SetBaudRate + FromServer, SetDataSize + FromServer, SetParity + FromServer, SetStopSize + FromServer, SetControl + FromServer:
-		news, err := c.acks.answer(cmd, time.Now())
-		if news != (uart.Coding{}) {
-			c.changed(news)
+		changed, err := c.acks.answered(cmd, time.Now())
+		if changed != (uart.Coding{}) {
+			c.reportChange(changed)
 		}
-		if err == nil && c.holding.Load() && c.acks.any() { // else it is no answer
-			err = c.answered()
+		if err == nil && c.holding.Load() && c.acks.anyRequested() { // otherwise it is unsolicited
+			err = c.gotAnswer()
 		}
 		return err
-	case SetLineMask + FromServer, PurgeData + FromServer: // said by no server unasked
-		return c.answered()
+	case SetLineMask + FromServer, PurgeData + FromServer: // no server sends them unsolicited
+		return c.gotAnswer()
 	case NotifyLineState + FromServer:
 		l := uart.LineState(cmd.Value)
-		c.found(uart.Event{Kind: uart.KindLine, Line: l})
-		if l&c.cfg.LineMask&uart.LineBreak != 0 && !c.ours {
-			c.broke, c.brokeAt, c.brokeIn = true, time.Now(), c.reads
+		c.report(uart.Event{Kind: uart.KindLine, Line: l})
+		if l&c.cfg.LineMask&uart.LineBreak != 0 && !c.ownServer {
+			c.breakNotice, c.breakAt, c.breakRead = true, time.Now(), c.reads
 		}
 	case NotifyModemState + FromServer:
-		// The lower bits say what has changed since the last time, and are no state.
-		if m := uart.ModemState(cmd.Value & 0xF0); !c.known || m != c.modem {
-			c.modem, c.known = m, true
-			c.found(uart.Event{Kind: uart.KindModem, Modem: m})
+		// The lower bits are the changes since the last notice, and no state.
+		if m := uart.ModemState(cmd.Value & 0xF0); !c.modemKnown || m != c.modem {
+			c.modem, c.modemKnown = m, true
+			c.report(uart.Event{Kind: uart.KindModem, Modem: m})
 		}
 	case FlowSuspend + FromServer, FlowResume + FromServer:
 		if c.cfg.Quirks.Has(SuspendIgnore) {
@@ -280,7 +282,7 @@ func (c *Client) command(cmd Command) error {
 		if cmd.Code == FlowSuspend+FromServer {
 			kind = uart.KindSuspended
 		}
-		c.found(uart.Event{Kind: kind})
+		c.report(uart.Event{Kind: kind})
 	}
 	return nil
 }

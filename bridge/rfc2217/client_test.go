@@ -24,20 +24,20 @@ const (
 	saysMask = "fffa2c6e00fff0" // the answer to SET-LINESTATE-MASK
 )
 
-// session is a client that stands, its server played by the test.
+// session is a client whose session is up; the test plays the server.
 func session(t *testing.T, cfg rfc2217.Config, hello string) (*rfc2217.Client, *end) {
 	t.Helper()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	conn, far := wirePair()
-	far.send(t, hello+markWont) // the opening asks whoever speaks of options for a mark
+	far.send(t, hello+markWont) // the opening requests a mark from a server that negotiates options
 	c, err := rfc2217.Open(t.Context(), conn, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if !strings.HasPrefix(hello, willSGA) { // one that knows no marks: what it says now is its device's all the same
+	if !strings.HasPrefix(hello, willSGA) { // it knows no marks: this answer ends the holding
 		far.send(t, saysMask)
 	}
 	synctest.Wait()
@@ -45,7 +45,7 @@ func session(t *testing.T, cfg rfc2217.Config, hello string) (*rfc2217.Client, *
 	return c, far
 }
 
-// wholeState is what a port starts with.
+// wholeState is the state that a port starts with.
 func wholeState() uart.Event {
 	return uart.Event{Kind: uart.KindSettings, Coding: uart.DefaultCoding(), Flow: uart.Flow{Out: uart.FlowNone, In: uart.FlowNone}}
 }
@@ -85,7 +85,7 @@ func TestApply(t *testing.T) {
 	})
 }
 
-// TestAnswers: however a server answers, the session goes on, and what it did not accept is said once.
+// TestAnswers: however a server answers, the session goes on, and what it did not accept is reported once.
 func TestAnswers(t *testing.T) {
 	all := "fffa2c6500002580fff0" + "fffa2c6701fff0" + "fffa2c6608fff0" + "fffa2c6801fff0" + "fffa2c6901fff0"
 	for _, tt := range []struct {
@@ -114,7 +114,7 @@ func TestAnswers(t *testing.T) {
 				for range tt.want {
 					got = append(got, next(t, c))
 				}
-				// Whatever was answered, data flows, and nothing else is said; also not when the time is up once more.
+				// Whatever was answered, data flows, and nothing else is reported, not even when the time is up again.
 				if err := c.Apply(uart.Event{Kind: uart.KindSettings, Coding: uart.Coding{Baud: 9600}}); err != nil {
 					t.Fatal(err)
 				}
@@ -179,13 +179,13 @@ func TestSignature(t *testing.T) {
 		}
 		synctest.Wait()
 		if got, want := verbs(far.taken()), "SB 0074656c6e6574637063"; got != want {
-			t.Errorf("said %q, want %q: our name, to the question alone", got, want)
+			t.Errorf("sent %q, want %q: our name, only as an answer", got, want)
 		}
 	})
 }
 
-// TestAsksMoreThanItReads: a peer that does not read its answers is hung up before they cost memory, and the reader has
-// not waited for it.
+// TestAsksMoreThanItReads: a peer that does not read its answers is disconnected before they take much memory, and the reader
+// does not wait for it.
 func TestAsksMoreThanItReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{}, willSGA+do44)
@@ -200,8 +200,7 @@ func TestAsksMoreThanItReads(t *testing.T) {
 	})
 }
 
-// TestWriteCounts: when the session dies inside a write, the bytes that were given to TCP whole are counted, half a
-// doubled 255 is not.
+// TestWriteCounts: if the session ends in a write, the bytes that were given to TCP are counted; half a doubled 255 is not.
 func TestWriteCounts(t *testing.T) {
 	for room, want := range map[int]int{1: 1, 2: 1, 3: 2, 4: 2, 5: 3, 6: 4} {
 		synctest.Test(t, func(t *testing.T) {
@@ -217,8 +216,7 @@ func TestWriteCounts(t *testing.T) {
 	}
 }
 
-// TestPlainTelnet: without COM-PORT-OPTION, and until BINARY is agreed, data is an NVT's. A server may agree later than the
-// opening waits.
+// TestPlainTelnet: without COM-PORT-OPTION, and until BINARY is agreed, data is an NVT's. A server may agree after the opening.
 func TestPlainTelnet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, far := wirePair()
@@ -228,7 +226,7 @@ func TestPlainTelnet(t *testing.T) {
 		}
 		defer c.Close()
 		if got, want := verbs(far.taken()), "WILL BINARY, DO BINARY, WILL SGA, DO SGA"; got != want {
-			t.Errorf("said %q, want %q", got, want)
+			t.Errorf("sent %q, want %q", got, want)
 		}
 		write := func(want string) {
 			t.Helper()
@@ -248,7 +246,7 @@ func TestPlainTelnet(t *testing.T) {
 		}
 		far.send(t, "0d00")
 		if got := next(t, c); got != "data \r\x00" {
-			t.Errorf("got %q, want CR NUL as data once BINARY stands", got)
+			t.Errorf("got %q, want CR NUL as data once BINARY is on", got)
 		}
 		synctest.Wait()
 		far.taken()
@@ -262,7 +260,7 @@ func TestPlainTelnet(t *testing.T) {
 	})
 }
 
-// TestWriteAllocates: nothing on the data path, both ways.
+// TestWriteAllocates: the data path allocates nothing in either direction.
 func TestWriteAllocates(t *testing.T) {
 	conn := &sink{in: bytes.Repeat([]byte("data \xff\xff"), 500)}
 	c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})

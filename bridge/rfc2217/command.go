@@ -13,15 +13,16 @@ type Command struct {
 	Code  Code
 	Baud  uint32 // SET-BAUDRATE
 	Value byte   // every other code with a value
-	Text  []byte // SIGNATURE; not kept
+	Text  []byte // SIGNATURE; from ParseCommand it is part of its argument
 }
 
 var errShort = errors.New("a COM-PORT-OPTION command without its value")
 
-// ParseCommand takes the first command out of a subnegotiation's value. rest is what is behind it: some servers put
-// several into one subnegotiation. Unknown codes take everything. The error is about a value that is missing.
+// ParseCommand parses the first command in the value of a subnegotiation. rest is what follows it: some servers put several
+// commands into one subnegotiation. A signature, a baud rate and an unknown code take everything. The error is that the value
+// is missing. The command refers to sub.
 //
-// A baud rate of eight bytes is sredird's on a 64-bit machine: the first four count.
+// Of a baud rate of eight bytes, which sredird sends on a 64-bit machine, the first four count.
 func ParseCommand(sub []byte) (c Command, rest []byte, err error) {
 	if len(sub) == 0 {
 		return c, nil, errShort
@@ -73,8 +74,8 @@ func AppendCommand(dst []byte, c Command) []byte {
 	return telnet.AppendSub(dst, telnet.ComPort, value[:2])
 }
 
-// AppendSettings appends what the event says of line coding, flow control and control lines, as a client's commands.
-// The order is baud, parity, data size, stop size: esp-link puts parity in force with the data size that follows.
+// AppendSettings appends the line coding, flow control and control lines that are set in the event, as a client's commands.
+// The order is baud rate, parity, data size, stop size: esp-link applies the parity with the data size that follows.
 func AppendSettings(dst []byte, e uart.Event) []byte {
 	if e.Coding.Baud != 0 {
 		dst = AppendCommand(dst, Command{Code: SetBaudRate, Baud: e.Coding.Baud})
@@ -114,8 +115,8 @@ func appendLevel(dst []byte, l uart.Level, on, off Control) []byte {
 	return dst
 }
 
-// Setting returns what a client's command asks for, or a server's says is in force, in the event's fields. Values that
-// no UART knows, and those that ask, leave the field at zero.
+// Setting returns what a client's command requests, or what a server's command reports to be in force, in the event's fields.
+// Values that no UART has, and values that ask, leave the field unset.
 func (c Command) Setting() (e uart.Event) {
 	switch c.Code {
 	case SetBaudRate, SetBaudRate + FromServer:

@@ -21,7 +21,7 @@ func sub(t testing.TB, p []byte) []byte {
 	return m.Sub
 }
 
-// TestCommandRoundTrip: every command of both sides, with every value, comes back as it was.
+// TestCommandRoundTrip: every command of both sides, with every value, is parsed as it was written.
 func TestCommandRoundTrip(t *testing.T) {
 	var all []rfc2217.Command
 	for _, from := range []rfc2217.Code{0, rfc2217.FromServer} {
@@ -77,7 +77,7 @@ func TestParseCommand(t *testing.T) {
 	}
 }
 
-// TestAppendSettings: one event is one segment, in the order that every server copes with.
+// TestAppendSettings: one event is one segment, in the order that every server handles.
 func TestAppendSettings(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -115,7 +115,7 @@ func TestCodeNames(t *testing.T) {
 	}
 }
 
-// FuzzCommandRoundTrip: what a subnegotiation is parsed to says the same when it is written again.
+// FuzzCommandRoundTrip: a parsed subnegotiation, written and parsed again, is the same.
 func FuzzCommandRoundTrip(f *testing.F) {
 	for _, s := range []string{"6500002580", "6500002580000000000", "6c6b00", "6501", "00", "64414243", "97010203", "05ff"} {
 		f.Add([]byte(s))

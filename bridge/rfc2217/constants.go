@@ -6,26 +6,26 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Code is the first byte of a COM-PORT-OPTION subnegotiation (RFC 2217, section 2). The client's are below 100; the
-// access server's are the same plus 100.
+// Code is the first byte of a COM-PORT-OPTION subnegotiation: which command it is. The client's codes are below 100; the
+// access server's are the same plus 100. The sections are those of RFC 2217 that define the command.
 type Code byte
 
 const (
-	Signature        Code = 0 // SIGNATURE: text; empty asks for the other's
-	SetBaudRate      Code = 1 // SET-BAUDRATE: four bytes, big endian; 0 asks
-	SetDataSize      Code = 2 // SET-DATASIZE: 5 to 8; 0 asks
-	SetParity        Code = 3 // SET-PARITY: 1 to 5; 0 asks
-	SetStopSize      Code = 4 // SET-STOPSIZE: 1 to 3; 0 asks
-	SetControl       Code = 5 // SET-CONTROL: a Control
-	NotifyLineState  Code = 6 // NOTIFY-LINESTATE: from the access server
-	NotifyModemState Code = 7 // NOTIFY-MODEMSTATE: from the access server
-	FlowSuspend      Code = 8 // FLOWCONTROL-SUSPEND
-	FlowResume       Code = 9 // FLOWCONTROL-RESUME
-	SetLineMask      Code = 10
-	SetModemMask     Code = 11
-	PurgeData        Code = 12 // PURGE-DATA: 1 to 3
+	Signature        Code = 0  // SIGNATURE, section 2: text; empty: asks the other side for its own
+	SetBaudRate      Code = 1  // SET-BAUDRATE, section 2: four bytes, big endian; 0: asks for the value in force
+	SetDataSize      Code = 2  // SET-DATASIZE, section 2: 5 to 8; 0: asks
+	SetParity        Code = 3  // SET-PARITY, section 2: 1 to 5, as uart.Parity; 0: asks
+	SetStopSize      Code = 4  // SET-STOPSIZE, section 2: 1 to 3, as uart.StopBits; 0: asks
+	SetControl       Code = 5  // SET-CONTROL, section 3: a Control
+	NotifyLineState  Code = 6  // NOTIFY-LINESTATE, section 4: a uart.LineState; from the access server alone
+	NotifyModemState Code = 7  // NOTIFY-MODEMSTATE, section 4: a uart.ModemState and which lines changed; from the access server alone
+	FlowSuspend      Code = 8  // FLOWCONTROL-SUSPEND, section 5: send no more data; no value
+	FlowResume       Code = 9  // FLOWCONTROL-RESUME, section 5: go on; no value
+	SetLineMask      Code = 10 // SET-LINESTATE-MASK, section 3: which line states to notify; at first 0
+	SetModemMask     Code = 11 // SET-MODEMSTATE-MASK, section 3: which modem states to notify; at first 255
+	PurgeData        Code = 12 // PURGE-DATA, section 3: 1 to 3, as uart.Purge
 
-	// FromServer is what is added to a code that comes from the access server.
+	// FromServer is added to a code that comes from the access server.
 	FromServer Code = 100
 )
 
@@ -47,7 +47,7 @@ func (c Code) String() string {
 	return fmt.Sprintf("%#02x", byte(c))
 }
 
-// Control is the value of SET-CONTROL.
+// Control is the value of SET-CONTROL (RFC 2217, section 3). Values named Ask request the value in force and set nothing.
 type Control byte
 
 const (
@@ -73,8 +73,8 @@ const (
 	FlowOutDSR     Control = 19
 )
 
-// flowOut and flowIn are SET-CONTROL's values of the flow controls; 0 where a direction does not know the method. An
-// outbound value alone sets both directions at most servers.
+// flowOut and flowIn are the values of SET-CONTROL for flow control; 0: the method does not exist in this direction. An
+// outbound value alone sets both directions (RFC 2217, section 3, SET-CONTROL 1 to 3).
 var (
 	flowOut = map[uart.FlowMethod]Control{
 		uart.FlowNone: FlowOutNone, uart.FlowXonXoff: FlowOutXonXoff, uart.FlowRTSCTS: FlowOutRTSCTS,
@@ -85,7 +85,7 @@ var (
 	}
 )
 
-// setting returns what a SET-CONTROL value sets, in the event's fields; a value that asks sets nothing.
+// setting returns what the value sets, in the event's fields; nothing for a value that asks.
 func (c Control) setting() (e uart.Event) {
 	for method, value := range flowOut {
 		if value == c {

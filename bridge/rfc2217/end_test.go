@@ -13,12 +13,12 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestCloseWrite: FIN stands behind what was given to TCP and what is owed, and whoever asks for it waits for nobody: who
-// stands in the socket is cut short there, and what he has not given never goes out. What the peer says is read on.
+// TestCloseWrite: FIN comes after what was given to TCP and what is queued, and CloseWrite never blocks: a write that is
+// blocked in the socket fails, and its rest is never sent. Next goes on.
 func TestCloseWrite(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		written string // by a writer that stands in the socket; none where empty
+		written string // by a writer that is blocked in the socket; empty: there is none
 		want    string
 	}{
 		{"while nobody writes", "", "DO TIMING-MARK"},
@@ -64,7 +64,7 @@ func TestCloseWrite(t *testing.T) {
 				if tt.written == "" {
 					far.send(t, markWont)
 				} else {
-					want = want[1:] // the mark has not gone out
+					want = want[1:] // the mark was not sent
 				}
 				far.send(t, "62")
 				_ = far.CloseWrite()
@@ -78,18 +78,18 @@ func TestCloseWrite(t *testing.T) {
 	}
 }
 
-// takesNothing wants a session to refuse what cannot go behind FIN.
+// takesNothing checks that a session refuses what cannot come after FIN.
 func takesNothing(t *testing.T, c *rfc2217.Client) {
 	t.Helper()
 	if n, err := c.Write([]byte("more")); n != 0 || !errors.Is(err, net.ErrClosed) {
-		t.Errorf("a write behind the end: %d, %v", n, err)
+		t.Errorf("a write after the end: %d, %v", n, err)
 	}
 	if err := c.Apply(uart.Event{Kind: uart.KindPurge, Purge: uart.PurgeTx}); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("a purge behind the end: %v", err)
+		t.Errorf("a purge after the end: %v", err)
 	}
 }
 
-// TestCloseEndsEverything: whatever stands in the socket or waits for it, Close waits for nobody, and every call returns.
+// TestCloseEndsEverything: whatever is blocked in the socket or waits for it, Close does not block, and every call returns.
 func TestCloseEndsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{}, willSGA+do44)
@@ -102,13 +102,13 @@ func TestCloseEndsEverything(t *testing.T) {
 		if !c.Mark() {
 			t.Fatal("no mark under way")
 		}
-		synctest.Wait() // who sends the mark stands in the socket
+		synctest.Wait() // the goroutine that sends the mark is blocked in the socket
 		go func() {
 			_, err := c.Write([]byte("data"))
 			results <- err
 		}()
 		synctest.Wait()
-		if err := c.CloseWrite(); err != nil { // ends the writer that waits
+		if err := c.CloseWrite(); err != nil { // ends the waiting writer
 			t.Fatal(err)
 		}
 		if err := <-results; !errors.Is(err, net.ErrClosed) {
@@ -129,7 +129,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	})
 }
 
-// TestApplyEndsWithClose: who tells a new session its whole state, and is not heard, gives up by Close.
+// TestApplyEndsWithClose: Close ends an Apply whose state of the port a new peer does not read.
 func TestApplyEndsWithClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{}, do44)
@@ -145,8 +145,8 @@ func TestApplyEndsWithClose(t *testing.T) {
 	})
 }
 
-// TestOwesLittle: a peer that asks, and does not read, is hung up; the reader, and whoever closes, wait for no writer, and
-// none is left.
+// TestOwesLittle: a peer that asks and does not read is disconnected. Neither the reader nor Close waits for a writer, and no
+// writer is left.
 func TestOwesLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{}, willSGA+do44)
@@ -171,18 +171,19 @@ func TestOwesLittle(t *testing.T) {
 	})
 }
 
-// TestEndBehindEvents: a command that ends the session may have told something first: that is handed out, then the end.
-func TestEndBehindEvents(t *testing.T) {
+// TestEndAfterEvents: a subnegotiation that ends the session may contain something else first: Next returns that, then the
+// end.
+func TestEndAfterEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{}, do44)
 		far.room(1)
 		synctest.Wait()
-		says := []string{"fffa2c6b1064fff0", "fffa2c6b2064fff0"} // a modem state, and who are you?
+		says := []string{"fffa2c6b1064fff0", "fffa2c6b2064fff0"} // a modem state, and a request for the signature
 		far.send(t, says[1])
 		if got := next(t, c); got != "modem DSR" {
 			t.Fatalf("got %q", got)
 		}
-		synctest.Wait()   // the answer to the first is in a writer's hands
+		synctest.Wait()   // a writer has taken the answer to the first
 		const answer = 15 // bytes
 		fits := 4096 / answer
 		for i := range fits + 1 {
@@ -196,7 +197,7 @@ func TestEndBehindEvents(t *testing.T) {
 				continue
 			}
 			if !strings.Contains(got, "it asks more") || modems != fits+1 {
-				t.Errorf("got %q behind %d modem states, want the end behind %d", got, modems, fits+1)
+				t.Errorf("got %q after %d modem states, want the end after %d", got, modems, fits+1)
 			}
 			break
 		}

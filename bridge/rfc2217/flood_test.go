@@ -16,8 +16,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// flood is a connection to a server that sends the same over and over, and takes what it is told. It
-// measures the heap as it goes. It stands for a socket whose other end is faster than we are.
+// flood is a connection to a server that sends the same bytes again and again, faster than we read, and reads everything. It
+// measures the heap meanwhile.
 type flood struct {
 	net.Conn
 	first, again []byte
@@ -32,7 +32,7 @@ func newFlood(first, again string, size int) *flood {
 	return f
 }
 
-// heap is how many bytes are in use.
+// heap returns the heap in use, in bytes.
 func heap() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -62,7 +62,7 @@ func (f *flood) Write(p []byte) (int, error)     { return len(p), nil }
 func (f *flood) SetDeadline(time.Time) error     { return nil }
 func (f *flood) SetReadDeadline(time.Time) error { return nil }
 
-// floods are what a hostile server may send without an end.
+// floods are what a hostile server may send endlessly.
 var floods = []struct{ name, again string }{
 	{"text", "hello\r\n"},
 	{"255 as data", "\xff\xff"},
@@ -90,8 +90,8 @@ var slower = map[bool]int{true: 3}[testenv.Race]
 // floodMost is how much memory a flood may cost, in bytes.
 const floodMost = 1 << 20
 
-// TestFlood: a server that floods costs bounded memory: before it has agreed and behind that, whatever it sends, and whether
-// or not a greeting is kept.
+// TestFlood: a server that floods takes bounded memory, before and after it has agreed, whatever it sends, and whether or not a
+// greeting is kept.
 func TestFlood(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
 	for _, f := range floods {
@@ -135,7 +135,7 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// TestFloodError: what passes the bound of the opening is said in one clear line, the same each time.
+// TestFloodError: a flood that exceeds the bound of the opening is one clear error, the same each time.
 func TestFloodError(t *testing.T) {
 	for _, tt := range []struct{ name, first, again, want string }{
 		{"text", "", "hello\r\n", `not Telnet: "hello\r\nhello\r\nhello\r\nhello\r\nhello\r\nhello\r\nhello\r\nhello\r\nhello\r\nh"`},
@@ -147,7 +147,7 @@ func TestFloodError(t *testing.T) {
 			conn := newFlood(tt.first, tt.again, 1<<20)
 			_, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{Log: slog.New(slog.DiscardHandler)})
 			if text(err) != tt.want || conn.sent > 64<<10+32<<10 {
-				t.Errorf("got %q after %d bytes, want %q behind 64 KiB", text(err), conn.sent, tt.want)
+				t.Errorf("got %q after %d bytes, want %q after 64 KiB", text(err), conn.sent, tt.want)
 			}
 		})
 	}

@@ -13,7 +13,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// heard is one thing that came of a session, and when, since the opening's end.
+// heard is one thing that Next has returned, and when, since the end of the opening.
 type heard struct {
 	at   time.Duration
 	what string
@@ -21,7 +21,7 @@ type heard struct {
 
 func (h heard) String() string { return fmt.Sprintf("%v %.80q", h.at, h.what) }
 
-// listen has the session read until its end, and tells then what came of it.
+// listen reads the session until its end, and then sends what it has returned.
 func listen(t *testing.T, c *rfc2217.Client, began time.Time) chan []heard {
 	t.Helper()
 	all := make(chan []heard, 1)
@@ -39,7 +39,7 @@ func listen(t *testing.T, c *rfc2217.Client, began time.Time) chan []heard {
 	return all
 }
 
-// move is what happens next: the server says something (hex), the application does something, or time passes.
+// move is what happens next: the server sends something (in hex), the application does something, or time passes.
 type move struct {
 	after time.Duration // since the move before
 	says  string
@@ -52,12 +52,12 @@ const (
 	hello   = "68656c6c6f0d0a" // a server's greeting
 	modemUp = "fffa2c6bb0fff0"
 	trip    = 100 * time.Millisecond // how long the server takes to agree
-	look    = 20 * time.Millisecond  // the last look for what may lie unread
-	waits   = 2 * trip               // the first byte, for an answer
+	look    = 20 * time.Millisecond  // the recheck for what may be unread
+	waits   = 2 * trip               // how long the first byte waits for an answer
 )
 
-// TestGreeting: what a server says before it first answers is dropped and told, and the device loses nothing of what it
-// says behind that; at a server that never answers it loses nothing at all.
+// TestGreeting: what a server sends before its first answer is dropped and reported, and nothing after that is lost; of a
+// server that never answers nothing at all is.
 func TestGreeting(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -80,7 +80,7 @@ func TestGreeting(t *testing.T) {
 		{name: "dropped at the answer to the opening's mark, which comes late", hello: willSGA + do44 + modemUp,
 			moves: []move{{apply: true, says: hello}, {after: trip, says: markWont + "78"}},
 			want:  []heard{{0, "modem CTS|DSR|DCD"}, {trip, `greeting 7 "hello\r\n"`}, {time.Second + look, "data x"}}},
-		{name: "behind the answer to the opening's mark, as ser2net over TLS does", hello: willSGA + do44 + modemUp + markWont,
+		{name: "after the answer to the opening's mark, as ser2net over TLS does", hello: willSGA + do44 + modemUp + markWont,
 			moves: []move{{apply: true, write: "?", says: hello}, {after: trip, says: saysAsked + "78"}},
 			want:  []heard{{0, "modem CTS|DSR|DCD"}, {trip, `greeting 7 "hello\r\n"`}, {trip, "data x"}}},
 		{name: "on both sides of the answer to the opening's mark", hello: willSGA + do44 + modemUp + hello + markWont,
@@ -111,17 +111,17 @@ func TestGreeting(t *testing.T) {
 			want: []heard{{trip, `greeting 7 "hello\r\n"`}, {trip, "data x"}}},
 		{name: "an answer that comes too late drops nothing", moves: []move{{apply: true, write: "?"}, {after: waits, says: "78"}, {after: trip, says: saysAsked + "79"}},
 			want: []heard{{waits, "data x"}, {waits + trip, "data y"}}},
-		{name: "the answer to a mark that was asked for behind the first byte drops nothing", moves: []move{{apply: true, write: "?"},
+		{name: "the answer to a mark that was requested after the first byte drops nothing", moves: []move{{apply: true, write: "?"},
 			{after: waits, says: willSGA}, {after: trip, says: "78"}, {after: trip, says: markWont + "79"}},
 			want: []heard{{waits + trip, "data x"}, {waits + 2*trip, "data y"}}},
 		{name: "the second byte that is written changes nothing", moves: []move{{apply: true, write: "?"}, {after: waits, write: "?"}, {after: trip, says: "78"}},
 			want: []heard{{waits + trip, "data x"}}},
 
-		{name: "the port is in use, said in pieces", moves: []move{{apply: true, says: "506f727420616c"}, {says: "726561647920696e2075736520"}},
+		{name: "the port is in use, in pieces", moves: []move{{apply: true, says: "506f727420616c"}, {says: "726561647920696e2075736520"}},
 			want: []heard{{0, "error port already in use"}}},
-		{name: "closed behind a text: the device cannot be opened", moves: []move{{apply: true, says: "6e6f20646576696365"}, {after: trip, fin: true}},
+		{name: "closed after a text: the device cannot be opened", moves: []move{{apply: true, says: "6e6f20646576696365"}, {after: trip, fin: true}},
 			want: []heard{{trip, `greeting 9 "no device"`}, {trip, "error EOF"}}},
-		{name: "closed behind the device's answer, at a server that answers nothing", moves: []move{{apply: true, write: "?"}, {after: waits, says: "78"}, {fin: true}},
+		{name: "closed after the device's answer, at a server that answers nothing", moves: []move{{apply: true, write: "?"}, {after: waits, says: "78"}, {fin: true}},
 			want: []heard{{waits, "data x"}, {waits, "error EOF"}}},
 
 		{name: "kept", cfg: rfc2217.Config{Quirks: rfc2217.KeepGreeting}, hello: "61" + do44, moves: []move{{says: hello}, {apply: true}, {after: trip, says: saysAsked + "78"}},
@@ -137,7 +137,7 @@ func TestGreeting(t *testing.T) {
 					first = do44
 				}
 				time.AfterFunc(trip, func() { _, _ = far.Write(unhex(t, first)) })
-				tt.cfg.AckTimeout = 24 * time.Hour // what is not answered is no matter here
+				tt.cfg.AckTimeout = 24 * time.Hour // unconfirmed settings do not matter here
 				c, err := rfc2217.Open(t.Context(), conn, tt.cfg)
 				if err != nil {
 					t.Fatal(err)
@@ -159,7 +159,7 @@ func TestGreeting(t *testing.T) {
 	}
 }
 
-// play makes the moves, each when what follows from the one before has happened.
+// play makes the moves, each after everything that follows from the one before.
 func play(t *testing.T, c *rfc2217.Client, far *end, moves []move) {
 	t.Helper()
 	for _, m := range moves {
@@ -170,7 +170,7 @@ func play(t *testing.T, c *rfc2217.Client, far *end, moves []move) {
 			}
 		}
 		if m.write != "" {
-			go func() { // ends when the first answer has come, or the time for it is up
+			go func() { // ends with the first answer, or when the time for it is up
 				if _, err := c.Write([]byte(m.write)); err != nil {
 					t.Errorf("write: %v", err)
 				}
@@ -187,22 +187,22 @@ func play(t *testing.T, c *rfc2217.Client, far *end, moves []move) {
 	}
 }
 
-// TestGreetingUnread: an application that does not read keeps the session unread, for as long as it likes: what came in
-// time is judged all the same by what came behind it.
+// TestGreetingUnread: if the application does not read for long, the session is not read either. What came in time is still
+// judged by what came after it.
 func TestGreetingUnread(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		moves []move
 		want  []string
 	}{
-		{"an answer behind it", []move{{apply: true, says: hello + saysAsked + "78"}}, []string{`greeting 7 "hello\r\n"`, "data x"}},
+		{"an answer after it", []move{{apply: true, says: hello + saysAsked + "78"}}, []string{`greeting 7 "hello\r\n"`, "data x"}},
 		{"no answer", []move{{apply: true, says: hello}}, []string{"data hello\r\n"}},
 		{"nothing", []move{{apply: true, write: "?"}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				conn, far := wirePair()
-				conn.in.cuts = slices.Repeat([]int{3}, 40) // a read finds a part of what is there
+				conn.in.cuts = slices.Repeat([]int{3}, 40) // a read returns a part of what has arrived
 				far.send(t, do44)
 				c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
 				if err != nil {
@@ -225,7 +225,7 @@ func TestGreetingUnread(t *testing.T) {
 	}
 }
 
-// TestGreetingEndless: a device that talks without a pause at a server that answers nothing is not held for longer.
+// TestGreetingEndless: data of a device that never pauses, at a server that answers nothing, is not held longer.
 func TestGreetingEndless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, far := wirePair()
@@ -256,7 +256,7 @@ func TestGreetingEndless(t *testing.T) {
 	})
 }
 
-// TestGreetingOurEnd: bytes that are held when our side closes are the port's to count, which has no reader.
+// TestGreetingOurEnd: bytes that are held when our side closes are returned, for the port to count: nobody reads it any more.
 func TestGreetingOurEnd(t *testing.T) {
 	conn, far := tcpPair(t)
 	if _, err := far.Write(unhex(t, do44+modemUp+hello)); err != nil {
@@ -269,7 +269,7 @@ func TestGreetingOurEnd(t *testing.T) {
 	if got := next(t, c); got != "modem CTS|DSR|DCD" {
 		t.Errorf("got %q, want the modem state", got)
 	}
-	if _, err := far.Write(unhex(t, "fffa2c6b10fff0")); err != nil { // behind the greeting: it is held when this is read
+	if _, err := far.Write(unhex(t, "fffa2c6b10fff0")); err != nil { // after the greeting, which is held when this is read
 		t.Fatal(err)
 	}
 	if got := next(t, c); got != "modem CTS" {
@@ -282,8 +282,8 @@ func TestGreetingOurEnd(t *testing.T) {
 	}
 }
 
-// TestGreetingSlowMark: a server that is asked for a mark may be slower with it than it was with its agreement: a machine
-// that is loaded stalls. A program that writes at once gets its greeting no more than another.
+// TestGreetingSlowMark: a loaded server may answer the mark more slowly than it has agreed. A program that writes at once does
+// not get the greeting all the same.
 func TestGreetingSlowMark(t *testing.T) {
 	for _, stall := range []time.Duration{0, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 90 * time.Millisecond} {
 		t.Run(stall.String(), func(t *testing.T) {
@@ -308,15 +308,15 @@ func TestGreetingSlowMark(t *testing.T) {
 					got[next(t, c)] = true
 				}
 				if !got[`greeting 7 "hello\r\n"`] || !got["data x"] {
-					t.Errorf("got %v, want the greeting, dropped, and the data behind it", got)
+					t.Errorf("got %v, want the greeting, dropped, and the data after it", got)
 				}
 			})
 		})
 	}
 }
 
-// TestFirstByteWaits: the first byte of a session waits until the server has answered the state of the port, or would have:
-// what the device says to it is never taken for the server's greeting.
+// TestFirstByteWaits: the first byte of a session waits until the server has answered the state of the port, or would have: the
+// device's answer to it is never taken for the server's greeting.
 func TestFirstByteWaits(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

@@ -11,7 +11,7 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// TestTooLong: subnegotiations that are too long are said once, at either end, and the session goes on.
+// TestTooLong: subnegotiations that are too long are logged once, at either end, and the session goes on.
 func TestTooLong(t *testing.T) {
 	long := telnet.AppendSub(nil, telnet.ComPort, bytes.Repeat([]byte{0}, 3000))
 	once := func(t *testing.T, log *bytes.Buffer) {

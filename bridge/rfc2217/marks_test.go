@@ -24,7 +24,7 @@ func TestMark(t *testing.T) {
 		}
 		synctest.Wait()
 		if got, want := verbs(far.taken()), "\"abc\xff\", DO TIMING-MARK"; got != want {
-			t.Errorf("sent %q, want %q: one mark, behind the data", got, want)
+			t.Errorf("sent %q, want %q: one mark, after the data", got, want)
 		}
 		if _, err := c.Write([]byte("more")); err != nil {
 			t.Fatal(err)
@@ -40,18 +40,18 @@ func TestMark(t *testing.T) {
 	})
 }
 
-// TestOpeningsMark: the session begins when the opening's mark is answered, or as soon as the server begins to serve, and
-// nothing that comes meanwhile is lost or changes its place. A late answer is no answer to a later mark.
+// TestOpeningsMark: the session begins when the opening's mark is answered, or soon after the server begins to serve. Nothing
+// that comes meanwhile is lost or reordered. A late answer does not count for a later mark.
 func TestOpeningsMark(t *testing.T) {
 	const modem = "fffa2c6b30fff0"
 	for _, tt := range []struct {
 		name  string
-		after string        // what comes behind the agreement
+		after string        // what comes after the agreement
 		takes time.Duration // how long the opening takes then
 		next  []string
 	}{
 		{"answered", markWont + "78", 0, []string{"data x"}},
-		{"answered, behind other verbs", "fffd00" + markWont + modem, 0, []string{"modem CTS|DSR"}},
+		{"answered, after other verbs", "fffd00" + markWont + modem, 0, []string{"modem CTS|DSR"}},
 		{"the modem state first", modem + markWont + "78", 0, []string{"modem CTS|DSR", "data x"}},
 		{"a greeting first", "78" + modem + markWont + "79", 0, []string{"modem CTS|DSR", `greeting 1 "x"`, "data y"}},
 		{"a greeting that begins like another text", "506f7274" + modem + markWont, 0, []string{"modem CTS|DSR", `greeting 4 "Port"`}},
@@ -88,7 +88,7 @@ func TestOpeningsMark(t *testing.T) {
 	}
 }
 
-// wantMark asks for a mark, and wants the answer to be told.
+// wantMark requests a mark and checks that its answer is reported.
 func wantMark(t *testing.T, c *rfc2217.Client, far *end, want string) {
 	t.Helper()
 	if !c.Mark() {
@@ -101,7 +101,7 @@ func wantMark(t *testing.T, c *rfc2217.Client, far *end, want string) {
 	}
 }
 
-// TestNoMark: a server that has spoken of nothing but 44 might give the request to its UART.
+// TestNoMark: a server that has negotiated COM-PORT-OPTION alone gets no mark: it might pass the request on to its UART.
 func TestNoMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{}, do44)
@@ -115,7 +115,7 @@ func TestNoMark(t *testing.T) {
 	})
 }
 
-// TestPeerMark: a mark that the server asks for is answered, once each time.
+// TestPeerMark: each mark that the server requests is answered once.
 func TestPeerMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{}, do44)
@@ -127,13 +127,13 @@ func TestPeerMark(t *testing.T) {
 		}
 		synctest.Wait()
 		if got, want := verbs(far.taken()), "WILL TIMING-MARK, WILL TIMING-MARK"; got != want {
-			t.Errorf("said %q, want %q", got, want)
+			t.Errorf("sent %q, want %q", got, want)
 		}
 	})
 }
 
-// TestFirstMarkLater: a server that speaks of other options only behind the agreement, or without one, is asked for a
-// first mark then, and for others when that is answered: whether it answers marks is known before somebody waits for one.
+// TestFirstMarkLater: a server that speaks of other options only after the agreement is sent a first mark then, and others when
+// that is answered: so it is known whether it answers marks before anyone waits for one.
 func TestFirstMarkLater(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		t.Run(fmt.Sprintf("plain %v", plain), func(t *testing.T) {
@@ -156,8 +156,8 @@ func TestFirstMarkLater(t *testing.T) {
 					t.Errorf("got %q, want the data", got)
 				}
 				synctest.Wait()
-				if said := verbs(far.taken()); !strings.HasSuffix(said, ", DO TIMING-MARK") || strings.Count(said, "TIMING-MARK") != 1 {
-					t.Errorf("said %q, want one mark at its end", said)
+				if sent := verbs(far.taken()); !strings.HasSuffix(sent, ", DO TIMING-MARK") || strings.Count(sent, "TIMING-MARK") != 1 {
+					t.Errorf("sent %q, want one mark at its end", sent)
 				}
 				time.Sleep(2 * time.Second)
 				if c.Mark() {
@@ -173,7 +173,7 @@ func TestFirstMarkLater(t *testing.T) {
 	}
 }
 
-// TestFirstMarkOverdue: while the answer to the first mark may still come another is sent behind it; when it does not come
+// TestFirstMarkOverdue: while the answer to the first mark may still come, another mark is sent after it. When it is overdue
 // there is none to wait for, until both are answered after all.
 func TestFirstMarkOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestFirstMarkOverdue(t *testing.T) {
 	})
 }
 
-// TestMarkAnsweredLate: an answered mark is believed, whenever its answer comes, and so is the one after it.
+// TestMarkAnsweredLate: the answer to a mark counts whenever it comes, and so does the next one.
 func TestMarkAnsweredLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{}, willSGA+do44)
@@ -229,9 +229,9 @@ func TestMarkAnsweredLate(t *testing.T) {
 	})
 }
 
-// TestMarkBehindWriter: a mark that is asked for while a writer stands in the socket is sent behind his bytes, by him,
-// and its place is theirs to the byte.
-func TestMarkBehindWriter(t *testing.T) {
+// TestMarkAfterWriter: a mark that is requested while a writer is blocked in the socket is sent by that writer after its bytes,
+// and its position is their exact number.
+func TestMarkAfterWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{Quirks: rfc2217.KeepGreeting}, willSGA+do44)
 		far.room(4)
@@ -240,13 +240,13 @@ func TestMarkBehindWriter(t *testing.T) {
 			n, _ := c.Write([]byte("12345\xff78"))
 			written <- n
 		}()
-		synctest.Wait() // it stands in the socket
+		synctest.Wait() // it is blocked in the socket
 		for range 2 {   // the second finds the first under way
 			if !c.Mark() {
 				t.Fatal("no mark under way")
 			}
 		}
-		synctest.Wait() // and nobody waits for it: who waits for a lock would keep this from returning
+		synctest.Wait() // nobody waits for it: a goroutine that waited for a lock would keep this from returning
 		far.room(0)
 		if n := <-written; n != 8 {
 			t.Errorf("%d bytes written, want 8", n)
@@ -262,7 +262,7 @@ func TestMarkBehindWriter(t *testing.T) {
 	})
 }
 
-// TestMarkAfterTheEnd: behind FIN, and behind Close, no mark can come.
+// TestMarkAfterTheEnd: after FIN and after Close there is no mark.
 func TestMarkAfterTheEnd(t *testing.T) {
 	for name, end := range map[string]func(*rfc2217.Client) error{"CloseWrite": (*rfc2217.Client).CloseWrite, "Close": (*rfc2217.Client).Close} {
 		t.Run(name, func(t *testing.T) {

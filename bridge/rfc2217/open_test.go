@@ -17,60 +17,60 @@ const (
 	twice44 = "WILL COM-PORT, DO COM-PORT, DO TIMING-MARK"
 )
 
-// TestOpen: what the opening says to each kind of peer, and what it makes of it.
+// TestOpen: what the opening sends to each kind of peer, and what it concludes.
 func TestOpen(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		first string        // what the peer sends before it has read anything
-		after []string      // what it sends then, each when what we say has come to rest
+		after []string      // what it sends then, each after we have sent everything
 		wait  time.Duration // before each of after
 		eof   bool
-		deaf  bool // it has closed both ways: what we write fails
-		said  string
-		err   string // "": it stands
+		deaf  bool // it has closed both directions: our writes fail
+		sent  string
+		err   string // "": the session is up
 	}{
 		{name: "ser2net", first: willSGA + "fffd03" + "fffb01fffe01" + "fffd00fffb00" + do44,
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DONT ECHO, DO TIMING-MARK"},
-		{name: "DO 44 and nothing else", after: []string{do44}, said: "WILL COM-PORT"},
+			sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DONT ECHO, DO TIMING-MARK"},
+		{name: "DO 44 and nothing else", after: []string{do44}, sent: "WILL COM-PORT"},
 		{name: "WILL 44 alone is agreement too", after: []string{willSGA + will44},
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT, DO TIMING-MARK"},
-		{name: "banner first", first: "68656c6c6f0d0a", after: []string{do44}, said: "WILL COM-PORT"},
+			sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT, DO TIMING-MARK"},
+		{name: "banner first", first: "68656c6c6f0d0a", after: []string{do44}, sent: "WILL COM-PORT"},
 		{name: "leaves our WILL unanswered: DO is tried once", first: willSGA, after: []string{will44}, wait: 1100 * time.Millisecond,
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT, DO TIMING-MARK"},
-		{name: "refused", first: willSGA, after: []string{dont44}, said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA",
+			sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT, DO TIMING-MARK"},
+		{name: "refused", first: willSGA, after: []string{dont44}, sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA",
 			err: "COM-PORT-OPTION refused"},
-		{name: "Telnet, and no word of 44", first: willSGA, said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT",
+		{name: "Telnet, and no word of 44", first: willSGA, sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO COM-PORT",
 			err: "COM-PORT-OPTION refused"},
-		{name: "silent", said: "WILL COM-PORT", err: "silent"},
-		{name: "raw port that talks", first: "30302e30206b670d0a", said: "WILL COM-PORT", err: `not Telnet: "00.0 kg\r\n"`},
-		{name: "raw port that never stops", first: strings.Repeat("31", 20000), said: "WILL COM-PORT", err: `not Telnet: "` + strings.Repeat("1", 64) + `"`},
-		{name: "plug that echoes", after: []string{will44, do44, doMark}, said: twice44, err: "it echoes what it gets"},
-		{name: "WILL 44 unasked, then DO 44 alone", first: will44, after: []string{do44, markWont}, said: twice44},
-		{name: "the same, and a mark is a WILL to it", first: will44, after: []string{do44, "fffb06"}, said: twice44},
-		{name: "the same, and a mark is nothing to it", first: will44, after: []string{do44}, said: twice44},
-		{name: "the same, and it serves us at once", first: will44, after: []string{do44, "fffa2c6b30fff0"}, said: twice44},
-		{name: "the same, and it asks for a mark", first: will44, after: []string{do44, doMark + markWont}, said: twice44},
-		{name: "WILL 44 unasked, and it leaves our DO unanswered", first: will44, said: twice44},
-		{name: "device that cannot be opened, said behind the agreement", first: willSGA + do44 + "6e6f20646576696365", eof: true,
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK",
+		{name: "silent", sent: "WILL COM-PORT", err: "silent"},
+		{name: "raw port that talks", first: "30302e30206b670d0a", sent: "WILL COM-PORT", err: `not Telnet: "00.0 kg\r\n"`},
+		{name: "raw port that never stops", first: strings.Repeat("31", 20000), sent: "WILL COM-PORT", err: `not Telnet: "` + strings.Repeat("1", 64) + `"`},
+		{name: "plug that echoes", after: []string{will44, do44, doMark}, sent: twice44, err: "it echoes what it gets"},
+		{name: "WILL 44 unasked, then DO 44 alone", first: will44, after: []string{do44, markWont}, sent: twice44},
+		{name: "the same, and a mark is a WILL to it", first: will44, after: []string{do44, "fffb06"}, sent: twice44},
+		{name: "the same, and a mark is nothing to it", first: will44, after: []string{do44}, sent: twice44},
+		{name: "the same, and it serves us at once", first: will44, after: []string{do44, "fffa2c6b30fff0"}, sent: twice44},
+		{name: "the same, and it asks for a mark", first: will44, after: []string{do44, doMark + markWont}, sent: twice44},
+		{name: "WILL 44 unasked, and it leaves our DO unanswered", first: will44, sent: twice44},
+		{name: "device that cannot be opened, reported after the agreement", first: willSGA + do44 + "6e6f20646576696365", eof: true,
+			sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK",
 			err:  `closed by the peer as soon as COM-PORT-OPTION was agreed; it said "no device"`},
-		{name: "in use, said behind a greeting", first: willSGA + do44 + "68656c6c6f0d0a506f727420616c726561647920696e207573650d0a", eof: true,
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
-		{name: "in use, without a negotiation", first: "506f727420616c726561647920696e2075736520627920310d0a", eof: true, said: "WILL COM-PORT",
+		{name: "in use, after a greeting", first: willSGA + do44 + "68656c6c6f0d0a506f727420616c726561647920696e207573650d0a", eof: true,
+			sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
+		{name: "in use, without a negotiation", first: "506f727420616c726561647920696e2075736520627920310d0a", eof: true, sent: "WILL COM-PORT",
 			err: "port already in use"},
-		{name: "in use, behind one", first: willSGA + do44 + "506f727420616c726561647920696e207573650d0a", eof: true,
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
-		{name: "in use, said in pieces", first: willSGA + do44, after: []string{"506f727420616c", "726561647920696e2075736520"},
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
-		{name: "in use, and closed: nothing can be said", first: willSGA + do44 + "506f727420616c726561647920696e207573650d0a", eof: true, deaf: true,
+		{name: "in use, after one", first: willSGA + do44 + "506f727420616c726561647920696e207573650d0a", eof: true,
+			sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
+		{name: "in use, in pieces", first: willSGA + do44, after: []string{"506f727420616c", "726561647920696e2075736520"},
+			sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
+		{name: "in use, and closed: nothing can be sent", first: willSGA + do44 + "506f727420616c726561647920696e207573650d0a", eof: true, deaf: true,
 			err: "port already in use"},
 		{name: "closed as soon as it has agreed", first: willSGA + do44, eof: true,
-			said: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK",
+			sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK",
 			err:  "closed by the peer as soon as COM-PORT-OPTION was agreed: EOF"},
-		{name: "web server that is half-closed", first: "485454502f312e31", eof: true, said: "WILL COM-PORT", err: `not Telnet: "HTTP/1.1"`},
-		{name: "closed at once", eof: true, said: "WILL COM-PORT", err: "closed by the peer before COM-PORT-OPTION was agreed: EOF"},
-		{name: "a subnegotiation that is too long, first", first: "fffa2c" + strings.Repeat("00", 3000) + "fff0" + do44, said: "WILL COM-PORT"},
-		{name: "subnegotiation without an end", first: "fffa2c" + strings.Repeat("00", 1<<20+1), said: "WILL COM-PORT",
+		{name: "web server that is half-closed", first: "485454502f312e31", eof: true, sent: "WILL COM-PORT", err: `not Telnet: "HTTP/1.1"`},
+		{name: "closed at once", eof: true, sent: "WILL COM-PORT", err: "closed by the peer before COM-PORT-OPTION was agreed: EOF"},
+		{name: "a subnegotiation that is too long, first", first: "fffa2c" + strings.Repeat("00", 3000) + "fff0" + do44, sent: "WILL COM-PORT"},
+		{name: "subnegotiation without an end", first: "fffa2c" + strings.Repeat("00", 1<<20+1), sent: "WILL COM-PORT",
 			err: "protocol broken by the peer: a subnegotiation of more than 1048576 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -98,8 +98,8 @@ func TestOpen(t *testing.T) {
 					t.Errorf("error: got %q, want %q", got, tt.err)
 				}
 				synctest.Wait()
-				if got := verbs(far.taken()); got != tt.said {
-					t.Errorf("said %q, want %q", got, tt.said)
+				if got := verbs(far.taken()); got != tt.sent {
+					t.Errorf("sent %q, want %q", got, tt.sent)
 				}
 				if err == nil {
 					_ = c.Close()
@@ -117,7 +117,7 @@ func text(err error) string {
 	return err.Error()
 }
 
-// TestOpenCancelled: the end of the context ends the opening at once.
+// TestOpenCancelled: an opening ends with its context, at once.
 func TestOpenCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, _ := wirePair()
@@ -132,7 +132,7 @@ func TestOpenCancelled(t *testing.T) {
 	})
 }
 
-// talk has the peer say this each 2 s until done is closed.
+// talk has the peer send this every 2 s until done is closed.
 func talk(t *testing.T, far *end, says string, done chan struct{}) {
 	again := time.NewTicker(2 * time.Second)
 	defer again.Stop()
@@ -146,14 +146,14 @@ func talk(t *testing.T, far *end, says string, done chan struct{}) {
 	}
 }
 
-// TestOpenEnds: an opening ends with its context, and within 10 s, whatever the peer does: also one that takes nothing, and
-// one that negotiates for ever. Behind one that succeeds no deadline is left.
+// TestOpenEnds: an opening ends with its context, and within 10 s, even if the peer reads nothing or negotiates for ever. One
+// that succeeds leaves no deadline.
 func TestOpenEnds(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		first string
-		room  int           // what the peer takes
-		again string        // what it says each 2 s
+		room  int           // how many bytes the peer takes
+		again string        // what it sends every 2 s
 		after time.Duration // when the context ends; 0: never
 		want  error
 		takes time.Duration

@@ -66,13 +66,13 @@ type Opening struct {
 	options    *telnet.Options
 	conclusion Conclusion
 
-	telnet  bool // a Telnet command came
-	speaks  bool // a verb came about an option other than COM-PORT-OPTION and TIMING-MARK
-	refused bool // DONT COM-PORT-OPTION came
-	asked   bool // DO COM-PORT-OPTION was sent
-	echo    echo
-	text    []byte // the first of its data
-	length  int    // of all of it, in bytes
+	telnet     bool // a Telnet command came
+	negotiates bool // a verb came about an option other than COM-PORT-OPTION and TIMING-MARK
+	refused    bool // DONT COM-PORT-OPTION came
+	asked      bool // DO COM-PORT-OPTION was sent
+	echo       echo
+	text       []byte // the first of its data
+	length     int    // of all of it, in bytes
 
 	began     time.Time
 	quiet     time.Time // since when the peer has been silent
@@ -108,9 +108,9 @@ func (o *Opening) Conclusion() Conclusion { return o.conclusion }
 // Telnet reports whether the peer has sent a Telnet command.
 func (o *Opening) Telnet() bool { return o.telnet }
 
-// Speaks reports whether the peer has itself spoken of an option other than COM-PORT-OPTION. Such a peer is a real Telnet
-// implementation: it may be asked for other options and for marks.
-func (o *Opening) Speaks() bool { return o.speaks }
+// Negotiates reports whether the peer has itself spoken of an option other than COM-PORT-OPTION. Such a peer is a real
+// Telnet implementation: it may be asked for other options and for marks.
+func (o *Opening) Negotiates() bool { return o.negotiates }
 
 // Text is the beginning of the peer's data, 256 bytes at most. The Opening owns it.
 func (o *Opening) Text() []byte { return o.text }
@@ -180,8 +180,8 @@ func (o *Opening) Verb(dst []byte, m telnet.Message, now time.Time) []byte {
 		}
 	}
 	verbs := o.options.Receive(nil, m.Command, m.Option)
-	if m.Option != telnet.ComPort && !o.speaks {
-		o.speaks = true
+	if m.Option != telnet.ComPort && !o.negotiates {
+		o.negotiates = true
 		verbs = appendWanted(verbs, o.options)
 	}
 	return o.conclude(o.sent(dst, verbs), now)
@@ -232,7 +232,7 @@ func (o *Opening) End() {
 	}
 }
 
-// judgeText concludes from what the peer has said in place of an agreement.
+// judgeText concludes from the text that the peer has sent in place of an agreement.
 func (o *Opening) judgeText(closed bool) {
 	if c := refusal(o.text, closed); c != Undecided {
 		o.conclusion = c
@@ -243,8 +243,8 @@ func (o *Opening) judgeText(closed bool) {
 
 // conclude draws the conclusion that verbs allow, and appends the mark that is to tell a plug from a server.
 //
-// A peer that has said exactly what we said, WILL and then DO, may be a plug that echoes. A server answers a mark with WILL
-// or WONT; a plug returns DO.
+// A peer that has sent exactly what we sent, WILL and then DO, may be a plug that echoes. A mark decides: a server answers it
+// with WILL or WONT, a plug returns DO.
 func (o *Opening) conclude(dst []byte, now time.Time) []byte {
 	on := o.options.Us(telnet.ComPort) || o.options.Peer(telnet.ComPort)
 	switch {

@@ -18,8 +18,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// wirePair is a connection in memory with room for what was written, so that a test needs no goroutine to read it; its
-// deadlines are timers, so that it runs under testing/synctest. It stands for a TCP connection on loopback.
+// wirePair is a connection in memory, in place of TCP on loopback. It buffers what is written, so a test needs no goroutine to
+// read it; its deadlines are timers, so it works under testing/synctest.
 func wirePair() (a, b *end) {
 	left, right := newLane(), newLane()
 	return &end{in: left, out: right}, &end{in: right, out: left}
@@ -53,7 +53,7 @@ func (e *end) Read(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	for {
 		if !l.until.IsZero() && !time.Now().Before(l.until) {
-			return 0, os.ErrDeadlineExceeded // also when bytes are there, as net.Conn's
+			return 0, os.ErrDeadlineExceeded // even if bytes have arrived, as with a net.Conn
 		}
 		if len(l.buf) > 0 {
 			break
@@ -99,7 +99,7 @@ func (e *end) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// CloseWrite ends what this end writes: the other reads what was written, then EOF.
+// CloseWrite closes this half: the other end reads what was written, then EOF.
 func (e *end) CloseWrite() error {
 	l := e.out
 	l.mu.Lock()
@@ -109,7 +109,7 @@ func (e *end) CloseWrite() error {
 	return nil
 }
 
-// room bounds how much waits for this end to read; 0: no bound.
+// room bounds how many unread bytes this end buffers; 0: no bound.
 func (e *end) room(n int) {
 	l := e.in
 	l.mu.Lock()
@@ -168,7 +168,7 @@ func (e *end) SetDeadline(t time.Time) error {
 func (e *end) LocalAddr() net.Addr  { return &net.TCPAddr{} }
 func (e *end) RemoteAddr() net.Addr { return &net.TCPAddr{} }
 
-// taken returns what was written to this end and nobody has read, and takes it.
+// taken removes what was written to this end and not read, and returns it.
 func (e *end) taken() []byte {
 	e.in.mu.Lock()
 	defer e.in.mu.Unlock()
@@ -195,7 +195,7 @@ func unhex(t testing.TB, s string) []byte {
 	return p
 }
 
-// verbs writes Telnet bytes as words, data in quotes.
+// verbs formats Telnet bytes as words, data in quotes.
 func verbs(p []byte) string {
 	var d telnet.Decoder
 	var out []string

@@ -26,8 +26,8 @@ func speak(t *testing.T, far *end, moves []move) {
 	}
 }
 
-// TestOpenTelnet: the session begins when BINARY and SGA are settled, a second later at most, so that the first CR is
-// already what the server takes it for; nothing that comes meanwhile is lost.
+// TestOpenTelnet: the session begins when BINARY and SGA are negotiated, a second later at most, so that the server decodes the
+// first CR as it was encoded. Nothing that comes meanwhile is lost.
 func TestOpenTelnet(t *testing.T) {
 	const (
 		agrees  = "fffd00" + "fffb00" + "fffd03" + "fffb03"
@@ -88,11 +88,11 @@ func TestOpenTelnet(t *testing.T) {
 	}
 }
 
-// TestOpenTelnetFails: a peer that closes meanwhile, that takes nothing, or the end of the context, end it.
+// TestOpenTelnetFails: it fails if the peer closes or reads nothing, or if the context ends.
 func TestOpenTelnetFails(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		room  int // what the peer takes
+		room  int // how many bytes the peer takes
 		moves []move
 		after time.Duration // when the context ends; 0: never
 		takes time.Duration
@@ -120,7 +120,7 @@ func TestOpenTelnetFails(t *testing.T) {
 					t.Errorf("got %v after %v, want %v after %v", err, took, tt.want, tt.takes)
 				}
 				if tt.want == io.EOF && !strings.Contains(fmt.Sprint(err), "closed by the peer") {
-					t.Errorf("got %q, want who closed", err)
+					t.Errorf("got %q, want the peer's close", err)
 				}
 				_ = conn.Close()
 			})
@@ -128,7 +128,7 @@ func TestOpenTelnetFails(t *testing.T) {
 	}
 }
 
-// TestOpenTelnetLastWords: what a peer says that closes at once is data, and nothing is given to it: it would be lost.
+// TestOpenTelnetLastWords: the text of a peer that closes at once is data, and nothing is written to it: it would be lost.
 func TestOpenTelnetLastWords(t *testing.T) {
 	for name, moves := range map[string][]move{
 		"at once":             {{says: "3132", fin: true}},

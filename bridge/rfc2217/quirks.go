@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Quirks is a set of deviations from the RFC, or from what most access servers do, that a Client must be told of because it
-// cannot detect them safely. The zero value is none.
+// Quirks is a set of deviations from the RFC, or from what most access servers do, that a Client cannot detect safely: the
+// user sets them. The zero value is none.
 type Quirks uint8
 
 const (

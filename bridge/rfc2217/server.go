@@ -16,43 +16,45 @@ import (
 
 // ServerConfig is how a Server behaves.
 type ServerConfig struct {
-	Signature string       // what a client is told that asks; empty: telnetcpc
-	Until     time.Time    // when the client must have agreed; zero: in 10 s
-	Heard     func()       // called by Accept once anything has come of the client; nil: nothing is
+	Signature string       // the answer to a client that asks for it; empty: telnetcpc
+	Until     time.Time    // when the client must have agreed; zero: acceptPatience from now
+	Heard     func()       // called once by Accept when the first bytes of the client have come; nil: not called
 	Log       *slog.Logger // nil: slog.Default()
 }
 
-// Server is the access server's side of a session: what the client asks for comes from Next, what the UART does goes
-// to Write, Modem and Line.
+// Server is the access server's side of a session: Next returns what the client requests; Write, Modem and Line send what
+// the UART does.
 //
-// Next and Answer share one caller; Write, Modem and Line share another; Close may be called by anyone.
+// One goroutine calls Next and Answer, another one Write, Modem, Line and BreakNUL. Any goroutine may call Nudge, CloseWrite and
+// Close.
 type Server struct {
 	*wire
-	cfg ServerConfig
+	cfg ServerConfig // constant
 
-	// The reader's alone.
-	early []byte    // data that came before COM-PORT-OPTION was agreed
-	asked []Command // what the event that Next returned last was made of
-	more  []byte    // commands of a subnegotiation that are not looked at yet
-	named bool      // the client was told our name, unasked
+	// The reader's: the goroutine that calls Next and Answer; before the session, the one in Accept.
+	early        []byte    // data that came before COM-PORT-OPTION was agreed
+	asked        []Command // the commands of the event that Next returned last
+	commandsLeft []byte    // commands of a subnegotiation that are not processed yet
+	signed       bool      // our signature was sent unasked
 
-	// The writer's alone.
-	meanwhile func() error // see WhilePaused
-	broke     bool         // the last thing that was told is a break
+	// The writer's: the goroutine that calls Write, Modem and Line.
+	whilePaused  func() error // see WhilePaused
+	lastWasBreak bool         // the last thing that the client was sent is the notice of a break
 
-	mu        sync.Mutex // over everything below: the reader is told, the writer obeys
-	change    sync.Cond
+	// mu serialises changes of the fields below: the reader sets them, the writer obeys.
+	mu        sync.Mutex
+	change    sync.Cond // suspended or ended has changed
 	suspended bool
-	over      bool
+	ended     bool // our half is over
 	lineMask  uart.LineState
 	modemMask byte
-	modem     uart.ModemState // what Modem was called with last
-	notified  bool            // the client was told at least once
+	modem     uart.ModemState // Modem's last argument
+	notified  bool            // the client has had a notice of the modem state
 }
 
 // Accept negotiates on an accepted connection, in the caller's goroutine, until the client agrees to COM-PORT-OPTION.
-// It offers it at once, with BINARY and SGA, as the best known servers do. When it fails the connection is the caller's
-// to close; the error is ErrSilent, ErrRefused, a *NotTelnetError, ErrProtocol, or the connection's.
+// It requests it at once, with BINARY and SGA, as the best known servers do. If it fails, the connection stays open and is
+// the caller's to close; the error is ErrSilent, ErrRefused, a *NotTelnetError, ErrProtocol, or the connection's.
 func Accept(ctx context.Context, conn net.Conn, cfg ServerConfig) (*Server, error) {
 	if cfg.Signature == "" {
 		cfg.Signature = ourName
@@ -71,7 +73,7 @@ func Accept(ctx context.Context, conn net.Conn, cfg ServerConfig) (*Server, erro
 	return s, conn.SetDeadline(time.Time{})
 }
 
-// acceptPatience is how long a client may take: slow ones look at the clock between their steps.
+// acceptPatience is how long a client may take to agree: slow ones pause between their steps.
 const acceptPatience = 10 * time.Second
 
 func (s *Server) open(ctx context.Context) error {
@@ -104,7 +106,7 @@ func (s *Server) open(ctx context.Context) error {
 		case err != nil:
 			return err
 		case m.TooLong:
-			if err := s.skipped(m); err != nil {
+			if err := s.passOver(m); err != nil {
 				return err
 			}
 		case m.Command.Verb():
@@ -126,12 +128,15 @@ func (s *Server) open(ctx context.Context) error {
 	return nil
 }
 
-// Next waits for the client's bytes, or one Event. KindSettings is what one moment asked for: all commands that came
-// together and do not contradict each other; where the client only asks what is in force, nothing is set in it.
-// KindPurge is a purge; its values that RFC 2217 reserves purge nothing, and come as questions. Either is to be answered with Answer before the following call. The bytes are valid until then.
+// Next waits for the client's bytes, or one event:
 //
-// A timing mark is answered when Next is called again: whoever hands the bytes on before he does so makes the mark
-// mean what it says.
+//   - KindSettings has all commands that came together and do not contradict each other. If the client only asks for values
+//     in force, no field is set. So it is for values of PURGE-DATA that RFC 2217 reserves.
+//   - KindPurge is a purge.
+//
+// Either must be answered with Answer before the following call. The bytes are valid until then.
+//
+// A timing mark is answered when Next is called again. A caller that passes the bytes on before that makes the answer true.
 func (s *Server) Next() ([]byte, uart.Event, error) {
 	if len(s.early) > 0 {
 		p := s.early
@@ -139,7 +144,7 @@ func (s *Server) Next() ([]byte, uart.Event, error) {
 		return p, uart.Event{}, nil
 	}
 	for {
-		if len(s.more) > 0 {
+		if len(s.commandsLeft) > 0 {
 			if e, found, err := s.commands(); found || err != nil {
 				e.Flow = bothWays(e.Flow)
 				return nil, e, err
@@ -149,16 +154,16 @@ func (s *Server) Next() ([]byte, uart.Event, error) {
 		data, m, err := s.receive()
 		switch {
 		case err != nil:
-			s.suspend(false) // who asked for the pause cannot end it any more
+			s.suspend(false) // the client cannot end its pause any more
 			return nil, uart.Event{}, err
 		case m.Command == 0:
 			return data, uart.Event{}, nil
 		case m.TooLong:
-			if err := s.skipped(m); err != nil {
+			if err := s.passOver(m); err != nil {
 				return nil, uart.Event{}, err
 			}
 		case m.Command == telnet.SB && m.Option == telnet.ComPort:
-			s.more = append(s.more[:0], m.Sub...)
+			s.commandsLeft = append(s.commandsLeft[:0], m.Sub...)
 		case m.Command.Verb():
 			if err := s.negotiate(m); err != nil {
 				return nil, uart.Event{}, err
@@ -167,29 +172,29 @@ func (s *Server) Next() ([]byte, uart.Event, error) {
 	}
 }
 
-// askedMost bounds how many commands make one event: what is owed for it is bounded by that.
+// askedMost bounds how many commands make one event, and so the size of its answer.
 const askedMost = 64
 
-// commands takes the commands of a subnegotiation, and of those that follow it in what was read already, as long as
-// they make one event.
+// commands collects commands into one event: those of a subnegotiation, and of the subnegotiations that directly follow it
+// and have been read already.
 func (s *Server) commands() (e uart.Event, found bool, err error) {
 	s.asked = s.asked[:0]
 	e.Kind = uart.KindSettings
 	for {
-		for len(s.more) > 0 {
+		for len(s.commandsLeft) > 0 {
 			if len(s.asked) == askedMost {
 				return e, true, nil // the rest comes with the following call
 			}
-			cmd, rest, err := ParseCommand(s.more)
+			cmd, rest, err := ParseCommand(s.commandsLeft)
 			if err != nil {
-				s.more = nil // a command without its value says nothing
+				s.commandsLeft = nil // a command without its value is ignored
 				break
 			}
 			purges := cmd.Code == PurgeData && cmd.Value >= byte(uart.PurgeRx) && cmd.Value <= byte(uart.PurgeBoth)
 			asks := cmd.Code >= SetBaudRate && cmd.Code <= SetControl || cmd.Code == PurgeData
 			switch {
 			case purges && len(s.asked) == 0:
-				s.more = rest
+				s.commandsLeft = rest
 				s.asked = append(s.asked, cmd)
 				return uart.Event{Kind: uart.KindPurge, Purge: uart.Purge(cmd.Value)}, true, nil
 			case purges || asks && !joins(&e, cmd):
@@ -197,33 +202,33 @@ func (s *Server) commands() (e uart.Event, found bool, err error) {
 			case asks:
 				s.asked = append(s.asked, cmd)
 			default:
-				if err := s.simple(cmd); err != nil {
+				if err := s.serverCommand(cmd); err != nil {
 					return e, false, err
 				}
 			}
-			s.more = rest
+			s.commandsLeft = rest
 		}
-		if !s.follows() {
+		if !s.takeNext() {
 			return e, len(s.asked) > 0, nil
 		}
 	}
 }
 
-// follows takes the next subnegotiation out of what was read already, where one stands there before everything else.
-func (s *Server) follows() bool {
+// takeNext takes the next subnegotiation from what was read already. It reports false if something else comes first.
+func (s *Server) takeNext() bool {
 	if s.pending.Command != 0 || len(s.rest) == 0 {
 		return false
 	}
 	data, m := s.ahead()
 	if len(data) == 0 && m.Command == telnet.SB && m.Option == telnet.ComPort && !m.TooLong {
-		s.more = append(s.more[:0], m.Sub...)
+		s.commandsLeft = append(s.commandsLeft[:0], m.Sub...)
 		return true
 	}
 	s.putBack(data, m)
 	return false
 }
 
-// joins merges what a command sets into e, unless e sets that already: then it is a moment of its own.
+// joins merges a command into e. It reports false if e has the same setting already: then the command is an event of its own.
 func joins(e *uart.Event, cmd Command) bool {
 	set := cmd.Setting()
 	for f := range numFields {
@@ -238,8 +243,8 @@ func joins(e *uart.Event, cmd Command) bool {
 	return true
 }
 
-// bothWays reads an outbound flow control without an inbound one beside it as the RFC and most clients mean it: for both
-// directions (RFC 2217, SET-CONTROL, values 1 to 3).
+// bothWays applies an outbound flow control without an inbound one to both directions, as the RFC and most clients mean it
+// (RFC 2217, section 3, SET-CONTROL, values 1 to 3).
 func bothWays(f uart.Flow) uart.Flow {
 	if f.In == 0 && flowIn[f.Out] != 0 {
 		f.In = f.Out
@@ -247,8 +252,8 @@ func bothWays(f uart.Flow) uart.Flow {
 	return f
 }
 
-// simple does what a command means that the UART need not know.
-func (s *Server) simple(cmd Command) error {
+// serverCommand processes a command that does not concern the UART.
+func (s *Server) serverCommand(cmd Command) error {
 	switch cmd.Code {
 	case Signature:
 		if len(cmd.Text) == 0 {
@@ -267,16 +272,16 @@ func (s *Server) simple(cmd Command) error {
 	return nil
 }
 
-// ourName is how the signature of this access server begins. A client that knows it swallows no NUL behind the notice of
-// a break: none comes.
+// ourName is how the signature of this access server begins. Our client recognises it, and then expects no NUL after the
+// notice of a break.
 const ourName = "telnetcpc"
 
-// setLineMask takes the client's wish to be told of line states. One that wants to know of breaks is told who we are, before
-// it is told of anything: either side may send its signature at any time (RFC 2217).
+// setLineMask sets which line states the client wants to be notified of. One that wants breaks gets our signature before any
+// notice: either side may send its signature at any time (RFC 2217, section 2).
 func (s *Server) setLineMask(mask uart.LineState) error {
 	p := AppendCommand(nil, Command{Code: SetLineMask + FromServer, Value: byte(mask)})
-	if mask&uart.LineBreak != 0 && !s.named {
-		s.named = true
+	if mask&uart.LineBreak != 0 && !s.signed {
+		s.signed = true
 		name := s.cfg.Signature
 		if !strings.HasPrefix(name, ourName) {
 			name = ourName
@@ -288,11 +293,11 @@ func (s *Server) setLineMask(mask uart.LineState) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lineMask = mask // now, for a notice goes out behind what is owed
+	s.lineMask = mask // after owe: a notice is sent after what is queued
 	return nil
 }
 
-// suspend has Write pause, or go on.
+// suspend makes Write pause, or go on.
 func (s *Server) suspend(pause bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,9 +2,9 @@ package rfc2217
 
 import "telnetcpc/bridge/telnet"
 
-// Nudge sends the client an IAC NOP, which means nothing to it. A client that has closed the connection while bytes of it
-// still wait in its own kernel answers with a reset: its FIN would come after them. Where something is owed that it does not
-// take, that says as much, and nothing is added: it may be nudged for days. It never blocks; anyone may call it.
+// Nudge sends the client an IAC NOP, which it ignores. If the client has closed the connection while its kernel still has
+// bytes to send, which delay its FIN, the kernel answers with a reset. If something is queued that the client does not read,
+// that has the same effect, so nothing is added: Nudge may be called for days. It never blocks; any goroutine may call it.
 func (s *Server) Nudge() error {
 	s.owedMu.Lock()
 	waits := len(s.owed) > 0

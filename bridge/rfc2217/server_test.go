@@ -15,7 +15,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// served is an access server's session, its client played by the test.
+// served is an access server's session; the test plays the client.
 func served(t *testing.T) (*rfc2217.Server, *end) {
 	t.Helper()
 	conn, far := wirePair()
@@ -30,7 +30,7 @@ func served(t *testing.T) (*rfc2217.Server, *end) {
 	return s, far
 }
 
-// reads reads what the client says, and answers with this what it asks for, until the session ends.
+// reads reads what the client sends, and answers each request with inForce, until the session ends.
 func reads(s *rfc2217.Server, inForce uart.Event) {
 	for {
 		_, e, err := s.Next()
@@ -43,8 +43,8 @@ func reads(s *rfc2217.Server, inForce uart.Event) {
 	}
 }
 
-// TestModemMask: NOTIFY-MODEMSTATE is the state and what has changed, ANDed with the mask, whenever something has changed
-// that the mask has.
+// TestModemMask: NOTIFY-MODEMSTATE is the state and its changes, ANDed with the mask, sent whenever a line in the mask has
+// changed.
 func TestModemMask(t *testing.T) {
 	lines := []uart.ModemState{uart.CTS, uart.DSR, uart.RI, uart.DCD}
 	deltas := map[uart.ModemState]byte{uart.CTS: 1, uart.DSR: 2, uart.RI: 4, uart.DCD: 8}
@@ -61,29 +61,29 @@ func TestModemMask(t *testing.T) {
 					t.Fatal(err)
 				}
 				want := byte(m)
-				told := false
+				notified := false
 				for _, line := range lines {
 					switch {
 					case m&line == was&line:
 					case line == uart.RI && m&line != 0: // its rise has no bit
-						told = told || byte(mask)&byte(line) != 0
+						notified = notified || byte(mask)&byte(line) != 0
 					default:
 						want |= deltas[line]
-						told = told || byte(mask)&(byte(line)|deltas[line]) != 0
+						notified = notified || byte(mask)&(byte(line)|deltas[line]) != 0
 					}
 				}
-				told = told || step == 0 && mask != 0
+				notified = notified || step == 0 && mask != 0
 				was = m
-				said := verbs(far.taken())
-				if wanted := fmt.Sprintf("SB 6b%02x", want&byte(mask)); told && said != wanted || !told && said != "" {
-					t.Errorf("mask %#x, %v: said %q, want %q, told %v", mask, m, said, wanted, told)
+				sent := verbs(far.taken())
+				if wanted := fmt.Sprintf("SB 6b%02x", want&byte(mask)); notified && sent != wanted || !notified && sent != "" {
+					t.Errorf("mask %#x, %v: sent %q, want %q, notified %v", mask, m, sent, wanted, notified)
 				}
 			}
 		})
 	}
 }
 
-// TestReservedPurges: PURGE-DATA's reserved values purge nothing, and are answered in their place.
+// TestReservedPurges: the reserved values of PURGE-DATA purge nothing, and are answered in order.
 func TestReservedPurges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, far := served(t)
@@ -108,13 +108,13 @@ func TestReservedPurges(t *testing.T) {
 				}
 			}
 			if got := far.taken(); !bytes.Equal(got, want) {
-				t.Errorf("PURGE-DATA %d: said %q, want %q", v, verbs(got), verbs(want))
+				t.Errorf("PURGE-DATA %d: sent %q, want %q", v, verbs(got), verbs(want))
 			}
 		}
 	})
 }
 
-// TestManyAsked: however many questions come at once, one event has a bounded number of them, and all are answered.
+// TestManyAsked: however many questions come at once, an event has a bounded number of them, and all are answered.
 func TestManyAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, far := served(t)
@@ -137,30 +137,31 @@ func TestManyAsked(t *testing.T) {
 	})
 }
 
-// TestNamedFirst: a client that asks for breaks hears who tells of them before it is told of one, once, whoever writes.
+// TestNamedFirst: a client that requests notices of breaks gets our signature before the first, once, whichever goroutine
+// writes.
 func TestNamedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, far := served(t)
 		go reads(s, uart.Event{})
-		far.room(1) // so that nothing goes out, and who tells of the break finds the answers owed
+		far.room(1) // so that nothing is sent, and the notice of the break finds the answers queued
 		far.send(t, "fffa2c0a10fff0"+"fffa2c0affff"+"fff0")
 		synctest.Wait()
-		told := make(chan error)
-		go func() { told <- s.Line(uart.LineBreak) }()
+		notified := make(chan error)
+		go func() { notified <- s.Line(uart.LineBreak) }()
 		synctest.Wait()
 		far.room(0)
-		if err := <-told; err != nil {
+		if err := <-notified; err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		if got, want := verbs(far.taken()), "SB 6e10, SB 6474656c6e6574637063, SB 6eff, SB 6a10"; got != want {
-			t.Errorf("said %q, want %q", got, want)
+			t.Errorf("sent %q, want %q", got, want)
 		}
 	})
 }
 
-// TestPaused: while the client asks for a pause, who writes looks around, and what it finds is told; the end of the pause,
-// of our half and of the session each end the wait.
+// TestPaused: while the client has suspended the data, Write calls the function of WhilePaused, and its notices are sent. The end
+// of the pause, of our half and of the session each end the wait.
 func TestPaused(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -189,7 +190,7 @@ func TestPaused(t *testing.T) {
 				time.Sleep(time.Hour)
 				synctest.Wait()
 				if got, want := verbs(far.taken()), "SB 6b00"; got != want {
-					t.Errorf("said %q, want %q", got, want)
+					t.Errorf("sent %q, want %q", got, want)
 				}
 				if err := tt.end(s, far); err != nil {
 					t.Fatal(err)
@@ -198,12 +199,12 @@ func TestPaused(t *testing.T) {
 					t.Errorf("the write ended with %v", err)
 				}
 				if got := verbs(far.taken()); got != tt.want {
-					t.Errorf("said %q, want %q", got, tt.want)
+					t.Errorf("sent %q, want %q", got, tt.want)
 				}
 			})
 		})
 	}
-	t.Run("what looks fails", func(t *testing.T) {
+	t.Run("the function fails", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s, far := served(t)
 			go reads(s, uart.Event{})
@@ -218,10 +219,10 @@ func TestPaused(t *testing.T) {
 	})
 }
 
-// A client that reads nothing may be nudged for days, and asks what it likes afterwards.
+// A client that reads nothing may be nudged for days, and is answered afterwards.
 func TestNudgedForDays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, far := net.Pipe() // what is not read waits
+		conn, far := net.Pipe() // it has no buffer
 		defer far.Close()
 		heard := make(chan struct{})
 		go func() { // ends when the client has agreed
@@ -254,8 +255,8 @@ func TestNudgedForDays(t *testing.T) {
 	})
 }
 
-// TestAnswerGoesBeforeLaterData: an answer that is owed goes out before the data of a writer that has waited for its turn. That
-// may be what the device says to bytes that the client sent after its question.
+// TestAnswerGoesBeforeLaterData: a queued answer is sent before the data of a writer that has waited for its turn. The data may
+// be the device's answer to bytes that the client sent after its question.
 func TestAnswerGoesBeforeLaterData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, far := served(t)

@@ -7,15 +7,15 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// pausedLook is how often a Write that waits for the end of a pause looks around.
-const pausedLook = 20 * time.Millisecond
+// pausedTick is how often a Write that waits for the end of a pause calls the function of WhilePaused.
+const pausedTick = 20 * time.Millisecond
 
-// Write sends bytes of the UART to the client. It blocks while the client asks for a pause, and while its window is
-// closed. n counts the bytes that were given to TCP whole. It does not keep p.
+// Write sends bytes of the UART to the client. It blocks while the client has suspended the data, and while its TCP window is
+// closed. n is how many bytes were given to TCP, also if it fails. Write does not keep p.
 func (s *Server) Write(p []byte) (n int, err error) {
-	s.broke = false
+	s.lastWasBreak = false
 	for n < len(p) {
-		if err := s.unpaused(); err != nil {
+		if err := s.awaitResume(); err != nil {
 			return n, err
 		}
 		m, err := s.writeData(p[n:])
@@ -26,38 +26,38 @@ func (s *Server) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// WhilePaused has f called each 20 ms by a Write that the client keeps waiting with FLOWCONTROL-SUSPEND: notices do not wait
-// for the end of that, so f may call Modem, and Line. An error of f ends the Write with it. To be called before Write, by
-// its caller; nil: nothing is called.
-func (s *Server) WhilePaused(f func() error) { s.meanwhile = f }
+// WhilePaused sets a function that Write calls every 20 ms while FLOWCONTROL-SUSPEND keeps it waiting. Notices do not wait for
+// the end of the pause, so f may call Modem and Line. If f fails, Write returns its error. WhilePaused must be called before
+// Write, by the same goroutine; nil: nothing is called.
+func (s *Server) WhilePaused(f func() error) { s.whilePaused = f }
 
-// unpaused waits while the client asks for a pause.
-func (s *Server) unpaused() error {
+// awaitResume waits while the client has suspended the data.
+func (s *Server) awaitResume() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.suspended && !s.over {
-		if s.meanwhile == nil {
+	for s.suspended && !s.ended {
+		if s.whilePaused == nil {
 			s.change.Wait()
 			continue
 		}
-		look := time.AfterFunc(pausedLook, s.change.Broadcast)
+		look := time.AfterFunc(pausedTick, s.change.Broadcast)
 		s.change.Wait()
 		look.Stop()
 		s.mu.Unlock()
-		err := s.meanwhile()
+		err := s.whilePaused()
 		s.mu.Lock()
 		if err != nil {
 			return err
 		}
 	}
-	if s.suspended { // our half is over, or about to be: what the client has not asked for does not go out
+	if s.suspended { // our half is over, or about to be: the client does not want more data
 		return net.ErrClosed
 	}
 	return nil
 }
 
-// Answer answers what Next returned last, with what is in force now: RFC 2217 wants the value in force, whether or not
-// it is the one asked for.
+// Answer answers the event that Next returned last with the settings in force now: RFC 2217 wants the value in force,
+// whether or not it is the requested one. It does not block.
 func (s *Server) Answer(inForce uart.Event) error {
 	var p []byte
 	for _, c := range s.asked {
@@ -67,7 +67,7 @@ func (s *Server) Answer(inForce uart.Event) error {
 	return s.owe(p)
 }
 
-// answer is the server's answer to one command.
+// answer returns the answer to one command.
 func answer(c Command, inForce uart.Event) Command {
 	a := Command{Code: c.Code + FromServer, Value: c.Value}
 	switch c.Code {
@@ -105,10 +105,10 @@ func answerControl(c Control, inForce uart.Event) Control {
 	return flowOut[inForce.Flow.Out]
 }
 
-// Modem tells the client what the device drives, where its mask wants to know: the state, and what has changed since
-// the last time, both ANDed with the mask (RFC 2217, NOTIFY-MODEMSTATE). A change that the mask has is told also when
-// nothing of the value is left, else a client would never hear that a line has fallen. The first call is to come at once:
-// clients wait for it. It keeps its place among the bytes of Write, and does not wait for the end of a pause.
+// Modem notifies the client of the modem state, and of what has changed since the last notice, both ANDed with the client's
+// mask (RFC 2217, section 4, NOTIFY-MODEMSTATE). A change in the mask is notified even if the value is 0: else a client would
+// never learn that a line has fallen. The first call should follow Accept at once: clients wait for it. The notice keeps its
+// place among the bytes of Write and does not wait for the end of a pause.
 func (s *Server) Modem(m uart.ModemState) error {
 	s.mu.Lock()
 	mask := s.modemMask
@@ -121,10 +121,10 @@ func (s *Server) Modem(m uart.ModemState) error {
 	if !wanted {
 		return nil
 	}
-	return s.tell(AppendCommand(nil, Command{Code: NotifyModemState + FromServer, Value: value & mask}))
+	return s.notify(AppendCommand(nil, Command{Code: NotifyModemState + FromServer, Value: value & mask}))
 }
 
-// delta is what has changed, in the lower bits of NOTIFY-MODEMSTATE: of RI only the trailing edge has one.
+// delta returns the lower bits of NOTIFY-MODEMSTATE: the lines that have changed. RI has a bit for its trailing edge alone.
 func delta(changed, m uart.ModemState) (bits byte) {
 	for _, d := range []struct {
 		line uart.ModemState
@@ -137,47 +137,47 @@ func delta(changed, m uart.ModemState) (bits byte) {
 	return bits
 }
 
-// Line tells the client what the UART saw, as far as its mask wants to know. It keeps its place among the bytes of
-// Write, and does not wait for the end of a pause.
+// Line notifies the client of a line state, ANDed with its mask. The notice keeps its place among the bytes of Write and does
+// not wait for the end of a pause.
 func (s *Server) Line(l uart.LineState) error {
 	s.mu.Lock()
 	l &= s.lineMask
 	s.mu.Unlock()
-	s.broke = l&uart.LineBreak != 0
+	s.lastWasBreak = l&uart.LineBreak != 0
 	if l == 0 {
 		return nil
 	}
-	return s.tell(AppendCommand(nil, Command{Code: NotifyLineState + FromServer, Value: byte(l)}))
+	return s.notify(AppendCommand(nil, Command{Code: NotifyLineState + FromServer, Value: byte(l)}))
 }
 
-// BreakNUL sends the NUL as which the UART has received a break, directly behind the Line that told of it: as a byte of
-// data, unless the client was told of the break. Else it would count two. It blocks as Write does; n is 1 where a byte was
-// sent.
+// BreakNUL sends the NUL as which the UART received a break, as a data byte. It is called directly after Line. If that has
+// notified the client of the break, nothing is sent: the client would see two breaks. It blocks as Write does; n is 1 if a
+// byte was sent.
 func (s *Server) BreakNUL() (n int, err error) {
-	if s.broke {
-		s.broke = false
+	if s.lastWasBreak {
+		s.lastWasBreak = false
 		return 0, nil
 	}
 	return s.Write([]byte{0})
 }
 
-// CloseWrite has FIN sent behind what is being written and what is owed; Next goes on. It never blocks.
+// CloseWrite sends FIN after what is being written and what is queued; Next goes on. It never blocks.
 func (s *Server) CloseWrite() error {
-	s.finish()
+	s.endPause()
 	s.closeWrite()
 	return nil
 }
 
-// Close ends the session: FIN behind what was written. Every blocked call returns. Idempotent.
+// Close sends FIN after what was written and closes the connection. Every blocked call returns. Idempotent.
 func (s *Server) Close() error {
-	s.finish()
+	s.endPause()
 	return s.close()
 }
 
-// finish ends the wait of a Write that the client has asked to pause.
-func (s *Server) finish() {
+// endPause ends the wait of a Write that the client has suspended.
+func (s *Server) endPause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.over = true
+	s.ended = true
 	s.change.Broadcast()
 }

@@ -9,8 +9,8 @@ import (
 	"telnetcpc/bridge/rfc2217"
 )
 
-// TestLastByteIs255: from a server that sends a 255 of data once, one that nothing follows is data after 20 to 50 ms, and
-// one that something follows is what it would be without a cut.
+// TestLastByteIs255: from a server that does not double a 255, one that nothing follows is data after 20 to 50 ms, and one that
+// something follows is decoded as without a cut.
 func TestLastByteIs255(t *testing.T) {
 	const silence = 100 * time.Millisecond
 	type piece struct {
@@ -62,7 +62,7 @@ func TestLastByteIs255(t *testing.T) {
 	}
 }
 
-// TestLastByteIs255Unread: bytes that came while the application did not read tell what a 255 is, however late.
+// TestLastByteIs255Unread: bytes that came while the application did not read decide what a 255 is, however late they are read.
 func TestLastByteIs255Unread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := session(t, rfc2217.Config{Quirks: rfc2217.SingleFF}, do44)
@@ -78,7 +78,7 @@ func TestLastByteIs255Unread(t *testing.T) {
 	})
 }
 
-// TestLastByteIs255OverTCP: the same with a socket of the kernel.
+// TestLastByteIs255OverTCP: the same over a TCP socket.
 func TestLastByteIs255OverTCP(t *testing.T) {
 	conn, far := tcpPair(t)
 	if _, err := far.Write(unhex(t, do44)); err != nil {
@@ -102,7 +102,7 @@ func TestLastByteIs255OverTCP(t *testing.T) {
 	}
 }
 
-// loaded is a connection on a machine that is loaded: what is done takes a moment.
+// loaded is a connection on a loaded machine: each call takes a moment.
 type loaded struct{ net.Conn }
 
 func (l loaded) SetReadDeadline(t time.Time) error {
@@ -111,7 +111,7 @@ func (l loaded) SetReadDeadline(t time.Time) error {
 	return err
 }
 
-// TestLastByteIs255Loaded: the time after which it is data is not put off by the looks for something that follows it.
+// TestLastByteIs255Loaded: rechecks do not delay the time after which it is data.
 func TestLastByteIs255Loaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, far := wirePair()

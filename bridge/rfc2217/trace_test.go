@@ -20,7 +20,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // trace is a recorded conversation: what the server sent on one connection.
 type trace struct {
@@ -78,8 +78,8 @@ func subs(p []byte) (all [][]byte) {
 	return all
 }
 
-// answering is what a server sent, and the answer to the mark of our opening, for which it was not asked then, behind its
-// agreement.
+// answering is what a server sent, with the answer to our opening's mark after its agreement: it was not sent a mark when it was
+// recorded.
 func answering(server []byte) []byte {
 	at := len(server)
 	for _, verb := range []telnet.Command{telnet.DO, telnet.WILL} {
@@ -92,7 +92,7 @@ func answering(server []byte) []byte {
 }
 
 // replay plays what a server sent to a Client with these quirks, cut as cuts says (nil: in one piece), and
-// writes what the Client made of it: what it said, the events and the data, adjacent data joined.
+// writes what the Client made of it: what it sent, the events and the data, adjacent data joined.
 func replay(t *testing.T, server []byte, quirks rfc2217.Quirks, cuts []int) string {
 	t.Helper()
 	var out strings.Builder
@@ -101,7 +101,7 @@ func replay(t *testing.T, server []byte, quirks rfc2217.Quirks, cuts []int) stri
 		conn.in.cuts = cuts
 		_, _ = far.Write(server)
 		far.out.mu.Lock()
-		far.out.closed = true // EOF behind it
+		far.out.closed = true // then EOF
 		far.out.mu.Unlock()
 		c, err := rfc2217.Open(context.Background(), conn, rfc2217.Config{Quirks: quirks, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
@@ -129,15 +129,14 @@ func replay(t *testing.T, server []byte, quirks rfc2217.Quirks, cuts []int) stri
 				fmt.Fprintln(&out, e)
 			}
 		}
-		synctest.Wait() // what it owes has been sent
+		synctest.Wait() // what is queued has been sent
 		fmt.Fprintf(&out, "said: %s\n", verbs(far.taken()))
 		_ = c.Close()
 	})
 	return out.String()
 }
 
-// TestTraces: every recorded server gives the same events and the same answers whatever the read boundaries, and the
-// ones that the golden file shows.
+// TestTraces: every recorded server gives the events and answers of the golden file, whatever the read boundaries.
 func TestTraces(t *testing.T) {
 	golden := filepath.Join("testdata", "events.golden")
 	var got strings.Builder
@@ -178,16 +177,15 @@ func TestTraces(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.String() != string(want) {
-		t.Errorf("the events differ from %s; -update writes it anew, and git diff shows what changed", golden)
+		t.Errorf("the events differ from %s; -update writes it again, and git diff shows what changed", golden)
 	}
 }
 
-// fuzzLimit keeps what a server can ask for below what may be owed to it: beyond, a session ends, and when depends on
-// the scheduler.
+// fuzzLimit keeps the answers to a server below clientOwes: above, the session ends, and when depends on the scheduler.
 const fuzzLimit = 1024
 
-// FuzzClient: whatever a server sends, in whatever pieces, the Client makes the same of it, ends with an error at the
-// end, and says at most one answer a verb beside its own questions.
+// FuzzClient: whatever a server sends, the Client returns the same whatever the pieces, ends with an error, and sends at most
+// one answer for each verb beside its own requests.
 func FuzzClient(f *testing.F) {
 	for _, tr := range traces(f) {
 		if strings.Contains(tr.name, "nego") || strings.Contains(tr.name, "ctl") {
@@ -221,7 +219,7 @@ func FuzzClient(f *testing.F) {
 		}
 		const own = 1 + 4 + 1 // WILL COM-PORT; WILL and DO of BINARY and SGA; DO TIMING-MARK
 		if n := strings.Count(said, ", ") + 1; n > received+own+1 {
-			t.Errorf("%d said to %d received: %s", n, received, said)
+			t.Errorf("%d sent for %d received: %s", n, received, said)
 		}
 	})
 }

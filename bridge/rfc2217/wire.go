@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// readSize is what one read of the connection asks for, where the connection has no buffer to lend.
+	// readSize is how many bytes one read takes at most, of a connection that has no buffer to lend.
 	readSize = 32 << 10
-	// pieceSize is how many bytes of data one write gives to TCP at most, where the connection does not say it: what is
-	// in there cannot be called back.
+	// pieceSize is how many bytes of data one write gives to TCP at most, of a connection that is no pacer: a purge cannot
+	// take them back.
 	pieceSize = 4 << 10
-	// clientOwes and serverOwes bound the answers that wait for a writer. A peer that asks faster than it reads has
-	// broken the protocol. Clients pipeline settings by the hundred; servers ask for next to nothing.
+	// clientOwes and serverOwes bound, in bytes, the answers that wait to be written. A peer that asks faster than it reads
+	// has broken the protocol. Clients pipeline settings by the hundred; servers ask for next to nothing.
 	clientOwes, serverOwes = 4 << 10, 64 << 10
 )
 
-// ErrProtocol says that the peer broke the protocol: the session cannot go on.
+// ErrProtocol: the peer has broken the protocol, so that the session cannot go on.
 var ErrProtocol = errors.New("protocol broken by the peer")
 
 var (
@@ -35,40 +35,41 @@ type lender interface {
 	ReadLent() ([]byte, error)
 }
 
-// pacer is a connection that says how many of n bytes the next Write should be given. Only Write's caller may ask.
+// pacer is a connection that knows how many of n bytes the next Write should take. Only Write's caller may call Piece.
 type pacer interface {
 	Piece(n int) int
 }
 
-// wire is the engine that Client and Server share: the decoder and the options in the reader's hands, and the one door
-// to the socket, through which data, commands, and what is owed go (wire_write.go).
+// wire is the engine that Client and Server share: the decoder and the option state, which the reader owns, and the sender,
+// through which everything is written (wire_write.go).
 type wire struct {
-	conn   net.Conn
-	lender lender // of conn, or nil
-	pacer  pacer  // of conn, or nil
+	// Constant.
+	conn       net.Conn
+	lender     lender       // conn, or nil
+	pacer      pacer        // conn, or nil
+	beforeRead func() error // called before each read of the connection, or nil
+	log        *slog.Logger
 
-	// The reader's alone.
+	// The reader's: the goroutine that calls Next; before the session, the one that opens it.
 	decoder telnet.Decoder
 	options telnet.Options
-	in      []byte         // what is read into, without a lender
-	reads   uint64         // so far
+	in      []byte         // the buffer to read into, without a lender
+	reads   uint64         // how many there were
 	rest    []byte         // the part of what was read that is not decoded yet
-	held    []byte         // data that was decoded ahead of its time
-	pending telnet.Message // a command whose data before it was handed out first
-	waits   func() error   // called before each read of the connection, or nil
-	log     *slog.Logger
-	skips   int // subnegotiations that were skipped because they are too long
+	decoded []byte         // data that was decoded by ahead and put back
+	pending telnet.Message // a command whose preceding data was returned first
+	skips   int            // subnegotiations that were skipped because they are too long
 
-	nvt atomic.Bool // data goes out as an NVT's: the reader says so, the writer obeys
+	nvt atomic.Bool // data is sent as an NVT's (RFC 854); the reader sets it, the writer obeys
 
-	door
+	sender
 }
 
 func newWire(conn net.Conn, owes int, log *slog.Logger) *wire {
 	if log == nil {
 		log = slog.Default()
 	}
-	w := &wire{conn: conn, log: log, door: door{limit: owes, ending: make(chan struct{})}}
+	w := &wire{conn: conn, log: log, sender: sender{limit: owes, ending: make(chan struct{})}}
 	w.turn.L = &w.owedMu
 	w.pacer, _ = conn.(pacer)
 	if w.lender, _ = conn.(lender); w.lender == nil {
@@ -77,14 +78,14 @@ func newWire(conn net.Conn, owes int, log *slog.Logger) *wire {
 	return w
 }
 
-// fill waits until receive has something to look at. Next calls it ahead of receive: a goroutine that waits in here
-// needs half the stack of one that waits in there, and most are idle most of the time.
+// fill reads if there is nothing left to decode. Next calls it before receive: a goroutine that waits in fill needs half the
+// stack of one that waits in receive, and most goroutines wait most of the time.
 func (w *wire) fill() (err error) {
-	if len(w.held) > 0 || len(w.rest) > 0 || w.pending.Command != 0 {
+	if len(w.decoded) > 0 || len(w.rest) > 0 || w.pending.Command != 0 {
 		return nil
 	}
-	if w.waits != nil {
-		if err := w.waits(); err != nil {
+	if w.beforeRead != nil {
+		if err := w.beforeRead(); err != nil {
 			return err
 		}
 	}
@@ -100,13 +101,13 @@ func (w *wire) fill() (err error) {
 	return err
 }
 
-// receive returns the next data, or the next command with nothing before it. Both belong to the wire until the
-// following call. Where data stands before a command, the data comes first, the command with the following call: so a
-// command is never acted upon before the bytes before it are out of the caller's hands.
+// receive returns the next data, or the next command. Both belong to the wire until the following call. Data that comes
+// before a command is returned first and the command by the following call, so the caller has passed the data on before it
+// acts on the command.
 func (w *wire) receive() ([]byte, telnet.Message, error) {
-	if len(w.held) > 0 {
-		data := w.held
-		w.held = nil
+	if len(w.decoded) > 0 {
+		data := w.decoded
+		w.decoded = nil
 		return data, telnet.Message{}, nil
 	}
 	for {
@@ -129,19 +130,19 @@ func (w *wire) receive() ([]byte, telnet.Message, error) {
 	}
 }
 
-// ahead decodes, without reading, what follows the last command, up to the next one.
+// ahead decodes what was read after the last command, up to the next one. It does not read.
 func (w *wire) ahead() (data []byte, m telnet.Message) {
 	data, m, w.rest = w.decoder.Decode(w.rest)
 	return data, m
 }
 
-// putBack has receive return what ahead returned.
-func (w *wire) putBack(data []byte, m telnet.Message) { w.held, w.pending = data, m }
+// putBack undoes ahead: receive returns it next.
+func (w *wire) putBack(data []byte, m telnet.Message) { w.decoded, w.pending = data, m }
 
-// negotiate takes a verb of the peer, and owes the answer.
+// negotiate takes a verb of the peer and queues the answer.
 func (w *wire) negotiate(m telnet.Message) error {
 	if m.Option == telnet.TimingMark {
-		if m.Command == telnet.DO { // RFC 860: whatever came before it has been taken
+		if m.Command == telnet.DO { // RFC 860: everything before it has been processed
 			return w.owe(telnet.AppendVerb(nil, telnet.WILL, telnet.TimingMark))
 		}
 		return nil
@@ -150,14 +151,14 @@ func (w *wire) negotiate(m telnet.Message) error {
 	return w.owe(w.options.Receive(verbs[:0], m.Command, m.Option))
 }
 
-// skipped takes a subnegotiation that was skipped because it is too long: no command of RFC 2217 is, so the session loses
-// nothing and goes on. One without an end is an error. It is said once.
-func (w *wire) skipped(m telnet.Message) error {
+// passOver takes a subnegotiation that the decoder has skipped because it is too long. No command of RFC 2217 is that long,
+// so the session goes on; it is logged once. One without an end is an error.
+func (w *wire) passOver(m telnet.Message) error {
 	if m.Length > telnet.SkipLimit {
 		return errEndless
 	}
 	if w.skips++; w.skips == 1 {
-		w.log.Debug("subnegotiation passed over: it is too long", "option", m.Option.String(), "bytes", m.Length,
+		w.log.Debug("subnegotiation skipped: it is too long", "option", m.Option.String(), "bytes", m.Length,
 			"at most", telnet.SubLimit)
 	}
 	return nil

@@ -9,62 +9,61 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// door is how writes come to the socket: one at a time, in turns. Whoever has the turn stands in conn.Write with no lock
-// held, and sends what has come to be owed (answers, a mark, FIN) behind his own; a goroutine is started for it only
-// while nobody has the turn. So neither the reader, nor who asks for a mark or for FIN, ever waits for a writer.
-type door struct {
-	limit int // of owed; constant
+// sender lets several goroutines write to the socket, one at a time. The goroutine whose turn it is writes with no lock held,
+// and after its own bytes writes what was queued meanwhile: answers, a mark, FIN. A goroutine is started for the queue only
+// while no writer has the turn. So the reader, and callers of Mark and CloseWrite, never wait for a writer.
+type sender struct {
+	limit  int           // of owed, in bytes; constant
+	ending chan struct{} // closed when nothing more may be written: FIN is queued, or the session is closed
 
-	owedMu  sync.Mutex // over everything below but given; held over no I/O
-	turn    sync.Cond  // the turn has ended, or will come to nobody any more
-	writing bool       // somebody has the turn
-	waiting int        // writers who want it
-	owed    []byte     // answers
-	mark    markState
-	markAt  uint64 // its place: the data bytes before it; from markSent on
-	fin     finState
-	over    bool // closed
-	paying  bool // a goroutine is on its way to send what is owed
+	owedMu   sync.Mutex // serialises changes of the fields below; never held over I/O
+	turn     sync.Cond  // signalled when a turn ends, broadcast when there will be none
+	writing  bool       // a goroutine has the turn
+	waiting  int        // writers that wait for the turn
+	owed     []byte     // answers that wait to be written
+	mark     markState
+	markAt   uint64 // how many data bytes were written before the mark; from markSent on
+	fin      finState
+	closed   bool
+	flushing bool // a goroutine has been started to write what is owed, and has not begun
 
-	ending chan struct{} // closed when nothing may be written any more: FIN is owed, or all is closed
-
-	given uint64 // data bytes given to TCP, before escaping; only of who has the turn
+	sent uint64 // data bytes given to TCP, before escaping; owned by the goroutine that has the turn
 }
 
-// markState is how far the one mark is.
+// markState is the state of the one mark (TIMING-MARK) that may be under way.
 type markState uint8
 
 const (
-	noMark   markState = iota
-	markOwed           // asked for
-	markHeld           // in a writer's hands
-	markSent           // its answer may come
+	noMark    markState = iota
+	markOwed            // requested
+	markTaken           // a writer is about to send it
+	markSent            // its answer may come
 )
 
-// finState is how far the end of our half is.
+// finState is the state of our half of the connection.
 type finState uint8
 
 const (
 	noFIN finState = iota
 	finOwed
-	finSent // or in a writer's hands
+	finSent // or a writer is about to send it
 )
 
-// debt is what a writer sends behind his own.
-type debt struct {
+// batch is what a writer has taken to send after its own bytes.
+type batch struct {
 	answers   []byte
 	mark, fin bool
 }
 
-// owes reports whether anything is owed. The caller holds owedMu.
-func (w *wire) owes() bool { return len(w.owed) > 0 || w.mark == markOwed || w.fin == finOwed }
+// owesAnything reports whether anything is queued. The caller holds owedMu.
+func (w *wire) owesAnything() bool { return len(w.owed) > 0 || w.mark == markOwed || w.fin == finOwed }
 
-// takeDebt puts what is owed into a writer's hands. The caller holds owedMu.
-func (w *wire) takeDebt() debt {
-	d := debt{answers: w.owed, mark: w.mark == markOwed, fin: w.fin == finOwed}
+// takeOwed takes what is queued. The caller holds owedMu, and sends it.
+func (w *wire) takeOwed() batch {
+	d := batch{answers: w.owed, mark: w.mark == markOwed, fin: w.fin == finOwed}
 	w.owed = nil
 	if d.mark {
-		w.mark = markHeld
+		w.mark = markTaken
 	}
 	if d.fin {
 		w.fin = finSent
@@ -72,134 +71,133 @@ func (w *wire) takeDebt() debt {
 	return d
 }
 
-// begin waits for the turn, and takes what is owed. It fails where nothing may be written any more.
-func (w *wire) begin() (debt, error) {
+// begin waits for the turn and takes what is queued. It fails with net.ErrClosed if nothing more may be written.
+func (w *wire) begin() (batch, error) {
 	w.owedMu.Lock()
 	defer w.owedMu.Unlock()
-	for w.writing && !w.over && w.fin == noFIN {
+	for w.writing && !w.closed && w.fin == noFIN {
 		w.waiting++
 		w.turn.Wait()
 		w.waiting--
 	}
-	if w.over || w.fin != noFIN {
-		return debt{}, net.ErrClosed
+	if w.closed || w.fin != noFIN {
+		return batch{}, net.ErrClosed
 	}
 	w.writing = true
-	return w.takeDebt(), nil
+	return w.takeOwed(), nil
 }
 
-// end ends the turn, once what has come to be owed meanwhile is sent too. The caller sends it once: should the peer ask
-// on and on, a goroutine has the turn from him.
+// end sends what was queued during the turn and ends it. It does so once: if a peer keeps asking, a goroutine takes over, so
+// the caller is not kept.
 func (w *wire) end() {
-	d, more := w.next()
+	d, more := w.nextBatch()
 	if !more {
 		return
 	}
-	w.pay(d)
+	w.sendBatch(d)
 	w.owedMu.Lock()
 	defer w.owedMu.Unlock()
 	w.writing = false
 	w.turn.Signal()
-	w.startPaying()
+	w.startFlush()
 }
 
-// next takes what is owed; where nothing is, or a writer waits who will send it, the turn has ended.
-func (w *wire) next() (d debt, more bool) {
+// nextBatch takes what is queued. If nothing is, or a writer waits that will send it, it ends the turn.
+func (w *wire) nextBatch() (d batch, more bool) {
 	w.owedMu.Lock()
 	defer w.owedMu.Unlock()
-	if w.owes() && !w.over && (w.waiting == 0 || w.fin != noFIN) {
-		return w.takeDebt(), true
+	if w.owesAnything() && !w.closed && (w.waiting == 0 || w.fin != noFIN) {
+		return w.takeOwed(), true
 	}
 	w.writing = false
 	w.turn.Signal()
 	return d, false
 }
 
-// startPaying starts the goroutine that sends what is owed, unless somebody has the turn, who will. The caller holds
-// owedMu.
-func (w *wire) startPaying() {
-	if w.owes() && !w.writing && !w.paying && !w.over {
-		w.paying = true
-		go w.payAll() // ends when nothing is owed, or the connection fails: Close makes it fail
+// startFlush starts a goroutine that sends what is queued, unless a writer has the turn and will. The caller holds owedMu.
+func (w *wire) startFlush() {
+	if w.owesAnything() && !w.writing && !w.flushing && !w.closed {
+		w.flushing = true
+		go w.flush() // ends when nothing is queued, or when the connection fails: Close makes it fail
 	}
 }
 
-func (w *wire) payAll() {
+func (w *wire) flush() {
 	w.owedMu.Lock()
-	w.paying = false
-	if w.writing || w.over || !w.owes() { // somebody was faster
+	w.flushing = false
+	if w.writing || w.closed || !w.owesAnything() { // a writer was faster
 		w.owedMu.Unlock()
 		return
 	}
 	w.writing = true
-	d := w.takeDebt()
+	d := w.takeOwed()
 	w.owedMu.Unlock()
-	for more := true; more; d, more = w.next() {
-		w.pay(d)
+	for more := true; more; d, more = w.nextBatch() {
+		w.sendBatch(d)
 	}
 }
 
-// pay sends what is owed. A failure shows to the reader and to the next writer; what is owed to a dead peer is nobody's
-// loss. The caller has the turn.
-func (w *wire) pay(d debt) {
-	out := escapeds.Get().(*[]byte)
-	if *out = w.appendDebt((*out)[:0], d, w.given); len(*out) > 0 {
+// sendBatch sends what was queued. It ignores a failure, which the reader and the next writer see too. The caller has the
+// turn.
+func (w *wire) sendBatch(d batch) {
+	out := buffers.Get().(*[]byte)
+	if *out = w.appendBatch((*out)[:0], d, w.sent); len(*out) > 0 {
 		_, _ = w.conn.Write(*out)
 	}
-	escapeds.Put(out)
+	buffers.Put(out)
 	if half, ok := w.conn.(interface{ CloseWrite() error }); ok && d.fin {
 		_ = half.CloseWrite()
 	}
 }
 
-// appendDebt appends what is owed but FIN, behind so many bytes of data: the mark's answer may come before the write of
-// it returns.
-func (w *wire) appendDebt(p []byte, d debt, behind uint64) []byte {
+// appendBatch appends the answers and the mark, which comes after so many bytes of data. The mark counts as sent before the
+// write, since its answer may come before the write returns.
+func (w *wire) appendBatch(p []byte, d batch, after uint64) []byte {
 	p = append(p, d.answers...)
 	if d.mark {
 		w.owedMu.Lock()
-		w.mark, w.markAt = markSent, behind
+		w.mark, w.markAt = markSent, after
 		w.owedMu.Unlock()
 		p = telnet.AppendVerb(p, telnet.DO, telnet.TimingMark)
 	}
 	return p
 }
 
-// owe has p sent as soon as nobody else writes. It never blocks.
+// owe queues p, to be sent as soon as no writer has the turn. It never blocks. p is copied.
 func (w *wire) owe(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
 	w.owedMu.Lock()
 	defer w.owedMu.Unlock()
-	if w.over || w.fin != noFIN {
-		return nil // it can be told nothing any more
+	if w.closed || w.fin != noFIN {
+		return nil // nothing more can be sent
 	}
 	if len(w.owed)+len(p) > w.limit {
 		return errOwed
 	}
 	w.owed = append(w.owed, p...)
-	w.startPaying()
+	w.startFlush()
 	return nil
 }
 
-// askMark has a mark sent behind the data that is, or is being, written, where none is under way, and reports whether one
-// is. It never blocks.
+// askMark queues a mark after the data that is written or being written, unless one is under way. It reports whether one is
+// under way now. It never blocks.
 func (w *wire) askMark() bool {
 	w.owedMu.Lock()
 	defer w.owedMu.Unlock()
-	if w.over || w.fin != noFIN {
+	if w.closed || w.fin != noFIN {
 		return false
 	}
 	if w.mark == noMark {
 		w.mark = markOwed
-		w.startPaying()
+		w.startFlush()
 	}
 	return true
 }
 
-// marked takes the answer to the mark, and returns its place; false: none was waited for.
-func (w *wire) marked() (at uint64, was bool) {
+// takeMark takes the answer to the mark and returns how many data bytes came before the mark; false: none was under way.
+func (w *wire) takeMark() (at uint64, was bool) {
 	w.owedMu.Lock()
 	defer w.owedMu.Unlock()
 	if w.mark != markSent {
@@ -209,11 +207,11 @@ func (w *wire) marked() (at uint64, was bool) {
 	return w.markAt, true
 }
 
-// escapeds are what bytes are put together in: a wire has one only while it writes.
-var escapeds = sync.Pool{New: func() any { return new([]byte) }}
+// buffers are for bytes that must be put together before a write: a wire has one only while it writes.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// writeData sends a piece of p as data, all of it where the peer is not slow, and returns how many bytes of p were given
-// to TCP whole, also when it fails.
+// writeData sends the beginning of p as data: all of it if the peer is fast. n is how many bytes of p were given to TCP, also
+// if it fails; half an escaped byte does not count.
 func (w *wire) writeData(p []byte) (n int, err error) {
 	d, err := w.begin()
 	if err != nil {
@@ -227,27 +225,26 @@ func (w *wire) writeData(p []byte) (n int, err error) {
 	p = p[:n]
 	nvt := w.nvt.Load()
 	if !nvt && !d.mark && len(d.answers) == 0 && bytes.IndexByte(p, byte(telnet.IAC)) < 0 {
-		n, err = w.conn.Write(p) // nothing to escape: these very bytes
+		n, err = w.conn.Write(p) // nothing to escape: no copy
 	} else {
 		n, err = w.writeEscaped(p, nvt, d)
 	}
-	w.given += uint64(n)
+	w.sent += uint64(n)
 	return n, err
 }
 
-// writeEscaped escapes p and sends it with what is owed, in the same call: a copy costs less than a second call. Answers go
-// before it: it may be what the device says to bytes that came after the question. It returns as writeData; the caller has
-// the turn.
-func (w *wire) writeEscaped(p []byte, nvt bool, d debt) (n int, err error) {
-	out := escapeds.Get().(*[]byte)
-	defer escapeds.Put(out)
+// writeEscaped escapes p and sends it with a batch in one call: a copy costs less than a second call. The answers go first: p
+// may be the device's answer to bytes that came after the question. It returns n as writeData does. The caller has the turn.
+func (w *wire) writeEscaped(p []byte, nvt bool, d batch) (n int, err error) {
+	out := buffers.Get().(*[]byte)
+	defer buffers.Put(out)
 	*out = append((*out)[:0], d.answers...)
 	if nvt {
 		*out = telnet.AppendNVT(*out, p)
 	} else {
 		*out = telnet.AppendData(*out, p)
 	}
-	*out = w.appendDebt(*out, debt{mark: d.mark}, w.given+uint64(len(p)))
+	*out = w.appendBatch(*out, batch{mark: d.mark}, w.sent+uint64(len(p)))
 	sent, err := w.conn.Write(*out)
 	if err != nil {
 		return unescaped(p, sent-len(d.answers), nvt), err
@@ -255,7 +252,7 @@ func (w *wire) writeEscaped(p []byte, nvt bool, d debt) (n int, err error) {
 	return len(p), nil
 }
 
-// unescaped is how many bytes of p the first sent bytes of its escaped form are, the torn one not counted.
+// unescaped is how many whole bytes of p are in the first sent bytes of its escaped form.
 func unescaped(p []byte, sent int, nvt bool) int {
 	for i, c := range p {
 		sent--
@@ -269,7 +266,7 @@ func unescaped(p []byte, sent int, nvt bool) int {
 	return len(p)
 }
 
-// writeCommands sends whole commands, and what is owed behind them, in one segment. p is the caller's no more.
+// writeCommands sends whole commands, then what is queued, in one write. It takes ownership of p.
 func (w *wire) writeCommands(p []byte) error {
 	if len(p) == 0 {
 		return nil
@@ -279,28 +276,27 @@ func (w *wire) writeCommands(p []byte) error {
 		return err
 	}
 	defer w.end()
-	_, err = w.conn.Write(w.appendDebt(p, d, w.given))
+	_, err = w.conn.Write(w.appendBatch(p, d, w.sent))
 	return err
 }
 
-// tell sends whole commands that nobody has asked for, in one segment with what is owed, and behind that.
-func (w *wire) tell(p []byte) error {
+// notify sends what is queued, then unsolicited commands, in one write. It copies p.
+func (w *wire) notify(p []byte) error {
 	d, err := w.begin()
 	if err != nil {
 		return err
 	}
 	defer w.end()
-	_, err = w.conn.Write(append(w.appendDebt(nil, d, w.given), p...))
+	_, err = w.conn.Write(append(w.appendBatch(nil, d, w.sent), p...))
 	return err
 }
 
-// closeWrite has FIN sent behind what is written and owed, where the connection has half an end; nothing is written any
-// more. Whoever stands in a write is cut short there: what he has not given to TCP would keep FIN waiting as long as a
-// peer that does not read. It never blocks.
+// closeWrite queues FIN after what is written and queued, if the connection can be half-closed; nothing more is written. A
+// write that is blocked fails: a peer that does not read would delay FIN for ever. It never blocks.
 func (w *wire) closeWrite() {
 	w.owedMu.Lock()
 	defer w.owedMu.Unlock()
-	if w.over || w.fin != noFIN {
+	if w.closed || w.fin != noFIN {
 		return
 	}
 	w.fin = finOwed
@@ -309,15 +305,15 @@ func (w *wire) closeWrite() {
 		_ = w.conn.SetWriteDeadline(time.Unix(1, 0))
 	}
 	w.turn.Broadcast()
-	w.startPaying()
+	w.startFlush()
 }
 
-// close sends FIN behind what was written and ends the connection; every blocked call returns. It never blocks, where the
-// connection's Close does not. What is owed stays so.
+// close sends FIN after what was written and closes the connection; every blocked call returns. What is queued is dropped. It
+// blocks no longer than the connection's Close.
 func (w *wire) close() (err error) {
 	w.owedMu.Lock()
-	was := w.over
-	w.over = true
+	was := w.closed
+	w.closed = true
 	if !was && w.fin == noFIN {
 		close(w.ending)
 	}
@@ -326,7 +322,7 @@ func (w *wire) close() (err error) {
 	if was {
 		return nil
 	}
-	// With bytes unread, close alone would be a reset, and the peer might throw away what it has not read yet.
+	// With bytes unread, close alone would send a reset, and the peer might drop what it has not read yet.
 	if tcp, ok := w.conn.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()
 	}

@@ -1,5 +1,3 @@
-//go:build !plainio
-
 package tcp
 
 import (

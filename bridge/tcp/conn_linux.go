@@ -1,5 +1,3 @@
-//go:build !plainio
-
 package tcp
 
 import (
@@ -17,7 +15,7 @@ import (
 // without informing the scheduler. That is correct only because the descriptor is non-blocking: a call that waited would hold
 // the processor.
 //
-// Built with the tag plainio, net.Conn's own methods are used, as on other systems (conn_other.go).
+// On other systems net.Conn's own methods do it: conn_other.go.
 type stream struct {
 	raw syscall.RawConn
 

@@ -1,4 +1,4 @@
-//go:build !linux || plainio
+//go:build !linux
 
 package tcp
 

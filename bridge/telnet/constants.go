@@ -2,7 +2,7 @@ package telnet
 
 import "fmt"
 
-// Command is the byte behind an IAC (RFC 854, "TELNET COMMAND STRUCTURE").
+// Command is the byte after an IAC (RFC 854, "TELNET COMMAND STRUCTURE").
 type Command byte
 
 // The commands of RFC 854.
@@ -22,7 +22,7 @@ const (
 	WONT Command = 252
 	DO   Command = 253
 	DONT Command = 254
-	IAC  Command = 255 // data byte 255, when doubled
+	IAC  Command = 255 // begins a command; doubled, it is a data byte 255
 )
 
 var commandNames = [...]string{
@@ -37,19 +37,19 @@ func (c Command) String() string {
 	return fmt.Sprintf("%#02x", byte(c))
 }
 
-// Verb reports whether an option follows the command: WILL, WONT, DO, DONT.
+// Verb reports whether the command is WILL, WONT, DO or DONT, which an option follows.
 func (c Command) Verb() bool { return c >= WILL && c <= DONT }
 
 // Option is a Telnet option (IANA, "Telnet Options").
 type Option byte
 
-// The options that access servers speak of.
+// The options that access servers negotiate.
 const (
 	Binary     Option = 0  // TRANSMIT-BINARY, RFC 856
 	Echo       Option = 1  // ECHO, RFC 857
 	SGA        Option = 3  // SUPPRESS-GO-AHEAD, RFC 858
 	Status     Option = 5  // STATUS, RFC 859
-	TimingMark Option = 6  // TIMING-MARK, RFC 860: asked and answered each time anew, it is no state
+	TimingMark Option = 6  // TIMING-MARK, RFC 860: a request and its answer, not a state that is on or off
 	Terminal   Option = 24 // TERMINAL-TYPE, RFC 1091
 	WindowSize Option = 31 // NAWS, RFC 1073
 	LineMode   Option = 34 // LINEMODE, RFC 1184

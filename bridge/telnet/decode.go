@@ -3,27 +3,27 @@ package telnet
 import "bytes"
 
 const (
-	// SubLimit bounds the value of a subnegotiation, in bytes; a longer one is skipped. The longest that RFC 2217 knows is
-	// a signature.
+	// SubLimit bounds the value of a subnegotiation, in bytes; a longer one is skipped. The longest of RFC 2217 is a
+	// signature.
 	SubLimit = 1 << 10
-	// SkipLimit bounds what is skipped, in bytes: a subnegotiation that is longer has no end.
+	// SkipLimit bounds what is skipped, in bytes: a longer subnegotiation counts as endless.
 	SkipLimit = 1 << 20
 )
 
-// Message is one command that the decoder found. The zero value is none.
+// Message is one command. The zero value is none.
 type Message struct {
 	Command Command
-	Option  Option // WILL, WONT, DO, DONT, SB
-	// Sub is an SB's value, unescaped; it belongs to the decoder and is valid until the following Decode.
+	Option  Option // of WILL, WONT, DO, DONT and SB
+	// Sub is the value of an SB, unescaped. It belongs to the Decoder and is valid until the following call.
 	Sub []byte
-	// TooLong says that a subnegotiation of more than SubLimit bytes has been skipped: Sub is nil. It comes at its end, or
-	// as soon as it has passed SkipLimit.
+	// TooLong: a subnegotiation of more than SubLimit bytes was skipped, and Sub is nil. It is returned at its end, or as soon
+	// as it is longer than SkipLimit.
 	TooLong bool
-	// Length is how long the value was that was too long, in bytes; more than SkipLimit: its end has not come.
+	// Length is the length of the value that was too long, in bytes. If it is more than SkipLimit, the end has not come.
 	Length int
 }
 
-// state is where in a command the decoder stands.
+// state is the decoder's position in a command.
 type state uint8
 
 const (
@@ -35,18 +35,17 @@ const (
 	inSubIAC           // IAC came inside a subnegotiation
 	inSkipped          // inside a subnegotiation that is too long
 	inSkippedIAC       // IAC came inside it
-	afterSkipped       // and is the beginning of another command
+	afterSkipped       // that IAC was the beginning of another command
 )
 
-// Decoder takes the bytes of a connection apart. It keeps its state over any cut of the stream, and at most SubLimit
-// bytes. The zero value is ready. One caller at a time.
+// Decoder splits the bytes of a connection into data and commands. The stream may be cut anywhere; the Decoder keeps SubLimit
+// bytes at most. The zero value is ready to use. One caller at a time.
 type Decoder struct {
-	// SingleFF is for servers that send a 255 of data once: what follows an IAC is then a command only where it is a
-	// verb or SB. It cannot tell such a byte behind a 255 of data from a command: nobody can. Nor does it see that a 255
-	// was the last byte of all: see Pending.
+	// SingleFF is for servers that do not double a data byte 255: an IAC begins a command only before a verb or SB. A data byte
+	// with such a value after a 255 is decoded as a command. A 255 that is the last byte is left pending: see Pending.
 	SingleFF bool
 
-	// NVT removes the NUL that a connection without BINARY puts behind a CR (RFC 854).
+	// NVT removes the NUL that follows a CR on a connection without BINARY (RFC 854).
 	NVT bool
 
 	state  state
@@ -54,13 +53,13 @@ type Decoder struct {
 	option Option
 	cr     bool // the last data byte was a CR
 	sub    []byte
-	length int     // of a subnegotiation that is too long; beyond SkipLimit it has been told of, and is not counted
-	one    [1]byte // a 255 for which src has no room
+	length int     // of a subnegotiation that is too long; beyond SkipLimit it was returned and is not counted
+	one    [1]byte // for a 255 for which src has no room
 }
 
-// Decode takes src apart up to the first command in it. data is what came before the command, unescaped in place: it
-// is a part of src, which is overwritten, or the decoder's until the following call. m is the command, or none. rest
-// is what is left of src, for the next call. Nothing is allocated but, once, the room for a subnegotiation.
+// Decode decodes src up to the first command. data is what came before the command, unescaped in place: it is a part of src,
+// which is overwritten, or belongs to the Decoder until the following call. m is the command, or none. rest is the rest of
+// src, for the next call. Decode allocates nothing but the buffer for subnegotiations, once.
 func (d *Decoder) Decode(src []byte) (data []byte, m Message, rest []byte) {
 	n := 0 // src[:n] is data
 	for i := 0; i < len(src); {
@@ -79,7 +78,7 @@ func (d *Decoder) Decode(src []byte) (data []byte, m Message, rest []byte) {
 			}
 			continue
 		case d.state == afterIAC && d.SingleFF && !Command(c).Verb() && Command(c) != SB:
-			d.state = inData // and c is looked at anew
+			d.state = inData // and c is decoded again
 			if i == 0 {
 				d.one[0], d.cr = byte(IAC), false
 				return d.one[:], Message{}, src
@@ -95,7 +94,7 @@ func (d *Decoder) Decode(src []byte) (data []byte, m Message, rest []byte) {
 		i++
 		m, whole := d.command(c)
 		if d.state == afterSkipped && whole {
-			i-- // c is looked at anew
+			i-- // c is decoded again
 		}
 		if whole {
 			return src[:n], m, src[i:]
@@ -104,13 +103,11 @@ func (d *Decoder) Decode(src []byte) (data []byte, m Message, rest []byte) {
 	return src[:n], Message{}, nil
 }
 
-// Pending reports whether an IAC came, and nothing after it yet: the beginning of a command, or, from a server that sends a
-// 255 of data once, perhaps its last byte.
+// Pending reports whether the last byte was an IAC: the beginning of a command or, with SingleFF, perhaps data.
 func (d *Decoder) Pending() bool { return d.state == afterIAC }
 
-// Flush gives up the wait for what follows a pending IAC: it returns it as data, which is the decoder's until the following
-// call, or nothing where none is pending. It is for SingleFF, after a silence. The rest of a command that was torn apart
-// by a longer silence comes as data then, and its IAC did: nobody can tell the two.
+// Flush returns a pending IAC as data, which belongs to the Decoder until the following call; nothing if none is pending. It
+// is for SingleFF, after a silence. If the IAC was the beginning of a command after all, the rest of it is decoded as data.
 func (d *Decoder) Flush() []byte {
 	if d.state != afterIAC {
 		return nil
@@ -119,8 +116,8 @@ func (d *Decoder) Flush() []byte {
 	return d.one[:d.put(d.one[:], byte(IAC))]
 }
 
-// transparent moves data from src[i:] to src[n:], up to and including an IAC that may begin a command, and returns where
-// the two stand then. It moves stretches, not bytes: in random data every 256th byte is a 255.
+// transparent moves data from src[i:] to src[n:], up to an IAC that may begin a command, which it skips. It returns the new n
+// and i. It moves whole stretches, not bytes: in random data only every 256th byte is a 255.
 func (d *Decoder) transparent(src []byte, n, i int) (int, int) {
 	d.cr = false
 	for !d.SingleFF && i+1 < len(src) && src[i] == byte(IAC) && src[i+1] == byte(IAC) {
@@ -133,7 +130,7 @@ func (d *Decoder) transparent(src []byte, n, i int) (int, int) {
 	} else {
 		d.state = afterIAC
 	}
-	if i != n { // else all so far stays where it is
+	if i != n { // otherwise everything is in its place already
 		copy(src[n:], src[i:i+k])
 	}
 	n, i = n+k, i+k
@@ -143,7 +140,7 @@ func (d *Decoder) transparent(src []byte, n, i int) (int, int) {
 	return n, i
 }
 
-// put puts one byte of data at the beginning of to and returns how many it put: none for the NUL behind a CR.
+// put stores one data byte in to[0] and returns how many it has stored: none if it is the NUL after a CR.
 func (d *Decoder) put(to []byte, c byte) int {
 	after := d.cr
 	d.cr = c == '\r'
@@ -154,7 +151,7 @@ func (d *Decoder) put(to []byte, c byte) int {
 	return 1
 }
 
-// command takes the next byte of a command and says whether the command is whole.
+// command takes the next byte of a command and reports whether the command is complete.
 func (d *Decoder) command(c byte) (m Message, whole bool) {
 	switch d.state {
 	case afterIAC:
@@ -186,7 +183,7 @@ func (d *Decoder) command(c byte) (m Message, whole bool) {
 	return Message{}, false
 }
 
-// begin takes the byte behind an IAC, other than a second IAC.
+// begin takes the byte after an IAC, other than a second IAC.
 func (d *Decoder) begin(c Command) (m Message, whole bool) {
 	switch {
 	case c.Verb():
@@ -200,7 +197,7 @@ func (d *Decoder) begin(c Command) (m Message, whole bool) {
 	return Message{}, false
 }
 
-// escaped takes the byte behind an IAC inside a subnegotiation.
+// escaped takes the byte after an IAC in a subnegotiation.
 func (d *Decoder) escaped(c Command) (m Message, whole bool) {
 	switch {
 	case c == SE:
@@ -209,10 +206,10 @@ func (d *Decoder) escaped(c Command) (m Message, whole bool) {
 	case c == IAC:
 		d.state = inSub
 		return d.keep(byte(c))
-	case c > SE: // its end is missing: the next command has begun
+	case c > SE: // the end is missing, and the next command has begun
 		return d.begin(c)
 	}
-	// A 255 that the peer did not double: a baud rate like 65280, from a careless server.
+	// A 255 that the peer has not doubled, for example in the baud rate 65280.
 	d.state = inSub
 	d.keep(byte(IAC))
 	if d.state == inSkipped {
@@ -221,7 +218,7 @@ func (d *Decoder) escaped(c Command) (m Message, whole bool) {
 	return d.keep(byte(c))
 }
 
-// keep adds a byte to the subnegotiation's value.
+// keep adds a byte to the value of the subnegotiation.
 func (d *Decoder) keep(c byte) (m Message, whole bool) {
 	if len(d.sub) == SubLimit {
 		d.state, d.length = inSkipped, SubLimit
@@ -232,7 +229,7 @@ func (d *Decoder) keep(c byte) (m Message, whole bool) {
 	return Message{}, false
 }
 
-// skip counts bytes of a subnegotiation that is too long. It reports the one that has no end, once.
+// skip counts bytes of a subnegotiation that is too long. It returns an endless one, once.
 func (d *Decoder) skip(n int) (m Message, whole bool) {
 	d.state = inSkipped
 	if d.length > SkipLimit {
@@ -244,25 +241,25 @@ func (d *Decoder) skip(n int) (m Message, whole bool) {
 	return d.tooLong(), true
 }
 
-// skipped takes the byte behind an IAC inside a subnegotiation that is too long, as escaped does.
+// skipped takes the byte after an IAC in a subnegotiation that is too long, as escaped does.
 func (d *Decoder) skipped(c Command) (m Message, whole bool) {
-	told := d.length > SkipLimit
+	returned := d.length > SkipLimit
 	switch {
 	case c == SE:
 		d.state = inData
-		return d.tooLong(), !told
+		return d.tooLong(), !returned
 	case c == IAC:
 		return d.skip(1)
-	case c > SE && told:
+	case c > SE && returned:
 		return d.begin(c)
-	case c > SE: // its end is missing: that is told first
+	case c > SE: // the end is missing: the long one is returned first
 		d.state = afterSkipped
 		return d.tooLong(), true
 	}
 	return d.skip(2)
 }
 
-// tooLong is what is told of a subnegotiation that is too long.
+// tooLong is the Message for a subnegotiation that is too long.
 func (d *Decoder) tooLong() Message {
 	return Message{Command: SB, Option: d.option, TooLong: true, Length: d.length}
 }

@@ -9,7 +9,7 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// words decodes the pieces and writes what came out of it as one word an item, adjacent data joined.
+// words decodes the pieces and formats the result as one word an item, adjacent data joined.
 func words(d *telnet.Decoder, pieces ...[]byte) []string {
 	var out []string
 	var data []byte
@@ -20,7 +20,7 @@ func words(d *telnet.Decoder, pieces ...[]byte) []string {
 		}
 	}
 	for _, piece := range pieces {
-		src := bytes.Clone(piece) // it is overwritten
+		src := bytes.Clone(piece) // Decode overwrites it
 		for len(src) > 0 {
 			p, m, rest := d.Decode(src)
 			data = append(data, p...)
@@ -89,8 +89,8 @@ func TestDecode(t *testing.T) {
 
 func equal(a, b []string) bool { return strings.Join(a, "|") == strings.Join(b, "|") }
 
-// TestSubLimit: a subnegotiation that is too long is told of at its end, or, where another command shows that it has none,
-// ahead of that; it costs bounded memory, and what follows is decoded again.
+// TestSubLimit: a subnegotiation that is too long is returned as such at its end or, if another command shows that it has none,
+// before that command. It takes bounded memory, and what follows is decoded.
 func TestSubLimit(t *testing.T) {
 	long := "\xff\xfa\x2c" + strings.Repeat("x", 4000)
 	escapes := "\xff\xfa\x2c" + strings.Repeat("\xff\xff", telnet.SubLimit+1)
@@ -122,21 +122,21 @@ func TestSubLimit(t *testing.T) {
 	}
 }
 
-// TestSubEndless: a subnegotiation without an end is told of once, and costs no memory.
+// TestSubEndless: a subnegotiation without an end is returned as too long once, and takes no memory.
 func TestSubEndless(t *testing.T) {
 	var d telnet.Decoder
 	words(&d, []byte("\xff\xfa\x2c"+strings.Repeat("x", telnet.SubLimit+1)))
-	told := 0
+	returned := 0
 	piece := bytes.Repeat([]byte("xxxx"), 1<<12)
 	n := testing.AllocsPerRun(3*telnet.SkipLimit/len(piece), func() {
 		if _, m, _ := d.Decode(piece); m.TooLong {
-			if told++; m.Length != telnet.SkipLimit+1 {
-				t.Errorf("told of at %d bytes, want one more than %d", m.Length, telnet.SkipLimit)
+			if returned++; m.Length != telnet.SkipLimit+1 {
+				t.Errorf("returned at %d bytes, want one more than %d", m.Length, telnet.SkipLimit)
 			}
 		}
 	})
-	if told != 1 || n != 0 {
-		t.Errorf("told of %d times, with %v allocations; want once, with none", told, n)
+	if returned != 1 || n != 0 {
+		t.Errorf("returned %d times, with %v allocations; want once, with none", returned, n)
 	}
 	if got, want := words(&d, []byte("\xff\xf0data")), []string{"data 64617461"}; !equal(got, want) {
 		t.Errorf("behind it: got %q, want %q", got, want)
@@ -152,7 +152,7 @@ func TestSubOfTheLimit(t *testing.T) {
 	}
 }
 
-// TestDecodeAllocates: nothing on the data path.
+// TestDecodeAllocates: decoding data allocates nothing.
 func TestDecodeAllocates(t *testing.T) {
 	src := bytes.Repeat([]byte("some data \xff\xff and more"), 100)
 	buf, out := make([]byte, len(src)), make([]byte, 0, 2*len(src))
@@ -170,7 +170,7 @@ func TestDecodeAllocates(t *testing.T) {
 	}
 }
 
-// samples is what a benchmark is run with. A 255 in every 257th byte is what random data has, as good as.
+// samples are the data of the benchmarks. A 255 in every 257th byte is about what random data has.
 func samples() map[string][]byte {
 	return map[string][]byte{
 		"text":  bytes.Repeat([]byte("0123456789abcdef"), 256),
@@ -222,7 +222,7 @@ func TestFlush(t *testing.T) {
 			continue
 		}
 		if got, want := words(&d, []byte("b\xff\xf1")), []string{"data 62", "NOP"}; !equal(got, want) {
-			t.Errorf("%q: behind it %q, want %q", in, got, want)
+			t.Errorf("%q: after it %q, want %q", in, got, want)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func TestAppendNVT(t *testing.T) {
 	}
 }
 
-// TestNVTRoundTrip: what an NVT sends arrives as it was, wherever its writes and the receiver's reads were cut.
+// TestNVTRoundTrip: data of an NVT arrives unchanged, whatever the boundaries of the writes and of the reads.
 func TestNVTRoundTrip(t *testing.T) {
 	in := []byte("a\r\nb\rc\r\x00\r\r\n\xff\r\xff\n\x00\r")
 	for cut := range in {

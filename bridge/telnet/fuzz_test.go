@@ -12,7 +12,7 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// seeds adds what real servers sent, in the pieces in which it came.
+// seeds adds what real servers sent, in the pieces that were recorded.
 func seeds(f *testing.F, add func([]byte)) {
 	f.Helper()
 	files, err := filepath.Glob("../rfc2217/testdata/trace/*/nego.txt")
@@ -37,7 +37,7 @@ func seeds(f *testing.F, add func([]byte)) {
 	}
 }
 
-// FuzzDecodeCut: a stream cut anywhere decodes as the whole does.
+// FuzzDecodeCut: a stream decodes the same wherever it is cut.
 func FuzzDecodeCut(f *testing.F) {
 	seeds(f, func(p []byte) { f.Add(p, uint8(len(p)/2), uint8(len(p)/3), false, false) })
 	f.Add([]byte("\xff\xff\xff\xfa\x2c\x00\xff\xff\xff\xf0\r\x00"), uint8(1), uint8(7), true, true)
@@ -56,7 +56,7 @@ func FuzzDecodeCut(f *testing.F) {
 	})
 }
 
-// FuzzDataRoundTrip: what is encoded decodes to what it was, with no command in it.
+// FuzzDataRoundTrip: encoded data decodes to the same data and no command.
 func FuzzDataRoundTrip(f *testing.F) {
 	seeds(f, func(p []byte) { f.Add(p, false) })
 	f.Add([]byte("\r\n\r\x00\r\xff\xff"), true)
@@ -76,18 +76,18 @@ func FuzzDataRoundTrip(f *testing.F) {
 	})
 }
 
-// FuzzOptionsTerminate: whatever a peer says, it gets at most one answer a verb: no peer can make a loop.
+// FuzzOptionsTerminate: a peer gets at most one answer for each verb, so negotiation never loops.
 func FuzzOptionsTerminate(f *testing.F) {
 	seeds(f, func(p []byte) { f.Add(p, uint8(3)) })
 	f.Fuzz(func(t *testing.T, src []byte, asks uint8) {
 		o := telnet.Options{AllowUs: only(telnet.SGA), AllowPeer: only(telnet.Binary)}
-		var said []byte
+		var sent []byte
 		asked := 0
 		for _, opt := range []telnet.Option{telnet.Binary, telnet.SGA, telnet.ComPort} {
 			if asks&(1<<opt%8) != 0 {
-				before := len(said)
-				said = o.AskUs(said, opt, true)
-				asked += (len(said) - before) / 3
+				before := len(sent)
+				sent = o.AskUs(sent, opt, true)
+				asked += (len(sent) - before) / 3
 			}
 		}
 		var d telnet.Decoder
@@ -97,10 +97,10 @@ func FuzzOptionsTerminate(f *testing.F) {
 			_, m, src = d.Decode(src)
 			if m.Command.Verb() {
 				received++
-				said = o.Receive(said, m.Command, m.Option)
+				sent = o.Receive(sent, m.Command, m.Option)
 			}
 		}
-		if answers := len(said)/3 - asked; answers > received {
+		if answers := len(sent)/3 - asked; answers > received {
 			t.Errorf("%d answers to %d verbs", answers, received)
 		}
 	})

@@ -1,37 +1,38 @@
 package telnet
 
-// side is where one option stands on one side, in RFC 1143's words.
+// side is the state of one option on one side (RFC 1143, section 7, "The Q Method").
 type side uint8
 
 const (
 	no         side = iota
 	yes             // the option is on
-	wantNo          // we asked to switch it off
-	wantNoOpp       // and on again, when that is answered
-	wantYes         // we asked to switch it on
-	wantYesOpp      // and off again, when that is answered
+	wantNo          // we have requested it off
+	wantNoOpp       // the same, and will request it on after the answer
+	wantYes         // we have requested it on
+	wantYesOpp      // the same, and will request it off after the answer
 )
 
-// Options negotiates as RFC 1143 (the Q method) says: a request for the state that already is gets no answer, so no
-// peer can make a loop. TIMING-MARK is no state and must be kept out of it. The zero value refuses everything. It does
-// no I/O: what is to be sent is appended to the caller's buffer. One caller at a time.
+// Options is the state of all options on both sides, negotiated by the Q method (RFC 1143): a request for the present state
+// gets no answer, so negotiation never loops. TIMING-MARK is not a state and must not be passed to it. The zero value refuses
+// everything. Methods append what must be sent to the caller's buffer. One caller at a time.
 type Options struct {
-	// AllowUs and AllowPeer say which options either side may have on, when the peer asks.
+	// AllowUs and AllowPeer report whether an option may be on, on our and on the peer's side, if the peer requests it. Nil
+	// allows none.
 	AllowUs, AllowPeer func(Option) bool
 
 	us, peer [256]side
 }
 
-// Us reports whether the option is on at our side: we said WILL, and the peer DO.
+// Us reports whether the option is on, on our side: we have sent WILL and the peer DO.
 func (o *Options) Us(opt Option) bool { return o.us[opt] == yes }
 
-// Peer reports whether the option is on at the peer's side.
+// Peer reports whether the option is on, on the peer's side.
 func (o *Options) Peer(opt Option) bool { return o.peer[opt] == yes }
 
-// Asked reports whether an answer about the option is waited for, at our side or the peer's.
+// Asked reports whether a request of ours about the option is unanswered, for either side.
 func (o *Options) Asked(opt Option) bool { return o.us[opt] >= wantNo || o.peer[opt] >= wantNo }
 
-// Receive takes a verb of the peer and appends what is to be said to it: at most one verb.
+// Receive takes a verb from the peer and appends the answer: at most one verb.
 func (o *Options) Receive(dst []byte, verb Command, opt Option) []byte {
 	switch verb {
 	case WILL:
@@ -46,20 +47,19 @@ func (o *Options) Receive(dst []byte, verb Command, opt Option) []byte {
 	return dst
 }
 
-// AskUs asks for an option of ours to be on or off, and appends what is to be said: nothing, where it is so or is
-// being asked for.
+// AskUs requests an option on our side to be on or off, and appends the verb to send: none if it is so or has been requested.
 func (o *Options) AskUs(dst []byte, opt Option, enable bool) []byte {
 	return ask(dst, &o.us[opt], opt, enable, WILL, WONT)
 }
 
-// AskPeer does the same for an option of the peer's.
+// AskPeer does the same for the peer's side.
 func (o *Options) AskPeer(dst []byte, opt Option, enable bool) []byte {
 	return ask(dst, &o.peer[opt], opt, enable, DO, DONT)
 }
 
 func allowed(f func(Option) bool, opt Option) bool { return f != nil && f(opt) }
 
-// on takes the peer's WILL (or DO); agree and refuse are the verbs to answer with.
+// on takes the peer's WILL (or DO); agree and refuse are the verbs of the answer.
 func on(dst []byte, s *side, opt Option, allow bool, agree, refuse Command) []byte {
 	switch *s {
 	case no:
@@ -68,7 +68,7 @@ func on(dst []byte, s *side, opt Option, allow bool, agree, refuse Command) []by
 		}
 		*s = yes
 		return AppendVerb(dst, agree, opt)
-	case wantNo: // our request to switch it off was answered with on: an error of the peer; RFC 1143 says no
+	case wantNo: // the peer has answered "off" with "on": an error (RFC 1143)
 		*s = no
 	case wantNoOpp, wantYes:
 		*s = yes

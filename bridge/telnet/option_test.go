@@ -12,12 +12,12 @@ func only(opt telnet.Option) func(telnet.Option) bool {
 	return func(o telnet.Option) bool { return o == opt }
 }
 
-// talk plays a conversation: "< WILL 3" is received, "+us 3", "-us 3", "+peer 3", "-peer 3" are asked for. It returns
-// what was said.
+// talk plays a conversation: "< WILL 3" is received; "+us 3", "-us 3", "+peer 3" and "-peer 3" are requested. It returns what
+// was sent.
 func talk(t *testing.T, o *telnet.Options, script string) string {
 	t.Helper()
 	verbs := map[string]telnet.Command{"WILL": telnet.WILL, "WONT": telnet.WONT, "DO": telnet.DO, "DONT": telnet.DONT}
-	var said []byte
+	var answers []byte
 	for _, line := range strings.Split(script, ";") {
 		var what, verb string
 		var opt telnet.Option
@@ -26,21 +26,21 @@ func talk(t *testing.T, o *telnet.Options, script string) string {
 			if _, err := fmt.Sscan(line, &what, &verb, &opt); err != nil {
 				t.Fatal(line, err)
 			}
-			said = o.Receive(said, verbs[verb], opt)
+			answers = o.Receive(answers, verbs[verb], opt)
 		default:
 			if _, err := fmt.Sscan(line, &what, &opt); err != nil {
 				t.Fatal(line, err)
 			}
 			switch what {
 			case "+us", "-us":
-				said = o.AskUs(said, opt, what[0] == '+')
+				answers = o.AskUs(answers, opt, what[0] == '+')
 			default:
-				said = o.AskPeer(said, opt, what[0] == '+')
+				answers = o.AskPeer(answers, opt, what[0] == '+')
 			}
 		}
 	}
 	var d telnet.Decoder
-	return strings.Join(words(&d, said), ", ")
+	return strings.Join(words(&d, answers), ", ")
 }
 
 func TestOptions(t *testing.T) {
@@ -52,7 +52,7 @@ func TestOptions(t *testing.T) {
 		{name: "request taken", script: "< DO 3", want: "WILL SGA", us: true},
 		{name: "offer refused", script: "< WILL 1", want: "DONT ECHO"},
 		{name: "request refused", script: "< DO 1", want: "WONT ECHO"},
-		{name: "said again: no answer", script: "< WILL 3; < WILL 3; < WILL 3", want: "DO SGA", peer: true},
+		{name: "sent again: no answer", script: "< WILL 3; < WILL 3; < WILL 3", want: "DO SGA", peer: true},
 		{name: "refusal of what is off: no answer", script: "< DONT 3; < WONT 3; < DONT 1", want: ""},
 		{name: "withdrawn", script: "< WILL 3; < WONT 3", want: "DO SGA, DONT SGA"},
 		{name: "asked and granted", script: "+us 3; < DO 3", want: "WILL SGA", us: true},
@@ -68,7 +68,7 @@ func TestOptions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := telnet.Options{AllowUs: only(telnet.SGA), AllowPeer: only(telnet.SGA)}
 			if got := talk(t, &o, tt.script); got != tt.want {
-				t.Errorf("said %q, want %q", got, tt.want)
+				t.Errorf("sent %q, want %q", got, tt.want)
 			}
 			if o.Us(telnet.SGA) != tt.us || o.Peer(telnet.SGA) != tt.peer {
 				t.Errorf("us %v, peer %v, want %v, %v", o.Us(telnet.SGA), o.Peer(telnet.SGA), tt.us, tt.peer)
@@ -77,7 +77,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestOptionsTwoMachines: two of them that want different things come to rest, whatever both ask for.
+// TestOptionsTwoMachines: two of them that want different things stop sending, whatever both request.
 func TestOptionsTwoMachines(t *testing.T) {
 	all := func(telnet.Option) bool { return true }
 	for seed := range 1 << 8 {
@@ -103,10 +103,10 @@ func TestOptionsTwoMachines(t *testing.T) {
 	}
 }
 
-// answer has o receive verbs and returns what it says.
-func answer(o *telnet.Options, verbs []byte) (said []byte) {
+// answer makes o receive verbs and returns the answers.
+func answer(o *telnet.Options, verbs []byte) (answers []byte) {
 	for ; len(verbs) > 0; verbs = verbs[3:] {
-		said = o.Receive(said, telnet.Command(verbs[1]), telnet.Option(verbs[2]))
+		answers = o.Receive(answers, telnet.Command(verbs[1]), telnet.Option(verbs[2]))
 	}
-	return said
+	return answers
 }

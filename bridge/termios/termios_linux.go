@@ -2,24 +2,25 @@ package termios
 
 import "golang.org/x/sys/unix"
 
-// The ioctls that read and set a termios with its speeds as numbers (termios2, ioctl_tty(2)). Set changes at once, as
-// TCSANOW.
+// The ioctls that read and set a termios with its speeds as numbers (termios2, ioctl_tty(2)). Set takes effect at once,
+// as TCSANOW does.
 const (
 	Get = unix.TCGETS2
 	Set = unix.TCSETS2
 )
 
-// cmspar makes parity mark or space.
+// cmspar selects mark or space parity instead of odd or even.
 const cmspar = unix.CMSPAR
 
-// inputShift is where c_cflag has the code of the input speed: IBSHIFT of asm-generic/termbits.h.
+// inputShift is the position of the input speed's code in c_cflag: IBSHIFT of asm-generic/termbits.h.
 const inputShift = 16
 
 // speedBits are the bits of c_cflag that hold the two speeds' codes: CBAUD and CIBAUD.
 const speedBits = unix.CBAUD | unix.CBAUD<<inputShift
 
 // setBaud sets the output speed; the input speed is the same (CIBAUD B0). A rate that has a code gets it, because programs
-// whose C library does not know BOTHER read the code back; BOTHER means the number beside it (ioctl_tty(2)).
+// whose C library does not know BOTHER read the code back; BOTHER means that c_ispeed and c_ospeed hold the rate
+// (ioctl_tty(2)).
 func setBaud(t *unix.Termios, baud uint32) {
 	t.Cflag &^= speedBits
 	if code, ok := codes[baud]; ok {
@@ -30,9 +31,9 @@ func setBaud(t *unix.Termios, baud uint32) {
 	t.Ispeed, t.Ospeed = baud, baud
 }
 
-// FillSpeeds sets the numbers of both speeds to what the codes in c_cflag mean, as the kernel does for each tcsetattr
-// (tty_termios_baud_rate and tty_termios_input_baud_rate of tty_baudrate.c). With BOTHER the number is valid already. A code
-// that means nothing is 0, as B0.
+// FillSpeeds sets Ispeed and Ospeed to the rates that the codes in c_cflag mean, as the kernel does for each tcsetattr
+// (tty_termios_baud_rate and tty_termios_input_baud_rate of tty_baudrate.c). With BOTHER the number is valid already.
+// An undefined code yields 0, as B0 does.
 func FillSpeeds(t *unix.Termios) {
 	if code := t.Cflag & unix.CBAUD; code != unix.BOTHER {
 		t.Ospeed = rates[code]

@@ -11,8 +11,8 @@ import (
 // codingBits are the bits of c_cflag that hold data bits, parity and stop bits.
 const codingBits = unix.CSIZE | unix.PARENB | unix.PARODD | cmspar | unix.CSTOPB
 
-// Coding returns the line coding of t. Baud is the output speed; 0: B0, or a speed that the system does not report. t must have
-// been read by Get, or be the result of FillSpeeds.
+// Coding returns the line coding of t. Baud is the output speed; 0: B0, or a speed that the system does not report. t
+// must have been read with Get, or completed by FillSpeeds.
 func Coding(t *unix.Termios) uart.Coding {
 	c := uart.Coding{
 		Baud:     uint32(t.Ospeed),
@@ -38,8 +38,9 @@ func Coding(t *unix.Termios) uart.Coding {
 	return c
 }
 
-// CodingInForce is Coding after asked was set: CSTOPB with 5 data bits counts as 1.5 stop bits if those were asked for.
-func CodingInForce(t *unix.Termios, asked uart.Coding) uart.Coding {
+// CodingAfter returns the coding of t after a request for asked: CSTOPB with 5 data bits counts as 1.5 stop bits if
+// those were requested.
+func CodingAfter(t *unix.Termios, asked uart.Coding) uart.Coding {
 	c := Coding(t)
 	if c.StopBits == uart.Stop2 && c.DataBits == 5 && asked.StopBits == uart.Stop1Half {
 		c.StopBits = uart.Stop1Half
@@ -47,8 +48,8 @@ func CodingInForce(t *unix.Termios, asked uart.Coding) uart.Coding {
 	return c
 }
 
-// SetCoding sets the fields of c that are set. What termios cannot express stays as it is: 1.5 stop bits with other than 5
-// data bits and, on macOS and FreeBSD, mark and space parity.
+// SetCoding applies the fields that c sets. What termios cannot express stays as it is: 1.5 stop bits unless there are
+// 5 data bits and, on macOS and FreeBSD, mark and space parity.
 func SetCoding(t *unix.Termios, c uart.Coding) {
 	if c.Baud != 0 {
 		setBaud(t, c.Baud)
@@ -99,8 +100,8 @@ func Flow(t *unix.Termios) uart.Flow {
 	return f
 }
 
-// SetFlow sets the directions of f that are set. A method that termios does not have (DCD, DTR, DSR) leaves its direction as
-// it is. RTS/CTS in one direction is RTS/CTS in both.
+// SetFlow applies the directions that f sets. A method that termios does not have (DCD, DTR, DSR) leaves its direction
+// unchanged. RTS/CTS in one direction is RTS/CTS in both.
 func SetFlow(t *unix.Termios, f uart.Flow) {
 	now := Flow(t)
 	if f.Out == 0 || f.Out > uart.FlowRTSCTS {
@@ -131,8 +132,9 @@ func BothFlows(t *unix.Termios) bool {
 // SplitSpeed reports whether the input speed of t is set and differs from the output speed.
 func SplitSpeed(t *unix.Termios) bool { return t.Ispeed != t.Ospeed && t.Ispeed != 0 }
 
-// MakeRaw turns off all that the line discipline does to bytes and signals, as cfmakeraw(3), and leaves line coding and flow
-// control. The receiver is on, the carrier is ignored, the last close lowers DTR, and a read returns from one byte on.
+// MakeRaw turns off all processing of bytes and signals by the line discipline, as cfmakeraw(3) does, and keeps line
+// coding and flow control. The receiver is on (CREAD), the carrier is ignored (CLOCAL), the last close lowers DTR
+// (HUPCL), and a read returns as soon as there is one byte (VMIN 1, VTIME 0).
 func MakeRaw(t *unix.Termios) {
 	t.Iflag &= unix.IXON | unix.IXOFF
 	t.Oflag, t.Lflag = 0, 0
@@ -141,7 +143,7 @@ func MakeRaw(t *unix.Termios) {
 	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
 }
 
-// Reset makes t what a port starts with: raw, uart.DefaultCoding, no flow control.
+// Reset sets t to a new port's settings: raw, uart.DefaultCoding, no flow control.
 func Reset(t *unix.Termios) {
 	MakeRaw(t)
 	SetCoding(t, uart.DefaultCoding())
@@ -174,12 +176,12 @@ func ModemBits(m uart.ModemState) (bits int) {
 	return bits
 }
 
-// Control returns DTR and RTS from the bits of TIOCMGET. They have no bit for a break, which is not set.
+// Control returns DTR and RTS from the bits of TIOCMGET. Break stays unset: TIOCMGET has no bit for it.
 func Control(bits int) uart.Control {
 	return uart.Control{DTR: uart.LevelOf(bits&unix.TIOCM_DTR != 0), RTS: uart.LevelOf(bits&unix.TIOCM_RTS != 0)}
 }
 
-// SetControl returns bits, for TIOCMSET, with the lines of c that are set.
+// SetControl returns bits, for TIOCMSET, changed by the lines that c sets. It ignores Break.
 func SetControl(bits int, c uart.Control) int {
 	set := func(level uart.Level, bit int) {
 		switch level {
@@ -194,7 +196,8 @@ func SetControl(bits int, c uart.Control) int {
 	return bits
 }
 
-// Purge returns what tcflush(3) does for a queue: TCIFLUSH, TCOFLUSH or TCIOFLUSH. ok is false for any other number.
+// Purge returns the purge that tcflush(3) performs for its queue selector: TCIFLUSH, TCOFLUSH or TCIOFLUSH. ok is false
+// for any other number.
 func Purge(queue int) (p uart.Purge, ok bool) {
 	switch queue {
 	case unix.TCIFLUSH:
@@ -207,7 +210,7 @@ func Purge(queue int) (p uart.Purge, ok bool) {
 	return 0, false
 }
 
-// Queue is the inverse of Purge. ok is false if p purges nothing.
+// Queue is the inverse of Purge. ok is false if p is none of the three purges.
 func Queue(p uart.Purge) (queue int, ok bool) {
 	switch p {
 	case uart.PurgeRx:

@@ -52,7 +52,7 @@ func TestInForce(t *testing.T) {
 			if termios.BothFlows(&tio) {
 				t.Errorf("both flow controls are set: iflag %#x, cflag %#x", tio.Iflag, tio.Cflag)
 			}
-			if got := termios.CodingInForce(&tio, c).String() + " " + termios.Flow(&tio).String(); got != tt.want {
+			if got := termios.CodingAfter(&tio, c).String() + " " + termios.Flow(&tio).String(); got != tt.want {
 				t.Errorf("in force: got %q, want %q", got, tt.want)
 			}
 			if tt.read == "" {
@@ -196,7 +196,7 @@ func TestAllocatesNothing(t *testing.T) {
 	var tio unix.Termios
 	n := testing.AllocsPerRun(100, func() {
 		termios.Reset(&tio)
-		_ = termios.CodingInForce(&tio, termios.Coding(&tio))
+		_ = termios.CodingAfter(&tio, termios.Coding(&tio))
 		_ = termios.Flow(&tio)
 		_ = termios.ModemState(termios.SetControl(termios.ModemBits(uart.CTS), uart.Control{DTR: uart.LevelOn}))
 	})

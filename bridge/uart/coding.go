@@ -53,19 +53,19 @@ func (s StopBits) String() string {
 
 // Coding is a line coding. A zero field is unset.
 type Coding struct {
-	Baud     uint32 // bits a second, 1 to 4294967295
+	Baud     uint32 // bits per second, 1 to 4294967295
 	DataBits uint8  // 5 to 8
 	Parity   Parity
 	StopBits StopBits
 }
 
-// DefaultCoding is what a port starts with.
+// DefaultCoding returns the coding of a new port: 9600 8N1.
 func DefaultCoding() Coding {
 	return Coding{Baud: 9600, DataBits: 8, Parity: ParityNone, StopBits: Stop1}
 }
 
 // String formats a coding as ParseCoding reads it: "19200 7E1", "9600" or "7E1" if one half is unset, "" for the zero
-// value. In a half that is set in part, unset fields print as "?".
+// value. In a half that is only partly set, unset fields print as "?".
 func (c Coding) String() string {
 	var parts []string
 	if c.Baud != 0 {
@@ -81,8 +81,8 @@ func (c Coding) String() string {
 	return strings.Join(parts, " ")
 }
 
-// ParseCoding reads "19200 7E1", "19200" or "7E1"; letters in either case, one or more blanks between.
-// The error names what is wrong and the accepted form.
+// ParseCoding reads "19200 7E1", "19200" or "7E1"; letters in either case, the two parts separated by blanks. The error
+// names what is wrong and the accepted form.
 func ParseCoding(s string) (Coding, error) {
 	fields := strings.Fields(s)
 	var c Coding
@@ -138,8 +138,8 @@ func parseFrame(c *Coding, s string) error {
 	return nil
 }
 
-// Over returns base with the fields that c sets: a change over what is in force, or a pinned coding over what the
-// application requests.
+// Over returns base overridden by the fields that c sets: a change applied to the current coding, or a pinned coding
+// applied to what the application requests.
 func (c Coding) Over(base Coding) Coding {
 	if c.Baud == 0 {
 		c.Baud = base.Baud
@@ -156,7 +156,7 @@ func (c Coding) Over(base Coding) Coding {
 	return c
 }
 
-// Minus returns the fields of c that differ from base, with the others unset: what is to be sent.
+// Minus returns the fields of c that differ from base, with the others unset: the change to send.
 func (c Coding) Minus(base Coding) Coding {
 	if c.Baud == base.Baud {
 		c.Baud = 0
@@ -173,11 +173,11 @@ func (c Coding) Minus(base Coding) Coding {
 	return c
 }
 
-// LineTime is how long n bytes take on a line of this coding: start bit, data bits, parity and stop bits. Unset fields
-// count as those of DefaultCoding. The result is bounded; it never overflows.
+// LineTime returns how long n bytes take on a line with this coding, counting start bit, data bits, parity and stop
+// bits. Unset fields count as those of DefaultCoding. The result is capped at 146 years, so that it cannot overflow.
 func (c Coding) LineTime(n int) time.Duration {
 	c = c.Over(DefaultCoding())
-	halfBits := 2 * (1 + int64(c.DataBits)) // the start bit and the data bits, in halves for 1.5 stop bits
+	halfBits := 2 * (1 + int64(c.DataBits)) // the start bit and the data bits; half bits because of 1.5 stop bits
 	if c.Parity != ParityNone {
 		halfBits += 2
 	}

@@ -85,7 +85,7 @@ func ParseControl(s string) (Control, error) {
 	return c, nil
 }
 
-// Over returns base with the fields that c sets.
+// Over returns base overridden by the fields that c sets.
 func (c Control) Over(base Control) Control {
 	if c.DTR == 0 {
 		c.DTR = base.DTR

@@ -24,9 +24,9 @@ const (
 	KindSuspended                  // the access server asks for no more data (FLOWCONTROL-SUSPEND)
 	KindResumed                    // the access server takes data again (FLOWCONTROL-RESUME)
 	KindMarked                     // Bytes: the access server has taken that many data bytes of this session from TCP
-	KindRefused                    // Coding, Flow or Control: the one setting requested; Answer: what the access server answered instead
-	KindChanged                    // Coding: what is in force now at the access server, though this side has not requested it
-	KindGreeting                   // Bytes, Answer: what the access server sent before it served us; it is dropped
+	KindRefused                    // Coding, Flow or Control: the one setting refused; Answer: the access server's answer
+	KindChanged                    // Coding: the access server's new coding, which this side has not requested
+	KindGreeting                   // Bytes, Answer: what the access server sent before it began to serve; dropped
 )
 
 var kindNames = map[Kind]string{
@@ -44,7 +44,7 @@ func (k Kind) String() string {
 }
 
 // Event is one thing that happened on a port or a session, other than bytes: Kind, and the fields that the kind uses; the
-// others are zero. It is a plain value. The same type travels both ways, so log, capture and tests know one type.
+// others are zero. It is a plain value. Both directions use the same type, so log, capture and tests handle one type.
 type Event struct {
 	Kind    Kind
 	Coding  Coding
@@ -63,9 +63,9 @@ type Event struct {
 	// makes the application's open() wait for it. It never blocks.
 	Ready func(error)
 
-	// Purges and Visits count what a host with a full queue has merged into this event, so that calls of
-	// PortConfig.Urgent and results of Next add up. Purges: further transmit purges, in a KindPurge. Visits, in any kind:
-	// how many times the port was closed and opened again after it without an event of its own.
+	// Purges and Visits count what a host with a full queue has merged into this event, so that every call of
+	// PortConfig.Urgent can be matched to a result of Next. Purges: further transmit purges, in a KindPurge. Visits, in
+	// an event of any kind: how many times the port was closed and opened again after it without events of their own.
 	Purges, Visits uint32
 }
 

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Fidelity is a set of features: what a host or a remote carries, or one thing that it can carry.
+// Fidelity is a set of features that a host or a remote carries; each bit is one feature.
 type Fidelity uint32
 
-// The features, one bit each. Missing features are published in status and log: nothing is dropped without a word.
+// The features, one bit each. Status and log list the missing ones, so that nothing is dropped silently.
 const (
 	CarriesBaud       Fidelity = 1 << iota // the baud rate the application asks for
 	CarriesDataBits                        // 5, 7, 8 data bits
@@ -36,19 +36,19 @@ var featureNames = [numFeatures]string{
 	"drain", "exact order", "modem state", "line errors", "received break", "open waits", "flow control of one direction",
 }
 
-// FullFidelity carries everything.
+// FullFidelity is the set of all features.
 const FullFidelity Fidelity = 1<<numFeatures - 1
 
 // Carries reports whether all of the features are in the set.
 func (f Fidelity) Carries(features Fidelity) bool { return f&features == features }
 
-// Missing is what the set lacks.
+// Missing returns the features that the set lacks.
 func (f Fidelity) Missing() Fidelity { return FullFidelity &^ f }
 
-// Without is the set without the features.
+// Without returns the set without the features.
 func (f Fidelity) Without(features Fidelity) Fidelity { return f &^ features }
 
-// Features lists the set, in a fixed order.
+// Features returns the features of the set, one bit each, in the order of the constants.
 func (f Fidelity) Features() []Fidelity {
 	list := make([]Fidelity, 0, bits.OnesCount32(uint32(f)))
 	for i := range numFeatures {

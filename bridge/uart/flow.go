@@ -41,8 +41,8 @@ func (f Flow) String() string {
 	return f.Out.String() + "/" + f.In.String()
 }
 
-// ParseFlow parses none, xonxoff, rtscts, or two methods with a slash between: outbound, then inbound. dtr is inbound only,
-// dcd and dsr are outbound only. An empty side is unset.
+// ParseFlow parses none, xonxoff, rtscts, or two methods separated by a slash: outbound, then inbound. dtr is inbound
+// only, dcd and dsr are outbound only. An empty side is unset.
 func ParseFlow(s string) (Flow, error) {
 	out, in, two := strings.Cut(s, "/")
 	if !two {
@@ -65,7 +65,7 @@ func flowMethod(s string) FlowMethod {
 	return 0
 }
 
-// Over returns base with the fields that f sets.
+// Over returns base overridden by the fields that f sets.
 func (f Flow) Over(base Flow) Flow {
 	if f.Out == 0 {
 		f.Out = base.Out

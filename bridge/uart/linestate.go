@@ -1,6 +1,6 @@
 package uart
 
-// LineState is what a UART noticed about its line, in the bits of RFC 2217's NOTIFY-LINESTATE.
+// LineState is the state and the errors that a UART reports for its line, in the bits of RFC 2217's NOTIFY-LINESTATE.
 type LineState uint8
 
 const (

@@ -1,7 +1,7 @@
 package uart
 
-// ModemState is what the device drives, in the bits of RFC 2217's NOTIFY-MODEMSTATE (the upper four; the lower four
-// are deltas there and never part of this type).
+// ModemState is the set of lines that the device drives and that are on, in the bits of RFC 2217's NOTIFY-MODEMSTATE
+// (the upper four; the lower four are deltas, which are never part of this type).
 type ModemState uint8
 
 const (

@@ -1,7 +1,7 @@
 package uart
 
-// Purge has the values of RFC 2217's PURGE-DATA, seen from the application: rx is what it has not read, tx what it has
-// written and the line has not carried.
+// Purge has the values of RFC 2217's PURGE-DATA, from the application's point of view: rx is what it has not read, tx
+// what it has written and the UART has not sent.
 type Purge uint8
 
 const (

@@ -4,53 +4,54 @@ import "time"
 
 // Session is one connection to an access server, from negotiation to Close: the mirror image of a Port.
 //
-// Next has one caller. Write and Apply are called by one goroutine at a time. Mark, Unacked, Alive, CloseWrite, Fidelity and Close never block
-// and may be called from any goroutine at any time.
+// Next has one caller. Write and Apply are called by one goroutine at a time. Mark, Unacked, Alive, CloseWrite,
+// Fidelity and Close never block and may be called from any goroutine at any time.
 type Session interface {
 	// Next waits for bytes from the device (Kind is KindData), or one Event: modem, line, suspended, resumed, marked,
-	// refused, changed, greeting. The bytes belong to the session and are valid until the following call. What an access
-	// server of rfc2217:// sends before it has answered a setting or a mark is its greeting, and is dropped. io.EOF: the
-	// peer closed in order.
+	// refused, changed, greeting. The bytes belong to the session and are valid until the following call. What an
+	// access server of rfc2217:// sends before it has answered a setting or a mark is its greeting, and is dropped.
+	// io.EOF: the peer has sent FIN.
 	Next() (p []byte, e Event, err error)
 
-	// Write sends bytes to the device, in order with Apply. It blocks while the peer's window is closed. n counts the bytes
-	// of p that TCP has taken whole, also if the session dies during the call. It may return fewer than all of p without an
-	// error: what is inside the call cannot be taken back, so it takes a piece and lets the caller decide about the rest.
-	// It does not keep p.
+	// Write sends bytes to the device, in order with Apply. It blocks while the peer's window is closed. n counts the
+	// bytes of p that were passed to TCP completely, also if the session is lost during the call. It may return n <
+	// len(p) without an error: bytes inside the call cannot be recalled, so it passes on one piece and leaves the rest
+	// to the caller. It does not keep p.
 	Write(p []byte) (n int, err error)
 
-	// Apply sends what the event sets (settings, purge) in one segment and waits for no answer. What this remote cannot
-	// carry, and Fidelity therefore lacks, is left out.
+	// Apply sends what the event sets (settings, purge) with one write to TCP and waits for no answer. It omits what
+	// Fidelity lacks.
 	Apply(e Event) error
 
-	// Mark requests a mark after everything written, including a Write in progress; Next returns the answer as KindMarked.
-	// It reports whether a mark is in flight. false: this peer answers none, or has left the mark that every session begins
-	// with unanswered for a second (until it does answer), or CloseWrite was called.
+	// Mark requests a mark after everything written, including a Write in progress; Next returns the answer as
+	// KindMarked. It reports whether a mark is in flight. false: this peer does not answer marks, or has not answered
+	// the session's first mark within a second (and has not since), or CloseWrite was called.
 	Mark() bool
 
-	// Unacked is how many bytes TCP has taken and the peer's TCP has not acknowledged; -1: unknown on this system.
+	// Unacked returns how many bytes TCP has accepted from us and the peer's TCP has not acknowledged; -1: unknown on
+	// this system.
 	Unacked() int
 
-	// Alive is what TCP knows of the peer.
+	// Alive returns what TCP knows about the peer.
 	Alive() Peer
 
-	// CloseWrite sends FIN after everything that TCP has taken. Next returns what the peer still sends, and io.EOF after its
-	// FIN. Write and Apply fail from then on; one in progress is cut short, and n says where. Idempotent.
+	// CloseWrite sends FIN after everything that TCP has accepted. Next returns what the peer still sends, and io.EOF
+	// after its FIN. Write and Apply fail from then on; a Write in progress is cut short and returns n. Idempotent.
 	CloseWrite() error
 
-	// Fidelity is what this session carries.
+	// Fidelity returns what this session carries.
 	Fidelity() Fidelity
 
-	// Close ends the connection: FIN after everything that TCP has taken; every blocked call returns at once. If received
-	// bytes are unread, TCP sends a reset instead, which discards what is still in flight: call CloseWrite, and Next to the
-	// end, before it. Idempotent.
+	// Close ends the connection: FIN after everything that TCP has accepted; every blocked call returns at once. If
+	// received bytes are unread, TCP sends a reset instead, which discards what is still in flight: call CloseWrite,
+	// and Next to the end, before it. Idempotent.
 	Close() error
 }
 
-// Peer is what TCP knows of the other end. The zero value means that nothing is known or nothing has happened.
+// Peer is what TCP knows about the other end. The zero value means that nothing is known or nothing has happened.
 type Peer struct {
-	Ended   bool          // the peer has sent its FIN or RST, read or not
+	Ended   bool          // the peer has sent FIN or RST, even if Next has not reached it
 	Unread  int           // bytes that have arrived and Next has not read; 0 if unknown
-	Acked   uint64        // bytes of ours that it has acknowledged in all; 0 if unknown
+	Acked   uint64        // total of our bytes that it has acknowledged; 0 if unknown
 	Waiting time.Duration // how long sent data or window probes have gone without any acknowledgement; 0: none are in flight
 }

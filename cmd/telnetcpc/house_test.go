@@ -22,47 +22,56 @@ import (
 
 const module = "telnetcpc"
 
-// importRules are the packages of this module that a package must not import. A pattern that ends in /... means the package
-// and all below it. Tests are free.
+// importRules are what of this module a package may import, nothing else; each package has its row. Read a row for what a
+// package knows; look for a package in the other rows for who may import it. Packages that exist for tests have none (isTest):
+// they may import everything, and only tests may import them.
 var importRules = []struct {
-	pkg       string
-	forbidden []string
-	except    []string
-	why       string
+	pkg     string
+	imports []string
+	why     string
 }{
-	{"bridge/uart", []string{"..."}, nil, "every package imports it, so it can import none"},
-	{"bridge/termios", []string{"..."}, []string{"bridge/uart"}, "it translates, whoever has the tty"},
-	{"bridge/ordered", []string{"..."}, []string{"bridge/uart"}, "a queue does not know who fills it"},
-	{"bridge/telnet", []string{"..."}, nil, "it is an NVT and knows no serial port"},
-	{"bridge/tcp", []string{"..."}, nil, "it knows TCP, and nothing of what runs over it"},
-	{"bridge/rfc2217", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/makers"}, "it gets a connection and does not know who dialed it"},
-	{"bridge/tlsconn", []string{"..."}, []string{"bridge/tcp"}, "it is TLS over TCP, whatever runs through it"},
-	{"bridge/makers", []string{"..."}, nil, "it is a table of facts and serves no one in particular"},
-	{"bridge/remote", []string{"..."}, []string{"bridge/uart", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/makers"}, "it knows sockets, and no port"},
-	{"bridge/probe", []string{"..."}, []string{"bridge/uart", "bridge/tcp", "bridge/telnet", "bridge/rfc2217", "bridge/remote", "bridge/makers", "bridge/listening"}, "it talks to a listener and knows neither port nor bridge"},
-	{"bridge/accessserver", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/telnet", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/loglimit"}, "it is the far end and must not need the near one; it is handed a Device"},
-	{"bridge/capture", []string{"..."}, []string{"bridge", "bridge/uart", "bridge/asynclog", "bridge/escape"}, "it watches a bridge, whoever made it"},
-	{"bridge/demo", []string{"ptyhost/...", "wincom/...", "cmd/..."}, nil, "it shows everything, but is handed the host"},
-	{"bridge/escape", []string{"..."}, nil, "it escapes text, whatever the text is"},
-	{"bridge/accessserver/serialport", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/termios"}, "it is a serial port and knows no server"},
-	{"bridge/accessserver/simulate", []string{"..."}, []string{"bridge/uart", "bridge/ordered"}, "it simulates a UART and knows no server"},
-	{"bridge/asynclog", []string{"..."}, nil, "it carries lines, whatever is in them"},
-	{"bridge/loglimit", []string{"..."}, nil, "it counts lines, whatever is in them"},
-	{"bridge/listening", []string{"..."}, nil, "it reads the system's tables and knows no protocol"},
-	{"bridge", []string{"..."}, []string{"bridge/uart"}, "it is handed a Port, a remote that dials, and log handlers: it knows no host, no remote, no protocol and no agent"},
-	{"bridge/agent", []string{"ptyhost/...", "wincom/...", "cmd/...", "bridge/accessserver/..."}, nil, "only cmd knows which hosts there are"},
-	{"ptyhost", []string{"..."}, []string{"bridge/uart", "ptyhost/...", "bridge/termios"}, "a port must not know that there is a network"},
-	{"ptyhost/kerneltty", []string{"..."}, []string{"bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/logind", "bridge/usb/ftdi"}, "a port must not know that there is a network"},
-	{"bridge/usb/ftdi", []string{"..."}, []string{"bridge/uart", "bridge/ordered", "bridge/usb/usbip"}, "a chip does not know what it is plugged into"},
-	{"bridge/usb/usbip", []string{"..."}, nil, "it plays USB devices and knows no serial port"},
-	{"ptyhost/run", []string{"..."}, []string{"bridge/uart", "ptyhost/terminal", "ptyhost/aside", "ptyhost/devpath", "bridge/ordered", "bridge/termios"}, "a port must not know that there is a network"},
-	{"ptyhost/terminal", []string{"..."}, []string{"ptyhost/devpath", "bridge/termios"}, "it is a pty, whoever makes a port of it"},
-	{"ptyhost/logind", []string{"..."}, nil, "it reports the machine's sleep and knows no port"},
-	{"ptyhost/aside", []string{"..."}, nil, "it carries lines of a log, whatever is in them"},
-	{"ptyhost/devpath", []string{"..."}, nil, "it is a path and its rights, whatever makes the port"},
-	{"wincom", []string{"..."}, []string{"bridge/uart"}, "a port must not know that there is a network"},
-	{"wincom/winservice", []string{"..."}, []string{"wincom", "bridge/asynclog", "bridge/escape"}, "it is handed what a service does"},
-	{"cmd/telnetcpc", []string{"bridge/telnet", "bridge/rfc2217"}, nil, "a command parses, wires, runs and prints; the protocol is not its business"},
+	// the ground
+	{"bridge/uart", nil, "it is the ground: every package may import it, so it imports none"},
+	// tools, which know neither port nor protocol
+	{"bridge/ordered", []string{"bridge/uart"}, "a queue does not know who fills it"},
+	{"bridge/termios", []string{"bridge/uart"}, "it translates, whichever tty it is"},
+	{"bridge/tcp", nil, "it knows TCP, and nothing of what runs over it"},
+	{"bridge/tlsconn", []string{"bridge/tcp"}, "it is TLS over TCP, whatever runs through it"},
+	{"bridge/escape", nil, "it escapes text, whatever the text is"},
+	{"bridge/asynclog", nil, "it carries lines, whatever is in them"},
+	{"bridge/loglimit", nil, "it counts lines, whatever is in them"},
+	{"bridge/listening", nil, "it reads the system's tables and knows no protocol"},
+	{"bridge/makers", nil, "it is a table of facts and serves no one in particular"},
+	// the protocol and the way to a session
+	{"bridge/telnet", nil, "it is an NVT and knows no serial port"},
+	{"bridge/rfc2217", []string{"bridge/makers", "bridge/ordered", "bridge/telnet", "bridge/uart"}, "it gets a connection and does not know who dialed it"},
+	{"bridge/remote", []string{"bridge/makers", "bridge/rfc2217", "bridge/tcp", "bridge/tlsconn", "bridge/uart"}, "it knows sockets, and no port"},
+	{"bridge/probe", []string{"bridge/listening", "bridge/makers", "bridge/remote", "bridge/rfc2217", "bridge/tcp", "bridge/telnet", "bridge/uart"}, "it talks to a listener and knows neither port nor bridge"},
+	// the far end
+	{"bridge/accessserver", []string{"bridge/loglimit", "bridge/ordered", "bridge/rfc2217", "bridge/tcp", "bridge/telnet", "bridge/tlsconn", "bridge/uart"}, "it is the far end, and needs no port and no bridge; a Device does not need it"},
+	{"bridge/accessserver/serialport", []string{"bridge/ordered", "bridge/termios", "bridge/uart"}, "it is a serial port and knows no server"},
+	{"bridge/accessserver/simulate", []string{"bridge/ordered", "bridge/uart"}, "it simulates a UART and knows no server"},
+	// the bridge, and what makes and watches it
+	{"bridge", []string{"bridge/uart"}, "it is handed a Port, a remote that dials, and log handlers: it knows no host, no remote, no protocol and no agent"},
+	{"bridge/capture", []string{"bridge", "bridge/asynclog", "bridge/escape"}, "it watches a bridge, whoever made it"},
+	{"bridge/agent", []string{"bridge", "bridge/loglimit", "bridge/remote", "bridge/uart"}, "it makes bridges; only cmd knows which hosts there are"},
+	{"bridge/demo", []string{"bridge/accessserver", "bridge/accessserver/simulate", "bridge/agent", "bridge/asynclog", "bridge/escape", "bridge/remote", "bridge/tcp", "bridge/termios", "bridge/uart"}, "it shows both ends in one process, and is handed the host"},
+	// the port hosts
+	{"bridge/usb/usbip", nil, "it plays USB devices and knows no serial port"},
+	{"bridge/usb/ftdi", []string{"bridge/ordered", "bridge/uart", "bridge/usb/usbip"}, "a chip does not know what it is plugged into"},
+	{"ptyhost", []string{"bridge/termios", "bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/terminal"}, "a port must not know that there is a network"},
+	{"ptyhost/terminal", []string{"bridge/termios", "ptyhost/devpath"}, "it is a pty, whoever makes a port of it"},
+	{"ptyhost/kerneltty", []string{"bridge/uart", "bridge/usb/ftdi", "ptyhost/aside", "ptyhost/devpath", "ptyhost/logind"}, "a port must not know that there is a network"},
+	{"ptyhost/run", []string{"bridge/ordered", "bridge/termios", "bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/terminal"}, "a port must not know that there is a network"},
+	{"ptyhost/devpath", nil, "it is a path and its rights, whatever makes the port"},
+	{"ptyhost/logind", nil, "it reports the machine's sleep and knows no port"},
+	{"ptyhost/aside", nil, "it carries lines of a log, whatever is in them"},
+	{"wincom", []string{"bridge/uart"}, "a port must not know that there is a network"},
+	{"wincom/winservice", []string{"bridge/asynclog", "bridge/escape", "wincom"}, "it is handed what a service does"},
+	// the program
+	{"cmd/telnetcpc", []string{"bridge", "bridge/accessserver", "bridge/accessserver/serialport", "bridge/accessserver/simulate", "bridge/agent", "bridge/asynclog", "bridge/capture", "bridge/demo", "bridge/escape", "bridge/listening", "bridge/probe", "bridge/remote", "bridge/tcp", "bridge/uart", "ptyhost", "ptyhost/aside", "ptyhost/devpath", "ptyhost/kerneltty", "ptyhost/logind", "ptyhost/run", "wincom", "wincom/winservice"}, "a command parses, wires, runs and prints; the protocol is not its business"},
+	{"scripts/recording", nil, "it runs the program and knows none of its packages"},
+	{"scripts/summary", nil, "it reads the output of go test"},
 }
 
 // fileRules are the files that may have an import.
@@ -79,7 +88,6 @@ var fileRules = []struct {
 	{"gopkg.in/natefinch/lumberjack.v2", under("wincom/winservice"), "only a service writes a file of its own; elsewhere the log belongs to whoever started the command"},
 	{"github.com/godbus/dbus", under("ptyhost/logind"), "one package speaks D-Bus"},
 	{"github.com/urfave/cli", under("cmd"), "the command line is cmd's business"},
-	{module + "/bridge/testenv", isTest, "test helpers are not part of the program"},
 	{module + "/cmd", never, "nobody imports a command"},
 }
 
@@ -89,7 +97,8 @@ func hasOSSuffix(file string) bool { return osSuffix.MatchString(file) }
 
 // isTest is true for tests and for packages that exist for tests, as net/http/httptest does.
 func isTest(file string) bool {
-	return strings.HasSuffix(file, "_test.go") || strings.HasSuffix(path.Dir(file), "test") || path.Dir(file) == "bridge/testenv"
+	dir := path.Dir(file)
+	return strings.HasSuffix(file, "_test.go") || strings.HasSuffix(dir, "test") || dir == "bridge/testenv" || within(dir, "bridge/interop")
 }
 
 // runsPrograms is true for files that must run a program, and for tests.
@@ -186,9 +195,11 @@ func parse(root, name string) (source, error) {
 
 func TestImports(t *testing.T) {
 	files := sources(t)
+	rows := map[string]bool{}
 	for _, rule := range importRules {
+		rows[rule.pkg] = true
 		t.Run(rule.pkg, func(t *testing.T) {
-			found := false
+			found, unused := false, slices.Clone(rule.imports)
 			for _, f := range files {
 				if f.pkg() != rule.pkg || isTest(f.name) {
 					continue
@@ -196,28 +207,30 @@ func TestImports(t *testing.T) {
 				found = true
 				for _, imported := range f.imports {
 					ours, ok := strings.CutPrefix(imported, module+"/")
-					if ok && matches(ours, rule.forbidden) && !matches(ours, rule.except) {
+					if ok && !slices.Contains(rule.imports, ours) {
 						t.Errorf("%s imports %s: %s", f.name, imported, rule.why)
 					}
+					unused = slices.DeleteFunc(unused, func(pkg string) bool { return pkg == ours })
 				}
 			}
 			if !found {
 				t.Errorf("there is no package %s: remove the rule", rule.pkg)
 			}
+			if len(unused) > 0 {
+				t.Errorf("%s does not import %v: remove it from the rule", rule.pkg, unused)
+			}
 		})
 	}
-}
-
-func matches(pkg string, patterns []string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool {
-		if p == "..." {
-			return true
+	for _, f := range files {
+		if !isTest(f.name) && !rows[f.pkg()] {
+			t.Errorf("%s: package %s has no row in importRules", f.name, f.pkg())
 		}
-		if dir, ok := strings.CutSuffix(p, "/..."); ok {
-			return within(pkg, dir)
+		for _, imported := range f.imports {
+			if ours, ok := strings.CutPrefix(imported, module+"/"); ok && isTest(ours+"/x.go") && !isTest(f.name) {
+				t.Errorf("%s imports %s, which exists for tests", f.name, imported)
+			}
 		}
-		return pkg == p
-	})
+	}
 }
 
 func TestImportsOfFiles(t *testing.T) {

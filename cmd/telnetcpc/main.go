@@ -29,7 +29,7 @@ const (
 )
 
 func main() {
-	becomeStage()
+	becomeHelper()
 	becomeWatcher()
 	status := run(catchSignals(), os.Args)
 	stopWatcher()

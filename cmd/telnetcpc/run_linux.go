@@ -20,8 +20,8 @@ import (
 	runhost "telnetcpc/ptyhost/run"
 )
 
-// becomeStage must come first in main: this process may be one that run has started of its own binary.
-func becomeStage() { runhost.Main() }
+// becomeHelper must be called first in main: this process may be a helper that package run has started.
+func becomeHelper() { runhost.Main() }
 
 // besides returns the port hosts whose ports only some programs see.
 func besides() []uart.Host {
@@ -32,7 +32,7 @@ func besides() []uart.Host {
 	return []uart.Host{host}
 }
 
-// runProgram runs a program with a port, and ends as the program does.
+// runProgram runs a program with a port and exits with the program's status.
 func runProgram(c *cli.Context) error {
 	url, argv, err := runArguments(c)
 	if err != nil {

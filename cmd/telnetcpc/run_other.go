@@ -8,8 +8,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// becomeStage does nothing: here run starts no process of its own binary.
-func becomeStage() {}
+// becomeHelper does nothing: here run starts no process of its own binary.
+func becomeHelper() {}
 
 // besides returns the port hosts whose ports only some programs see: none here.
 func besides() []uart.Host { return nil }

@@ -30,7 +30,7 @@ import (
 // and $PORT, a TCP port that is free when the script starts.
 
 func TestMain(m *testing.M) {
-	becomeStage()
+	becomeHelper()
 	becomeWatcher()
 	testscript.Main(testsOf(m), map[string]func(){"telnetcpc": main})
 }

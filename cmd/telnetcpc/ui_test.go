@@ -29,14 +29,14 @@ func newTestLog(w io.Writer) *asynclog.Writer {
 	return asynclog.New(w, asynclog.LogNotice(func(w io.Writer) *slog.Logger { return newLog(w, false) }))
 }
 
-// The error that ends the program is its last line, also behind more than the terminal has taken yet.
+// The error that ends the program is its last line, also after more than the terminal has taken yet.
 func TestPrintLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		terminal := &slowTerminal{each: 10 * time.Millisecond}
 		w := newTestLog(terminal)
 		log := newLog(w, false)
 		log.Info("first")
-		synctest.Wait() // that line is being written: the others wait, and what is dropped is dropped in one place
+		synctest.Wait() // that line is being written: the others wait, and all dropped lines are dropped in one place
 		for range 5000 {
 			log.Info("settings", "coding", "9600 8N1", "something", "long enough for the room to be filled")
 		}
@@ -54,7 +54,7 @@ func TestPrintLast(t *testing.T) {
 	})
 }
 
-// A terminal that takes nothing keeps the end of the program for a short while only.
+// A terminal that takes nothing delays the end of the program for a short while only.
 func TestPrintLastStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestLog(&slowTerminal{each: time.Hour})

@@ -1,8 +1,9 @@
-// Package aside makes a logger that does not wait for its handler. Hosts log under a port's lock, or from the goroutine that
-// carries its bytes or answers its programs: none of them may block because the log does. It knows records, no port.
+// Package aside provides a logger that does not wait for its handler. Hosts log while they hold a port's lock, or from
+// the goroutine that carries its bytes or answers its programs: none of them may block because the log does. It must
+// not know ports.
 //
-// The hosts wrap their logger in Logger; the command calls Wait before it exits. bridge/asynclog does the like one layer
-// lower, for the bytes of the program's log as a whole; its package comment says why there are two.
+// The hosts wrap their logger in Logger; the command calls Wait before it exits. bridge/asynclog does the same one
+// layer lower, for the formatted lines of the whole program; its package comment explains why there are two.
 package aside
 
 import (
@@ -13,14 +14,14 @@ import (
 	"time"
 )
 
-// room is how many lines may wait. Hosts log an event once, or at most once per close.
+// room is how many lines may wait. That is enough because hosts log an event once, or at most once per close.
 const room = 64
 
-// Logger returns a logger that passes its lines to log's handler, in order, and never waits for it. While the handler blocks,
-// up to 64 lines wait; further ones are dropped, and a line in their place says how many. A nil log is slog.Default(). The
-// logger may be used from any goroutine.
+// Logger returns a logger that passes its lines to log's handler, in order, and never waits for it. While the handler
+// blocks, up to room lines wait; further ones are dropped, and one line reports their number. A nil log is
+// slog.Default(). The logger may be used from any goroutine.
 //
-// The goroutine that calls the handler is started by a line if it does not run, and ends when no line waits.
+// Handle starts the goroutine that calls the handler if it is not running; it ends when no line waits.
 func Logger(log *slog.Logger) *slog.Logger {
 	if log == nil {
 		log = slog.Default()
@@ -28,15 +29,15 @@ func Logger(log *slog.Logger) *slog.Logger {
 	return slog.New(handler{log.Handler(), &queue{}})
 }
 
-// waiting is how many lines of all loggers have not been handled yet. It is a package variable because the end of the process
-// is the same for all of them.
+// waiting is how many lines of all loggers have not been handled yet. It is a package variable because Wait is called
+// once for the whole process.
 var waiting atomic.Int64
 
-// Wait waits until every line logged before has been handled, but no longer than most, and reports whether they have. A process
-// that exits without it loses its last lines. It may be called from any goroutine.
-func Wait(most time.Duration) bool {
+// Wait waits until every line logged before has been handled, but no longer than limit, and reports whether they have
+// been. A process that exits without it loses its last lines. It may be called from any goroutine.
+func Wait(limit time.Duration) bool {
 	const pause = time.Millisecond
-	for end := time.Now().Add(most); waiting.Load() > 0; time.Sleep(pause) {
+	for end := time.Now().Add(limit); waiting.Load() > 0; time.Sleep(pause) {
 		if time.Now().After(end) {
 			return false
 		}
@@ -58,7 +59,7 @@ type line struct {
 
 // queue is shared by all handlers of one logger.
 type queue struct {
-	mu      sync.Mutex // over everything below; never held over a call of a handler
+	mu      sync.Mutex // guards everything below; never held over a call of a handler
 	waiting []line
 	dropped int  // lines dropped after the waiting ones
 	running bool // the goroutine runs

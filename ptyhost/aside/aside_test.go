@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type stopped struct {
 	came, goOn chan struct{}
 
-	mu   sync.Mutex // over everything below
+	mu   sync.Mutex // guards everything below
 	text bytes.Buffer
 }
 

@@ -275,7 +275,7 @@ func (c *Claim) Link(device string, master int) error {
 	return c.link(device, master, func(text string) error { return os.Symlink(text, c.path) })
 }
 
-// link is Link with a function that makes the link; the lock is held. The watcher is notified first, so that it knows the
+// link is Link with a function that makes the link; the caller holds mu. The watcher is notified first, so that it knows the
 // link from the moment it exists.
 func (c *Claim) link(device string, master int, by func(text string) error) error {
 	text := linkText(device)
@@ -310,7 +310,7 @@ func (c *Claim) Unlink() error {
 	return c.unlink()
 }
 
-// unlink is Unlink; the lock is held.
+// unlink is Unlink; the caller holds mu.
 func (c *Claim) unlink() error {
 	info, err := os.Lstat(c.path)
 	if c.text == "" || err != nil || !ours(c.path, info) {

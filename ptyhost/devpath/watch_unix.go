@@ -36,7 +36,7 @@ type watch struct {
 	links map[uint64]link
 	last  uint64
 
-	// talk guards all below and serialises what is sent to the watcher. It is held for watcherPatience at most.
+	// talk guards everything below and serialises what is sent to the watcher. It is held for watcherPatience at most.
 	talk     sync.Mutex
 	able     bool // this binary can be the watcher: it calls Main
 	disabled bool // no other one is started
@@ -107,7 +107,7 @@ func (w *watch) notify(what op, id uint64, h link) {
 
 func nothing() {}
 
-// replace ends a watcher that does not answer, and starts another; the lock is held. It kills it first, because the end of its
+// replace ends a watcher that does not answer, and starts another; the caller holds talk. It kills it first, because the end of its
 // socket would mean to it that this process has died. Like the functions below it returns what to log after the lock is
 // released.
 func (w *watch) replace(why error) (report func()) {
@@ -116,7 +116,7 @@ func (w *watch) replace(why error) (report func()) {
 	return w.again(fmt.Errorf("it did not answer: %w", why))
 }
 
-// again starts another watcher after one has ended; the lock is held.
+// again starts another watcher after one has ended; the caller holds talk.
 func (w *watch) again(why error) (report func()) {
 	w.forget()
 	if time.Since(w.started) >= healthyAfter {
@@ -139,7 +139,7 @@ func (w *watch) again(why error) (report func()) {
 	}
 }
 
-// forget closes the descriptors that lead to a watcher; the lock is held.
+// forget closes the descriptors that lead to a watcher; the caller holds talk.
 func (w *watch) forget() {
 	_ = unix.Close(w.socket)
 	_ = unix.Close(w.hungUp)
@@ -153,7 +153,7 @@ func (w *watch) needed() bool {
 	return len(w.links) > 0
 }
 
-// giveUp disables the watcher; the lock is held.
+// giveUp disables the watcher; the caller holds talk.
 func (w *watch) giveUp(why error) (report func()) {
 	w.disabled = true
 	return func() {
@@ -161,7 +161,7 @@ func (w *watch) giveUp(why error) (report func()) {
 	}
 }
 
-// start starts the watcher, if this binary can be it, and sends it all links; the lock is held.
+// start starts the watcher, if this binary can be it, and sends it all links; the caller holds talk.
 func (w *watch) start() (report func()) {
 	if !w.able || w.disabled {
 		return nothing

@@ -108,7 +108,7 @@ func (p *port) takeBack(t *tty) {
 // wire ends soon after the tty.
 const unboundSettles = 300 * time.Millisecond
 
-// unbound handles the end of a tty; plugging is held. It returns false if the device is leaving too.
+// unbound handles the end of a tty; the caller holds plugging. It returns false if the device is leaving too.
 func (p *port) unbound(a *attachment, t *tty) bool {
 	a.unbound = true
 	p.unlink()
@@ -135,7 +135,7 @@ func (p *port) unlink() {
 }
 
 // rebind makes a port of the tty that the driver has made of the adapter again, if it has. After an error the port is lost for
-// good. plugging is held.
+// good. The caller holds plugging.
 func (p *port) rebind(a *attachment) error {
 	t := p.system.find(a.device)
 	if t == nil {

@@ -157,7 +157,7 @@ func (p *port) serve(a *attachment, wire io.ReadWriteCloser) {
 const closePatience = 10 * time.Second
 
 // unplug unplugs the adapter, and waits until the kernel has removed its device, as long as the kernel makes progress and ctx
-// has not ended; plugging is held.
+// has not ended; the caller holds plugging.
 func (p *port) unplug(ctx context.Context) {
 	a := p.now.Load()
 	if a == nil {

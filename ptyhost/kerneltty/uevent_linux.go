@@ -28,7 +28,7 @@ const ueventBuffer = 1 << 20
 // uevents receives the events about devices for all ports of this process, with one socket and one goroutine. A message is no
 // more than a reason to check.
 type uevents struct {
-	mu    sync.Mutex // guards all below
+	mu    sync.Mutex // guards everything below
 	ports map[*port]bool
 	file  *os.File      // the socket; nil: none is open
 	ended chan struct{} // closed when receive has returned

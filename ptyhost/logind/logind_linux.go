@@ -29,14 +29,14 @@ const (
 type Watch struct {
 	address string
 
-	mu       sync.Mutex // over this group
+	mu       sync.Mutex // guards this group
 	sleepers map[Sleeper]*calls
 	asleep   bool         // Sleep has been called, and Wake has not
 	log      *slog.Logger // the first that Add got; nil: none
 	trouble  error        // why no signals come now; nil: they do, or that is not known yet
 	logged   bool         // trouble has been logged
 
-	life   sync.Mutex // over this group: serialises starts and ends of run; never held over a Sleep or Wake
+	life   sync.Mutex // guards this group: serialises starts and ends of run; never held over a Sleep or Wake
 	users  int        // Add without Remove
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when run has returned

@@ -1,5 +1,3 @@
-//go:build !plainio
-
 package terminal
 
 import (
@@ -22,8 +20,6 @@ import (
 // System calls are made without telling the scheduler (RawSyscall): telling it wakes the runtime's sleeping monitor
 // thread if the process was idle, and a round trip costs 1.4 times as long. That is correct only because no descriptor
 // here ever blocks: a call that blocks would hold the processor.
-//
-// With the build tag plainio, wait_plain_linux.go does the same with an os.File.
 
 // waiter waits for the master. read has one caller, write has one caller; the rest may be called from any goroutine.
 type waiter struct {

@@ -57,7 +57,7 @@ func (t *linuxTTY) setTermios(c uart.Coding, f uart.Flow) (uart.Coding, uart.Flo
 	if err != nil {
 		return c, f, err
 	}
-	return termios.CodingInForce(tio, c), termios.Flow(tio), nil
+	return termios.CodingAfter(tio, c), termios.Flow(tio), nil
 }
 
 // encode sets a coding and a flow control, and everything else that a port needs. What Linux cannot do (1.5 stop bits with

@@ -13,8 +13,8 @@ import (
 const drainPause = 20 * time.Millisecond
 
 // AppOpen opens the port once more. If this open is the first and the port has CarriesOpenWait, the channel receives what
-// the event's Ready is called with; else nil at once. On a retired or closed port it receives io.ErrClosedPipe and nothing
-// is opened.
+// the event's Ready is called with; else nil at once. On a retired or closed port it receives io.ErrClosedPipe, and the
+// port is not opened.
 func (p *Port) AppOpen() <-chan error {
 	ready := make(chan error, 1)
 	p.opening.Lock()
@@ -41,8 +41,8 @@ func (p *Port) AppOpen() <-chan error {
 	return ready
 }
 
-// AppClose closes the port once. The last close is announced by Urgent, then takes its place in the stream, after the fall
-// of the lines that are on (see AppHUPCL); what the application has not read is discarded.
+// AppClose undoes one AppOpen. The last close is announced by Urgent, then queued for Next, after the event that turns
+// off DTR and RTS (see AppHUPCL); what the application has not read is discarded.
 func (p *Port) AppClose() {
 	p.opening.Lock()
 	defer p.opening.Unlock()
@@ -71,7 +71,7 @@ func (p *Port) AppClose() {
 	p.push(closed)
 }
 
-// lower queues the fall of the lines that are on; the lock is held.
+// lower queues an event that turns off the lines that are on; the caller holds mu.
 func (p *Port) lower() {
 	var fall uart.Control
 	if p.driven.DTR == uart.LevelOn {
@@ -86,7 +86,7 @@ func (p *Port) lower() {
 	}
 }
 
-// AppWrite writes bytes as an application does: it blocks while 64 KiB wait for Next, and fails with
+// AppWrite writes bytes as an application does: it blocks while upLimit bytes wait for Next, and fails with
 // io.ErrClosedPipe on a port that has ended or is not open.
 func (p *Port) AppWrite(b []byte) (n int, err error) {
 	p.mu.Lock()
@@ -122,8 +122,8 @@ func (p *Port) AppRead(b []byte) (int, error) {
 }
 
 // AppSet changes settings in one call. e.Kind need not be set. What the port's fidelity lacks is removed; if nothing is
-// left, nothing happens. With 256 events queued the change merges into the last event if that is a change of settings
-// too; Merged counts that.
+// left, nothing happens. With eventLimit events queued the change merges into the last event if that is a change of
+// settings too; Merged counts these merges.
 func (p *Port) AppSet(e uart.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,7 +150,7 @@ func (p *Port) AppHUPCL(on bool) {
 }
 
 // AppPurge discards what the device sent and the application has not read (rx), what was written and Next has not returned
-// (tx), or both. If the port carries purges, Urgent announces it, then the event takes its place in the stream.
+// (tx), or both. If the port carries purges, Urgent announces it, then the event is queued for Next.
 func (p *Port) AppPurge(what uart.Purge) {
 	e := uart.Event{Kind: uart.KindPurge, Purge: what}
 	p.mu.Lock()
@@ -174,9 +174,10 @@ func (p *Port) AppPurge(what uart.Purge) {
 	p.push(e)
 }
 
-// AppDrain waits, as tcdrain does, until Next has returned all bytes, what it lent has come back and Unsent reports that the
-// far UART is empty; or until Unsent reports that no byte is waited for, whatever is queued. It fails with
-// io.ErrClosedPipe when the port has ended. If the port does not carry drains it returns at once.
+// AppDrain waits, as tcdrain does, until Next has returned all bytes, the caller of Next has returned the lent ones,
+// and Unsent reports that the far UART is empty; or until Unsent reports that nothing should wait (Left < 0), whatever
+// is queued. It fails with io.ErrClosedPipe when the port has ended. If the port does not carry drains it returns at
+// once.
 func (p *Port) AppDrain() error {
 	for {
 		p.mu.Lock()
@@ -188,7 +189,7 @@ func (p *Port) AppDrain() error {
 		if !carries {
 			return nil
 		}
-		var u uart.Unsent // called after waiting was read: it includes what has come back by then
+		var u uart.Unsent // called after waiting was read, so that it counts all bytes that were returned by then
 		if p.config.Unsent != nil {
 			u = p.config.Unsent()
 		}
@@ -208,7 +209,7 @@ func (p *Port) AppDrain() error {
 	}
 }
 
-// waitForNext waits until no byte is queued and none is lent, or the port has ended; for drainPause at most.
+// waitForNext waits until no byte is queued or lent, or the port has ended; at most for drainPause.
 func (p *Port) waitForNext() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -225,7 +226,7 @@ func (p *Port) waitForNext() {
 	}
 }
 
-// AppModem waits until the device's modem state is want; false: the port has ended.
+// AppModem waits until the device's modem state is want; false: the port has ended before.
 func (p *Port) AppModem(want uart.ModemState) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// quiet is how long nothing must happen for something to count as blocked. On a machine too slow for it a test only
-// detects less.
+// quiet is how long a call must make no progress to count as blocked. On a machine that is slower than that, a test
+// only detects fewer errors.
 const quiet = 50 * time.Millisecond
 
 // bench is one port under test, with the programs that use it.
@@ -31,29 +31,29 @@ type bench struct {
 
 	openWait time.Duration // 0: testenv.Patience
 
-	busy atomic.Bool  // Unsent reports that the far UART is not empty
-	away atomic.Bool  // Unsent reports that there is no session, and that no byte is waited for
-	asks atomic.Int64 // how often Unsent was called
+	busy        atomic.Bool  // Unsent reports that the far UART is not empty
+	away        atomic.Bool  // Unsent reports that there is no session and nothing should wait (Left < 0)
+	unsentCalls atomic.Int64 // how often Unsent was called
 
 	mu     sync.Mutex // guards the fields below
 	urgent []uart.Event
 	opened []Program // closed when the test ends
 }
 
-// result is one result of Next, its bytes copied.
+// result is one result of Next, with a copy of its bytes.
 type result struct {
 	data  []byte
 	event uart.Event
 }
 
-// start makes the bench's port. It is closed when the test ends, or after testenv.Patience, so that every blocked call
+// start opens the bench's port. It is closed when the test ends, or after testenv.Patience, so that every blocked call
 // returns and the test fails instead of hanging.
 func (b *bench) start() {
 	b.Helper()
 	b.startAt(b.programs.Path(b.T))
 }
 
-// startAt is start at a path.
+// startAt is start with a given path.
 func (b *bench) startAt(path string) {
 	b.Helper()
 	b.path = path
@@ -75,13 +75,13 @@ func (b *bench) startAt(path string) {
 		if err := port.Close(); err != nil {
 			b.Errorf("close: %v", err)
 		}
-		// After the port: a close may wait for a drain, and so for Next, which is not called any more.
+		// After the port: a program's close may wait for a drain, and so for Next, which is not called any more.
 		b.closePrograms()
 	})
 }
 
-// opens records a program, to be closed when the test ends.
-func (b *bench) opens(p Program) Program {
+// track records a program, to be closed when the test ends.
+func (b *bench) track(p Program) Program {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.opened = append(b.opened, p)
@@ -106,7 +106,7 @@ func (b *bench) open() (uart.Port, error) {
 	return b.host.Open(context.Background(), uart.PortConfig{
 		Path: b.path, OpenWait: wait,
 		Unsent: func() uart.Unsent {
-			b.asks.Add(1)
+			b.unsentCalls.Add(1)
 			switch {
 			case b.away.Load():
 				return uart.Unsent{Left: -1}
@@ -136,8 +136,9 @@ func (b *bench) announced(kind uart.Kind) int {
 	return n
 }
 
-// next is the next result of Next. It fails the test if the port reports what it does not carry. Events that concern control
-// lines alone are skipped unless the test is about them: on hosts that carry lines an open raises and a close drops them.
+// next returns the next result of Next. It fails the test if the port reports what it does not carry. Events with
+// control lines only are skipped unless the test is about them: on hosts that carry the lines, an open raises them and
+// a close drops them.
 func (b *bench) next() result {
 	b.Helper()
 	for {
@@ -145,7 +146,7 @@ func (b *bench) next() result {
 		if err != nil {
 			b.Fatalf("next: %v", err)
 		}
-		b.allowed(e)
+		b.checkClaimed(e)
 		if e.Kind == uart.KindSettings && e.Coding == (uart.Coding{}) && e.Flow == (uart.Flow{}) && !b.lines {
 			continue
 		}
@@ -153,7 +154,7 @@ func (b *bench) next() result {
 	}
 }
 
-// event is the next result, which must be an event of this kind.
+// event returns the next result, which must be an event of this kind, and calls its Ready.
 func (b *bench) event(kind uart.Kind) uart.Event {
 	b.Helper()
 	a := b.next()
@@ -166,7 +167,7 @@ func (b *bench) event(kind uart.Kind) uart.Event {
 	return a.event
 }
 
-// data calls Next until all of want has come, and returns the events between the bytes.
+// data calls Next until it has returned all of want, and returns the events between the bytes.
 func (b *bench) data(want []byte) (events []uart.Event) {
 	b.Helper()
 	for done := 0; done < len(want); {
@@ -187,8 +188,8 @@ func (b *bench) data(want []byte) (events []uart.Event) {
 	return events
 }
 
-// first opens the port with the first program, consumes the event, and releases an open that waits.
-func (b *bench) first() Program {
+// openFirst opens the port with the first program, consumes the event, and releases an open that waits.
+func (b *bench) openFirst() Program {
 	b.Helper()
 	type result struct {
 		p   Program
@@ -218,17 +219,17 @@ func (b *bench) first() Program {
 	if r.err != nil {
 		b.Fatalf("the program's open: %v", r.err)
 	}
-	return b.opens(r.p)
+	return b.track(r.p)
 }
 
-// another opens the port with a further program.
-func (b *bench) another() Program {
+// openAnother opens the port with a further program.
+func (b *bench) openAnother() Program {
 	b.Helper()
 	p, err := b.programs.Open(b.path)
 	if err != nil {
 		b.Fatalf("a further program's open: %v", err)
 	}
-	return b.opens(p)
+	return b.track(p)
 }
 
 // write starts a program's write in a goroutine that ends with the program or the port.
@@ -241,22 +242,22 @@ func (b *bench) write(p io.Writer, data []byte) <-chan error {
 	return done
 }
 
-// does fails the test if a program's call has failed.
-func (b *bench) does(what string, err error) {
+// must fails the test if a program's call has failed.
+func (b *bench) must(what string, err error) {
 	b.Helper()
 	if err != nil {
 		b.Fatalf("the program's %s: %v", what, err)
 	}
 }
 
-// lastClose closes the port by the last program that has it open, and consumes the event. A close may wait until the far
-// UART is empty, and so for the Next that returns the lent bytes.
+// lastClose closes the last program that has the port open, and consumes the event. A close may wait until the far UART
+// is empty, and so for the Next that returns the lent bytes.
 func (b *bench) lastClose(p Program) {
 	b.Helper()
 	closed := make(chan error, 1)
 	go func() { closed <- p.Close() }()
 	b.event(uart.KindClosed)
-	b.does("close", <-closed)
+	b.must("close", <-closed)
 }
 
 // eventually polls a condition.
@@ -287,14 +288,14 @@ func gone(path string) bool {
 	return err != nil
 }
 
-// noise is n pseudo-random bytes, the same in each run.
+// noise returns n pseudo-random bytes, the same in each run.
 func noise(seed byte, n int) []byte {
 	p := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p)
 	return p
 }
 
-// everyByte is all 256 values, each next to those that are special to a line discipline or to Telnet.
+// everyByte returns all 256 values, each next to those that are special to a line discipline or to Telnet.
 func everyByte() []byte {
 	var p []byte
 	for v := range 256 {

@@ -13,7 +13,7 @@ type Host struct {
 	Lacks  uart.Fidelity // what its ports do not carry
 	Broken error         // what Check and Open return
 
-	mu    sync.Mutex // guards ports; makes "is the path free, then open" one step
+	mu    sync.Mutex // guards ports; makes the check for a free path and the open atomic
 	ports map[string]*Port
 }
 

@@ -17,7 +17,7 @@ const (
 	countBreak   = 9
 )
 
-// getCounts reads the error counters of a serial driver: TIOCGICOUNT. A pty has none.
+// getCounts reads the counters of a serial driver (TIOCGICOUNT). A pty has none.
 func getCounts(fd int) (c icounter, err error) {
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGICOUNT, uintptr(unsafe.Pointer(&c)))
 	if errno != 0 {

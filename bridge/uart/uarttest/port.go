@@ -36,13 +36,13 @@ type Port struct {
 	upBytes  int          // data bytes in up
 	events   int          // events in up
 	lent     []byte       // what the last Next returned
-	holders  int          // how many times the application has it open
+	holders  int          // AppOpens without AppClose
 	down     []byte       // written by the device, not read by the application
 	written  uint64       // bytes given to the application in all
 	dropped  uint64       // bytes that Write dropped
 	merged   int          // settings that merged into the event before
-	driven   uart.Control // as last queued
-	hupclOff bool         // the lines stay at the last close
+	driven   uart.Control // the state of the control lines as last queued
+	hupclOff bool         // the last close leaves the lines as they are
 	modem    uart.ModemState
 	modems   []uart.ModemState
 	reports  []LineReport
@@ -50,7 +50,7 @@ type Port struct {
 	err      error // why the port has ended: ErrClosed, or the argument of Fail
 }
 
-// item is one place in the stream: bytes, or an event.
+// item is one element of the stream: bytes, or an event.
 type item struct {
 	data  []byte
 	event uart.Event
@@ -64,15 +64,15 @@ type LineReport struct {
 
 var _ uart.Port = (*Port)(nil)
 
-// NewPort returns a port with full fidelity that nobody has open. Of config it uses Path, Unsent and Urgent.
+// NewPort returns a port with full fidelity that no application has open. Of config it uses Path, Unsent and Urgent.
 func NewPort(config uart.PortConfig) *Port {
 	p := &Port{config: config, fidelity: uart.FullFidelity}
 	p.changed.L = &p.mu
 	return p
 }
 
-// SetFidelity changes what the port claims, and so what it reports: other settings never reach Next. Call it before the
-// port is used.
+// SetFidelity changes what the port claims to carry, and so what it reports: settings that it lacks never reach Next.
+// Call it before the port is used.
 func (p *Port) SetFidelity(f uart.Fidelity) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,7 +107,7 @@ func (p *Port) Next() ([]byte, uart.Event, error) {
 	return first.data, uart.Event{}, nil
 }
 
-// Write implements uart.Port: it blocks while 16 KiB are queued for AppRead.
+// Write implements uart.Port: it blocks while downLimit bytes are queued for AppRead.
 func (p *Port) Write(b []byte) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -195,7 +195,7 @@ func (p *Port) Close() error {
 	return nil
 }
 
-// Fail loses the port for good, like an unplugged adapter: every blocked and later call returns err. Only the first call of
+// Fail ends the port as if its adapter were unplugged: every blocked and later call returns err. Only the first call of
 // Fail or Close counts.
 func (p *Port) Fail(err error) {
 	p.mu.Lock()
@@ -259,17 +259,17 @@ func (p *Port) Closed() bool {
 	return p.err != nil
 }
 
-// usable reports whether the application has an open port; the lock is held.
+// usable reports whether the application has an open port; the caller holds mu.
 func (p *Port) usable() bool { return p.err == nil && p.holders > 0 }
 
-// push appends an event; the lock is held.
+// push appends an event; the caller holds mu.
 func (p *Port) push(e uart.Event) {
 	p.up = append(p.up, item{event: e})
 	p.events++
 	p.changed.Broadcast()
 }
 
-// pushData appends a copy of b, in pieces; the lock is held.
+// pushData appends a copy of b, in pieces; the caller holds mu.
 func (p *Port) pushData(b []byte) {
 	p.upBytes += len(b)
 	for len(b) > 0 {
@@ -280,7 +280,7 @@ func (p *Port) pushData(b []byte) {
 	p.changed.Broadcast()
 }
 
-// dropUp takes all bytes out of the queue and leaves the events; the lock is held.
+// dropUp removes all bytes from the queue and keeps the events; the caller holds mu.
 func (p *Port) dropUp() {
 	var kept []item
 	for _, it := range p.up {
@@ -291,14 +291,14 @@ func (p *Port) dropUp() {
 	p.up, p.upBytes = kept, 0
 }
 
-// urgent calls the configuration's Urgent, without the lock: it may call the port.
+// urgent calls the configuration's Urgent. The caller does not hold mu, because Urgent may call the port.
 func (p *Port) urgent(e uart.Event) {
 	if p.config.Urgent != nil {
 		p.config.Urgent(e)
 	}
 }
 
-// carried removes from a change of settings what a fidelity lacks.
+// carried returns a change of settings without the fields that a fidelity lacks.
 func carried(f uart.Fidelity, e uart.Event) uart.Event {
 	if !f.Carries(uart.CarriesBaud) {
 		e.Coding.Baud = 0

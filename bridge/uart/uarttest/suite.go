@@ -9,10 +9,10 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Programs is how programs of this system use the ports of the host under test: by their paths, without knowledge of
-// uart.Port. The host's own test passes it in; TTY is the one for all ttys on Linux.
+// Programs opens the ports of the host under test as programs of this system do: by path, without knowledge of
+// uart.Port. The host's own test passes it in; TTY is the implementation for all ttys on Linux.
 type Programs interface {
-	// Path is where to make the next port: free, and never used before.
+	// Path returns a path for the next port: free, and never used before.
 	Path(t *testing.T) string
 	// Open opens the port at a path, and fails if there is none. It blocks as an application's open does.
 	Open(path string) (Program, error)
@@ -40,13 +40,13 @@ type Program interface {
 	Drain() error
 	// Modem reads the modem state.
 	Modem() (uart.ModemState, error)
-	// LineErrors is which errors of received data the port has reported since the program opened it.
+	// LineErrors returns the errors of received data that the port has reported since the program opened it.
 	LineErrors() (uart.LineState, error)
 }
 
-// TestHost is the suite that every port host must pass: a port fulfils the contract in package uart, and carries what it
-// claims to carry, no less and no more. Each part opens ports of its own and closes them. own are goroutines of the host
-// that outlive its ports.
+// TestHost is the suite that every port host must pass: its ports fulfil the contract in package uart, and carry
+// exactly what the host claims to carry. Each part opens ports of its own and closes them. own describes goroutines of
+// the host that outlive its ports.
 func TestHost(t *testing.T, h uart.Host, programs Programs, own ...goleak.Option) {
 	if err := h.Check(); err != nil {
 		t.Fatalf("this host does not work here: %v", err)
@@ -66,12 +66,12 @@ func TestHost(t *testing.T, h uart.Host, programs Programs, own ...goleak.Option
 		{"bytes before the close", testBytesBeforeClose, 0},
 		{"back pressure up", testBackPressureUp, 0},
 		{"back pressure down", testBackPressureDown, 0},
-		{"write to nobody", testWriteToNobody, 0},
+		{"write without a program", testWriteUnopened, 0},
 		{"nothing stale", testNothingStale, 0},
 		{"write ends with the program", testWriteEndsWithProgram, 0},
 		{"close ends next", testCloseEndsNext, 0},
 		{"close ends write", testCloseEndsWrite, 0},
-		{"close fails the program's calls", testCloseTellsProgram, 0},
+		{"close fails the program's calls", testCloseFailsCalls, 0},
 		{"close during calls", testCloseUnderCalls, 0},
 		{"close during a close", testCloseUnderClose, 0},
 		{"closed", testClosed, 0},

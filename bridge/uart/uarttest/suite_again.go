@@ -10,15 +10,16 @@ import (
 )
 
 const (
-	// madeAgain is how often a port is made again; madeAgainLeast, if that takes longer than madeAgainFor.
+	// madeAgain is how often a port is made again. After madeAgainFor the test stops early, but not before
+	// madeAgainLeast.
 	madeAgain      = 100
 	madeAgainLeast = 10
 	madeAgainFor   = 20 * time.Second
 )
 
-// testMadeAgain: a closed port can be made again at its path at once, any number of times, while the program that had it
-// open still holds the old one: that is a hangup. Earlier ports leave nothing, no descriptor and no file; nor does a port
-// that could not be made.
+// testMadeAgain: a closed port can be made again at its path at once, any number of times, while the program that had
+// the old one open still has its descriptor, which is hung up. Earlier ports leave no descriptor and no file; nor does
+// a port that could not be made.
 func testMadeAgain(b *bench) {
 	path := b.programs.Path(b.T)
 	beside, descriptors := entries(filepath.Dir(path)), len(entries("/proc/self/fd"))
@@ -42,7 +43,7 @@ func testMadeAgain(b *bench) {
 				_ = second.Close()
 				b.Error("a second port at the path of the first was made")
 			}
-			p := b.first()
+			p := b.openFirst()
 			release()
 			b.delivers(p, []byte("down"))
 			if b.lasting() {

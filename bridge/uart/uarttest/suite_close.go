@@ -6,13 +6,13 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// testCloseUnderCalls: a port closes whatever its programs are doing: a write that Next does not return, a read, a drain
-// while the far UART is sending. All of their calls then return, unless the programs outlive the port.
+// testCloseUnderCalls: a port can be closed whatever its programs are doing: a write that Next does not return, a read,
+// a drain while the far UART is sending. All of their calls then return, unless the programs outlive the port.
 func testCloseUnderCalls(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	b.busy.Store(true)
-	calls := []<-chan error{b.write(p, noise('c', 2*mostWaiting)), drain(p)}
+	calls := []<-chan error{b.write(p, noise('c', 2*maxQueued)), drain(p)}
 	read := make(chan error, 1)
 	go func() {
 		_, err := p.Read(make([]byte, 1))
@@ -22,19 +22,20 @@ func testCloseUnderCalls(b *bench) {
 	b.next() // the write has begun
 	b.closesInTime()
 	if b.lasting() {
-		b.does("close", p.Close())
+		b.must("close", p.Close())
 	}
 	for _, call := range calls {
 		<-call
 	}
 }
 
-// testCloseUnderClose: a port closes while its last program's close waits for the far UART, as a driver's close does.
+// testCloseUnderClose: a port can be closed while its last program's close waits for the far UART, as a driver's close
+// does.
 func testCloseUnderClose(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	b.busy.Store(true)
-	b.does("write", <-b.write(p, noise('d', 1000)))
+	b.must("write", <-b.write(p, noise('d', 1000)))
 	closed := make(chan error, 1)
 	go func() { closed <- p.Close() }()
 	select {
@@ -46,13 +47,13 @@ func testCloseUnderClose(b *bench) {
 	<-closed
 }
 
-// closesInTime closes the port, which must not block.
+// closesInTime closes the port and fails if Close blocks.
 func (b *bench) closesInTime() {
 	b.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b.closes()
+		b.closePort()
 	}()
 	select {
 	case <-done:

@@ -10,8 +10,8 @@ import (
 // More events than a host's queue holds: a program that changes lines faster than the session carries them, and a script
 // that opens, writes and closes in a loop while the remote is away.
 
-// testEdges: every change of DTR and RTS comes, in order, however many a program makes back to back: while there is a session
-// the program has to wait. Without one it does not wait, and the last state comes.
+// testEdges: Next returns every change of DTR and RTS, in order, however many a program makes back to back: while there
+// is a session the program has to wait. Without one it does not wait, and Next returns at least the last state.
 func testEdges(b *bench) {
 	const edges = 600 // more than any queue of events holds
 	if b.patient() {
@@ -19,8 +19,8 @@ func testEdges(b *bench) {
 	}
 	b.lines = true
 	b.start()
-	p := b.first()
-	b.drives(p)
+	p := b.openFirst()
+	b.setLines(p)
 	edge := func(i int) uart.Control { return uart.Control{DTR: uart.LevelOf(i%2 == 0)} }
 	var made atomic.Int64
 	makes := func() <-chan error {
@@ -47,38 +47,38 @@ func testEdges(b *bench) {
 			b.Fatalf("change %d: got %v, want %v", i, e, edge(i))
 		}
 	}
-	b.does("change of DTR", <-done)
+	b.must("change of DTR", <-done)
 
 	b.away.Store(true)
-	b.does("change of DTR", <-makes())
-	b.does("change of RTS", p.Set(uart.Event{Control: uart.Control{RTS: uart.LevelOff}}))
+	b.must("change of DTR", <-makes())
+	b.must("change of RTS", p.Set(uart.Event{Control: uart.Control{RTS: uart.LevelOff}}))
 	for b.event(uart.KindSettings).Control.RTS != uart.LevelOff {
 	}
 }
 
-// patient is Programs' Patient.
+// patient returns Patient of Programs, if it has that method.
 func (b *bench) patient() bool {
 	p, ok := b.programs.(interface{ Patient() bool })
 	return ok && p.Patient()
 }
 
-// drives consumes the events of the open, and leaves DTR off and RTS on.
-func (b *bench) drives(p Program) {
+// setLines consumes the events of the open, and leaves DTR off and RTS on.
+func (b *bench) setLines(p Program) {
 	b.Helper()
 	for _, c := range []uart.Control{{RTS: uart.LevelOff}, {RTS: uart.LevelOn}, {DTR: uart.LevelOff}} {
-		b.does("control of lines", p.Set(uart.Event{Control: c}))
+		b.must("control of lines", p.Set(uart.Event{Control: c}))
 		for e := b.event(uart.KindSettings); c.Over(e.Control) != e.Control; {
 			e = b.event(uart.KindSettings)
 		}
 	}
 }
 
-// testOpensInALoop: a script opens, writes and closes while Next is not called, and its opens wait for a session that does not
-// come: no open hangs, each is counted, no byte is lost, and few events are queued.
+// testOpensInALoop: a script opens, writes and closes while Next is not called, and its opens wait for a session that
+// never comes up: no open hangs, each is counted, no byte is lost, and few events are queued.
 func testOpensInALoop(b *bench) {
 	const (
 		rounds    = 400
-		mostWaits = 1100
+		maxEvents = 1100
 	)
 	if b.patient() {
 		return
@@ -89,10 +89,10 @@ func testOpensInALoop(b *bench) {
 	b.start()
 	for range rounds {
 		p, err := b.programs.Open(b.path)
-		b.does("open", err)
+		b.must("open", err)
 		_, err = p.Write([]byte("x"))
-		b.does("write", err)
-		b.does("close", p.Close())
+		b.must("write", err)
+		b.must("close", p.Close())
 	}
 	b.eventually("all closes are announced by Urgent", func() bool { return b.announced(uart.KindClosed) == rounds })
 	opens, closes, bytes, events := 0, 0, 0, 0
@@ -111,7 +111,7 @@ func testOpensInALoop(b *bench) {
 		opens += int(a.event.Visits)
 		closes += int(a.event.Visits)
 	}
-	if opens != rounds || closes != rounds || bytes != rounds || events > mostWaits {
-		b.Errorf("%d opens, %d closes, %d bytes and %d events came of %d rounds", opens, closes, bytes, events, rounds)
+	if opens != rounds || closes != rounds || bytes != rounds || events > maxEvents {
+		b.Errorf("got %d opens, %d closes, %d bytes and %d events from %d rounds", opens, closes, bytes, events, rounds)
 	}
 }

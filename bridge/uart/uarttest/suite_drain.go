@@ -6,15 +6,15 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// testDrain: a drain waits while Unsent reports that the far UART is not empty, if the host claims that; else it waits for
-// nothing.
+// testDrain: a drain waits while Unsent reports that the far UART is not empty, if the host claims to carry drains;
+// else it returns at once.
 func testDrain(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	b.busy.Store(true)
-	b.does("write", <-b.write(p, []byte("x")))
-	b.none(b.data([]byte("x")))
-	// The bytes that Next lent come back with the following Next.
+	b.must("write", <-b.write(p, []byte("x")))
+	b.noEvents(b.data([]byte("x")))
+	// The following Next returns the lent bytes.
 	following := make(chan error, 1)
 	go func() {
 		_, _, err := b.port.Next()
@@ -22,48 +22,49 @@ func testDrain(b *bench) {
 	}()
 	done := drain(p)
 	if b.host.Fidelity().Carries(uart.CarriesDrain) {
-		b.waits(done, "while the far UART is not empty")
+		b.stillDraining(done, "while the far UART is not empty")
 		b.busy.Store(false)
 	}
-	b.does("drain", <-done)
-	b.closes()
+	b.must("drain", <-done)
+	b.closePort()
 	if err := <-following; !errors.Is(err, uart.ErrClosed) {
 		b.Errorf("next after the drain: got %v, want nothing but the close", err)
 	}
 }
 
-// testDrainWithoutSession: when Unsent reports that no byte is waited for, a drain ends although bytes are queued: one that
-// already waits for queued bytes, one for lent bytes, and one that begins then. The bytes stay.
+// testDrainWithoutSession: when Unsent reports that nothing should wait (Left < 0), a drain ends although bytes are
+// queued: one that already waits for queued bytes, one that waits for lent bytes, and one that begins then. The bytes
+// stay queued.
 func testDrainWithoutSession(b *bench) {
 	b.start()
-	p := b.first()
-	b.does("write", <-b.write(p, []byte("taken")))
-	b.none(b.data([]byte("taken"))) // without a following Next they stay lent
+	p := b.openFirst()
+	b.must("write", <-b.write(p, []byte("taken")))
+	b.noEvents(b.data([]byte("taken"))) // without a following Next they stay lent
 	done := drain(p)
-	b.waits(done, "while bytes are lent")
+	b.stillDraining(done, "while bytes are lent")
 	b.away.Store(true)
-	b.does("drain", <-done)
+	b.must("drain", <-done)
 
 	b.away.Store(false)
-	b.does("write", <-b.write(p, []byte("not taken")))
+	b.must("write", <-b.write(p, []byte("not taken")))
 	done = drain(p)
-	b.waits(done, "while bytes wait")
+	b.stillDraining(done, "while bytes wait")
 	b.away.Store(true)
-	b.does("drain", <-done)
-	b.does("drain", p.Drain())
+	b.must("drain", <-done)
+	b.must("drain", p.Drain())
 
 	b.away.Store(false)
-	b.none(b.data([]byte("not taken")))
+	b.noEvents(b.data([]byte("not taken")))
 }
 
-// testCloseWithoutSession: a close does not wait either. The bytes stay, and come before the close.
+// testCloseWithoutSession: a close does not wait either. The bytes stay queued, and Next returns them before the close.
 func testCloseWithoutSession(b *bench) {
 	b.start()
-	p := b.first()
-	b.does("write", <-b.write(p, []byte("left behind")))
+	p := b.openFirst()
+	b.must("write", <-b.write(p, []byte("left behind")))
 	b.away.Store(true)
-	b.does("close", p.Close())
-	b.none(b.data([]byte("left behind")))
+	b.must("close", p.Close())
+	b.noEvents(b.data([]byte("left behind")))
 	b.event(uart.KindClosed)
 }
 
@@ -74,11 +75,11 @@ func drain(p Program) <-chan error {
 	return done
 }
 
-// waits fails if a drain has returned by the time the host has called Unsent three more times.
-func (b *bench) waits(done <-chan error, why string) {
+// stillDraining fails the test if a drain has returned by the time the host has called Unsent three more times.
+func (b *bench) stillDraining(done <-chan error, why string) {
 	b.Helper()
-	before := b.asks.Load()
-	b.eventually("the host calls Unsent "+why, func() bool { return b.asks.Load() >= before+3 })
+	before := b.unsentCalls.Load()
+	b.eventually("the host calls Unsent "+why, func() bool { return b.unsentCalls.Load() >= before+3 })
 	select {
 	case err := <-done:
 		b.Fatalf("the drain returned (%v) %s", err, why)

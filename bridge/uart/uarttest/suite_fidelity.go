@@ -7,8 +7,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// allowed fails the test if an event reports what the host does not claim to carry.
-func (b *bench) allowed(e uart.Event) {
+// checkClaimed fails the test if an event reports what the host does not claim to carry.
+func (b *bench) checkClaimed(e uart.Event) {
 	b.Helper()
 	f := b.host.Fidelity()
 	for feature, reported := range map[uart.Fidelity]bool{
@@ -38,20 +38,20 @@ func (b *bench) allowed(e uart.Event) {
 func testFidelityConstant(b *bench) {
 	b.start()
 	want := b.host.Fidelity()
-	b.first()
+	b.openFirst()
 	if got := b.port.Fidelity(); got != want {
 		b.Errorf("fidelity of an open port: got %v, want the host's %v", got, want)
 	}
-	b.closes()
+	b.closePort()
 	if got := b.port.Fidelity(); got != want {
 		b.Errorf("fidelity of a closed port: got %v, want the host's %v", got, want)
 	}
 }
 
-// testCoding: each claimed part of a line coding arrives; what is not claimed is not reported.
+// testCoding: Next reports a change of each claimed part of a line coding, and no other one.
 func testCoding(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	for _, tt := range []struct {
 		feature uart.Fidelity
 		coding  uart.Coding
@@ -73,26 +73,26 @@ func testCoding(b *bench) {
 	} {
 		err := p.Set(uart.Event{Coding: tt.coding})
 		if !b.host.Fidelity().Carries(tt.feature) {
-			b.hidden(p)
+			b.noEvent(p)
 			continue
 		}
-		b.does("change of settings", err)
+		b.must("change of settings", err)
 		e := b.event(uart.KindSettings)
 		if got := tt.coding.Over(e.Coding); got != e.Coding {
 			b.Errorf("set %v: got %v", tt.coding, e)
 		}
 	}
-	b.hidden(p)
+	b.noEvent(p)
 }
 
-// hidden checks that nothing but the program's next bytes comes: what the host cannot carry has caused no event.
-func (b *bench) hidden(p Program) {
+// noEvent checks that Next returns the program's next bytes and no event: what the host cannot carry has caused none.
+func (b *bench) noEvent(p Program) {
 	b.Helper()
 	done := b.write(p, []byte("probe"))
 	for _, e := range b.data([]byte("probe")) {
 		b.Errorf("next: got %v for what the host does not claim to carry", e)
 	}
-	b.does("write", <-done)
+	b.must("write", <-done)
 }
 
 // apart reports whether a flow control differs by direction.
@@ -101,7 +101,7 @@ func apart(f uart.Flow) bool { return f.Out != f.In }
 // testFlow: the choice of flow control. Hosts that cannot separate the directions are not tested with one direction alone.
 func testFlow(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	for _, flow := range []uart.Flow{
 		{Out: uart.FlowXonXoff, In: uart.FlowXonXoff},
 		{Out: uart.FlowRTSCTS, In: uart.FlowRTSCTS},
@@ -114,10 +114,10 @@ func testFlow(b *bench) {
 		}
 		err := p.Set(uart.Event{Flow: flow})
 		if !b.host.Fidelity().Carries(uart.CarriesFlow) {
-			b.hidden(p)
+			b.noEvent(p)
 			continue
 		}
-		b.does("change of flow control", err)
+		b.must("change of flow control", err)
 		if e := b.event(uart.KindSettings); e.Flow != flow {
 			b.Errorf("set flow control %v: got %v", flow, e)
 		}
@@ -127,7 +127,7 @@ func testFlow(b *bench) {
 // testControl: DTR, RTS and break, one event for each change, in order.
 func testControl(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	b.lines = true
 	for _, tt := range []struct {
 		feature uart.Fidelity
@@ -145,11 +145,11 @@ func testControl(b *bench) {
 		err := p.Set(uart.Event{Control: tt.control})
 		if !b.host.Fidelity().Carries(tt.feature) {
 			b.lines = false
-			b.hidden(p)
+			b.noEvent(p)
 			b.lines = true
 			continue
 		}
-		b.does("control of lines", err)
+		b.must("control of lines", err)
 		// The lines that the open has raised may come first.
 		for e := b.event(uart.KindSettings); tt.control.Over(e.Control) != e.Control; {
 			e = b.event(uart.KindSettings)
@@ -160,17 +160,17 @@ func testControl(b *bench) {
 // testPurge: a purge is announced by Urgent, takes its place in the stream, and names its buffers.
 func testPurge(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	for i, what := range []uart.Purge{uart.PurgeRx, uart.PurgeTx, uart.PurgeBoth} {
 		err := p.Purge(what)
 		if !b.host.Fidelity().Carries(uart.CarriesPurge) {
-			b.hidden(p)
+			b.noEvent(p)
 			if n := b.announced(uart.KindPurge); n != 0 {
 				b.Errorf("announced purges: got %d, but the host does not claim to carry them", n)
 			}
 			continue
 		}
-		b.does("purge", err)
+		b.must("purge", err)
 		if e := b.event(uart.KindPurge); e.Purge != what {
 			b.Errorf("purge %v: got %v", what, e)
 		}
@@ -180,14 +180,14 @@ func testPurge(b *bench) {
 	}
 }
 
-// testManyPurges: however many purges are queued, each that was announced comes, by itself or counted in another event's
-// Purges: the bridge drops bytes while more purges were announced than came.
+// testManyPurges: however many purges are queued, Next returns each that was announced, as an event of its own or
+// counted in another event's Purges: the bridge drops bytes until Next has returned as many purges as were announced.
 func testManyPurges(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	const purges = 400 // more than any queue of events holds
 	for range purges {
-		b.does("purge", p.Purge(uart.PurgeTx))
+		b.must("purge", p.Purge(uart.PurgeTx))
 	}
 	for came := 0; came < purges; {
 		came += 1 + int(b.event(uart.KindPurge).Purges)
@@ -203,7 +203,7 @@ func testManyPurges(b *bench) {
 // testModem: the program sees the device's lines.
 func testModem(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	for _, want := range []uart.ModemState{uart.CTS, uart.CTS | uart.DSR | uart.DCD, uart.RI, 0} {
 		err := b.port.SetModem(want)
 		if !b.host.Fidelity().Carries(uart.CarriesModem) {
@@ -232,7 +232,7 @@ func (b *bench) modem(p Program, want uart.ModemState) {
 // testLineState: the program sees errors and breaks of the far UART.
 func testLineState(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	for _, tt := range []struct {
 		feature uart.Fidelity
 		state   uart.LineState
@@ -257,7 +257,7 @@ func testLineState(b *bench) {
 			defer close(reads)
 			_, _ = io.ReadFull(p, make([]byte, 1))
 		}()
-		b.does("write", <-done)
+		b.must("write", <-done)
 		b.eventually("the program sees "+tt.state.String(), func() bool {
 			got, err := p.LineErrors()
 			return err == nil && got&tt.state != 0

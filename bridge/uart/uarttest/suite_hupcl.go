@@ -3,40 +3,40 @@ package uarttest
 import "telnetcpc/bridge/uart"
 
 // HangUpper is a Program that can set whether DTR and RTS fall at the last close of its port: HUPCL. The setting outlives
-// the program. On a host that carries DTR and whose programs are no HangUpper they always fall.
+// the program. On a host that carries DTR and whose programs do not implement HangUpper they always fall.
 type HangUpper interface {
 	HangUpOnClose(on bool) error
 }
 
-// testHangUpOnClose: if the lines fall at the last close, the event of the fall comes before the close, so that a reader of
-// the stream knows what the close means. If a program has cleared HUPCL, no such event comes, and the lines keep their
-// state through the next open.
+// testHangUpOnClose: if the lines fall at the last close, Next returns the event for that before the close, so that the
+// lines are known at the close. If a program has cleared HUPCL, there is no such event, and the lines keep their state
+// through the next open.
 func testHangUpOnClose(b *bench) {
 	b.start()
 	b.lines = true
 	w := &dtrWatch{bench: b, dtr: uart.LevelOff}
-	p := b.first()
+	p := b.openFirst()
 	w.raises(p)
 	w.closes(p, uart.LevelOff, "by default")
 
-	p = b.first()
+	p = b.openFirst()
 	w.raises(p)
 	h, ok := p.(HangUpper)
 	if !ok {
 		w.closes(p, uart.LevelOff, "again")
 		return
 	}
-	b.does("change of HUPCL", h.HangUpOnClose(false))
+	b.must("change of HUPCL", h.HangUpOnClose(false))
 	for range 2 {
 		w.closes(p, uart.LevelOn, "without HUPCL")
-		p = b.first()
+		p = b.openFirst()
 		for _, e := range w.probe(p) {
 			if e.Control.DTR == uart.LevelOff || e.Control.RTS == uart.LevelOff {
 				b.Errorf("%v after the open: the lines should have kept their state", e)
 			}
 		}
 	}
-	b.does("change of HUPCL", p.(HangUpper).HangUpOnClose(true))
+	b.must("change of HUPCL", p.(HangUpper).HangUpOnClose(true))
 	w.closes(p, uart.LevelOff, "with HUPCL again")
 }
 
@@ -56,14 +56,14 @@ func (w *dtrWatch) probe(p Program) []uart.Event {
 	for _, e := range events {
 		w.record(e)
 	}
-	w.does("write", <-done)
+	w.must("write", <-done)
 	return events
 }
 
 // raises makes a program raise both lines.
 func (w *dtrWatch) raises(p Program) {
 	w.Helper()
-	w.does("control of lines", p.Set(uart.Event{Control: uart.Control{DTR: uart.LevelOn, RTS: uart.LevelOn}}))
+	w.must("control of lines", p.Set(uart.Event{Control: uart.Control{DTR: uart.LevelOn, RTS: uart.LevelOn}}))
 	if w.probe(p); w.dtr != uart.LevelOn {
 		w.Errorf("DTR after it was raised: got %v, want on", w.dtr)
 	}
@@ -79,7 +79,7 @@ func (w *dtrWatch) closes(p Program, want uart.Level, when string) {
 		w.record(e)
 		kind = e.Kind
 	}
-	w.does("close", <-closed)
+	w.must("close", <-closed)
 	if w.dtr != want {
 		w.Errorf("DTR at the close, %s: got %v, want %v", when, w.dtr, want)
 	}

@@ -7,14 +7,14 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// testWriteToNobody: a Write to a port that nobody has open drops everything and does not block.
-func testWriteToNobody(b *bench) {
+// testWriteUnopened: a Write to a port that no program has open drops everything and does not block.
+func testWriteUnopened(b *bench) {
 	b.start()
 	p := noise('n', 100_000)
 	if n, err := b.port.Write(p); n != 0 || err != nil {
 		b.Errorf("write before the first open: got %d, %v, want 0", n, err)
 	}
-	b.lastClose(b.first())
+	b.lastClose(b.openFirst())
 	if n, err := b.port.Write(p); n != 0 || err != nil {
 		b.Errorf("write after the last close: got %d, %v, want 0", n, err)
 	}
@@ -23,7 +23,7 @@ func testWriteToNobody(b *bench) {
 // testNothingStale: what one program has not read is not delivered to the next one.
 func testNothingStale(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	if _, err := b.port.Write([]byte("stale")); err != nil {
 		b.Fatal(err)
 	}
@@ -31,14 +31,14 @@ func testNothingStale(b *bench) {
 	if _, err := b.port.Write([]byte("to nobody")); err != nil {
 		b.Fatal(err)
 	}
-	b.delivers(b.first(), []byte("fresh"))
+	b.delivers(b.openFirst(), []byte("fresh"))
 }
 
 // testWriteEndsWithProgram: a Write that blocks returns at the last close, with the number of bytes delivered until then.
 func testWriteEndsWithProgram(b *bench) {
 	b.start()
-	p := b.first()
-	data := noise('w', 2*mostWaiting)
+	p := b.openFirst()
+	data := noise('w', 2*maxQueued)
 	type result struct {
 		n   int
 		err error
@@ -50,18 +50,18 @@ func testWriteEndsWithProgram(b *bench) {
 	}()
 	one := make([]byte, 1)
 	_, err := p.Read(one) // now Write has begun
-	b.does("read", err)
+	b.must("read", err)
 	b.lastClose(p)
 	if r := <-done; r.err != nil || r.n < 1 || r.n >= len(data) {
 		b.Errorf("write when its program closed the port: got %d of %d, %v", r.n, len(data), r.err)
 	}
 }
 
-// testCloseEndsNext: a Next that blocks while a program has the port open. On hosts that carry lines the events of its open
-// come first.
+// testCloseEndsNext: Close ends a Next that blocks while a program has the port open. On hosts that carry control
+// lines, Next returns the events of its open first.
 func testCloseEndsNext(b *bench) {
 	b.start()
-	b.first()
+	b.openFirst()
 	done := make(chan error, 1)
 	go func() {
 		var err error
@@ -70,29 +70,30 @@ func testCloseEndsNext(b *bench) {
 		}
 		done <- err
 	}()
-	b.closes()
+	b.closePort()
 	if err := <-done; !errors.Is(err, uart.ErrClosed) {
 		b.Errorf("next when the port is closed: got %v, want ErrClosed", err)
 	}
 }
 
-// testCloseEndsWrite: a Write that blocks because the program does not read.
+// testCloseEndsWrite: Close ends a Write that blocks because the program does not read.
 func testCloseEndsWrite(b *bench) {
 	b.start()
-	p := b.first()
-	done := b.write(b.port, noise('w', 2*mostWaiting))
+	p := b.openFirst()
+	done := b.write(b.port, noise('w', 2*maxQueued))
 	_, err := p.Read(make([]byte, 1))
-	b.does("read", err)
-	b.closes()
+	b.must("read", err)
+	b.closePort()
 	if err := <-done; !errors.Is(err, uart.ErrClosed) {
 		b.Errorf("write when the port is closed: got %v, want ErrClosed", err)
 	}
 }
 
-// testCloseTellsProgram: the program's calls fail, and do not hang. If programs outlive the port, the device's lines fall.
-func testCloseTellsProgram(b *bench) {
+// testCloseFailsCalls: after Close the program's calls fail, and do not hang. If programs outlive the port, the modem
+// lines that they see are off.
+func testCloseFailsCalls(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	if b.lasting() {
 		if !b.host.Fidelity().Carries(uart.CarriesModem) {
 			return
@@ -101,7 +102,7 @@ func testCloseTellsProgram(b *bench) {
 			b.Errorf("set modem: %v", err)
 		}
 		b.modem(p, uart.CTS|uart.DSR|uart.DCD)
-		b.closes()
+		b.closePort()
 		b.modem(p, 0)
 		return
 	}
@@ -110,7 +111,7 @@ func testCloseTellsProgram(b *bench) {
 		_, err := p.Read(make([]byte, 1))
 		read <- err
 	}()
-	b.closes()
+	b.closePort()
 	if <-read == nil {
 		b.Error("the program's read on a closed port returned a byte")
 	}
@@ -127,7 +128,7 @@ func testClosed(b *bench) {
 	}
 	var all sync.WaitGroup
 	for range 4 {
-		all.Go(b.closes)
+		all.Go(b.closePort)
 	}
 	all.Wait()
 	if !gone(b.path) && !b.virtual() {
@@ -136,7 +137,7 @@ func testClosed(b *bench) {
 	if p, err := b.programs.Open(b.path); (err == nil) != b.lasting() {
 		b.Errorf("open of a closed port: got %v", err)
 	} else if err == nil {
-		b.does("close", p.Close())
+		b.must("close", p.Close())
 	}
 	if _, _, err := b.port.Next(); !errors.Is(err, uart.ErrClosed) {
 		b.Errorf("next on a closed port: got %v, want ErrClosed", err)
@@ -144,13 +145,13 @@ func testClosed(b *bench) {
 	if _, err := b.port.Write([]byte("x")); !errors.Is(err, uart.ErrClosed) {
 		b.Errorf("write on a closed port: got %v, want ErrClosed", err)
 	}
-	b.closes()
+	b.closePort()
 }
 
 // testRetire: no further program can open the port; the ones that have it open keep it.
 func testRetire(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	for range 2 {
 		switch err := b.port.Retire(); {
 		case b.lasting():
@@ -168,8 +169,8 @@ func testRetire(b *bench) {
 		}
 	}
 	done := b.write(p, []byte("still up"))
-	b.none(b.data([]byte("still up")))
-	b.does("write", <-done)
+	b.noEvents(b.data([]byte("still up")))
+	b.must("write", <-done)
 	b.delivers(p, []byte("still down"))
 	b.lastClose(p)
 }
@@ -181,29 +182,29 @@ func testSamePath(b *bench) {
 		_ = second.Close()
 		b.Error("a second port at the path of the first was made")
 	}
-	p := b.first() // the refusal has not harmed the first port
+	p := b.openFirst() // the refusal has not harmed the first port
 	b.delivers(p, []byte("unharmed"))
-	b.does("close", p.Close())
-	b.closes()
+	b.must("close", p.Close())
+	b.closePort()
 	third, err := b.open()
 	if err != nil {
 		b.Fatalf("a port at the path of a closed one: %v", err)
 	}
 	b.port = third
-	b.does("close", b.first().Close())
+	b.must("close", b.openFirst().Close())
 	if err := third.Close(); err != nil {
 		b.Errorf("close: %v", err)
 	}
 }
 
-// closes closes the port.
-func (b *bench) closes() {
+// closePort closes the port.
+func (b *bench) closePort() {
 	if err := b.port.Close(); err != nil {
 		b.Errorf("close: %v", err)
 	}
 }
 
-// virtual, exclusive and lasting are the methods of Programs.
+// virtual, exclusive and lasting return those methods of Programs, or false if it does not have them.
 func (b *bench) virtual() bool {
 	v, ok := b.programs.(interface{ Virtual() bool })
 	return ok && v.Virtual()

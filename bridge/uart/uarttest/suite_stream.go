@@ -9,10 +9,10 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// testOpenClose: the first open and the last close come, and the close is announced by Urgent.
+// testOpenClose: Next returns the first open and the last close, and Urgent announces the close.
 func testOpenClose(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	if n := b.announced(uart.KindClosed); n != 0 {
 		b.Errorf("announced closes before the close: got %d, want 0", n)
 	}
@@ -26,7 +26,7 @@ func testOpenClose(b *bench) {
 // second is refused, and the first is not affected.
 func testTwoPrograms(b *bench) {
 	b.start()
-	first := b.first()
+	first := b.openFirst()
 	if b.exclusive() {
 		if second, err := b.programs.Open(b.path); err == nil {
 			_ = second.Close()
@@ -36,14 +36,14 @@ func testTwoPrograms(b *bench) {
 		b.lastClose(first)
 		return
 	}
-	second := b.another()
+	second := b.openAnother()
 	both := b.write(second, []byte("from the second"))
-	b.none(b.data([]byte("from the second")))
-	b.does("write", <-both)
-	b.does("close", first.Close())
+	b.noEvents(b.data([]byte("from the second")))
+	b.must("write", <-both)
+	b.must("close", first.Close())
 	still := b.write(second, []byte("still here"))
-	b.none(b.data([]byte("still here")))
-	b.does("write", <-still)
+	b.noEvents(b.data([]byte("still here")))
+	b.must("write", <-still)
 	if n := b.announced(uart.KindClosed); n != 0 {
 		b.Errorf("announced closes while a program has the port open: got %d, want 0", n)
 	}
@@ -55,11 +55,11 @@ func testReopened(b *bench) {
 	b.start()
 	const rounds = 20
 	for i := range rounds {
-		p := b.first()
+		p := b.openFirst()
 		up, down := noise(byte(i), 300), noise(byte(100+i), 300)
 		done := b.write(p, up)
-		b.none(b.data(up))
-		b.does("write", <-done)
+		b.noEvents(b.data(up))
+		b.must("write", <-done)
 		b.delivers(p, down)
 		b.lastClose(p)
 	}
@@ -68,10 +68,10 @@ func testReopened(b *bench) {
 	}
 }
 
-// testBytes: all values and much noise pass in both directions at once, unchanged.
+// testBytes: all byte values and 300,000 random bytes pass in both directions at once, unchanged.
 func testBytes(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	up := append(everyByte(), noise('u', 300_000)...)
 	down := append(everyByte(), noise('d', 300_000)...)
 	written := b.write(p, up)
@@ -82,9 +82,9 @@ func testBytes(b *bench) {
 		read <- err
 	}()
 	delivered := b.write(b.port, down)
-	b.none(b.data(up))
-	b.does("write", <-written)
-	b.does("read", <-read)
+	b.noEvents(b.data(up))
+	b.must("write", <-written)
+	b.must("read", <-read)
 	if err := <-delivered; err != nil {
 		b.Errorf("write: %v", err)
 	}
@@ -93,35 +93,35 @@ func testBytes(b *bench) {
 	}
 }
 
-// testOrderWithAnswers: a program that waits for each result, as one that talks to a meter does, changes the settings
-// between its requests. Any host can keep this order.
+// testOrderWithAnswers: a program that waits for each reply, like one that reads a meter, changes the settings between
+// its requests. Every host must keep this order.
 func testOrderWithAnswers(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	for i := range 20 {
 		baud := uint32(1200 * (1 + i%2))
-		b.does("change of settings", p.Set(uart.Event{Coding: uart.Coding{Baud: baud}}))
+		b.must("change of settings", p.Set(uart.Event{Coding: uart.Coding{Baud: baud}}))
 		if e := b.event(uart.KindSettings); e.Coding.Baud != baud {
 			b.Fatalf("settings: got %v, want %d baud", e, baud)
 		}
 		done := b.write(p, []byte("/?!\r\n"))
-		b.none(b.data([]byte("/?!\r\n")))
-		b.does("write", <-done)
+		b.noEvents(b.data([]byte("/?!\r\n")))
+		b.must("write", <-done)
 		b.delivers(p, []byte("/ABC5\r\n"))
 	}
 }
 
-// testOrderBackToBack: a program that waits for nothing. All of its changes and bytes arrive; in exact order if the host
-// claims that.
+// testOrderBackToBack: a program writes and changes settings without waiting. Next returns all of it; in exact order if
+// the host claims CarriesOrder.
 func testOrderBackToBack(b *bench) {
 	b.start()
-	p := b.first()
+	p := b.openFirst()
 	const rounds = 50
 	for i := range rounds {
 		baud := uint32(1200 * (1 + i%2))
-		b.does("write", <-b.write(p, []byte("A")))
-		b.does("change of settings", p.Set(uart.Event{Coding: uart.Coding{Baud: baud}}))
-		b.does("write", <-b.write(p, []byte("B")))
+		b.must("write", <-b.write(p, []byte("A")))
+		b.must("change of settings", p.Set(uart.Event{Coding: uart.Coding{Baud: baud}}))
+		b.must("write", <-b.write(p, []byte("B")))
 		var got []byte
 		last := uint32(0)
 		order := ""
@@ -142,30 +142,30 @@ func testOrderBackToBack(b *bench) {
 	}
 }
 
-// testBytesBeforeClose: all that a program wrote before it closed comes before the close.
+// testBytesBeforeClose: Next returns all that a program wrote before it returns the close.
 func testBytesBeforeClose(b *bench) {
 	b.start()
 	for i := range 20 {
-		p := b.first()
+		p := b.openFirst()
 		want := noise(byte(i), 1+i*150)
-		b.does("write", <-b.write(p, want))
+		b.must("write", <-b.write(p, want))
 		closed := make(chan error, 1)
 		go func() { closed <- p.Close() }()
-		b.none(b.data(want))
+		b.noEvents(b.data(want))
 		b.event(uart.KindClosed)
-		b.does("close", <-closed)
+		b.must("close", <-closed)
 	}
 }
 
-// mostWaiting is how many bytes of a program a host may take before Next has returned them: its own 64 KiB, and what the
-// system buffers.
-const mostWaiting = 256 << 10
+// maxQueued is how many bytes of a program a host may accept before Next has returned them: its own 64 KiB, and what
+// the system buffers.
+const maxQueued = 256 << 10
 
 // testBackPressureUp: while Next is not called a program's writes block, and nothing is lost.
 func testBackPressureUp(b *bench) {
 	b.start()
-	p := b.first()
-	want := noise('p', 2*mostWaiting)
+	p := b.openFirst()
+	want := noise('p', 2*maxQueued)
 	var written atomic.Int64
 	done := make(chan error, 1)
 	go func() {
@@ -178,18 +178,18 @@ func testBackPressureUp(b *bench) {
 		}
 		done <- nil
 	}()
-	if n := settles(written.Load); n > mostWaiting {
-		b.Errorf("a program wrote %d bytes while Next was not called, want %d at most", n, mostWaiting)
+	if n := settles(written.Load); n > maxQueued {
+		b.Errorf("a program wrote %d bytes while Next was not called, want %d at most", n, maxQueued)
 	}
-	b.none(b.data(want))
-	b.does("write", <-done)
+	b.noEvents(b.data(want))
+	b.must("write", <-done)
 }
 
 // testBackPressureDown: Write blocks while the program does not read, and nothing is lost.
 func testBackPressureDown(b *bench) {
 	b.start()
-	p := b.first()
-	want := noise('q', 2*mostWaiting)
+	p := b.openFirst()
+	want := noise('q', 2*maxQueued)
 	done := b.write(b.port, want)
 	select {
 	case err := <-done:
@@ -198,7 +198,7 @@ func testBackPressureDown(b *bench) {
 	}
 	got := make([]byte, len(want))
 	_, err := io.ReadFull(p, got)
-	b.does("read", err)
+	b.must("read", err)
 	if err := <-done; err != nil {
 		b.Errorf("write: %v", err)
 	}
@@ -213,7 +213,7 @@ func (b *bench) delivers(p Program, down []byte) {
 	done := b.write(b.port, down)
 	got := make([]byte, len(down))
 	_, err := io.ReadFull(p, got)
-	b.does("read", err)
+	b.must("read", err)
 	if err := <-done; err != nil {
 		b.Fatalf("write: %v", err)
 	}
@@ -222,8 +222,8 @@ func (b *bench) delivers(p Program, down []byte) {
 	}
 }
 
-// none fails if there were events between bytes.
-func (b *bench) none(events []uart.Event) {
+// noEvents fails the test if there were events between bytes.
+func (b *bench) noEvents(events []uart.Event) {
 	b.Helper()
 	if len(events) > 0 {
 		b.Errorf("next: got %v between the bytes, want no event", events)

@@ -14,8 +14,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TTY opens ttys of Linux: pty slaves, kernel ttys, real UARTs. Its translation between uart's values and termios is its
-// own on purpose; see the package comment.
+// TTY opens ttys of Linux: pty slaves, kernel ttys, real UARTs. It deliberately does not use bridge/termios; see the
+// package comment.
 type TTY struct{}
 
 var _ Programs = TTY{}
@@ -32,8 +32,8 @@ type TTYProgram struct {
 	file *os.File
 	raw  syscall.RawConn
 
-	mu     sync.Mutex // makes "get, change, set" of the termios and of counts one step
-	counts icounter   // of line errors when it was opened
+	mu     sync.Mutex // makes read-modify-write of the termios and of counts atomic
+	counts icounter   // the driver's counters when the tty was opened
 }
 
 // OpenTTY opens a tty by its path, not as the controlling terminal.
@@ -121,8 +121,8 @@ func (p *TTYProgram) Set(e uart.Event) error {
 	return p.control(func(fd int) error { return setControl(fd, e.Control) })
 }
 
-// setCoding sets the fields of c that are set. This file has its own translation to termios, not package termios: the hosts use
-// that one, and a judge that shared it would not notice its mistakes.
+// setCoding sets the fields of c that are set. This file has its own translation to termios and does not use package
+// termios: the hosts use that one, and a test that shared it could not detect its errors.
 func setCoding(t *unix.Termios, c uart.Coding) {
 	if c.Baud != 0 {
 		t.Cflag = t.Cflag&^unix.CBAUD | unix.BOTHER
@@ -217,7 +217,8 @@ func (p *TTYProgram) Drain() error {
 	return p.Wait(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCSBRK, 1) })
 }
 
-// Wait is Control for a call that may block: other calls can run meanwhile.
+// Wait is Control for a call that may block: it does not hold mu, so that other calls can run meanwhile. It repeats the
+// call after EINTR.
 func (p *TTYProgram) Wait(f func(fd int) error) error {
 	var inner error
 	err := p.raw.Control(func(fd uintptr) { inner = uninterrupted(func() error { return f(int(fd)) }) })
@@ -240,7 +241,7 @@ func (p *TTYProgram) Modem() (m uart.ModemState, err error) {
 	return m, err
 }
 
-// Waiting is how many bytes the program could read at once.
+// Waiting returns how many bytes the program could read at once (TIOCINQ).
 func (p *TTYProgram) Waiting() (n int, err error) {
 	err = p.control(func(fd int) (err error) {
 		n, err = unix.IoctlGetInt(fd, unix.TIOCINQ)

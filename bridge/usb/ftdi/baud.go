@@ -15,9 +15,9 @@ const (
 	maxSlow      = 3_000_000
 	overflowing  = 184 // baud: below it the slow clock's divisor does not fit either, and overflows into the eighths
 	divisorBits  = divisorFast - 1
-	divisorOne   = 0 // stands for 1
-	divisorThree = 1 // stands for 1.5
-	writtenThree = 0x4001
+	divisorOne   = 0      // means 1
+	divisorThree = 1      // means 1.5
+	writtenThree = 0x4001 // 1.5 as a regular code; the driver sends divisorThree instead
 )
 
 // eighthCode has the three bits for 0 to 7 eighths.
@@ -97,7 +97,7 @@ func sharing(code uint32, fast bool) (low, high uint32) {
 	if eighths == 0 {
 		return 0, 0
 	}
-	// They are those whose exact divisor is within half an eighth of this one.
+	// The rates whose exact divisor is within half an eighth of this one.
 	return 2*base/(2*eighths+1) + 1, 2 * base / (2*eighths - 1)
 }
 

@@ -16,45 +16,45 @@ import (
 //   - 6 data bits, which Linux's driver cannot express;
 //   - purge: Linux does not announce tcflush(TCOFLUSH) to the adapter, and TCIFLUSH empties the tty's own buffer (a purge by a
 //     driver that does announce it is obeyed);
-//   - flow control of one direction alone: SET_FLOW_CTRL sets both.
+//   - flow control that differs by direction: SET_FLOW_CTRL sets both.
 const fidelity = uart.FullFidelity &^ (uart.CarriesSixBits | uart.CarriesPurge | uart.CarriesFlowApart)
 
 // Chip is one emulated adapter with one port. Its methods Next, Write, SetModem, ReportLine and Fidelity are those of
-// uart.Port, with its promises; the host that attaches it adds the rest. It outlives its attachments: after Serve has
-// returned it may be called again, as when an adapter is plugged in again.
+// uart.Port, with the same contract; the host that attaches it adds the other methods. It outlives its attachments:
+// after Serve has returned it may be called again, as when an adapter is plugged in again.
 type Chip struct {
 	// Constant.
 	config uart.PortConfig
 	serial string
 	log    *slog.Logger
 
-	// Only for the stream's calls (device), which come one at a time.
+	// Used only in the stream's calls (device), which come one at a time.
 	driver driver
 
-	// Only for Next's caller: the bytes that it lends, between two calls.
+	// Used only by Next: the bytes that it lends until its following call.
 	lendBuf [lendLimit]byte
 
 	// life serialises the openings and closings of the port, including the call of Urgent. It is taken before mu.
 	life sync.Mutex
 
-	// mu is over everything below. It is never held over I/O or a function of config.
+	// mu guards everything below. It is never held over I/O or a function of config.
 	mu sync.Mutex
 
-	// Where it is plugged in.
+	// The stream that it is plugged into.
 	closed bool          // Close was called
 	stream *usbip.Stream // nil: not plugged in
-	quiet  chan struct{} // not nil: Next reports nothing until a close, which closes it
-	muted  bool          // no close ends quiet yet
+	quiet  chan struct{} // not nil: a quiet period; it ends at a close of the port, which closes the channel
+	muted  bool          // Quiet has not been called yet: no close ends the quiet period
 
 	// Whether an application has the port open (life.go).
 	state        state
 	epoch        uint64          // number of closes, plus 1
-	closingSince time.Time       // since when it is stateClosing
-	settleTimer  *time.Timer     // calls settle; nil: the state is certain
+	closingSince time.Time       // when state became stateClosing
+	settleTimer  *time.Timer     // calls settle; nil: the state is not in doubt
 	opening      *usbip.Transfer // the request by which an open waits for the session; nil: none does
 	openTimer    *time.Timer     // ends that wait
 
-	// The way up (up.go, drain.go).
+	// From the application (up.go, drain.go).
 	upReady      sync.Cond // up has something, or the chip is closed
 	up           ordered.Queue
 	lent         bool              // Next has lent bytes and was not called again
@@ -62,21 +62,22 @@ type Chip struct {
 	releaseTimer *time.Timer       // calls releaseAbsent; nil: nothing is held, or Unsent is unknown
 
 	// Changes of lines and break (hold.go).
-	changes   []change    // they wait for room in up, oldest first
+	changes   []change    // waiting for room in up, oldest first
 	holdTimer *time.Timer // calls checkHeld; nil: no change waits
-	stuck     bool        // a change has waited for holdMost, and Next has taken nothing since
+	stuck     bool        // a change has waited for maxHold, and Next has returned nothing since
 
-	// What was logged since up was last not crowded at a close: that changes were merged, and that they were moved.
+	// Whether it was logged that changes were merged, or moved after later bytes; reset at a close at which up is not
+	// crowded.
 	loggedMerged, loggedMoved bool
 
-	// The way down (down.go).
+	// To the application (down.go).
 	downRoom  sync.Cond // down has room, the port is no longer open, or the chip is closed
 	down      downQueue
-	in        []*usbip.Transfer          // IN transfers that wait, oldest first
+	in        []*usbip.Transfer          // pending IN transfers, oldest first
 	nextError byte                       // errors to report with the next byte
 	modem     uart.ModemState            // the device's
-	reported  uart.ModemState            // as of the last packet
-	scratch   [maxPacket * maxBatch]byte // where packets are made
+	reported  uart.ModemState            // the modem state in the last packet
+	scratch   [maxPacket * maxBatch]byte // buffer for the packets of one transfer
 }
 
 const (
@@ -86,8 +87,8 @@ const (
 )
 
 // New returns a chip that is not plugged in yet. Of config it uses Unsent, Urgent and OpenWait. serial is the serial number
-// that the adapter shows, truncated to 126 characters. The chip logs under its locks, so log must not block: New does not wrap
-// it, hosts pass one of ptyhost/aside. nil: slog.Default().
+// that the adapter shows, truncated to 126 characters. The chip logs while it holds its locks, so log must not block:
+// hosts pass a logger of ptyhost/aside. nil: slog.Default().
 func New(config uart.PortConfig, serial string, log *slog.Logger) *Chip {
 	if log == nil {
 		log = slog.Default()
@@ -106,12 +107,13 @@ func New(config uart.PortConfig, serial string, log *slog.Logger) *Chip {
 // Fidelity returns what the chip carries. It is constant.
 func (c *Chip) Fidelity() uart.Fidelity { return fidelity }
 
-// Mute makes Next report nothing of what the driver does until Quiet, and until the close after that. If the port is open, it
-// counts as closed: Mute is called while the adapter is unplugged, or after the driver has released it.
+// Mute begins a quiet period: Next reports nothing that the driver does until Quiet is called and the port is closed
+// after that. If the port is open, it counts as closed: Mute is called while the adapter is unplugged, or after the
+// driver has released it.
 func (c *Chip) Mute() {
 	c.life.Lock()
 	defer c.life.Unlock()
-	c.closePort() // a driver that takes no transfer back shows no close
+	c.closePort() // without an unlinked transfer the driver's close is not visible
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.quiet == nil {
@@ -120,10 +122,10 @@ func (c *Chip) Mute() {
 	c.muted = true
 }
 
-// Quiet makes Next report nothing of what the driver does until the next close of the port, and closes the channel then: it is
-// for the host, which prepares the tty of an adapter that it has plugged in. Meanwhile, written bytes are dropped and nothing
-// waits. Settings made meanwhile count from the next open on, when the driver makes them again. It is called after Mute, or
-// while the adapter is unplugged.
+// Quiet makes the quiet period end at the next close of the port, and closes the channel then. The host uses it to
+// prepare the tty of an adapter that it has plugged in. During the quiet period Next reports nothing that the driver
+// does, written bytes are dropped and nothing waits. Settings take effect at the next open, when the driver sends them
+// again. Quiet is called after Mute, or while the adapter is unplugged.
 func (c *Chip) Quiet() (over <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,7 +136,7 @@ func (c *Chip) Quiet() (over <-chan struct{}) {
 	return c.quiet
 }
 
-// closedInQuiet ends a quiet time at a close of the port. The lock is held.
+// closedInQuiet ends the quiet period at a close of the port, if Quiet was called. The caller holds mu.
 func (c *Chip) closedInQuiet() {
 	if !c.muted {
 		close(c.quiet)
@@ -142,7 +144,7 @@ func (c *Chip) closedInQuiet() {
 	}
 }
 
-// Unplug ends Serve, as a USB host does that releases the adapter. It does not wait for Serve.
+// Unplug ends Serve, as if the USB host had released the adapter. It does not wait for Serve.
 func (c *Chip) Unplug() {
 	c.mu.Lock()
 	s := c.stream
@@ -208,7 +210,7 @@ func (c *Chip) unplug() (closed bool) {
 	c.stopSettling()
 	c.stopOpening()
 	if c.state != stateClosed {
-		// Whatever HUPCL is: an adapter without power drives no line.
+		// Even without HUPCL: an adapter without power drives no line.
 		c.addLocked(uart.Event{Kind: uart.KindSettings, Control: uart.Control{DTR: uart.LevelOff, RTS: uart.LevelOff}})
 	}
 	closed = c.closed

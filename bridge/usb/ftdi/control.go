@@ -6,8 +6,8 @@ import (
 	"telnetcpc/bridge/usb/usbip"
 )
 
-// control performs a vendor request. One that changes a setting is answered after its event is in the queue, after the bytes
-// that came before it.
+// control performs a vendor request. A request that changes a setting is answered after its event was queued, behind
+// the bytes that came before it.
 func (c *Chip) control(t *usbip.Transfer) {
 	s := t.Setup
 	known := false
@@ -23,7 +23,7 @@ func (c *Chip) control(t *usbip.Transfer) {
 	}
 }
 
-// set performs a request that sets something, and answers it. false: it is unknown, or no UART can do it.
+// set performs an OUT request and answers it. false: the request is unknown, or no UART has the setting.
 func (c *Chip) set(t *usbip.Transfer) bool {
 	s := t.Setup
 	switch s.Request {
@@ -61,7 +61,7 @@ func (c *Chip) set(t *usbip.Transfer) bool {
 	case reqLatencyTimer:
 		c.driver.latency = uint8(s.Value)
 	case reqEventChar, reqErrorChar:
-		// They make a chip send a packet early; here every packet leaves at once.
+		// Characters that make a chip send its packet early; this one sends every packet at once.
 	default:
 		return false
 	}
@@ -69,7 +69,7 @@ func (c *Chip) set(t *usbip.Transfer) bool {
 	return true
 }
 
-// get performs a request that reads something.
+// get performs an IN request and answers it. false: the request is unknown.
 func (c *Chip) get(t *usbip.Transfer) bool {
 	switch t.Setup.Request {
 	case reqModemStatus:
@@ -86,21 +86,21 @@ func (c *Chip) get(t *usbip.Transfer) bool {
 	return true
 }
 
-// driver is what the driver has set so far. It has no lock: only the stream's calls use it.
+// driver is what the driver has set. It needs no lock: only the stream's calls, one at a time, use it.
 type driver struct {
 	coding uart.Coding
 	flow   uart.Flow
-	// The last ones that went into the queue for Next. They differ from the above during a quiet time.
+	// The last ones that were queued for Next. They differ from the above during a quiet period.
 	queuedCoding uart.Coding
 	queuedFlow   uart.Flow
-	breaking     bool           // a break is on, as queued
+	breaking     bool           // the state of break as last queued
 	latency      uint8          // milliseconds; nothing here depends on it
 	channel      uint16         // the port's number in wIndex: 0 or 1, depending on the driver
-	last         [2]usbip.Setup // the latest first
+	last         [2]usbip.Setup // the last two requests, the latest first
 }
 
-// remember keeps the last two requests, and the port's number. SET_BAUD_RATE does not have it: it has bits of the divisor in
-// that place.
+// remember keeps the last two requests, and the port's number. SET_BAUD_RATE has bits of the divisor in place of the
+// number.
 func (d *driver) remember(s usbip.Setup) {
 	d.last = [2]usbip.Setup{s, d.last[0]}
 	if s.Request != reqBaudRate {
@@ -133,8 +133,8 @@ func (c *Chip) modemCtrl(t *usbip.Transfer) bool {
 	return true
 }
 
-// applySettings changes line coding or flow control. The driver sets all of them whenever one changes, so only a difference
-// makes an event.
+// applySettings changes line coding or flow control. The driver sends all settings whenever one changes, so only a
+// difference makes an event.
 func (c *Chip) applySettings(coding uart.Coding, flow uart.Flow) {
 	c.driver.coding, c.driver.flow = coding, flow
 	if coding == c.driver.queuedCoding && flow == c.driver.queuedFlow || c.isQuiet() {
@@ -155,8 +155,8 @@ func (c *Chip) sendBreak(t *usbip.Transfer, on bool) bool {
 	return true
 }
 
-// purge performs RESET_PURGE_RX and RESET_PURGE_TX: it drops what waits here, and reports the purge at once (Urgent) and in its
-// place (Next).
+// purge performs RESET_PURGE_RX and RESET_PURGE_TX: it drops the bytes that are queued here, and reports the purge at
+// once (Urgent) and in order (Next).
 func (c *Chip) purge(value uint16) bool {
 	e := uart.Event{Kind: uart.KindPurge}
 	switch value {

@@ -7,7 +7,7 @@ import (
 	"telnetcpc/bridge/usb/usbip"
 )
 
-// The way of a byte to the application: Write -> downQueue -> the driver's IN transfer, which waits here for it.
+// The path of a byte to the application: Write -> downQueue -> the driver's pending IN transfer.
 
 // takeIn accepts an IN transfer, and answers it if there is something to report.
 func (c *Chip) takeIn(t *usbip.Transfer) {
@@ -20,13 +20,13 @@ func (c *Chip) takeIn(t *usbip.Transfer) {
 		c.startSettling() // is it open without RESET_SIO?
 		return
 	case c.state == stateClosing && time.Since(c.closingSince) > settleTime/2:
-		c.state = stateOpen // a driver that closes submits none any more
+		c.state = stateOpen // a driver that is closing the port submits no further ones
 		c.stopSettling()
 	}
 	c.answerIn(far)
 }
 
-// answerIn answers IN transfers as long as there are any and there is something to report. The lock is held.
+// answerIn answers IN transfers as long as there are any and there is something to report. The caller holds mu.
 func (c *Chip) answerIn(far transmitter) {
 	if c.state == stateClosed {
 		return
@@ -36,7 +36,7 @@ func (c *Chip) answerIn(far transmitter) {
 		c.in = c.in[1:]
 		p, n := c.down.packets(c.scratch[:0], min(t.Length, len(c.scratch)), byte(c.modem)|statusReserved, c.lineStatus(far))
 		if !t.Answer(p) {
-			continue // it was taken back: the next one gets its bytes
+			continue // the driver has unlinked it: the next one gets its bytes
 		}
 		c.down.skip(n)
 		c.reported = c.modem
@@ -59,8 +59,9 @@ func (c *Chip) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// deliver queues as many bytes of p as there is room for and flushes the stream. The first byte gets the errors in line and
-// those reported before. n is 0 if the port is not open any more, or with an error. See queueDown for epoch.
+// deliver queues as many bytes of p as there is room for and flushes the stream. The first byte is flagged with the
+// errors in line and those reported before. n is 0 if the port is not open any more, or with an error. See queueDown
+// for epoch.
 func (c *Chip) deliver(p []byte, line byte, epoch *uint64) (n int, err error) {
 	n, s, err := c.queueDown(p, line, epoch)
 	if s != nil {
@@ -95,7 +96,7 @@ func (c *Chip) queueDown(p []byte, line byte, epoch *uint64) (n int, s *usbip.St
 	return n, c.stream, nil
 }
 
-// errorBits are the errors that a packet can report of its bytes.
+// errorBits are the errors that a packet can report for its bytes.
 const errorBits = byte(uart.LineErrors)
 
 // ReportLine implements uart.Port. A break is delivered at once as a zero byte with the break bit, which is how a UART receives
@@ -118,7 +119,7 @@ func (c *Chip) ReportLine(l uart.LineState) error {
 	return nil
 }
 
-// SetModem implements uart.Port. A change is in the next packet, which is empty if no data waits.
+// SetModem implements uart.Port. The next packet reports a change; it has no data if none is queued.
 func (c *Chip) SetModem(m uart.ModemState) error {
 	far := c.transmitter()
 	c.mu.Lock()

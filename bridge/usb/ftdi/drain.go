@@ -6,10 +6,10 @@ import (
 	"telnetcpc/bridge/ordered"
 )
 
-// Before the driver ends a drain or goes on with a close, it polls whether the transmitter is empty. Before that it waits until
-// it has no bytes itself, and so for the answers to its OUT transfers.
+// To complete a drain or a close, the driver first waits until its own buffers are empty, and so for the answers to its
+// OUT transfers. Then it polls GET_MODEM_STATUS until the transmitter is empty.
 
-// transmitter is what is known of the far UART's transmitter, and of the bytes on the way to it.
+// transmitter is what is known about the far UART's transmitter, including the bytes that have not reached it.
 type transmitter uint8
 
 const (
@@ -19,17 +19,17 @@ const (
 )
 
 const (
-	// absentLimit takes the place of ordered.Limit while the transmitter is absent: how many bytes may wait before transfers
-	// are held. It is larger, so that the last bytes of a program that drains or closes leave the driver, and smaller than
-	// upMost by more than a driver can have under way.
+	// absentLimit replaces ordered.Limit while the transmitter is absent: how many bytes may be queued before transfers
+	// are held. It is larger, so that the last bytes of a program that drains or closes leave the driver, and smaller
+	// than maxUp by more than a driver can have in flight.
 	absentLimit = 2 * ordered.Limit
 	// absentPause is how often the transmitter is checked while transfers are held.
 	absentPause = 20 * time.Millisecond
 )
 
-// transmitter asks config.Unsent. It is called without the lock, and before it is taken.
+// transmitter calls config.Unsent. The caller does not hold mu, because Unsent is the bridge's code.
 func (c *Chip) transmitter() transmitter {
-	here := c.hasBytes() // first: Unsent counts the bytes that Next has got back by then
+	here := c.hasBytes() // before Unsent, so that bytes which Next gets back in between are counted
 	left := time.Duration(0)
 	if c.config.Unsent != nil {
 		left = c.config.Unsent().Left
@@ -43,14 +43,14 @@ func (c *Chip) transmitter() transmitter {
 	return empty
 }
 
-// hasBytes reports whether bytes wait here or are lent. The lock is not held.
+// hasBytes reports whether bytes wait here or are lent. The caller does not hold mu.
 func (c *Chip) hasBytes() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.lent || c.up.Len() > 0
 }
 
-// lineStatus returns the second status byte. The lock is held.
+// lineStatus returns the second status byte. The caller holds mu.
 func (c *Chip) lineStatus(far transmitter) byte {
 	switch {
 	case c.quiet != nil, far == absent, far == empty && !c.lent && c.up.Len() == 0:
@@ -59,8 +59,8 @@ func (c *Chip) lineStatus(far transmitter) byte {
 	return 0
 }
 
-// release answers held OUT transfers as long as no more than limit bytes wait, and reports whether it has answered any. The
-// lock is held.
+// release answers held OUT transfers while at most limit bytes are queued, and reports whether it has answered any. The
+// caller holds mu.
 func (c *Chip) release(limit int) (some bool) {
 	for len(c.heldOut) > 0 && c.up.Len() <= limit {
 		c.heldOut[0].Answer(nil)
@@ -90,7 +90,7 @@ func (c *Chip) releaseAbsent() {
 	}
 }
 
-// stopReleasing stops releaseTimer. The lock is held.
+// stopReleasing stops releaseTimer. The caller holds mu.
 func (c *Chip) stopReleasing() {
 	if c.releaseTimer != nil {
 		c.releaseTimer.Stop()

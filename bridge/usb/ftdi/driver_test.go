@@ -21,7 +21,7 @@ type driver struct {
 
 	opening sync.Mutex // serialises opens and closes
 
-	mu       sync.Mutex // over everything below
+	mu       sync.Mutex // guards everything below
 	changed  sync.Cond
 	count    int
 	coding   uart.Coding
@@ -160,7 +160,7 @@ func slowDivisor(baud uint32, clock float64) uint32 {
 	return divisor
 }
 
-// submitRead submits one IN transfer. The lock is held.
+// submitRead submits one IN transfer. The caller holds mu.
 func (d *driver) submitRead() {
 	u := &usbiptest.URB{Endpoint: 1, In: true, Room: driverBulkIn}
 	u.Done = d.readDone
@@ -237,7 +237,7 @@ func (d *driver) write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// submitWrites moves bytes from the fifo into free transfers. The lock is held.
+// submitWrites moves bytes from the fifo into free transfers. The caller holds mu.
 func (d *driver) submitWrites() {
 	for len(d.fifo) > 0 && len(d.writing) < driverTransfers {
 		n := min(len(d.fifo), driverBulkOut)

@@ -8,30 +8,30 @@ import (
 	"telnetcpc/bridge/usb/usbip"
 )
 
-// If too many changes wait for the remote, requests that change DTR, RTS or break are answered later: that blocks the
-// application's call, as an adapter with a slow UART does, and bit-banging programs lose no edge. Nothing else waits for them,
-// neither the stream nor other requests.
+// If too many changes are queued for the remote, requests that change DTR, RTS or break are answered later: that blocks
+// the application's call, as an adapter with a slow UART does, and bit-banging programs lose no edge. Neither the
+// stream nor other requests wait for them.
 
 const (
-	// holdMost is how long a request is held at most. ftdi_sio gives up after 5 s (WDR_TIMEOUT), and the application gets an
-	// error.
-	holdMost = 4 * time.Second
-	// holdPause is how often to check meanwhile whether there still is a session to wait for.
+	// maxHold is how long a request is held at most. ftdi_sio gives up after 5 s (WDR_TIMEOUT), and the application
+	// gets an error.
+	maxHold = 4 * time.Second
+	// holdPause is the interval at which checkHeld checks whether there still is a session to wait for.
 	holdPause = 100 * time.Millisecond
 )
 
-// change is the change that a request makes, and the request.
+// change is a held request and the change that it makes.
 type change struct {
 	transfer *usbip.Transfer
 	event    uart.Event
-	closing  bool      // a close begins with it
-	end      time.Time // when it is not held any longer
+	closing  bool      // the request begins a close
+	end      time.Time // when holding it ends
 }
 
-// perform makes a change and answers its request, now or when there is room for it. The order of changes is kept.
+// perform queues a change and answers its request, now or when there is room for it. Changes keep their order.
 func (c *Chip) perform(t *usbip.Transfer, e uart.Event, closing bool) {
 	c.mu.Lock()
-	c.changes = append(c.changes, change{t, e, closing, time.Now().Add(holdMost)})
+	c.changes = append(c.changes, change{t, e, closing, time.Now().Add(maxHold)})
 	c.performAll(false)
 	held := len(c.changes) > 0
 	c.mu.Unlock()
@@ -42,12 +42,12 @@ func (c *Chip) perform(t *usbip.Transfer, e uart.Event, closing bool) {
 	}
 }
 
-// noSession reports whether there is no session, so that waiting for bytes or changes to leave makes no sense. The lock is not
-// held.
+// noSession reports whether there is no session, so that waiting for bytes or changes to leave is pointless. The lock
+// is not held.
 func (c *Chip) noSession() bool { return c.config.Unsent != nil && c.config.Unsent().Left < 0 }
 
-// performAll makes the changes for which there is room, or all of them whatever the room. It reports whether there was any.
-// The lock is held.
+// performAll queues the changes for which there is room, or all of them regardless of room. It reports whether there
+// was any. The caller holds mu.
 func (c *Chip) performAll(all bool) (some bool) {
 	for len(c.changes) > 0 {
 		first := c.changes[0]
@@ -55,7 +55,7 @@ func (c *Chip) performAll(all bool) (some bool) {
 			if time.Now().Before(first.end) {
 				break
 			}
-			c.stuck = true // no request is held any more until Next takes something
+			c.stuck = true // no request is held until Next has returned something
 		}
 		c.changes = c.changes[1:]
 		c.addLocked(first.event)
@@ -75,7 +75,8 @@ func (c *Chip) performAll(all bool) (some bool) {
 	return some
 }
 
-// checkHeld makes held changes if it is time. holdTimer calls it as long as there are any.
+// checkHeld queues held changes whose time is up, or all of them if there is no session. holdTimer calls it while there
+// are any.
 func (c *Chip) checkHeld() {
 	gone := c.noSession()
 	c.mu.Lock()
@@ -89,7 +90,7 @@ func (c *Chip) checkHeld() {
 	}
 }
 
-// stopHolding stops holdTimer. The lock is held.
+// stopHolding stops holdTimer. The caller holds mu.
 func (c *Chip) stopHolding() {
 	if c.holdTimer != nil {
 		c.holdTimer.Stop()
@@ -97,7 +98,7 @@ func (c *Chip) stopHolding() {
 	}
 }
 
-// forgetChange drops a change whose request was taken back: it did not happen. The lock is not held.
+// forgetChange drops a change whose request was unlinked: it did not happen. The caller does not hold mu.
 func (c *Chip) forgetChange(t *usbip.Transfer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,20 +8,23 @@ import (
 	"telnetcpc/bridge/usb/usbip"
 )
 
-// state is whether an application has the port open. No request says so; it is inferred from what the driver does.
+// state is whether an application has the port open. No request reports that; it is inferred from what the driver does.
 //
-//	          RESET_SIO, or bytes, or IN transfers that stay
+// RESET_SIO, or bytes, or IN transfers that stay pending
+//
 //	closed  ------------------------------------------------>  open
 //	  ^  ^                                                     |  ^
-//	  |  '----- an IN transfer is taken back, unplugged -------'  |
-//	  |                                                        |  |
-//	  |               flow control off, then both lines down   |  |
-//	  '--- settleTime without IN transfers ---  closing  <-----'  |
-//	                                               '-- else ------'
 //
-// ftdi_open begins with RESET_SIO. A close takes the IN transfers back, after ftdi_dtr_rts if HUPCL is set. stateClosing is for
-// a driver that has none to take back, because the application does not read: it may have had one a moment ago. Without HUPCL
-// the close of such a port is not visible; the next open shows it.
+// | '----- an IN transfer is unlinked, or unplugged ------' |
+//
+//	|                                                        |  |
+//	|               flow control off, then both lines down   |  |
+//	'--- settleTime without IN transfers ---  closing  <-----'  |
+//	                                             '-- else ------'
+//
+// ftdi_open begins with RESET_SIO. A close unlinks the IN transfers, after ftdi_dtr_rts if HUPCL is set. stateClosing
+// is for a driver that has none to unlink, because the application does not read. Without HUPCL the close of such a
+// port is not visible; the next open shows it.
 type state uint8
 
 const (
@@ -30,7 +33,8 @@ const (
 	stateClosing
 )
 
-// settleTime is how long to wait for the driver's next action if the last one is ambiguous. A driver does it at once.
+// settleTime is how long to wait for the driver's next action if the last one is ambiguous. A driver does not pause
+// between the two.
 const settleTime = 100 * time.Millisecond
 
 func (c *Chip) isClosed() bool {
@@ -47,8 +51,8 @@ func (c *Chip) reset(t *usbip.Transfer) {
 	c.openPort(t)
 }
 
-// openPort makes the port open. t is the request for whose answer the application's open waits; nil: it does not wait. life is
-// held.
+// openPort marks the port open and queues the event. t is the request for whose answer the application's open waits;
+// nil: it does not wait. life is held.
 func (c *Chip) openPort(t *usbip.Transfer) {
 	e := uart.Event{Kind: uart.KindOpened, Ready: func(error) {}}
 	c.mu.Lock()
@@ -64,14 +68,14 @@ func (c *Chip) openPort(t *usbip.Transfer) {
 		// The driver goes on whatever the answer is, so an open cannot fail.
 		e.Ready = func(error) { c.ready(t) }
 	}
-	swallowed := c.addLocked(e)
+	mergedReady := c.addLocked(e)
 	c.mu.Unlock()
-	if swallowed != nil {
-		swallowed(nil) // nothing else calls it
+	if mergedReady != nil {
+		mergedReady(nil) // nothing else calls it
 	}
 }
 
-// ready lets an open continue if it still waits.
+// ready answers the request of an open that still waits, so that the open continues.
 func (c *Chip) ready(t *usbip.Transfer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,7 +88,7 @@ func (c *Chip) ready(t *usbip.Transfer) {
 	}
 }
 
-// stopOpening forgets the waiting open. The lock is held.
+// stopOpening forgets the waiting open and stops its timer. The caller holds mu.
 func (c *Chip) stopOpening() {
 	if c.openTimer != nil {
 		c.openTimer.Stop()
@@ -92,10 +96,11 @@ func (c *Chip) stopOpening() {
 	c.opening, c.openTimer = nil, nil
 }
 
-// closePort makes the port closed unless it is: a blocked Write returns, and unread bytes are dropped. life is held.
+// closePort marks the port closed, if it is open, and queues the event: a blocked Write returns, and unread bytes are
+// dropped. The caller holds life.
 func (c *Chip) closePort() {
 	c.mu.Lock()
-	c.performAll(true) // a driver that closes or opens waits for none of them any more
+	c.performAll(true) // a driver that closes or opens the port no longer waits for them
 	if c.state == stateClosed || c.closed {
 		c.mu.Unlock()
 		return
@@ -127,18 +132,18 @@ func (c *Chip) closePort() {
 	c.add(e)
 }
 
-// unlinked is called for every transfer that the driver takes back. An IN transfer taken back is a close, even if it was
-// answered just before: a driver that keeps the port open takes none back.
+// unlinked is called for every transfer that the driver unlinks. An unlinked IN transfer means a close, even if it was
+// answered just before: a driver that keeps the port open unlinks none.
 func (c *Chip) unlinked(t *usbip.Transfer, pending bool) {
 	if t.Endpoint == 0 {
-		c.forgetChange(t) // or it was an open that does not wait any longer: its answer will be dropped
+		c.forgetChange(t) // or it was an open that no longer waits: its answer will be dropped
 		return
 	}
 	if !t.In {
 		c.mu.Lock()
 		c.heldOut = slices.DeleteFunc(c.heldOut, func(h *usbip.Transfer) bool { return h == t })
 		c.mu.Unlock()
-		return // its bytes are sent all the same: the driver cannot assume that they were not
+		return // its bytes stay queued: the driver cannot assume that they were not sent
 	}
 	c.life.Lock()
 	defer c.life.Unlock()
@@ -150,14 +155,14 @@ func (c *Chip) unlinked(t *usbip.Transfer, pending bool) {
 	c.closePort()
 }
 
-// startSettling starts settleTimer. The lock is held.
+// startSettling starts settleTimer. The caller holds mu.
 func (c *Chip) startSettling() {
 	if c.settleTimer == nil && !c.closed {
 		c.settleTimer = time.AfterFunc(settleTime, c.settle)
 	}
 }
 
-// stopSettling stops settleTimer: the state is certain. The lock is held.
+// stopSettling stops settleTimer: the state is certain. The caller holds mu.
 func (c *Chip) stopSettling() {
 	if c.settleTimer != nil {
 		c.settleTimer.Stop()
@@ -165,7 +170,7 @@ func (c *Chip) stopSettling() {
 	}
 }
 
-// settle decides what the driver's last action meant: it has had time for the next one.
+// settle decides what the driver's last action meant, once it has had time for the next one. settleTimer calls it.
 func (c *Chip) settle() {
 	far := c.transmitter()
 	c.life.Lock()

@@ -2,14 +2,14 @@ package ftdi
 
 import "telnetcpc/bridge/ordered"
 
-// flaggedByte is a byte that came with an error, or stands for a break.
+// flaggedByte is a byte that was received with an error, or the zero byte of a break.
 type flaggedByte struct {
 	at   uint64 // position of the byte
 	line byte   // line state bits: FTDI_RS_OE, PE, FE, BI
 }
 
-// downQueue holds what the device sent and no transfer has taken yet: bytes, some of them flagged. The zero value is empty. It
-// has no lock.
+// downQueue holds bytes from the device that no transfer has carried yet, some of them flagged. The zero value is
+// empty. Its caller locks.
 type downQueue struct {
 	bytes   ordered.FIFO
 	end     uint64 // position after the last byte

@@ -47,7 +47,7 @@ const (
 	resetPurgeTx = 2 // RESET_PURGE_TX: what it wrote
 )
 
-// wValue of MODEM_CTRL: the low byte has the levels, the high byte says which of them to set.
+// wValue of MODEM_CTRL: the low byte has the levels, the high byte selects which of them to set.
 const (
 	ctrlDTR     = 0x01
 	ctrlRTS     = 0x02
@@ -56,7 +56,7 @@ const (
 	ctrlAllDown = ctrlSetDTR | ctrlSetRTS
 )
 
-// wValue of SET_DATA: data bits in the low byte, above them these.
+// wValue of SET_DATA: the low byte is the number of data bits; the fields above it.
 const (
 	dataParityShift = 8 // N, O, E, M, S from 0
 	dataParityMask  = 0x7
@@ -87,7 +87,7 @@ func codingOf(value uint16, baud uint32) (coding uart.Coding, ok bool) {
 	coding.Baud = baud
 	switch bits := uint8(value); bits {
 	case 0:
-		coding.DataBits = 5 // Linux's driver expresses 5 bits so
+		coding.DataBits = 5 // Linux's driver sends 0 for CS5
 	case 5, 6, 7, 8:
 		coding.DataBits = bits
 	default:
@@ -111,7 +111,7 @@ func codingOf(value uint16, baud uint32) (coding uart.Coding, ok bool) {
 	return coding, true
 }
 
-// flowOf decodes the high byte of wIndex of SET_FLOW_CTRL, which sets both directions.
+// flowOf decodes the high byte of wIndex of SET_FLOW_CTRL, which sets both directions. false: the method is unknown.
 func flowOf(index uint16) (uart.Flow, bool) {
 	switch index >> 8 {
 	case flowNone:

@@ -6,19 +6,19 @@ import (
 	"telnetcpc/bridge/usb/usbip"
 )
 
-// The way of a byte from the application: the driver's OUT transfer -> takeOut -> ordered.Queue -> Next. Requests add their
-// events to the same queue, see control.go.
+// The path of a byte from the application: the driver's OUT transfer -> takeOut -> ordered.Queue -> Next. Requests add
+// their events to the same queue, see control.go.
 
-// upMost is how many bytes may wait before transfers are stalled: more than a driver can have under way.
-const upMost = 256 << 10
+// maxUp is how many bytes may be queued before transfers are stalled: more than a driver can have in flight.
+const maxUp = 256 << 10
 
-// takeOut queues the bytes of an OUT transfer. It answers at once or, if too much waits, after Next has taken some: until then
-// the driver blocks, and so does the application.
+// takeOut queues the bytes of an OUT transfer. It answers at once or, if too many are queued, after Next has returned
+// some: until then the driver blocks, and so does the application.
 func (c *Chip) takeOut(t *usbip.Transfer) {
 	c.life.Lock()
 	defer c.life.Unlock()
 	if c.isClosed() {
-		c.openPort(nil) // only an open port gets bytes: its open was not visible
+		c.openPort(nil) // its open was not visible, but a driver sends bytes only from an open port
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -26,8 +26,8 @@ func (c *Chip) takeOut(t *usbip.Transfer) {
 		t.Answer(nil)
 		return
 	}
-	if c.up.Len()+t.Length > upMost {
-		t.Stall() // the USB host has taken held transfers back and goes on
+	if c.up.Len()+t.Length > maxUp {
+		t.Stall() // only a USB host that unlinks held transfers and submits more gets here
 		return
 	}
 	c.up.Push(t.Data)
@@ -57,7 +57,7 @@ func (c *Chip) Next() ([]byte, uart.Event, error) {
 	n := c.up.Take(c.lendBuf[:])
 	c.lent = true
 	if c.release(ordered.Limit) && c.stream != nil {
-		c.stream.FlushSoon() // Next waits for nothing but the application
+		c.stream.FlushSoon() // not Flush: Next waits for the application only
 	}
 	return c.lendBuf[:n], uart.Event{}, nil
 }
@@ -69,9 +69,9 @@ func (c *Chip) add(e uart.Event) {
 	c.addLocked(e)
 }
 
-// addLocked adds an event to the queue, unless it is a quiet time, and returns the Ready of an open that was merged away: to be
-// called after the lock is released. The lock is held.
-func (c *Chip) addLocked(e uart.Event) (swallowed func(error)) {
+// addLocked adds an event to the queue, except in a quiet period, and returns the Ready of an open that was merged
+// away, which the caller must call after it has released mu. The caller holds mu.
+func (c *Chip) addLocked(e uart.Event) (mergedReady func(error)) {
 	if c.quiet != nil {
 		return nil
 	}
@@ -84,14 +84,15 @@ func (c *Chip) addLocked(e uart.Event) (swallowed func(error)) {
 	return outcome.Ready
 }
 
-// isQuiet reports whether it is a quiet time. The lock is not held. A quiet time begins only while no driver has the adapter.
+// isQuiet reports whether this is a quiet period. The caller does not hold mu. A quiet period begins only while no
+// driver has the adapter.
 func (c *Chip) isQuiet() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.quiet != nil
 }
 
-// urgent announces an event that Next will return later. The lock is not held.
+// urgent announces an event that Next will return later. The caller does not hold mu.
 func (c *Chip) urgent(e uart.Event) {
 	if c.config.Urgent != nil {
 		c.config.Urgent(e)

@@ -21,7 +21,8 @@ const (
 // headerSize is the length in bytes of every command and answer, without data: basic header, the command's part, padding.
 const headerSize = 48
 
-// noPackets is the number_of_packets of a transfer that is not isochronous, by the document; the kernel sends 0.
+// noPackets is the number_of_packets of a transfer that is not isochronous, according to usbip_protocol.rst; the kernel
+// sends 0.
 const noPackets = 0xffffffff
 
 // maxTransfer is the longest transfer accepted, in bytes. Drivers of serial adapters use a few hundred.
@@ -45,8 +46,8 @@ type command struct {
 	victim   uint32 // CMD_UNLINK
 }
 
-// carries returns how many bytes of data follow the header.
-func (c command) carries() int {
+// dataLen returns how many bytes of data follow the header.
+func (c command) dataLen() int {
 	if c.code == cmdSubmit && !c.in {
 		return c.length
 	}
@@ -62,7 +63,7 @@ func readCommand(r io.Reader, header *[headerSize]byte) (command, error) {
 	return parseCommand(header)
 }
 
-// parseCommand parses a header. The command that it returns is within the limits.
+// parseCommand parses a header and checks it against the limits. Its errors wrap ErrProtocol.
 func parseCommand(header *[headerSize]byte) (command, error) {
 	word := func(i int) uint32 { return binary.BigEndian.Uint32(header[4*i:]) }
 	c := command{code: word(0), seq: word(1), in: word(3) == 1}

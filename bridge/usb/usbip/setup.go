@@ -16,13 +16,13 @@ type Setup struct {
 
 // The parts of bmRequestType: USB 2.0, table 9-2.
 const (
-	typeIn            = 0x80 // device to host
-	typeMask          = 0x60
-	typeStandard      = 0x00
-	recipientMask     = 0x1f
-	recipientDevice   = 0
-	recipientFunction = 1 // an interface
-	recipientEndpoint = 2
+	typeIn             = 0x80 // device to host
+	typeMask           = 0x60
+	typeStandard       = 0x00
+	recipientMask      = 0x1f
+	recipientDevice    = 0
+	recipientInterface = 1
+	recipientEndpoint  = 2
 )
 
 // parseSetup parses the eight bytes of a setup packet, whose numbers are little-endian.

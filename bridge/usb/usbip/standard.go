@@ -18,22 +18,23 @@ const (
 // endpointHalt is the feature ENDPOINT_HALT: USB 2.0, table 9-6.
 const endpointHalt = 0
 
-// standard is the state that the standard requests of endpoint 0 read and change. It has no lock: only Serve uses it.
+// standard is the state that the standard requests of endpoint 0 read and change. It needs no lock: only Serve's
+// goroutine uses it.
 type standard struct {
 	table      Table
 	configured uint8
 	halted     map[uint8]bool // endpoints, by address
 }
 
-// perform performs a standard request. false: the device does not know it, so it must be stalled.
+// perform performs a standard request. false: the device does not support it, so it must be stalled.
 func (d *standard) perform(s Setup) (data []byte, ok bool) {
 	switch s.Type & recipientMask {
 	case recipientDevice:
-		data, ok = d.ofDevice(s)
-	case recipientFunction:
-		data, ok = d.ofInterface(s)
+		data, ok = d.deviceRequest(s)
+	case recipientInterface:
+		data, ok = d.interfaceRequest(s)
 	case recipientEndpoint:
-		data, ok = d.ofEndpoint(s)
+		data, ok = d.endpointRequest(s)
 	}
 	if ok && s.In() != (data != nil) {
 		return nil, false // the direction is wrong
@@ -41,7 +42,7 @@ func (d *standard) perform(s Setup) (data []byte, ok bool) {
 	return data, ok
 }
 
-func (d *standard) ofDevice(s Setup) ([]byte, bool) {
+func (d *standard) deviceRequest(s Setup) ([]byte, bool) {
 	switch s.Request {
 	case getStatus:
 		return []byte{0, 0}, true // bus powered, no remote wakeup
@@ -70,12 +71,12 @@ func (d *standard) descriptor(kind, number uint8) []byte {
 	case kind == descriptorConfiguration && number == 0:
 		return d.table.configuration()
 	case kind == descriptorString:
-		return d.table.text(number)
+		return d.table.stringDescriptor(number)
 	}
 	return nil
 }
 
-func (d *standard) ofInterface(s Setup) ([]byte, bool) {
+func (d *standard) interfaceRequest(s Setup) ([]byte, bool) {
 	if s.Index != 0 {
 		return nil, false // there is one interface
 	}
@@ -91,7 +92,7 @@ func (d *standard) ofInterface(s Setup) ([]byte, bool) {
 	return nil, false
 }
 
-func (d *standard) ofEndpoint(s Setup) ([]byte, bool) {
+func (d *standard) endpointRequest(s Setup) ([]byte, bool) {
 	address := uint8(s.Index)
 	control := address&0x0f == 0
 	if s.Index > 0xff || !control && !d.table.has(address) {

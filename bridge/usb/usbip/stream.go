@@ -20,24 +20,25 @@ type Device interface {
 	Out(t *Transfer)
 	// In receives a bulk IN transfer, which wants up to t.Length bytes. The device answers when it has something.
 	In(t *Transfer)
-	// Unlinked reports that the host takes a transfer back. If it was pending, it cannot be answered any more; otherwise it
-	// had been answered just before.
+	// Unlinked reports that the host has unlinked a transfer. A pending one can no longer be answered; any other was
+	// answered just before.
 	Unlinked(t *Transfer, pending bool)
 }
 
-// What a host may have under way: one that exceeds it breaks the protocol. A driver has two or three transfers per endpoint.
+// What a host may have in flight; more is a protocol error. A driver has two or three transfers per endpoint.
 const (
 	maxPending = 256     // unanswered transfers
 	maxHeld    = 1 << 20 // bytes: room for their answers, and answers that the host has not read
-	// rememberedAnswers is for how many of the last answered transfers the device is called when they are unlinked too late.
+	// rememberedAnswers is how many of the last answered transfers are kept, to call the device if one of them is
+	// unlinked too late.
 	rememberedAnswers = 32
 	readBuffer        = 8 << 10
-	// keepMost is the largest buffer for answers that is kept for reuse: larger ones are freed after they are written, since
-	// most ports are idle most of the time.
-	keepMost = 16 << 10
+	// maxKept is the largest buffer for answers that is kept for reuse, in bytes: larger ones are freed after they are
+	// written, because most ports are idle most of the time.
+	maxKept = 16 << 10
 )
 
-// A transfer's status: Linux's error numbers, which are those of the protocol.
+// A transfer's status: the protocol uses Linux's negative error numbers.
 const (
 	statusPipe      = -32  // EPIPE: stalled
 	statusConnReset = -104 // ECONNRESET: unlinked
@@ -48,24 +49,24 @@ const (
 type Stream struct {
 	conn     io.ReadWriteCloser
 	device   Device
-	standard standard // only Serve's
+	standard standard // only Serve's goroutine
 
 	requests atomic.Uint64 // see Requests
 
-	mu   sync.Mutex // over everything below; never held over I/O or a call of the device
+	mu   sync.Mutex // guards everything below; never held over I/O or a call of the device
 	over bool       // nothing is written any more
 
 	// Transfers.
 	pending  map[uint32]*Transfer
 	held     int                          // bytes that the answers of pending may need
 	answered [rememberedAnswers]*Transfer // the last answered ones, a ring
-	next     int                          // where in answered the next one goes
+	next     int                          // index in answered of the next one
 
-	// Answers on their way to the host.
-	out      []byte // they wait to be written
+	// Answers to the host.
+	out      []byte // not written yet
 	spare    []byte // the buffer that was written last
 	writing  bool   // a goroutine is writing; it goes on until out is empty
-	failed   error  // of the first write that failed
+	failed   error  // the first write error
 	flushers sync.WaitGroup
 }
 
@@ -113,7 +114,7 @@ func (s *Stream) Close() error {
 	return s.conn.Close()
 }
 
-// serve reads commands. It never waits for the device. It waits for the host to read only while it writes answers itself.
+// serve reads commands. It never waits for the device, and for the host only while it writes answers itself.
 func (s *Stream) serve() error {
 	r := bufio.NewReaderSize(s.conn, readBuffer)
 	var header [headerSize]byte
@@ -123,7 +124,7 @@ func (s *Stream) serve() error {
 		if err != nil {
 			return err
 		}
-		n := c.carries()
+		n := c.dataLen()
 		if cap(data) < n {
 			data = make([]byte, n)
 		}
@@ -147,7 +148,7 @@ func (s *Stream) serve() error {
 	}
 }
 
-// noEOF makes an end within a transfer an error.
+// noEOF turns the io.EOF of a stream that ends within a transfer into an error.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -201,15 +202,15 @@ func (s *Stream) control(t *Transfer) {
 	}
 }
 
-// accept adds a transfer to the pending ones, within the limits.
+// accept adds a transfer to the pending ones and checks the limits.
 func (s *Stream) accept(t *Transfer) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.pending[t.seq] != nil:
-		return fmt.Errorf("%w: sequence number %d is under way already", ErrProtocol, t.seq)
+		return fmt.Errorf("%w: sequence number %d is already pending", ErrProtocol, t.seq)
 	case len(s.pending) >= maxPending:
-		return fmt.Errorf("%w: more than %d transfers under way", ErrProtocol, maxPending)
+		return fmt.Errorf("%w: more than %d pending transfers", ErrProtocol, maxPending)
 	}
 	t.room = headerSize
 	if t.In {
@@ -220,15 +221,15 @@ func (s *Stream) accept(t *Transfer) error {
 	return s.checkLimit()
 }
 
-// checkLimit checks maxHeld. The lock is held.
+// checkLimit checks maxHeld. The caller holds mu.
 func (s *Stream) checkLimit() error {
 	if s.held+len(s.out) > maxHeld {
-		return fmt.Errorf("%w: it has more than %d bytes under way", ErrProtocol, maxHeld)
+		return fmt.Errorf("%w: more than %d bytes in flight", ErrProtocol, maxHeld)
 	}
 	return nil
 }
 
-// unlink takes a transfer back. The device is called after the answer is queued, so that whatever it sends then comes later.
+// unlink performs CMD_UNLINK. The device is called after the answer was queued, so that its own answers follow it.
 func (s *Stream) unlink(c command) error {
 	s.mu.Lock()
 	t := s.pending[c.victim]
@@ -249,7 +250,7 @@ func (s *Stream) unlink(c command) error {
 	return err
 }
 
-// recent returns the transfer with this number among those answered last, or nil. The lock is held.
+// recent returns the transfer with this number among those answered last, or nil. The caller holds mu.
 func (s *Stream) recent(seq uint32) *Transfer {
 	for _, t := range s.answered {
 		if t != nil && t.seq == seq {
@@ -259,14 +260,14 @@ func (s *Stream) recent(seq uint32) *Transfer {
 	return nil
 }
 
-// forget removes a transfer from the pending ones. The lock is held.
+// forget removes a transfer from the pending ones. The caller holds mu.
 func (s *Stream) forget(t *Transfer) {
 	delete(s.pending, t.seq)
 	s.held -= t.room
 }
 
-// Flush writes the waiting answers. It blocks while the connection does, unless another goroutine is writing, which then writes
-// these too. Serve flushes after each call of the device's methods.
+// Flush writes the queued answers. It blocks while the connection does, unless another goroutine is writing, which then
+// writes these too. Serve flushes after each call of the device's methods.
 func (s *Stream) Flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -293,7 +294,7 @@ func (s *Stream) FlushSoon() {
 	})
 }
 
-// write writes until no answer waits, and clears writing. The lock is held, but not during the writes.
+// write writes until no answer is queued, and clears writing. The caller holds mu, which write releases during I/O.
 func (s *Stream) write() {
 	for len(s.out) > 0 && !s.over && s.failed == nil {
 		p := s.out
@@ -301,7 +302,7 @@ func (s *Stream) write() {
 		s.mu.Unlock()
 		_, err := s.conn.Write(p)
 		s.mu.Lock()
-		if s.spare = p; cap(p) > keepMost {
+		if s.spare = p; cap(p) > maxKept {
 			s.spare = nil
 		}
 		if err != nil && !s.over {

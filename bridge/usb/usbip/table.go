@@ -5,8 +5,8 @@ import (
 	"unicode/utf16"
 )
 
-// Table has the contents of a device's descriptors. The device is a USB 2.0 device with one configuration of one interface of the
-// vendor-specific class, with bulk endpoints.
+// Table is the contents of a device's descriptors. The device is a USB 2.0 device with one configuration of one
+// interface of the vendor-specific class, with bulk endpoints.
 type Table struct {
 	Vendor  uint16 // idVendor
 	Product uint16 // idProduct
@@ -48,7 +48,7 @@ const (
 	controlMaxPacket = 64     // bMaxPacketSize0
 	classVendor      = 0xff   // bInterfaceClass
 	attributesBus    = 0x80   // bmAttributes: bus powered, no remote wakeup
-	halfOfPower      = 50     // bMaxPower, in 2 mA
+	maxPower         = 50     // bMaxPower, in units of 2 mA
 	transferBulk     = 2      // bmAttributes of an endpoint
 	englishUS        = 0x0409 // the language of the strings
 	maxStringUnits   = 126    // UTF-16 units, as a descriptor's length is one byte
@@ -74,7 +74,7 @@ func (t Table) device() []byte {
 
 // configuration returns the configuration descriptor with those of interface and endpoints: USB 2.0, tables 9-10, 9-12, 9-13.
 func (t Table) configuration() []byte {
-	d := []byte{9, descriptorConfiguration, 0, 0, 1, configurationValue, 0, attributesBus, halfOfPower}
+	d := []byte{9, descriptorConfiguration, 0, 0, 1, configurationValue, 0, attributesBus, maxPower}
 	d = append(d, 9, descriptorInterface, 0, 0, byte(len(t.Endpoints)), classVendor, classVendor, classVendor, stringName)
 	if t.Name == "" {
 		d[len(d)-1] = 0
@@ -88,8 +88,8 @@ func (t Table) configuration() []byte {
 	return d
 }
 
-// text returns a string descriptor, or nil if there is none with this index: USB 2.0, 9.6.7.
-func (t Table) text(number uint8) []byte {
+// stringDescriptor returns a string descriptor, or nil if there is none with this index: USB 2.0, 9.6.7.
+func (t Table) stringDescriptor(number uint8) []byte {
 	var s string
 	switch number {
 	case stringLanguages:

@@ -10,12 +10,12 @@ type Transfer struct {
 
 	stream *Stream
 	seq    uint32
-	room   int // bytes that its answer counts in Stream.held
+	room   int // its share of Stream.held, in bytes
 }
 
-// Answer completes the transfer: IN with data, of which at most Length bytes are sent; OUT as accepted whole. It copies data and
-// only queues the answer; Flush writes it. false: the host has taken the transfer back or the stream is over, and no byte of
-// data reaches the host.
+// Answer completes the transfer: IN with data, of which at most Length bytes are sent; OUT as accepted whole. It copies
+// data and only queues the answer; Flush writes it. false: the host has unlinked the transfer or the stream has ended,
+// and no byte of data reaches the host.
 func (t *Transfer) Answer(data []byte) bool {
 	data = data[:min(len(data), t.Length)]
 	if !t.In {
@@ -24,7 +24,7 @@ func (t *Transfer) Answer(data []byte) bool {
 	return t.complete(0, len(data), data)
 }
 
-// Stall completes the transfer as one that the device does not support, or not now. false as for Answer.
+// Stall completes the transfer as one that the device does not support, or not now. It returns false as Answer does.
 func (t *Transfer) Stall() bool { return t.complete(statusPipe, 0, nil) }
 
 // Stream returns the stream of the transfer.

@@ -1,5 +1,5 @@
-// Package usbiptest is the host side of the usbip protocol, for tests. It stands for a host controller such as Linux's vhci_hcd,
-// with a queue of commands and completions that are called in order. The test is the driver.
+// Package usbiptest is the host side of the usbip protocol, for tests. It emulates a host controller such as Linux's
+// vhci_hcd, with a queue of commands and completions that are called in order. The test acts as the driver.
 package usbiptest
 
 import (
@@ -19,7 +19,7 @@ const HeaderSize = 48
 const (
 	StatusStall     = -32
 	StatusUnlinked  = -104
-	StatusUnplugged = -108 // not of the protocol: the stream has ended
+	StatusUnplugged = -108 // ESHUTDOWN; set by the host itself, not sent: the stream has ended
 )
 
 // ErrUnplugged is returned by calls on a host whose stream has ended.
@@ -56,13 +56,13 @@ func (u *URB) IsDone() bool {
 	}
 }
 
-// Host is one controller with one device. Its methods may be called from any goroutine. Only those that say so wait for the
-// device.
+// Host is one controller with one device. Its methods may be called from any goroutine. Only those documented to do so
+// wait for the device.
 type Host struct {
 	conn io.ReadWriteCloser
 	wg   sync.WaitGroup
 
-	mu      sync.Mutex // over everything below
+	mu      sync.Mutex // guards everything below
 	wake    sync.Cond
 	seq     uint32
 	pending map[uint32]*URB
@@ -112,7 +112,7 @@ func (h *Host) Submit(u *URB) error {
 	return nil
 }
 
-// Unlink takes a transfer back. The transfer is done later, answered or with StatusUnlinked.
+// Unlink cancels a transfer. It is done later, either answered or with StatusUnlinked.
 func (h *Host) Unlink(u *URB) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -187,7 +187,7 @@ func (h *Host) end(err error) {
 	}
 }
 
-// send writes queued commands. New starts it, the end of the host ends it.
+// send writes queued commands. New starts its goroutine, the end of the host ends it.
 func (h *Host) send() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -207,7 +207,7 @@ func (h *Host) send() {
 	}
 }
 
-// receive reads answers. New starts it, the end of the stream ends it.
+// receive reads answers. New starts its goroutine, the end of the stream ends it.
 func (h *Host) receive() {
 	for {
 		if err := h.answer(); err != nil {
