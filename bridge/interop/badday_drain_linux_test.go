@@ -109,8 +109,8 @@ func monotonic(t *testing.T) func(time.Time) time.Duration {
 	return func(at time.Time) time.Duration { return time.Duration(ts.Nano()) + at.Sub(base) }
 }
 
-// relay relays to a far as ssh -L does: it acknowledges at once what the client sends, and passes it on in order, up to jitter
-// later.
+// relay relays to a far as ssh -L does: it acknowledges at once what the client sends, and passes it on in order, up to
+// jitter later.
 func relay(t *testing.T, f *far, jitter time.Duration) (url string) {
 	t.Helper()
 	r := startFar(t, func(_ *far, c *net.TCPConn) {

@@ -20,8 +20,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// far is an access server in the test's own process. It can be stopped and started at any moment, knows when each byte has left
-// its UART, and can misbehave as no real server would. Its address stays the same.
+// far is an access server in the test's own process. It can be stopped and started at any moment, knows when each byte
+// has left its UART, and can misbehave as no real server would. Its address stays the same.
 type far struct {
 	t      *testing.T
 	port   int
@@ -235,8 +235,8 @@ type stretch struct {
 	data []byte
 }
 
-// distant is a UART in real time without a goroutine: what has left is computed when it is needed. Its buffer has no limit. As in
-// a real UART, a setting takes effect at once: bytes that have not left go out with the new one.
+// distant is a UART in real time without a goroutine: what has left is computed when it is needed. Its buffer has no
+// limit. As in a real UART, a setting takes effect at once: bytes that have not left go out with the new one.
 type distant struct {
 	mu      sync.Mutex // guards the fields below
 	inForce uart.Event

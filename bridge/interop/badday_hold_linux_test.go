@@ -116,8 +116,9 @@ func (p *poller) finish(t *testing.T) (all string, at []time.Time) {
 	return all, p.at
 }
 
-// Of the bytes that a program writes without a session, the device gets those written within --hold-for before the newest one:
-// of a stream of polls the last second, and not polls that the program has given up. Dropped bytes are counted.
+// Of the bytes that a program writes without a session, the device gets those written within --hold-for before the
+// newest one: of a stream of polls the last second, and not polls that the program has given up. Dropped bytes are
+// counted.
 func TestHoldDropsOldPolls(t *testing.T) {
 	t.Parallel()
 	f, a, app := outage(t)
@@ -291,8 +292,8 @@ func TestDrainEndsInOutage(t *testing.T) {
 // reset is the handler of a server whose service is missing: it accepts and resets.
 func reset(_ *far, c *net.TCPConn) { _ = c.SetLinger(0) }
 
-// A program writes and closes while the server is away: its bytes are dropped, the agent stops dialling, and when the server is
-// up it gets neither the bytes nor an unwanted session.
+// A program writes and closes while the server is away: its bytes are dropped, the agent stops dialling, and when the
+// server is up it gets neither the bytes nor an unwanted session.
 func TestEchoWithoutServer(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, reset)

@@ -77,8 +77,8 @@ func cat(t *testing.T, p []byte, path string) {
 	start(t, exec.Command("sh", "-c", `cat "$0" > "$1"`, file, path)).wait(t)
 }
 
-// Everything that was written before the last close leaves the far UART before the session ends, however much the access server
-// has buffered: a reply to TIMING-MARK does not mean that the line has carried the bytes.
+// Everything that was written before the last close leaves the far UART before the session ends, however much the
+// access server has buffered: a reply to TIMING-MARK does not mean that the line has carried the bytes.
 func TestLastBytesOfSer2net(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -126,8 +126,8 @@ func settled(t *testing.T, now func() int) {
 	}
 }
 
-// A server that reads as fast as it can and sends at line speed, with an unlimited buffer: the client's FIN comes only after the
-// line has carried everything.
+// A server that reads as fast as it can and sends at line speed, with an unlimited buffer: the client's FIN comes only
+// after the line has carried everything.
 func TestLastBytesOfFastReader(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -155,8 +155,8 @@ func TestLastBytesOfFastReader(t *testing.T) {
 	}
 }
 
-// On a host that cannot drain, a change of settings waits for the bytes before it, even for more than a second: bytes at the
-// wrong rate are always wrong. CUPS needs this, whose backend restores the settings at its end.
+// On a host that cannot drain, a change of settings waits for the bytes before it, even for more than a second: bytes
+// at the wrong rate are always wrong. CUPS needs this, whose backend restores the settings at its end.
 func TestSettingsWaitForBytes(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, record)
@@ -202,8 +202,8 @@ func leftAt(got []stretch, want ...stretch) error {
 	return errors.New(text[:len(text)-1])
 }
 
-// What a script writes before it closes the port waits for the first dial, even if nothing is held for the next session: each
-// line arrives. The device is a plain TCP listener, because the kind of server does not matter here.
+// What a script writes before it closes the port waits for the first dial, even if nothing is held for the next
+// session: each line arrives. The device is a plain TCP listener, because the kind of server does not matter here.
 func TestEachLineOfAScriptArrives(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

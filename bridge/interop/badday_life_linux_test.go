@@ -15,8 +15,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// A server that accepts each session and ends it at once: with --on-loss hangup each end removes the port, so the pauses between
-// dials and ports grow.
+// A server that accepts each session and ends it at once: with --on-loss hangup each end removes the port, so the
+// pauses between dials and ports grow.
 func TestHangupBacksOff(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, func(_ *far, c *net.TCPConn) {
@@ -35,8 +35,8 @@ func TestHangupBacksOff(t *testing.T) {
 	}
 }
 
-// A foreign file at the port's path while the port is away: the agent leaves it alone, goes on, and logs why there is no port.
-// The port is back when the file is gone.
+// A foreign file at the port's path while the port is away: the agent leaves it alone, goes on, and logs why there is
+// no port. The port is back when the file is gone.
 func TestHangupForeignFile(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, record)
@@ -81,8 +81,8 @@ func TestHangupForeignFile(t *testing.T) {
 	eventually(t, "the port works", func() bool { return v.got() == "after" })
 }
 
-// If a program clears HUPCL and leaves DTR on, DTR must stay on, so that the next open does not reset a board: the session stays
-// up, unless --linger is given. With HUPCL it ends.
+// If a program clears HUPCL and leaves DTR on, DTR must stay on, so that the next open does not reset a board: the
+// session stays up, unless --linger is given. With HUPCL it ends.
 func TestHupcl(t *testing.T) {
 	t.Parallel()
 	need(t, "stty")
@@ -182,8 +182,8 @@ func TestSuspendedForGood(t *testing.T) {
 // comPort returns a command of COM-PORT-OPTION as sent over the wire.
 func comPort(c rfc2217.Command) []byte { return rfc2217.AppendCommand(nil, c) }
 
-// The settings were changed at the server's console, and the server sends a notice: it is logged once, and what the program sets
-// then is sent, though it was sent before.
+// The settings were changed at the server's console, and the server sends a notice: it is logged once, and what the
+// program sets then is sent, though it was sent before.
 func TestSettingsChangedAtServer(t *testing.T) {
 	t.Parallel()
 	changed := make(chan struct{})

@@ -14,8 +14,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// What a server sends to agree to COM-PORT-OPTION: DO COM-PORT. The client sends TIMING-MARK only to servers that also negotiate
-// BINARY.
+// What a server sends to agree to COM-PORT-OPTION: DO COM-PORT. The client sends TIMING-MARK only to servers that also
+// negotiate BINARY.
 const (
 	agrees = "\xff\xfd\x2c"
 	speaks = "\xff\xfb\x00\xff\xfd\x2c"
@@ -45,8 +45,8 @@ func pushes(c *net.TCPConn, full chan<- struct{}) {
 	}
 }
 
-// fullConnection starts an agent whose session is agreed when the connection to the server is already full of answers that the server
-// has asked for and does not read: every write to it blocks.
+// fullConnection starts an agent whose session is agreed when the connection to the server is already full of answers
+// that the server has asked for and does not read: every write to it blocks.
 func fullConnection(t *testing.T, fin bool) *trouble {
 	t.Helper()
 	full := make(chan struct{}, 1)

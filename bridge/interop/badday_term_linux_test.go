@@ -228,8 +228,8 @@ var runFaults = []fault{
 	{"back-off", func(t *testing.T) *trouble { return ranProgram(t, newFar(t, record), "fill 5", 5) }},
 }
 
-// SIGTERM ends the agent within 20 s in every fault: with status 0, without the port's path, and with warnings that count what
-// was lost.
+// SIGTERM ends the agent within 20 s in every fault: with status 0, without the port's path, and with warnings that
+// count what was lost.
 func TestEndInEveryFault(t *testing.T) {
 	t.Parallel()
 	end(t, faults)

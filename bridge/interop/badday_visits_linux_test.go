@@ -117,8 +117,9 @@ func TestOutqWithoutSession(t *testing.T) {
 	}
 }
 
-// A program does not read the device's replies to the program before it. At 9600 baud the replies to 2,000 bytes arrive for two
-// seconds. The next program opens at once and reads its own reply, and only those others that arrive after the last byte.
+// A program does not read the device's replies to the program before it. At 9600 baud the replies to 2,000 bytes arrive
+// for two seconds. The next program opens at once and reads its own reply, and only those others that arrive after the
+// last byte.
 func TestNextOpenReadsItsOwn(t *testing.T) {
 	t.Parallel()
 	const much, few = 2000, 200
@@ -132,8 +133,8 @@ func TestNextOpenReadsItsOwn(t *testing.T) {
 			if err := app.send([]byte(strings.Repeat("a", much))); err != nil {
 				t.Fatal(err)
 			}
-			// A pty does not see a close and an open within a moment. So wait for the close; an earlier open, by the check that
-			// the port exists, may be in the log too.
+			// A pty does not see a close and an open within a moment. So wait for the close; an earlier open, by the
+			// check that the port exists, may be in the log too.
 			before := closes()
 			_ = app.Close()
 			eventually(t, "the close is detected", func() bool { return closes() > before })
@@ -202,8 +203,8 @@ func answering(f *far, c *net.TCPConn) {
 	}
 }
 
-// A script writes with one open and reads with the next: it gets its whole reply, on a slow line and a slow network, even if its
-// open makes the session.
+// A script writes with one open and reads with the next: it gets its whole reply, on a slow line and a slow network,
+// even if its open makes the session.
 func TestScriptHearsItsAnswer(t *testing.T) {
 	t.Parallel()
 	const script = `stty -F "$P" 1200 && echo AT > "$P" && head -1 < "$P" && sleep 3 && echo AT > "$P" && head -1 < "$P"`

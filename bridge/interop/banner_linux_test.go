@@ -14,8 +14,9 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// TestBanner: ser2net sends its banner to each client, so in the middle of the stream too when a session is lost and made again.
-// The program gets no byte of it, and the dropped bytes are logged; with --quirk keep-greeting it gets each banner.
+// TestBanner: ser2net sends its banner to each client, so in the middle of the stream too when a session is lost and
+// made again. The program gets no byte of it, and the dropped bytes are logged; with --quirk keep-greeting it gets each
+// banner.
 func TestBanner(t *testing.T) {
 	t.Parallel()
 	for name, again := range map[string]func(t *testing.T, s *server, d *device){
@@ -72,8 +73,8 @@ func TestBanner(t *testing.T) {
 	}
 }
 
-// TestNoDevice: ser2net agrees to COM-PORT-OPTION before it reports that its device is missing. That is no session: the program
-// gets no byte of the report, its own bytes wait, and the log has the reason once.
+// TestNoDevice: ser2net agrees to COM-PORT-OPTION before it reports that its device is missing. That is no session: the
+// program gets no byte of the report, its own bytes wait, and the log has the reason once.
 func TestNoDevice(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)

@@ -48,8 +48,8 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue signs a certificate for a server or client with this name, or for 127.0.0.1 if it is empty. It expires after ends, counted
-// from now.
+// issue signs a certificate for a server or client with this name, or for 127.0.0.1 if it is empty. It expires after
+// ends, counted from now.
 func (a *authority) issue(t *testing.T, name string, ends time.Duration) pair {
 	t.Helper()
 	template := &x509.Certificate{

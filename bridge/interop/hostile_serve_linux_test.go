@@ -23,9 +23,9 @@ import (
 // vanishedMost is 15 s, and 15 s for a busy machine.
 const vanishedMost = 30 * time.Second
 
-// TestServeClientVanishes: a client that owns the device vanishes without FIN or reset, in the middle of traffic. The next client,
-// from another address, gets the device in time: whether device bytes are in flight to the first one, its window is closed, or
-// nothing is in flight.
+// TestServeClientVanishes: a client that owns the device vanishes without FIN or reset, in the middle of traffic. The
+// next client, from another address, gets the device in time: whether device bytes are in flight to the first one, its
+// window is closed, or nothing is in flight.
 func TestServeClientVanishes(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -223,8 +223,8 @@ func TestTerminalPrograms(t *testing.T) {
 	}
 }
 
-// typeUntilEnd types keys again and again, and reads the screen, until the program has ended: keys are lost that are typed while
-// the program draws its question.
+// typeUntilEnd types keys again and again, and reads the screen, until the program has ended: keys are lost that are
+// typed while the program draws its question.
 func (l *line) typeUntilEnd(p *process, keys string) {
 	buf := make([]byte, 4096)
 	for end := time.Now().Add(testenv.Patience); !p.ended() && time.Now().Before(end); {

@@ -125,12 +125,14 @@ func (n *network) attach(url string, flags ...string) *agent {
 	return attachThrough(n.t, testenv.Race, func(cmd *exec.Cmd) *exec.Cmd { return inside(n.client, cmd) }, url, flags...)
 }
 
-// inside returns cmd in a network namespace. ip executes the command in its own process, which therefore has its pid and signals.
+// inside returns cmd in a network namespace. ip executes the command in its own process, which therefore has its pid
+// and signals.
 func inside(namespace string, cmd *exec.Cmd) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", namespace, cmd.Path}, cmd.Args[1:]...)...)
 }
 
-// listen listens on the server's side of the network, in this process: a socket stays in the namespace in which it was made.
+// listen listens on the server's side of the network, in this process: a socket stays in the namespace in which it was
+// made.
 func (n *network) listen() net.Listener {
 	n.t.Helper()
 	l, err := listenInside(n.server)

@@ -87,8 +87,8 @@ func TestOwnServerRestart(t *testing.T) {
 	}
 }
 
-// A client that the server still considers connected occupies its port. ser2net with kickolduser disconnects it when the next
-// client comes; without, the log says why there is no session, and there is one as soon as the port is free.
+// A client that the server still considers connected occupies its port. ser2net with kickolduser disconnects it when
+// the next client comes; without, the log says why there is no session, and there is one as soon as the port is free.
 func TestPlaceIsTaken(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -80,8 +80,8 @@ func TestProbe(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
 		s := k.start(t, d)
-		// Settings that are no server's default. pyserial's server keeps them; ser2net sets its own 9600 when a client comes, and
-		// restores the previous settings when it leaves.
+		// Settings that are no server's default. pyserial's server keeps them; ser2net sets its own 9600 when a client
+		// comes, and restores the previous settings when it leaves.
 		app := openPort(t, attach(t, s.url()))
 		app.set(t, termios{baud: 19200, stop: 2})
 		d.arrives(t, termios{baud: 19200, stop: 2})
@@ -123,8 +123,8 @@ func TestProbe(t *testing.T) {
 	})
 }
 
-// While its port is in use, ser2net negotiates and sends a text. Occasionally that text overwrites its DO COM-PORT ("Port already
-// in use\r\nt already in use\r\n"): then nothing shows that it is an access server.
+// While its port is in use, ser2net negotiates and sends a text. Occasionally that text overwrites its DO COM-PORT
+// ("Port already in use\r\nt already in use\r\n"): then nothing shows that it is an access server.
 func TestProbeOfPortInUse(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)

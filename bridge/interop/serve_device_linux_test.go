@@ -28,7 +28,8 @@ func startServeDevice(t *testing.T, d *device) *server {
 	return s
 }
 
-// pyserial as the client of a port without modem lines: it sets the port, and the server replies with the settings in force.
+// pyserial as the client of a port without modem lines: it sets the port, and the server replies with the settings in
+// force.
 func TestServeDevicePyserial(t *testing.T) {
 	t.Parallel()
 	need(t, "python3-serial")
@@ -88,8 +89,8 @@ func TestServeDeviceRawBytes(t *testing.T) {
 	}
 }
 
-// On a pty the agent computes when the line is empty, but the server's TEMT ends the wait at a close: the next session comes at
-// once.
+// On a pty the agent computes when the line is empty, but the server's TEMT ends the wait at a close: the next session
+// comes at once.
 func TestServeDeviceReopens(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
@@ -104,8 +105,9 @@ func TestServeDeviceReopens(t *testing.T) {
 	s.logs("client left")
 }
 
-// zmodem moves a file from a program at our port to one at the server's, and the other way. Each direction has a line of its own:
-// rz sends its last frame up to three times, and a second rz on the line would take it for the end of its own session.
+// zmodem moves a file from a program at our port to one at the server's, and the other way. Each direction has a line
+// of its own: rz sends its last frame up to three times, and a second rz on the line would take it for the end of its
+// own session.
 func TestServeDeviceZmodem(t *testing.T) {
 	t.Parallel()
 	need(t, "lrzsz")

@@ -72,7 +72,8 @@ func TestServePyserial(t *testing.T) {
 	s.finish()
 }
 
-// Our own client and server: settings and bytes arrive, the echo comes back, and a restart of the server gives a new session.
+// Our own client and server: settings and bytes arrive, the echo comes back, and a restart of the server gives a new
+// session.
 func TestServeAndAttach(t *testing.T) {
 	t.Parallel()
 	s := startServe(t)

@@ -12,8 +12,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// startServeTLS starts our own access server with TLS, for a device, or a loop plug if d is nil. s.flags make a client trust its
-// certificate.
+// startServeTLS starts our own access server with TLS, for a device, or a loop plug if d is nil. s.flags make a client
+// trust its certificate.
 func startServeTLS(t *testing.T, d *device, ca *authority, flags ...string) *server {
 	t.Helper()
 	program, err := binary(testenv.Race)
@@ -33,8 +33,8 @@ func startServeTLS(t *testing.T, d *device, ca *authority, flags ...string) *ser
 	return s
 }
 
-// Our own client and server with TLS, each with a certificate: settings before the first byte, all bytes in both directions, and
-// the same after a restart of the server.
+// Our own client and server with TLS, each with a certificate: settings before the first byte, all bytes in both
+// directions, and the same after a restart of the server.
 func TestServeTLS(t *testing.T) {
 	t.Parallel()
 	ca, clients := newAuthority(t), newAuthority(t)

@@ -154,8 +154,8 @@ func startPyserial(t *testing.T, d *device) *server {
 	return s
 }
 
-// start starts the server and waits until it listens. It checks the kernel's table instead of dialling: a server for one client
-// would take the dial for its client.
+// start starts the server and waits until it listens. It checks the kernel's table instead of dialling: a server for
+// one client would take the dial for its client.
 func (s *server) start() {
 	s.t.Helper()
 	s.process = start(s.t, s.command())
@@ -215,8 +215,8 @@ func (s *server) sockets(state string) []string {
 	return slices.Compact(others) // the kernel's table may list a socket twice while others come and go
 }
 
-// freePort finds a free TCP port below the ephemeral range: a client that dials a port in that range while nothing listens can
-// end up connected to itself.
+// freePort finds a free TCP port below the ephemeral range: a client that dials a port in that range while nothing
+// listens can end up connected to itself.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {

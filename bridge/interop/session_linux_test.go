@@ -9,8 +9,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// There is no session before the first open, one while the port is open, and none after. In each new session the settings arrive
-// before the first byte.
+// There is no session before the first open, one while the port is open, and none after. In each new session the
+// settings arrive before the first byte.
 func TestSessionFollowsOpen(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k kind) {
@@ -128,8 +128,8 @@ func TestServerRestart(t *testing.T) {
 	})
 }
 
-// A server that is killed loses bytes that TCP had accepted. The agent logs how many at most; everything else arrives, once and in
-// order.
+// A server that is killed loses bytes that TCP had accepted. The agent logs how many at most; everything else arrives,
+// once and in order.
 func TestLossIsBounded(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k kind) {

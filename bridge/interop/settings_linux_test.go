@@ -68,8 +68,8 @@ func TestBurstOfSettings(t *testing.T) {
 	})
 }
 
-// A change between data takes effect between them, as far as a pty can show: the application waits for each reply, as a program
-// that reads a meter does.
+// A change between data takes effect between them, as far as a pty can show: the application waits for each reply, as a
+// program that reads a meter does.
 func TestSettingsBetweenData(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k kind) {

@@ -13,8 +13,8 @@ import (
 	"telnetcpc/ptyhost/logind/logindtest"
 )
 
-// TestSleep: a machine that goes to sleep waits until the sessions of its ports have ended, with every host; after it has woken up
-// they come back. The bus and logind may start after the agent.
+// TestSleep: a machine that goes to sleep waits until the sessions of its ports have ended, with every host; after it
+// has woken up they come back. The bus and logind may start after the agent.
 func TestSleep(t *testing.T) {
 	program, err := binary(testenv.Race)
 	if err != nil {

@@ -140,8 +140,8 @@ func waitForPort(t *testing.T, p *process, path string) {
 	})
 }
 
-// talk is an application at a loop plug that opens, sets, writes, reads and closes. If closed is not nil, it also closes and opens
-// the port in between; closed waits until the agent has noticed the close.
+// talk is an application at a loop plug that opens, sets, writes, reads and closes. If closed is not nil, it also
+// closes and opens the port in between; closed waits until the agent has noticed the close.
 func talk(t *testing.T, path string, closed func()) {
 	t.Helper()
 	app := openLine(t, path)

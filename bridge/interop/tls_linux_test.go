@@ -55,8 +55,8 @@ func startSer2netAuth(t *testing.T, d *device, ca *authority) *server {
 	return s
 }
 
-// A client with the right certificate has a normal session: settings before the first byte, all bytes, and the same after a restart
-// of the server.
+// A client with the right certificate has a normal session: settings before the first byte, all bytes, and the same
+// after a restart of the server.
 func TestClientCertificate(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)

@@ -14,8 +14,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// openSession opens the port at 115200 8N1 and sends one byte to the device: now the session is up, and the application reads what
-// the device sends.
+// openSession opens the port at 115200 8N1 and sends one byte to the device: now the session is up, and the application
+// reads what the device sends.
 func openSession(t *testing.T, a *agent, d *device) *line {
 	t.Helper()
 	app := openPort(t, a)

@@ -16,8 +16,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// noticed is when the loss of a peer that sent neither FIN nor reset must have been noticed: within 15 s, plus 15 s for a busy
-// machine. It is the property under test, measured on the monotonic clock.
+// noticed is when the loss of a peer that sent neither FIN nor reset must have been noticed: within 15 s, plus 15 s for
+// a busy machine. It is the property under test, measured on the monotonic clock.
 const noticed = 30 * time.Second
 
 // losesSession waits until the agent has logged a loss, and checks the time since began.
@@ -63,8 +63,8 @@ func (d *device) collect(last []byte) *collector {
 // tail is how many bytes are written after a loss is known, so that they go out in the next session.
 const tail = 64
 
-// restArrives writes the tail of p after the rest of it, and checks that all of p has arrived except one piece, no longer than the
-// agent has logged.
+// restArrives writes the tail of p after the rest of it, and checks that all of p has arrived except one piece, no
+// longer than the agent has logged.
 func (c *collector) restArrives(t *testing.T, app *line, p []byte, sent <-chan error, logged loss) {
 	t.Helper()
 	if err := <-sent; err != nil {
@@ -186,8 +186,8 @@ func TestCableIsOut(t *testing.T) {
 	}
 }
 
-// A network that loses 5 % of the packets in each direction, with a distant server: the device needs 7E1, the application sets
-// 8N1, and each line comes back with the line coding at which it arrived.
+// A network that loses 5 % of the packets in each direction, with a distant server: the device needs 7E1, the
+// application sets 8N1, and each line comes back with the line coding at which it arrived.
 func TestBadNetwork(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)

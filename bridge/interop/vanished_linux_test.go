@@ -121,8 +121,8 @@ func (n *network) persists() bool {
 	return err == nil && strings.Contains(string(out), "timer:(persist")
 }
 
-// A client that vanished loses the device after 15 s, whether the device sends or is silent, even if its window was closed when it
-// vanished. A client that is alive and does not read keeps it.
+// A client that vanished loses the device after 15 s, whether the device sends or is silent, even if its window was
+// closed when it vanished. A client that is alive and does not read keeps it.
 func TestVanishedClient(t *testing.T) {
 	t.Parallel()
 	const lost = "client lost: unresponsive"

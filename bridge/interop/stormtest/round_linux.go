@@ -246,8 +246,8 @@ func (r *round) calm() bool {
 	}
 }
 
-// onceMade is how many descriptors an agent may open on first use and keep. A descriptor that leaks with each open or session
-// grows by more: each part of the storm has dozens of them.
+// onceMade is how many descriptors an agent may open on first use and keep. A descriptor that leaks with each open or
+// session grows by more: each part of the storm has dozens of them.
 const onceMade = 4
 
 // play is the storm itself: twice, each followed by a calm, to measure growth, and once more until the agent's end.
