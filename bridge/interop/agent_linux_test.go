@@ -21,7 +21,7 @@ type agent struct {
 	path string // the port
 }
 
-// attach starts the agent and waits until its port is there.
+// attach starts an agent and waits until its port exists.
 func attach(t *testing.T, url string, flags ...string) *agent {
 	t.Helper()
 	return attachBinary(t, testenv.Race, url, flags...)
@@ -32,7 +32,7 @@ func attachBinary(t *testing.T, race bool, url string, flags ...string) *agent {
 	return attachThrough(t, race, func(cmd *exec.Cmd) *exec.Cmd { return cmd }, url, flags...)
 }
 
-// attachThrough runs the agent by what wrap makes of its command.
+// attachThrough runs the agent by the command that wrap returns.
 func attachThrough(t *testing.T, race bool, wrap func(*exec.Cmd) *exec.Cmd, url string, flags ...string) *agent {
 	t.Helper()
 	program, err := binary(race)
@@ -42,7 +42,7 @@ func attachThrough(t *testing.T, race bool, wrap func(*exec.Cmd) *exec.Cmd, url 
 	a := &agent{path: filepath.Join(t.TempDir(), "ttyV0")}
 	args := append(append([]string{"attach", "--host", "pty"}, flags...), a.path, url)
 	a.process = start(t, wrap(exec.Command(program, args...)))
-	t.Cleanup(func() { a.stop(t) }) // before start's own, which only kills
+	t.Cleanup(func() { a.stop(t) }) // runs before the cleanup of start, which kills the process
 	eventually(t, "the port exists", func() bool {
 		if a.ended() {
 			t.Fatalf("telnetcpc %s ended: %v\n%s", strings.Join(args, " "), a.err, lastOf(a.out))
@@ -53,7 +53,7 @@ func attachThrough(t *testing.T, race bool, wrap func(*exec.Cmd) *exec.Cmd, url 
 	return a
 }
 
-// stop ends the agent as a service manager does and looks at what it leaves.
+// stop ends the agent as a service manager does, and checks what it leaves behind.
 func (a *agent) stop(t *testing.T) {
 	t.Helper()
 	early := a.ended()
@@ -61,15 +61,15 @@ func (a *agent) stop(t *testing.T) {
 	select {
 	case <-a.done:
 	case <-time.After(testenv.Patience):
-		_ = a.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines, in the output
+		_ = a.cmd.Process.Signal(syscall.SIGQUIT) // prints its goroutines
 		<-a.done
 		t.Error("the agent does not end at SIGTERM")
 	}
-	said := a.out.String()
+	log := a.out.String()
 	switch {
-	case strings.Contains(said, "WARNING: DATA RACE"):
+	case strings.Contains(log, "WARNING: DATA RACE"):
 		t.Error("the agent has a data race")
-	case strings.Contains(said, "panic:"):
+	case strings.Contains(log, "panic:"):
 		t.Error("the agent panicked")
 	case early:
 		t.Errorf("the agent ended before the test did: %v", a.err)
@@ -77,15 +77,15 @@ func (a *agent) stop(t *testing.T) {
 		t.Errorf("the agent ended with %v, want 0 at SIGTERM", a.err)
 	}
 	if _, err := os.Lstat(a.path); err == nil {
-		t.Error("the agent left its port's path behind")
+		t.Error("the agent has left its port's path")
 	}
 }
 
-// loss is what the agent says when a session is lost.
+// loss is what the agent logs when a session is lost.
 type loss struct {
-	unacked   int // -1: it does not know
-	sinceMark int
-	atMost    int // what the access server may have held before the mark counts too
+	unacked   int // -1: unknown
+	sinceMark int // bytes after the last answered TIMING-MARK
+	atMost    int // includes what the access server may have buffered before the mark
 }
 
 var lossPattern = regexp.MustCompile(`\bunacked=(-?\d+) since_mark=(\d+) lost_at_most=(\d+)\b`)
@@ -93,8 +93,8 @@ var lossPattern = regexp.MustCompile(`\bunacked=(-?\d+) since_mark=(\d+) lost_at
 func (a *agent) losses(t *testing.T) []loss {
 	t.Helper()
 	var all []loss
-	for row := range strings.Lines(a.out.String()) {
-		m := lossPattern.FindStringSubmatch(row)
+	for line := range strings.Lines(a.out.String()) {
+		m := lossPattern.FindStringSubmatch(line)
 		if m == nil {
 			continue
 		}
@@ -102,7 +102,7 @@ func (a *agent) losses(t *testing.T) []loss {
 		for i := range n {
 			var err error
 			if n[i], err = strconv.Atoi(m[i+1]); err != nil {
-				t.Fatalf("numbers of a loss: %q", row)
+				t.Fatalf("numbers of a loss: %q", line)
 			}
 		}
 		all = append(all, loss{n[0], n[1], n[2]})
@@ -110,16 +110,16 @@ func (a *agent) losses(t *testing.T) []loss {
 	return all
 }
 
-// peakMemory is the most that the agent ever had resident, in bytes.
+// peakMemory returns the agent's peak resident memory in bytes.
 func (a *agent) peakMemory(t *testing.T) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for row := range strings.Lines(string(status)) {
+	for line := range strings.Lines(string(status)) {
 		var kib int
-		if _, err := fmt.Sscanf(row, "VmHWM: %d kB", &kib); err == nil {
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
 			return kib * 1024
 		}
 	}

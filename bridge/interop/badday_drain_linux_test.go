@@ -20,7 +20,7 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// runWorks is why telnetcpc run does not work on this machine.
+// runWorks returns why telnetcpc run does not work on this machine; nil if it works.
 var runWorks = sync.OnceValue(func() error {
 	telnetcpc, err := binary(testenv.Race)
 	if err != nil {
@@ -32,7 +32,7 @@ var runWorks = sync.OnceValue(func() error {
 	return nil
 })
 
-// needRun asks for a machine on which telnetcpc run works.
+// needRun skips the test unless telnetcpc run works on this machine.
 func needRun(t *testing.T) {
 	t.Helper()
 	if err := runWorks(); err != nil {
@@ -41,14 +41,14 @@ func needRun(t *testing.T) {
 	}
 }
 
-// ran is a telnetcpc run with testdata/badday.c as its program.
-type ran struct {
+// runner is a telnetcpc run with testdata/badday.c as its program.
+type runner struct {
 	*puppet
-	path string // of its port
+	path string // the port
 }
 
-// runs starts one.
-func runs(t *testing.T, url string, flags ...string) *ran {
+// startRun starts one.
+func startRun(t *testing.T, url string, flags ...string) *runner {
 	t.Helper()
 	needRun(t)
 	program := compile(t, "badday")
@@ -58,14 +58,14 @@ func runs(t *testing.T, url string, flags ...string) *ran {
 	}
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	cmd := exec.Command(telnetcpc, slices.Concat([]string{"run", "--port", path}, flags, []string{url, "--", program, path})...)
-	cmd.WaitDelay = time.Second // of one that is killed the program holds the ends of the pipes
-	p := &ran{play(t, cmd), path}
-	t.Cleanup(func() { // before start's own, which kills
-		_ = p.tell.(io.Closer).Close() // the program ends, and so does run
+	cmd.WaitDelay = time.Second // if run is killed, its program keeps the pipes open
+	p := &runner{puppet: startPuppet(t, cmd), path: path}
+	t.Cleanup(func() { // runs before the cleanup of start, which kills the process
+		_ = p.in.(io.Closer).Close() // the program ends, and so does run
 		select {
 		case <-p.done:
 		case <-time.After(testenv.Patience):
-			t.Error("telnetcpc run does not end behind its program")
+			t.Error("telnetcpc run does not end after its program")
 		}
 		if strings.Contains(p.out.String(), "WARNING: DATA RACE") {
 			t.Error("telnetcpc run has a data race")
@@ -74,43 +74,43 @@ func runs(t *testing.T, url string, flags ...string) *ran {
 	return p
 }
 
-// told gives the orders, one after the other, each to be done.
-func (p *ran) told(t *testing.T, orders ...string) {
+// orders gives the program orders, one after the other, and waits until each is done.
+func (p *runner) orders(t *testing.T, orders ...string) {
 	t.Helper()
 	for _, order := range orders {
 		p.do(t, order)
-		p.says(t, "done")
+		p.replies(t, "done")
 	}
 }
 
-// drains is when the program's tcdrain returned, on CLOCK_MONOTONIC.
-func (p *ran) drains(t *testing.T) time.Duration {
+// drains makes the program call tcdrain, and returns when that returned, on CLOCK_MONOTONIC.
+func (p *runner) drains(t *testing.T) time.Duration {
 	t.Helper()
 	p.do(t, "drain")
-	said, err := p.said.ReadString('\n')
+	reply, err := p.lines.ReadString('\n')
 	if err != nil {
 		t.Fatalf("drain: %v\n%s", err, lastOf(p.out))
 	}
-	ns, err := strconv.ParseInt(strings.TrimSpace(said), 10, 64)
+	ns, err := strconv.ParseInt(strings.TrimSpace(reply), 10, 64)
 	if err != nil {
-		t.Fatalf("the program says %q, want a time", said)
+		t.Fatalf("the program replied %q, want a time", reply)
 	}
 	return time.Duration(ns)
 }
 
-// monotonic returns what tells the time on CLOCK_MONOTONIC, which all processes share, of a time of Go's.
+// monotonic returns a function that converts a time.Time to CLOCK_MONOTONIC, which all processes share.
 func monotonic(t *testing.T) func(time.Time) time.Duration {
 	t.Helper()
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
 		t.Fatal(err)
 	}
-	base := time.Now() // not before ts: what is told is never too late
+	base := time.Now() // not before ts, so results are never too late
 	return func(at time.Time) time.Duration { return time.Duration(ts.Nano()) + at.Sub(base) }
 }
 
-// relay stands before a far as ssh -L does: it acknowledges at once what the client sends, and passes it on, in order, up
-// to so much later.
+// relay relays to a far as ssh -L does: it acknowledges at once what the client sends, and passes it on in order, up to
+// jitter later.
 func relay(t *testing.T, f *far, jitter time.Duration) (url string) {
 	t.Helper()
 	r := startFar(t, func(_ *far, c *net.TCPConn) {
@@ -125,27 +125,28 @@ func relay(t *testing.T, f *far, jitter time.Duration) (url string) {
 	return r.url()
 }
 
+// jittery copies one direction of a relay.
 func jittery(to, from net.Conn, most time.Duration) {
 	type piece struct {
 		p   []byte
 		due time.Time
 	}
-	way := make(chan piece, 1024)
+	pieces := make(chan piece, 1024)
 	go func() { // ends with the connection
-		defer close(way)
+		defer close(pieces)
 		for {
 			p := make([]byte, 4096)
 			n, err := from.Read(p)
 			if n > 0 {
-				way <- piece{p[:n], time.Now().Add(rand.N(most))}
+				pieces <- piece{p[:n], time.Now().Add(rand.N(most))}
 			}
 			if err != nil {
 				return
 			}
 		}
 	}()
-	for next := range way {
-		time.Sleep(time.Until(next.due)) // the way's length
+	for next := range pieces {
+		time.Sleep(time.Until(next.due)) // the delay
 		if _, err := to.Write(next.p); err != nil {
 			_ = from.Close() // the reader ends, and so does this loop
 		}
@@ -153,22 +154,22 @@ func jittery(to, from net.Conn, most time.Duration) {
 	_ = to.(*net.TCPConn).CloseWrite()
 }
 
-// tcdrain never returns before the far UART has sent the last stop bit, also behind a relay that acknowledges at once and
-// delivers later: two times of one clock, one of the program, one of the UART.
+// tcdrain never returns before the far UART has sent the last stop bit, even through a relay that acknowledges at once and
+// delivers later. The program's time and the UART's are on one clock.
 func TestDrainThroughRelay(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, record)
-	p := runs(t, relay(t, f, 20*time.Millisecond))
-	p.told(t, "open")
+	p := startRun(t, relay(t, f, 20*time.Millisecond))
+	p.orders(t, "open")
 	v := f.next()
 	clock := monotonic(t)
 	const rounds = 52
 	early, worst, written := 0, time.Duration(0), 0
 	for i := range rounds {
-		way := []struct{ baud, size int }{{1200, 6}, {9600, 24}, {38400, 90}, {115200, 200}}[i%4]
-		p.told(t, fmt.Sprint("baud ", way.baud), fmt.Sprint("fill ", way.size))
+		step := []struct{ baud, size int }{{1200, 6}, {9600, 24}, {38400, 90}, {115200, 200}}[i%4]
+		p.orders(t, fmt.Sprint("baud ", step.baud), fmt.Sprint("fill ", step.size))
 		drained := p.drains(t)
-		written += way.size
+		written += step.size
 		eventually(t, "the bytes have left the far UART", func() bool { return v.count() == written && v.waiting() == 0 })
 		if ahead := clock(v.end()) - drained; ahead > 0 {
 			early++

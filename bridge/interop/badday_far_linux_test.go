@@ -20,37 +20,37 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// far is an access server of the test's own, in its process: it can be told to go and to come at one moment, knows when
-// each byte has left its UART, and can leave undone what no real one would. Its address stays the same.
+// far is an access server in the test's own process. It can be stopped and started at any moment, knows when each byte
+// has left its UART, and can misbehave as no real server would. Its address stays the same.
 type far struct {
 	t      *testing.T
 	port   int
-	serve  life
-	narrow bool // the window of its connections is as small as the system lets it be
+	serve  handler
+	narrow bool // the receive window is as small as the system allows
 
 	accepted atomic.Int64
-	visits   chan *visit   // those that record has begun
+	visits   chan *visit   // sessions that record has begun
 	over     chan struct{} // closed by down
 
-	mu       sync.Mutex // over what follows
+	mu       sync.Mutex // guards the fields below
 	listener net.Listener
 	conns    map[*net.TCPConn]bool
-	lives    sync.WaitGroup
+	handlers sync.WaitGroup
 }
 
-// life is what a far does with a client. The connection is closed behind it, or under it when the far goes down.
-type life func(f *far, c *net.TCPConn)
+// handler serves a client of a far. The connection is closed when it returns, or when the far goes down.
+type handler func(f *far, c *net.TCPConn)
 
-// newFar returns one that nobody can reach before up.
-func newFar(t *testing.T, serve life) *far {
+// newFar returns a far that does not listen before up.
+func newFar(t *testing.T, serve handler) *far {
 	t.Helper()
 	f := &far{t: t, port: farPort(t), serve: serve, visits: make(chan *visit, 64), conns: map[*net.TCPConn]bool{}}
 	t.Cleanup(f.down)
 	return f
 }
 
-// startFar starts one.
-func startFar(t *testing.T, serve life) *far {
+// startFar returns a far that listens.
+func startFar(t *testing.T, serve handler) *far {
 	t.Helper()
 	f := newFar(t, serve)
 	for again := 0; ; again++ {
@@ -61,18 +61,18 @@ func startFar(t *testing.T, serve life) *far {
 		if again == 10 {
 			t.Fatal(err)
 		}
-		f.port = farPort(t) // somebody else was quicker
+		f.port = farPort(t) // another program took it
 	}
 }
 
-// farPorts are those that a far of this process has or had.
+// farPorts are the ports that a far of this process has or had.
 var farPorts sync.Map
 
-// farPort finds a TCP port that nobody has, and that no other test takes while the far is down.
+// farPort finds a free TCP port that no other test takes while the far is down.
 func farPort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
-		port := 10000 + rand.IntN(10000) // freePort's are above
+		port := 10000 + rand.IntN(10000) // freePort uses higher ones
 		if _, taken := farPorts.LoadOrStore(port, true); taken {
 			continue
 		}
@@ -88,7 +88,7 @@ func farPort(t *testing.T) int {
 
 func (f *far) url() string { return fmt.Sprintf("rfc2217://127.0.0.1:%d", f.port) }
 
-// up lets clients come.
+// up starts to listen.
 func (f *far) up() {
 	f.t.Helper()
 	if err := f.listen(); err != nil {
@@ -96,7 +96,7 @@ func (f *far) up() {
 	}
 }
 
-// listen is up for an address that somebody else may have. The goroutine that accepts ends with down.
+// listen is up for an address that another program may have. The goroutine that accepts ends with down.
 func (f *far) listen() error {
 	var how net.ListenConfig
 	if f.narrow {
@@ -115,7 +115,7 @@ func (f *far) listen() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.listener, f.over = l, make(chan struct{})
-	f.lives.Go(func() {
+	f.handlers.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
@@ -128,7 +128,7 @@ func (f *far) listen() error {
 	return nil
 }
 
-// admit starts the life of a client, unless the listener that it came by is closed.
+// admit starts the handler of a client, unless its listener is closed.
 func (f *far) admit(l net.Listener, c *net.TCPConn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -137,7 +137,7 @@ func (f *far) admit(l net.Listener, c *net.TCPConn) {
 		return
 	}
 	f.conns[c] = true
-	f.lives.Go(func() {
+	f.handlers.Go(func() {
 		f.serve(f, c)
 		_ = c.Close()
 		f.mu.Lock()
@@ -146,7 +146,7 @@ func (f *far) admit(l net.Listener, c *net.TCPConn) {
 	})
 }
 
-// down is a server's death: nobody listens, and every session is cut.
+// down stops listening and cuts every session, as when a server dies.
 func (f *far) down() {
 	f.mu.Lock()
 	if f.listener != nil {
@@ -158,19 +158,19 @@ func (f *far) down() {
 		_ = c.Close()
 	}
 	f.mu.Unlock()
-	f.lives.Wait()
+	f.handlers.Wait()
 }
 
-// visit is one session with a far that records.
+// visit is a session with a far whose handler is record.
 type visit struct {
 	*distant
 	since time.Time     // when the client was accepted
-	ended chan struct{} // closed when the client has gone
-	err   error         // how; io.EOF: in order. Read after ended
-	left  int           // bytes that the line had not carried by then; read after ended
+	ended chan struct{} // closed when the session has ended
+	err   error         // how it ended; io.EOF: in order. Valid after ended
+	left  int           // bytes that had not left the line by then; valid after ended
 }
 
-// next is the following session that is agreed.
+// next waits for the next session.
 func (f *far) next() *visit {
 	f.t.Helper()
 	select {
@@ -182,8 +182,8 @@ func (f *far) next() *visit {
 	}
 }
 
-// record is the life of a client of a good access server with a large buffer: bytes are taken from TCP as they come, and
-// settings are put in force when they come.
+// record is the handler of a good access server with a large buffer: it reads bytes from TCP as they arrive, and applies
+// settings when they arrive.
 func record(f *far, c *net.TCPConn) {
 	v := &visit{distant: newDistant(), since: time.Now(), ended: make(chan struct{})}
 	client, err := rfc2217.Accept(context.Background(), c, rfc2217.ServerConfig{})
@@ -196,7 +196,7 @@ func record(f *far, c *net.TCPConn) {
 	select {
 	case f.visits <- v:
 	default:
-		f.t.Error("more sessions than the test can have meant")
+		f.t.Error("more sessions than any test makes")
 		return
 	}
 	for {
@@ -211,12 +211,12 @@ func record(f *far, c *net.TCPConn) {
 			continue
 		}
 		if err := client.Answer(v.apply(e)); err != nil && !errors.Is(err, net.ErrClosed) {
-			f.t.Errorf("answer of a setting: %v", err)
+			f.t.Errorf("answer to a setting: %v", err)
 		}
 	}
 }
 
-// endsInOrder waits for the end of a session and wants it to be FIN.
+// endsInOrder waits for the end of a session, which must be FIN.
 func (v *visit) endsInOrder(t *testing.T) {
 	t.Helper()
 	select {
@@ -229,27 +229,27 @@ func (v *visit) endsInOrder(t *testing.T) {
 	}
 }
 
-// stretch is what left a UART at one line coding.
+// stretch is a run of bytes that left a UART at one baud rate.
 type stretch struct {
 	baud uint32
 	data []byte
 }
 
-// distant is a UART in real time, without a goroutine: what has left is reckoned when somebody looks. It has room for
-// everything, and, as a real one, puts a setting in force under bytes that have not left: they go on at the new one.
+// distant is a UART in real time without a goroutine: what has left is computed when it is needed. Its buffer has no
+// limit. As in a real UART, a setting takes effect at once: bytes that have not left go out with the new one.
 type distant struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // guards the fields below
 	inForce uart.Event
 	held    []byte    // not sent yet
-	began   time.Time // when the first of them began to leave, or the last stop bit was over
+	began   time.Time // when the first of held began to leave, or the last stop bit ended
 	sent    []stretch
 	total   int      // bytes sent and held
-	bauds   []uint32 // what was asked for, in order
+	bauds   []uint32 // all baud rates that were set, in order
 	under   int      // bytes that had not left when DTR or RTS fell last
-	breaks  []place  // that began, in order
+	breaks  []place  // where breaks began, in order
 }
 
-// place is where in the stream a break began: how many bytes had come, and how many of them had not left.
+// place is a position in the stream: how many bytes had arrived, and how many of them had not left.
 type place struct{ came, waiting int }
 
 func newDistant() *distant {
@@ -259,9 +259,9 @@ func newDistant() *distant {
 	}}
 }
 
-// settle moves what has left by now. Called with mu held.
+// settle moves what has left by now from held to sent. The caller holds mu.
 func (d *distant) settle() {
-	const many = 1 << 20 // one byte's time in whole nanoseconds would be too coarse
+	const many = 1 << 20 // the time of one byte, in whole nanoseconds, would be too coarse
 	one := float64(d.inForce.Coding.LineTime(many)) / many
 	n := min(len(d.held), int(float64(time.Since(d.began))/one))
 	if n <= 0 {
@@ -287,7 +287,7 @@ func (d *distant) write(p []byte) {
 	d.total += len(p)
 }
 
-// apply puts in force what e says, and returns all that is.
+// apply applies e and returns all settings in force.
 func (d *distant) apply(e uart.Event) uart.Event {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -307,14 +307,14 @@ func (d *distant) apply(e uart.Event) uart.Event {
 	return d.inForce
 }
 
-// state is all that is in force.
+// state returns all settings in force.
 func (d *distant) state() uart.Event {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.inForce
 }
 
-// waiting is how many bytes have not left.
+// waiting returns how many bytes have not left.
 func (d *distant) waiting() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -322,28 +322,28 @@ func (d *distant) waiting() int {
 	return len(d.held)
 }
 
-// fallen is how many bytes had not left when DTR or RTS fell last.
+// fallen returns how many bytes had not left when DTR or RTS fell last.
 func (d *distant) fallen() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.under
 }
 
-// end is when the last stop bit leaves, or left.
+// end returns when the last stop bit leaves or left.
 func (d *distant) end() time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.began.Add(d.inForce.Coding.LineTime(len(d.held)))
 }
 
-// broke is where the breaks began.
+// broke returns where the breaks began.
 func (d *distant) broke() []place {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]place(nil), d.breaks...)
 }
 
-// got is everything that came, whether or not it has left.
+// got returns everything that arrived, whether or not it has left.
 func (d *distant) got() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -354,14 +354,14 @@ func (d *distant) got() string {
 	return string(append(all, d.held...))
 }
 
-// count is how many bytes came.
+// count returns how many bytes arrived.
 func (d *distant) count() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.total
 }
 
-// stretches is what has left, by the baud rate at which it did.
+// stretches returns what has left, by baud rate.
 func (d *distant) stretches() []stretch {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -369,7 +369,7 @@ func (d *distant) stretches() []stretch {
 	return append([]stretch(nil), d.sent...)
 }
 
-// asked is how often a baud rate was asked for.
+// asked returns how often a baud rate was set.
 func (d *distant) asked(baud uint32) (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -15,10 +15,10 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// holdFor is hold_for's default.
+// holdFor is the default of --hold-for.
 const holdFor = time.Second
 
-// outage is a session that stood and was cut, which the agent has noticed. Nothing was under way.
+// outage makes a session and cuts it while nothing is in flight. The agent has noticed the loss when it returns.
 func outage(t *testing.T, flags ...string) (*far, *agent, *line) {
 	t.Helper()
 	f := startFar(t, record)
@@ -29,13 +29,13 @@ func outage(t *testing.T, flags ...string) (*far, *agent, *line) {
 		t.Fatal(err)
 	}
 	v := f.next()
-	eventually(t, "the session stands", func() bool { return v.got() == "before" && v.waiting() == 0 })
+	eventually(t, "the session is up", func() bool { return v.got() == "before" && v.waiting() == 0 })
 	f.down()
 	lossNoticed(t, a.out)
 	return f, a, app
 }
 
-// lossNoticed waits until the end of a session has been said.
+// lossNoticed waits until the log has the loss of a session.
 func lossNoticed(t *testing.T, out *uarttest.Output) {
 	t.Helper()
 	eventually(t, "the loss is noticed", func() bool { return lossPattern.MatchString(out.String()) })
@@ -43,29 +43,29 @@ func lossNoticed(t *testing.T, out *uarttest.Output) {
 
 var droppedPattern = regexp.MustCompile(`\bdropped=(\d+)`)
 
-// saysDropped closes the program's port, and looks at how many bytes of it the log then says were dropped: a log is written
-// by nobody that a byte waits for.
-func saysDropped(t *testing.T, out *uarttest.Output, app *line, want int) {
+// checkDropped closes the program's port, and then checks how many bytes the log counts as dropped. It waits for the log
+// line of the close, because no byte waits for the log.
+func checkDropped(t *testing.T, out *uarttest.Output, app *line, want int) {
 	t.Helper()
 	closed := func() int { return strings.Count(out.String(), `msg="port closed"`) }
 	before := closed()
 	_ = app.Close()
-	eventually(t, "the agent says that the port is closed", func() bool { return closed() > before })
+	eventually(t, "the log has the close of the port", func() bool { return closed() > before })
 	got := 0
 	for _, m := range droppedPattern.FindAllStringSubmatch(out.String(), -1) {
 		n, _ := strconv.Atoi(m[1])
 		got += n
 	}
 	if got != want {
-		t.Errorf("the log says that %d bytes were dropped, want %d", got, want)
+		t.Errorf("the log counts %d dropped bytes, want %d", got, want)
 	}
 }
 
-// poller is a program that asks its device 8 bytes ten times a second, answered or not.
+// poller is a program that polls its device ten times a second, with 8 bytes, whether it replies or not.
 type poller struct {
 	stop, ended chan struct{}
 
-	mu  sync.Mutex  // over what follows
+	mu  sync.Mutex  // guards the fields below
 	at  []time.Time // when each poll was written
 	err error
 }
@@ -102,7 +102,7 @@ func (p *poller) count() int {
 	return len(p.at)
 }
 
-// finish ends the program, and returns all that it wrote, and when.
+// finish ends the program, and returns all that it wrote and when.
 func (p *poller) finish(t *testing.T) (all string, at []time.Time) {
 	t.Helper()
 	close(p.stop)
@@ -116,13 +116,14 @@ func (p *poller) finish(t *testing.T) (all string, at []time.Time) {
 	return all, p.at
 }
 
-// Of what a program wrote while there was no session, the device gets what was written within hold_for before the newest
-// byte: of a stream of polls the last second, and not those that nobody waits for any more. What is dropped is counted.
+// Of the bytes that a program writes without a session, the device gets those written within --hold-for before the
+// newest one: of a stream of polls the last second, and not polls that the program has given up. Dropped bytes are
+// counted.
 func TestHoldDropsOldPolls(t *testing.T) {
 	t.Parallel()
 	f, a, app := outage(t)
 	p := startPoller(app)
-	eventually(t, "the program has asked for seconds", func() bool { return p.count() >= 40 })
+	eventually(t, "the program has polled for seconds", func() bool { return p.count() >= 40 })
 	f.up()
 	v := f.next()
 	eventually(t, "a poll arrives", func() bool { return v.count() >= pollSize })
@@ -130,39 +131,39 @@ func TestHoldDropsOldPolls(t *testing.T) {
 	eventually(t, "the last poll arrives", func() bool { return strings.HasSuffix(v.got(), all[len(all)-pollSize:]) })
 	got := v.got()
 	if !strings.HasSuffix(all, got) {
-		t.Fatalf("%d bytes came, and are not the last of the %d that were written: %q", len(got), len(all), got)
+		t.Fatalf("%d bytes arrived, and are not the last of the %d that were written: %q", len(got), len(all), got)
 	}
 	missing := len(all) - len(got)
 	late := 0
 	for i := missing / pollSize; i < len(at) && at[i].Before(v.since); i++ {
 		late++
 	}
-	t.Logf("%d polls were written, %d came, %d of them from before the session", len(at), len(got)/pollSize, late)
-	// A busy machine may read some late, and so take them for younger.
+	t.Logf("%d polls were written, %d arrived, %d of them from before the session", len(at), len(got)/pollSize, late)
+	// The agent may read some late on a busy machine, and so consider them younger.
 	if most := int(holdFor/(100*time.Millisecond)) + 5; late > most || late < 1 {
-		t.Errorf("%d polls from before the session came, want 1 to %d", late, most)
+		t.Errorf("%d polls from before the session arrived, want 1 to %d", late, most)
 	}
-	saysDropped(t, a.out, app, missing)
+	checkDropped(t, a.out, app, missing)
 }
 
-// --hold-for forever keeps what was written, however old.
+// --hold-for forever keeps all bytes, however old.
 func TestHoldForever(t *testing.T) {
 	t.Parallel()
 	f, a, app := outage(t, "--hold-for", "forever")
 	p := startPoller(app)
-	eventually(t, "the program has asked for seconds", func() bool { return p.count() >= 25 })
+	eventually(t, "the program has polled for seconds", func() bool { return p.count() >= 25 })
 	f.up()
 	v := f.next()
 	eventually(t, "a poll arrives", func() bool { return v.count() >= pollSize })
 	all, _ := p.finish(t)
 	eventually(t, "the last poll arrives", func() bool { return strings.HasSuffix(v.got(), all[len(all)-pollSize:]) })
 	if got := v.got(); got != all {
-		t.Errorf("%d bytes came, want all of the %d that were written", len(got), len(all))
+		t.Errorf("%d bytes arrived, want all of the %d that were written", len(got), len(all))
 	}
-	saysDropped(t, a.out, app, 0)
+	checkDropped(t, a.out, app, 0)
 }
 
-// A program that wrote a command and gave up is not obeyed when the server is back at last.
+// The command of a program that has closed its port in the outage does not reach the device when the server is back.
 func TestHoldDropsClosed(t *testing.T) {
 	t.Parallel()
 	f, a, app := outage(t)
@@ -171,7 +172,7 @@ func TestHoldDropsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = app.Close()
-	<-time.After(3 * holdFor) // so long the server is away
+	<-time.After(3 * holdFor) // how long the server is away
 	f.up()
 	next := openPort(t, a)
 	if err := next.send([]byte("next\n")); err != nil {
@@ -180,23 +181,23 @@ func TestHoldDropsClosed(t *testing.T) {
 	v := f.next()
 	eventually(t, "what the next program writes arrives", func() bool { return strings.HasSuffix(v.got(), "next\n") })
 	if got := v.got(); got != "next\n" {
-		t.Errorf("the device got %q, want what the second program wrote alone", got)
+		t.Errorf("the device got %q, want only what the second program wrote", got)
 	}
-	saysDropped(t, a.out, next, len(command))
+	checkDropped(t, a.out, next, len(command))
 }
 
-// A stream that stands blocked in an outage arrives whole, however long that is: nothing newer has come.
+// A stream that is blocked in an outage arrives whole, however long that lasts, because no newer bytes follow it.
 func TestHoldKeepsStream(t *testing.T) {
 	t.Parallel()
 	f, a, app := outage(t)
-	app.set(t, termios{baud: 921600, stop: 1}) // the line is not what it waits for
+	app.set(t, termios{baud: 921600, stop: 1}) // so that the line is not the limit
 	want := noise('h', 200_000)
 	sent := make(chan error, 1)
 	go func() { sent <- app.send(want) }()
 	select {
 	case err := <-sent:
 		t.Fatalf("a write of %d bytes ended without a session: %v", len(want), err)
-	case <-time.After(3 * holdFor): // so long the server is away
+	case <-time.After(3 * holdFor): // how long the server is away
 	}
 	f.up()
 	v := f.next()
@@ -205,22 +206,22 @@ func TestHoldKeepsStream(t *testing.T) {
 	}
 	eventually(t, "the stream arrives", func() bool { return v.count() >= len(want) })
 	if got := []byte(v.got()); !bytes.Equal(got, want) {
-		t.Errorf("%d bytes came, and are not the %d that were written", len(got), len(want))
+		t.Errorf("%d bytes arrived, and are not the %d that were written", len(got), len(want))
 	}
-	saysDropped(t, a.out, app, 0)
+	checkDropped(t, a.out, app, 0)
 }
 
-// Settings keep their places among held bytes: each byte goes out at the coding at which it was written.
+// Settings keep their position between held bytes: each byte goes out with the line coding that it was written with.
 func TestHoldKeepsCodings(t *testing.T) {
 	t.Parallel()
-	f, a, app := outage(t, "--hold-for", "30s") // two lines of a test may take longer than a second
+	f, a, app := outage(t, "--hold-for", "30s") // on a busy machine the two writes may be more than a second apart
 	first, second := []byte("written at 9600\n"), []byte("written at 19200\n")
 	if err := app.send(first); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond) // the program's speed: a pty knows the order of what does not come at one moment
+	time.Sleep(50 * time.Millisecond) // the program's speed; a pty does not show the order of bytes and settings that come at one moment
 	app.set(t, termios{baud: 19200, stop: 1})
-	soon(t, "the change is seen", func() bool { return strings.Contains(a.out.String(), `coding="19200 8N1"`) })
+	soon(t, "the change is detected", func() bool { return strings.Contains(a.out.String(), `coding="19200 8N1"`) })
 	if err := app.send(second); err != nil {
 		t.Fatal(err)
 	}
@@ -234,15 +235,16 @@ func TestHoldKeepsCodings(t *testing.T) {
 	}
 }
 
-// soon is eventually for what comes at once or never.
+// soon is eventually for conditions that become true quickly or never.
 func soon(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	if !within(15*time.Second, cond) {
-		t.Fatalf("it has not come to be: %s", what)
+	const limit = 15 * time.Second
+	if !within(limit, cond) {
+		t.Fatalf("not within %v: %s", limit, what)
 	}
 }
 
-// within reports whether a condition becomes true in a time.
+// within waits for a condition for at most d, and reports whether it is true.
 func within(d time.Duration, cond func() bool) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -254,51 +256,51 @@ func within(d time.Duration, cond func() bool) bool {
 	return true
 }
 
-// tcdrain in an outage ends, as with a cut cable.
+// tcdrain returns in an outage, as at a UART whose cable is cut.
 func TestDrainEndsInOutage(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, record)
-	p := runs(t, f.url(), "-v")
-	p.told(t, "open", "baud 9600", "write before")
+	p := startRun(t, f.url(), "-v")
+	p.orders(t, "open", "baud 9600", "write before")
 	v := f.next()
-	eventually(t, "the session stands", func() bool { return v.got() == "before" })
+	eventually(t, "the session is up", func() bool { return v.got() == "before" })
 	f.down()
 	lossNoticed(t, p.out)
-	p.told(t, "write in the outage")
+	p.orders(t, "write in the outage")
 	ended := make(chan time.Duration, 1)
 	failed := make(chan string, 1)
 	p.do(t, "drain")
-	go func() { // ends with the answer, or with the program
-		if said, err := p.said.ReadString('\n'); err != nil {
+	go func() { // ends with the reply or with the program
+		if reply, err := p.lines.ReadString('\n'); err != nil {
 			failed <- err.Error()
-		} else if ns, err := strconv.ParseInt(strings.TrimSpace(said), 10, 64); err != nil {
-			failed <- said
+		} else if ns, err := strconv.ParseInt(strings.TrimSpace(reply), 10, 64); err != nil {
+			failed <- reply
 		} else {
 			ended <- time.Duration(ns)
 		}
 	}()
 	select {
 	case <-ended:
-	case said := <-failed:
-		t.Errorf("tcdrain: %s", said)
+	case why := <-failed:
+		t.Errorf("tcdrain: %s", why)
 	case <-time.After(20 * holdFor):
 		t.Error("tcdrain does not end while the server is away")
 		f.up() // so that the program ends
 	}
 }
 
-// reset is a server whose service is not there: it accepts and resets.
+// reset is the handler of a server whose service is missing: it accepts and resets.
 func reset(_ *far, c *net.TCPConn) { _ = c.SetLinger(0) }
 
-// A program that has written and gone while the server is away: its bytes are dropped, the dials end, and when the server
-// comes up it gets neither the bytes nor a session that nobody wants.
+// A program writes and closes while the server is away: its bytes are dropped, the agent stops dialling, and when the
+// server is up it gets neither the bytes nor an unwanted session.
 func TestEchoWithoutServer(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, reset)
 	a := attach(t, f.url())
 	start(t, exec.Command("sh", "-c", `echo x > "$0"`, a.path)).wait(t)
 	eventually(t, "the agent dials", func() bool { return f.accepted.Load() > 0 })
-	const quiet = 4 * time.Second // back-off's pauses are shorter
+	const quiet = 4 * time.Second // the pauses between dials are shorter
 	dials, since := f.accepted.Load(), time.Now()
 	ended := within(25*time.Second, func() bool {
 		if n := f.accepted.Load(); n != dials {
@@ -307,7 +309,7 @@ func TestEchoWithoutServer(t *testing.T) {
 		return time.Since(since) > quiet
 	})
 	if !ended {
-		t.Errorf("%d dials, and they go on 25s after the program has closed the port", dials)
+		t.Errorf("%d dials, and they still go on 25s after the program closed the port", dials)
 	}
 	if dials > 20 {
 		t.Errorf("%d dials for one byte that was dropped", dials)
@@ -319,7 +321,7 @@ func TestEchoWithoutServer(t *testing.T) {
 	if ended {
 		select {
 		case v := <-f.visits:
-			t.Errorf("the server got a session that nobody wants, and %q", v.got())
+			t.Errorf("the server got an unwanted session, and %q", v.got())
 		case <-time.After(quiet):
 		}
 	}
@@ -330,9 +332,9 @@ func TestEchoWithoutServer(t *testing.T) {
 	v := f.next()
 	eventually(t, "what the next program writes arrives", func() bool { return strings.HasSuffix(v.got(), "y\n") })
 	if got := v.got(); got != "y\n" {
-		t.Errorf("the device got %q, want what the second program wrote alone", got)
+		t.Errorf("the device got %q, want only what the second program wrote", got)
 	}
-	saysDropped(t, a.out, app, len("x\n"))
+	checkDropped(t, a.out, app, len("x\n"))
 	if n := f.accepted.Load(); n != 1 {
 		t.Errorf("sessions: got %d, want 1", n)
 	}

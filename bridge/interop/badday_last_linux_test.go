@@ -16,14 +16,14 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// paced is a device that takes bytes at the speed of its line, and nothing faster.
+// paced is a device that reads no faster than its line.
 type paced struct {
-	mu    sync.Mutex // over got
+	mu    sync.Mutex // guards got
 	got   []byte
 	ended chan struct{}
 }
 
-// pace has the device read so many bytes a second until the test ends.
+// pace makes the device read at rate bytes per second until the test ends.
 func (d *device) pace(t *testing.T, rate int) *paced {
 	t.Helper()
 	p := &paced{ended: make(chan struct{})}
@@ -37,10 +37,10 @@ func (d *device) pace(t *testing.T, rate int) *paced {
 			if idle {
 				began, taken = time.Now(), 0
 			}
-			// What a UART sends while nobody looks is no more than its line carries.
+			// A UART sends no more than its line carries in the time.
 			due := int(time.Since(began).Seconds()*float64(rate)) - taken
 			if due <= 0 && !idle {
-				time.Sleep(time.Millisecond) // the line's speed, nothing waits for it
+				time.Sleep(time.Millisecond) // the line's speed
 				continue
 			}
 			n, err := d.Read(buf[:min(max(due, 1), len(buf))])
@@ -51,7 +51,7 @@ func (d *device) pace(t *testing.T, rate int) *paced {
 			p.got = append(p.got, buf[:n]...)
 			p.mu.Unlock()
 			taken += n
-			idle = n < due/2 // it waited: time that has passed carries nothing
+			idle = n < due/2 // it waited for bytes: idle time carries none
 		}
 	}()
 	t.Cleanup(func() {
@@ -67,7 +67,7 @@ func (p *paced) bytes() []byte {
 	return bytes.Clone(p.got)
 }
 
-// cat is what a person types: cat FILE > PORT, with these bytes in the file.
+// cat runs cat FILE > PORT in a shell, with p in the file.
 func cat(t *testing.T, p []byte, path string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "file")
@@ -77,8 +77,8 @@ func cat(t *testing.T, p []byte, path string) {
 	start(t, exec.Command("sh", "-c", `cat "$0" > "$1"`, file, path)).wait(t)
 }
 
-// Everything that was written before the last close leaves the far UART before the session ends, however much of it the
-// access server took ahead of its line: what the line cannot have carried is not out, whatever an answered mark says.
+// Everything that was written before the last close leaves the far UART before the session ends, however much the
+// access server has buffered: a reply to TIMING-MARK does not mean that the line has carried the bytes.
 func TestLastBytesOfSer2net(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -93,12 +93,12 @@ func TestLastBytesOfSer2net(t *testing.T) {
 			line := d.pace(t, int(tt.baud/10))
 			want := noise('c', tt.size)
 			cat(t, want, a.path)
-			eventually(t, "the session stands", func() bool { return len(s.sessions()) > 0 })
+			eventually(t, "the session is up", func() bool { return len(s.sessions()) > 0 })
 			eventually(t, "the session ends", func() bool { return len(s.sessions()) == 0 })
 			atEnd := len(line.bytes())
-			// What the kernel still holds between the server and the device is not lost.
+			// Bytes in the kernel's buffer between server and device are not lost.
 			within(testenv.Patience, func() bool { return len(line.bytes()) >= len(want) })
-			settled(t, func() int { return len(line.bytes()) }) // nor does more come
+			settled(t, func() int { return len(line.bytes()) }) // and no more arrive
 			got := line.bytes()
 			if !bytes.Equal(got, want) {
 				lost, err := gap(got, want)
@@ -121,13 +121,13 @@ func settled(t *testing.T, now func() int) {
 			return
 		}
 		if last = n; time.Now().After(end) {
-			t.Fatal("bytes come and come")
+			t.Fatal("bytes arrive without an end")
 		}
 	}
 }
 
-// A server that reads as fast as it can and sends at line time, without a bound between the two: the client's FIN comes
-// when the line has carried everything, not before.
+// A server that reads as fast as it can and sends at line speed, with an unlimited buffer: the client's FIN comes only
+// after the line has carried everything.
 func TestLastBytesOfFastReader(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -143,10 +143,10 @@ func TestLastBytesOfFastReader(t *testing.T) {
 			v := f.next()
 			v.endsInOrder(t)
 			if v.left > 0 {
-				t.Errorf("when FIN came %d of %d bytes had not left the line", v.left, tt.size)
+				t.Errorf("at FIN %d of %d bytes had not left the line", v.left, tt.size)
 			}
 			if got := v.got(); got != string(want) {
-				t.Errorf("%d bytes came, want the %d that were written", len(got), len(want))
+				t.Errorf("%d bytes arrived, want the %d that were written", len(got), len(want))
 			}
 			if n := f.accepted.Load(); n != 1 {
 				t.Errorf("sessions: got %d, want 1", n)
@@ -155,8 +155,8 @@ func TestLastBytesOfFastReader(t *testing.T) {
 	}
 }
 
-// A change of settings behind more than a second of bytes waits for them on a host that cannot drain: bytes at a wrong
-// rate are never right. So prints CUPS, whose backend restores the settings at its end.
+// On a host that cannot drain, a change of settings waits for the bytes before it, even for more than a second: bytes
+// at the wrong rate are always wrong. CUPS needs this, whose backend restores the settings at its end.
 func TestSettingsWaitForBytes(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, record)
@@ -182,7 +182,7 @@ func TestSettingsWaitForBytes(t *testing.T) {
 	}
 }
 
-// leftAt compares what has left a UART, and at which baud rates, with what was to.
+// leftAt compares the bytes that have left a UART, and their baud rates, with what is wanted.
 func leftAt(got []stretch, want ...stretch) error {
 	same := len(got) == len(want)
 	for i := 0; same && i < len(want); i++ {
@@ -202,8 +202,8 @@ func leftAt(got []stretch, want ...stretch) error {
 	return errors.New(text[:len(text)-1])
 }
 
-// What a script writes and closes before there is a session waits for the first dial, also where nothing is held for the
-// next session: each of its lines arrives. The device is a plain TCP listener: it is of no account here who serves.
+// What a script writes before it closes the port waits for the first dial, even if nothing is held for the next
+// session: each line arrives. The device is a plain TCP listener, because the kind of server does not matter here.
 func TestEachLineOfAScriptArrives(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

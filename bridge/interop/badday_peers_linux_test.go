@@ -14,29 +14,30 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// What a server says that agrees to COM-PORT-OPTION: DO COM-PORT. One that has spoken of BINARY is asked for marks.
+// What a server sends to agree to COM-PORT-OPTION: DO COM-PORT. The client sends TIMING-MARK only to servers that also
+// negotiate BINARY.
 const (
 	agrees = "\xff\xfd\x2c"
 	speaks = "\xff\xfb\x00\xff\xfd\x2c"
 	asks   = "\xff\xfd\x06" // DO TIMING-MARK
 )
 
-// silent is the life of a client at a server that says this, and reads nothing, ever.
-func silent(says string) life {
+// silent is the handler of a server that sends a text and never reads.
+func silent(text string) handler {
 	return func(f *far, c *net.TCPConn) {
-		_, _ = c.Write([]byte(says))
+		_, _ = c.Write([]byte(text))
 		<-f.over
 	}
 }
 
-// pushes sends until nothing is taken any more, says so, and goes on.
+// pushes sends until the peer no longer reads, closes full, and goes on.
 func pushes(c *net.TCPConn, full chan<- struct{}) {
-	for p, said := make([]byte, 64<<10), false; ; {
+	for p, closed := make([]byte, 64<<10), false; ; {
 		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 		_, err := c.Write(p)
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded) && !said:
-			said = true
+		case errors.Is(err, os.ErrDeadlineExceeded) && !closed:
+			closed = true
 			close(full)
 		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
 			return
@@ -44,15 +45,15 @@ func pushes(c *net.TCPConn, full chan<- struct{}) {
 	}
 }
 
-// owing is an agent whose session was agreed when its way to the server was full: of answers that the server has asked for
-// and does not read. Whoever writes anything to it waits.
-func owing(t *testing.T, fin bool) *trouble {
+// fullConnection starts an agent whose session is agreed when the connection to the server is already full of answers
+// that the server has asked for and does not read: every write to it blocks.
+func fullConnection(t *testing.T, fin bool) *trouble {
 	t.Helper()
 	full := make(chan struct{}, 1)
 	f := newFar(t, func(f *far, c *net.TCPConn) {
 		_, _ = c.Write([]byte(speaks))
 		step := []byte(strings.Repeat(asks, 300))
-		for under := 0; ; { // more than what waits at the client for a writer would break the protocol
+		for under := 0; ; { // in steps: too many answers that wait at the client would be a protocol error
 			if _, err := c.Write(step); err != nil {
 				return
 			}
@@ -78,20 +79,21 @@ func owing(t *testing.T, fin bool) *trouble {
 	select {
 	case <-full:
 	case <-time.After(testenv.Patience):
-		t.Fatal("the way to the server does not fill")
+		t.Fatal("the connection to the server does not fill")
 	}
 	return x
 }
 
-// queued is how many bytes are on their way to a server of this machine: in its clients' kernel and in its own.
+// queued returns how many bytes are in the kernel on their way to a server of this machine: unacknowledged by clients, and
+// unread by the server.
 func queued(t *testing.T, port int) (n int) {
 	text, err := os.ReadFile("/proc/thread-self/net/tcp")
 	if err != nil {
 		t.Error(err)
 	}
 	server := fmt.Sprintf("0100007F:%04X", port)
-	for row := range strings.Lines(string(text)) {
-		f := strings.Fields(row)
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
 		if len(f) < 5 || f[1] != server && f[2] != server || f[3] == listening {
 			continue
 		}
@@ -108,7 +110,7 @@ func queued(t *testing.T, port int) (n int) {
 	return n
 }
 
-// fullBacklog returns a TCP port at which connections are neither accepted nor refused: its backlog is full.
+// fullBacklog returns a TCP port whose backlog is full: connections are neither accepted nor refused.
 func fullBacklog(t *testing.T) int {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -134,15 +136,15 @@ func fullBacklog(t *testing.T) int {
 	return port
 }
 
-// syns is how many connections to a port of this machine are begun by programs and not answered: TCP_SYN_SENT.
+// syns returns how many connections to a port of this machine are in TCP_SYN_SENT.
 func syns(t *testing.T, port int) (n int) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/thread-self/net/tcp")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for row := range strings.Lines(string(text)) {
-		if f := strings.Fields(row); len(f) > 3 && f[2] == fmt.Sprintf("0100007F:%04X", port) && f[3] == "02" {
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 3 && f[2] == fmt.Sprintf("0100007F:%04X", port) && f[3] == "02" {
 			n++
 		}
 	}

@@ -18,18 +18,18 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// atMost is how long an end may take whatever the peer does, and what a busy machine may add. Time is the property.
+// atMost is how long the end may take whatever the peer does, plus 5 s for a busy machine. It is the property under test.
 const atMost = 20*time.Second + 5*time.Second
 
-// trouble is an agent, or a run, that is to end in a fault.
+// trouble is an agent, or a run, that must end during a fault.
 type trouble struct {
 	*process
 	path   string
 	status int
-	begin  func() // what is to bring about its end
-	lost   int    // bytes of the application that are lost for certain; 0: perhaps none are
+	begin  func() // makes it end
+	lost   int    // bytes of the application that are certainly lost
 	began  time.Time
-	took   chan time.Duration // until it had ended
+	took   chan time.Duration // how long the end took
 }
 
 // launch is attach for an agent that the test ends itself.
@@ -52,7 +52,7 @@ func launch(t *testing.T, url string, flags ...string) *trouble {
 	return x
 }
 
-// open opens the port, and writes.
+// open opens the port and writes.
 func (x *trouble) open(t *testing.T, p []byte) *line {
 	t.Helper()
 	app := openLine(t, x.path)
@@ -62,14 +62,14 @@ func (x *trouble) open(t *testing.T, p []byte) *line {
 	return app
 }
 
-// lose opens the port, and writes what will be lost.
+// lose opens the port and writes bytes that will be lost.
 func (x *trouble) lose(t *testing.T, n int) {
 	t.Helper()
 	x.open(t, noise('l', n))
 	x.lost = n
 }
 
-// fills writes until nothing is taken any more: a program that is blocked in write. It returns how many bytes were.
+// fills writes until write blocks, and returns how many bytes were written.
 func (l *line) fills(t *testing.T) (n int) {
 	t.Helper()
 	for p := noise('b', 64<<10); ; {
@@ -85,13 +85,13 @@ func (l *line) fills(t *testing.T) (n int) {
 	}
 }
 
-// fault is one in which an end must come.
+// fault is a state of affairs in which an agent must be able to end.
 type fault struct {
 	name  string
 	begin func(t *testing.T) *trouble
 }
 
-// faults are those of an agent.
+// faults are the faults for an agent.
 var faults = []fault{
 	{"peer half-closed", func(t *testing.T) *trouble {
 		full := make(chan struct{})
@@ -169,7 +169,7 @@ var faults = []fault{
 		eventually(t, "the agent dials", func() bool { return f.accepted.Load() > 0 })
 		return x
 	}},
-	{"dial that nobody accepts", func(t *testing.T) *trouble {
+	{"dial that is not accepted", func(t *testing.T) *trouble {
 		port := fullBacklog(t)
 		x := launch(t, fmt.Sprintf("rfc2217://127.0.0.1:%d", port))
 		x.lose(t, 100)
@@ -198,23 +198,23 @@ var faults = []fault{
 		<-full
 		return x
 	}},
-	{"peer reads no answer", func(t *testing.T) *trouble { return owing(t, false) }},
-	{"peer reads no answer and half-closes", func(t *testing.T) *trouble { return owing(t, true) }},
+	{"peer reads no answer", func(t *testing.T) *trouble { return fullConnection(t, false) }},
+	{"peer reads no answer and half-closes", func(t *testing.T) *trouble { return fullConnection(t, true) }},
 }
 
-// runFaults are those of a run.
+// runFaults are the faults for a run.
 var runFaults = []fault{
 	{"peer reads nothing", func(t *testing.T) *trouble { return ranProgram(t, startFar(t, silent(speaks)), "fill 3000", 3000) }},
 	{"program blocked in write", func(t *testing.T) *trouble {
 		f := startFar(t, silent(speaks))
-		p := runs(t, f.url())
-		p.told(t, "open")
+		p := startRun(t, f.url())
+		p.orders(t, "open")
 		p.do(t, "fill 16000000")
-		const more = 32 << 10 // than the opening leaves queued
-		eventually(t, "the program's bytes are under way", func() bool { return queued(t, f.port) > more })
+		const more = 32 << 10 // more than the opening leaves queued
+		eventually(t, "the program's bytes are in flight", func() bool { return queued(t, f.port) > more })
 		settled(t, func() int { return queued(t, f.port) })
-		p.signal(t, syscall.SIGTERM) // it is the program's
-		eventually(t, "run says what it waits for", func() bool {
+		p.signal(t, syscall.SIGTERM) // run passes it to the program
+		eventually(t, "run prints what it waits for", func() bool {
 			if p.ended() {
 				t.Fatalf("run has ended: %v; %d bytes are queued", p.err, queued(t, f.port))
 			}
@@ -228,15 +228,15 @@ var runFaults = []fault{
 	{"back-off", func(t *testing.T) *trouble { return ranProgram(t, newFar(t, record), "fill 5", 5) }},
 }
 
-// SIGTERM ends the agent within 20 s in every fault: with status 0, with the port's path gone, and with warnings that
-// state what was lost.
+// SIGTERM ends the agent within 20 s in every fault: with status 0, without the port's path, and with warnings that
+// count what was lost.
 func TestEndInEveryFault(t *testing.T) {
 	t.Parallel()
 	end(t, faults)
 }
 
 // A run ends within 20 s of its program's end, or of the signal that ends its wait for the last bytes: with the program's
-// status, and with warnings that state what was lost.
+// status, and with warnings that count what was lost.
 func TestRunEndsInEveryFault(t *testing.T) {
 	t.Parallel()
 	end(t, runFaults)
@@ -248,9 +248,9 @@ func end(t *testing.T, faults []fault) {
 	for i, fault := range faults {
 		began := time.Now()
 		all[i] = fault.begin(t)
-		t.Logf("%s: it has come to that after %v", fault.name, time.Since(began).Round(10*time.Millisecond))
+		t.Logf("%s: reached after %v", fault.name, time.Since(began).Round(10*time.Millisecond))
 	}
-	for _, x := range all { // all at once: each may take its time
+	for _, x := range all { // all at once, because each may take long
 		x.began, x.took = time.Now(), make(chan time.Duration, 1)
 		x.begin()
 		go func() { // ends with the program, which the test kills
@@ -263,10 +263,10 @@ func end(t *testing.T, faults []fault) {
 	}
 }
 
-// warned is how many bytes the warnings say are lost: at most in sessions, and dropped without one.
+// warned returns how many bytes the warnings count: lost at most with sessions, and dropped without one.
 func (x *trouble) warned() (n int) {
-	for row := range strings.Lines(x.out.String()) {
-		if m := warnedPattern.FindStringSubmatch(row); m != nil {
+	for line := range strings.Lines(x.out.String()) {
+		if m := warnedPattern.FindStringSubmatch(line); m != nil {
 			k, _ := strconv.Atoi(m[1])
 			n += k
 		}
@@ -279,13 +279,13 @@ var warnedPattern = regexp.MustCompile(`level=WARN .*\b(?:lost_at_most|dropped)=
 func (x *trouble) ends(t *testing.T) {
 	defer func() {
 		if t.Failed() {
-			t.Logf("it said:\n%s", lastOf(x.out))
+			t.Logf("its output:\n%s", lastOf(x.out))
 		}
 	}()
 	if !within(time.Until(x.began.Add(atMost)), func() bool { return len(x.took) > 0 }) {
-		_ = x.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines, in the output
+		_ = x.cmd.Process.Signal(syscall.SIGQUIT) // prints its goroutines
 		<-x.done
-		t.Errorf("it had not ended after %v", atMost)
+		t.Errorf("it has not ended after %v", atMost)
 		return
 	}
 	t.Logf("it ended after %v", (<-x.took).Round(10*time.Millisecond))
@@ -295,21 +295,20 @@ func (x *trouble) ends(t *testing.T) {
 	if _, err := os.Lstat(x.path); err == nil {
 		t.Error("the port's path is still there")
 	}
-	said := x.out.String()
-	if strings.Contains(said, "DATA RACE") {
+	if strings.Contains(x.out.String(), "DATA RACE") {
 		t.Error("it has a data race")
 	}
 	if warned := x.warned(); warned < x.lost {
-		t.Errorf("%d bytes are lost, the warnings say that %d are at most", x.lost, warned)
+		t.Errorf("%d bytes are lost, the warnings count at most %d", x.lost, warned)
 	} else if x.lost > 0 {
-		t.Logf("%d bytes are lost, the warnings say that %d are at most", x.lost, warned)
+		t.Logf("%d bytes are lost, the warnings count at most %d", x.lost, warned)
 	}
 }
 
-// ranProgram is a run whose program does this, and ends with a status of its own when the end is to begin.
+// ranProgram starts a run whose program carries out an order; begin ends the program with status 7.
 func ranProgram(t *testing.T, f *far, order string, lost int) *trouble {
 	t.Helper()
-	p := runs(t, f.url())
-	p.told(t, "open", order)
+	p := startRun(t, f.url())
+	p.orders(t, "open", order)
 	return &trouble{process: p.process, path: p.path, status: 7, lost: lost, begin: func() { p.do(t, "end 7") }}
 }

@@ -14,11 +14,11 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// number gives an order whose answer is numbers, and returns them.
-func (p *ran) numbers(t *testing.T, order string, n ...*int64) {
+// numbers gives an order whose reply is numbers, and stores them.
+func (p *runner) numbers(t *testing.T, order string, n ...*int64) {
 	t.Helper()
 	p.do(t, order)
-	said, err := p.said.ReadString('\n')
+	reply, err := p.lines.ReadString('\n')
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", order, err, lastOf(p.out))
 	}
@@ -26,17 +26,17 @@ func (p *ran) numbers(t *testing.T, order string, n ...*int64) {
 	for i := range n {
 		into[i] = n[i]
 	}
-	if _, err := fmt.Sscan(said, into...); err != nil {
-		t.Fatalf("%s: the program says %q", order, said)
+	if _, err := fmt.Sscan(reply, into...); err != nil {
+		t.Fatalf("%s: the program replied %q", order, reply)
 	}
 }
 
-// A byte that left long ago is known to have left: a tcdrain then costs about what any other call costs.
+// A tcdrain whose bytes left long ago costs about as much as any other call.
 func TestDrainBehindAPause(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, record)
-	p := runs(t, f.url())
-	p.told(t, "open", "baud 115200")
+	p := startRun(t, f.url())
+	p.orders(t, "open", "baud 115200")
 	var drain, other int64
 	best := 1e9
 	for range 5 { // the machine may have been busy
@@ -48,12 +48,12 @@ func TestDrainBehindAPause(t *testing.T) {
 	}
 }
 
-// DMX frames keep their rate, and each break its place: after the last stop bit of the frame before.
+// DMX frames keep their rate, and each break its position: after the last stop bit of the frame before.
 func TestBreaksKeepRateAndPlace(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, record)
-	p := runs(t, f.url())
-	p.told(t, "open")
+	p := startRun(t, f.url())
+	p.orders(t, "open")
 	v := f.next()
 	const each, tries, size = 40, 5, 513
 	best := 1e9
@@ -64,42 +64,42 @@ func TestBreaksKeepRateAndPlace(t *testing.T) {
 		best = min(best, float64(frames)/float64(bare))
 	}
 	if best > 1.4 {
-		t.Errorf("the frames take %.2f times their own pauses", best)
+		t.Errorf("the frames take %.2f times as long as their pauses alone", best)
 	}
 	breaks := v.broke()
 	if len(breaks) != each*tries {
-		t.Fatalf("%d breaks have come, want %d", len(breaks), each*tries)
+		t.Fatalf("%d breaks arrived, want %d", len(breaks), each*tries)
 	}
 	for i, b := range breaks {
 		if want := (place{size * i, 0}); b != want {
-			t.Errorf("break %d: %d bytes had come and %d of them had not left, want %d and none", i, b.came, b.waiting, want.came)
+			t.Errorf("break %d: %d bytes had arrived and %d of them had not left, want %d and none", i, b.came, b.waiting, want.came)
 		}
 	}
 }
 
-// TIOCOUTQ is what has not left, never more than before while nothing is written, and 0 when tcdrain returns.
+// TIOCOUTQ returns what has not left: it never grows while nothing is written, and is 0 when tcdrain returns.
 func TestOutqIsWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, record)
-	p := runs(t, f.url())
-	p.told(t, "open", "baud 1200")
+	p := startRun(t, f.url())
+	p.orders(t, "open", "baud 1200")
 	v := f.next()
-	p.told(t, "fill 200")
+	p.orders(t, "fill 200")
 	before := int64(200)
 	for n := before; n > 0; before = n {
 		p.numbers(t, "outq", &n)
 		if left := v.waiting(); n > before || n < int64(left) {
-			t.Fatalf("TIOCOUTQ says %d after %d; %d have not left", n, before, left)
+			t.Fatalf("TIOCOUTQ is %d after %d; %d have not left", n, before, left)
 		}
 	}
 	if n := v.count(); n != 200 {
-		t.Errorf("%d bytes have come when TIOCOUTQ says 0", n)
+		t.Errorf("%d bytes have arrived when TIOCOUTQ is 0", n)
 	}
-	p.told(t, "fill 100")
+	p.orders(t, "fill 100")
 	p.drains(t)
 	var n int64
 	if p.numbers(t, "outq", &n); n != 0 {
-		t.Errorf("TIOCOUTQ says %d behind a tcdrain", n)
+		t.Errorf("TIOCOUTQ is %d after a tcdrain", n)
 	}
 }
 
@@ -107,19 +107,19 @@ func TestOutqIsWhatIsLeft(t *testing.T) {
 func TestOutqWithoutSession(t *testing.T) {
 	t.Parallel()
 	f := newFar(t, record)
-	p := runs(t, f.url(), "--hold-for", "1h")
-	p.told(t, "open", "fill 1000")
+	p := startRun(t, f.url(), "--hold-for", "1h")
+	p.orders(t, "open", "fill 1000")
 	var n int64
 	for range 20 {
 		if p.numbers(t, "outq", &n); n != 1000 {
-			t.Fatalf("TIOCOUTQ says %d of 1000 bytes that wait for a session", n)
+			t.Fatalf("TIOCOUTQ is %d for 1000 bytes that wait for a session", n)
 		}
 	}
 }
 
-// What the device answers to a program that has closed the port is not the next one's. At 9600 the answers to 2,000 bytes
-// come for two seconds; the next program opens at once, and hears what answers itself, and no more of the others than came
-// after the last byte.
+// A program does not read the device's replies to the program before it. At 9600 baud the replies to 2,000 bytes arrive
+// for two seconds. The next program opens at once and reads its own reply, and only those others that arrive after the
+// last byte.
 func TestNextOpenReadsItsOwn(t *testing.T) {
 	t.Parallel()
 	const much, few = 2000, 200
@@ -133,50 +133,50 @@ func TestNextOpenReadsItsOwn(t *testing.T) {
 			if err := app.send([]byte(strings.Repeat("a", much))); err != nil {
 				t.Fatal(err)
 			}
-			// A pty whose close and open lie within a moment does not see that it was closed. Another visit may have been
-			// seen before: that of who made sure that the port is there.
+			// A pty does not see a close and an open within a moment. So wait for the close; an earlier open, by the
+			// check that the port exists, may be in the log too.
 			before := closes()
 			_ = app.Close()
-			eventually(t, "the close is seen", func() bool { return closes() > before })
+			eventually(t, "the close is detected", func() bool { return closes() > before })
 			app = openPort(t, a)
 			if err := app.send([]byte("b")); err != nil {
 				t.Fatal(err)
 			}
 			if stale := len(app.until(t, 'b')) - 1; stale > few {
-				t.Errorf("the next program reads %d bytes that answer the one before", stale)
+				t.Errorf("the next program read %d bytes of replies to the one before", stale)
 			}
 			before = closes()
 			_ = app.Close()
-			eventually(t, "the close is seen", func() bool { return closes() > before })
+			eventually(t, "the close is detected", func() bool { return closes() > before })
 		}
 	})
 	t.Run("run", func(t *testing.T) {
 		t.Parallel()
 		s := startOwn(t, "loopback")
-		p := runs(t, fmt.Sprintf("rfc2217://127.0.0.1:%d", s.port))
+		p := startRun(t, fmt.Sprintf("rfc2217://127.0.0.1:%d", s.port))
 		for range 2 {
-			p.told(t, "open", "baud 9600", fmt.Sprint("fill ", much), "close", "open", "write b")
+			p.orders(t, "open", "baud 9600", fmt.Sprint("fill ", much), "close", "open", "write b")
 			var stale int64
 			if p.numbers(t, "until b", &stale); stale > few {
-				t.Errorf("the next program reads %d bytes that answer the one before", stale)
+				t.Errorf("the next program read %d bytes of replies to the one before", stale)
 			}
-			p.told(t, "close")
+			p.orders(t, "close")
 		}
 	})
 }
 
-// The next open of a program under run waits until what the last one wrote has left, as that of a UART does.
+// Under run, an open waits until the bytes of the visit before have left, as at a UART.
 func TestOpenWaitsForTheLastBytes(t *testing.T) {
 	t.Parallel()
 	f := startFar(t, record)
-	p := runs(t, f.url())
-	p.told(t, "open", "baud 1200", "fill 300", "close", "open")
+	p := startRun(t, f.url())
+	p.orders(t, "open", "baud 1200", "fill 300", "close", "open")
 	if v := f.next(); v.count() != 300 || v.waiting() != 0 {
-		t.Errorf("of 300 bytes %d have come and %d of them have not left when the next open returns", v.count(), v.waiting())
+		t.Errorf("when the next open returns, %d of 300 bytes have arrived and %d of them have not left", v.count(), v.waiting())
 	}
 }
 
-// answering is the life of a client of a server whose device answers each line when its last bit has come.
+// answering is the handler of a server whose device replies to each line after its last bit.
 func answering(f *far, c *net.TCPConn) {
 	d := newDistant()
 	client, err := rfc2217.Accept(context.Background(), c, rfc2217.ServerConfig{})
@@ -195,7 +195,7 @@ func answering(f *far, c *net.TCPConn) {
 		}
 		d.write(p)
 		if strings.HasSuffix(string(p), "\n") {
-			time.Sleep(time.Until(d.end())) // the line's time
+			time.Sleep(time.Until(d.end())) // until the line has left
 			if _, err := client.Write([]byte("OK " + strings.Repeat("x", 60) + "\n")); err != nil {
 				return
 			}
@@ -203,13 +203,13 @@ func answering(f *far, c *net.TCPConn) {
 	}
 }
 
-// A script writes by one open and reads by the next: it gets its whole answer, over a slow line and a slow way, also where
-// the session is made for it.
+// A script writes with one open and reads with the next: it gets its whole reply, on a slow line and a slow network,
+// even if its open makes the session.
 func TestScriptHearsItsAnswer(t *testing.T) {
 	t.Parallel()
 	const script = `stty -F "$P" 1200 && echo AT > "$P" && head -1 < "$P" && sleep 3 && echo AT > "$P" && head -1 < "$P"`
 	want := strings.Repeat("OK "+strings.Repeat("x", 60)+"\n", 2)
-	hears := func(t *testing.T, cmd *exec.Cmd) {
+	reads := func(t *testing.T, cmd *exec.Cmd) {
 		t.Helper()
 		out, err := cmd.Output()
 		if err != nil || string(out) != want {
@@ -222,7 +222,7 @@ func TestScriptHearsItsAnswer(t *testing.T) {
 			a := attach(t, relay(t, startFar(t, answering), jitter))
 			cmd := exec.Command("timeout", "60", "sh", "-c", script)
 			cmd.Env = append(cmd.Environ(), "P="+a.path)
-			hears(t, cmd)
+			reads(t, cmd)
 		})
 		t.Run(fmt.Sprint("run ", jitter), func(t *testing.T) {
 			t.Parallel()
@@ -232,7 +232,7 @@ func TestScriptHearsItsAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			url := relay(t, startFar(t, answering), jitter)
-			hears(t, exec.Command("timeout", "60", telnetcpc, "run", url, "--", "sh", "-c", `P="$TELNETCPC_PORT"; `+script))
+			reads(t, exec.Command("timeout", "60", telnetcpc, "run", url, "--", "sh", "-c", `P="$TELNETCPC_PORT"; `+script))
 		})
 	}
 }

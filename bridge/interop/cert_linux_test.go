@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// authority signs certificates. They are made when the test runs, so that none of them grows old.
+// authority signs certificates. They are made when the test runs, so that they do not expire.
 type authority struct {
 	dir  string
 	cert *x509.Certificate
@@ -24,7 +24,7 @@ type authority struct {
 	file string // its own certificate, PEM
 }
 
-// pair is a certificate and its key, as files.
+// pair has the file names of a certificate and its key.
 type pair struct{ cert, key string }
 
 func newAuthority(t *testing.T) *authority {
@@ -48,8 +48,8 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue signs a certificate for a server or a client with this name, "" for 127.0.0.1, that ends at the given time from
-// now.
+// issue signs a certificate for a server or client with this name, or for 127.0.0.1 if it is empty. It expires after
+// ends, counted from now.
 func (a *authority) issue(t *testing.T, name string, ends time.Duration) pair {
 	t.Helper()
 	template := &x509.Certificate{

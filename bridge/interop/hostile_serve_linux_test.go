@@ -20,20 +20,20 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// vanishedMost is 15 s, and as many for a machine that is busy.
+// vanishedMost is 15 s, and 15 s for a busy machine.
 const vanishedMost = 30 * time.Second
 
-// TestServeClientVanishes: a client owns the device, talks all the time, and is gone without a word, in the middle of it. The
-// next one, from elsewhere, has the device in time: whether TCP has bytes of the device for the one that is gone, or its
-// window was closed, or nothing was under way.
+// TestServeClientVanishes: a client that owns the device vanishes without FIN or reset, in the middle of traffic. The
+// next client, from another address, gets the device in time: whether device bytes are in flight to the first one, its
+// window is closed, or nothing is in flight.
 func TestServeClientVanishes(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		floods bool // bytes, settings and verbs
-		reads  bool // what comes back
+		floods bool // it sends bytes, settings and verbs
+		reads  bool // it reads what comes back
 	}{
 		{"in mid-flood", true, true},
-		{"in mid-flood, its window closed", true, false},
+		{"in mid-flood, window closed", true, false},
 		{"quiet", false, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -41,18 +41,18 @@ func TestServeClientVanishes(t *testing.T) {
 			n := newNetwork(t)
 			n.run("ip", "-n", n.server, "link", "set", "lo", "up")
 			l := n.listen()
-			said := serveLoop(t, l)
+			log := serveLoop(t, l)
 			at := l.Addr().String()
 
 			gone := n.dial(n.client, at)
 			owns(t, gone)
 			if tt.floods {
-				go storms(gone) // ends with the connection
+				go flood(gone) // ends with the connection
 			}
 			if tt.reads {
 				go func() { _, _ = io.Copy(io.Discard, gone) }()
 			}
-			time.Sleep(2 * time.Second) // of the storm: its buffers fill
+			time.Sleep(2 * time.Second) // of the flood, so that buffers fill
 			n.filter("ip saddr " + clientAddress + " drop; ip daddr " + clientAddress + " drop")
 
 			began := time.Now()
@@ -60,22 +60,22 @@ func TestServeClientVanishes(t *testing.T) {
 			took := time.Since(began)
 			defer func() { _ = s.Close() }()
 			if took > vanishedMost {
-				t.Errorf("the next client had the device after %v", took)
+				t.Errorf("the next client got the device after %v", took)
 			}
-			lines := strings.Count(said.String(), "\n")
+			lines := strings.Count(log.String(), "\n")
 			if lines > 12 {
-				t.Errorf("log: %d lines\n%s", lines, lastOf(said))
+				t.Errorf("log: %d lines\n%s", lines, lastOf(log))
 			}
-			t.Logf("the next client had the device after %v; %d log lines", took.Round(time.Millisecond), lines)
+			t.Logf("the next client got the device after %v; %d log lines", took.Round(time.Millisecond), lines)
 		})
 	}
 }
 
-// serveLoop serves a loop plug on l in this process.
+// serveLoop serves a loop plug on l in this process, and returns its log.
 func serveLoop(t *testing.T, l net.Listener) *uarttest.Output {
-	said := new(uarttest.Output)
+	log := new(uarttest.Output)
 	plug := &simulate.Loopback{}
-	s := accessserver.New(accessserver.Config{Open: plug.Open, Log: slog.New(slog.NewTextHandler(said, nil))})
+	s := accessserver.New(accessserver.Config{Open: plug.Open, Log: slog.New(slog.NewTextHandler(log, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, l) }()
@@ -85,10 +85,10 @@ func serveLoop(t *testing.T, l net.Listener) *uarttest.Output {
 			t.Errorf("serve: %v", err)
 		}
 		if t.Failed() {
-			t.Logf("serve said:\n%s", lastOf(said))
+			t.Logf("log of serve:\n%s", lastOf(log))
 		}
 	})
-	return said
+	return log
 }
 
 // dial connects from a namespace, to a numeric address.
@@ -116,21 +116,21 @@ func owns(t *testing.T, conn net.Conn) {
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(testenv.Patience))
 	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
-	heard, buf := []byte(nil), make([]byte, 1024)
-	for !bytes.Contains(heard, []byte("hello")) { // it went round the loop
+	got, buf := []byte(nil), make([]byte, 1024)
+	for !bytes.Contains(got, []byte("hello")) { // it came back through the loop plug
 		n, err := conn.Read(buf)
 		if err != nil {
 			t.Fatalf("the first client does not get the device: %v", err)
 		}
-		heard = append(heard, buf[:n]...)
+		got = append(got, buf[:n]...)
 	}
 }
 
 // fastLine is a line that takes no time.
 var fastLine = uart.Coding{Baud: 20_000_000, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}
 
-// storms says all that a client can say, until the connection fails.
-func storms(conn net.Conn) {
+// flood sends everything that a client can send, until the connection fails.
+func flood(conn net.Conn) {
 	p := bytes.Repeat([]byte("and on it goes\r\n"), 1000)
 	p = telnet.AppendVerb(p, telnet.DO, 200)
 	p = telnet.AppendSub(p, telnet.ComPort, []byte{0})
@@ -160,12 +160,12 @@ func (n *network) realClient(namespace, at string) (s uart.Session) {
 			if s, err = r.Dial(ctx, 0); err == nil {
 				return nil
 			}
-			time.Sleep(100 * time.Millisecond) // as a bridge does that has failed
+			time.Sleep(100 * time.Millisecond) // as a bridge after a failed dial
 		}
 		return err
 	})
 	if err != nil {
-		n.t.Fatalf("the next client has no device after %v: %v", 2*testenv.Patience, err)
+		n.t.Fatalf("the next client does not get the device in %v: %v", 2*testenv.Patience, err)
 	}
 	return s
 }

@@ -19,7 +19,7 @@ type modbus struct {
 	registers [16]uint16
 }
 
-// serve answers each request that the device gets until reading fails. A request has no mark at its end but its length.
+// serve answers each request that the device receives, until reading fails. Only its length shows the end of a request.
 func (m *modbus) serve(d *device) {
 	var got []byte
 	buf := make([]byte, 256)
@@ -44,7 +44,7 @@ func (m *modbus) serve(d *device) {
 	}
 }
 
-// answer is nil to what is not for us.
+// answer returns the reply to a request; nil if it is not for this slave.
 func (m *modbus) answer(request []byte) []byte {
 	body, sum := request[:len(request)-2], endian.LittleEndian.Uint16(request[len(request)-2:])
 	if body[0] != m.address || crc16(body) != sum {
@@ -88,7 +88,7 @@ func crc16(p []byte) uint16 {
 	return sum
 }
 
-// A Modbus master reads registers, writes some, and reads what it has written: each time a new process at 19200 8N1.
+// A Modbus master reads registers, writes some, and reads them back, each time as a new process at 19200 8N1.
 func TestModbus(t *testing.T) {
 	t.Parallel()
 	need(t, "mbpoll")
@@ -115,10 +115,10 @@ func TestModbus(t *testing.T) {
 	}
 	reads := func(want ...string) {
 		t.Helper()
-		said := poll("-r", "1", "-c", "5", a.path)
+		out := poll("-r", "1", "-c", "5", a.path)
 		for i, v := range want {
-			if line := fmt.Sprintf("[%d]: \t%s", i+1, v); !strings.Contains(said, line) {
-				t.Errorf("mbpoll says %q, want %q in it", said, line)
+			if line := fmt.Sprintf("[%d]: \t%s", i+1, v); !strings.Contains(out, line) {
+				t.Errorf("mbpoll prints %q, want %q in it", out, line)
 			}
 		}
 	}
@@ -129,7 +129,7 @@ func TestModbus(t *testing.T) {
 	reads("255", "65280 (-256)", "4711", "1", "2")
 }
 
-// sentence is NMEA 0183 with its sum.
+// sentence returns an NMEA 0183 sentence with its checksum.
 func sentence(text string) string {
 	var sum byte
 	for i := range len(text) {
@@ -138,7 +138,7 @@ func sentence(text string) string {
 	return fmt.Sprintf("$%s*%02X\r\n", text, sum)
 }
 
-// A GPS receiver behind the port: gpsd finds it and tells its clients where we are.
+// A GPS receiver as the device: gpsd detects it and reports the position to its clients.
 func TestGPS(t *testing.T) {
 	t.Parallel()
 	need(t, "gpsd", "gpspipe")
@@ -146,7 +146,7 @@ func TestGPS(t *testing.T) {
 	s := startSer2net(t, d)
 	a := attach(t, s.url(), "--mode", "666")
 	done, ended := make(chan struct{}), make(chan struct{})
-	go func() { // what such a receiver sends each second, ten times as often; what it is asked it does not understand
+	go func() { // such a receiver sends this every second, here every 0.1 s; it ignores requests
 		defer close(ended)
 		buf := make([]byte, 4096)
 		for i := 0; ; i++ {
@@ -174,21 +174,20 @@ func TestGPS(t *testing.T) {
 	})
 	port := freePort(t)
 	start(t, exec.Command(sbin("gpsd"), "-N", "-n", "-S", fmt.Sprint(port), a.path))
-	var said string
-	eventually(t, "gpsd tells where we are", func() bool {
+	eventually(t, "gpsd reports the position", func() bool {
 		out, _ := exec.Command("gpspipe", "-w", "-x", "3", fmt.Sprintf("localhost:%d", port)).Output() // it may not listen yet
-		said = string(out)
-		return strings.Contains(said, `"class":"TPV"`) && strings.Contains(said, `"lat":48.1173`) && strings.Contains(said, `"lon":11.5166`)
+		report := string(out)
+		return strings.Contains(report, `"class":"TPV"`) && strings.Contains(report, `"lat":48.1173`) && strings.Contains(report, `"lon":11.5166`)
 	})
 }
 
-// A person at a terminal program: what is typed reaches the device at the asked settings, what it says is shown.
+// Terminal programs: what a person types reaches the device with the requested settings, and its replies are shown.
 func TestTerminalPrograms(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, ready string
 		command     func(path string) *exec.Cmd
-		ask, leave  string // what is typed to be asked whether to leave, and to leave
+		ask, leave  string // keys that ask to leave, and keys that confirm
 		want        termios
 	}{
 		{"minicom", "Press", func(path string) *exec.Cmd {
@@ -224,12 +223,12 @@ func TestTerminalPrograms(t *testing.T) {
 	}
 }
 
-// typeUntilEnd types keys again and again, and reads the screen, until the program has ended: what is typed while it
-// draws a question is lost.
+// typeUntilEnd types keys again and again, and reads the screen, until the program has ended: keys are lost that are
+// typed while the program draws its question.
 func (l *line) typeUntilEnd(p *process, keys string) {
 	buf := make([]byte, 4096)
 	for end := time.Now().Add(testenv.Patience); !p.ended() && time.Now().Before(end); {
-		_ = l.send([]byte(keys)) // where it has just ended nobody takes them
+		_ = l.send([]byte(keys)) // fails if the program has just ended
 		for again := time.Now().Add(300 * time.Millisecond); !p.ended() && time.Now().Before(again); {
 			_ = l.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 			_, _ = l.Read(buf)

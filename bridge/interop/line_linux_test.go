@@ -14,8 +14,7 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// line is one end of a serial line, with its descriptor for ioctl: the port as an application has it open, or the
-// device.
+// line is one end of a serial line, with its descriptor for ioctl: the port, opened by an application, or the device.
 type line struct {
 	*os.File
 	fd int
@@ -38,7 +37,7 @@ func openPort(t *testing.T, a *agent) *line {
 	return openLine(t, a.path)
 }
 
-// termios is what a serial line's termios says of the things that a pty can show.
+// termios is the part of a serial line's termios that a pty can show.
 type termios struct {
 	baud   uint32
 	stop   int
@@ -83,10 +82,10 @@ func (l *line) set(t *testing.T, want termios) {
 	}
 }
 
-// device is what hangs at the access server's serial port.
+// device is the device at the access server's serial port.
 type device struct {
 	*line        // the master: what the device reads and writes
-	slave *line  // held, so that the server may close and open it
+	slave *line  // kept open, so that the server may close and open it
 	path  string // what the server opens
 }
 
@@ -102,11 +101,11 @@ func newDevice(t *testing.T) *device {
 	}
 	path := fmt.Sprintf("/dev/pts/%d", n)
 	d := &device{line: master, slave: openLine(t, path), path: path}
-	d.slave.set(t, termios{baud: 300, stop: 1}) // what no test asks for
+	d.slave.set(t, termios{baud: 300, stop: 1}) // settings that no test uses
 	return d
 }
 
-// waiting is how many bytes could be read at once.
+// waiting returns how many bytes can be read at once.
 func (l *line) waiting(t *testing.T) int {
 	t.Helper()
 	n, err := unix.IoctlGetInt(l.fd, unix.TIOCINQ)
@@ -131,10 +130,10 @@ func (d *device) arrives(t *testing.T, want termios) {
 	})
 }
 
-// send writes p, and fails when nothing moves for too long.
+// send writes p, and fails if nothing is taken for testenv.Patience.
 func (l *line) send(p []byte) error { return l.sendPatiently(p, testenv.Patience) }
 
-// sendPatiently fails when nothing moves for as long.
+// sendPatiently writes p, and fails if nothing is taken for patience.
 func (l *line) sendPatiently(p []byte, patience time.Duration) error {
 	for done := 0; done < len(p); {
 		_ = l.SetWriteDeadline(time.Now().Add(patience))
@@ -147,10 +146,10 @@ func (l *line) sendPatiently(p []byte, patience time.Duration) error {
 	return nil
 }
 
-// expect reads until all of want has come, and fails at the first byte that differs.
+// expect reads until all of want has arrived, and fails at the first byte that differs.
 func (l *line) expect(want []byte) error { return l.expectSlowly(want, 32*1024, 0) }
 
-// expectSlowly reads at most size bytes at a time, with a pause between: a slow device.
+// expectSlowly is expect for a slow device: it reads at most size bytes at a time, with a pause after each read.
 func (l *line) expectSlowly(want []byte, size int, pause time.Duration) error {
 	buf := make([]byte, size)
 	for done := 0; done < len(want); {
@@ -175,8 +174,8 @@ func (l *line) expectSlowly(want []byte, size int, pause time.Duration) error {
 	return nil
 }
 
-// rest is what still lies on the line when nobody writes to it any more. The kernel moves it in the background, so the
-// end of it is a silence.
+// rest reads what is left on the line after the last write. The kernel moves bytes in the background, so only silence shows
+// the end.
 func (l *line) rest(t *testing.T) []byte {
 	t.Helper()
 	var all []byte
@@ -194,7 +193,7 @@ func (l *line) rest(t *testing.T) []byte {
 	}
 }
 
-// exchange sends p from one line and wants it at the other.
+// exchange sends p from one line and expects it at the other.
 func exchange(t *testing.T, from, to *line, p []byte) {
 	t.Helper()
 	sent := make(chan error, 1)
@@ -207,7 +206,7 @@ func exchange(t *testing.T, from, to *line, p []byte) {
 	}
 }
 
-// both runs functions at once and reports each error.
+// both runs functions concurrently and reports each error.
 func both(t *testing.T, fs ...func() error) {
 	t.Helper()
 	errs := make(chan error)
@@ -226,15 +225,15 @@ func both(t *testing.T, fs ...func() error) {
 	}
 }
 
-// noise is n bytes that do not repeat, and that every run makes alike.
+// noise returns n bytes that do not repeat, the same in every run.
 func noise(seed byte, n int) []byte {
 	p := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p)
 	return p
 }
 
-// awkward is what bridges of this kind stumble over: every value beside every special one, long runs of 0xFF that
-// end at every place of a buffer, CR with and without what Telnet wants behind it.
+// awkward returns bytes that are hard for Telnet: every value beside every special one, long runs of 0xFF that end at every
+// position of a buffer, CR with and without the byte that Telnet wants after it.
 func awkward() []byte {
 	var p []byte
 	for v := range 256 {

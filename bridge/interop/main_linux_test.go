@@ -17,7 +17,7 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// scratch is where the binaries of this run live.
+// scratch is the directory of the binaries of this run.
 var scratch string
 
 func TestMain(m *testing.M) {
@@ -68,7 +68,7 @@ func build(name string, flags ...string) (string, error) {
 	return file, nil
 }
 
-// programs are the peers: how to ask each for its version, which is how we find out whether it is there.
+// programs are the peers, with the command that prints the version, which also shows whether the program is installed.
 var programs = map[string][]string{
 	"ser2net":        {"ser2net", "-v"},
 	"socat":          {"socat", "-V"},
@@ -83,7 +83,7 @@ var programs = map[string][]string{
 	"openssl":        {"openssl", "version"},
 	"ip":             {"ip", "-V"},
 	"nft":            {"nft", "--version"},
-	"sredird":        {"dpkg-query", "-W", "sredird"}, // it tells no version itself
+	"sredird":        {"dpkg-query", "-W", "sredird"}, // it prints no version itself
 	"gensiot":        {"gensiot", "--version"},
 	"lrzsz":          {"rz", "--version"},
 	"python3-serial": {"/usr/bin/python3", "-c", "import sys, serial.rfc2217; print('python', sys.version.split()[0], 'pyserial', serial.__version__)"},
@@ -91,7 +91,7 @@ var programs = map[string][]string{
 
 var versions sync.Map // name -> version
 
-// need names the programs without which this test means nothing, and logs their versions.
+// need skips the test unless these programs are installed, and logs their versions.
 func need(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -101,7 +101,7 @@ func need(t *testing.T, names ...string) {
 		}
 		version, err := ask(programs[name])
 		if err != nil {
-			why := fmt.Sprintf("%s is not here: %v (scripts/test installs it on Debian)", name, err)
+			why := fmt.Sprintf("%s is missing: %v (scripts/test installs it on Debian)", name, err)
 			testenv.Skip(t, why)
 		}
 		version = name + ": " + version
@@ -110,7 +110,7 @@ func need(t *testing.T, names ...string) {
 	}
 }
 
-// ask runs a program for its version: the first line of its output with a digit. An exit status says nothing here.
+// ask runs a program to print its version: the first line of its output with a digit. The exit status is ignored.
 func ask(command []string) (string, error) {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH="+os.Getenv("PATH")+":/usr/sbin")
@@ -121,14 +121,14 @@ func ask(command []string) (string, error) {
 		}
 	}
 	if err == nil {
-		err = errors.New("it tells no version")
+		err = errors.New("it prints no version")
 	}
 	return "", err
 }
 
-// lastOf is the end of it: what a person wants to see of a failure.
-func lastOf(said *uarttest.Output) string {
-	s := said.String()
+// lastOf returns the end of an output, for the message of a failure.
+func lastOf(out *uarttest.Output) string {
+	s := out.String()
 	const enough = 6000
 	if len(s) > enough {
 		return "...\n" + s[len(s)-enough:]
@@ -136,15 +136,15 @@ func lastOf(said *uarttest.Output) string {
 	return s
 }
 
-// process is a program that the test has started; it is gone when the test ends.
+// process is a program that the test has started; it has ended when the test ends.
 type process struct {
 	cmd  *exec.Cmd
 	out  *uarttest.Output
 	done chan struct{} // closed when it has ended
-	err  error         // of Wait; read after done
+	err  error         // of Wait; valid after done is closed
 }
 
-// start runs cmd with its output collected, where the caller has not taken that over.
+// start starts cmd. Its output is collected, unless the caller has set Stdout or Stderr.
 func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, out: new(uarttest.Output), done: make(chan struct{})}
@@ -157,7 +157,7 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // a test that panics leaves nothing behind
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // so that no process remains if the test panics
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", cmd.Path, err)
 	}
@@ -168,7 +168,7 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(cmd.Path), lastOf(p.out))
+			t.Logf("output of %s:\n%s", filepath.Base(cmd.Path), lastOf(p.out))
 		}
 	})
 	return p
@@ -190,7 +190,7 @@ func (p *process) signal(t *testing.T, s os.Signal) {
 	}
 }
 
-// kill ends the program, and what it has started where it leads a group of its own.
+// kill kills the program, and its process group if it leads one.
 func (p *process) kill() {
 	if p.cmd.SysProcAttr.Setpgid {
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
@@ -199,7 +199,7 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// wait waits for the end of a program that should end by itself, in order.
+// wait waits for the end of a program that must end by itself with status 0.
 func (p *process) wait(t *testing.T) {
 	t.Helper()
 	select {
@@ -219,7 +219,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	defer tick.Stop()
 	for end := time.Now().Add(testenv.Patience); !cond(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatalf("in %v it has not come to be: %s", testenv.Patience, what)
+			t.Fatalf("not within %v: %s", testenv.Patience, what)
 		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 //	application -- PORT == telnetcpc attach      access server == device
 //	                       10.217.0.1  ---------  10.217.0.2
 //
-// nil stands for this machine's loopback.
+// A nil network is this machine's loopback.
 type network struct {
 	t              *testing.T
 	client, server string // the namespaces
@@ -34,9 +34,9 @@ const (
 	cable                        = "cable" // each end's name
 )
 
-var networks atomic.Int64 // made so far: part of their names
+var networks atomic.Int64 // number of networks made, for unique names
 
-// newNetwork makes a network, or skips where that is refused.
+// newNetwork makes a network, or skips the test if that is not permitted.
 func newNetwork(t *testing.T) *network {
 	t.Helper()
 	need(t, "ip", "nft")
@@ -55,11 +55,11 @@ func newNetwork(t *testing.T) *network {
 	return n
 }
 
-// try skips the test where this machine does not let us have a network.
+// try runs a command, and skips the test if it fails.
 func (n *network) try(command ...string) {
 	n.t.Helper()
 	if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-		n.t.Skipf("no network of our own can be made here (it needs root): %s: %v: %s", strings.Join(command, " "), err, strings.TrimSpace(string(out)))
+		n.t.Skipf("cannot make a network namespace here (it needs root): %s: %v: %s", strings.Join(command, " "), err, strings.TrimSpace(string(out)))
 	}
 }
 
@@ -70,13 +70,13 @@ func (n *network) run(command ...string) {
 	}
 }
 
-// drop throws away every packet from now on, each way.
+// drop drops every packet from now on, in both directions.
 func (n *network) drop() {
 	n.t.Helper()
 	n.filter("drop")
 }
 
-// lose throws away, from now on, of a hundred packets so many, each way.
+// lose drops a percentage of packets from now on, in both directions.
 func (n *network) lose(percent int) {
 	n.t.Helper()
 	n.filter(fmt.Sprintf("numgen random mod 100 < %d drop", percent))
@@ -96,14 +96,14 @@ func (n *network) heal() {
 	n.run("ip", "netns", "exec", n.server, "nft", "delete table inet cut")
 }
 
-// plug puts the cable into the server's socket, or pulls it out.
+// plug connects or disconnects the cable at the server.
 func (n *network) plug(in bool) {
 	n.t.Helper()
 	state := map[bool]string{true: "up", false: "down"}[in]
 	n.run("ip", "-n", n.server, "link", "set", cable, state)
 }
 
-// timers are what the kernel tells of the client's connections.
+// timers returns the output of ss with the TCP timers of the client's connections.
 func (n *network) timers() string {
 	n.t.Helper()
 	out, err := exec.Command("ip", "netns", "exec", n.client, "ss", "-tno").CombinedOutput()
@@ -125,12 +125,14 @@ func (n *network) attach(url string, flags ...string) *agent {
 	return attachThrough(n.t, testenv.Race, func(cmd *exec.Cmd) *exec.Cmd { return inside(n.client, cmd) }, url, flags...)
 }
 
-// inside runs a command in a network namespace. ip becomes the command, so that signals and the process number are its.
+// inside returns cmd in a network namespace. ip executes the command in its own process, which therefore has its pid
+// and signals.
 func inside(namespace string, cmd *exec.Cmd) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", namespace, cmd.Path}, cmd.Args[1:]...)...)
 }
 
-// listen listens on the server's side of the network, in this process: a socket stays in the namespace it was made in.
+// listen listens on the server's side of the network, in this process: a socket stays in the namespace in which it was
+// made.
 func (n *network) listen() net.Listener {
 	n.t.Helper()
 	l, err := listenInside(n.server)
@@ -150,7 +152,7 @@ func listenInside(namespace string) (l net.Listener, err error) {
 	return l, err
 }
 
-// atNamespace does something in a namespace: it moves the thread that it runs on there and back.
+// atNamespace calls do with its thread in a namespace, and moves the thread back.
 func atNamespace(namespace string, do func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -169,36 +171,37 @@ func atNamespace(namespace string, do func() error) error {
 	}
 	err = do()
 	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
-		panic(back) // nothing may run on this thread any more
+		panic(back) // nothing else may run on this thread
 	}
 	return err
 }
 
-// delayed carries bytes between two connections, each way so much later than they came.
+// delayed relays between two connections, with a delay in each direction.
 func delayed(a, b net.Conn, by time.Duration) {
 	go late(a, b, by)
 	late(b, a, by)
 }
 
+// late relays one direction.
 func late(to, from net.Conn, by time.Duration) {
 	type piece struct {
 		p   []byte
 		due time.Time
 	}
-	way := make(chan piece, 1024)
+	pieces := make(chan piece, 1024)
 	go func() {
-		defer close(way)
+		defer close(pieces)
 		for {
 			p := make([]byte, 4096)
 			n, err := from.Read(p)
-			way <- piece{p[:n], time.Now().Add(by)}
+			pieces <- piece{p[:n], time.Now().Add(by)}
 			if err != nil {
 				return
 			}
 		}
 	}()
-	for next := range way {
-		time.Sleep(time.Until(next.due)) // the way's length
+	for next := range pieces {
+		time.Sleep(time.Until(next.due)) // the delay
 		if _, err := to.Write(next.p); err != nil {
 			_ = from.Close()
 		}

@@ -12,7 +12,7 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// startOwn is our own access server with a simulated UART, which is its device too.
+// startOwn starts our own access server with a simulated UART, which is also the device.
 func startOwn(t *testing.T, what string) *server {
 	t.Helper()
 	program, err := binary(testenv.Race)
@@ -27,7 +27,7 @@ func startOwn(t *testing.T, what string) *server {
 	return s
 }
 
-// What goes up to our own server's loop comes back, all of it and unchanged, at a speed at which its line takes no time.
+// All bytes come back unchanged through our own server's loop plug, at a speed at which its line takes no time.
 func TestOwnServer(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -43,8 +43,7 @@ func TestOwnServer(t *testing.T) {
 	}
 }
 
-// A script opens the port again for each exchange: the program that has asked gets every answer, also when it sets another
-// rate each time.
+// A script opens the port again for each exchange, with another rate each time: it gets every reply.
 func TestReopensForEachExchange(t *testing.T) {
 	t.Parallel()
 	a := startOwn(t, "loopback").attach(t)
@@ -56,7 +55,7 @@ func TestReopensForEachExchange(t *testing.T) {
 	}
 }
 
-// The reporter says with which settings a line came: those that the application asked for last, in each session.
+// The reporter replies with the settings at which a line arrived: in each session those that the application set last.
 func TestOwnServerRestart(t *testing.T) {
 	t.Parallel()
 	s := startOwn(t, "reporter")
@@ -88,8 +87,8 @@ func TestOwnServerRestart(t *testing.T) {
 	}
 }
 
-// A client that is gone without the server's knowledge keeps its place there. ser2net with kickolduser gives the place to
-// who comes; without, it is said why there is no session, and there is one as soon as the place is free.
+// A client that the server still considers connected occupies its port. ser2net with kickolduser disconnects it when
+// the next client comes; without, the log says why there is no session, and there is one as soon as the port is free.
 func TestPlaceIsTaken(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -110,7 +109,7 @@ func TestPlaceIsTaken(t *testing.T) {
 			}
 			defer func() { _ = old.Close() }()
 			_ = old.SetDeadline(time.Now().Add(testenv.Patience))
-			if _, err := old.Read(make([]byte, 1)); err != nil { // the server has it
+			if _, err := old.Read(make([]byte, 1)); err != nil { // the server has accepted it
 				t.Fatal(err)
 			}
 			a := s.attach(t)
@@ -121,10 +120,10 @@ func TestPlaceIsTaken(t *testing.T) {
 			go func() { sent <- app.send([]byte("x")) }()
 			if tt.kicks {
 				if _, err := io.Copy(io.Discard, old); err != nil {
-					t.Errorf("the old client saw %v, want the end in order", err)
+					t.Errorf("the old client saw %v, want an orderly end", err)
 				}
 			} else {
-				eventually(t, "the agent says why", func() bool {
+				eventually(t, "the log says why", func() bool {
 					return strings.Contains(a.out.String(), "the access server's port is in use by another client")
 				})
 				_ = old.Close()
@@ -135,7 +134,7 @@ func TestPlaceIsTaken(t *testing.T) {
 			if err := <-sent; err != nil {
 				t.Fatal(err)
 			}
-			d.arrives(t, want) // ser2net opens its device anew behind the old client, not in step with what we say
+			d.arrives(t, want) // ser2net reopens its device after the old client, not in step with our commands
 		})
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// report is what the tests read of `probe --json`.
+// report is the part of `probe --json` that the tests use.
 type report struct {
 	AccessServer bool   `json:"access_server"`
 	LooksLike    string `json:"looks_like"`
@@ -28,7 +28,7 @@ type report struct {
 	Deviations []struct{ Name, Seen, Means string }
 }
 
-// probe runs the command and returns what it says; its exit status must be as wanted.
+// probe runs the command and returns its report; the exit status must be as wanted.
 func probe(t *testing.T, status int, args ...string) report {
 	t.Helper()
 	r, got := probed(t, args...)
@@ -38,7 +38,7 @@ func probe(t *testing.T, status int, args ...string) report {
 	return r
 }
 
-// probed is what a probe finds, and its exit status.
+// probed returns the report of a probe and its exit status.
 func probed(t *testing.T, args ...string) (r report, status int) {
 	t.Helper()
 	program, err := binary(testenv.Race)
@@ -64,7 +64,7 @@ func probed(t *testing.T, args ...string) (r report, status int) {
 	return r, cmd.ProcessState.ExitCode()
 }
 
-// whole is all that a device's termios holds.
+// whole returns a device's complete termios.
 func (d *device) whole(t *testing.T) unix.Termios {
 	t.Helper()
 	tio, err := unix.IoctlGetTermios(d.fd, unix.TCGETS2)
@@ -74,14 +74,14 @@ func (d *device) whole(t *testing.T) unix.Termios {
 	return *tio
 }
 
-// A probe reports the settings of the device, changes nothing there and sends it nothing.
+// A probe reports the settings of the device, changes none and sends it no byte.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
 		s := k.start(t, d)
-		// Something that no server begins with. pyserial's keeps it; ser2net sets its own 9600 whenever a client comes,
-		// and puts back what it found when it goes.
+		// Settings that are no server's default. pyserial's server keeps them; ser2net sets its own 9600 when a client
+		// comes, and restores the previous settings when it leaves.
 		app := openPort(t, attach(t, s.url()))
 		app.set(t, termios{baud: 19200, stop: 2})
 		d.arrives(t, termios{baud: 19200, stop: 2})
@@ -90,14 +90,14 @@ func TestProbe(t *testing.T) {
 		baud, stop := "19200", "2"
 		if k.name == "ser2net" {
 			baud, stop = "9600", "1"
-			eventually(t, "ser2net has put back what it found", func() bool { return d.termios(t).baud == 300 })
+			eventually(t, "ser2net has restored the settings", func() bool { return d.termios(t).baud == 300 })
 		}
 		before := d.whole(t)
 
 		r := probe(t, 0, s.url())
 
 		if !r.AccessServer || !strings.HasPrefix(r.LooksLike, "an RFC 2217 access server") {
-			t.Errorf("access server: %v, it looks like %q", r.AccessServer, r.LooksLike)
+			t.Errorf("access server: %v, looks like %q", r.AccessServer, r.LooksLike)
 		}
 		for name, want := range map[string]string{
 			"baud": baud, "data_size": "8", "parity": "none", "stop_size": stop, "flow_out": "none",
@@ -107,7 +107,7 @@ func TestProbe(t *testing.T) {
 			}
 		}
 		if len(r.Settings) != 9 {
-			t.Errorf("there are %d settings: %v", len(r.Settings), r.Settings)
+			t.Errorf("got %d settings, want 9: %v", len(r.Settings), r.Settings)
 		}
 		if r.RTT.TimingMark == nil {
 			t.Error("no timing mark was answered")
@@ -123,17 +123,17 @@ func TestProbe(t *testing.T) {
 	})
 }
 
-// While its port is in use, ser2net negotiates and says so. Occasionally its text replaces its DO
-// COM-PORT ("Port already in use\r\nt already in use\r\n"): then nothing shows that it is an access server.
+// While its port is in use, ser2net negotiates and sends a text. Occasionally that text overwrites its DO COM-PORT
+// ("Port already in use\r\nt already in use\r\n"): then nothing shows that it is an access server.
 func TestProbeOfPortInUse(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
 	s := startSer2net(t, d)
-	app := stand(t, attach(t, s.url()), d)
+	app := openSession(t, attach(t, s.url()), d)
 	for try := 1; ; try++ {
 		r, status := probed(t, s.url())
 		if status == 1 && try < 20 && strings.HasPrefix(r.LooksLike, "a port in use by another client") {
-			t.Logf("it looks like %q", r.LooksLike)
+			t.Logf("looks like %q", r.LooksLike)
 			continue
 		}
 		if status != 0 || len(r.Deviations) != 1 || r.Deviations[0].Name != "in-use" {

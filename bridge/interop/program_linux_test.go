@@ -20,7 +20,7 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// echo lets the device send back what it gets. It returns what the device's termios was when the first byte came.
+// echo makes the device send back what it receives. It returns the device's termios at the time of the first byte.
 func (d *device) echo(t *testing.T) *atomic.Pointer[termios] {
 	t.Helper()
 	first := new(atomic.Pointer[termios])
@@ -66,17 +66,17 @@ func TestPyserialApplication(t *testing.T) {
 				fmt.Sprint(want.baud), fmt.Sprint(want.stop), fmt.Sprint(want.rtscts)))
 			app.wait(t)
 			if got := first.Load(); got == nil || *got != want {
-				t.Errorf("when the first byte came the device had %+v, want %+v", got, want)
+				t.Errorf("at the first byte the device had %+v, want %+v", got, want)
 			}
 		})
 	}
 }
 
-// terminal is a pty with a program on it, as a person would sit before it.
+// terminal runs a program on a pty, as a person uses it.
 func terminal(t *testing.T, cmd *exec.Cmd) (*line, *process) {
 	t.Helper()
 	screen := newDevice(t)
-	if err := unix.SetNonblock(screen.slave.fd, false); err != nil { // as a person's terminal is
+	if err := unix.SetNonblock(screen.slave.fd, false); err != nil { // as a terminal is
 		t.Fatal(err)
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = screen.slave.File, screen.slave.File, screen.slave.File
@@ -84,12 +84,12 @@ func terminal(t *testing.T, cmd *exec.Cmd) (*line, *process) {
 	return screen.line, start(t, cmd)
 }
 
-// shows reads until text has appeared.
+// shows reads until a text has appeared.
 func (l *line) shows(t *testing.T, text string) {
 	t.Helper()
 	var seen []byte
 	buf := make([]byte, 4096)
-	_ = l.SetReadDeadline(time.Now().Add(testenv.Patience)) // some programs draw for ever
+	_ = l.SetReadDeadline(time.Now().Add(testenv.Patience)) // some programs redraw for ever
 	for !bytes.Contains(seen, []byte(text)) {
 		n, err := l.Read(buf)
 		seen = append(seen, buf[:n]...)
@@ -126,7 +126,7 @@ func TestPicocom(t *testing.T) {
 	picocom.wait(t)
 }
 
-// stty has closed the port before the session stands: its settings count all the same.
+// stty has closed the port before the session is up; its settings still count.
 func TestStty(t *testing.T) {
 	t.Parallel()
 	need(t, "stty")
@@ -135,10 +135,10 @@ func TestStty(t *testing.T) {
 	a := attach(t, s.url())
 	start(t, exec.Command("stty", "-F", a.path, "38400", "cstopb", "crtscts")).wait(t)
 	d.arrives(t, termios{baud: 38400, stop: 2, rtscts: true})
-	said := start(t, exec.Command("stty", "-F", a.path))
-	said.wait(t)
-	if got, want := said.out.String(), "speed 38400 baud"; !strings.Contains(got, want) {
-		t.Errorf("stty says %q, want %q in it", got, want)
+	stty := start(t, exec.Command("stty", "-F", a.path))
+	stty.wait(t)
+	if got, want := stty.out.String(), "speed 38400 baud"; !strings.Contains(got, want) {
+		t.Errorf("stty prints %q, want %q in it", got, want)
 	}
 }
 
@@ -155,7 +155,7 @@ func TestSocat(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// A change of rate waits for a megabyte before it as long as a line of the first rate needs for it.
+	// A change of rate waits until the bytes before it have left; at the first rate that would take long for a megabyte.
 	socat := start(t, exec.Command("socat", "-u", "OPEN:"+from+",rdonly", "OPEN:"+a.path+",noctty,rawer,b4000000"))
 	if err := d.expect(want); err != nil {
 		t.Fatal(err)
@@ -190,25 +190,25 @@ func compile(t *testing.T, name string) string {
 	return file
 }
 
-// puppet is a program that does what it is told line by line, and answers.
+// puppet is a program that carries out orders, a line each, and replies with a line.
 type puppet struct {
 	*process
-	tell io.Writer
-	said *bufio.Reader
+	in    io.Writer     // orders
+	lines *bufio.Reader // replies
 }
 
-func play(t *testing.T, cmd *exec.Cmd) *puppet {
+func startPuppet(t *testing.T, cmd *exec.Cmd) *puppet {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd.Stdout = w
-	tell, err := cmd.StdinPipe()
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &puppet{process: start(t, cmd), tell: tell, said: bufio.NewReader(r)}
+	p := &puppet{process: start(t, cmd), in: in, lines: bufio.NewReader(r)}
 	_ = w.Close()
 	_ = r.SetReadDeadline(time.Now().Add(2 * testenv.Patience))
 	t.Cleanup(func() { _ = r.Close() })
@@ -217,36 +217,36 @@ func play(t *testing.T, cmd *exec.Cmd) *puppet {
 
 func (p *puppet) do(t *testing.T, order string) {
 	t.Helper()
-	if _, err := fmt.Fprintln(p.tell, order); err != nil {
+	if _, err := fmt.Fprintln(p.in, order); err != nil {
 		t.Fatalf("%s: %v", order, err)
 	}
 }
 
-func (p *puppet) says(t *testing.T, want string) {
+func (p *puppet) replies(t *testing.T, want string) {
 	t.Helper()
-	got, err := p.said.ReadString('\n')
+	got, err := p.lines.ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		t.Fatalf("want %q: %v", want, err)
 	}
 	if strings.TrimSuffix(got, "\n") != want {
-		t.Fatalf("the program says %q, want %q\n%s", got, want, lastOf(p.out))
+		t.Fatalf("the program replied %q, want %q\n%s", got, want, lastOf(p.out))
 	}
 }
 
-// A program that fills in struct termios from nothing clears what other programs leave alone.
+// A program that fills in struct termios from zero clears flags that other programs keep.
 func TestZeroedTermios(t *testing.T) {
 	t.Parallel()
 	program := compile(t, "zeroed")
 	d := newDevice(t)
 	s := startSer2net(t, d)
 	a := attach(t, s.url())
-	p := play(t, exec.Command(program, a.path))
+	p := startPuppet(t, exec.Command(program, a.path))
 	for _, baud := range []uint32{4800, 19200, 9600, 115200, 1200} {
 		p.do(t, fmt.Sprint("baud ", baud))
-		p.says(t, "done")
+		p.replies(t, "done")
 		d.arrives(t, termios{baud: baud, stop: 1})
 		p.do(t, "write hello")
-		p.says(t, "done")
+		p.replies(t, "done")
 		if err := d.expect([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
@@ -260,19 +260,18 @@ func TestZeroedTermios(t *testing.T) {
 	for _, b := range data {
 		sum += int(b)
 	}
-	p.says(t, fmt.Sprint(sum))
+	p.replies(t, fmt.Sprint(sum))
 }
 
-// A program that reads in canonical mode gets lines, each by one read, CR as NL, and all of them, however late it
-// comes to read.
+// A program that reads in canonical mode gets one line per read, with CR as NL, and all lines, however late it reads.
 func TestCanonicalMode(t *testing.T) {
 	t.Parallel()
 	program := compile(t, "canonical")
 	d := newDevice(t)
 	s := startSer2net(t, d)
 	a := attach(t, s.url())
-	p := play(t, exec.Command(program, a.path))
-	p.says(t, "ready")
+	p := startPuppet(t, exec.Command(program, a.path))
+	p.replies(t, "ready")
 	d.arrives(t, termios{baud: 38400, stop: 1})
 
 	const lines = 500
@@ -288,9 +287,9 @@ func TestCanonicalMode(t *testing.T) {
 	}
 	p.do(t, "go")
 	for i := range lines {
-		p.says(t, fmt.Sprintf("line %03d of what the instrument measures", i))
+		p.replies(t, fmt.Sprintf("line %03d of what the instrument measures", i))
 	}
-	p.do(t, "speed 2400") // a change in canonical mode is seen too
-	p.says(t, "done")
+	p.do(t, "speed 2400") // a change in canonical mode is detected too
+	p.replies(t, "done")
 	d.arrives(t, termios{baud: 2400, stop: 1})
 }

@@ -13,7 +13,7 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// startServeDevice is our own access server in front of a device.
+// startServeDevice starts our own access server for a device.
 func startServeDevice(t *testing.T, d *device) *server {
 	t.Helper()
 	program, err := binary(testenv.Race)
@@ -28,7 +28,8 @@ func startServeDevice(t *testing.T, d *device) *server {
 	return s
 }
 
-// pyserial opens a port without modem lines, sets it, and is answered with what is in force.
+// pyserial as the client of a port without modem lines: it sets the port, and the server replies with the settings in
+// force.
 func TestServeDevicePyserial(t *testing.T) {
 	t.Parallel()
 	need(t, "python3-serial")
@@ -37,13 +38,13 @@ func TestServeDevicePyserial(t *testing.T) {
 	first := d.echo(t)
 	start(t, exec.Command("/usr/bin/python3", "testdata/rfc2217_device.py", s.url())).wait(t)
 	if got, want := first.Load(), (termios{baud: 31250, stop: 2}); got == nil || *got != want {
-		t.Errorf("when the first byte came the device had %+v, want %+v", got, want)
+		t.Errorf("at the first byte the device had %+v, want %+v", got, want)
 	}
-	s.says("client left")
+	s.logs("client left")
 	s.finish()
 }
 
-// gensiot as a client: what a person types goes to the device, what that says comes back.
+// gensiot as the client: what a person types goes to the device, and its reply comes back.
 func TestServeDeviceGensiot(t *testing.T) {
 	t.Parallel()
 	need(t, "gensiot")
@@ -64,14 +65,14 @@ func TestServeDeviceGensiot(t *testing.T) {
 	if err := d.send([]byte("answered\xff")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "gensiot shows the answer", func() bool { return strings.Contains(gensiot.out.String(), "answered\xff") })
+	eventually(t, "gensiot shows the reply", func() bool { return strings.Contains(gensiot.out.String(), "answered\xff") })
 	_ = in.Close()
-	s.says("client left", "up=8", "down=9")
+	s.logs("client left", "up=8", "down=9")
 	s.finish()
 }
 
-// A client that sends raw bytes is told apart by its first one: one line in the log with the way out, and not a byte of
-// it reaches the device.
+// A client that sends raw bytes is detected by its first byte: one log line says what to do, and no byte of it reaches the
+// device.
 func TestServeDeviceRawBytes(t *testing.T) {
 	t.Parallel()
 	need(t, "socat")
@@ -80,15 +81,16 @@ func TestServeDeviceRawBytes(t *testing.T) {
 	cmd := exec.Command("socat", "-", fmt.Sprintf("TCP:127.0.0.1:%d", s.port))
 	cmd.Stdin = strings.NewReader("M105\n")
 	start(t, cmd).wait(t)
-	s.says("WARN", `sent="\"M105\\n\""`, "this port speaks RFC 2217: telnetcpc attach PORT "+s.url())
+	s.logs("WARN", `sent="\"M105\\n\""`, "this port speaks RFC 2217: telnetcpc attach PORT "+s.url())
 	a := attach(t, s.url())
 	exchange(t, openPort(t, a), d.line, []byte("first"))
-	if said := strings.Count(s.out.String(), "refused"); said != 1 {
-		t.Errorf("lines about the raw client: got %d, want 1\n%s", said, lastOf(s.out))
+	if n := strings.Count(s.out.String(), "refused"); n != 1 {
+		t.Errorf("lines about the raw client: got %d, want 1\n%s", n, lastOf(s.out))
 	}
 }
 
-// tcdrain's answer on a pty is computed; the server's TEMT ends the wait at a close: the next session comes at once.
+// On a pty the agent computes when the line is empty, but the server's TEMT ends the wait at a close: the next session
+// comes at once.
 func TestServeDeviceReopens(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
@@ -100,22 +102,22 @@ func TestServeDeviceReopens(t *testing.T) {
 		exchange(t, app, d.line, noise(byte(i), 2000))
 		_ = app.Close()
 	}
-	s.says("client left")
+	s.logs("client left")
 }
 
-// zmodem moves a file from a program at our port to one at the server's, and from there to one at our port. Each way has
-// a line of its own: rz says its last frame up to three times, and the next rz on the line would take one of these for
-// the end of its own session.
+// zmodem moves a file from a program at our port to one at the server's, and the other way. Each direction has a line
+// of its own: rz sends its last frame up to three times, and a second rz on the line would take it for the end of its
+// own session.
 func TestServeDeviceZmodem(t *testing.T) {
 	t.Parallel()
 	need(t, "lrzsz")
-	for _, way := range []string{"up", "down"} {
-		t.Run(way, func(t *testing.T) {
+	for _, direction := range []string{"up", "down"} {
+		t.Run(direction, func(t *testing.T) {
 			d := newDevice(t)
 			app := openPort(t, attach(t, startServeDevice(t, d).url()))
-			app.set(t, termios{baud: 4_000_000, stop: 1}) // the agent's end waits as long as a line needs for the file
+			app.set(t, termios{baud: 4_000_000, stop: 1}) // the agent's end waits as long as the line needs for the file
 			from, to := app, d.line
-			if way == "down" {
+			if direction == "down" {
 				from, to = to, from
 			}
 			want := append(awkward(), noise('z', 300_000)...)
@@ -137,8 +139,8 @@ func TestServeDeviceZmodem(t *testing.T) {
 	}
 }
 
-// modem runs a program with a line as its standard input and output, through pipes: on the line itself it would change
-// the settings of whoever has the other end.
+// modem runs a program with a line as its standard input and output, through pipes: on the line itself it would change the
+// settings for the other end.
 func modem(t *testing.T, cmd *exec.Cmd, l *line) *process {
 	t.Helper()
 	in, err := cmd.StdinPipe()

@@ -11,7 +11,7 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// startServe starts our own access server with a simulated UART, which sends back what it gets.
+// startServe starts our own access server with a simulated UART, which is a loop plug.
 func startServe(t *testing.T, flags ...string) *server {
 	t.Helper()
 	program, err := binary(testenv.Race)
@@ -27,10 +27,10 @@ func startServe(t *testing.T, flags ...string) *server {
 	return s
 }
 
-// says waits until the server has logged a line with all of the words.
-func (s *server) says(words ...string) {
+// logs waits until the server has logged a line with all of the words.
+func (s *server) logs(words ...string) {
 	s.t.Helper()
-	eventually(s.t, "the server says "+strings.Join(words, ", "), func() bool {
+	eventually(s.t, "the server logs "+strings.Join(words, ", "), func() bool {
 		for line := range strings.Lines(s.out.String()) {
 			all := true
 			for _, w := range words {
@@ -49,30 +49,31 @@ func (s *server) finish() {
 	s.t.Helper()
 	s.signal(s.t, syscall.SIGINT)
 	s.wait(s.t)
-	if said := s.out.String(); strings.Contains(said, "DATA RACE") {
-		s.t.Errorf("the server has a data race:\n%s", said)
+	if log := s.out.String(); strings.Contains(log, "DATA RACE") {
+		s.t.Errorf("the server has a data race:\n%s", log)
 	}
 }
 
-// pyserial as the client of our access server: everything it can ask for.
+// pyserial as the client of our access server: everything that it can set.
 func TestServePyserial(t *testing.T) {
 	t.Parallel()
 	need(t, "python3-serial")
 	s := startServe(t)
 	start(t, exec.Command("/usr/bin/python3", "testdata/rfc2217_client.py", s.url())).wait(t)
-	s.says(`coding="19200 7E2"`)
-	s.says("settings", `lines="DTR off RTS on break off"`)
-	s.says(`asked="break on"`)
-	s.says(`asked="break off"`)
-	s.says(`msg="purge rx"`)
-	s.says(`msg="purge tx"`)
-	s.says(`coding="115200 8N1"`, "flow=rtscts")
-	s.says(`coding="1200 8N1"`, "flow=none")
-	s.says("client left", fmt.Sprintf("up=%d", 1+12+256*4+1000+14+10))
+	s.logs(`coding="19200 7E2"`)
+	s.logs("settings", `lines="DTR off RTS on break off"`)
+	s.logs(`asked="break on"`)
+	s.logs(`asked="break off"`)
+	s.logs(`msg="purge rx"`)
+	s.logs(`msg="purge tx"`)
+	s.logs(`coding="115200 8N1"`, "flow=rtscts")
+	s.logs(`coding="1200 8N1"`, "flow=none")
+	s.logs("client left", fmt.Sprintf("up=%d", 1+12+256*4+1000+14+10))
 	s.finish()
 }
 
-// Both our ends: settings and bytes arrive, the echo comes back, the session comes again when the server does.
+// Our own client and server: settings and bytes arrive, the echo comes back, and a restart of the server gives a new
+// session.
 func TestServeAndAttach(t *testing.T) {
 	t.Parallel()
 	s := startServe(t)
@@ -83,16 +84,16 @@ func TestServeAndAttach(t *testing.T) {
 	both(t,
 		func() error { return app.send(p) },
 		func() error { return app.expect(p) })
-	s.says("settings", `coding="115200 8N2"`, "flow=rtscts")
+	s.logs("settings", `coding="115200 8N2"`, "flow=rtscts")
 
 	s.kill()
 	s.start()
 	exchange(t, app, app, []byte("once more"))
-	s.says("settings", `coding="115200 8N2"`, "flow=rtscts")
+	s.logs("settings", `coding="115200 8N2"`, "flow=rtscts")
 	s.finish()
 }
 
-// `cat file > PORT` at a slow line: everything is out before the far UART is closed.
+// `cat file > PORT` on a slow line: everything is sent before the far UART is closed.
 func TestServeAndCat(t *testing.T) {
 	t.Parallel()
 	s := startServe(t)
@@ -103,9 +104,9 @@ func TestServeAndCat(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, exec.Command("sh", "-c", `cat "$0" > "$1"`, file, a.path)).wait(t)
-	s.says("client left", fmt.Sprintf("up=%d", size))
-	if said := s.out.String(); strings.Contains(said, "not sent") {
-		t.Errorf("bytes were left:\n%s", said)
+	s.logs("client left", fmt.Sprintf("up=%d", size))
+	if log := s.out.String(); strings.Contains(log, "not sent") {
+		t.Errorf("bytes were not sent:\n%s", log)
 	}
 	s.finish()
 }

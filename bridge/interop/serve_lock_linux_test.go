@@ -13,7 +13,7 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// minicomOn starts minicom on a device, in a terminal of its own; it takes UUCP lock files.
+// minicomOn starts minicom on a device, in a terminal of its own. minicom uses UUCP lock files.
 func minicomOn(t *testing.T, path string) (p *process, screen *uarttest.Output) {
 	t.Helper()
 	master, slave, err := pty.Open()
@@ -44,7 +44,7 @@ func minicomOn(t *testing.T, path string) (p *process, screen *uarttest.Output) 
 	return p, screen
 }
 
-// lockOf is the process that has a device's lock file, as minicom names it; 0: there is none.
+// lockOf returns the process in a device's lock file, named as minicom does; 0 if there is none.
 func lockOf(path string) (pid int) {
 	text, err := os.ReadFile("/var/lock/LCK.." + strings.ReplaceAll(strings.TrimPrefix(path, "/dev/"), "/", "_"))
 	if err != nil {
@@ -54,12 +54,12 @@ func lockOf(path string) (pid int) {
 	return pid
 }
 
-// serve and minicom have a device in turn: each is told by the other's lock file that it is in use, and whose it is.
+// serve and minicom use a device in turn: the other's lock file shows each of them that it is in use, and by which process.
 func TestServeDeviceLocked(t *testing.T) {
 	t.Parallel()
 	need(t, "minicom")
 	if info, err := os.Stat("/var/lock"); err != nil || !info.IsDir() || os.Geteuid() != 0 {
-		t.Skip("no lock files can be made in /var/lock")
+		t.Skip("cannot make lock files in /var/lock")
 	}
 	d := newDevice(t)
 	s := startServeDevice(t, d)
@@ -71,17 +71,17 @@ func TestServeDeviceLocked(t *testing.T) {
 	}
 	other, screen := minicomOn(t, d.path)
 	eventually(t, "minicom has given up", other.ended)
-	if said := screen.String(); !strings.Contains(said, "is locked") {
-		t.Errorf("minicom says %q", said)
+	if shown := screen.String(); !strings.Contains(shown, "is locked") {
+		t.Errorf("minicom shows %q, want that the device is locked", shown)
 	}
 	_ = app.Close()
-	eventually(t, "the lock is given back", func() bool { return lockOf(d.path) == 0 })
+	eventually(t, "the lock is released", func() bool { return lockOf(d.path) == 0 })
 
 	other, _ = minicomOn(t, d.path)
 	pid := other.cmd.Process.Pid
 	eventually(t, "minicom has the device", func() bool { return lockOf(d.path) == pid })
 	app = openPort(t, a)
-	s.says("in use by another program: minicom, process "+fmt.Sprint(pid), filepath.Base("LCK..pts_"+filepath.Base(d.path)))
-	other.kill() // which leaves its lock
+	s.logs("in use by another program: minicom, process "+fmt.Sprint(pid), filepath.Base("LCK..pts_"+filepath.Base(d.path)))
+	other.kill() // its lock file stays
 	exchange(t, app, d.line, []byte("second"))
 }

@@ -12,8 +12,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// startServeTLS is our own access server behind TLS, in front of a device, or of a loop plug where there is none. Its
-// client knows who has signed its certificate.
+// startServeTLS starts our own access server with TLS, for a device, or a loop plug if d is nil. s.flags make a client
+// trust its certificate.
 func startServeTLS(t *testing.T, d *device, ca *authority, flags ...string) *server {
 	t.Helper()
 	program, err := binary(testenv.Race)
@@ -33,8 +33,8 @@ func startServeTLS(t *testing.T, d *device, ca *authority, flags ...string) *ser
 	return s
 }
 
-// Both our ends through TLS, each with a certificate: settings before the first byte, all bytes both ways, again after
-// the server's return.
+// Our own client and server with TLS, each with a certificate: settings before the first byte, all bytes in both
+// directions, and the same after a restart of the server.
 func TestServeTLS(t *testing.T) {
 	t.Parallel()
 	ca, clients := newAuthority(t), newAuthority(t)
@@ -45,7 +45,7 @@ func TestServeTLS(t *testing.T) {
 	app := openPort(t, a)
 	want := termios{baud: 19200, stop: 2}
 	app.set(t, want)
-	d.arrives(t, want) // the session may have stood before the application set anything
+	d.arrives(t, want) // the session may be up before the application sets anything
 	for round := range 2 {
 		if round > 0 {
 			s.kill()
@@ -55,7 +55,7 @@ func TestServeTLS(t *testing.T) {
 		}
 		exchange(t, app, d.line, []byte("x"))
 		if got := d.termios(t); got != want {
-			t.Errorf("round %d: when the first byte came the device had %+v, want %+v", round, got, want)
+			t.Errorf("round %d: at the first byte the device had %+v, want %+v", round, got, want)
 		}
 		up, down := noise('u', 200_000), noise('d', 200_000)
 		both(t,
@@ -67,7 +67,7 @@ func TestServeTLS(t *testing.T) {
 	s.finish()
 }
 
-// `cat file > PORT`: all of it leaves the far UART, though close_notify, FIN and the close of the port come at once.
+// `cat file > PORT`: all of it leaves the far UART, though close_notify, FIN and the close of the port come together.
 func TestServeTLSLastBytes(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
@@ -88,7 +88,7 @@ func TestServeTLSLastBytes(t *testing.T) {
 	s.finish()
 }
 
-// What the device has said reaches the application, and a server that ends is an end in order.
+// The device's last bytes reach the application, and when the server ends, the client sees an orderly end.
 func TestServeTLSEnds(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
@@ -104,12 +104,12 @@ func TestServeTLSEnds(t *testing.T) {
 	}
 	s.finish()
 	eventually(t, "the agent has noticed", func() bool { return len(a.losses(t)) == 1 })
-	if said := a.out.String(); !strings.Contains(said, `err="closed by the access server"`) {
-		t.Errorf("the agent does not see an end in order:\n%s", lastOf(a.out))
+	if log := a.out.String(); !strings.Contains(log, `err="closed by the access server"`) {
+		t.Errorf("the agent does not see an orderly end:\n%s", lastOf(a.out))
 	}
 }
 
-// Each mistake is one line at both ends, with its way out.
+// Each mistake is one log line at both ends, which says what to do.
 func TestServeTLSMistakes(t *testing.T) {
 	t.Parallel()
 	ca, clients := newAuthority(t), newAuthority(t)
@@ -120,7 +120,7 @@ func TestServeTLSMistakes(t *testing.T) {
 		serve  []string
 		scheme string
 		flags  []string
-		client string // behind the address
+		client string // after the address
 		server []string
 	}{
 		{"no client certificate", secret, "rfc2217+tls", []string{"--tls-ca", ca.file},
@@ -143,20 +143,20 @@ func TestServeTLSMistakes(t *testing.T) {
 			t.Parallel()
 			s := startServeTLS(t, nil, ca, tt.serve...)
 			s.scheme, s.flags = tt.scheme, tt.flags
-			saysOnce(t, s, nil, tt.client)
-			s.says(tt.server...)
+			logsOnce(t, s, nil, tt.client)
+			s.logs(tt.server...)
 		})
 	}
 	t.Run("TLS to a plain port", func(t *testing.T) {
 		t.Parallel()
 		s := startServe(t)
 		s.scheme, s.flags = "rfc2217+tls", []string{"--tls-ca", ca.file}
-		saysOnce(t, s, nil, "the peer does not speak TLS (use rfc2217:// if the server has none)")
-		s.says("client refused: it speaks TLS", "this port has no TLS: telnetcpc attach PORT rfc2217://127.0.0.1:")
+		logsOnce(t, s, nil, "the peer does not speak TLS (use rfc2217:// if the server has none)")
+		s.logs("client refused: it speaks TLS", "this port has no TLS: telnetcpc attach PORT rfc2217://127.0.0.1:")
 	})
 }
 
-// OpenSSL as the client: it speaks the protocol by hand, and gets what it has sent back from a loop plug.
+// OpenSSL as the client: it sends the protocol by hand, and its bytes come back through a loop plug.
 func TestServeTLSOpenSSL(t *testing.T) {
 	t.Parallel()
 	need(t, "openssl")
@@ -178,15 +178,15 @@ func TestServeTLSOpenSSL(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "it comes back", func() bool { return strings.Contains(client.out.String(), "the loop plug") })
-			s.says("client connected")
+			s.logs("client connected")
 			_ = in.Close()
-			s.says("client left", "up=13", "down=13")
+			s.logs("client left", "up=13", "down=13")
 			s.finish()
 		})
 	}
 }
 
-// --tls-insecure is said once, when the port begins.
+// --tls-insecure gives one warning, when the port is made.
 func TestTLSInsecureIsSaid(t *testing.T) {
 	t.Parallel()
 	s := startServeTLS(t, nil, newAuthority(t))
@@ -196,6 +196,6 @@ func TestTLSInsecureIsSaid(t *testing.T) {
 	exchange(t, app, app, []byte("hello"))
 	const line = `level=WARN msg="every certificate of the remote is accepted: insecure, anyone on the path can read and change bytes"`
 	if n := strings.Count(a.out.String(), line); n != 1 {
-		t.Errorf("it is said %d times, want once\n%s", n, lastOf(a.out))
+		t.Errorf("got %d warnings, want one\n%s", n, lastOf(a.out))
 	}
 }

@@ -18,13 +18,13 @@ import (
 	"testing"
 )
 
-// server is a real access server in front of a device. It can be killed and started again on the same TCP port.
+// server is a real access server for a device. It can be killed and started again on the same TCP port.
 type server struct {
 	t       *testing.T
 	port    int
-	network *network // where it listens; nil: on this machine's loopback
+	network *network // where it listens; nil: this machine's loopback
 	scheme  string   // of its URL; empty: rfc2217
-	flags   []string // what a client of it needs to be told
+	flags   []string // that its clients need
 	command func() *exec.Cmd
 	*process
 }
@@ -33,30 +33,30 @@ type server struct {
 type kind struct {
 	name  string
 	start func(t *testing.T, d *device) *server
-	deaf  bool // it puts no setting in force
-	piece int  // of the device's bytes it loses some where more than so many come at once; 0: none
+	deaf  bool // it applies no settings
+	piece int  // it loses device bytes if more than this many come at once; 0: no limit
 }
 
-// servers are two that do all that a pty can show.
+// servers are the two that support everything that a pty can show.
 var servers = []kind{
 	{name: "ser2net", start: startSer2net},
 	{name: "pyserial", start: startPyserial},
 }
 
-// more are others that people have, and other ways to run ser2net.
+// more are other servers in use, and other ways to run ser2net.
 var more = []kind{
 	{name: "ser2net with TLS", start: startSer2netTLS},
 	{name: "ser2net with kickolduser and a banner", start: startSer2netBanner},
-	// Its buffer has 2048 bytes, 0xFF counts twice, and nothing holds the device back: on the wire bytes are missing.
+	// Its buffer has 2048 bytes, 0xFF takes two, and it has no flow control towards the device, so it drops bytes.
 	{name: "sredird", start: startSredird, piece: 1000},
 	{name: "gensiot", start: startGensiot, deaf: true},
 	{name: "serve", start: startServeDevice},
 }
 
-// each runs a test against each of the two.
+// each runs a test with each of servers.
 func each(t *testing.T, f func(t *testing.T, k kind)) { against(t, servers, f) }
 
-// every runs a test against each server that there is.
+// every runs a test with each of servers and more.
 func every(t *testing.T, f func(t *testing.T, k kind)) { against(t, slices.Concat(servers, more), f) }
 
 func against(t *testing.T, kinds []kind, f func(t *testing.T, k kind)) {
@@ -74,7 +74,7 @@ func startSer2net(t *testing.T, d *device) *server {
 	return ser2net(t, d, "telnet(rfc2217),tcp")
 }
 
-// banner is what it says to each client. It has a character that Telnet must double.
+// banner is the text that ser2net sends to each client. It has a character that Telnet must double.
 const banner = "serial port of a test \xff\r\n"
 
 func startSer2netBanner(t *testing.T, d *device) *server {
@@ -82,7 +82,7 @@ func startSer2netBanner(t *testing.T, d *device) *server {
 	return ser2net(t, d, "telnet(rfc2217),tcp", "kickolduser: true", `banner: "serial port of a test \\xff\\r\\n"`)
 }
 
-// ser2net starts one with this accepter, up to the address, and these options.
+// ser2net starts a ser2net with an accepter, up to its address, and options.
 func ser2net(t *testing.T, d *device, accepter string, options ...string) *server {
 	t.Helper()
 	return ser2netIn(t, nil, d, accepter, options...)
@@ -106,7 +106,7 @@ func ser2netIn(t *testing.T, n *network, d *device, accepter string, options ...
 	return s
 }
 
-// sbin finds a program that may not be on a user's path.
+// sbin returns the path of a program that may not be on a user's path.
 func sbin(name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path
@@ -114,7 +114,7 @@ func sbin(name string) string {
 	return "/usr/sbin/" + name
 }
 
-// sredird is made for inetd: socat is that here, with a sredird for each client.
+// sredird is made for inetd; here socat starts a sredird for each client.
 func startSredird(t *testing.T, d *device) *server {
 	t.Helper()
 	need(t, "sredird", "socat")
@@ -130,7 +130,7 @@ func startSredird(t *testing.T, d *device) *server {
 	return s
 }
 
-// gensiot agrees to COM-PORT-OPTION and leaves every command without an answer.
+// gensiot agrees to COM-PORT-OPTION and answers no command.
 func startGensiot(t *testing.T, d *device) *server {
 	t.Helper()
 	need(t, "gensiot")
@@ -154,8 +154,8 @@ func startPyserial(t *testing.T, d *device) *server {
 	return s
 }
 
-// start runs the server and waits until it listens. It looks and does not dial: a server for one client would take the
-// look for the client.
+// start starts the server and waits until it listens. It checks the kernel's table instead of dialling: a server for
+// one client would take the dial for its client.
 func (s *server) start() {
 	s.t.Helper()
 	s.process = start(s.t, s.command())
@@ -178,13 +178,13 @@ func (s *server) host() string {
 	return "127.0.0.1"
 }
 
-// attach joins a port to this server.
+// attach starts an agent for this server.
 func (s *server) attach(t *testing.T, flags ...string) *agent {
 	t.Helper()
 	return attach(t, s.url(), slices.Concat(s.flags, flags)...)
 }
 
-// sessions names the connections that this server has, each by the client's TCP port.
+// sessions returns the connections of this server, as the clients' addresses.
 func (s *server) sessions() []string { return s.sockets(established) }
 
 const (
@@ -192,12 +192,12 @@ const (
 	listening   = "0A" // TCP_LISTEN
 )
 
-// sockets lists the other end of the sockets that have the server's address as their own and are in this state.
+// sockets lists the remote addresses of the sockets in this state whose local address is the server's.
 func (s *server) sockets(state string) []string {
 	s.t.Helper()
-	table := "/proc/thread-self/net/tcp" // the process's own is its first thread's, which may be in a test's namespace now
+	table := "/proc/thread-self/net/tcp" // not /proc/net: that is the first thread's, which may be in a test's namespace now
 	if s.network != nil {
-		table = fmt.Sprintf("/proc/%d/net/tcp", s.cmd.Process.Pid) // its namespace's
+		table = fmt.Sprintf("/proc/%d/net/tcp", s.cmd.Process.Pid) // of its namespace
 	}
 	text, err := os.ReadFile(table)
 	if err != nil {
@@ -206,17 +206,17 @@ func (s *server) sockets(state string) []string {
 	a := netip.MustParseAddr(s.host()).As4()
 	own := fmt.Sprintf("%02X%02X%02X%02X:%04X", a[3], a[2], a[1], a[0], s.port)
 	var others []string
-	for row := range strings.Lines(string(text)) {
-		if f := strings.Fields(row); len(f) > 3 && f[1] == own && f[3] == state {
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 3 && f[1] == own && f[3] == state {
 			others = append(others, f[2])
 		}
 	}
 	slices.Sort(others)
-	return slices.Compact(others) // while sockets come and go the kernel's table may show one twice
+	return slices.Compact(others) // the kernel's table may list a socket twice while others come and go
 }
 
-// freePort finds a TCP port that nobody has, below those that the kernel gives to clients: a client that dials a port
-// of its own range while nobody listens there can end up connected with itself.
+// freePort finds a free TCP port below the ephemeral range: a client that dials a port in that range while nothing
+// listens can end up connected to itself.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
@@ -231,7 +231,7 @@ func freePort(t *testing.T) int {
 	return 0
 }
 
-// proxy stands before a server and counts who comes.
+// proxy relays to a server and counts connections.
 type proxy struct {
 	net.Listener
 	accepted atomic.Int64
@@ -263,7 +263,7 @@ func newProxy(t *testing.T, s *server) *proxy {
 
 func (p *proxy) url() string { return "rfc2217://" + p.Addr().String() }
 
-// join carries bytes between a client and the server until either has closed.
+// join relays between a client and the server until either has closed.
 func join(c net.Conn, address string) {
 	defer func() { _ = c.Close() }()
 	far, err := net.Dial("tcp", address)

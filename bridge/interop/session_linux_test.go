@@ -9,8 +9,8 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// On-open: no session before the first open, one while the port is open, none after; and with each new one the
-// settings are there before the first byte.
+// There is no session before the first open, one while the port is open, and none after. In each new session the
+// settings arrive before the first byte.
 func TestSessionFollowsOpen(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k kind) {
@@ -18,13 +18,13 @@ func TestSessionFollowsOpen(t *testing.T) {
 		s := k.start(t, d)
 		a := attach(t, s.url(), "--linger", "100ms")
 		if got := s.sessions(); len(got) != 0 {
-			t.Fatalf("sessions before anybody has opened the port: %v", got)
+			t.Fatalf("sessions before the port was opened: %v", got)
 		}
 		for round := range 3 {
 			d.slave.set(t, termios{baud: 300, stop: 1})
 			app := openPort(t, a)
 			if round == 0 {
-				app.set(t, termios{baud: 19200, stop: 2}) // a pty keeps it over close and open
+				app.set(t, termios{baud: 19200, stop: 2}) // a pty keeps its settings over close and open
 			}
 			if err := app.send([]byte("x")); err != nil {
 				t.Fatal(err)
@@ -33,7 +33,7 @@ func TestSessionFollowsOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got, want := d.termios(t), (termios{baud: 19200, stop: 2}); got != want {
-				t.Errorf("round %d: when the first byte came the device had %+v, want %+v", round, got, want)
+				t.Errorf("round %d: at the first byte the device had %+v, want %+v", round, got, want)
 			}
 			if got := s.sessions(); len(got) != 1 {
 				t.Errorf("round %d: sessions: got %v, want one", round, got)
@@ -50,7 +50,7 @@ func TestThousandOpens(t *testing.T) {
 	d := newDevice(t)
 	s := startSer2net(t, d)
 	p := newProxy(t, s)
-	a := attach(t, p.url(), "--linger", "30s") // 2 s would do, on a machine that has nothing else to do
+	a := attach(t, p.url(), "--linger", "30s") // 2 s would do on an idle machine
 	const opens = 1000
 	want := noise('o', opens)
 	both(t,
@@ -75,7 +75,7 @@ func TestTwoPrograms(t *testing.T) {
 	d := newDevice(t)
 	s := startSer2net(t, d)
 	a := attach(t, s.url(), "--linger", "100ms")
-	first := stand(t, a, d)
+	first := openSession(t, a, d)
 	session := s.sessions()
 	second := openPort(t, a)
 	exchange(t, second, d.line, []byte("from the second"))
@@ -105,7 +105,7 @@ func TestServerRestart(t *testing.T) {
 			d.slave.set(t, termios{baud: 300, stop: 1})
 			eventually(t, "the agent has noticed the loss", func() bool { return len(a.losses(t)) == round })
 			held := noise(byte(round), 50_000)
-			if round == 2 { // what is set while the server is away is there too
+			if round == 2 { // settings made while the server is away count too
 				want.baud = 57600
 				app.set(t, want)
 			}
@@ -116,7 +116,7 @@ func TestServerRestart(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := d.termios(t); got != want && !k.deaf {
-				t.Errorf("round %d: when the first byte came the device had %+v, want %+v", round, got, want)
+				t.Errorf("round %d: at the first byte the device had %+v, want %+v", round, got, want)
 			}
 			if err := d.expect(held[1:]); err != nil {
 				t.Fatal(err)
@@ -128,19 +128,19 @@ func TestServerRestart(t *testing.T) {
 	})
 }
 
-// A server that is killed takes bytes with it which TCP had accepted. The agent says how many at most; everything else
-// comes, once and in order.
+// A server that is killed loses bytes that TCP had accepted. The agent logs how many at most; everything else arrives,
+// once and in order.
 func TestLossIsBounded(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
 		s := k.start(t, d)
 		a := attach(t, s.url())
-		app := stand(t, a, d)
+		app := openSession(t, a, d)
 		const head, tail = 5000, 64
 		p := noise('l', 300_000)
 
-		// The device stops reading after head bytes, so that everything on the way is full when the server dies.
+		// The device stops reading after head bytes, so that all buffers on the way are full when the server dies.
 		written := make(chan error, 1)
 		go func() { written <- app.send(p[:len(p)-tail]) }()
 		if err := d.expect(p[:head]); err != nil {
@@ -149,10 +149,10 @@ func TestLossIsBounded(t *testing.T) {
 		eventually(t, "the device's buffer fills", func() bool { return d.waiting(t) > 2000 })
 		s.kill()
 		eventually(t, "the agent has noticed the loss", func() bool { return len(a.losses(t)) > 0 })
-		got := append(p[:head:head], d.rest(t)...) // the device has these: a server that starts may flush its line
+		got := append(p[:head:head], d.rest(t)...) // read these now: a server that starts may flush its line
 		s.start()
 
-		// The tail goes out only in the new session, so it arrives whatever was lost.
+		// The tail is sent only in the new session, so it arrives whatever was lost.
 		go func() {
 			err := <-written
 			for range int(testenv.Patience / (10 * time.Millisecond)) {
@@ -183,24 +183,24 @@ func TestLossIsBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		said := a.losses(t)
-		t.Logf("lost: %d bytes; the agent said: %+v", lost, said)
-		if len(said) != 1 {
-			t.Fatalf("losses told: got %+v, want one", said)
+		logged := a.losses(t)
+		t.Logf("lost: %d bytes; the agent logged: %+v", lost, logged)
+		if len(logged) != 1 {
+			t.Fatalf("losses in the log: got %+v, want one", logged)
 		}
-		if said[0].atMost < lost {
-			t.Errorf("lost_at_most: got %d, want at least the %d bytes that were lost", said[0].atMost, lost)
+		if logged[0].atMost < lost {
+			t.Errorf("lost_at_most: got %d, want at least the %d bytes that were lost", logged[0].atMost, lost)
 		}
-		if said[0].unacked > said[0].sinceMark {
-			t.Errorf("unacked %d is more than since_mark %d", said[0].unacked, said[0].sinceMark)
+		if logged[0].unacked > logged[0].sinceMark {
+			t.Errorf("unacked %d is more than since_mark %d", logged[0].unacked, logged[0].sinceMark)
 		}
 	})
 }
 
-// gap is how many bytes are missing in got, in one piece, to be want.
+// gap returns how many bytes of want are missing in got, in one piece.
 func gap(got, want []byte) (int, error) {
 	if len(got) > len(want) {
-		return 0, fmt.Errorf("got %d bytes of %d: something came twice", len(got), len(want))
+		return 0, fmt.Errorf("got %d bytes of %d: something arrived twice", len(got), len(want))
 	}
 	same := 0
 	for same < len(got) && got[same] == want[same] {
@@ -208,7 +208,7 @@ func gap(got, want []byte) (int, error) {
 	}
 	lost := len(want) - len(got)
 	if !bytes.Equal(got[same:], want[same+lost:]) {
-		return 0, fmt.Errorf("%d of %d bytes came, and more than one piece is missing or changed, from byte %d on", len(got), len(want), same)
+		return 0, fmt.Errorf("%d of %d bytes arrived, and more than one piece is missing or changed, from byte %d on", len(got), len(want), same)
 	}
 	return lost, nil
 }

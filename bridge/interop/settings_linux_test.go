@@ -7,7 +7,7 @@ import (
 var baudRates = []uint32{
 	50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800,
 	500000, 576000, 921600, 1000000, 1152000, 1500000, 2000000, 2500000, 3000000, 3500000, 4000000,
-	31250, 250000, // MIDI, DMX512: not in POSIX, and asked for
+	31250, 250000, // MIDI, DMX512: not in POSIX, but in use
 	65280, // 0x0000FF00: has a byte that Telnet must double
 }
 
@@ -16,7 +16,7 @@ func TestEveryBaudRateAndStopSize(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
 		s := k.start(t, d)
-		app := stand(t, attach(t, s.url()), d)
+		app := openSession(t, attach(t, s.url()), d)
 		for _, baud := range baudRates {
 			for _, stop := range []int{2, 1} {
 				want := termios{baud: baud, stop: stop}
@@ -32,7 +32,7 @@ func TestFlowControl(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
 		s := k.start(t, d)
-		app := stand(t, attach(t, s.url()), d)
+		app := openSession(t, attach(t, s.url()), d)
 		for _, want := range []termios{
 			{baud: 115200, stop: 1, rtscts: true},
 			{baud: 115200, stop: 1}, // between the two: pyserial's server adds the second to the first
@@ -47,13 +47,13 @@ func TestFlowControl(t *testing.T) {
 	})
 }
 
-// Ten settings in one breath may merge; the last one counts, and the data behind it finds it in force.
+// Ten settings without a pause may merge; the last one counts, and is in force for the data after it.
 func TestBurstOfSettings(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
 		s := k.start(t, d)
-		app := stand(t, attach(t, s.url()), d)
+		app := openSession(t, attach(t, s.url()), d)
 		for round := range 20 {
 			var want termios
 			for i := range 10 {
@@ -62,33 +62,33 @@ func TestBurstOfSettings(t *testing.T) {
 			}
 			exchange(t, app, d.line, []byte{byte(round)})
 			if got := d.termios(t); got != want {
-				t.Errorf("round %d: when the byte behind the settings came the device had %+v, want %+v", round, got, want)
+				t.Errorf("round %d: at the byte after the settings the device had %+v, want %+v", round, got, want)
 			}
 		}
 	})
 }
 
-// A change between data takes effect between them, as far as a pty can tell: the application waits for each answer, as
-// a program that talks to a meter does.
+// A change between data takes effect between them, as far as a pty can show: the application waits for each reply, as a
+// program that reads a meter does.
 func TestSettingsBetweenData(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
 		s := k.start(t, d)
-		app := stand(t, attach(t, s.url()), d)
+		app := openSession(t, attach(t, s.url()), d)
 		for round := range 20 {
 			want := termios{baud: baudRates[round%len(baudRates)], stop: 1 + round%2}
 			app.set(t, want)
 			exchange(t, app, d.line, []byte("/?!\r\n"))
 			if got := d.termios(t); got != want {
-				t.Errorf("round %d: when the request came the device had %+v, want %+v", round, got, want)
+				t.Errorf("round %d: at the request the device had %+v, want %+v", round, got, want)
 			}
 			exchange(t, d.line, app, []byte("/ABC5\r\n"))
 		}
 	})
 }
 
-// Under --line and --baud the application's wishes do not count.
+// --line and --baud override the application's settings.
 func TestPinnedBaud(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)

@@ -13,8 +13,8 @@ import (
 	"telnetcpc/ptyhost/logind/logindtest"
 )
 
-// TestSleep: a machine that goes to sleep waits until the sessions of its ports have ended, whatever makes the ports; when
-// it has woken they come back. The bus and logind may come after the agent.
+// TestSleep: a machine that goes to sleep waits until the sessions of its ports have ended, with every host; after it
+// has woken up they come back. The bus and logind may start after the agent.
 func TestSleep(t *testing.T) {
 	program, err := binary(testenv.Race)
 	if err != nil {
@@ -38,7 +38,7 @@ func TestSleep(t *testing.T) {
 			defer l.Close()
 			cmd := command(filepath.Join(t.TempDir(), "ttyV0"), "tcp://"+l.Addr().String())
 			cmd.Env = append(cmd.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+bus.Address)
-			cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // with what it starts
+			cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // with its children
 			agent := start(t, cmd)
 			conn := accepted(t, l)
 			m := logindtest.NewManager(t, bus) // after the agent
@@ -48,21 +48,21 @@ func TestSleep(t *testing.T) {
 					t.Fatal("the session has ended before the machine wants to sleep")
 				}
 				m.Prepare(true)
-				eventually(t, "the lock is let go", func() bool { return m.Held() == 0 })
+				eventually(t, "the lock is released", func() bool { return m.Held() == 0 })
 				if !ended(t, conn) {
-					t.Error("the lock was let go before the session's end")
+					t.Error("the lock was released before the session's end")
 				}
 				_ = conn.Close()
 				m.Prepare(false)
 				conn = accepted(t, l)
 			}
 			agent.signal(t, unix.SIGTERM)
-			eventually(t, "the lock is let go at the end", func() bool { return m.Held() == 0 })
+			eventually(t, "the lock is released at the end", func() bool { return m.Held() == 0 })
 		})
 	}
 }
 
-// accepted is the next connection, until the test ends.
+// accepted returns the next connection; it is closed when the test ends.
 func accepted(t *testing.T, l net.Listener) *net.TCPConn {
 	t.Helper()
 	_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(testenv.Patience))
@@ -74,7 +74,7 @@ func accepted(t *testing.T, l net.Listener) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// ended reports whether the peer's end of a connection is here already; it does not wait.
+// ended reports whether FIN or a reset of the peer has arrived; it does not wait.
 func ended(t *testing.T, conn *net.TCPConn) (over bool) {
 	t.Helper()
 	raw, err := conn.SyscallConn()

@@ -19,21 +19,21 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// A log that nobody reads holds nothing up: no byte, no setting, and not the end of the program.
+// These tests check that a log that nobody reads blocks nothing: no byte, no setting, and not the end of the program.
 
-// endsWithin is how long the program may take to end, whatever blocks. Time is the property here.
+// endsWithin is how long the program may take to end, whatever blocks. It is the property under test.
 const endsWithin = 20 * time.Second
 
 // stuckRounds is how often the application sets and writes: enough lines to fill whatever could hold them.
 const stuckRounds = 2000
 
-// stuckLog is a file that takes nothing: who writes to it waits.
+// stuckLog is a file to which every write blocks.
 type stuckLog struct {
 	file *os.File
-	end  *os.File // what is written comes out here, once somebody reads
+	end  *os.File // the other end, for reading
 }
 
-// stuckLogs are the two ways in which a log comes to stand still.
+// stuckLogs are the two ways in which a log blocks.
 var stuckLogs = []struct {
 	name string
 	make func(*testing.T) stuckLog
@@ -61,11 +61,11 @@ func fullPipe(t *testing.T) stuckLog {
 	if err := unix.SetNonblock(fd, false); err != nil {
 		t.Fatal(err)
 	}
-	l.takesNothing(t)
+	l.checkFull(t)
 	return l
 }
 
-// smallPipe is an empty pipe that holds little.
+// smallPipe returns an empty pipe with a small buffer.
 func smallPipe(t *testing.T) stuckLog {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -76,33 +76,33 @@ func smallPipe(t *testing.T) stuckLog {
 	if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
 		t.Fatalf("F_SETPIPE_SZ: %v", err)
 	}
-	if err := unix.SetNonblock(int(w.Fd()), false); err != nil { // as a shell makes it
+	if err := unix.SetNonblock(int(w.Fd()), false); err != nil { // as a shell's pipe
 		t.Fatal(err)
 	}
 	return stuckLog{w, r}
 }
 
-// stoppedTerminal is a person's terminal after ^S. Text selected in a window is the same to a program.
+// stoppedTerminal is a terminal after ^S. Selected text in a terminal window has the same effect.
 func stoppedTerminal(t *testing.T) stuckLog {
 	t.Helper()
 	d := newDevice(t)
-	if err := unix.SetNonblock(d.slave.fd, false); err != nil { // as a person's terminal is
+	if err := unix.SetNonblock(d.slave.fd, false); err != nil { // as a terminal is
 		t.Fatal(err)
 	}
 	if err := unix.IoctlSetInt(d.slave.fd, unix.TCXONC, unix.TCOOFF); err != nil {
 		t.Fatalf("TCXONC: %v", err)
 	}
 	l := stuckLog{d.slave.File, d.line.File}
-	l.takesNothing(t)
+	l.checkFull(t)
 	return l
 }
 
-// takesNothing makes sure of it, or the test would show nothing.
-func (l stuckLog) takesNothing(t *testing.T) {
+// checkFull checks that a write would block; otherwise the test would show nothing.
+func (l stuckLog) checkFull(t *testing.T) {
 	t.Helper()
 	room := []unix.PollFd{{Fd: int32(l.file.Fd()), Events: unix.POLLOUT}}
 	if n, err := unix.Poll(room, 0); err != nil || n != 0 {
-		t.Fatalf("the log should take nothing: poll says %d, %v, events %#x", n, err, room[0].Revents)
+		t.Fatalf("a write to the log would not block: poll returned %d, %v, events %#x", n, err, room[0].Revents)
 	}
 }
 
@@ -118,7 +118,7 @@ func eachStuckLog(t *testing.T, f func(t *testing.T, l stuckLog)) {
 	}
 }
 
-// program is telnetcpc with these arguments.
+// program returns telnetcpc with these arguments.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	file, err := binary(testenv.Race)
@@ -128,8 +128,8 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 	return exec.Command(file, args...)
 }
 
-// isThere waits for the port of a program that was started.
-func isThere(t *testing.T, p *process, path string) {
+// waitForPort waits until the port of a program exists.
+func waitForPort(t *testing.T, p *process, path string) {
 	t.Helper()
 	eventually(t, "the port exists", func() bool {
 		if p.ended() {
@@ -140,8 +140,8 @@ func isThere(t *testing.T, p *process, path string) {
 	})
 }
 
-// talk is an application in front of a loop plug that opens, sets, writes, reads and closes. closed, where it is given,
-// waits until the close has been noticed: then the port is closed and opened in between.
+// talk is an application at a loop plug that opens, sets, writes, reads and closes. If closed is not nil, it also
+// closes and opens the port in between; closed waits until the agent has noticed the close.
 func talk(t *testing.T, path string, closed func()) {
 	t.Helper()
 	app := openLine(t, path)
@@ -169,8 +169,8 @@ func (s *server) hasNoClient() {
 	eventually(s.t, "the session ends after the last close", func() bool { return len(s.sessions()) == 0 })
 }
 
-// endsAt sends SIGTERM to a program, which must end soon and with this status.
-func (p *process) endsAt(t *testing.T, status int) {
+// endWith sends SIGTERM to a program, which must end within endsWithin and with this status.
+func (p *process) endWith(t *testing.T, status int) {
 	t.Helper()
 	began := time.Now()
 	p.signal(t, syscall.SIGTERM)
@@ -192,9 +192,9 @@ func TestStuckLogOfAttach(t *testing.T) {
 		cmd := program(t, "attach", "-v", "--host", "pty", "--linger", "10ms", path, s.url())
 		cmd.Stderr = l.file
 		p := start(t, cmd)
-		isThere(t, p, path)
+		waitForPort(t, p, path)
 		talk(t, path, s.hasNoClient)
-		p.endsAt(t, 0)
+		p.endWith(t, 0)
 	})
 }
 
@@ -209,13 +209,13 @@ func TestStuckLogOfServe(t *testing.T) {
 		s.start()
 		a := s.attach(t, "--linger", "10ms")
 		talk(t, a.path, s.hasNoClient)
-		s.endsAt(t, 0)
+		s.endWith(t, 0)
 	})
 }
 
 func TestStuckLogOfRun(t *testing.T) {
 	eachStuckLog(t, func(t *testing.T, l stuckLog) {
-		const text = "hi" // short: the line has its speed
+		const text = "hi" // short, because the line has a real speed
 		sum := 0
 		for _, b := range []byte(text) {
 			sum += int(b)
@@ -223,20 +223,20 @@ func TestStuckLogOfRun(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "ttyV0")
 		cmd := program(t, "run", "-v", "--port", path, startOwn(t, "loopback").url(), "--", compile(t, "zeroed"), path)
 		cmd.Stderr = l.file
-		p := play(t, cmd)
+		p := startPuppet(t, cmd)
 		for round := range stuckRounds {
 			p.do(t, fmt.Sprint("baud ", []int{115200, 19200}[round%2]))
-			p.says(t, "done")
+			p.replies(t, "done")
 			p.do(t, "write "+text)
-			p.says(t, "done")
+			p.replies(t, "done")
 			p.do(t, fmt.Sprint("sum ", len(text)))
-			p.says(t, fmt.Sprint(sum))
+			p.replies(t, fmt.Sprint(sum))
 		}
-		p.endsAt(t, 128+int(syscall.SIGTERM)) // the program's
+		p.endWith(t, 128+int(syscall.SIGTERM)) // the program's status
 	})
 }
 
-// A program that fails says so to nobody, and ends all the same, as it would.
+// A program that fails cannot print its error, and still ends with its status.
 func TestStuckLogOfErrors(t *testing.T) {
 	eachStuckLog(t, func(t *testing.T, l stuckLog) {
 		taken := startOwn(t, "loopback")
@@ -261,7 +261,7 @@ func TestStuckLogOfErrors(t *testing.T) {
 	})
 }
 
-// What the demonstration shows goes to standard output, which somebody may stop to read.
+// The demonstration prints to standard output, which may block too.
 func TestStuckLogOfDemo(t *testing.T) {
 	t.Parallel()
 	l := smallPipe(t)
@@ -273,17 +273,17 @@ func TestStuckLogOfDemo(t *testing.T) {
 	for seen := bufio.NewReader(l.end); ; {
 		text, err := seen.ReadString('\n')
 		if err != nil {
-			t.Fatalf("%v, behind %q", err, text)
+			t.Fatalf("%v, after %q", err, text)
 		}
 		if strings.Contains(text, "Ctrl-C ends this") {
 			break
 		}
 	}
 	talk(t, path, nil)
-	p.endsAt(t, 0)
+	p.endWith(t, 0)
 }
 
-// Somebody reads again: the log goes on, says how many lines are missing, and has its end.
+// When the log is read again it goes on, has the number of missing lines, and its end.
 func TestStuckLogGoesOn(t *testing.T) {
 	t.Parallel()
 	l := fullPipe(t)
@@ -291,21 +291,21 @@ func TestStuckLogGoesOn(t *testing.T) {
 	cmd := program(t, "attach", "-v", "--host", "pty", path, startOwn(t, "loopback").url())
 	cmd.Stderr = l.file
 	p := start(t, cmd)
-	isThere(t, p, path)
+	waitForPort(t, p, path)
 	talk(t, path, nil)
 
 	_ = l.file.Close()
-	said := make(chan string, 1)
+	rest := make(chan string, 1)
 	go func() {
 		text, err := io.ReadAll(l.end)
 		if err != nil {
 			text = append(text, err.Error()...)
 		}
-		said <- string(text)
+		rest <- string(text)
 	}()
 	exchange(t, openLine(t, path), openLine(t, path), []byte("once more"))
-	p.endsAt(t, 0)
-	text := <-said
+	p.endWith(t, 0)
+	text := <-rest
 	for _, want := range []string{`level=INFO msg="port ready"`, `level=WARN msg="log lines were not written: nobody read this log" lines=`, "telnetcpc: ", "records were not shown"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the log lacks %s", want)

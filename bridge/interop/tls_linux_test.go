@@ -13,10 +13,10 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// user is the name in the certificates: ser2net looks for what a user may show in a directory of that name.
+// user is the name in the certificates: ser2net has the certificates that it accepts of a user in a directory of that name.
 const user = "a test's peer"
 
-// startSer2netTLS is ser2net behind TLS, with a client that knows who has signed its certificate.
+// startSer2netTLS starts ser2net with TLS; s.flags make a client trust its certificate.
 func startSer2netTLS(t *testing.T, d *device) *server {
 	t.Helper()
 	ca := newAuthority(t)
@@ -30,7 +30,7 @@ func ser2netTLS(t *testing.T, d *device, ca *authority, own pair) *server {
 	return s
 }
 
-// startSer2netAuth is ser2net that wants a certificate of its clients, signed by the same authority.
+// startSer2netAuth starts ser2net that requires client certificates, signed by the same authority.
 func startSer2netAuth(t *testing.T, d *device, ca *authority) *server {
 	t.Helper()
 	need(t, "openssl")
@@ -55,8 +55,8 @@ func startSer2netAuth(t *testing.T, d *device, ca *authority) *server {
 	return s
 }
 
-// Who shows the right certificate has a session like any other: settings before the first byte, all bytes, again after
-// the server's return.
+// A client with the right certificate has a normal session: settings before the first byte, all bytes, and the same
+// after a restart of the server.
 func TestClientCertificate(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -67,7 +67,7 @@ func TestClientCertificate(t *testing.T) {
 	app := openPort(t, a)
 	want := termios{baud: 19200, stop: 2}
 	app.set(t, want)
-	d.arrives(t, want) // the session may have stood before the application set anything
+	d.arrives(t, want) // the session may be up before the application sets anything
 	for round := range 2 {
 		if round > 0 {
 			s.kill()
@@ -77,14 +77,14 @@ func TestClientCertificate(t *testing.T) {
 		}
 		exchange(t, app, d.line, []byte("x"))
 		if got := d.termios(t); got != want {
-			t.Errorf("round %d: when the first byte came the device had %+v, want %+v", round, got, want)
+			t.Errorf("round %d: at the first byte the device had %+v, want %+v", round, got, want)
 		}
 		exchange(t, app, d.line, noise('u', 200_000))
 		exchange(t, d.line, app, noise('d', 200_000))
 	}
 }
 
-// --tls-name and --tls-insecure are for servers whose certificate is not for the name that they are reached by.
+// --tls-name and --tls-insecure are for servers whose certificate has another name than the URL.
 func TestTLSForAnotherName(t *testing.T) {
 	t.Parallel()
 	for _, flags := range [][]string{{"--tls-name", "serial.example"}, {"--tls-insecure"}} {
@@ -96,12 +96,12 @@ func TestTLSForAnotherName(t *testing.T) {
 			if flags[0] == "--tls-insecure" {
 				s.flags = nil
 			}
-			exchange(t, d.line, stand(t, s.attach(t, flags...), d), []byte("hello"))
+			exchange(t, d.line, openSession(t, s.attach(t, flags...), d), []byte("hello"))
 		})
 	}
 }
 
-// Each mistake is one line in the log, with its way out, and once: nothing in it changes from dial to dial.
+// Each mistake is one log line, which says what to do. It is logged once, so nothing in it may change from dial to dial.
 func TestTLSMistakes(t *testing.T) {
 	t.Parallel()
 	ca, other := newAuthority(t), newAuthority(t)
@@ -124,7 +124,7 @@ func TestTLSMistakes(t *testing.T) {
 		name  string
 		start func(*testing.T, *device) *server
 		flags []string
-		want  string // behind the address
+		want  string // after the address
 	}{
 		{"a signer that the system does not know", with(good), nil,
 			"the server's certificate is signed by an unknown authority (--tls-ca FILE names the certificates to trust)"},
@@ -146,36 +146,36 @@ func TestTLSMistakes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := tt.start(t, newDevice(t))
-			saysOnce(t, s, tt.flags, tt.want)
+			logsOnce(t, s, tt.flags, tt.want)
 		})
 	}
 	t.Run("no TLS to a TLS port", func(t *testing.T) {
 		t.Parallel()
 		s := with(good)(t, newDevice(t))
 		s.scheme, s.flags = "rfc2217", nil
-		saysOnce(t, s, nil,
+		logsOnce(t, s, nil,
 			"not an RFC 2217 access server: it is silent (a raw port? tcp://")
 	})
 }
 
-// saysOnce wants one line for the first dial, and none for the second.
-func saysOnce(t *testing.T, s *server, flags []string, want string) {
+// logsOnce expects one line for the first dial, and none for later ones.
+func logsOnce(t *testing.T, s *server, flags []string, want string) {
 	t.Helper()
 	p := newProxy(t, s)
 	a := attach(t, s.scheme+"://"+p.Addr().String(), slices.Concat(s.flags, flags, []string{"--connect", "always"})...)
 	eventually(t, "the third dial", func() bool { return p.accepted.Load() > 2 })
-	said := ""
-	eventually(t, "the agent says why", func() bool {
-		said = a.out.String()
-		return strings.Contains(said, "no session")
+	log := ""
+	eventually(t, "the log says why", func() bool {
+		log = a.out.String()
+		return strings.Contains(log, "no session")
 	})
 	want = fmt.Sprintf(`msg="no session; trying again" port=ttyV0 err="%s: %s`, p.Addr(), want)
-	if !strings.Contains(said, want) || strings.Count(said, "no session") != 1 {
-		t.Errorf("the agent says\n%swant one line with\n%s", said, want)
+	if !strings.Contains(log, want) || strings.Count(log, "no session") != 1 {
+		t.Errorf("the log has\n%swant one line with\n%s", log, want)
 	}
 }
 
-// What is wrong with the files is said before there is a port, and is wrong use.
+// Mistakes in the files are reported before the port is made, as wrong use.
 func TestTLSFiles(t *testing.T) {
 	t.Parallel()
 	program, err := binary(testenv.Race)
@@ -211,8 +211,8 @@ func TestTLSFiles(t *testing.T) {
 			if got := cmd.ProcessState.ExitCode(); got != 2 {
 				t.Errorf("exit status %d, want 2", got)
 			}
-			if said := string(out); !strings.HasPrefix(said, "telnetcpc: ") || !strings.Contains(said, tt.want) || strings.Count(said, "\n") != 1 {
-				t.Errorf("it says %q, want one line with %q", said, tt.want)
+			if text := string(out); !strings.HasPrefix(text, "telnetcpc: ") || !strings.Contains(text, tt.want) || strings.Count(text, "\n") != 1 {
+				t.Errorf("it prints %q, want one line with %q", text, tt.want)
 			}
 		})
 	}

@@ -14,9 +14,9 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// stand opens the port at 115200 8N1 and carries one byte to the device: now the session stands, and what the device
-// sends will be read by somebody.
-func stand(t *testing.T, a *agent, d *device) *line {
+// openSession opens the port at 115200 8N1 and sends one byte to the device: now the session is up, and the application
+// reads what the device sends.
+func openSession(t *testing.T, a *agent, d *device) *line {
 	t.Helper()
 	app := openPort(t, a)
 	app.set(t, termios{baud: 115200, stop: 1})
@@ -24,8 +24,8 @@ func stand(t *testing.T, a *agent, d *device) *line {
 	return app
 }
 
-// answer sends p from the device, and wants it at the port.
-func (k kind) answer(d *device, app *line, p []byte) error {
+// fromDevice sends p from the device, and expects it at the port.
+func (k kind) fromDevice(d *device, app *line, p []byte) error {
 	if k.piece > 0 {
 		for piece := range slices.Chunk(p, k.piece) {
 			if err := d.send(piece); err != nil {
@@ -46,12 +46,12 @@ func TestTenMegabytesBothWays(t *testing.T) {
 	t.Parallel()
 	every(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
-		app := stand(t, k.start(t, d).attach(t), d)
+		app := openSession(t, k.start(t, d).attach(t), d)
 		up, down := noise('u', 10<<20), noise('d', 10<<20)
 		both(t,
 			func() error { return app.send(up) },
 			func() error { return d.expect(up) },
-			func() error { return k.answer(d, app, down) })
+			func() error { return k.fromDevice(d, app, down) })
 	})
 }
 
@@ -59,26 +59,25 @@ func TestAwkwardBytes(t *testing.T) {
 	t.Parallel()
 	every(t, func(t *testing.T, k kind) {
 		d := newDevice(t)
-		app := stand(t, k.start(t, d).attach(t), d)
+		app := openSession(t, k.start(t, d).attach(t), d)
 		p := awkward()
 		both(t,
 			func() error { return app.send(p) },
 			func() error { return d.expect(p) },
-			func() error { return k.answer(d, app, p) })
+			func() error { return k.fromDevice(d, app, p) })
 	})
 }
 
-// A server that stops reading is alive and holds us back: a printer out of paper must cost neither the session nor a
-// byte, and no memory either.
+// A server that stops reading is alive, as with a printer out of paper: that must not cost the session, a byte, or memory.
 func TestServerStopsReading(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
 	s := startSer2net(t, d)
 	a := attachBinary(t, false, s.url()) // the race detector's memory is not ours
-	app := stand(t, a, d)
+	app := openSession(t, a, d)
 	session := s.sessions()
 
-	const pause = time.Minute // far longer than the 15 s after which a dead peer is given up
+	const pause = time.Minute // much longer than the 15 s after which a dead peer is given up
 	p := noise('s', 8<<20)
 	sent := make(chan error, 1)
 	go func() { sent <- app.sendPatiently(p, pause+testenv.Patience) }()
@@ -86,7 +85,7 @@ func TestServerStopsReading(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.signal(t, syscall.SIGSTOP)
-	time.Sleep(pause) // what is tested
+	time.Sleep(pause) // the pause under test
 	s.signal(t, syscall.SIGCONT)
 	if err := d.expect(p[100_000:]); err != nil {
 		t.Fatal(err)
@@ -102,7 +101,7 @@ func TestServerStopsReading(t *testing.T) {
 	}
 }
 
-// `cat file > PORT` is gone long before a slow device has taken the file.
+// `cat file > PORT` ends long before a slow device has read the file.
 func TestCatToSlowDevice(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -149,13 +148,13 @@ func TestKilledInWrite(t *testing.T) {
 	dd.kill()
 
 	app := openPort(t, a)
-	const marker = "the next one"
+	const next = "the next one"
 	sent := make(chan error, 1)
-	go func() { sent <- app.send([]byte(marker)) }()
+	go func() { sent <- app.send([]byte(next)) }()
 	zeros := 0
 	buf := make([]byte, 32*1024)
-	var rest []byte // what came behind the zeros
-	for len(rest) < len(marker) {
+	var rest []byte // what came after the zeros
+	for len(rest) < len(next) {
 		_ = d.SetReadDeadline(time.Now().Add(testenv.Patience))
 		n, err := d.Read(buf)
 		if err != nil {
@@ -168,8 +167,8 @@ func TestKilledInWrite(t *testing.T) {
 		}
 		rest = append(rest, got...)
 	}
-	if string(rest) != marker {
-		t.Fatalf("after %d zeros: got %q, want %q", zeros, rest, marker)
+	if string(rest) != next {
+		t.Fatalf("after %d zeros: got %q, want %q", zeros, rest, next)
 	}
 	if err := <-sent; err != nil {
 		t.Fatal(err)
@@ -177,13 +176,13 @@ func TestKilledInWrite(t *testing.T) {
 	t.Logf("%d zeros came before the next application's bytes", zeros)
 }
 
-// An application that never reads holds up what comes to it, and nothing else.
+// An application that never reads blocks only the bytes that come to it.
 func TestNeverReads(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
 	s := startSer2net(t, d)
 	a := attachBinary(t, false, s.url())
-	app := stand(t, a, d)
+	app := openSession(t, a, d)
 	down := noise('d', 2<<20)
 	sent := make(chan error, 1)
 	go func() { sent <- d.send(down) }()

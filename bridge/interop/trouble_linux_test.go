@@ -16,11 +16,11 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// noticed is when a peer that is gone without a word must have been noticed: within 15 s, and what a busy machine may
-// add. Time is the property here, on the clock that cannot be set.
+// noticed is when the loss of a peer that sent neither FIN nor reset must have been noticed: within 15 s, plus 15 s for
+// a busy machine. It is the property under test, measured on the monotonic clock.
 const noticed = 30 * time.Second
 
-// losesSession waits for the agent's word of a loss and looks at the time since began.
+// losesSession waits until the agent has logged a loss, and checks the time since began.
 func losesSession(t *testing.T, a *agent, began time.Time, within time.Duration) loss {
 	t.Helper()
 	eventually(t, "the agent has noticed the loss", func() bool { return len(a.losses(t)) > 0 })
@@ -32,14 +32,14 @@ func losesSession(t *testing.T, a *agent, began time.Time, within time.Duration)
 	return a.losses(t)[0]
 }
 
-// collector is what a device gets, at four megabytes a second at most.
+// collector reads a device at 4 MB/s at most.
 type collector struct {
-	n    atomic.Int64 // bytes so far
-	got  []byte       // all of them; read after done
+	n    atomic.Int64 // bytes until now
+	got  []byte       // all of them; valid after done
 	done chan error
 }
 
-// collect reads until the last bytes are these.
+// collect starts to read until the bytes end with last.
 func (d *device) collect(last []byte) *collector {
 	c := &collector{done: make(chan error, 1)}
 	go func() {
@@ -53,19 +53,19 @@ func (d *device) collect(last []byte) *collector {
 				c.done <- fmt.Errorf("after %d bytes: %w", len(c.got), err)
 				return
 			}
-			time.Sleep(time.Millisecond) // the device's speed, nothing waits for it
+			time.Sleep(time.Millisecond) // the device's speed
 		}
 		c.done <- nil
 	}()
 	return c
 }
 
-// tail is how many bytes are written when a loss is known, so that they go out in the next session.
+// tail is how many bytes are written after a loss is known, so that they go out in the next session.
 const tail = 64
 
-// restArrives writes the tail of p when the rest of it is written, and wants all of p to have arrived but one piece, no
-// longer than the agent has said.
-func (c *collector) restArrives(t *testing.T, app *line, p []byte, sent <-chan error, said loss) {
+// restArrives writes the tail of p after the rest of it, and checks that all of p has arrived except one piece, no
+// longer than the agent has logged.
+func (c *collector) restArrives(t *testing.T, app *line, p []byte, sent <-chan error, logged loss) {
 	t.Helper()
 	if err := <-sent; err != nil {
 		t.Fatal(err)
@@ -80,13 +80,13 @@ func (c *collector) restArrives(t *testing.T, app *line, p []byte, sent <-chan e
 	if err != nil {
 		t.Fatal(err)
 	}
-	if t.Logf("lost: %d bytes; the agent said: %+v", lost, said); said.atMost < lost {
-		t.Errorf("lost_at_most: got %d, want at least the %d bytes that were lost", said.atMost, lost)
+	if t.Logf("lost: %d bytes; the agent logged: %+v", lost, logged); logged.atMost < lost {
+		t.Errorf("lost_at_most: got %d, want at least the %d bytes that were lost", logged.atMost, lost)
 	}
 }
 
-// asksOften reports whether this kernel can be told to ask about a closed window often. Others do it ever more rarely.
-func asksOften() bool {
+// probesOften reports whether this kernel can be set to probe a closed window often. Others double the interval each time.
+func probesOften() bool {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false
@@ -95,7 +95,7 @@ func asksOften() bool {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, 3000) == nil
 }
 
-// All packets are dropped: nobody says a word, neither FIN nor reset.
+// All packets are dropped: neither FIN nor reset arrives.
 func TestDeadPeer(t *testing.T) {
 	t.Parallel()
 	t.Run("data in flight", func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestDeadPeer(t *testing.T) {
 		n := newNetwork(t)
 		d := newDevice(t)
 		a := n.attach(ser2netIn(t, n, d, "telnet(rfc2217),tcp", "kickolduser: true").url())
-		app := stand(t, a, d)
+		app := openSession(t, a, d)
 		p := noise('f', 16<<20)
 		c := d.collect(p[len(p)-tail:])
 		sent := make(chan error, 1)
@@ -111,9 +111,9 @@ func TestDeadPeer(t *testing.T) {
 		eventually(t, "bytes are on their way", func() bool { return c.n.Load() > 100_000 })
 		began := time.Now()
 		n.drop()
-		said := losesSession(t, a, began, noticed)
+		logged := losesSession(t, a, began, noticed)
 		n.heal()
-		c.restArrives(t, app, p, sent, said)
+		c.restArrives(t, app, p, sent, logged)
 	})
 	t.Run("the window closed", func(t *testing.T) {
 		t.Parallel()
@@ -121,31 +121,31 @@ func TestDeadPeer(t *testing.T) {
 		d := newDevice(t)
 		s := ser2netIn(t, n, d, "telnet(rfc2217),tcp")
 		a := n.attach(s.url())
-		app := stand(t, a, d)
+		app := openSession(t, a, d)
 		s.signal(t, syscall.SIGSTOP)
 		p := noise('w', 8<<20)
 		c := d.collect(p[len(p)-tail:])
 		sent := make(chan error, 1)
 		go func() { sent <- app.send(p[:len(p)-tail]) }()
-		eventually(t, "TCP asks about the window", func() bool { return strings.Contains(n.timers(), "timer:(persist") })
+		eventually(t, "TCP probes the window", func() bool { return strings.Contains(n.timers(), "timer:(persist") })
 		within := noticed
-		if !asksOften() {
+		if !probesOften() {
 			within = testenv.Patience
 		}
 		began := time.Now()
 		n.drop()
-		said := losesSession(t, a, began, within)
+		logged := losesSession(t, a, began, within)
 		s.kill()
 		n.heal()
 		s.start()
-		c.restArrives(t, app, p, sent, said)
+		c.restArrives(t, app, p, sent, logged)
 	})
 	t.Run("nothing in flight", func(t *testing.T) {
 		t.Parallel()
 		n := newNetwork(t)
 		d := newDevice(t)
 		a := n.attach(ser2netIn(t, n, d, "telnet(rfc2217),tcp", "kickolduser: true").url())
-		app := stand(t, a, d)
+		app := openSession(t, a, d)
 		began := time.Now()
 		n.drop()
 		losesSession(t, a, began, noticed)
@@ -154,14 +154,14 @@ func TestDeadPeer(t *testing.T) {
 	})
 }
 
-// A cable that is out for 5 s costs neither the session nor a byte.
+// A cable that is unplugged for 5 s costs neither the session nor a byte.
 func TestCableIsOut(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)
 	d := newDevice(t)
 	s := ser2netIn(t, n, d, "telnet(rfc2217),tcp")
 	a := n.attach(s.url())
-	app := stand(t, a, d)
+	app := openSession(t, a, d)
 	session := s.sessions()
 	up, down := noise('u', 2<<20), noise('d', 2<<20)
 	sent := make(chan error, 2)
@@ -171,7 +171,7 @@ func TestCableIsOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.plug(false)
-	time.Sleep(5 * time.Second) // what is tested
+	time.Sleep(5 * time.Second) // the time under test
 	n.plug(true)
 	both(t,
 		func() error { return d.expect(up[100_000:]) },
@@ -182,12 +182,12 @@ func TestCableIsOut(t *testing.T) {
 		t.Errorf("sessions after the pause: got %v, want the one before it, %v", got, session)
 	}
 	if got := a.losses(t); len(got) != 0 {
-		t.Errorf("losses told: %+v, want none", got)
+		t.Errorf("losses in the log: %+v, want none", got)
 	}
 }
 
-// A network that loses five of a hundred packets each way, with a server far away: a device that wants 7E1 behind an
-// application that says 8N1, and lines that come back with the line coding that they came with.
+// A network that loses 5 % of the packets in each direction, with a distant server: the device needs 7E1, the
+// application sets 8N1, and each line comes back with the line coding at which it arrived.
 func TestBadNetwork(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)
@@ -205,7 +205,7 @@ func TestBadNetwork(t *testing.T) {
 				_ = c.Close()
 				continue
 			}
-			go delayed(c, far, 150*time.Millisecond) // 300 ms there and back
+			go delayed(c, far, 150*time.Millisecond) // round trip 300 ms
 		}
 	}()
 	n.lose(5)
@@ -228,6 +228,6 @@ func TestBadNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := a.losses(t); len(got) != 0 {
-		t.Errorf("losses told: %+v, want none", got)
+		t.Errorf("losses in the log: %+v, want none", got)
 	}
 }

@@ -27,9 +27,9 @@ func dialInside(namespace, address string) (c net.Conn, err error) {
 	return c, err
 }
 
-// serverLog is what an access server in this process has said.
+// serverLog is the log of an access server in this process.
 type serverLog struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // guards text
 	text bytes.Buffer
 }
 
@@ -45,7 +45,7 @@ func (l *serverLog) has(text string) bool {
 	return strings.Contains(l.text.String(), text)
 }
 
-// talker is a UART whose device talks all the time.
+// talker is a UART whose device sends all the time.
 type talker struct {
 	uart.Device
 	closed chan struct{}
@@ -66,7 +66,7 @@ func (d *talker) Close() error {
 	return d.Device.Close()
 }
 
-// visited is an access server in the server's namespace, and a client of it in the client's.
+// visited starts an access server in the server's namespace and connects a client from the client's.
 func (n *network) visited(t *testing.T, talks bool) (*serverLog, net.Conn) {
 	t.Helper()
 	log := new(serverLog)
@@ -87,7 +87,7 @@ func (n *network) visited(t *testing.T, talks bool) (*serverLog, net.Conn) {
 		cancel()
 		<-over
 		if t.Failed() {
-			t.Logf("the server said:\n%s", log.text.String())
+			t.Logf("log of the server:\n%s", log.text.String())
 		}
 	})
 	c, err := dialInside(n.client, l.Addr().String())
@@ -102,7 +102,7 @@ func (n *network) visited(t *testing.T, talks bool) (*serverLog, net.Conn) {
 	return log, c
 }
 
-// readOn reads so many bytes.
+// readOn reads at least most bytes.
 func readOn(t *testing.T, c net.Conn, most int) {
 	t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(testenv.Patience))
@@ -115,19 +115,19 @@ func readOn(t *testing.T, c net.Conn, most int) {
 	}
 }
 
-// persists reports whether the server's TCP asks a client about its closed window.
+// persists reports whether the server's TCP probes a client's closed window.
 func (n *network) persists() bool {
 	out, err := exec.Command("ip", "netns", "exec", n.server, "ss", "-tno").CombinedOutput()
 	return err == nil && strings.Contains(string(out), "timer:(persist")
 }
 
-// A client that vanished has the device no more after 15 s, whether the device talks to it or has nothing to say, and
-// though its window was closed when it vanished; one that lives and does not read is waited for.
+// A client that vanished loses the device after 15 s, whether the device sends or is silent, even if its window was
+// closed when it vanished. A client that is alive and does not read keeps it.
 func TestVanishedClient(t *testing.T) {
 	t.Parallel()
 	const lost = "client lost: unresponsive"
 	probed := noticed
-	if !asksOften() {
+	if !probesOften() {
 		probed = testenv.Patience
 	}
 	vanishes := func(t *testing.T, n *network, log *serverLog, most time.Duration) {
@@ -158,17 +158,17 @@ func TestVanishedClient(t *testing.T) {
 		t.Parallel()
 		n := newNetwork(t)
 		log, _ := n.visited(t, true)
-		eventually(t, "TCP asks about the window", n.persists)
+		eventually(t, "TCP probes the window", n.persists)
 		vanishes(t, n, log, probed)
 	})
 	t.Run("window closed and alive", func(t *testing.T) {
 		t.Parallel()
 		n := newNetwork(t)
 		log, c := n.visited(t, true)
-		eventually(t, "TCP asks about the window", n.persists)
-		time.Sleep(20 * time.Second) // what is tested
+		eventually(t, "TCP probes the window", n.persists)
+		time.Sleep(20 * time.Second) // the time under test
 		if log.has(lost) {
-			t.Error("a client that lives was given up")
+			t.Error("a client that is alive was given up")
 		}
 		readOn(t, c, 1<<20)
 	})

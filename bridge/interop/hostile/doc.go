@@ -4,6 +4,6 @@
 //	application -- fake port == bridge, remote -- TCP -- hostile server
 //	bystander   -- fake port == bridge, remote -- TCP -- our own access server
 //
-// Each row runs in a process of its own, which has both sessions. So memory, goroutines and log lines can be measured per row,
-// however many rows run in parallel. It needs nothing but Go.
+// Each row runs in a process of its own, which has both sessions. So memory, goroutines and log lines can be measured
+// per row, however many rows run in parallel. It needs nothing but Go.
 package hostile

@@ -20,23 +20,23 @@ import (
 
 // The bounds. They are generous only if the load of the machine can affect them.
 const (
-	// keptMost is 1 MiB for the session, and what the row itself needs: the server's buffers (some 100 KiB), the application's
-	// queue in each direction (80 KiB), log lines, the session of an honest server.
+	// keptMost is 1 MiB for the session, and what the row itself needs: the server's buffers (some 100 KiB), the
+	// application's queue in each direction (80 KiB), log lines, the session of an honest server.
 	keptMost = 1<<20 + 512<<10
-	// peakMost bounds the memory from the system: the garbage collector runs only after 4 MiB of garbage, and the heap grows in
-	// steps of 4 MiB.
+	// peakMost bounds the memory from the system: the garbage collector runs only after 4 MiB of garbage, and the heap
+	// grows in steps of 4 MiB.
 	peakMost = 24 << 20
 	// openingMost is 10 s, and 20 s for a busy machine.
 	openingMost = 30 * time.Second
 	// endMost is 15 s, and 15 s for a busy machine.
 	endMost = 30 * time.Second
-	// linesMost is how many log lines the server may cause in a minute: six, six about losses, and those of start and end. No
-	// row lasts longer.
+	// linesMost is how many log lines the server may cause in a minute: six, six about losses, and those of start and
+	// end. No row lasts longer.
 	linesMost = 16
 	// repeatFor is how long a row of many connections lasts.
 	repeatFor = 25 * time.Second
-	// tripsBefore is how many round trips the bystander makes before the row, to measure its speed, and at least during the row.
-	// The median during the row may be slower times the one before, or slowest, which no load exceeds.
+	// tripsBefore is how many round trips the bystander makes before the row, to measure its speed, and at least during
+	// the row. The median during the row may be slower times the one before, or slowest, which no load exceeds.
 	tripsBefore, slower, slowest = 40, 50, 500 * time.Millisecond
 	// standstill is how long one round trip may take.
 	standstill = 20 * time.Second
@@ -148,8 +148,8 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// serve accepts the victim's connections. The first one meets the hostile server; later ones too, or an honest server if the row
-// must recover.
+// serve accepts the victim's connections. The first one meets the hostile server; later ones too, or an honest server
+// if the row must recover.
 func (g *game) serve(l net.Listener, good *handoff) {
 	for {
 		conn, err := l.Accept()

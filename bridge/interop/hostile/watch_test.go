@@ -101,8 +101,8 @@ func (l *logbook) WithGroup(string) slog.Handler              { return l }
 // own lists the messages that the application and the end of the test cause.
 var own = map[string]bool{"port ready": true, "port opened": true, "settings": true, "port closed": true, "session closed": true}
 
-// unordered are the other messages about a session that the bridge itself has closed (bridge/phase.go): how far the session had
-// come when the row ended depends on the machine. A row causes at most one of them.
+// unordered are the other messages about a session that the bridge itself has closed (bridge/phase.go): how far the
+// session had come when the row ended depends on the machine. A row causes at most one of them.
 var unordered = map[string]bool{
 	"session closed; unknown whether the access server read everything":  true,
 	"session closed before everything was sent":                          true,

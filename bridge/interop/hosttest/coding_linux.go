@@ -53,8 +53,8 @@ func sttyWords(c uart.Coding) []string {
 	}[c.Parity]...)
 }
 
-// checkStty: a coding that stty sets is in force at the far end for the bytes after it, and stty, which reads it back, exits
-// with 0. If a part is not carried, stty fails.
+// checkStty: a coding that stty sets is in force at the far end for the bytes after it, and stty, which reads it back,
+// exits with 0. If a part is not carried, stty fails.
 func checkStty(b *bench) {
 	b.serve("--simulate", "reporter")
 	b.attach()

@@ -1,5 +1,5 @@
-// Package hosttest is the set of checks that the built telnetcpc passes on every port host of Linux. A check tests what a user
-// sees: a program does something to the port, and the far end reports what has arrived.
+// Package hosttest is the set of checks that the built telnetcpc passes on every port host of Linux. A check tests what
+// a user sees: a program does something to the port, and the far end reports what has arrived.
 //
 //	program under test -- PORT == telnetcpc -- TCP -- telnetcpc serve --simulate, or ser2net
 //
@@ -12,8 +12,8 @@
 // Attach is for a host whose agent runs beside the program; a host that starts its programs itself puts Agent.Program into
 // its own command line.
 //
-// This package's own tests run it on the pty and, if they run as root with vhci_hcd, on the kernel tty; ptyhost/kerneltty/vmtest
-// runs it in a booted kernel. A TestMain of tests that use it calls, before anything else,
+// This package's own tests run it on the pty and, if they run as root with vhci_hcd, on the kernel tty;
+// ptyhost/kerneltty/vmtest runs it in a booted kernel. A TestMain of tests that use it calls, before anything else,
 //
 //	hosttest.Main()
 //

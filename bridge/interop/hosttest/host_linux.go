@@ -41,7 +41,8 @@ func Attach(host string) func(Agent) (agent, program *exec.Cmd) {
 	}
 }
 
-// Run runs all checks as subtests. They need stty, python3-serial and ser2net. They run in parallel, unless Host.Path is set.
+// Run runs all checks as subtests. They need stty, python3-serial and ser2net. They run in parallel, unless Host.Path
+// is set.
 func Run(t *testing.T, h Host) {
 	for _, check := range []struct {
 		name string

@@ -14,8 +14,9 @@ const pastLinger = 4 * time.Second
 // raised is what the access server logs of its UART when both lines are on.
 const raised = `lines="DTR on RTS on`
 
-// checkHUPCL: with HUPCL the far UART's DTR falls at the last close, and not only when the session ends. After stty -hupcl it
-// stays on until the next program opens and after that, so that a board whose reset is wired to DTR is not reset.
+// checkHUPCL: with HUPCL the far UART's DTR falls at the last close, and not only when the session ends. After stty
+// -hupcl it stays on until the next program opens and after that, so that a board whose reset is wired to DTR is not
+// reset.
 func checkHUPCL(b *bench) {
 	b.Run("on", func(t *testing.T) { newBench(t, b.host).hangsUp() })
 	b.Run("off", func(t *testing.T) { newBench(t, b.host).keepsLines() })

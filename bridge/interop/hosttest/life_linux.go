@@ -16,8 +16,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// checkKilled: when the agent is killed, the program sees its port hang up, no link remains that would lead to the next device
-// of the same name, and the next agent can use the path.
+// checkKilled: when the agent is killed, the program sees its port hang up, no link remains that would lead to the next
+// device of the same name, and the next agent can use the path.
 func checkKilled(b *bench) {
 	b.serve("--simulate", "loopback")
 	agent := b.attach()
@@ -53,8 +53,8 @@ func checkKilled(b *bench) {
 	b.talks(b.open())
 }
 
-// checkStopped: a program that is stopped inside calls on the port does not delay the agent's end. An agent that started the
-// program is exempt: it waits for it, as a shell does.
+// checkStopped: a program that is stopped inside calls on the port does not delay the agent's end. An agent that
+// started the program is exempt: it waits for it, as a shell does.
 func checkStopped(b *bench) {
 	b.serve("--simulate", "loopback")
 	agent := b.attach()
@@ -102,8 +102,8 @@ for p in list_ports.comports():
     print(p.device, p.product, p.serial_number)
 `
 
-// checkLists: python3-serial lists the port by the device's name, with our product name, and with the last element of the path
-// as its serial number. A port that is not one of the kernel's serial ports is in no list.
+// checkLists: python3-serial lists the port by the device's name, with our product name, and with the last element of
+// the path as its serial number. A port that is not one of the kernel's serial ports is in no list.
 func checkLists(b *bench) {
 	b.serve("--simulate", "loopback")
 	b.attach()

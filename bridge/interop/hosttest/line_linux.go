@@ -11,8 +11,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// checkDrain: tcdrain waits as long as the far UART needs, so that RTS falls after the last bit has left: with 240 bytes RTS
-// stays on about four times as long as with 60.
+// checkDrain: tcdrain waits as long as the far UART needs, so that RTS falls after the last bit has left: with 240
+// bytes RTS stays on about four times as long as with 60.
 func checkDrain(b *bench) {
 	b.serve("--simulate", "loopback")
 	b.attach()
@@ -135,8 +135,8 @@ at 3s data "ij"
 	}
 }
 
-// checkBreak: a break that a program sends reaches the far UART, and the one that comes back arrives as a break. If breaks are
-// not carried, nothing comes back.
+// checkBreak: a break that a program sends reaches the far UART, and the one that comes back arrives as a break. If
+// breaks are not carried, nothing comes back.
 func checkBreak(b *bench) {
 	b.serve("--simulate", "loopback")
 	b.attach()

@@ -69,8 +69,8 @@ func TestOnPty(t *testing.T) {
 	hosttest.Run(t, host(ptyhost.New()))
 }
 
-// TestOnKernelTTY runs as root if vhci_hcd is loaded; it loads no modules. ptyhost/kerneltty/vmtest runs the same checks in a
-// kernel booted for them.
+// TestOnKernelTTY runs as root if vhci_hcd is loaded; it loads no modules. ptyhost/kerneltty/vmtest runs the same
+// checks in a kernel booted for them.
 func TestOnKernelTTY(t *testing.T) {
 	need(t)
 	if os.Geteuid() != 0 {

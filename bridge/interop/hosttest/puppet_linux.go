@@ -20,8 +20,8 @@ import (
 // puppetWord is the argument that makes a test's binary the program under test.
 const puppetWord = "hosttest.program"
 
-// Main turns this process into the program under test if it was started as that, and then does not return. TestMain of tests
-// that use Run must call it first.
+// Main turns this process into the program under test if it was started as that, and then does not return. TestMain of
+// tests that use Run must call it first.
 func Main() {
 	if len(os.Args) != 2 || os.Args[1] != puppetWord {
 		return
@@ -43,8 +43,8 @@ type stdio struct {
 
 func (s stdio) Close() error { return errors.Join(s.ReadCloser.Close(), s.WriteCloser.Close()) }
 
-// Puppet is the program under test: it opens ports and runs programs on request. Calls run concurrently, each in a goroutine,
-// so calls that block have threads of their own. It is exported only for package rpc.
+// Puppet is the program under test: it opens ports and runs programs on request. Calls run concurrently, each in a
+// goroutine, so calls that block have threads of their own. It is exported only for package rpc.
 type Puppet struct {
 	mu   sync.Mutex // guards the fields below
 	open map[int]*uarttest.TTYProgram
@@ -228,8 +228,8 @@ func (p *Puppet) Put(o Order, r *Result) error {
 	})
 }
 
-// Exec runs a program to its end, with Data as its standard input. Data of the result is its output, Size its exit status; a
-// status other than 0 is no error.
+// Exec runs a program to its end, with Data as its standard input. Data of the result is its output, Size its exit
+// status; a status other than 0 is no error.
 func (p *Puppet) Exec(o Order, r *Result) error {
 	cmd := exec.Command(o.Command[0], o.Command[1:]...)
 	cmd.Stdin = bytes.NewReader(o.Data)

@@ -17,8 +17,8 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// startSer2net starts a real access server, on the host's UART or on a pty in its place. The TTYProgram that it returns has the
-// far device open too, to read its settings.
+// startSer2net starts a real access server, on the host's UART or on a pty in its place. The TTYProgram that it returns
+// has the far device open too, to read its settings.
 func (b *bench) startSer2net() *uarttest.TTYProgram {
 	b.Helper()
 	device := b.host.UART
@@ -80,12 +80,12 @@ func freeAddress(b *bench) string {
 	return l.Addr().String()
 }
 
-// flags are the bits of c_cflag that hold a line coding. They are repeated here on purpose: if this check used package termios,
-// as the hosts do, it would not find its mistakes.
+// flags are the bits of c_cflag that hold a line coding. They are repeated here on purpose: if this check used package
+// termios, as the hosts do, it would not find its mistakes.
 const flags = unix.CSIZE | unix.PARENB | unix.PARODD | unix.CMSPAR | unix.CSTOPB
 
-// checkSer2net: a line coding that a program sets at the port is in the termios of the far UART when the bytes after it come
-// back, as far as the host carries it and the far end can show it.
+// checkSer2net: a line coding that a program sets at the port is in the termios of the far UART when the bytes after it
+// come back, as far as the host carries it and the far end can show it.
 func checkSer2net(b *bench) {
 	far := b.startSer2net()
 	b.attach()
@@ -112,7 +112,8 @@ func checkSer2net(b *bench) {
 		if err := p.set(uart.Event{Coding: c}); err != nil && b.arrives(c) == c {
 			b.Errorf("set %v: %v", c, err)
 		}
-		// With 5 data bits the UART keeps 5 bits of each byte, so the byte that comes back only shows that the time has come.
+		// With 5 data bits the UART keeps 5 bits of each byte, so the byte that comes back only shows that the time has
+		// come.
 		b.writes(p, "\x15")
 		b.expect(p, "\x15")
 		want, err := p.termios()

@@ -102,8 +102,8 @@ func checkCanonical(b *bench) {
 	}
 }
 
-// checkHangup: with --on-loss hangup a lost session hangs up the port: a program that reads sees it, and the port comes back
-// at the same path.
+// checkHangup: with --on-loss hangup a lost session hangs up the port: a program that reads sees it, and the port comes
+// back at the same path.
 func checkHangup(b *bench) {
 	first := b.serve("--simulate", "loopback")
 	b.attach("--on-loss", "hangup")

@@ -46,7 +46,8 @@ func newCrowd(r *round, orders io.WriteCloser, reports io.Reader) *crowd {
 	return c
 }
 
-// listen reads the director's reports. newCrowd starts it; it ends when all processes with the director's output have ended.
+// listen reads the director's reports. newCrowd starts it; it ends when all processes with the director's output have
+// ended.
 func (c *crowd) listen(reports io.Reader) {
 	lines := bufio.NewScanner(reports)
 	for lines.Scan() {
@@ -168,8 +169,8 @@ p.write(sys.argv[3].encode() + b"\n")
 p.read(20)
 p.close()`
 
-// foreign returns the command line of a program that is not ours, and the call that stands for its run. The caller holds the
-// lock.
+// foreign returns the command line of a program that is not ours, and the call that stands for its run. The caller
+// holds the lock.
 func (c *crowd) foreign(number uint32) ([]string, *call) {
 	open := number << 8
 	path := c.paths[c.random.IntN(len(c.paths))]

@@ -61,8 +61,8 @@ func (s *shelf) open(ctx context.Context) (uart.Device, error) {
 // flipEvery is how often DSR changes.
 const flipEvery = 150 * time.Millisecond
 
-// device is a uart.Device whose line takes no time: what it receives is on the tape at once. It replies to each record with an
-// echo, and toggles DSR.
+// device is a uart.Device whose line takes no time: what it receives is on the tape at once. It replies to each record
+// with an echo, and toggles DSR.
 type device struct {
 	shelf *shelf
 	tape  *tape // guarded by the shelf's lock

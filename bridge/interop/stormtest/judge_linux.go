@@ -220,7 +220,7 @@ func (v *verdict) purged(from, to int64) bool {
 // fastestBaud is the highest baud rate that programs set.
 const fastestBaud = 3_000_000
 
-// echoes checks that a program reads echoes of records that were written while the port was open without a break until the
+// echoes checks that a program reads echoes of records that were written while the port stayed open until the
 // read. It may read those of an earlier visit only if the record can have left the line by then.
 func (v *verdict) echoes() {
 	var gaps []span // when certainly no program had the port open

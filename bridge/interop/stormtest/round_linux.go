@@ -246,8 +246,8 @@ func (r *round) calm() bool {
 	}
 }
 
-// onceMade is how many descriptors an agent may open on first use and keep. A descriptor that leaks with each open or session
-// grows by more: each part of the storm has dozens of them.
+// onceMade is how many descriptors an agent may open on first use and keep. A descriptor that leaks with each open or
+// session grows by more: each part of the storm has dozens of them.
 const onceMade = 4
 
 // play is the storm itself: twice, each followed by a calm, to measure growth, and once more until the agent's end.
@@ -299,7 +299,7 @@ func nap(ctx context.Context, d time.Duration) {
 	}
 }
 
-// end ends the agent, in a way that depends on the seed. If the agent starts the programs, it passes signals on to them.
+// end ends the agent, in a way that depends on the seed. An agent that starts the programs passes SIGTERM on to them.
 func (r *round) end() {
 	_ = r.strangers.Process.Signal(unix.SIGUSR1)
 	nap(r.broken, 50*time.Millisecond)

@@ -55,7 +55,8 @@ func (w *walk) session(number int, t *tape) {
 	}
 }
 
-// fragment checks bytes that are no whole record and returns how many they are. Begin and end of a session may cut a record.
+// fragment checks bytes that are no whole record and returns how many they are. Begin and end of a session may cut a
+// record.
 func (w *walk) fragment(number int, text []byte, at int, place piece) int {
 	size := len(text) - at
 	if next := bytes.IndexByte(text[at+1:], '['); next >= 0 {
@@ -188,8 +189,8 @@ func (r *register) sort() {
 	}
 }
 
-// possible calls f with each setting that may have been in force at some time in a span, until f returns false. A setting cannot
-// be in force any more if another one began after its end and ended before the span.
+// possible calls f with each setting that may have been in force at some time in a span, until f returns false. A
+// setting cannot be in force any more if another one began after its end and ended before the span.
 func (r *register) possible(begin, end int64, f func(*setting) bool) {
 	over := int64(math.MinInt64)
 	if i := sort.Search(len(r.ends), func(i int) bool { return r.ends[i].end >= begin }); i > 0 {
@@ -211,7 +212,8 @@ func (r *register) allows(begin, end int64, value string) (ok bool) {
 	return ok
 }
 
-// overtakes is allows for a host that applies the parts of a coding one by one: each part may have been in force at some time.
+// overtakes is allows for a host that applies the parts of a coding one by one: each part may have been in force at
+// some time.
 func (r *register) overtakes(begin, end int64, value string) bool {
 	parts := map[string]bool{}
 	r.possible(begin, end, func(s *setting) bool {

@@ -72,7 +72,8 @@ func lastOf(text string) string {
 	return strings.Join(lines[max(0, len(lines)-40):], "")
 }
 
-// checkReturned checks that the calls that were pending when the agent was asked to end return, before the programs are killed.
+// checkReturned checks that the calls that were pending when the agent was asked to end return, before the programs are
+// killed.
 func (r *round) checkReturned() {
 	for end := time.Now().Add(patience); r.broken.Err() == nil; time.Sleep(10 * time.Millisecond) {
 		c, since := r.journal.longest()

@@ -14,8 +14,8 @@ import (
 	"telnetcpc/bridge/tcp"
 )
 
-// weather is the network between agent and access server: a relay on loopback. So bytes that were acknowledged to the agent's
-// TCP may still be lost, as when a server is killed.
+// weather is the network between agent and access server: a relay on loopback. So bytes that were acknowledged to the
+// agent's TCP may still be lost, as when a server is killed.
 type weather struct {
 	shelf  shelf
 	at     string // the relay's address, which the agent dials
@@ -176,8 +176,8 @@ func reset(p *pair) {
 	}
 }
 
-// blow disturbs the network until the context ends, and then restores it. It never keeps the remote away for long, because a
-// call that waits for it must return in time.
+// blow disturbs the network until the context ends, and then restores it. It never keeps the remote away for long,
+// because a call that waits for it must return in time.
 func (w *weather) blow(ctx context.Context, r *rand.Rand) {
 	defer w.fine()
 	nap := func(ms int) {

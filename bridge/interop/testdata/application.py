@@ -1,4 +1,4 @@
-"""A program that uses a serial port by pyserial: it writes, and reads the echo.
+"""A program that uses a serial port through pyserial: it writes and reads the echo.
 
 usage: application.py PORT BAUD STOPBITS RTSCTS
 """

@@ -1,9 +1,17 @@
-/* A program at the port that is its argument. It does what it is told line by line, and answers each line with one:
- * "open", "close", "baud N" (raw, at once), "write TEXT", "fill N" (so many bytes), "drain" (answered with the time at
- * which tcdrain returned, in nanoseconds of CLOCK_MONOTONIC), "until C" (reads; answered with how many bytes came before
- * that one), "outq" (answered with TIOCOUTQ), "pauses N" (so many times a byte, 20 ms, tcdrain; answered with the medians of
- * tcdrain and of TIOCMGET), "frames N" and "bare N" (so many DMX frames at 250000 8N2, and their pauses alone; answered with
- * the time), "end N" (with that exit status). Times are nanoseconds. */
+/* A program that uses the port in its argument. Each line of its input is an order, and it replies to each with a line, "done"
+ * unless noted here. Times are in nanoseconds.
+ *
+ *	open, close
+ *	baud N         raw mode, by TCSANOW
+ *	write TEXT
+ *	fill N         write N bytes
+ *	drain          reply: when tcdrain returned, on CLOCK_MONOTONIC
+ *	until C        read up to C; reply: how many bytes came before it
+ *	outq           reply: TIOCOUTQ
+ *	pauses N       N times: a byte, 20 ms, tcdrain; reply: the medians of tcdrain and TIOCMGET
+ *	frames N       N DMX frames at 250000 8N2; reply: the time
+ *	bare N         only the pauses of N frames; reply: the time
+ *	end N          exit with status N */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -138,7 +146,7 @@ static int pauses(int n)
 	return 0;
 }
 
-/* 250000 is no rate of termios.h's: struct termios2 of asm/termbits.h, which cannot be included beside it. */
+/* termios.h has no rate 250000. This is struct termios2 of asm/termbits.h, which cannot be included together with it. */
 struct anyrate {
 	unsigned int iflag, oflag, cflag, lflag;
 	unsigned char line, cc[19];
@@ -163,7 +171,7 @@ static int frames(int n, int bare)
 		usleep(12);
 		if (!bare && all(frame, sizeof frame))
 			return -1;
-		usleep(24300); /* 40 frames a second; the line needs 22.6 ms for one */
+		usleep(24300); /* 40 frames per second; one takes 22.6 ms on the line */
 	}
 	printf("%lld\n", now() - t);
 	return 0;

@@ -1,5 +1,5 @@
-/* A program that reads lines, as from a terminal: ICANON on, CR read as NL. It says "ready", waits for "go", then
- * prints what each read() returns, which must be one line. "speed N" sets 2400 without leaving canonical mode. */
+/* A program that reads lines, as from a terminal: with ICANON and ICRNL. It prints "ready", waits for "go", and then prints what
+ * each read() returns, which must be one line. "speed N" sets 2400 without leaving canonical mode. */
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-"""pyserial as the client of an access server whose device has no modem lines and sends back what it gets.
+"""pyserial as the client of an access server whose device has no modem lines and echoes what it receives.
 
 usage: rfc2217_device.py URL
 """

@@ -12,7 +12,7 @@ import serial.rfc2217
 
 
 class PtySerial(serial.Serial):
-    """A pty has no modem lines: stand in for a UART whose lines are all quiet, so that PortManager finds some."""
+    """A pty has no modem lines. These constant ones let PortManager run."""
 
     cts = dsr = cd = property(lambda self: True)
     ri = property(lambda self: False)
@@ -27,7 +27,7 @@ class PtySerial(serial.Serial):
 
 
 class Sender:
-    """What PortManager writes its answers to."""
+    """The object to which PortManager writes its replies."""
 
     def __init__(self, client):
         self.client = client

@@ -1,4 +1,4 @@
-/* A program that fills in struct termios from zero, as many old ones do: every flag that it does not know is cleared.
+/* A program that fills in struct termios from zero, as many old ones do: it clears every flag that it does not set.
  * It obeys "baud N", "write TEXT" and "sum COUNT" on its standard input. */
 #include <fcntl.h>
 #include <stdio.h>
