@@ -428,7 +428,7 @@ func TestHUPCL(t *testing.T) {
 		"HUPCL is off":       {nil, "DTR on", false, true},
 		"HUPCL is on":        {nil, "DTR on", true, false},
 		"DTR is down":        {nil, "DTR off", false, false},
-		"DTR was never said": {nil, "RTS on", false, false},
+		"DTR was never set":  {nil, "RTS on", false, false},
 		"a linger was given": {new(5 * time.Second), "DTR on", false, false},
 		"no linger":          {new(time.Duration(0)), "DTR on", false, false},
 	} {

@@ -116,7 +116,7 @@ func (b *bench) end() {
 func (b *bench) want(s *farSession, words ...string) {
 	b.Helper()
 	synctest.Wait()
-	if got := s.said(); !slices.Equal(got, words) {
+	if got := s.sentWords(); !slices.Equal(got, words) {
 		b.Errorf("the access server got\n\t%q\nwant\n\t%q", got, words)
 	}
 }
@@ -158,12 +158,12 @@ func TestOrder(t *testing.T) {
 		p.AppPurge(uart.PurgeRx)
 		s.take(11)
 		synctest.Wait()
-		got := slices.DeleteFunc(s.said()[1:], func(w string) bool { return w == "settings 19200 7E?" })
+		got := slices.DeleteFunc(s.sentWords()[1:], func(w string) bool { return w == "settings 19200 7E?" })
 		want := []string{
 			"data one", "settings DTR on RTS off", "data two", "settings break on", "settings break off", "settings 9600",
 			"data three", "purge rx",
 		}
-		if first := s.said()[0]; !strings.HasPrefix(first, "settings ") {
+		if first := s.sentWords()[0]; !strings.HasPrefix(first, "settings ") {
 			t.Errorf("the first entry is %q, want the whole state", first)
 		}
 		if !slices.Equal(got, want) {

@@ -310,7 +310,7 @@ func TestCornerOpenWhileLeft(t *testing.T) {
 				time.Sleep(time.Second)
 				p.AppClose()
 				synctest.Wait()
-				if got := s.said(); got[len(got)-1] != "FIN" {
+				if got := s.sentWords(); got[len(got)-1] != "FIN" {
 					t.Fatal(got)
 				}
 				p.AppOpen()

@@ -24,7 +24,7 @@ import (
 
 // What real servers do beyond RFC 2217, and what this program does about it, each topic once. The server's bytes are
 // recorded ones (rfc2217/testdata/trace) or, for servers that were not available, as their users describe them. The
-// server is played over real TCP to the real client; only the UART behind it is missing.
+// server is played over real TCP to the real client; only its UART is missing.
 
 const (
 	ser2net = "fffb03fffd03fffb01fffe01fffd00fffb00fffd2c" // its opening
@@ -46,7 +46,7 @@ type deviation struct {
 	reply []exchange
 	app   func(*uarttest.Port) // what the application does when it has opened the port
 	late  bool                 // it does so when the session is up
-	said  []string             // the client sends these, in this order, perhaps with others between
+	sends []string             // the client sends these, in this order, perhaps with others between
 	never []string             // and none of these
 	port  []string             // what the application sees, in this order: "data x", "modem CTS", "line parity"
 	log   []string             // the one line for people, in part; none: nothing beyond the lines of every session
@@ -56,111 +56,111 @@ type exchange struct{ after, send string } // marks are always answered
 
 var deviations = []deviation{
 	{topic: "who speaks first: the server", hello: ser2net, reply: []exchange{{state, answered}},
-		said: []string{"WILL COM-PORT", state}},
+		sends: []string{"WILL COM-PORT", state}},
 	{topic: "who speaks first: the client", reply: []exchange{{"WILL COM-PORT", only44}, {state, answered}},
-		said: []string{"WILL COM-PORT", state}, never: []string{"DO ", "DONT ", "BINARY", "TIMING-MARK"}},
+		sends: []string{"WILL COM-PORT", state}, never: []string{"DO ", "DONT ", "BINARY", "TIMING-MARK"}},
 	{topic: "who speaks first: WILL 44, and DO after our WILL (pyserial, esptool)", hello: pyOpen,
-		reply: []exchange{{"WILL COM-PORT", only44}, {state, answered}}, said: []string{"WILL COM-PORT", "DO COM-PORT", state}},
+		reply: []exchange{{"WILL COM-PORT", only44}, {state, answered}}, sends: []string{"WILL COM-PORT", "DO COM-PORT", state}},
 	{topic: "ser2net's opening: neither side echoes", hello: ser2net, reply: []exchange{{state, answered}},
-		said: []string{"DO SGA", "WILL BINARY", "DO BINARY", "WILL SGA", "DONT ECHO"}, never: []string{"DO ECHO", "WILL ECHO"}},
+		sends: []string{"DO SGA", "WILL BINARY", "DO BINARY", "WILL SGA", "DONT ECHO"}, never: []string{"DO ECHO", "WILL ECHO"}},
 	{topic: "mask answers: with 106 and 107 (ser2net), with a trimmed value (hub4com)", hello: ser2net,
-		reply: []exchange{{"SB 0a5e", answered + "fffa2c6a00fff0fffa2c6e40fff0fffa2c6b00fff0"}}, said: []string{state, "SB 0a5e"}, port: []string{"modem none"}},
+		reply: []exchange{{"SB 0a5e", answered + "fffa2c6a00fff0fffa2c6e40fff0fffa2c6b00fff0"}}, sends: []string{state, "SB 0a5e"}, port: []string{"modem none"}},
 	{topic: "break: BREAK-OFF answered as on (ser2net)", hello: ser2net,
 		reply: []exchange{{state, answered}, {"SB 0506", "fffa2c6905fff0"}},
 		app: func(p *uarttest.Port) {
 			p.AppSet(uart.Event{Control: uart.Control{Break: uart.LevelOn}})
 			p.AppSet(uart.Event{Control: uart.Control{Break: uart.LevelOff}})
 		},
-		late: true,
-		said: []string{"SB 0505", "SB 0506"}},
+		late:  true,
+		sends: []string{"SB 0505", "SB 0506"}},
 	{topic: "DTR, RTS: answered with the flow control (sredird)", hello: ser2net,
 		reply: []exchange{{state, answered}, {"SB 050b", "fffa2c6903fff0fffa2c6903fff0"}},
 		app: func(p *uarttest.Port) {
 			p.AppSet(uart.Event{Control: uart.Control{DTR: uart.LevelOn, RTS: uart.LevelOn}})
 		},
-		said: []string{"SB 0508, SB 050b"}, log: []string{`did not answer a setting; going on" port=ttyV0 asked="DTR on RTS on"`}},
+		sends: []string{"SB 0508, SB 050b"}, log: []string{`did not answer a setting; going on" port=ttyV0 asked="DTR on RTS on"`}},
 	{topic: "unknown values: 921600 becomes 9600 (sredird)", hello: ser2net, reply: []exchange{{"SB 01000e1000", answered}},
-		app:  func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{Baud: 921600}}) },
-		said: []string{"SB 01000e1000"}, log: []string{`did not accept a setting; going on" port=ttyV0 asked=921600 answer=9600`}},
+		app:   func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{Baud: 921600}}) },
+		sends: []string{"SB 01000e1000"}, log: []string{`did not accept a setting; going on" port=ttyV0 asked=921600 answer=9600`}},
 	{topic: "unknown values: no answer to 1.5 stop bits (ser2net)", hello: ser2net,
 		reply: []exchange{{"SB 0403", strings.Replace(answered, "fffa2c6801fff0", "", 1)}},
 		app:   func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{StopBits: uart.Stop1Half}}) },
-		said:  []string{"SB 0403"}, log: []string{`did not answer a setting; going on" port=ttyV0 asked=??1.5`}},
+		sends: []string{"SB 0403"}, log: []string{`did not answer a setting; going on" port=ttyV0 asked=??1.5`}},
 	{topic: "repeats: answers twice, late, in another order", hello: ser2net,
-		reply: []exchange{{state, "fffa2c65000004b0fff0" + "fffa2c6801fff0" + answered + answered + "fffa2c65000004b0fff0"}}, said: []string{state}},
+		reply: []exchange{{state, "fffa2c65000004b0fff0" + "fffa2c6801fff0" + answered + answered + "fffa2c65000004b0fff0"}}, sends: []string{state}},
 	{topic: "repeats: no answer if nothing changes (hub4com)", hello: ser2net, reply: []exchange{{state, "fffa2c6901fff0"}},
-		said: []string{state}, log: []string{`did not answer a setting; going on" port=ttyV0 asked="9600 8N1"`}},
+		sends: []string{state}, log: []string{`did not answer a setting; going on" port=ttyV0 asked="9600 8N1"`}},
 	{topic: "8-byte baud (sredird)", hello: ser2net, reply: []exchange{{state, strings.Replace(answered, "00002580", "0000258000000000", 1)}},
-		said: []string{state}},
+		sends: []string{state}},
 	{topic: "0xFF: none is sent unless necessary", hello: ser2net, reply: []exchange{{state, answered}},
-		said: []string{state}, never: []string{"SB 0b"}},
+		sends: []string{state}, never: []string{"SB 0b"}},
 	{topic: "0xFF: a baud rate that has one is sent with it doubled", hello: ser2net, reply: []exchange{{"SB 010000ff00", strings.Replace(answered, "00002580", "0000ffff00", 1)}},
-		app: func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{Baud: 65280}}) }, said: []string{"SB 010000ff00"}},
+		app: func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{Baud: 65280}}) }, sends: []string{"SB 010000ff00"}},
 	{topic: "0xFF: sent unescaped (a Rust server)", hello: only44, reply: []exchange{{state, answered + "61ff62"}},
-		said: []string{state}, log: []string{"sends 0xFF without doubling it"}},
+		sends: []string{state}, log: []string{"sends 0xFF without doubling it"}},
 	{topic: "CTS mask: left at its default, which has the delta bits", hello: ser2net, reply: []exchange{{state, answered + "fffa2c6b11fff0"}},
-		said: []string{state}, never: []string{"SB 0b"}, port: []string{"modem CTS"}},
+		sends: []string{state}, never: []string{"SB 0b"}, port: []string{"modem CTS"}},
 	{topic: "queries: never asked as part of a session", hello: ser2net, reply: []exchange{{state, answered}},
-		said: []string{state}, never: []string{"SB 0100000000", "SB 0200", "SB 0300", "SB 0400", "SB 0500", "SB 0504", "SB 0507", "SB 050a", "SB 050d", "SB 00"}},
+		sends: []string{state}, never: []string{"SB 0100000000", "SB 0200", "SB 0300", "SB 0400", "SB 0500", "SB 0504", "SB 0507", "SB 050a", "SB 050d", "SB 00"}},
 	{topic: "lengths: a baud rate has four bytes (Cisco's one-byte codes, too)", hello: ser2net, reply: []exchange{{"SB 0100000032", answered}},
-		app: func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{Baud: 50}}) }, said: []string{"SB 0100000032"},
+		app: func(p *uarttest.Port) { p.AppSet(uart.Event{Coding: uart.Coding{Baud: 50}}) }, sends: []string{"SB 0100000032"},
 		log: []string{"did not accept a setting"}},
 	{topic: "refused COM-PORT", hello: "fffb03fffd03fffb01fffe01fffd00fffb00", reply: []exchange{{"WILL COM-PORT", "fffe2c"}},
-		said: []string{"WILL COM-PORT"}, never: []string{"SB "}, log: []string{"refuses COM-PORT-OPTION (enable RFC 2217 on the server; telnet://"}},
+		sends: []string{"WILL COM-PORT"}, never: []string{"SB "}, log: []string{"refuses COM-PORT-OPTION (enable RFC 2217 on the server; telnet://"}},
 	{topic: "refused COM-PORT: a server that crashes on WONT and DONT gets none", hello: "fffd2cfffd00", reply: []exchange{{state, answered}},
-		said: []string{"WILL BINARY"}, never: []string{"WONT", "DONT"}},
+		sends: []string{"WILL BINARY"}, never: []string{"WONT", "DONT"}},
 	{topic: "modem state: at once, and every change twice (sredird)", hello: ser2net,
 		reply: []exchange{{state, answered + "fffa2c6bbbfff0fffa2c6bb0fff0fffa2c6b31fff0fffa2c6b30fff0"}},
-		said:  []string{state}, port: []string{"modem CTS|DSR|DCD", "modem CTS|DSR"}},
+		sends: []string{state}, port: []string{"modem CTS|DSR|DCD", "modem CTS|DSR"}},
 	{topic: "suspend and resume: hundreds of them (sredird)", hello: ser2net,
 		reply: []exchange{{state, answered + strings.Repeat("fffa2c6cfff0fffa2c6dfff0", 300)}},
-		app:   func(p *uarttest.Port) { _, _ = p.AppWrite([]byte("data")) }, said: []string{state, `"data"`}, never: []string{"SB 08", "SB 09"}},
+		app:   func(p *uarttest.Port) { _, _ = p.AppWrite([]byte("data")) }, sends: []string{state, `"data"`}, never: []string{"SB 08", "SB 09"}},
 	{topic: "purge", hello: ser2net, reply: []exchange{{state, answered}, {"SB 0c02", "fffa2c7002fff0fffa2c7002fff0"}},
-		app: func(p *uarttest.Port) { p.AppPurge(uart.PurgeTx) }, late: true, said: []string{state, "SB 0c02"}},
+		app: func(p *uarttest.Port) { p.AppPurge(uart.PurgeTx) }, late: true, sends: []string{state, "SB 0c02"}},
 	{topic: "second client: negotiates, reports it, closes (ser2net)", hello: ser2net + "506f727420616c726561647920696e207573650d0a",
-		said: []string{"WILL COM-PORT"}, never: []string{"SB "}, log: []string{"the access server's port is in use by another client"}},
+		sends: []string{"WILL COM-PORT"}, never: []string{"SB "}, log: []string{"the access server's port is in use by another client"}},
 	{topic: "our FIN: only after the mark and the line time", hello: ser2net, reply: []exchange{{state, answered}},
 		app: func(p *uarttest.Port) {
 			_, _ = p.AppWrite([]byte("last"))
 			p.AppClose()
-		}, said: []string{`"last"`, "DO TIMING-MARK", "FIN"}},
-	{topic: "Telnet commands: none is ever sent", hello: ser2net, reply: []exchange{{state, answered}}, said: []string{state},
+		}, sends: []string{`"last"`, "DO TIMING-MARK", "FIN"}},
+	{topic: "Telnet commands: none is ever sent", hello: ser2net, reply: []exchange{{state, answered}}, sends: []string{state},
 		never: []string{"NOP", "AYT", "AO", "IP", "DM", "BRK"}},
 	{topic: "mark: WONT is an answer", hello: ser2net, reply: []exchange{{state, answered}},
 		app: func(p *uarttest.Port) {
 			_, _ = p.AppWrite([]byte("x"))
 			_ = p.AppDrain()
-		}, said: []string{`"x"`, "DO TIMING-MARK"}},
-	{topic: "TEMT: requested, and never reported", hello: ser2net, reply: []exchange{{"SB 0a5e", answered}}, said: []string{state, "SB 0a5e"}},
-	{topic: "no answers at all (gensiot)", hello: ser2net, said: []string{state},
+		}, sends: []string{`"x"`, "DO TIMING-MARK"}},
+	{topic: "TEMT: requested, and never reported", hello: ser2net, reply: []exchange{{"SB 0a5e", answered}}, sends: []string{state, "SB 0a5e"}},
+	{topic: "no answers at all (gensiot)", hello: ser2net, sends: []string{state},
 		log: []string{`did not answer a setting; going on" port=ttyV0 asked="9600 8N1 none"`}},
 	{topic: "other: a banner before the negotiation", hello: "68656c6c6f2d62616e6e65720d0a" + ser2net, reply: []exchange{{state, answered}},
-		said: []string{state}, log: []string{`greeting dropped`}},
+		sends: []string{state}, log: []string{`greeting dropped`}},
 	{topic: "other: a banner after the negotiation, before the answers (ser2net)", hello: "fffd2c", reply: []exchange{
 		{"WILL COM-PORT", "fffa2c6bb0fff068656c6c6f2d62616e6e65720d0a"}, {state, answered + "61"}},
-		said: []string{state}, port: []string{"data a"}, log: []string{`dropped=14`}},
+		sends: []string{state}, port: []string{"data a"}, log: []string{`dropped=14`}},
 	{topic: "other: a banner that is wanted", config: remote.Options{Quirks: rfc2217.KeepGreeting}, hello: "68656c6c6f2d62616e6e65720d0a" + ser2net,
-		reply: []exchange{{state, answered}}, said: []string{state}, port: []string{"data hello-banner\r\n"}},
+		reply: []exchange{{state, answered}}, sends: []string{state}, port: []string{"data hello-banner\r\n"}},
 	{topic: "other: DO BINARY alone, SGA refused", hello: "fffd00fffd2c", reply: []exchange{{"WILL SGA", "fffe03fffc03"}, {state, answered}},
-		said: []string{"WILL BINARY", state}},
+		sends: []string{"WILL BINARY", state}},
 
 	{topic: "esp-link: answers nothing, single 255", config: remote.Options{Quirks: rfc2217.SingleFF}, reply: []exchange{{"WILL COM-PORT", only44}, {state, "61ff62ffff63"}},
-		said: []string{"WILL COM-PORT", state}, never: []string{"DO ", "TIMING-MARK", "BINARY"}, port: []string{"data a\xffb\xff\xffc"},
+		sends: []string{"WILL COM-PORT", state}, never: []string{"DO ", "TIMING-MARK", "BINARY"}, port: []string{"data a\xffb\xff\xffc"},
 		log: []string{`did not answer a setting; going on"`}},
 	{topic: "Lantronix: several commands in one subnegotiation", hello: ser2net, reply: []exchange{{state, answered + "fffa2c6c6b00fff0fffa2c6dfff0"}},
-		app: func(p *uarttest.Port) { _, _ = p.AppWrite([]byte("data")) }, said: []string{state, `"data"`}, port: []string{"modem none"}},
+		app: func(p *uarttest.Port) { _, _ = p.AppWrite([]byte("data")) }, sends: []string{state, `"data"`}, port: []string{"modem none"}},
 	{topic: "Lantronix: suspends and does not resume", config: remote.Options{Quirks: rfc2217.SuspendIgnore}, hello: ser2net,
 		reply: []exchange{{state, answered + "fffa2c6c6b00fff0"}},
-		app:   func(p *uarttest.Port) { _, _ = p.AppWrite([]byte("data")) }, said: []string{state, `"data"`}},
-	{topic: "Moxa: Real COM is not Telnet", reply: []exchange{{"WILL COM-PORT", "0100020003"}}, said: []string{"WILL COM-PORT"},
+		app:   func(p *uarttest.Port) { _, _ = p.AppWrite([]byte("data")) }, sends: []string{state, `"data"`}},
+	{topic: "Moxa: Real COM is not Telnet", reply: []exchange{{"WILL COM-PORT", "0100020003"}}, sends: []string{"WILL COM-PORT"},
 		never: []string{"SB "}, log: []string{"not an RFC 2217 access server: it sent \\\"\\\\x01\\\\x00\\\\x02\\\\x00\\\\x03\\\" (a raw port?"}},
 	{topic: "SENA: RTS is not driven", hello: ser2net, reply: []exchange{{state, answered}},
-		app:  func(p *uarttest.Port) { p.AppSet(uart.Event{Control: uart.Control{RTS: uart.LevelOn}}) },
-		said: []string{"SB 050b"}, log: []string{`asked="RTS on"`}},
+		app:   func(p *uarttest.Port) { p.AppSet(uart.Event{Control: uart.Control{RTS: uart.LevelOn}}) },
+		sends: []string{"SB 050b"}, log: []string{`asked="RTS on"`}},
 	{topic: "HW group: private codes, AYT is never sent", hello: ser2net, reply: []exchange{{state, answered + "fffa2c3301fff0fffa2c970203fff061"}},
-		said: []string{state}, never: []string{"AYT"}, port: []string{"data a"}},
+		sends: []string{state}, never: []string{"AYT"}, port: []string{"data a"}},
 	{topic: "USR-IOT: its packet is data", hello: ser2net, reply: []exchange{{state, answered + "55aa5500258083"}},
-		said: []string{state}, port: []string{"data U\xaaU\x00%\x80\x83"}},
+		sends: []string{state}, port: []string{"data U\xaaU\x00%\x80\x83"}},
 }
 
 // usual are the log lines of every session.
@@ -184,7 +184,7 @@ func (d deviation) run(t *testing.T) {
 	log := new(logLines)
 	logger := slog.New(slog.NewTextHandler(log, nil)).With("port", "ttyV0")
 	d.config.AckTimeout, d.config.Log = time.Minute, logger
-	if d.log != nil { // it may come with the time that an answer has: who says nothing has more, for a busy machine
+	if d.log != nil { // it may come with the time that an answer has: without a log line there is more time, for a busy machine
 		d.config.AckTimeout = 200 * time.Millisecond
 	}
 	r, err := remote.New(url, d.config)
@@ -211,7 +211,7 @@ func (d deviation) run(t *testing.T) {
 		t.Helper()
 		for end := time.Now().Add(30 * time.Second); !whole(); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
-				t.Errorf("%s has not come\nthe client sent %s\nthe application saw %q\nthe log has %q", what, s.said(), seen.all(p), log.news())
+				t.Errorf("%s has not come\nthe client sent %s\nthe application saw %q\nthe log has %q", what, s.sentWords(), seen.all(p), log.news())
 				return
 			}
 		}
@@ -222,7 +222,7 @@ func (d deviation) run(t *testing.T) {
 	if d.app != nil {
 		d.app(p)
 	}
-	wait(fmt.Sprintf("%q from the client", d.said), func() bool { return inOrder(s.said(), d.said) })
+	wait(fmt.Sprintf("%q from the client", d.sends), func() bool { return inOrder(s.sentWords(), d.sends) })
 	wait(fmt.Sprintf("%q at the application", d.port), func() bool { return inOrder(strings.Join(seen.all(p), "; "), d.port) })
 	wait(fmt.Sprintf("%q in the log", d.log), func() bool { return inOrder(strings.Join(log.news(), "\n"), d.log) })
 	cancel()
@@ -230,8 +230,8 @@ func (d deviation) run(t *testing.T) {
 		t.Error(err)
 	}
 	for _, word := range d.never {
-		if strings.Contains(s.said(), word) {
-			t.Errorf("the client sent %q in %s", word, s.said())
+		if strings.Contains(s.sentWords(), word) {
+			t.Errorf("the client sent %q in %s", word, s.sentWords())
 		}
 	}
 	if news := log.news(); len(news) > max(len(d.log), 0) {
@@ -403,7 +403,7 @@ func (s *played) add(here []string, word string) []string {
 	return append(here, word)
 }
 
-func (s *played) said() string {
+func (s *played) sentWords() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return strings.Join(s.words, ", ")

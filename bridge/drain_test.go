@@ -167,7 +167,7 @@ func TestMarksOfAQuickExchange(t *testing.T) {
 					b.write("x")
 				}
 				marks := 0
-				for _, word := range s.said() {
+				for _, word := range s.sentWords() {
 					if word == "mark" {
 						marks++
 					}

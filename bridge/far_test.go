@@ -394,8 +394,8 @@ func (s *farSession) applied(word string) {
 	}
 }
 
-// said returns the words until now, adjacent data joined, without marks.
-func (s *farSession) said() []string {
+// sentWords returns the words that the bridge has sent until now, adjacent data joined, without marks.
+func (s *farSession) sentWords() []string {
 	s.far.mu.Lock()
 	defer s.far.mu.Unlock()
 	var words []string
@@ -422,7 +422,7 @@ func (s *farSession) ended() {
 	synctest.Wait()
 }
 
-func (s *farSession) String() string { return fmt.Sprint(s.said()) }
+func (s *farSession) String() string { return fmt.Sprint(s.sentWords()) }
 
 // testLog is where the bridges of the tests log: nowhere, or standard error if TELNETCPC_TESTLOG is set.
 func testLog() io.Writer {

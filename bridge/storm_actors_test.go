@@ -250,18 +250,18 @@ func (s *storm) fault(random *rand.Rand) {
 	case 5, 6:
 		x.silent = time.Time{}
 	case 7:
-		x.tell(received{event: uart.Event{Kind: uart.KindSuspended}})
+		x.deliver(received{event: uart.Event{Kind: uart.KindSuspended}})
 	case 8:
-		x.tell(received{event: uart.Event{Kind: uart.KindResumed}})
+		x.deliver(received{event: uart.Event{Kind: uart.KindResumed}})
 	case 9, 10:
-		x.tell(received{data: make([]byte, 1+random.IntN(40_000))})
+		x.deliver(received{data: make([]byte, 1+random.IntN(40_000))})
 	case 11:
-		x.tell(received{err: io.EOF}) // it ends its half
+		x.deliver(received{err: io.EOF}) // it ends its half
 	case 12:
-		x.tell(received{event: uart.Event{Kind: uart.KindModem, Modem: uart.ModemState(random.IntN(16) << 4)}})
+		x.deliver(received{event: uart.Event{Kind: uart.KindModem, Modem: uart.ModemState(random.IntN(16) << 4)}})
 	case 13:
 		if x.line.waiting(time.Now()) == 0 && len(x.wire) == 0 && !x.marking {
-			x.tell(received{event: uart.Event{Kind: uart.KindLine, Line: uart.LineTEMT}})
+			x.deliver(received{event: uart.Event{Kind: uart.KindLine, Line: uart.LineTEMT}})
 		}
 	}
 }

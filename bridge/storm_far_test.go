@@ -182,8 +182,8 @@ func (s *stormSession) put(w sent) {
 	s.far.stir()
 }
 
-// tell sends something to the bridge. The caller holds the lock.
-func (s *stormSession) tell(r received) {
+// deliver passes something to the bridge. The caller holds the lock.
+func (s *stormSession) deliver(r received) {
 	if s.ended || s.closed {
 		return
 	}
@@ -318,7 +318,7 @@ func (s *stormSession) obey(w sent, now time.Time) {
 	case w.mark && !s.habits.mute:
 		s.marking = false
 		s.far.diary.note("a mark at %d is answered: %d read, %d sent", w.place, s.read, s.sent)
-		s.tell(received{event: uart.Event{Kind: uart.KindMarked, Bytes: uint64(w.place)}})
+		s.deliver(received{event: uart.Event{Kind: uart.KindMarked, Bytes: uint64(w.place)}})
 	case w.purge:
 		s.line.purge(now)
 	case w.fin:
@@ -339,7 +339,7 @@ func (s *stormSession) die(err error) {
 	s.died = true
 	s.far.diary.note("the server dies, %v: %d given, %d acknowledged, %d read, %d gone", err, s.sent, s.acked, s.read, s.line.gone(time.Now()))
 	if err != nil {
-		s.tell(received{err: err})
+		s.deliver(received{err: err})
 	}
 	s.far.stir()
 }

@@ -236,7 +236,7 @@ func (s *storm) sun() {
 		s.far.habits = good
 		for _, x := range s.far.sessions {
 			x.stalled, x.silent, x.habits.send, x.habits.dies = false, time.Time{}, max(x.habits.send, 4096), 0
-			x.tell(received{event: uart.Event{Kind: uart.KindResumed}})
+			x.deliver(received{event: uart.Event{Kind: uart.KindResumed}})
 		}
 	})
 }

@@ -91,11 +91,11 @@ func (s *echoSession) Write(p []byte) (int, error) {
 		last := s.line.sent[len(s.line.sent)-1]
 		s.far.mu.Unlock()
 		for i := range n {
-			said := bytes.Clone(p[i : i+1])
+			reply := bytes.Clone(p[i : i+1])
 			if p[i] == '\n' && s.echo.ok {
-				said = append(said, "OK\n"...)
+				reply = append(reply, "OK\n"...)
 			}
-			s.back <- gift{said, last.begin.Add(time.Duration(i+1)*last.each + s.echo.way + time.Microsecond), s}
+			s.back <- gift{reply, last.begin.Add(time.Duration(i+1)*last.each + s.echo.way + time.Microsecond), s}
 		}
 	}
 	return n, err

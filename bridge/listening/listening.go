@@ -1,5 +1,5 @@
-// Package listening finds out who listens on a TCP port of this machine, as ss -tlnp, lsof and netstat -ano do: address,
-// process and user. It knows no protocol and does not ask the listeners what they are; package probe, its caller, does.
+// Package listening lists the processes that listen on a TCP port of this machine, as ss -tlnp, lsof and netstat -ano do:
+// address, process and user. It knows no protocol and does not identify the service; package probe, its caller, does.
 //
 // Why not a library: gopsutil (v4.26.10) reports one process of a socket that several hold, does not report the user of
 // a listener whose process it cannot see (Linux), and needs lsof on FreeBSD, whose base system has sockstat instead.
@@ -16,8 +16,8 @@ import (
 
 // Listener is a process that listens at an address. A socket that several processes hold is several Listeners.
 type Listener struct {
-	// Address is where it listens. 0.0.0.0 is every IPv4 address of this machine; :: is every IPv6 address, and every
-	// IPv4 address too unless the program has set IPV6_V6ONLY.
+	// Address is the address at which it listens. 0.0.0.0 is every IPv4 address of this machine; :: is every IPv6 address,
+	// and every IPv4 address too unless the program has set IPV6_V6ONLY.
 	Address netip.AddrPort
 	// PID is 0 if the system does not show it to this user; see Hidden.
 	PID int
@@ -28,9 +28,9 @@ type Listener struct {
 	User string
 }
 
-// On returns who listens on a TCP port, at any local address, sorted by address and process; none is no error. The error
-// is one line that names what could not be read. On systems that show users only their own processes (macOS), On connects
-// to each loopback address once, to find listeners that it cannot see. Safe for concurrent use.
+// On returns the listeners on a TCP port, at any local address, sorted by address and process; an empty list is no error.
+// The error is one line that names what could not be read. On systems that show users only their own processes (macOS),
+// On connects to each loopback address once, to find listeners that it cannot see. Safe for concurrent use.
 func On(ctx context.Context, port uint16) ([]Listener, error) {
 	all, err := list(ctx, port)
 	if err != nil {

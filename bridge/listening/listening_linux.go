@@ -19,7 +19,7 @@ import (
 )
 
 // list reads the kernel's tables and finds the processes that hold the sockets, among those that this user may inspect:
-// his own, or all of them if he is root.
+// the user's own, or all of them as root.
 func list(_ context.Context, port uint16) ([]Listener, error) {
 	sockets, err := readTables(port)
 	if err != nil || len(sockets) == 0 {
@@ -60,7 +60,7 @@ func readTables(port uint16) ([]socket, error) {
 			return nil, fmt.Errorf("list TCP listeners: %w (is /proc mounted?)", err)
 		}
 		found, err := parseTable(f, port)
-		_ = f.Close() // only read
+		_ = f.Close() // was only read
 		if err != nil {
 			return nil, fmt.Errorf("list TCP listeners: read %s: %w", name, err)
 		}

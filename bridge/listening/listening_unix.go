@@ -46,8 +46,8 @@ func list(ctx context.Context, port uint16) ([]Listener, error) {
 	return nil, errors.New("list TCP listeners: neither lsof nor sockstat is on the path (install lsof)")
 }
 
-// output runs a program and returns its standard output. A status above 0 with nothing on standard error is no error: it
-// has found nobody.
+// output runs a program and returns its standard output. An exit status above 0 with nothing on standard error is no
+// error: the program has found no listener.
 func output(c *exec.Cmd) (string, error) {
 	var out, complaint bytes.Buffer
 	c.Stdout, c.Stderr = &out, &complaint

@@ -25,7 +25,7 @@ func unseen(ctx context.Context, port uint16, seen []Listener) []Listener {
 		if err != nil {
 			continue
 		}
-		_ = conn.Close() // only whether it connects matters
+		_ = conn.Close() // what matters is only that it connects
 		all = append(all, Listener{Address: address})
 	}
 	return all

@@ -1,7 +1,7 @@
-// Package makers is what is known of the servers that a telnetcpc may meet: the TCP ports that makers use, how their
-// servers open a connection, what they say when a port is in use or its device is missing, and what their users report.
-// It holds facts, does no I/O and knows no protocol. Package rfc2217 looks up the text of a peer that refuses a session,
-// remote and probe explain to the user what a peer is.
+// Package makers has facts about the servers that telnetcpc may connect to: the TCP ports that makers use, how their
+// servers open a connection, what they send when a port is in use or its device is missing, and what their users report.
+// It does no I/O and implements no protocol. Package rfc2217 looks up the text of a peer that refuses a session; remote
+// and probe explain to the user what a peer is.
 package makers
 
 import (
@@ -17,10 +17,11 @@ type ports struct {
 	means       string
 }
 
-// server is a serial server, as its source, its manual or its users describe it. A field without a value: nothing known.
+// server is a serial server, as its source, its manual or its users describe it. An empty field means that nothing is
+// known.
 type server struct {
 	name      string // one word for programs; set if the server has a signature
-	label     string // how texts name it
+	label     string // its name in texts
 	signature *regexp.Regexp
 	reported  string // what users and manuals report; no probe has seen it
 	ports     []ports
@@ -73,7 +74,7 @@ var servers = []server{
 	},
 }
 
-// Port returns what makers use a TCP port for, if it is not RFC 2217, and what to do then; "" if nothing is known.
+// Port returns what makers use a TCP port for, if that is not RFC 2217, and what to do about it; "" if nothing is known.
 func Port(n int) string {
 	for _, s := range servers {
 		for _, p := range s.ports {

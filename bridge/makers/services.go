@@ -2,7 +2,7 @@ package makers
 
 import "bytes"
 
-// greetings are how services begin that are no serial ports, in lower case.
+// greetings are the first bytes, in lower case, of services that are no serial ports.
 var greetings = []struct{ prefix, service string }{
 	{"http/", "a web server"},
 	{"<html", "a web server"},

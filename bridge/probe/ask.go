@@ -16,7 +16,7 @@ const (
 	// signatureWait is how long to wait for the signature.
 	signatureWait = time.Second
 	// The wait for an answer is three times the longest round trip measured, within shortestWait and longestWait; it is
-	// unknownWait for a server that has not answered yet. An answer that comes later counts too, while the probe runs.
+	// unknownWait for a server that has not answered yet. A later answer counts too, as long as the probe runs.
 	shortestWait, longestWait, unknownWait = 300 * time.Millisecond, 2 * time.Second, time.Second
 )
 
@@ -91,12 +91,12 @@ type exchange struct {
 	sentAt time.Time
 
 	answered bool
-	value    []byte // the answer's, as it came, 16 bytes at most
+	value    []byte // the answer's value as received, 16 bytes at most
 	cmd      rfc2217.Command
-	rtt      time.Duration // 0: it came after the next query was sent
+	rtt      time.Duration // 0: the answer came after the next query was sent
 }
 
-// setting returns the answer to query i as a report has it.
+// setting returns the answer to query i in the form of a report.
 func (e exchange) setting(i int) Setting {
 	s := Setting{Asked: e.sent, Bytes: hexOf(e.value)}
 	if e.answered {
@@ -120,10 +120,10 @@ func (p *prober) mark() {
 		return
 	}
 	p.doing = "it was asked for a timing mark"
-	p.marks = 0 // the opening may have asked for one
+	p.marks = 0 // the opening may have requested one
 	asked := time.Now()
 	p.send(telnet.AppendVerb(nil, telnet.DO, telnet.TimingMark))
-	p.listen(asked.Add(markWait), func() bool { return p.marks > 0 })
+	p.converse(asked.Add(markWait), func() bool { return p.marks > 0 })
 	if p.marks > 0 {
 		p.markRTT = time.Since(asked)
 	}
@@ -144,7 +144,7 @@ func (p *prober) query() {
 		e := &p.exchanges[i]
 		e.sent, e.sentAt = true, time.Now()
 		p.send(rfc2217.AppendCommand(nil, q.command))
-		p.listen(e.sentAt.Add(p.answerWait(unanswered)), func() bool { return e.answered })
+		p.converse(e.sentAt.Add(p.answerWait(unanswered)), func() bool { return e.answered })
 		if !e.answered {
 			unanswered++
 		}
@@ -153,7 +153,7 @@ func (p *prober) query() {
 	p.doing = "all queries were done"
 }
 
-// answerWait is how long to wait for the next answer, after a number of queries without one.
+// answerWait returns how long to wait for the next answer, after that many queries in a row without one.
 func (p *prober) answerWait(unanswered int) time.Duration {
 	longest := p.markRTT
 	for _, e := range p.exchanges {
@@ -165,8 +165,9 @@ func (p *prober) answerWait(unanswered int) time.Duration {
 	return min(max(3*longest, shortestWait), longestWait)
 }
 
-// answer assigns an answer to its query: by its value, or to the current query if no query with that value is open.
-func (p *prober) answer(cmd rfc2217.Command, value []byte) {
+// assignAnswer assigns an answer to its query: by its value, or to the current query if no query that can have this value
+// is open.
+func (p *prober) assignAnswer(cmd rfc2217.Command, value []byte) {
 	i := slices.IndexFunc(queries[:], func(q query) bool {
 		return q.command.Code+rfc2217.FromServer == cmd.Code &&
 			(q.answers == nil || slices.Contains(q.answers, rfc2217.Control(cmd.Value)))
@@ -204,7 +205,7 @@ func (p *prober) askSignature() {
 	p.doing = "it was asked for its signature"
 	p.signatureAsked = true
 	p.send(rfc2217.AppendCommand(nil, rfc2217.Command{Code: rfc2217.Signature}))
-	p.listen(time.Now().Add(signatureWait), func() bool { return p.signature != nil })
+	p.converse(time.Now().Add(signatureWait), func() bool { return p.signature != nil })
 }
 
 func (p *prober) reportRTT() (r RTT) {
@@ -224,7 +225,7 @@ func (p *prober) reportRTT() (r RTT) {
 	return r
 }
 
-// milliseconds rounds to a hundredth: anything below is noise of this machine.
+// milliseconds rounds to 0.01 ms: smaller differences are noise of this machine.
 func milliseconds(d time.Duration) *float64 {
 	ms := float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
 	return &ms

@@ -9,8 +9,8 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// deviations returns in what an access server deviates from RFC 2217, or from what a user would expect, as far as a probe
-// that changes nothing can see it. Masks are not probed: setting one is a change.
+// deviations returns how an access server deviates from RFC 2217, or from what a user would expect: what a probe that
+// changes nothing can detect. Masks are not probed: setting one is a change.
 func (p *prober) deviations() []Deviation {
 	list := []Deviation{}
 	for _, find := range []func(*prober) []Deviation{
@@ -21,7 +21,7 @@ func (p *prober) deviations() []Deviation {
 	return list
 }
 
-// earlyEnd is about a probe that did not complete.
+// earlyEnd reports why a probe did not complete.
 func (p *prober) earlyEnd() []Deviation {
 	switch {
 	case p.timeUp():
@@ -43,7 +43,7 @@ func (p *prober) earlyEnd() []Deviation {
 	return nil
 }
 
-// andClosed says when the listener closed the connection, in words that follow what it sent.
+// andClosed returns when the listener closed the connection, as a clause that follows what it sent.
 func (p *prober) andClosed() string {
 	if !p.closedByPeer() {
 		return ""
@@ -51,7 +51,7 @@ func (p *prober) andClosed() string {
 	return " and closed the connection when " + p.endedAt
 }
 
-// negotiation is about options and timing marks.
+// negotiation reports deviations of options and timing marks.
 func (p *prober) negotiation() (list []Deviation) {
 	if !p.opening.Negotiates() {
 		means := "drain and close rely on computed line time alone, because it is sent no timing mark; if it does not double 255 in data (esp-link), give attach --quirk single-ff"
@@ -80,7 +80,7 @@ func (p *prober) negotiation() (list []Deviation) {
 	return list
 }
 
-// unanswered is about queries without an answer.
+// unanswered reports queries without an answer.
 func (p *prober) unanswered() (list []Deviation) {
 	var lines, others []string
 	sent, answered := 0, 0
@@ -115,7 +115,7 @@ func (p *prober) unanswered() (list []Deviation) {
 	return list
 }
 
-// oddAnswers is about answers that are not what RFC 2217 defines.
+// oddAnswers reports answers that RFC 2217 does not define.
 func (p *prober) oddAnswers() (list []Deviation) {
 	var returned, flow, odd []string
 	for i, e := range p.exchanges {
@@ -155,7 +155,7 @@ func (p *prober) oddAnswers() (list []Deviation) {
 	return list
 }
 
-// states is about modem state, suspension and the signature.
+// states reports deviations of modem state, suspension and signature.
 func (p *prober) states() (list []Deviation) {
 	if !p.modemKnown && p.err == nil {
 		list = append(list, Deviation{"no-modem-state", "it has not reported CTS, DSR, RI and DCD",
@@ -176,7 +176,7 @@ func (p *prober) states() (list []Deviation) {
 	return list
 }
 
-// reported is about the maker that the signature names.
+// reported returns what is reported of the maker that the signature names.
 func (p *prober) reported() (list []Deviation) {
 	for _, r := range makers.BySignature(p.signature) {
 		list = append(list, Deviation{r.Name, "its signature is " + quoted(p.signature), r.Means})
@@ -184,7 +184,7 @@ func (p *prober) reported() (list []Deviation) {
 	return list
 }
 
-// oddBytes is about data that comes unasked and about encodings that RFC 854 or RFC 2217 does not define.
+// oddBytes reports data that comes unasked, and encodings that RFC 854 or RFC 2217 does not define.
 func (p *prober) oddBytes() (list []Deviation) {
 	if p.data > 0 && !p.occupied() && !p.noDevice() {
 		when := "while it was probed"

@@ -11,10 +11,10 @@ import (
 	"telnetcpc/bridge/remote"
 )
 
-// Local is a process that listens on this machine, and what it is. Its names and its error are not escaped. The names in
-// JSON are for programs and stay.
+// Local is a process that listens on this machine, and the report about it. Its names and its error are not escaped. The
+// JSON names are an interface for programs.
 type Local struct {
-	Address string  `json:"address"` // an IP address; 0.0.0.0 and :: are every address of this machine
+	Address string  `json:"address"` // an IP address; 0.0.0.0 and :: mean every address of this machine
 	Port    uint16  `json:"port"`
 	PID     int     `json:"pid"`     // 0: not visible
 	Process string  `json:"process"` // empty: not visible
@@ -23,9 +23,9 @@ type Local struct {
 	Error   string  `json:"error"`   // why it was not reached
 }
 
-// Here finds out who listens on a TCP port of this machine and probes each, one after the other, sorted by address and
-// process; none is no error. A listener that was not reached is in the list, with the reason. The error, one line, says
-// that the system's tables could not be read, or is ctx's.
+// Here lists the processes that listen on a TCP port of this machine, sorted by address and process, and probes them one
+// after the other. An empty list is no error. A listener that was not reached is in the list, with the reason. The error
+// is one line: why the system's tables could not be read, or that of ctx.
 func Here(ctx context.Context, port uint16, o Options) ([]Local, error) {
 	all, err := listening.On(ctx, port)
 	if err != nil {
@@ -60,7 +60,7 @@ func each(ctx context.Context, all []listening.Listener, o Options) ([]Local, er
 }
 
 // reach probes one listener from this machine. Some systems let one program listen at every address and another at the
-// loopback address; from this machine, only the second can be reached.
+// loopback address; from this machine, only the one at the loopback address can be reached.
 func reach(ctx context.Context, l listening.Listener, all []listening.Listener, o Options) (*Report, error) {
 	at := l.Reach()
 	if at != l.Address && slices.ContainsFunc(all, func(other listening.Listener) bool { return other.Address == at }) {

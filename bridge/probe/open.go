@@ -14,7 +14,7 @@ func (p *prober) open() {
 	p.sendVerbs(p.opening.Start(time.Now()))
 	for p.err == nil && p.opening.Conclusion() == rfc2217.Undecided && !p.otherService() {
 		before := p.bytesIn
-		p.listen(p.opening.Until(), func() bool { return p.bytesIn != before })
+		p.converse(p.opening.Until(), func() bool { return p.bytesIn != before })
 		if p.err == nil && p.bytesIn == before {
 			p.sendVerbs(p.opening.Timeout(nil, time.Now()))
 		}
@@ -32,18 +32,18 @@ func (p *prober) agreed() bool {
 	return p.opening.Conclusion() == rfc2217.Agreed && (p.options.Us(telnet.ComPort) || p.options.Peer(telnet.ComPort))
 }
 
-// refused reports whether the listener has refused COM-PORT-OPTION, rather than left it unanswered.
+// refused reports whether the listener has refused COM-PORT-OPTION; leaving it unanswered is no refusal.
 func (p *prober) refused() bool {
 	return p.opening.Conclusion() == rfc2217.Refused && p.received(telnet.DONT, telnet.ComPort)
 }
 
-// occupied reports whether the listener said that its port is in use: ser2net negotiates, says so and closes.
+// occupied reports whether the listener sent that its port is in use: ser2net negotiates, sends that and closes.
 func (p *prober) occupied() bool {
 	text, closed := p.greeting()
 	return rfc2217.MeansInUse(text, closed)
 }
 
-// noDevice reports whether the listener said that it cannot open its device.
+// noDevice reports whether the listener sent that it cannot open its device.
 func (p *prober) noDevice() bool {
 	text, _ := p.greeting()
 	return rfc2217.MeansNoDevice(text)

@@ -1,6 +1,6 @@
-// Package probe finds out what listens at a remote, or on a TCP port of this machine: whether it is an access server,
-// what is in force there and how it deviates from RFC 2217. It changes no setting, drives no line and sends nothing to the
-// device. It is for people and scripts that look at a server (telnetcpc probe): it knows no port and makes no session.
+// Package probe identifies what listens at a remote, or on a TCP port of this machine: whether it is an access server,
+// its current settings, and how it deviates from RFC 2217. It changes no setting, drives no line and sends nothing to the
+// device. It is for people and scripts that inspect a server (telnetcpc probe): it makes no port and no session.
 //
 // The steps of a probe, in their order:
 //
@@ -11,7 +11,8 @@
 //	signature  last, because some servers crash when asked for it          ask.go
 //	report     what was seen and what it means                             deviations.go, verdict.go
 //
-// talk.go is the conversation under all of them. Each step waits for one thing, and everything that is kept is bounded.
+// talk.go has the conversation that all of them use. Each step waits for one thing, and everything that is kept is
+// bounded.
 package probe
 
 import (
@@ -30,23 +31,25 @@ import (
 const DefaultTimeout = 10 * time.Second
 
 const (
-	// settleFor is the silence after which a server has sent what it sends unasked; settleMost bounds the wait for it,
-	// because a device may send all the time.
+	// settleFor is how long a server must be silent before it counts as having sent what it sends unasked; settleMost bounds
+	// the wait for it, because a device may send all the time.
 	settleFor, settleMost = 300 * time.Millisecond, time.Second
 )
 
 // Options are how a probe is made. The zero value of each field means its default.
 type Options struct {
-	// Timeout is for everything, from the dial on; 0: DefaultTimeout. A report that ran out of time says so.
+	// Timeout bounds the whole probe, the dial included; 0: DefaultTimeout. If it ends the probe, the report has the
+	// deviation time-up.
 	Timeout time.Duration
 	// Thorough queries the settings and the signature even if the server negotiates nothing but COM-PORT-OPTION: some
 	// small servers mistake a query for a setting.
 	Thorough bool
 }
 
-// Run connects as Dial does, whatever the scheme, and finds out what listens there: it negotiates, queries the settings and
-// hangs up. It changes no setting, drives no line and sends nothing to the device. The error means that it could not
-// connect, in one line that says what to do; for a listener that is no access server, Run returns a Report.
+// Run connects as Remote.Dial does, whatever the scheme, and identifies what listens there: it negotiates, queries the
+// settings and hangs up. It changes no setting, drives no line and sends nothing to the device. The error means that it
+// could not connect, in one line with a hint about what to do; for a listener that is no access server, Run returns a
+// Report.
 func Run(ctx context.Context, r *remote.Remote, o Options) (*Report, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
@@ -66,7 +69,7 @@ func Run(ctx context.Context, r *remote.Remote, o Options) (*Report, error) {
 	}
 	defer func() { _ = conn.Close() }()
 	p := newProber(within, conn)
-	p.thorough, p.secure, p.wayOut = o.Thorough, url.Scheme == remote.SchemeRFC2217TLS, url.RawHint()
+	p.thorough, p.secure, p.rawHint = o.Thorough, url.Scheme == remote.SchemeRFC2217TLS, url.RawHint()
 	return p.run(within), ctx.Err()
 }
 
@@ -92,7 +95,7 @@ func (p *prober) settle() {
 	most := time.Now().Add(settleMost)
 	for p.err == nil && time.Now().Before(most) {
 		before := p.bytesIn
-		p.listen(earlier(time.Now().Add(settleFor), most), func() bool { return p.bytesIn != before })
+		p.converse(earlier(time.Now().Add(settleFor), most), func() bool { return p.bytesIn != before })
 		if p.bytesIn == before {
 			return
 		}
@@ -115,7 +118,7 @@ func (p *prober) elicit() {
 		p.err = err
 		return
 	}
-	p.listen(time.Now().Add(remote.LastWords), func() bool { return len(p.text) > 0 })
+	p.converse(time.Now().Add(remote.LastWords), func() bool { return len(p.text) > 0 })
 	p.settle()
 }
 

@@ -2,11 +2,11 @@ package probe
 
 import "strconv"
 
-// Report is what a probe has found out. Its texts are fit for a terminal: text from the network is escaped and truncated.
-// The names in JSON are for programs and stay.
+// Report is the result of a probe. Its texts can be printed to a terminal: text from the network is escaped and
+// truncated. The JSON names are an interface for programs.
 type Report struct {
 	AccessServer bool        `json:"access_server"` // it agreed to COM-PORT-OPTION
-	LooksLike    string      `json:"looks_like"`    // what it is, in words; if it is no access server, also what to do
+	LooksLike    string      `json:"looks_like"`    // what it is, as text; if it is no access server, also what to do
 	Signature    string      `json:"signature"`     // what it calls itself; empty: not sent
 	Options      []Option    `json:"options"`       // in the order in which they were first negotiated
 	Settings     Settings    `json:"settings"`
@@ -41,9 +41,8 @@ type Settings struct {
 // Setting is the answer to one query.
 type Setting struct {
 	Asked bool `json:"asked"`
-	// Answer is a number, or a word as attach's flags have them: none, odd, even, mark, space; none, xonxoff, rtscts,
-	// dcd, dtr, dsr; on, off. Empty: no answer, or one without meaning; then Bytes is
-	// not empty.
+	// Answer is a number, or a word as attach's flags have them: none, odd, even, mark, space; none, xonxoff, rtscts, dcd,
+	// dtr, dsr; on, off. Empty: no answer, or one without a meaning, and then Bytes is not empty.
 	Answer string `json:"answer"`
 	Bytes  string `json:"bytes"` // the answer's value in hex; empty: no answer
 }
@@ -72,10 +71,10 @@ type Deviation struct {
 	Means string `json:"means"` // what it means for a user
 }
 
-// textLimit is how many bytes of a text from the network are shown at most.
+// textLimit bounds, in bytes, how much of a text from the network is shown.
 const textLimit = 120
 
-// printable makes a text from the network fit for a terminal: escapes what is not printable ASCII, and truncates.
+// printable prepares a text from the network for a terminal: it escapes what is not printable ASCII, and truncates.
 func printable(p []byte) string {
 	more := ""
 	if len(p) > textLimit {

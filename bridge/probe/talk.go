@@ -21,19 +21,19 @@ const (
 	verbsKept = 8        // received verbs that are kept in their order
 )
 
-// prober is a conversation with a listener. It sees what rfc2217.Client hides: each verb, each length, each answer as
-// it came. Only the goroutine that called Run uses it.
+// prober is a conversation with a listener. It records what rfc2217.Client hides: each verb, each length, each answer as
+// received. Only the goroutine that called Run uses it.
 type prober struct {
 	conn     net.Conn
 	deadline time.Time       // of the whole probe
 	stopped  <-chan struct{} // closed when the probe must end, also at its deadline
 	thorough bool
 	secure   bool   // through TLS
-	wayOut   string // what to do if it is a raw port
+	rawHint  string // what to do if it is a raw port
 	buf      []byte
 
 	err        error  // what ended the conversation: an error of the connection, or the deadline
-	doing      string // the current step, as words that follow "when"
+	doing      string // the current step, as a clause that follows "when"
 	endedAt    string // the step in which err came
 	halfClosed bool   // the probe has closed its half
 	bytesIn    uint64
@@ -47,13 +47,13 @@ type prober struct {
 	verbsOut   [256]verbs
 	order      []telnet.Option
 	firstVerbs []telnet.Message // received
-	single     []telnet.Command // what followed a 255 and is no command
+	single     []telnet.Command // bytes after a 255 that are no command
 	tooLong    bool
 	marks      int // answers to timing marks
 
 	// What was seen of data: the device's, or a text of the server.
 	text    []byte
-	before  bool // it began before COM-PORT-OPTION was agreed
+	before  bool // the data began before COM-PORT-OPTION was agreed
 	serves  bool // a query was answered
 	greeted int  // how many bytes of text came before that
 	data    uint64
@@ -85,8 +85,8 @@ func newProber(ctx context.Context, conn net.Conn) *prober {
 	return p
 }
 
-// listen processes what comes, until done returns true, until a time, or until the conversation ends.
-func (p *prober) listen(until time.Time, done func() bool) {
+// converse processes what arrives, until done returns true, until a time, or until the conversation ends.
+func (p *prober) converse(until time.Time, done func() bool) {
 	whole := until
 	if !p.deadline.IsZero() {
 		until = earlier(until, p.deadline)
@@ -173,7 +173,7 @@ func (p *prober) take(b []byte) {
 	}
 }
 
-// keep records data, and keeps its beginning.
+// keep counts data, and keeps its first textKept bytes.
 func (p *prober) keep(data []byte) {
 	p.before = p.before || len(p.text) == 0 && !p.agreed()
 	p.data += uint64(len(data))
@@ -204,7 +204,7 @@ func (p *prober) message(m telnet.Message) {
 
 func (p *prober) verb(m telnet.Message) {
 	verbs := p.opening.Verb(nil, m, time.Now())
-	if m.Option == telnet.TimingMark { // no option that is on or off: the report does not list it
+	if m.Option == telnet.TimingMark { // it has no state, so the report does not list it
 		if m.Command == telnet.WILL || m.Command == telnet.WONT {
 			p.marks++
 		}
@@ -245,7 +245,7 @@ func (p *prober) command(cmd rfc2217.Command, value []byte) {
 	case code == rfc2217.Signature+rfc2217.FromServer:
 		p.signature = slices.Clone(cmd.Text)
 	case code >= rfc2217.SetBaudRate+rfc2217.FromServer && code <= rfc2217.SetControl+rfc2217.FromServer:
-		p.answer(cmd, value)
+		p.assignAnswer(cmd, value)
 	case code == rfc2217.NotifyModemState+rfc2217.FromServer:
 		p.modem, p.modemKnown = cmd.Value, true
 	case code == rfc2217.FlowSuspend+rfc2217.FromServer:

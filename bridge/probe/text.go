@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// textWidth is where WriteText wraps: a terminal's default width.
+// textWidth is the column at which WriteText wraps: a terminal's default width.
 const textWidth = 80
 
 // WriteText writes the report for people: aligned, wrapped at 80 columns, ASCII only.
@@ -134,7 +134,7 @@ func (r *Report) textDeviations(b *strings.Builder) {
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// paragraph writes a text, wrapped. Its first line begins with first; the others are indented as far.
+// paragraph writes a text, wrapped. Its first line begins with first; the others are indented by the same width.
 func paragraph(b *strings.Builder, first, text string) {
 	line := first
 	for i, word := range strings.Fields(text) {

@@ -8,7 +8,7 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// accessServerVerdict says that it is an access server, and which, if it can be identified.
+// accessServerVerdict returns that the listener is an access server, and which one if it can be identified.
 func (p *prober) accessServerVerdict() string {
 	is := "an RFC 2217 access server"
 	switch name := p.byOpening(); {
@@ -33,7 +33,7 @@ func (p *prober) byOpening() string {
 	return makers.ByOpening(list)
 }
 
-// otherVerdict says what a listener that is no access server may be, and what to do.
+// otherVerdict returns what a listener that is no access server may be, and what to do.
 func (p *prober) otherVerdict() string {
 	says := ""
 	if len(p.text) > 0 {
@@ -43,7 +43,7 @@ func (p *prober) otherVerdict() string {
 	service := makers.Service(p.text)
 	switch {
 	case p.opening.Conclusion() == rfc2217.EchoesBack:
-		return "it echoes what it receives: a loopback plug or an echo service (" + p.wayOut + ")"
+		return "it echoes what it receives: a loopback plug or an echo service (" + p.rawHint + ")"
 	case p.occupied():
 		return "a port in use by another client" + says + " (try again when that client is gone)"
 	case p.noDevice():
@@ -64,12 +64,12 @@ func (p *prober) otherVerdict() string {
 	case len(p.text) > 0 && p.halfClosed:
 		return "a service that answers when the client half-closes the connection" + says + " (is the port right?)"
 	case len(p.text) > 0:
-		return "it sends data, but no Telnet" + says + " (" + p.wayOut + ")"
+		return "it sends data, but no Telnet" + says + " (" + p.rawHint + ")"
 	}
 	return p.silentVerdict()
 }
 
-// silentVerdict says what a listener that has sent nothing at all may be.
+// silentVerdict returns what a listener that has sent nothing at all may be.
 func (p *prober) silentVerdict() string {
 	orTLS := "; or it expects TLS: try rfc2217+tls://"
 	if p.secure {
@@ -81,12 +81,12 @@ func (p *prober) silentVerdict() string {
 	case p.closedByPeer() && !p.halfClosed:
 		return "it closes the connection at once: an access server in use by another client (sredird does so), or one that does not accept this address"
 	case p.closedByPeer():
-		return "silent; it closes when the client half-closes the connection (" + p.wayOut + orTLS + ")"
+		return "silent; it closes when the client half-closes the connection (" + p.rawHint + orTLS + ")"
 	}
-	return "silent (" + p.wayOut + "; or an access server in use by another client" + orTLS + ")"
+	return "silent (" + p.rawHint + "; or an access server in use by another client" + orTLS + ")"
 }
 
-// refusal says how the server declined a verb of ours: "refused" or "not answered".
+// refusal returns how the server declined a verb of ours: "refused" or "not answered".
 func (p *prober) refusal(o telnet.Option, no telnet.Command) string {
 	if p.received(no, o) {
 		return "refused"

@@ -1,8 +1,8 @@
 // Package remote turns a URL into a session with an access server: it dials, with TLS if the URL asks for it, negotiates
-// and returns a uart.Session that is up. It explains failures in one line that says what to do.
+// and returns a uart.Session that is up. Its errors are one line each, with a hint about what to do.
 //
-// It knows no port, and it does not reconnect: the bridge, which calls Dial, decides when to dial again. Package agent
-// makes a Remote for each port; package probe uses Connect.
+// It knows nothing about ports, and it does not reconnect: the bridge, which calls Dial, decides when to dial again.
+// Package agent makes a Remote for each port; package probe uses Connect.
 package remote
 
 import (
@@ -23,7 +23,7 @@ import (
 // ErrNotAccessServer means that the peer does not speak RFC 2217, or refuses it.
 var ErrNotAccessServer = errors.New("not an RFC 2217 access server")
 
-// dialTimeout bounds a TCP connect, and again the TLS handshake.
+// dialTimeout bounds the TCP connect, and the TLS handshake separately.
 const dialTimeout = 10 * time.Second
 
 // Options are how a remote makes its sessions. The zero value of each field means its default.
@@ -31,11 +31,11 @@ type Options struct {
 	AckTimeout time.Duration // how long to wait for the answer to a setting before it is reported as refused
 	Quirks     Quirks        // KeepGreeting matters for rfc2217:// and rfc2217+tls:// only
 	TLS        TLS
-	Log        *slog.Logger // nil: TLS trouble is not logged, the rest goes to slog.Default()
+	Log        *slog.Logger // nil: TLS problems are not logged, the rest goes to slog.Default()
 }
 
-// Remote makes sessions with the peer that a URL names. It is safe for concurrent use. Between dials it keeps nothing but
-// the TLS configuration.
+// Remote makes sessions with the peer that a URL names. It is safe for concurrent use. Between dials it keeps only the
+// TLS configuration.
 type Remote struct {
 	url  URL
 	opts Options
@@ -76,15 +76,15 @@ func (r *Remote) Fidelity() uart.Fidelity {
 func (r *Remote) URL() URL { return r.url }
 
 // Connect dials as Dial does, with TLS if the URL asks for it, and neither negotiates nor sends data: package probe does
-// that itself. The caller closes the connection. Errors are one line that says what to do.
+// that itself. The caller closes the connection. Errors are one line with a hint about what to do.
 func (r *Remote) Connect(ctx context.Context) (net.Conn, error) {
 	conn, _, err := r.connect(ctx)
 	return conn, err
 }
 
 // Dial connects and negotiates in the caller's goroutine and returns a session that is up. ctx bounds Dial, not the
-// session. Errors are one line that says what to do; the error is ErrNotAccessServer if the peer is something else. mask
-// is the line states (RFC 2217, SET-LINESTATE-MASK) that the port can report.
+// session. Errors are one line with a hint about what to do; the error is ErrNotAccessServer if the peer is something
+// else. mask has the line states (RFC 2217, SET-LINESTATE-MASK) that the port can report.
 func (r *Remote) Dial(ctx context.Context, mask uart.LineState) (uart.Session, error) {
 	conn, sock, err := r.connect(ctx)
 	if err != nil {
@@ -113,7 +113,8 @@ func (r *Remote) config(mask uart.LineState) rfc2217.Config {
 	}
 }
 
-// comPort is a session over Telnet, with COM-PORT-OPTION or without: the protocol's client, and TCP's view of the peer.
+// comPort is a session over Telnet, with or without COM-PORT-OPTION: the protocol's client, and what TCP knows about the
+// peer.
 type comPort struct {
 	*socket
 	*rfc2217.Client

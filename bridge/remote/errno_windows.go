@@ -6,7 +6,7 @@ import "golang.org/x/sys/windows"
 const (
 	errRefused         = windows.WSAECONNREFUSED
 	errReset           = windows.WSAECONNRESET
-	errAborted         = windows.WSAECONNABORTED // also a reset, if bytes of ours were in flight
+	errAborted         = windows.WSAECONNABORTED // also after a reset, if bytes of ours were in flight
 	errHostUnreachable = windows.WSAEHOSTUNREACH
 	errNetUnreachable  = windows.WSAENETUNREACH
 )

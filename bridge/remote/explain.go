@@ -13,7 +13,7 @@ import (
 	"telnetcpc/bridge/tcp"
 )
 
-// LastWords is how long to wait for an answer to the end of our half of a connection.
+// LastWords is how long to wait for what a peer sends after the end of our half of a connection.
 const LastWords = 2 * time.Second
 
 // notDialed explains why there is no connection, and what to check.
@@ -37,7 +37,7 @@ func (r *Remote) notDialed(err error) error {
 	return fmt.Errorf("dial %s: %w", at, err)
 }
 
-// Error is one line for people that says what to do, and the error that caused it.
+// Error is a one-line text with a hint about what to do, and the error that caused it.
 type Error struct {
 	Text string
 	Err  error
@@ -90,15 +90,15 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 		}
 	}
 	var op *net.OpError
-	if errors.As(err, &op) { // without our own port, so that the same error has the same text
+	if errors.As(err, &op) { // without our own port number, so that the same error has the same text each time
 		text := strings.Replace(err.Error(), op.Error(), op.Err.Error(), 1)
 		return &Error{fmt.Sprintf("%s: negotiation: %s", at, text), err}
 	}
 	return fmt.Errorf("%s: negotiation: %w", at, err)
 }
 
-// elicit closes our half of a connection that has been silent, and returns what the peer answers: a web server complains
-// that it got no request. It sends nothing, because the peer may be a machine tool.
+// elicit closes our half of a connection that has been silent, and returns what the peer then sends: a web server reports
+// that it got no request. elicit sends no data, because the peer may be a machine tool.
 func elicit(conn net.Conn) []byte {
 	if tcp.CloseWrite(conn) != nil || conn.SetReadDeadline(time.Now().Add(LastWords)) != nil {
 		return nil
@@ -108,7 +108,7 @@ func elicit(conn net.Conn) []byte {
 	return text[:n]
 }
 
-// guess names a listener that does not speak Telnet, by the first bytes that it sent, and says what to do.
+// guess names a listener that does not speak Telnet, by the first bytes that it sent, with a hint about what to do.
 func (r *Remote) guess(first []byte) string {
 	if service := makers.Service(first); service != "" {
 		return service + ": is the port right?"

@@ -21,7 +21,7 @@ func NameTrouble(err error, host string) string {
 		return fmt.Sprintf("unknown host %q (is the name spelt right?)", host)
 	case dns.IsTimeout:
 		return fmt.Sprintf("host %q cannot be looked up: the name server does not answer (is the network up?)", host)
-	case dns.IsTemporary: // its text contains our own port, or adds nothing
+	case dns.IsTemporary: // its text contains our own port number, or adds nothing
 		return fmt.Sprintf("host %q cannot be looked up now: the name server is unreachable or fails (is the network up? an IP address needs no name server)", host)
 	}
 	return fmt.Sprintf("host %q cannot be looked up: %s (does the name server of this machine know it? an IP address needs none)", host, dns.Err)

@@ -13,7 +13,7 @@ type raw struct {
 	*socket
 	conn *tcp.Conn
 
-	mu      sync.Mutex // makes the two flags one state; not held while conn.Write blocks
+	mu      sync.Mutex // guards the two flags; not held during conn.Write
 	writing bool       // a goroutine is in conn.Write
 	fin     bool       // FIN was sent, or will be when the write returns: Write fails from now on
 }
@@ -65,7 +65,7 @@ func (r *raw) CloseWrite() error {
 		return nil
 	}
 	r.fin = true
-	if r.writing { // cut short, it returns and sends FIN
+	if r.writing { // the Write is cut short, returns and sends FIN
 		return r.conn.SetWriteDeadline(tcp.Past())
 	}
 	return r.conn.CloseWrite()

@@ -25,7 +25,8 @@ type TLS struct {
 
 // config loads the files. The error names the file and what it should contain.
 func (t TLS) config(host string) (*tls.Config, error) {
-	// Dynamic record sizing splits the first writes into records of one segment, for browsers. Here a write is a record.
+	// Dynamic record sizing, which helps browsers, splits the first writes into records of one segment. Here each write is
+	// one record.
 	c := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.Insecure, DynamicRecordSizingDisabled: true}
 	if t.Name != "" {
 		c.ServerName = t.Name
@@ -53,8 +54,8 @@ func (t TLS) config(host string) (*tls.Config, error) {
 	return c, nil
 }
 
-// reload loads the files again, for a dial, because certificates are renewed while a port exists. If that fails, it returns
-// the configuration that was loaded before, and logs each reason once.
+// reload loads the files again at each dial, because certificates are renewed while a port exists. If that fails, it
+// returns the configuration that was loaded before, and logs each reason once.
 func (r *Remote) reload() *tls.Config {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,7 +98,7 @@ func handshake(ctx context.Context, conn net.Conn, c *tls.Config) (*secured, err
 	return s, nil
 }
 
-// explain says why the handshake failed, and what to do.
+// explain returns an error with why the handshake failed, and what to do.
 func (s *secured) explain(err error) error {
 	if refusal := s.certificateRefused(err); refusal != nil {
 		return refusal

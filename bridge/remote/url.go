@@ -45,7 +45,8 @@ func (u URL) String() string {
 // with returns the URL with another scheme.
 func (u URL) with(s Scheme) URL { return URL{s, u.Host, u.Port} }
 
-// RawHint says what to do if the peer may be a raw port. If a maker is known to use the port for something else, it says so.
+// RawHint returns a hint for the case that the peer is a raw port. It names the maker if one is known to use the port for
+// something else.
 func (u URL) RawHint() string {
 	what := "a raw port?"
 	if n, err := strconv.Atoi(u.Port); err == nil && makers.Port(n) != "" {
@@ -54,7 +55,8 @@ func (u URL) RawHint() string {
 	return fmt.Sprintf("%s %s carries bytes without settings", what, u.with(SchemeTCP))
 }
 
-// name returns the host without its zone, which only this machine knows: the name that a certificate must have.
+// name returns the host without its zone, which has a meaning on this machine only: the name that a certificate must
+// have.
 func (u URL) name() string {
 	host, _, _ := strings.Cut(u.Host, "%")
 	return host
@@ -65,7 +67,7 @@ func (u URL) Address() string { return net.JoinHostPort(u.Host, u.Port) }
 
 // Parse parses rfc2217://host[:3696], rfc2217+tls://host[:3696], tcp://host:port, telnet://host[:23], or a bare host or
 // host:port, which means rfc2217. An IPv6 address may have a zone: fe80::1%eth0, [fe80::1%eth0]:3696, and in a URL also
-// [fe80::1%25eth0] (RFC 6874). The error says what is wrong and what is accepted.
+// [fe80::1%25eth0] (RFC 6874). The error has what is wrong and what is accepted.
 func Parse(s string) (URL, error) {
 	if !strings.Contains(s, "://") {
 		if a, err := netip.ParseAddr(s); err == nil && a.Is6() {

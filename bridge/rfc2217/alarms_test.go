@@ -21,7 +21,7 @@ func TestAnswerUnread(t *testing.T) {
 		want       []string
 	}{
 		{"the answers", saysAsked + "78", []string{"data x"}},
-		{"behind data", "79" + saysAsked + "78", []string{"data y", "data x"}},
+		{"after data", "79" + saysAsked + "78", []string{"data y", "data x"}},
 		{"another value", saysBaud(1200) + saysAsked[20:] + "78", []string{"data x", "refused 9600 (answer 1200)"}},
 		{"no answer", "78", []string{"data x", "refused 9600 8N1 none (no answer)"}},
 		{"nothing at all", "", []string{"refused 9600 8N1 none (no answer)"}},

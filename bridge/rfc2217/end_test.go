@@ -70,7 +70,7 @@ func TestCloseWrite(t *testing.T) {
 				_ = far.CloseWrite()
 				for _, want := range want {
 					if got := next(t, c); got != want {
-						t.Errorf("behind FIN: got %q, want %q", got, want)
+						t.Errorf("after FIN: got %q, want %q", got, want)
 					}
 				}
 			})

@@ -131,8 +131,8 @@ func TestOpenTelnetFails(t *testing.T) {
 // TestOpenTelnetLastWords: the text of a peer that closes at once is data, and nothing is written to it: it would be lost.
 func TestOpenTelnetLastWords(t *testing.T) {
 	for name, moves := range map[string][]move{
-		"at once":             {{says: "3132", fin: true}},
-		"behind an agreement": {{says: "fffd00fffb00"}, {after: trip, says: "3132", fin: true}},
+		"at once":            {{says: "3132", fin: true}},
+		"after an agreement": {{says: "fffd00fffb00"}, {after: trip, says: "3132", fin: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -32,7 +32,7 @@ func TestLastByteIs255(t *testing.T) {
 		{"a trickle of them", []piece{{0, "ff"}, {15 * time.Millisecond, "61ff"}, {15 * time.Millisecond, "fa2c6b30fff0"}}, false,
 			[]string{"data \xff", "data a", "modem CTS|DSR"}},
 		{"inside a command", []piece{{0, "fffa2c6b30ff"}, {silence, "f0"}}, false, []string{"modem CTS|DSR"}},
-		{"a command that a slow line tears apart: nobody can tell", []piece{{0, "ff"}, {silence, "fd03"}}, false, []string{"data \xff", "data \xfd\x03"}},
+		{"a command that a slow line splits: it cannot be distinguished", []piece{{0, "ff"}, {silence, "fd03"}}, false, []string{"data \xff", "data \xfd\x03"}},
 		{"the very last", []piece{{0, "61ff"}}, true, []string{"data a", "data \xff", "error EOF"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

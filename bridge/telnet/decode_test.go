@@ -139,7 +139,7 @@ func TestSubEndless(t *testing.T) {
 		t.Errorf("returned %d times, with %v allocations; want once, with none", returned, n)
 	}
 	if got, want := words(&d, []byte("\xff\xf0data")), []string{"data 64617461"}; !equal(got, want) {
-		t.Errorf("behind it: got %q, want %q", got, want)
+		t.Errorf("after it: got %q, want %q", got, want)
 	}
 }
 

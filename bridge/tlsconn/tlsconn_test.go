@@ -22,7 +22,7 @@ func serverTLS(t *testing.T) *tls.Config {
 	return s.TLS
 }
 
-// pipe is one end of a connection without buffers: a write waits until the peer reads. It stands for a peer that has closed
+// pipe is one end of a connection without buffers: a write waits until the peer reads. It represents a peer that has closed
 // its window.
 type pipe struct {
 	net.Conn
