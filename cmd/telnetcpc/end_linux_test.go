@@ -185,7 +185,7 @@ func onHosts(t *testing.T, test func(t *testing.T, host string)) {
 // requireRun skips the test if run does not work here.
 func requireRun(t *testing.T) {
 	t.Helper()
-	hosts := besides()
+	hosts := extraHosts()
 	if len(hosts) == 0 {
 		t.Skip("run is not for this machine")
 	}
