@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -82,6 +83,30 @@ func TestChangesWaitForTheLine(t *testing.T) {
 				}
 				b.end()
 			})
+		})
+	}
+}
+
+// A change that was held until the session came, and then waits for the bytes before it, is sent before the session of the closed
+// port ends, whichever of the two comes first at the moment in which the last byte leaves.
+func TestHeldChangeIsSentBeforeTheEnd(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFar()
+			f.paced, f.takes = true, 100*time.Millisecond
+			b := start(t, bridge.Policy{}, f, uart.CarriesDrain)
+			p := b.port()
+			p.AppOpen()
+			p.AppSet(coding("9600 8N1"))
+			b.write(strings.Repeat("x", 3000)) // 3.1 s
+			p.AppSet(coding("38400"))
+			p.AppClose()
+			s := f.session(0)
+			s.ended()
+			if words := s.all(); !slices.Contains(words, "settings 38400") || s.line.wrong > 0 {
+				t.Errorf("the session ended after %.40q, %d bytes left at a wrong rate", words, s.line.wrong)
+			}
+			b.end()
 		})
 	}
 }

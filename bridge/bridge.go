@@ -26,8 +26,8 @@ type Remote interface {
 // OpenPort creates the bridge's port. It is called again after a hangup. Unsent, Urgent and Log are set in config.
 type OpenPort func(ctx context.Context, config uart.PortConfig) (uart.Port, error)
 
-// LimitedHandler is a log handler that writes a bounded number of lines and keeps the others back. Flush writes what it
-// keeps; it must not block.
+// LimitedHandler is a log handler that writes a bounded number of lines and holds the others back. Flush writes what it
+// holds; it must not block.
 type LimitedHandler interface {
 	slog.Handler
 	Flush()
@@ -43,8 +43,8 @@ type Config struct {
 
 	// Log must not block: bytes and the shutdown would wait for it. nil: slog.Default().
 	Log *slog.Logger
-	// Peer takes the lines that the remote can cause without limit. Losses takes those of them that report lost bytes, so
-	// that the others cannot displace these. nil: Log takes them.
+	// Peer receives the lines that the remote can cause without limit, and Losses those of them that report lost bytes, so
+	// that other lines cannot displace these. nil: they go to Log.
 	Peer, Losses LimitedHandler
 }
 
@@ -54,9 +54,9 @@ type Bridge struct {
 	cfg       Config
 	policy    Policy       // with its defaults
 	hupcl     bool         // no linger is configured: a program that clears HUPCL and leaves DTR on keeps the session
-	log       *slog.Logger // takes what this side does
-	peerLog   *slog.Logger // takes what the remote does, which may be without limit
-	lossesLog *slog.Logger // takes what that cost
+	log       *slog.Logger // for what this side does
+	peerLog   *slog.Logger // for what the remote does, which may be without limit
+	lossesLog *slog.Logger // for the bytes that the remote lost
 
 	// Any goroutine.
 	count     counters
@@ -64,8 +64,8 @@ type Bridge struct {
 	observers observers
 	current   atomic.Pointer[run] // the port that is open now; for Status alone
 	asleep    atomic.Bool         // Sleep was called, and Wake was not
-	sleeps    atomic.Uint64       // how often Sleep was called: a Wake right after one does not hide it from Run
-	wake      chan struct{}       // something that Run decides on has changed. One slot: a sender never waits
+	sleeps    atomic.Uint64       // how often Sleep was called: Run notices a Sleep even if Wake follows at once
+	wake      chan struct{}       // something that Run depends on has changed. One slot: a sender never waits
 
 	// Only Run's goroutine.
 	redial redial
@@ -187,7 +187,7 @@ func (b *Bridge) Sleep() {
 	b.wakeRun()
 }
 
-// Wake ends a Sleep. If a session is wanted, it is dialed at once and given the whole state of the port.
+// Wake ends a Sleep. If a session is wanted, it is dialed at once and gets the whole state of the port.
 func (b *Bridge) Wake() {
 	b.asleep.Store(false)
 	b.wakeRun()

@@ -7,9 +7,9 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// How a change of settings, or a purge, reaches the far UART at its place among the bytes.
+// How a change of settings, or a purge, reaches the far UART in order with the bytes.
 
-// settings sends what the event changes to the session, or holds the change at its place.
+// settings sends what the event changes to the session, or holds the change in order with the held bytes.
 func (r *run) settings(e uart.Event) {
 	for {
 		now, held := r.holdChange(e)
@@ -24,7 +24,7 @@ func (r *run) settings(e uart.Event) {
 }
 
 // holdChange holds a change of settings or a purge if up has no session to send it to; it waits while a session is up and
-// there is no room. It returns the settings that the change leads to, and whether it is held.
+// there is no room. It returns the settings after the change, and whether the change is held.
 func (r *run) holdChange(e uart.Event) (now settings, held bool) {
 	l := &r.link
 	l.mu.Lock()
@@ -54,14 +54,15 @@ func (r *run) holdChange(e uart.Event) (now settings, held bool) {
 	return now, true
 }
 
-// errEnding marks a session that has failed and is about to end: what it has not sent yet must not go out changed.
+// errEnding is the error of a change for a session that has failed and is about to end: the bytes that it has not sent
+// yet must not go out with other settings.
 var errEnding = errors.New("the session is ending")
 
-// change sends what the event changes. If the host cannot make the application wait for its bytes, a change of line coding
-// waits for them here: a smart meter's ACK at 300 baud must not go out at 9600. So does a fall of DTR or RTS: an
-// application that drains its port and then lowers RTS would cut off an RS-485 frame. On every host, so does the fall that
-// the last close causes: what was written goes out first. Only the sender (see link) may call it. It returns false if up
-// calls it and is no longer the sender, or if resend calls it and the shutdown has come.
+// change sends what the event changes. If the host cannot make the application wait for its bytes, a change of line
+// coding waits here until they are out: a smart meter's ACK at 300 baud must not go out at 9600. A fall of DTR or RTS
+// waits too: an application that drains its port and then lowers RTS would cut off an RS-485 frame. On every host, the
+// fall that the last close causes waits: what was written goes out first. Only the sender (see link) may call it. It
+// returns false if up calls it and is no longer the sender, or if resend calls it and the shutdown has come.
 func (r *run) change(s *session, e uart.Event, fromUp bool) bool {
 	l := &r.link
 	falls := e.Control.DTR == uart.LevelOff || e.Control.RTS == uart.LevelOff
@@ -110,7 +111,7 @@ func (r *run) logChange(e uart.Event, now settings, sent bool) {
 	l.logged = now
 	l.mu.Unlock()
 	switch {
-	case !sent && now == before: // the application has repeated what is in force
+	case !sent && now == before: // the application has repeated the current settings
 	case e.Coding != (uart.Coding{}) || e.Flow != (uart.Flow{}):
 		r.log.Info("settings", "coding", now.Coding.String(), "flow", now.Flow.String(), "sent", sent)
 	case e.Control != (uart.Control{}):
@@ -118,7 +119,7 @@ func (r *run) logChange(e uart.Event, now settings, sent bool) {
 	}
 }
 
-// changeWaitsLong is how long a change may wait for the bytes before it until that is logged.
+// changeWaitsLong is how long a change may wait for the bytes before it before that is logged.
 const changeWaitsLong = time.Second
 
 // awaitEmpty waits until the far UART should be empty, until stuckAfter without progress, until the session is lost, or
@@ -161,10 +162,11 @@ func (r *run) awaitEmpty(s *session) bool {
 type emptyWatch struct {
 	progress watch
 	checked  time.Time // when progress was checked last
-	logged   bool      // it was logged that a change waits
+	logged   bool      // the wait was logged
 }
 
-// checkEmptyWait logs a change that waits long, and reports whether it is to wait on. It checks once in changeWaitsLong.
+// checkEmptyWait logs a change that has waited long, and reports whether it should keep waiting. It checks once per
+// changeWaitsLong.
 func (r *run) checkEmptyWait(s *session, w *emptyWatch, began time.Time, left time.Duration) bool {
 	now := time.Now()
 	if now.Sub(w.checked) < changeWaitsLong {
@@ -183,7 +185,7 @@ func (r *run) checkEmptyWait(s *session, w *emptyWatch, began time.Time, left ti
 	return true
 }
 
-// purge forwards a purge. A transmit purge drops what is held; without a session that is all it does.
+// purge forwards a purge. A transmit purge also drops what is held; without a session it does nothing else.
 func (r *run) purge(e uart.Event) {
 	r.log.Debug("purge", "buffers", e.Purge.String())
 	if e.Purge&uart.PurgeTx != 0 {

@@ -153,7 +153,7 @@ var deviations = []deviation{
 		reply: []exchange{{state, answered + "fffa2c6c6b00fff0"}},
 		app:   func(p *uarttest.Port) { _, _ = p.AppWrite([]byte("data")) }, said: []string{state, `"data"`}},
 	{topic: "Moxa: Real COM is not Telnet", reply: []exchange{{"WILL COM-PORT", "0100020003"}}, said: []string{"WILL COM-PORT"},
-		never: []string{"SB "}, log: []string{"not an RFC 2217 access server: it says \\\"\\\\x01\\\\x00\\\\x02\\\\x00\\\\x03\\\" (a raw port?"}},
+		never: []string{"SB "}, log: []string{"not an RFC 2217 access server: it sent \\\"\\\\x01\\\\x00\\\\x02\\\\x00\\\\x03\\\" (a raw port?"}},
 	{topic: "SENA: RTS is not driven", hello: ser2net, reply: []exchange{{state, answered}},
 		app:  func(p *uarttest.Port) { p.AppSet(uart.Event{Control: uart.Control{RTS: uart.LevelOn}}) },
 		said: []string{"SB 050b"}, log: []string{`asked="RTS on"`}},

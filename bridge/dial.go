@@ -11,7 +11,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// connect dials when it may, and gives up when no session is wanted any more.
+// connect starts a dial when one is due, and cancels it when no session is wanted any more.
 func (r *run) connect(next *alarm, now time.Time) {
 	switch {
 	case !r.wanted():
@@ -39,8 +39,8 @@ func (r *run) stopDial() {
 // stateMost limits how long a new session may take to accept the state of the port.
 const stateMost = 10 * time.Second
 
-// dial starts a dial. It leads to a session that has got the whole state of the port, or to an error. Its goroutine ends
-// with the dial, which stopDial cancels; takeDial or collect takes the result.
+// dial starts a dial. Its result is a session that has received the whole state of the port, or an error. Its goroutine
+// ends with the dial, which stopDial cancels; takeDial or collect takes the result.
 func (r *run) dial() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancelDial, r.dialUnwanted = cancel, false
@@ -62,7 +62,8 @@ func (r *run) dial() {
 
 // failedDial is the result of a dial that has failed. Programs that open the port later wait for the next dial.
 func (r *run) failedDial(err error) dialResult {
-	opens := r.link.opens() // before visits, as portOpened updates the link first: no open counts whose dial is still to come
+	// Read before visits: the bytes of an open that comes in between wait for the next dial.
+	opens := r.link.opens()
 	return dialResult{err: err, opens: opens, visits: r.fromUp.visits.Load()}
 }
 
@@ -132,7 +133,7 @@ func (r *run) takeDial(result dialResult, now time.Time) {
 		r.redial.logged = text
 		r.peerLog.Warn("no session; trying again", "err", text)
 	}
-	r.answerOpens(err)
+	r.releaseOpens(err)
 }
 
 // sessionUp makes a session the current one.
@@ -151,7 +152,7 @@ func (r *run) sessionUp(s *session, now time.Time) {
 	if r.link.attach(s) { // before status shows the session as up: a purge from then on belongs to it
 		r.carriers.Go(r.resend) // ends when nothing is held any more, the session is lost, or the port is closed
 	}
-	r.enter(phaseUp, now) // before down has the session: what the server reports overrides what was known
+	r.enter(phaseUp, now) // before down gets the session: what the server reports overrides what was known
 	select {
 	case unread := <-r.nextSession: // the application read nothing during the whole life of a session: it never will
 		if n := r.closeUnread(unread); n > 0 {
@@ -160,10 +161,11 @@ func (r *run) sessionUp(s *session, now time.Time) {
 	default:
 	}
 	r.nextSession <- s
-	r.answerOpens(nil)
+	r.releaseOpens(nil)
 }
 
-// redial decides when the remote may be dialed. It outlives ports: a hangup creates a new one. Only Run's goroutine.
+// redial decides when the remote may be dialed. It outlives the port: after a hangup a new port is created. Only Run's
+// goroutine.
 type redial struct {
 	delays    *backoff.ExponentialBackOff
 	notBefore time.Time
@@ -171,7 +173,7 @@ type redial struct {
 	logged    string    // the error of the last dial that was logged
 }
 
-// dialGap is the least time between two dials, and the first of the delays, which double.
+// dialGap is the shortest time between two dials, and the first retry delay; each later delay is twice the one before.
 const dialGap = 100 * time.Millisecond
 
 func newRedial() redial {
@@ -182,7 +184,7 @@ func newRedial() redial {
 	return d
 }
 
-// due is when the remote may be dialed: at most once in dialGap, whatever has happened.
+// due is when the remote may be dialed: never sooner than dialGap after the last dial.
 func (d *redial) due() time.Time { return later(d.notBefore, d.last.Add(dialGap)) }
 
 // failed delays the next dial, each time for longer.

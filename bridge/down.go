@@ -9,7 +9,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// The way of a byte from the device, all of it in one goroutine:
+// The path of a byte from the device, all of it in one goroutine:
 //
 //	conn.Read -> Session.Next -> down -> read -> Port.Write -> kernel -> application's read
 //
@@ -28,11 +28,11 @@ func (r *run) down() {
 	}
 }
 
-// read reads one session to its end, and closes it: nothing that came before the loss is left unread.
+// read reads one session to its end, and then closes it, so that nothing that arrived before the loss stays unread.
 func (r *run) read(s *session) {
 	defer s.Close()
 	if r.reading.Store(s); r.stopReading.Load() {
-		return // the shutdown did not see this one
+		return // the shutdown did not see this session
 	}
 	for {
 		p, e, err := s.Next()
@@ -66,27 +66,27 @@ func (r *run) deliver(s *session, p []byte) {
 	}
 }
 
-// isStale reports whether the device has sent what is read now before it can have received what was written before the last
-// close. Such data was for the program that has closed the port, not for the next one: a UART whose close waits for its
-// bytes discards it. The earliest possible moment counts, so that the answer to the last byte is still delivered: a script
-// may write with one open and read with the next. If the remote does not carry the baud rate, line times are unknown, and
-// only bytes that are still here count.
+// isStale reports whether the device has sent what is read now before it can have received what was written before the
+// last close. Such data was for the program that has closed the port, not for the next one: a UART whose close waits for
+// its bytes discards it. It uses the earliest possible moment, so that the answer to the last byte is still delivered: a
+// script may write in one open and read in the next. If the remote does not carry the baud rate, line times are unknown,
+// and only bytes that have not left this side count as not received.
 func (r *run) isStale(s *session) bool {
 	visit := r.announced.closes.Load() // while the port is closed the host drops what comes
 	if visit == s.cleanVisit {
 		return false
 	}
 	if over := s.endedBefore.Load(); over != 0 && visit >= over {
-		return true // the session had ended when the port was opened
+		return true // the session ended before the port was opened
 	}
-	// Bytes before a close that Next has not returned may be in the port still. Once only the fall of lines that this close
-	// causes is waited for, all of them have been sent. If the port may report a close after bytes of the next program,
-	// only the line time counts: the answer to those bytes is that program's.
+	// Bytes before a close that Next has not returned may still be in the port. Once nothing but the fall of lines caused by
+	// this close is waited for, all of them have been sent. If the port may report a close after bytes of the next program,
+	// only the line time counts: the answer to those bytes belongs to that program.
 	falling := r.fromUp.awaitingFall.Load()
 	if seen := r.fromUp.closesSeen.Load(); r.exact && (visit > seen+1 || visit > seen && !falling) || r.link.holdsBefore(visit) {
 		return true
 	}
-	if s.writing.Load() > 0 && s.writingVisit.Load() < visit { // their line time begins when the Write returns
+	if s.writing.Load() > 0 && s.writingVisit.Load() < visit { // their line time is counted when the Write returns
 		return true
 	}
 	if s.Fidelity().Carries(uart.CarriesBaud) && !s.otherBaud && time.Now().Before(s.unsent.earliest(visit)) {
@@ -127,8 +127,8 @@ func (r *run) fromDevice(s *session, e uart.Event) {
 	}
 }
 
-// modemChanged shows the device's lines. What is read late from a session that is lost or left is outdated: only DCD is
-// kept, as at the end itself.
+// modemChanged shows the device's lines to the application. A state that is read after the end of its session is
+// outdated: only DCD is kept, as at the end itself.
 func (r *run) modemChanged(s *session, m uart.ModemState) {
 	r.log.Debug("modem state", "lines", m.String())
 	r.modem.mu.Lock()
@@ -142,8 +142,8 @@ func (r *run) modemChanged(s *session, m uart.ModemState) {
 	r.showModem()
 }
 
-// showLink shows the application whether a session is up. The device of a new session has reported nothing yet: of the old
-// one's lines only DCD is kept.
+// showLink shows the application whether a session is up. In a new session the device has reported nothing yet, so only
+// DCD is kept of the old session's lines.
 func (r *run) showLink(up bool) {
 	r.modem.mu.Lock()
 	defer r.modem.mu.Unlock()
@@ -179,7 +179,7 @@ func (r *run) suspended(s *session, on bool) {
 	if r.link.current.Load() == s {
 		since := s.suspendedSince()
 		r.status.update(func(b *Snapshot) {
-			if r.link.current.Load() == s { // else enter has cleared it, or is about to
+			if r.link.current.Load() == s { // otherwise enter has cleared it, or is about to
 				b.SuspendedSince = since
 			}
 		})
@@ -189,8 +189,8 @@ func (r *run) suspended(s *session, on bool) {
 	r.log.Debug("access server's flow control", "suspended", on)
 }
 
-// changed logs, once for each coding, that another client has changed the line coding at the access server. It is in force
-// until the application requests a coding again.
+// changed logs, once for each coding, that another client has changed the line coding at the access server. That coding
+// applies until the application requests one again.
 func (r *run) changed(s *session, e uart.Event) {
 	s.codingChanged(e.Coding)
 	what := e.String()
@@ -231,8 +231,7 @@ func (r *run) lineState(s *session, l uart.LineState) {
 // warningsMost limits how many different warnings are remembered, and logged.
 const warningsMost = 64
 
-// firstWarning reports whether this warning was not logged before, and remembers it. It is false once warningsMost are
-// remembered.
+// firstWarning reports whether this warning is new, and remembers it. It returns false once warningsMost are remembered.
 func (r *run) firstWarning(what string) bool {
 	if r.warned[what] || len(r.warned) >= warningsMost {
 		return false
@@ -241,7 +240,7 @@ func (r *run) firstWarning(what string) bool {
 	return true
 }
 
-// refused logs, once for each setting, what the access server did not accept. It never ends a session.
+// refused logs, once for each setting, what the access server did not accept. A refusal never ends a session.
 func (r *run) refused(e uart.Event) {
 	what := e.String()
 	if !r.firstWarning(what) {
@@ -249,7 +248,7 @@ func (r *run) refused(e uart.Event) {
 	}
 	r.status.update(func(s *Snapshot) { s.Refused = append(s.Refused, what) })
 	asked := settings{e.Coding, e.Flow, e.Control}
-	if e.Answer == "" { // some servers never answer, some do not answer when nothing changes: it is probably in force
+	if e.Answer == "" { // some servers never answer, some do not answer when nothing changes: it has probably taken effect
 		r.peerLog.Info("access server did not answer a setting; going on", "asked", asked.String())
 		return
 	}

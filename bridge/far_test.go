@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -367,6 +368,13 @@ func (s *farSession) take(n int) string {
 		s.far.change.Wait()
 	}
 	return string(s.data)
+}
+
+// all returns everything that was applied or asked for so far, in order.
+func (s *farSession) all() []string {
+	s.far.mu.Lock()
+	defer s.far.mu.Unlock()
+	return slices.Clone(s.words)
 }
 
 // applied waits until word is the last setting or purge that the session got.

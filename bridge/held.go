@@ -7,14 +7,15 @@ import (
 )
 
 const (
-	// heldBytes and heldEvents are how much is held for the next session before the application blocks.
+	// heldBytes (in bytes) and heldEvents are how much is held for the next session before the application blocks.
 	heldBytes, heldEvents = 64 << 10, 256
 	// heldPieces is how many pieces HoldFor is divided into: bytes that come within one are one piece, as old as its first.
 	heldPieces = 64
 )
 
-// held is what the application did and no session has got yet: bytes with their arrival time, and changes at their places
-// between them, so that each byte goes out at the line coding it was written at. It has no lock: the link's mu guards it.
+// held is what the application did and no session has received yet: bytes with their arrival time, and the changes
+// between them, in order, so that each byte goes out at the line coding it was written at. It has no lock: the link's mu
+// guards it.
 type held struct {
 	holdFor time.Duration // Policy.HoldFor; 0: nothing is held
 	items   []item        // oldest first
@@ -24,27 +25,27 @@ type held struct {
 	open    uint64        // how often the port was opened
 
 	// inUse: resend is writing the bytes of the first item to a session. They cannot be taken back, and nothing is appended
-	// to them. doomed: they were to be dropped meanwhile, so what the session leaves of them is dropped. purged: by the
-	// application itself.
+	// to them. doomed: a drop was due meanwhile, so those that the session does not take are dropped. purged: that drop was
+	// a purge by the application.
 	inUse, doomed, purged bool
 }
 
-// item is one place: bytes, a change, or the end of an open (KindClosed).
+// item is one entry of held: bytes, a change, or the end of an open (KindClosed).
 type item struct {
 	data  []byte
 	event uart.Event
-	at    time.Time // of data: when its first byte came; of a close: when that was
-	open  uint64    // of both: the open in which that was
+	at    time.Time // of data: when its first byte came; of a close: when it came
+	open  uint64    // of both: the open to which it belongs
 	visit uint64    // of data: after how many closes it came
 }
 
 func (it item) isData() bool  { return it.data != nil }
 func (it item) isClose() bool { return it.event.Kind == uart.KindClosed }
 
-// empty reports whether there is nothing to send. A close is nothing to send.
+// empty reports whether there is nothing to send. A close is not sent.
 func (h *held) empty() bool { return h.bytes == 0 && h.events == 0 }
 
-// push appends bytes that came at the time at in this visit, as many as there is room for, and returns how many.
+// push appends bytes of this visit that came at time at, as many as there is room for, and returns how many.
 func (h *held) push(p []byte, at time.Time, visit uint64) int {
 	n := min(len(p), heldBytes-h.bytes)
 	if n <= 0 || h.events >= heldEvents {
@@ -96,15 +97,15 @@ func (h *held) fold(e uart.Event) (dropped int) {
 	return dropped
 }
 
-// closed records the end of an open: its bytes do not wait for ever.
+// closed records the end of an open: from now on there is a limit to how long its bytes wait.
 func (h *held) closed(at time.Time) {
 	if h.bytes > 0 {
 		h.items = append(h.items, item{event: uart.Event{Kind: uart.KindClosed}, at: at, open: h.open})
 	}
 }
 
-// tooOld is how many items at the front hold bytes that are to be dropped because the newest ones came at the time newest.
-// The bytes of open number fresh and of later ones do not age.
+// tooOld is how many items at the front hold bytes that are to be dropped because they are older than HoldFor when
+// compared with newest. The bytes of open number fresh and of later opens do not age.
 func (h *held) tooOld(newest time.Time, fresh uint64) (n int) {
 	if h.holdFor == Forever {
 		return 0
@@ -131,8 +132,8 @@ func (h *held) newest() (at time.Time, ok bool) {
 	return at, false
 }
 
-// expired is how many items at the front belong to opens before fresh that were closed HoldFor ago, and when the next ones
-// are due; zero: there are none.
+// expired is how many items at the front belong to opens before fresh that were closed HoldFor ago, and when the next
+// ones are due; a zero due means that there are none.
 func (h *held) expired(now time.Time, fresh uint64) (n int, due time.Time) {
 	if h.holdFor == Forever {
 		return 0, due
@@ -176,7 +177,7 @@ func (h *held) drop(n int) (dropped int) {
 	return dropped
 }
 
-// dropRange drops the items from one index up to, and without, another.
+// dropRange drops the items with indices from <= i < to.
 func (h *held) dropRange(from, to int) (dropped int) {
 	for i := from; i < to; i++ {
 		dropped += len(h.items[from].data)
@@ -226,7 +227,7 @@ func (h *held) dropBytes() (dropped int) {
 	return dropped
 }
 
-// unlink removes what makes no sense without a session, breaks and purges, and returns the number of breaks. Changes that
+// unlink removes breaks and purges, which make no sense without a session, and returns the number of breaks. Changes that
 // then have no byte before them go into the state.
 func (h *held) unlink() (breaks int) {
 	for i := 0; i < len(h.items); {
@@ -244,9 +245,9 @@ func (h *held) unlink() (breaks int) {
 	return breaks
 }
 
-// next is what is to be sent first: bytes, which stay, with their visit; or a change, which is removed and is in the state:
-// if the session is lost before the change is sent, later changes override it and not the other way round. ok is false if
-// there is nothing to send.
+// next returns what is to be sent first: bytes, which stay, with their visit; or a change, which is removed and merged
+// into the state. If the session is lost before that change is sent, later changes override it and not the other way
+// round. ok is false if there is nothing to send.
 func (h *held) next() (p []byte, visit uint64, e uart.Event, ok bool) {
 	for len(h.items) > 0 {
 		it := h.items[0]
@@ -261,8 +262,8 @@ func (h *held) next() (p []byte, visit uint64, e uart.Event, ok bool) {
 	return nil, 0, e, false
 }
 
-// sent records that a session has taken n of the bytes in use. It returns how many of the rest are dropped, and whether the
-// application has purged them.
+// sent records that a session has taken n of the bytes in use. It returns how many of the rest are dropped, and whether a
+// purge by the application dropped them.
 func (h *held) sent(n int) (dropped int, purged bool) {
 	purged = h.purged
 	h.inUse, h.purged = false, false

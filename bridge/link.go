@@ -10,7 +10,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// link is the current session, or the wait for one; what is held for it; and the settings to be in force.
+// link is the current session, or the wait for one; what is held for it; and the settings that the far UART should have.
 //
 // One goroutine at a time is the sender. It is up while directTo is set. When a session comes and something is held,
 // resend is the sender and up appends to what is held; directTo is set when nothing is left. Both changes happen under mu:
@@ -22,15 +22,15 @@ type link struct {
 	directTo atomic.Pointer[session] // the session that up writes to itself; nil: up holds what comes
 	current  atomic.Pointer[session] // the session that is up; nil: none is. Set by Run alone
 
-	notifier notifier // any change of the link, and all else that an answer of Unsent depends on; for hosts and for awaitEmpty
+	notifier notifier // any change of the link, and of whatever else the result of Unsent depends on; for hosts and for awaitEmpty
 
-	mu        sync.Mutex // guards everything below and makes it one step with a change of the two above; held over no I/O
-	changed   sync.Cond  // anything that up or resend waits for: a session, room, the end of a suspension
+	mu        sync.Mutex // guards everything below, and every change of the two above; never held over I/O
+	changed   sync.Cond  // a change that up or resend may wait for: a session, room, the end of a suspension
 	held      held
-	requested settings  // what the application has requested, after everything that is held
-	logged    settings  // as in the log
+	requested settings  // what the application has requested, the held changes included
+	logged    settings  // as last logged
 	resending bool      // resend runs
-	downSince time.Time // while no session is up: since when, or when the port was opened
+	downSince time.Time // while no session is up: when the last one ended, or when the port was opened if that was later
 	closed    bool      // the port is closed: every wait ends
 
 	// fresh: an open is waiting for its first dial to end. Its bytes do not age until then, or until freshUntil.
@@ -79,15 +79,16 @@ func (l *link) state() settings {
 	return l.withPinned(l.held.state)
 }
 
-// after is what is to be in force after an event that is sent to the current session next.
+// after returns the settings after an event that is to be sent to the current session next.
 func (l *link) after(e uart.Event) settings {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.withPinned(l.held.state.merge(e))
 }
 
-// merge merges an event that is sent to the session now into the state, and returns what is to be in force. If up calls it
-// and does not write to this session any more, it does nothing and ok is false. What resend sends is in the state already.
+// merge merges an event that is about to be sent to the session into the state, and returns the settings after it. If up
+// calls it and does not write to this session any more, it does nothing and ok is false. What resend sends is in the
+// state already.
 func (l *link) merge(s *session, e uart.Event, fromUp bool) (next settings, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -100,7 +101,7 @@ func (l *link) merge(s *session, e uart.Event, fromUp bool) (next settings, ok b
 	return l.withPinned(l.held.state), true
 }
 
-// broadcast wakes everyone who waits for a change. The caller holds mu.
+// broadcast wakes all goroutines that wait for a change. The caller holds mu.
 func (l *link) broadcast() {
 	l.changed.Broadcast()
 	l.notifier.notify()
@@ -113,7 +114,7 @@ func (l *link) notify() {
 	l.broadcast()
 }
 
-// close ends every wait and returns how many bytes were held: they are lost.
+// close ends every wait, drops what is held, and returns how many bytes that was.
 func (l *link) close() (dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,7 +123,7 @@ func (l *link) close() (dropped int) {
 	return l.held.dropBytes()
 }
 
-// attach makes s, which has got the state, the current session. It reports whether resend is to be started.
+// attach makes s, which has received the state, the current session. It reports whether resend must be started.
 func (l *link) attach(s *session) (resend bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -136,17 +137,18 @@ func (l *link) attach(s *session) (resend bool) {
 	return true
 }
 
-// caughtUp reports whether s has got everything that is held; if so, up writes to it from now on. The caller holds mu.
+// caughtUp reports whether s has received everything that was held; if so, up writes to it from now on. The caller holds
+// mu.
 func (l *link) caughtUp(s *session) bool {
 	if !l.held.empty() || s.sent != l.withPinned(l.held.state) {
 		return false
 	}
-	l.held.items = nil // closes
+	l.held.items = nil // only closes were left
 	l.directTo.Store(s)
 	return true
 }
 
-// detach takes the current session out. It returns how many breaks were held: they make no sense later.
+// detach removes the current session. It returns how many breaks were held and are dropped: they make no sense later.
 func (l *link) detach(now time.Time) (breaks int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,8 +165,9 @@ func (l *link) detachLocked(now time.Time) (breaks int) {
 	return l.held.unlink()
 }
 
-// detachUnwanted is detach for a session that was found unwanted after so many opens. A later open has seen the session and
-// gets nothing of it: its bytes wait for the first dial, as if it had come after this.
+// detachUnwanted is detach for a session that was found unwanted when the port had been opened that many times. Bytes of
+// a later open, which found the session up but cannot use it, wait for the next dial as if that open had come after the
+// end.
 func (l *link) detachUnwanted(opens uint64, now time.Time) (breaks int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -175,7 +178,7 @@ func (l *link) detachUnwanted(opens uint64, now time.Time) (breaks int) {
 	return breaks
 }
 
-// opens is how often the port was opened.
+// opens returns how often the port was opened.
 func (l *link) opens() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -212,8 +215,8 @@ func (l *link) dialCanceled() {
 	l.dialing = false
 }
 
-// dialFailed records that a dial has failed which was for so many opens: from now on held bytes age, except those of later
-// opens. It returns how many were too old already and are dropped.
+// dialFailed records that a dial has failed that was for that many opens: from now on held bytes age, except those of
+// later opens. It returns how many are too old already and are dropped.
 func (l *link) dialFailed(opens uint64) (dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -230,7 +233,7 @@ func (l *link) awaitsDial() bool {
 	return l.fresh
 }
 
-// dropOld drops what is too old if no session is up, and returns how much that was.
+// dropOld drops what is too old if no session is up, and returns how many bytes that was.
 func (l *link) dropOld() (dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -250,7 +253,7 @@ func (l *link) dropOldLocked() int {
 	return 0
 }
 
-// freshFrom is the first open whose bytes do not age yet. The caller holds mu.
+// freshFrom returns the number of the first open whose bytes do not age yet. The caller holds mu.
 func (l *link) freshFrom() uint64 {
 	if l.fresh {
 		return l.freshFirst
@@ -258,8 +261,9 @@ func (l *link) freshFrom() uint64 {
 	return math.MaxUint64
 }
 
-// expire drops the bytes of closed ports that have waited long enough, and, if an open has waited long enough for its dial,
-// those that are too old. It returns how many of each, and when it is due next; zero: when something changes.
+// expire drops the bytes of closed ports that have waited long enough, and, if an open has waited long enough for its
+// dial, those that are too old. It returns how many bytes of each, and when it is due next; zero: not before something
+// changes.
 func (l *link) expire(now time.Time) (closed, old int, due time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -301,15 +305,22 @@ func (l *link) dropClosed() int {
 	return l.held.drop(l.held.beforeClose())
 }
 
-// heldBytes is how many bytes wait for a session.
+// heldBytes returns how many bytes wait for a session.
 func (l *link) heldBytes() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.held.bytes
 }
 
-// left is uart.PortConfig.Unsent while up does not write to a session itself: what is held counts too. Without a session it
-// is negative once HoldFor has passed, as with a cut cable.
+// holding reports whether bytes wait for a session, or resend still has to send a change that waited.
+func (l *link) holding() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held.bytes > 0 || l.resending
+}
+
+// left is uart.PortConfig.Unsent while up does not write to a session itself: held bytes count too. Without a session,
+// Left is negative once HoldFor has passed, as with a cut cable.
 func (l *link) left(now time.Time) uart.Unsent {
 	l.mu.Lock()
 	s, held, lineTime := l.current.Load(), l.held.bytes, l.held.lineTime(l.withPinned)
@@ -366,7 +377,7 @@ func (n *notifier) wait() <-chan struct{} {
 	return n.c
 }
 
-// notify wakes everyone who waits.
+// notify wakes every goroutine that waits.
 func (n *notifier) notify() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

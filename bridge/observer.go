@@ -25,7 +25,7 @@ type Record struct {
 	Event     uart.Event // without Ready
 }
 
-// Observer receives a bridge's records in order. Records that it does not take in time are dropped and counted: an observer
+// Observer receives a bridge's records in order. If its buffer is full, records are dropped and counted: an observer
 // cannot slow a port.
 type Observer struct {
 	records chan Record
@@ -38,7 +38,7 @@ func NewObserver(size int) *Observer { return &Observer{records: make(chan Recor
 // Records is the channel of the records; it is never closed.
 func (o *Observer) Records() <-chan Record { return o.records }
 
-// Lost counts the records that were not taken in time.
+// Lost returns how many records were dropped because the buffer was full.
 func (o *Observer) Lost() uint64 { return o.lost.Load() }
 
 // observers hands records to the observers of a bridge. Without an observer it costs one load of an atomic.
@@ -72,19 +72,19 @@ func (os *observers) change(f func([]*Observer) []*Observer) {
 
 func (os *observers) data(d Direction, p []byte) {
 	if list := os.list.Load(); list != nil && len(p) > 0 {
-		hand(*list, Record{Direction: d, Data: slices.Clone(p)})
+		publish(*list, Record{Direction: d, Data: slices.Clone(p)})
 	}
 }
 
 func (os *observers) event(d Direction, e uart.Event) {
 	if list := os.list.Load(); list != nil {
 		e.Ready = nil
-		hand(*list, Record{Direction: d, Event: e})
+		publish(*list, Record{Direction: d, Event: e})
 	}
 }
 
-// hand gives a record to all observers that have room for it.
-func hand(list []*Observer, r Record) {
+// publish gives a record to all observers that have room for it.
+func publish(list []*Observer, r Record) {
 	r.Time = time.Now()
 	for _, o := range list {
 		select {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A bridge's life. Run alone changes the phase, through enter; a session ends through end, whatever ended it.
+// The phases of a bridge. Only Run changes the phase, through enter; every session ends through end, whatever the cause.
 //
 //	        wanted              session up              unwanted, linger is over
 //	idle ----------> connecting ----------------> up ---------------------------> closing
@@ -19,7 +19,7 @@ import (
 //	 |                    |                       | lost and unwanted             | | stuck or
 //	 +--------------------|-----------------------+-------------------------------|-+ lost
 //	 |                    | wanted again                                          |
-//	 +--------------------+--------------------- left <---------------------------+ all is sent
+//	 +--------------------+------------------- FIN sent <-------------------------+ all is sent
 //
 // Sleep leads from every phase to asleep, and Wake from there to idle. A hangup and the shutdown close the port in any phase
 // (shutdown.go); after a hangup there is no port until it is created again (Bridge.reopen).
@@ -27,16 +27,16 @@ type phase uint8
 
 const (
 	phaseIdle       phase = iota // no session is wanted
-	phaseConnecting              // a dial is in progress, or waited for
+	phaseConnecting              // a dial is in progress, or due later
 	phaseUp                      // a session is up
 	phaseClosing                 // it is not wanted any more; the last bytes are on their way out
-	phaseLeft                    // our FIN is sent after them; waiting for the peer's
+	phaseFINSent                 // our FIN is sent after them; waiting for the peer's
 	phaseAsleep                  // the machine sleeps
 )
 
 // linkStates are the phases as status shows them.
 var linkStates = [...]LinkState{
-	phaseIdle: LinkIdle, phaseConnecting: LinkConnecting, phaseUp: LinkUp, phaseClosing: LinkClosing, phaseLeft: LinkClosing,
+	phaseIdle: LinkIdle, phaseConnecting: LinkConnecting, phaseUp: LinkUp, phaseClosing: LinkClosing, phaseFINSent: LinkClosing,
 	phaseAsleep: LinkIdle,
 }
 
@@ -47,7 +47,7 @@ func (p phase) isUp() bool { return p == phaseUp || p == phaseClosing }
 func (r *run) enter(p phase, now time.Time) {
 	before := r.phase
 	r.phase = p
-	if p == phaseLeft { // before all else: up writes nothing to it any more, and waits until it is out of the link
+	if p == phaseFINSent { // first: up writes nothing to this session any more, and waits until the link detaches it
 		r.session.endedBefore.CompareAndSwap(0, r.announced.closes.Load()+1)
 		r.countBreaksDropped(r.link.detachUnwanted(r.session.opensAtCheck, now))
 	}
@@ -61,7 +61,7 @@ func (r *run) enter(p phase, now time.Time) {
 		r.session.unwantedSince, r.session.closing = time.Time{}, watch{}
 	case phaseClosing:
 		r.session.closing = watch{}
-	case phaseLeft:
+	case phaseFINSent:
 		r.session.closing, r.session.finSent, r.session.finSentAt = watch{}, true, now
 		_ = r.session.CloseWrite() // down gets an error too
 	case phaseAsleep:
@@ -84,10 +84,10 @@ var (
 	errNoFIN    = errors.New("the access server did not close the connection")
 )
 
-// upWell is how long a session must have been up for the delays between dials to start small again.
+// upWell is how long a session must have been up before the delays between dials start small again.
 const upWell = 5 * time.Second
 
-// end detaches the current session from the link, computes and logs what that cost, and enters the next phase. Unless
+// end detaches the current session from the link, estimates and logs what was lost, and enters the next phase. Unless
 // atOnce, down reads the session to its end and closes it.
 func (r *run) end(cause error, atOnce bool, next phase, now time.Time) {
 	s := r.session
@@ -112,7 +112,8 @@ func (r *run) end(cause error, atOnce bool, next phase, now time.Time) {
 	r.countLost(r.link.dropOld())
 }
 
-// closeUnread closes a session, and returns and counts the bytes of the device that had arrived and were not read.
+// closeUnread closes a session, and counts and returns the bytes of the device that have arrived and were not read. A
+// second call returns 0.
 func (r *run) closeUnread(s *session) int {
 	if s.closedUnread.Swap(true) { // TLS reports them for some time after Close
 		return 0
@@ -123,16 +124,16 @@ func (r *run) closeUnread(s *session) int {
 	return n
 }
 
-// loss estimates what the end of a failed session may have cost.
+// loss returns what may have been lost with a failed session.
 func (s *session) loss(now time.Time) Loss {
 	failure := s.failure.Load()
-	inside := s.writing.Load() // before the counts of unsent: what moves in between counts twice rather than never
+	inside := s.writing.Load() // before the counts of unsent: bytes that move in between are counted twice rather than not at all
 	l := Loss{Time: now, Cause: failure.cause.Error(), Unacked: failure.unacked, SinceMark: s.unsent.sinceMark()}
 	if errors.Is(failure.cause, io.EOF) {
 		l.Cause = "closed by the access server"
 	}
-	// Neither our FIN nor TCP's acknowledgement proves that the peer has read everything: its own FIN and an answered mark
-	// do.
+	// Neither our FIN nor TCP's acknowledgement proves that the peer has read everything; the peer's FIN or an answered mark
+	// does.
 	s.unconfirmed = s.drained && l.SinceMark > 0 && !errors.Is(failure.cause, io.EOF)
 	if !s.drained || s.unconfirmed {
 		l.AtMost = s.unsent.atRisk(s.lastSign(failure.cause, now)) + inside
@@ -140,8 +141,8 @@ func (s *session) loss(now time.Time) Loss {
 	return l
 }
 
-// lastSign is when the peer may have stopped: before its silence was noticed, or when our FIN was sent, after which some
-// peers drop what their line has not carried.
+// lastSign returns the earliest time at which the peer may have stopped: before its silence was noticed, or when our FIN
+// was sent, after which some peers drop what their line has not carried.
 func (s *session) lastSign(cause error, now time.Time) time.Time {
 	var timeout interface{ Timeout() bool }
 	switch {
@@ -172,7 +173,7 @@ func (r *run) logEnd(s *session, l Loss) {
 		log = r.lossesLog
 	}
 	if !ours || l.AtMost > 0 {
-		r.status.update(func(b *Snapshot) { // in one step: a reader that sees one more loss sees what it cost
+		r.status.update(func(b *Snapshot) { // in one step: readers see a new loss together with its bytes
 			b.LastLoss = l
 			b.LostAtMost += l.AtMost
 			if !ours {
@@ -184,7 +185,7 @@ func (r *run) logEnd(s *session, l Loss) {
 		})
 	}
 	switch {
-	case s.unconfirmed && l.Unread == 0: // a server that ends one session like this ends all of them so: one warning is enough
+	case s.unconfirmed && l.Unread == 0: // one warning is enough: such a server ends every session like this
 		level := slog.LevelInfo
 		if !r.unknownLogged {
 			level, r.unknownLogged = slog.LevelWarn, true

@@ -13,7 +13,7 @@ import (
 type Connect string
 
 const (
-	ConnectOnOpen Connect = "on-open" // while the application has the port open or its bytes wait, and for Linger after that
+	ConnectOnOpen Connect = "on-open" // while an application has the port open or its bytes wait, and for Linger after that
 	ConnectAlways Connect = "always"  // from Run to its end
 )
 
@@ -47,7 +47,7 @@ func ParseOnLoss(s string) (OnLoss, error) {
 // ParseDCD reads a DCD; empty is the default.
 func ParseDCD(s string) (DCD, error) { return oneOf("dcd", s, DCDDevice, DCDLink) }
 
-// oneOf returns s as one of the values; an empty s is the first.
+// oneOf returns s if it is one of the values, and the first of them if s is empty.
 func oneOf[T ~string](what, s string, values ...T) (T, error) {
 	if s == "" {
 		return values[0], nil
@@ -62,7 +62,7 @@ func oneOf[T ~string](what, s string, values ...T) (T, error) {
 	return "", fmt.Errorf("%s %q: want %s", what, s, strings.Join(words, ", "))
 }
 
-// Policy is how one port behaves. An empty word and a nil duration mean the default; a duration of zero is a value.
+// Policy is how one port behaves. An empty string and a nil duration mean the default; a duration of zero is a value.
 type Policy struct {
 	Connect Connect
 	OnLoss  OnLoss
@@ -72,8 +72,9 @@ type Policy struct {
 	// and without limit if the last program has left DTR on (HUPCL off), because the end of a session turns DTR off.
 	Linger *time.Duration
 
-	// HoldFor applies to OnLossHold. It is how old held bytes may be, relative to the newest one, when a session comes up;
-	// and how long the bytes of a closed port wait for one. 0: nothing is held. nil: DefaultHoldFor. Forever: no limit.
+	// HoldFor applies to OnLossHold. It limits how much older than the newest byte a held byte may be when a session comes
+	// up, and how long the bytes of a closed port wait for a session. 0: nothing is held. nil: DefaultHoldFor. Forever: no
+	// limit.
 	HoldFor *time.Duration
 
 	// OpenWait limits how long an application's open waits for the session, on hosts that can make it wait; 0: it does not
@@ -93,11 +94,11 @@ const DefaultLinger = 2 * time.Second
 // opens a port in the thread of its window.
 const DefaultOpenWait = 2 * time.Second
 
-// DefaultHoldFor is short enough that no command arrives after its sender has given it up, and long enough for the last
-// request of a program that polls to survive.
+// DefaultHoldFor is short enough that no command arrives after its sender has given up on it, and long enough that the
+// last request of a polling program survives.
 const DefaultHoldFor = time.Second
 
-// Forever, as HoldFor, holds what was written for any time.
+// Forever, as HoldFor, holds what was written without a time limit.
 const Forever = time.Duration(math.MaxInt64)
 
 func (p Policy) withDefaults() Policy {

@@ -3,7 +3,7 @@ package bridge
 import "telnetcpc/bridge/uart"
 
 // resend gives a new session what is held, in order, until nothing is left; then up is the sender again. It is started by
-// sessionUp, at most one at a time. It ends when nothing is held, when the session is gone, and when the port is closed.
+// sessionUp, at most one at a time. It ends when nothing is held, when the session has ended, or when the port is closed.
 func (r *run) resend() {
 	for {
 		s, p, visit, e := r.nextHeld()
@@ -30,8 +30,8 @@ func (r *run) resend() {
 	}
 }
 
-// nextHeld waits for what the session is to get next: bytes, which stay in the queue and are marked as in use, with their
-// visit; or a change. No session: resend is done.
+// nextHeld waits for what is to be sent next: bytes, which stay in the queue and are in use from now on, with their
+// visit; or a change. A nil session means that resend is done.
 func (r *run) nextHeld() (s *session, p []byte, visit uint64, e uart.Event) {
 	l := &r.link
 	l.mu.Lock()
@@ -47,7 +47,7 @@ func (r *run) nextHeld() (s *session, p []byte, visit uint64, e uart.Event) {
 		if l.caughtUp(s) {
 			break
 		}
-		if s.sent != l.withPinned(l.held.state) { // it has changed during the dial, or by what was dropped
+		if s.sent != l.withPinned(l.held.state) { // the state has changed during the dial, or because items were dropped
 			return s, nil, 0, uart.Event{Kind: uart.KindSettings}
 		}
 		p, visit, e, ok := l.held.next()
@@ -67,7 +67,7 @@ func (r *run) nextHeld() (s *session, p []byte, visit uint64, e uart.Event) {
 	return nil, nil, 0, uart.Event{}
 }
 
-// stopResend records that resend has stopped with something held: the shutdown has come.
+// stopResend records that resend has stopped although something is still held, because of the shutdown.
 func (r *run) stopResend() {
 	r.link.mu.Lock()
 	defer r.link.mu.Unlock()
@@ -76,7 +76,7 @@ func (r *run) stopResend() {
 }
 
 // forward sends a change that was held, or a purge, to the session. Only the sender (see link) may call it. It returns
-// false if the shutdown has come and a change is not sent any more.
+// false if the change was not sent because of the shutdown.
 func (r *run) forward(s *session, e uart.Event) bool {
 	if e.Kind == uart.KindPurge {
 		if err := s.Apply(e); err != nil {

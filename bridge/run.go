@@ -10,13 +10,13 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// run is the life of one opened port: from Open to Close, and again after a hangup.
+// run is one port from Open to Close. A hangup ends it; the port that is created after that has a new run.
 type run struct {
 	*Bridge
 
 	// Constant after open.
 	port  uart.Port
-	exact bool // the port reports a close at its place among the bytes
+	exact bool // the port reports closes in order with the bytes (uart.CarriesOrder)
 
 	link      link
 	fromUp    fromUp
@@ -27,7 +27,7 @@ type run struct {
 	closed      chan struct{}   // closed together with the port; ends every wait of up and down
 	nextSession chan *session   // to down: the session to read after the current one
 	dialed      chan dialResult // from the dial in progress
-	failed      chan error      // from up and down: the port is lost
+	failed      chan error      // from up and down: why the port is lost
 	carriers    sync.WaitGroup  // up, down and resend
 
 	reading      atomic.Pointer[session] // the session that down took last; for the shutdown alone
@@ -37,10 +37,10 @@ type run struct {
 	loop // only Run's goroutine
 }
 
-// fromUp is what up has seen and done. up writes it; Run decides on it, down reads it.
+// fromUp is what up has seen and done. up writes it, Run and down read it.
 type fromUp struct {
 	opened     atomic.Bool   // the port is open
-	visits     atomic.Uint64 // how often it was opened: a program that came and went wants a session too
+	visits     atomic.Uint64 // how often it was opened: a program that has come and gone still gets a session
 	leftDTR    atomic.Bool   // the last program left DTR on: HUPCL is off
 	purgesSeen atomic.Uint64 // transmit purges that Next has returned
 	closesSeen atomic.Uint64 // closes that Next has returned
@@ -50,12 +50,12 @@ type fromUp struct {
 	unlogged     atomic.Uint64 // dropped bytes that are not in the log yet; written by Run too
 }
 
-// announced is what Urgent has reported before its place in the stream, and what follows from it. Any goroutine. Bytes in
-// hand are dropped while more purges are announced than seen, while closes up to abandoned are not seen, and at the end.
+// announced counts what Urgent has reported ahead of the stream, and what follows from that. Any goroutine. Bytes in hand
+// are dropped while more purges are announced than seen, until the close abandoned is seen, and during the shutdown.
 type announced struct {
 	purges    atomic.Uint64
 	closes    atomic.Uint64
-	abandoned atomic.Uint64 // the bytes before this close are given up
+	abandoned atomic.Uint64 // the number of a close: the bytes before it are given up
 	dropAll   atomic.Bool   // the shutdown: all bytes are given up
 }
 
@@ -76,10 +76,10 @@ type modem struct {
 // loop is what Run's goroutine alone uses.
 type loop struct {
 	phase         phase
-	session       *session           // in phases up, closing and left
+	session       *session           // in phases up, closing and FIN sent
 	cancelDial    context.CancelFunc // nil: no dial is in progress
-	dialUnwanted  bool               // the result of that dial is to be thrown away
-	sleepsSeen    uint64             // how much of Bridge.sleeps was handled
+	dialUnwanted  bool               // the result of that dial is discarded
+	sleepsSeen    uint64             // Bridge.sleeps when it was last handled
 	servedVisits  uint64             // visits that have had a session, or a dial that failed
 	idleEnds      int                // how many sessions in a row the access server has ended while nothing was in flight
 	endedByPeer   bool               // the access server ended the last session
@@ -140,7 +140,7 @@ func (r *run) isClosed() bool {
 	}
 }
 
-// unsent is uart.PortConfig.Unsent of this port.
+// unsent implements uart.PortConfig.Unsent.
 func (r *run) unsent() uart.Unsent {
 	changed := r.link.notifier.wait() // first, so that a change during the computation closes it
 	var u uart.Unsent
@@ -153,7 +153,7 @@ func (r *run) unsent() uart.Unsent {
 	return u
 }
 
-// urgent is uart.PortConfig.Urgent: a purge or a close was seen before its place in the stream.
+// urgent implements uart.PortConfig.Urgent: the host has seen a purge or a close whose event Next has not returned yet.
 func (r *run) urgent(e uart.Event) {
 	switch {
 	case e.Kind == uart.KindClosed:
@@ -161,10 +161,10 @@ func (r *run) urgent(e uart.Event) {
 	case e.Kind == uart.KindPurge && e.Purge&uart.PurgeTx != 0:
 		r.announced.purges.Add(1)
 	}
-	r.wakeRun() // whose step wakes up and resend
+	r.wakeRun() // its next step wakes the goroutines up and resend
 }
 
-// dropping reports whether the bytes in hand and the held ones come before an event that discards them.
+// dropping reports whether an announced event, or the shutdown, discards the bytes in hand and those held.
 func (r *run) dropping() bool {
 	return r.announced.purges.Load() > r.fromUp.purgesSeen.Load() ||
 		r.announced.abandoned.Load() > r.fromUp.closesSeen.Load() || r.announced.dropAll.Load()
@@ -173,7 +173,7 @@ func (r *run) dropping() bool {
 // countDropped counts bytes of the application that will not be sent.
 func (r *run) countDropped(n int) { r.count.upDropped.Add(uint64(n)) }
 
-// countLost is countDropped for bytes that the log has to mention: all but those of a purge.
+// countLost is countDropped for bytes that must be logged: all but those that a purge drops.
 func (r *run) countLost(n int) {
 	r.countDropped(n)
 	r.fromUp.unlogged.Add(uint64(n))
@@ -199,8 +199,8 @@ func (r *run) portReady() {
 	}
 }
 
-// decide is the loop of Run's goroutine: it waits for a change and decides what follows. It returns nil when the context
-// has ended and the shutdown is complete, errHangup, or why the port is lost.
+// decide is the loop of Run's goroutine: it waits for a change and acts on it. It returns nil when the context has ended
+// and the shutdown is complete, errHangup, or why the port is lost.
 func (r *run) decide(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -250,7 +250,7 @@ func (a *alarm) at(t time.Time) {
 func (r *run) step(now time.Time) (due time.Time, err error) {
 	r.link.notify()
 	if s := r.session; s != nil && s.failed() {
-		r.lose(false, now)
+		r.sessionLost(false, now)
 	}
 	for {
 		var next alarm
@@ -284,7 +284,7 @@ func (r *run) advance(next *alarm, now time.Time) {
 		}
 	case phaseConnecting:
 		r.connect(next, now)
-	case phaseUp, phaseClosing, phaseLeft:
+	case phaseUp, phaseClosing, phaseFINSent:
 		if r.peerTimer(next, now); r.session != nil {
 			r.suspensionTimer(next, now)
 			r.markTimer(next, now)
@@ -321,8 +321,8 @@ func (r *run) sleep(asleep bool, now time.Time) {
 	r.enter(phaseAsleep, now)
 }
 
-// lose ends a session that has failed. atOnce: nothing more is to be read from it.
-func (r *run) lose(atOnce bool, now time.Time) {
+// sessionLost ends a session that has failed. atOnce: nothing more is read from it.
+func (r *run) sessionLost(atOnce bool, now time.Time) {
 	s, next := r.session, phaseIdle
 	if s.finSent {
 		r.end(nil, atOnce, next, now)
@@ -344,8 +344,8 @@ func (r *run) lose(atOnce bool, now time.Time) {
 	}
 }
 
-// answerOpens releases every open() that waits: with nil, or with why there is no session.
-func (r *run) answerOpens(err error) {
+// releaseOpens lets every open() that waits return: with nil, or with why there is no session.
+func (r *run) releaseOpens(err error) {
 	r.opens.mu.Lock()
 	waiting := r.opens.ready
 	r.opens.ready = nil

@@ -9,29 +9,29 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// session is one uart.Session with all of the bridge's bookkeeping about it: what was written, marked and sent, and Run's
-// timers. The bookkeeping ends with the session: what is read late counts for this session, not for the next one.
+// session is one uart.Session with the bridge's bookkeeping about it: what was written, marked and sent, and Run's
+// timers. Events that are read late are recorded for this session, not for the next one.
 type session struct {
 	uart.Session
 
 	// Constant.
 	notifier *notifier // the link's: goroutines that wait for unsent bytes check again
-	drains   bool      // the port's programs can drain: they want an answer at once, so a mark follows each pause
+	drains   bool      // the port's programs can drain, and want the answer at once: so a mark follows each pause
 
 	unsent unsent
 
-	// Only the sender (see link): before that, the dial's goroutine.
+	// Only the sender (see link); before there is one, only the dial's goroutine.
 	sent settings // the settings that were sent
 
 	// Written by the sender.
-	writing      atomic.Uint64 // bytes inside Write, taken by TCP or not; for the upper bound of a loss, and for down
+	writing      atomic.Uint64 // bytes inside a Write that has not returned; for the upper bound of a loss, and for down
 	writingVisit atomic.Uint64 // the visit in which they were written
 
 	// Any goroutine.
 	failure      atomic.Pointer[failure] // why the session ended; the first cause wins, nil while it is up
 	leaving      atomic.Bool             // our FIN is due, or sent: nothing is written any more
 	closedUnread atomic.Bool             // it was closed, and the unread bytes of the device are counted
-	endedBefore  atomic.Uint64           // the first visit after its end, to which no byte of it belongs; 0: it has not ended
+	endedBefore  atomic.Uint64           // the first visit after its end, so that none of its bytes is for it; 0: it has not ended
 
 	suspendedAt   atomic.Int64  // since when the access server has suspended data, in Unix nanoseconds; 0: it has not
 	bytesWait     atomic.Bool   // bytes have waited since then
@@ -39,10 +39,10 @@ type session struct {
 
 	pauseTimer *time.Timer  // requests the mark after the last bytes; set before the session is shared
 	timerSet   atomic.Bool  // pauseTimer is running
-	unasked    atomic.Int32 // how often it has looked for a pause since someone asked for unsent bytes
+	unasked    atomic.Int32 // how often pauseTimer checked for a pause since pending was last called
 
-	mu         sync.Mutex  // makes "read the fields, then clear them" of overridden one step
-	overridden uart.Coding // what the access server has changed by itself, until the application requests it again
+	mu         sync.Mutex  // guards overridden: reading its fields and clearing them is one step
+	overridden uart.Coding // the fields that the access server has changed unasked and the application has not requested since
 
 	// Only down's goroutine.
 	otherBaud  bool   // the access server has set a baud rate that was not requested
@@ -55,23 +55,23 @@ type session struct {
 type sessionTimers struct {
 	upSince        time.Time
 	unwantedSince  time.Time     // zero: the session is wanted
-	opensAtCheck   uint64        // how often the port had been opened when that was checked last
-	nextCheck      time.Time     // of the peer
+	opensAtCheck   uint64        // how often the port had been opened when leaveTimer last checked whether it is wanted
+	nextCheck      time.Time     // of the peer, by peerTimer
 	writtenAtCheck uint64        // bytes written to sessions at the last check
-	finSeen        bool          // at the last check the peer had ended the connection and that was not read
-	mark           watch         // over the answer to the mark in flight
-	closing        watch         // over the last bytes in the phases closing and left
+	finSeen        bool          // at the last check of the peer, it had ended the connection
+	mark           watch         // whether the mark in flight gets its answer
+	closing        watch         // whether the last bytes make progress, in the phases closing and FIN sent
 	finSent        bool          // our FIN is sent, after the last byte
-	finSentAt      time.Time     // when
-	silentFor      time.Duration // how long a peer that was given up had been silent
-	drained        bool          // the last bytes are out, as far as is known
-	unconfirmed    bool          // they are, but the peer answers no marks and has not confirmed that it has read them
+	finSentAt      time.Time     // when it was sent
+	silentFor      time.Duration // how long a peer that counts as dead had been silent
+	drained        bool          // the last bytes have left the far UART, by all that is known
+	unconfirmed    bool          // drained, but the peer answers no marks, so it has not confirmed that it has read them
 
 	suspensionLogged bool
-	keptLogged       bool // that HUPCL keeps the session
+	keptLogged       bool // it was logged that HUPCL is off and keeps the session
 }
 
-// failure is why a session ended, and what TCP knew then: a closed socket knows nothing.
+// failure is why a session ended, and what TCP reported then: a closed socket reports nothing.
 type failure struct {
 	cause   error
 	unacked int // as Session.Unacked
@@ -79,7 +79,7 @@ type failure struct {
 
 func newSession(s uart.Session, notifier *notifier, drains bool) *session {
 	n := &session{Session: s, notifier: notifier, drains: drains}
-	n.pauseTimer = time.AfterFunc(markEvery, n.markDue) // ends by itself; stopped at the session's end
+	n.pauseTimer = time.AfterFunc(markEvery, n.markDue) // stopped at the session's end
 	n.pauseTimer.Stop()
 	return n
 }
@@ -109,7 +109,7 @@ func (s *session) wrote(n int, began time.Time, visit uint64) {
 	}
 }
 
-// setTimer makes the next mark follow when the writer pauses, and within markEvery at the latest.
+// setTimer starts the timer of the next mark: it is due when the writer pauses, and after markEvery at the latest.
 func (s *session) setTimer() {
 	if s.wantsPauses() {
 		s.setTimerFor(markPause)
@@ -127,7 +127,7 @@ func (s *session) setTimerFor(d time.Duration) {
 // wantsPauses reports whether a mark follows each pause: a program may want to know what has left the far UART.
 func (s *session) wantsPauses() bool { return s.drains && s.unasked.Load() < markUnasked }
 
-// markDue requests a mark, or sets the timer for when it is due: one check for each pause at most.
+// markDue requests a mark, or sets the timer for when it is due: it checks at most once per pause.
 func (s *session) markDue() {
 	s.timerSet.Store(false) // first: what is written from now on sets it again
 	first, last, ok := s.unsent.since()
@@ -146,8 +146,8 @@ func (s *session) markDue() {
 	s.requestMark()
 }
 
-// requestMark requests a mark after what was written, and reports whether one is in flight; false if this peer answers
-// none.
+// requestMark requests a mark after what was written, and reports whether one is in flight. It returns false if
+// everything has been answered, or if this peer answers no marks.
 func (s *session) requestMark() bool {
 	return s.unsent.sinceMark() > 0 && !s.failed() && s.Mark()
 }
@@ -160,7 +160,7 @@ func (s *session) markAnswered(n uint64) {
 	s.notify()
 }
 
-// left is how much of what was written has not left the far UART, as far as is known.
+// left returns how much of what was written has not left the far UART, by all that is known.
 func (s *session) left() uart.Unsent {
 	p := s.pending()
 	if p.recheck > 0 {
@@ -169,7 +169,7 @@ func (s *session) left() uart.Unsent {
 	return uart.Unsent{Left: p.recheck, Bytes: p.bytes, Up: true}
 }
 
-// pending is what is known of bytes that may not have left the far UART.
+// pending is what is known about bytes that may not have left the far UART.
 type pending struct {
 	left         time.Duration // what the far UART still needs, by computation; 0: nothing
 	bytes        int           // how many it then has
@@ -180,7 +180,7 @@ type pending struct {
 
 func (s *session) pending() pending {
 	s.unasked.Store(0)
-	requested := s.requestMark() // at once: its answer dates the last bytes
+	requested := s.requestMark() // at once: its answer bounds when the last bytes arrived
 	left, bytes, recheck := s.unsent.left(s.Unacked())
 	if s.failed() { // checked last: a closed socket reports 0 bytes. Run is about to detach the session, and to notify
 		return pending{left: recheckMost, bytes: bytes, recheck: recheckMost}
@@ -192,10 +192,10 @@ func (s *session) pending() pending {
 	return p
 }
 
-// giveUpMarks records that the mark after the first marked bytes has not been answered for markPatience.
+// giveUpMarks records that no mark beyond the first marked bytes has been answered within markPatience.
 func (s *session) giveUpMarks(marked uint64) { s.markGivenUpAt.Store(marked + 1) }
 
-// marksGivenUp reports whether marks are not waited for: none has been answered since giveUpMarks.
+// marksGivenUp reports whether no mark has been answered since giveUpMarks, so that none is waited for.
 func (s *session) marksGivenUp() bool {
 	_, marked, _ := s.unsent.progress()
 	return s.markGivenUpAt.Load() == marked+1
@@ -219,7 +219,7 @@ func (s *session) suspendedSince() (t time.Time) {
 	return t
 }
 
-// codingChanged records what the access server reports of a coding that this side has not requested.
+// codingChanged records a line coding that the access server has reported and this side has not requested.
 func (s *session) codingChanged(c uart.Coding) {
 	s.unsent.recodePart(c)
 	s.mu.Lock()
@@ -228,7 +228,7 @@ func (s *session) codingChanged(c uart.Coding) {
 }
 
 // resendChanged returns the fields of next that must be sent again: those that e requests and that the access server has
-// changed by itself. It clears them.
+// changed unasked. It clears them in overridden.
 func (s *session) resendChanged(e uart.Event, next uart.Coding) (c uart.Coding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -263,10 +263,11 @@ type progress struct {
 	unacked                int
 }
 
-// stuckSince returns since when there has been no progress. While bytes may still be leaving the far UART there is.
+// stuckSince returns since when there has been no progress. Time in which bytes may still be leaving the far UART counts
+// as progress.
 func (w *watch) stuckSince(s *session, now time.Time) time.Time {
 	written, marked, leaving := s.unsent.progress()
-	// Inside a Write that blocks, TCP may take as much as is acknowledged: unacked alone would not change then.
+	// During a Write that blocks, TCP may take as many bytes as are acknowledged: unacked alone would not change then.
 	at := progress{written, marked, s.Alive().Acked, s.Unacked()}
 	if w.since.IsZero() || at != w.at {
 		w.at, w.since = at, now
@@ -277,7 +278,7 @@ func (w *watch) stuckSince(s *session, now time.Time) time.Time {
 	return w.since
 }
 
-// settings are what is to be in force at the far UART. Break is not among them: it is a moment, not a state.
+// settings are those that the far UART should have. Break is not among them: it is an event, not a state.
 type settings struct {
 	Coding  uart.Coding
 	Flow    uart.Flow

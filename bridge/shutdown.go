@@ -7,13 +7,13 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// The shutdown of a port after the context has ended, in the order in which its parts must end: no program may open it any
-// more; up gets time to carry what was written; what it has not carried then is counted; the port is closed; the far UART
-// gets its time; the session is left as usual.
+// The shutdown of a port after the context has ended, step by step: the path is removed, so that no program can open the
+// port any more; up gets time to carry what was written; the rest is dropped and counted; the port is closed; the far
+// UART gets time to send; the session ends as usual.
 
 const (
-	// shutdownMost limits all of it, so that the process ends within 20 s even with a slow log. carryMost is how much of it
-	// up may use.
+	// shutdownMost limits the whole shutdown, so that the process ends within 20 s even with a slow log; carryMost limits
+	// the part in which up carries bytes.
 	shutdownMost, carryMost = 15 * time.Second, 11 * time.Second
 	// quietFor is how long up must have been blocked in Next before the port counts as empty. countMost limits how long the
 	// bytes of an application that keeps writing are counted.
@@ -23,18 +23,18 @@ const (
 	upEvery, shortAfter, endlessAfter = 50 * time.Millisecond, time.Second, 5 * time.Second
 )
 
-// shutdown is how far the shutdown has come. Only Run's goroutine.
+// shutdown is the state of the shutdown. Only Run's goroutine.
 type shutdown struct {
 	since      time.Time // zero: there is no shutdown
 	stage      stage
 	nextCalls  uint64    // fromUp.nextCalls at the last check
 	quietSince time.Time // since when up has been blocked in that call
 	written    uint64    // bytes that sessions had taken at the last check
-	moving     bool      // they have taken some since the check before
+	moving     bool      // sessions took some between the last two checks
 	portClosed bool      // a session is not wanted any more
 	until      time.Time // the end of the stage
 
-	result error // what decide returns then
+	result error // what decide returns at the end
 }
 
 type stage uint8
@@ -59,7 +59,7 @@ func (r *run) beginShutdown(now time.Time) {
 	}
 }
 
-// beginHangup begins the end of a port that goes like an unplugged adapter: nothing is carried any more.
+// beginHangup begins the end of a port that is to vanish like an unplugged adapter: nothing is carried any more.
 func (r *run) beginHangup(now time.Time) {
 	if r.shutdown.stage == stageNone {
 		r.shutdown = shutdown{since: now, result: errHangup}
@@ -67,7 +67,7 @@ func (r *run) beginHangup(now time.Time) {
 	}
 }
 
-// shutdownTimer advances the shutdown, and reports whether the port is closed: only the session is left to end.
+// shutdownTimer advances the shutdown, and reports whether the port is closed, so that only the session still has to end.
 func (r *run) shutdownTimer(next *alarm, now time.Time) (closed bool) {
 	e := &r.shutdown
 	if e.stage == stageNone {
@@ -109,34 +109,35 @@ func (r *run) carried(now time.Time) bool {
 	return quiet >= quietFor || quiet >= upEvery && now.Sub(r.shutdown.since) >= shortAfter
 }
 
-// endless reports whether the application keeps writing and the session takes it: what was in the port at first was carried
-// long ago.
+// endless reports whether the application keeps writing and the session takes the bytes: what was in the port when the
+// shutdown began was carried long ago.
 func (r *run) endless(now time.Time) bool {
 	s := r.session
 	return r.shutdown.moving && now.Sub(r.shutdown.since) >= endlessAfter && s != nil && s.writing.Load() == 0
 }
 
-// canCarry reports whether there is, or will be, a session for what up has and gets.
+// canCarry reports whether there is, or will be, a session for the bytes that up has or still reads.
 func (r *run) canCarry(held bool) bool {
 	dials := r.phase == phaseConnecting && r.cancelDial != nil
 	return r.phase.isUp() || held && (dials || r.phase != phaseAsleep && r.link.awaitsDial())
 }
 
-// dropRest makes up drop and count what it still gets. A session whose Write blocks is left: what TCP has taken goes out.
+// dropRest makes up drop and count what it still reads. A session whose Write blocks gets our FIN: what TCP has taken
+// still goes out.
 func (r *run) dropRest(now time.Time) {
 	r.shutdown.stage, r.shutdown.until, r.shutdown.quietSince = stageCount, now.Add(countMost), now
 	r.announced.dropAll.Store(true)
 	if s := r.session; s != nil {
 		if r.phase.isUp() && s.writing.Load() > 0 {
 			s.opensAtCheck = r.link.opens()
-			r.enter(phaseLeft, now)
+			r.enter(phaseFINSent, now)
 		}
 		s.notify() // up may be waiting for the bytes before a change
 	}
 	r.link.notify()
 }
 
-// closePort closes the port: up returns, and a blocked down. Idempotent.
+// closePort closes the port, which ends up and a blocked Port.Write of down. Idempotent.
 func (r *run) closePort() {
 	if r.isClosed() {
 		return
@@ -150,7 +151,8 @@ func (r *run) closePort() {
 	r.status.update(func(s *Snapshot) { s.Opened = false })
 }
 
-// collect ends what is left after decide: the session, the result of a dial, sessions that down has not read to the end.
+// collect ends what decide has left behind: the session, the result of a dial, sessions that down has not read to the
+// end.
 func (r *run) collect() {
 	if r.session != nil {
 		r.end(errExit, true, phaseIdle, time.Now())
@@ -172,7 +174,7 @@ func (r *run) collect() {
 		unread += r.closeUnread(s)
 	}
 	r.carriers.Wait()
-	r.answerOpens(uart.ErrClosed)
+	r.releaseOpens(uart.ErrClosed)
 	r.status.update(func(s *Snapshot) { s.Opened = false }) // up may have seen an open after closePort
 	if n := r.fromUp.unlogged.Swap(0); n > 0 {
 		r.log.Warn("port closed with bytes that no session took", "dropped", n)

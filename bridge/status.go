@@ -37,26 +37,27 @@ type Snapshot struct {
 	Since   time.Time // when Link changed last
 	Opened  bool      // an application has the port open
 	Missing uart.Fidelity
-	Wanted  uart.Event // KindSettings: what is to be in force at the far UART
+	Wanted  uart.Event // KindSettings: the settings that the far UART should have
 	Modem   uart.ModemState
 	Error   string // why there is no session although one is wanted
 
-	ChangeWaits    time.Time  // since when a change of settings waits for the bytes before it, if that is long; zero: none does
+	ChangeWaits    time.Time  // since when a change of settings waits for the bytes before it; zero: none has waited for long
 	SuspendedSince time.Time  // since when the access server has suspended data; zero: it has not
 	Changed        uart.Event // KindChanged: the line coding that another client has set at the access server last
 
 	Held                   int    // bytes that wait for a session
-	UpBytes, DownBytes     uint64 // taken by TCP; taken by the application's port
+	UpBytes, DownBytes     uint64 // bytes given to TCP; bytes given to the application
 	UpDropped, DownDropped uint64 // bytes
 	BreaksDropped          uint64
-	GreetingDropped        uint64 // bytes that access servers sent before they first answered; in no other count
+	GreetingDropped        uint64 // bytes that access servers sent before they first answered; not in any other count
 	Sessions, Losses       uint64
 	LastLoss               Loss
 	LostAtMost             uint64   // the sum of Loss.AtMost over all sessions
 	Refused                []string // settings that the access server did not accept, as log lines
 }
 
-// counters are written on the hot path: atomics, for display and for Run's comparisons with their earlier values.
+// counters are counts of bytes and breaks, for status and logs, and for Run to see whether they have changed. They are
+// atomic because the hot path writes them.
 type counters struct {
 	up, down, upDropped, downDropped, breaksDropped, greetingDropped atomic.Uint64
 }
@@ -97,5 +98,6 @@ func (b *Bridge) Status() Snapshot {
 	return s
 }
 
-// Watch gives the observer a record of everything that passes from now on, until stop is called.
+// Watch gives the observer a record of everything that passes from now on, until stop is called. It may be called from
+// any goroutine.
 func (b *Bridge) Watch(o *Observer) (stop func()) { return b.observers.watch(o) }

@@ -11,7 +11,7 @@ import (
 
 const (
 	// stuckAfter is how long the last bytes of a closed port, and the bytes before a change of settings, may make no
-	// progress until they are given up.
+	// progress before they are given up.
 	stuckAfter = 30 * time.Second
 	// progressEvery is how often that progress is checked.
 	progressEvery = 5 * time.Second
@@ -20,12 +20,12 @@ const (
 	// peerDead is how long data may be in flight without an acknowledgement. With peerIdleEvery, a dead peer is noticed
 	// within 15 s.
 	peerDead = 10 * time.Second
-	// silentMost is how long a peer may have been dead when TCP's keepalive reports it.
+	// silentMost is how long, at most, a peer has been dead when TCP's keepalive reports it.
 	silentMost = 15 * time.Second
 	// suspendedLong is how long an access server may suspend data before that is logged.
 	suspendedLong = 5 * time.Second
-	// finMost and finUnsure are how long Run waits for the peer's FIN after ours, if all bytes are known to have been read
-	// by the peer, and if not. Closing while the peer still reads causes a reset, which discards what it has not read.
+	// finMost is how long Run waits for the peer's FIN after ours if the peer is known to have read all bytes; finUnsure, if
+	// that is not known. Closing while the peer still reads causes a reset, which discards what it has not read.
 	finMost, finUnsure = 2 * time.Second, 10 * time.Second
 )
 
@@ -47,12 +47,12 @@ func (r *run) heldTimer(next *alarm, now time.Time) {
 	next.at(due)
 }
 
-// closeTimer watches the bytes before a close, in the port and held. There is no limit while they make progress; after
-// stuckAfter without any they are dropped. Without a session, bytes that up has not reached wait for HoldFor, as those of
-// heldTimer do.
+// closeTimer watches the bytes before a close, in the port and held. While they make progress there is no limit; after
+// stuckAfter without progress they are dropped. Without a session, bytes that up has not reached wait for HoldFor, as
+// held bytes do (heldTimer).
 func (r *run) closeTimer(next *alarm, now time.Time) {
 	w := &r.closeWatch
-	// Until up has reached an open it is unknown what that open's bytes wait for.
+	// Until up has reached an open, it is unknown what the bytes of that open wait for.
 	announced := min(r.announced.closes.Load(), r.fromUp.visits.Load())
 	unseen := announced > max(r.fromUp.closesSeen.Load(), r.announced.abandoned.Load())
 	if !unseen && !r.link.holdsClosed() {
@@ -87,8 +87,9 @@ func (r *run) closeTimer(next *alarm, now time.Time) {
 	r.link.notify()
 }
 
-// peerTimer checks the socket. A peer that acknowledges nothing is dead; one that has ended the connection while down
-// cannot read is gone for up. When no bytes are in flight, TCP's keepalive detects a dead peer.
+// peerTimer checks the socket. A peer that acknowledges nothing is dead. If the peer has ended the connection and down
+// cannot read that, because it is blocked in Port.Write, the session ends here. When no bytes are in flight, TCP's
+// keepalive detects a dead peer.
 func (r *run) peerTimer(next *alarm, now time.Time) {
 	s := r.session
 	if now.Before(s.nextCheck) {
@@ -107,16 +108,16 @@ func (r *run) peerTimer(next *alarm, now time.Time) {
 	case p.Waiting >= peerDead:
 		s.silentFor = p.Waiting
 		s.fail(fmt.Errorf("%w: no acknowledgement for %v", errPeerDead, p.Waiting.Round(time.Second)))
-		r.lose(true, now)
+		r.sessionLost(true, now)
 	case p.Ended && s.finSeen:
-		// At two checks: down has had time to read it, and is blocked in Port.Write.
+		// Seen at two checks in a row: down has had time to read it, so it must be blocked in Port.Write.
 		s.fail(io.EOF)
-		r.lose(false, now)
+		r.sessionLost(false, now)
 	}
 	s.finSeen = p.Ended
 }
 
-// suspensionTimer logs when an access server has suspended data for long and bytes wait for it.
+// suspensionTimer logs, once, that an access server has suspended data for long while bytes wait.
 func (r *run) suspensionTimer(next *alarm, now time.Time) {
 	s := r.session
 	since := s.suspendedSince()
@@ -152,11 +153,11 @@ func (r *run) markTimer(next *alarm, now time.Time) {
 	s.notify()
 }
 
-// leaveTimer ends a session that is not wanted: after the linger time, after the time that the last bytes need, with a FIN,
-// and after the peer's FIN. A program that opens the port before our FIN gets the session as it is.
+// leaveTimer ends a session that is not wanted: it waits for the linger time and for the last bytes to leave, sends FIN,
+// and waits for the peer's FIN. A program that opens the port before our FIN gets the session as it is.
 func (r *run) leaveTimer(next *alarm, now time.Time) {
 	s := r.session
-	if r.phase == phaseLeft {
+	if r.phase == phaseFINSent {
 		r.awaitFIN(next, now)
 		return
 	}
@@ -195,19 +196,19 @@ func (r *run) leaveTimer(next *alarm, now time.Time) {
 	}
 }
 
-// leaveEmpty sends FIN, unless a program has just come and written: bytes after the first written ones were not waited for.
+// leaveEmpty sends FIN, unless a program has just written more: nothing has waited for those bytes yet.
 func (r *run) leaveEmpty(next *alarm, written uint64, now time.Time) {
 	s := r.session
 	s.leaving.Store(true) // write sets writing before it reads this, so one of the two sees the other
-	// Checked before progress: a Write that returns in between is counted there.
-	busy := r.link.heldBytes() > 0 || s.writing.Load() > 0
+	// Checked before progress: progress counts a Write that returns in between.
+	busy := r.link.holding() || s.writing.Load() > 0
 	if n, _, _ := s.unsent.progress(); busy || n != written {
 		s.leaving.Store(false)
 		next.at(now.Add(ackMost))
 		return
 	}
 	s.drained = true
-	r.enter(phaseLeft, now)
+	r.enter(phaseFINSent, now)
 }
 
 // restartLinger starts the linger time again if a program came and went while the session was up: the session has served

@@ -8,51 +8,53 @@ import (
 )
 
 const (
-	// serverBuffer is how many bytes an access server is assumed to hold beyond what its line needs the time for: at a real
-	// one, a FIN right after an answered mark lost that many.
+	// serverBuffer is how many bytes an access server is assumed to hold beyond those that the line time accounts for: a FIN
+	// right after an answered mark has lost that many at a real server.
 	serverBuffer = 4 << 10
 	// markPause is how long nothing must have been written before a mark is requested, if a program may want to know what
-	// has left. The answer says when the bytes had arrived at the latest: a late mark makes the line's end look late.
+	// has left. The answer gives the latest time at which the bytes arrived: a late mark makes the end of their transmission
+	// look late.
 	markPause = time.Millisecond
-	// markUnasked is how many checks for a pause in a row may have been of no use to anyone: a program that exchanges a
-	// thousand messages a second and never drains causes marks at markEvery alone, on a radio link too.
+	// markUnasked is how many checks for a pause may follow each other without a call of Unsent. After that, marks are
+	// requested only every markEvery: a program that exchanges a thousand messages a second and never drains does not load a
+	// radio link with marks.
 	markUnasked = 16
-	// ackFirst and ackMost bound how soon to check again bytes that TCP has not acknowledged, because nothing reports an
-	// acknowledgement. In between, the next check is when the last bytes are a quarter older.
+	// ackFirst and ackMost bound the time until the next check of bytes that TCP has not acknowledged: nothing reports an
+	// acknowledgement. Within these bounds it is a quarter of the time since the last bytes were written.
 	ackFirst, ackMost = time.Millisecond, 20 * time.Millisecond
-	// recheckMost is when to check again what is reported by the notifier.
+	// recheckMost is the time until the next check of what the notifier also reports.
 	recheckMost = time.Second
-	// markPatience is how long an answer to a mark is waited for before drain relies on computation, until one is answered.
+	// markPatience is how long to wait for the answer to a mark. After that, drain relies on computed line time until a mark
+	// is answered.
 	markPatience = 30 * time.Second
-	// markEvery and markBytes are how long, and how many bytes, may pass before the next mark is requested. They make the
-	// bound of a loss tight and the line's end at a drain precise, for 6 bytes each way.
+	// markEvery and markBytes are how long, and how many bytes, may pass before the next mark is requested. They keep the
+	// bound of a loss tight and the end of a drain precise, at the cost of 3 bytes each way per mark.
 	markEvery = 250 * time.Millisecond
 	markBytes = 64 << 10
 )
 
 // unsent estimates how long the far UART still needs, from what was written, what TCP reports as acknowledged, and which
-// marks were answered. Two times bound the truth: the line cannot have carried the bytes before line; and if nothing but
-// its speed holds it back, they are out by end. A server may take any number of bytes ahead of its line, so an answered
-// mark says when bytes have reached the server, never that they have left it. It does no I/O; after start every method may
-// be called from any goroutine.
+// marks were answered. Two times bound when the last byte leaves: not before line; and, if only the line's speed holds it
+// back, by end. A server may buffer any number of bytes, so an answered mark shows when bytes have reached the server,
+// never that they have left its UART. It does no I/O; after start every method may be called from any goroutine.
 type unsent struct {
 	mu     sync.Mutex // guards all fields and makes each method one step
 	coding uart.Coding
 
 	// Positions: numbers of data bytes of this session.
-	written      uint64 // taken by TCP
+	written      uint64 // given to TCP
 	marked       uint64 // of those: before the last answered mark
-	answeredUpTo uint64 // what that mark's answer said; above written while a Write has not returned yet
+	answeredUpTo uint64 // the position of that mark; above written while the Write before it has not returned yet
 	requested    uint64 // written when the last mark was due because of markBytes
 	out          uint64 // known to have left the far UART
-	visit        uint64 // in which the last of them were written
+	visit        uint64 // the visit in which the last bytes were written
 
-	first  time.Time // when the first bytes after the last answered mark were written, or when it was answered if they already were
-	last   time.Time // when something was written last
-	before time.Time // line, for what was written before that visit
-	line   time.Time // when the line can have carried everything written, at the earliest
-	came   time.Time // when the line has carried everything marked, at the latest
-	end    time.Time // when the line has carried everything written, as far as is known; never before line
+	first      time.Time // since when bytes wait for a mark: the first of them was written, or the mark before them was answered
+	last       time.Time // when bytes were last written
+	lineBefore time.Time // line for the bytes written before that visit
+	line       time.Time // the earliest time by which the line can have carried everything written
+	markedEnd  time.Time // the latest time by which the line has carried everything marked
+	end        time.Time // the estimated time by which the line has carried everything written; never before line
 
 	codings []codingFrom // of the bytes after out, oldest first
 }
@@ -63,8 +65,8 @@ type codingFrom struct {
 	coding uart.Coding
 }
 
-// codingsMost limits how many line codings are remembered for bytes that are not out; beyond it the oldest two count as one,
-// the slower.
+// codingsMost limits how many line codings are remembered for bytes that are not out; beyond it the oldest two are merged
+// into the slower one.
 const codingsMost = 32
 
 // start begins a session with this line coding and nothing in flight. It must be called before all other methods.
@@ -142,7 +144,7 @@ func (u *unsent) wrote(n int, began time.Time, visit uint64) (first, many bool) 
 	defer u.mu.Unlock()
 	u.noteOut(now)
 	if visit != u.visit {
-		u.visit, u.before = visit, u.line
+		u.visit, u.lineBefore = visit, u.line
 	}
 	if first = u.written == u.marked; first {
 		u.first = now
@@ -150,7 +152,7 @@ func (u *unsent) wrote(n int, began time.Time, visit uint64) (first, many bool) 
 	u.written += uint64(n)
 	u.last = now
 	took := u.coding.LineTime(n)
-	u.line = later(u.line, began).Add(took) // from its beginning: on a busy machine the device may answer before Write returns
+	u.line = later(u.line, began).Add(took) // from the start of the Write: the device may answer before it returns
 	u.end = later(u.end, now).Add(took)
 	if u.answeredUpTo > u.marked { // the mark after them was answered before their Write returned
 		u.advanceMarked(now)
@@ -178,20 +180,20 @@ func (u *unsent) advanceMarked(now time.Time) {
 	if n <= u.marked {
 		return
 	}
-	u.came = later(u.came, now).Add(u.lineTime(max(u.marked, min(u.out, n)), n))
+	u.markedEnd = later(u.markedEnd, now).Add(u.lineTime(max(u.marked, min(u.out, n)), n))
 	u.marked = n
-	u.end = later(u.line, u.came.Add(u.lineTime(n, u.written)))
+	u.end = later(u.line, u.markedEnd.Add(u.lineTime(n, u.written)))
 }
 
 // transmitterEmpty records the server's TEMT: if nothing was written since the last answered mark, the line is idle. A
 // server that polls its UART independently of its connection may report TEMT for earlier bytes after the answer to the
-// mark: one that comes before the line can have carried the bytes does not count.
+// mark: a TEMT that comes before the line can have carried the bytes is ignored.
 func (u *unsent) transmitterEmpty() {
 	now := time.Now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.written == u.marked && !now.Before(u.line) {
-		u.came, u.end = now, now
+		u.markedEnd, u.end = now, now
 	}
 }
 
@@ -200,36 +202,36 @@ func (u *unsent) purged() {
 	now := time.Now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.line, u.before = minTime(u.line, now), minTime(u.before, now)
+	u.line, u.lineBefore = minTime(u.line, now), minTime(u.lineBefore, now)
 }
 
-// earliest is when the line can have carried, at the earliest, what was written before this visit.
+// earliest returns the earliest time by which the line can have carried what was written before this visit.
 func (u *unsent) earliest(visit uint64) time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.visit >= visit {
-		return u.before
+		return u.lineBefore
 	}
 	return u.line
 }
 
-// since is since when bytes have had no answered mark after them, and when the last of them were written; ok is false if
-// there are none.
+// since returns since when bytes have waited for an answered mark after them, and when the last of them were written; ok
+// is false if there are none.
 func (u *unsent) since() (first, last time.Time, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.first, u.last, u.written > u.marked
 }
 
-// left is how long the far UART still needs as far as is known, if TCP has this many unacknowledged bytes (negative:
-// unknown); how many bytes it then has; and when to check again. All are 0 when it is empty.
+// left returns, if TCP has this many unacknowledged bytes (negative: unknown), an estimate of how long the far UART still
+// needs, of how many bytes it has, and the time until the next check. All are 0 when it is empty.
 func (u *unsent) left(unacked int) (left time.Duration, bytes int, recheck time.Duration) {
 	now := time.Now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if unacked > 0 && u.written > u.marked {
 		recheck = min(max(now.Sub(u.last)/4, ackFirst), ackMost)
-		// Bytes that have not arrived have not begun; unacked counts escaped bytes, so it is never too small.
+		// The line has not begun to send bytes that have not arrived; unacked counts escaped bytes, so it is never too small.
 		few := min(uint64(unacked), u.written-u.marked)
 		u.end = later(u.end, now.Add(u.lineTime(u.written-few, u.written)))
 	}
@@ -240,32 +242,32 @@ func (u *unsent) left(unacked int) (left time.Duration, bytes int, recheck time.
 	return left, int(u.queued(u.written, left)), max(left, recheck)
 }
 
-// sinceMark is how many bytes were written since the last answered mark.
+// sinceMark returns how many bytes were written since the last answered mark.
 func (u *unsent) sinceMark() uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.written - u.marked
 }
 
-// progress is how far the bytes are: how many were written, how many are marked, and until when they may be leaving the far
-// UART without any other sign of it: until line, or until the line has carried what is marked.
+// progress returns how many bytes were written, how many are marked, and until when bytes may be leaving the far UART
+// although nothing else shows it: the later of line and markedEnd.
 func (u *unsent) progress() (written, marked uint64, leaving time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.written, u.marked, later(u.line, u.came)
+	return u.written, u.marked, later(u.line, u.markedEnd)
 }
 
-// atRisk is an upper bound of the bytes that are lost if the session ended at that time: those after the last answered mark,
-// and of those before it as many as the line may not have carried, or the server's buffer may hold. It cannot know of a
-// server whose line is held by flow control.
+// atRisk returns an upper bound of the bytes that are lost if the session ended at that time: those after the last
+// answered mark, and of those before it as many as the line may not have carried, or the server's buffer may hold. The
+// bound is too low if flow control has stopped the server's line.
 func (u *unsent) atRisk(at time.Time) uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.written - u.marked + min(u.marked, max(u.queued(u.marked, u.came.Sub(at)), serverBuffer))
+	return u.written - u.marked + min(u.marked, max(u.queued(u.marked, u.markedEnd.Sub(at)), serverBuffer))
 }
 
-// queued is how many of the bytes before position to, counted from the last one back, the line carries in this time. The
-// caller holds mu.
+// queued returns how many of the bytes before position to, counted back from the last one, the line carries in the time
+// left. The caller holds mu.
 func (u *unsent) queued(to uint64, left time.Duration) (n uint64) {
 	for i := len(u.codings) - 1; i >= 0 && left > 0; i-- {
 		from, each := u.codings[i].from, max(u.codings[i].coding.LineTime(1), 1)

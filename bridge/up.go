@@ -7,14 +7,14 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// The way of a byte to the device, all of it in one goroutine:
+// The path of a byte to the device, all of it in one goroutine:
 //
 //	application's write -> kernel -> Port.Next -> up -> send -> write -> Session.Write -> conn.Write
 //
-// A change of settings takes the same way (up -> settings -> change -> Session.Apply), so the order on the wire is the
+// A change of settings takes the same path (up -> settings -> change -> Session.Apply), so the order on the wire is the
 // order of this loop. Back pressure is a Session.Write that blocks: Next is not called then, and the application's write
-// waits in the kernel. Without a session, up reads on into link.held, and waits when that is full. When a session comes,
-// resend sends what is held; up appends to it until nothing is left, and then writes to the session itself again.
+// waits in the kernel. Without a session, up keeps reading into link.held, and waits when that is full. When a session is
+// up, resend sends what is held; up appends to it until nothing is left, and then writes to the session directly again.
 
 // up is started by serve. It ends when the port is closed or lost.
 func (r *run) up() {
@@ -57,7 +57,8 @@ func (r *run) send(p []byte) {
 	}
 }
 
-// pieceMost limits what is passed to a session in one call: what is inside a call that does not return counts as lost.
+// pieceMost limits, in bytes, what is passed to a session in one call: the bytes inside a call that does not return count
+// as lost.
 const pieceMost = 16 << 10
 
 // write writes a piece of p, which belongs to this visit, to the session, and returns how much the session took. Only the
@@ -66,8 +67,8 @@ func (r *run) write(s *session, p []byte, visit uint64) int {
 	p = p[:min(len(p), pieceMost)]
 	s.writingVisit.Store(visit)
 	s.writing.Store(uint64(len(p)))
-	// Run reads writing after it has set one of these: it has left the session and computes its loss, it is about to leave
-	// it, or it shuts down and will cut short a Write that blocks.
+	// Run sets one of these before it reads writing: it has detached the session and estimates its loss, it is about to send
+	// FIN, or it shuts down and will cut short a Write that blocks.
 	if r.link.current.Load() != s || s.leaving.Load() || r.announced.dropAll.Load() {
 		s.writing.Store(0)
 		return 0
@@ -84,7 +85,7 @@ func (r *run) write(s *session, p []byte, visit uint64) int {
 	return n
 }
 
-// sendFailed reports to Run that the session is lost, unless Run has left it already.
+// sendFailed reports to Run that the session is lost, unless Run has detached it already.
 func (r *run) sendFailed(s *session, err error) {
 	if r.link.current.Load() == s {
 		s.fail(err)
@@ -92,8 +93,8 @@ func (r *run) sendFailed(s *session, err error) {
 	r.wakeRun()
 }
 
-// hold holds or drops p while up has no session to write it to, and waits while there is no room. It returns what up can
-// send after all.
+// hold holds or drops p while up has no session to write it to, and waits while there is no room. It returns the bytes
+// that up can send directly after all.
 func (r *run) hold(p []byte) []byte {
 	l, at := &r.link, time.Now()
 	l.mu.Lock()
@@ -107,7 +108,7 @@ func (r *run) hold(p []byte) []byte {
 			if s.suspendedAt.Load() == 0 {
 				return p
 			}
-			r.awaitResume(s) // the session is up: the bytes in hand wait, and nothing is read ahead
+			r.awaitResume(s) // the session is up: the bytes in hand wait, and up reads no more
 			continue
 		}
 		if l.current.Load() == nil {
@@ -129,8 +130,8 @@ func (r *run) hold(p []byte) []byte {
 	return nil
 }
 
-// dropHeld drops what is held and so many bytes in hand, because dropping is true. Bytes of a purge are no loss. The caller
-// holds the link's mu.
+// dropHeld drops what is held and counts it, with inHand bytes that up drops, because dropping is true. Bytes that a
+// purge drops are no loss. The caller holds the link's mu.
 func (r *run) dropHeld(inHand int) {
 	if r.announced.purges.Load() > r.fromUp.purgesSeen.Load() {
 		r.countDropped(r.link.held.purge() + inHand)
@@ -170,10 +171,10 @@ func (r *run) portOpened(e uart.Event) {
 		r.opens.ready = append(r.opens.ready, e.Ready)
 		r.opens.mu.Unlock()
 		if r.link.current.Load() != nil {
-			r.answerOpens(nil)
+			r.releaseOpens(nil)
 		}
 	}
-	// In this order: Run reads visits and then opened, so it misses no open; and it looks for a close only after the link
+	// In this order: Run reads visits and then opened, so it misses no open; and it checks for a close only after the link
 	// knows its open.
 	r.fromUp.opened.Store(true)
 	r.fromUp.leftDTR.Store(false)

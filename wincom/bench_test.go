@@ -17,37 +17,37 @@ import (
 	"telnetcpc/wincom/wincomtest"
 )
 
-// bench is one port on one model.
+// bench is one port on one model of a pair.
 type bench struct {
 	*testing.T
 	pair *wincomtest.Pair
 	port uart.Port
-	log  text
+	log  logText
 
-	mu     sync.Mutex // over what follows
-	urgent []uart.Event
-	asked  []string // the requests that the driver got
+	mu       sync.Mutex // guards the rest
+	urgent   []uart.Event
+	requests []string // to the driver
 }
 
-// text is what was logged.
-type text struct {
+// logText collects a log.
+type logText struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (t *text) Write(p []byte) (int, error) {
+func (t *logText) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.buf.Write(p)
 }
 
-func (t *text) String() string {
+func (t *logText) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.buf.String()
 }
 
-// newBench returns a bench without a port yet.
+// newBench returns a bench without a port.
 func newBench(t *testing.T) *bench {
 	return &bench{T: t, pair: wincomtest.NewPair("COM9", "CNCB0")}
 }
@@ -63,10 +63,10 @@ func (b *bench) open(config uart.PortConfig) (uart.Port, error) {
 	if config.Path == "" {
 		config.Path = "COM9"
 	}
-	return wincom.On(listening{b.pair, b}).Open(context.Background(), config)
+	return wincom.On(recordingSystem{b.pair, b}).Open(context.Background(), config)
 }
 
-// start makes the port and closes it when the test ends, or when its patience does: then every call returns.
+// start makes the port. It is closed when the test ends, or after testenv.Patience, so that no call blocks for ever.
 func (b *bench) start() *bench {
 	b.Helper()
 	return b.startWith(uart.PortConfig{})
@@ -82,7 +82,7 @@ func (b *bench) startWith(config uart.PortConfig) *bench {
 	over := time.AfterFunc(testenv.Patience, func() { _ = port.Close() })
 	b.Cleanup(func() {
 		if !over.Stop() {
-			b.Errorf("something did not come within %v", testenv.Patience)
+			b.Errorf("the test was not done within %v", testenv.Patience)
 		}
 		if err := port.Close(); err != nil {
 			b.Errorf("close: %v", err)
@@ -102,7 +102,7 @@ func (b *bench) program() *wincomtest.Application {
 	return a
 }
 
-// wants takes answers of Next as words: events as they print, bytes quoted. Bytes that follow each other are one word.
+// wants compares what Next returns with words: events as they print, bytes quoted. Consecutive bytes are one word.
 func (b *bench) wants(words ...string) {
 	b.Helper()
 	for _, want := range words {
@@ -130,7 +130,7 @@ func (b *bench) wants(words ...string) {
 	}
 }
 
-// write is a program's write that the driver takes at once.
+// write writes as a program; the driver must have room.
 func (b *bench) write(a *wincomtest.Application, s string) {
 	b.Helper()
 	if _, err := a.Write([]byte(s)); err != nil {
@@ -138,7 +138,7 @@ func (b *bench) write(a *wincomtest.Application, s string) {
 	}
 }
 
-// set is a program's SetCommState.
+// set sets a program's coding as SetCommState does.
 func (b *bench) set(a *wincomtest.Application, coding string) {
 	b.Helper()
 	c, err := uart.ParseCoding(coding)
@@ -150,13 +150,14 @@ func (b *bench) set(a *wincomtest.Application, coding string) {
 	}
 }
 
-func (b *bench) calledOut() int {
+// announcedCloses returns how many events came through Urgent; all are closes.
+func (b *bench) announcedCloses() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.urgent)
 }
 
-// eventually waits for what nothing announces.
+// eventually polls for a condition that nothing signals.
 func (b *bench) eventually(what string, ok func() bool) {
 	b.Helper()
 	for end := time.Now().Add(testenv.Patience); !ok(); time.Sleep(time.Millisecond) {
@@ -166,36 +167,36 @@ func (b *bench) eventually(what string, ok func() bool) {
 	}
 }
 
-// listening is a system that keeps every request of the port.
-type listening struct {
+// recordingSystem records every request of the port.
+type recordingSystem struct {
 	wincom.System
 	b *bench
 }
 
-func (l listening) Open(name string) (wincom.Device, error) {
+func (l recordingSystem) Open(name string) (wincom.Device, error) {
 	d, err := l.System.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	return listeningDevice{d, l.b}, nil
+	return recordingDevice{d, l.b}, nil
 }
 
-type listeningDevice struct {
+type recordingDevice struct {
 	wincom.Device
 	b *bench
 }
 
-func (d listeningDevice) Ioctl(code wincom.Ioctl, in, out []byte) (int, error) {
+func (d recordingDevice) Ioctl(code wincom.Ioctl, in, out []byte) (int, error) {
 	n, err := d.Device.Ioctl(code, in, out)
 	d.b.mu.Lock()
 	defer d.b.mu.Unlock()
-	said := code.String()
+	text := code.String()
 	if len(in) > 0 {
-		said += " " + hex.EncodeToString(in)
+		text += " " + hex.EncodeToString(in)
 	}
 	if n > 0 {
-		said += " -> " + hex.EncodeToString(out[:n])
+		text += " -> " + hex.EncodeToString(out[:n])
 	}
-	d.b.asked = append(d.b.asked, said)
+	d.b.requests = append(d.b.requests, text)
 	return n, err
 }

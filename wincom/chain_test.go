@@ -22,13 +22,13 @@ import (
 	"telnetcpc/wincom/wincomtest"
 )
 
-// TestChain is the whole way on every system, with the model in the driver's place: a program on COM9, the bridge, TCP,
-// an access server and its UART with a loop plug.
+// TestChain goes the whole way, on every system, with the model in place of the driver: a program on COM9, the bridge, TCP,
+// an access server and its UART with a loopback plug.
 func TestChain(t *testing.T) {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	far := &farUART{}
 	loop := &simulate.Loopback{}
-	loop.Observe(far.keep)
+	loop.Observe(far.record)
 	l, err := tcp.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -60,10 +60,10 @@ func TestChain(t *testing.T) {
 	defer all.Wait()
 	defer cancel()
 
-	// Before the agent has its end the driver masks to what its last user has left there: 7 bits.
+	// Until the agent has opened its end, the driver masks to the word length that its previous user left there: 7 bits.
 	for b.Status().Device == "" {
 		if ctx.Err() != nil {
-			t.Fatal("the bridge has made no port")
+			t.Fatal("the bridge has opened no port")
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -72,32 +72,32 @@ func TestChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	stop := context.AfterFunc(ctx, func() { _ = a.Close() }) // ends a read when the patience is over
+	stop := context.AfterFunc(ctx, func() { _ = a.Close() }) // ends a blocked read
 	defer stop()
 	if err := a.SetCoding(uart.Coding{Baud: 250_000, DataBits: 8, Parity: uart.ParityMark, StopBits: uart.Stop1Half}); err != nil {
 		t.Fatal(err)
 	}
-	says := func(s string) {
+	echoed := func(s string) {
 		t.Helper()
 		if _, err := a.Write([]byte(s)); err != nil {
 			t.Fatal(err)
 		}
 		got := make([]byte, len(s))
 		if _, err := io.ReadFull(a, got); err != nil || string(got) != s {
-			t.Fatalf("the loop gave back %q, %v, want %q", got, err, s)
+			t.Fatalf("the loopback returned %q, %v, want %q", got, err, s)
 		}
 	}
-	says("A\xff\x00B")
+	echoed("A\xff\x00B")
 	if m := a.Modem(); m != uart.CTS|uart.DSR|uart.DCD|uart.RI {
-		t.Errorf("modem state: got %v, want what the loop plug makes of DTR and RTS", m)
+		t.Errorf("modem state: got %v, want what the loopback plug makes of DTR and RTS", m)
 	}
 	a.Lines(uart.Control{RTS: uart.LevelOff})
 	if err := a.SetCoding(uart.Coding{Baud: 115200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}); err != nil {
 		t.Fatal(err)
 	}
-	says("C")
+	echoed("C")
 	if m := a.Modem(); m != uart.DSR|uart.DCD|uart.RI {
-		t.Errorf("modem state: got %v, want it without CTS", m)
+		t.Errorf("modem state: got %v, want the same without CTS", m)
 	}
 	want := []string{`"A\xff\x00B" at 250000 8M1.5, RTS on`, `"C" at 115200 8N1, RTS off`}
 	if got := far.sent(); !slices.Equal(got, want) {
@@ -105,20 +105,20 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// farUART keeps what a simulated UART did.
+// farUART records what a simulated UART did.
 type farUART struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // guards records
 	records []simulate.Record
 }
 
-func (f *farUART) keep(r simulate.Record) {
+func (f *farUART) record(r simulate.Record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r.Data = slices.Clone(r.Data)
 	f.records = append(f.records, r)
 }
 
-// sent is what it sent, each stretch with the coding and the RTS that it went out with.
+// sent returns what it sent, each run of bytes with the coding and the RTS in force.
 func (f *farUART) sent() (words []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -7,24 +7,24 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// RecordKind says what the driver inserted: the byte behind Escape.
+// RecordKind is the kind of a record: the byte after Escape.
 type RecordKind uint8
 
-// The records. Their bytes are never escaped.
+// The kinds, with their payloads. A payload is never escaped, even if it contains Escape.
 const (
-	RecordError       RecordKind = 1    // line status, byte: a byte that arrived damaged, or with LineBreak a break
-	RecordLine        RecordKind = 2    // line status without a byte
+	RecordError       RecordKind = 1    // line status, byte: a damaged byte, or with LineBreak a break
+	RecordLine        RecordKind = 2    // line status
 	RecordModem       RecordKind = 3    // modem status
-	RecordBaud        RecordKind = 0x10 // rate (4)
+	RecordBaud        RecordKind = 0x10 // baud rate (4 bytes)
 	RecordLineControl RecordKind = 0x11 // data bits, parity, stop bits
 
-	// RecordUnknown stands for every code that is none of these; it is no code itself.
+	// RecordUnknown is a record with any other code. It is not itself a code.
 	RecordUnknown RecordKind = 0xFF
 
-	codeEscape = 0 // no record: a byte of the data that equals Escape
+	codeEscape = 0 // not a record: a data byte that equals Escape
 )
 
-// size is how many bytes follow the code.
+// size is the size of the payload; 0 if the kind is unknown.
 func (k RecordKind) size() int {
 	switch k {
 	case RecordError:
@@ -39,18 +39,18 @@ func (k RecordKind) size() int {
 	return 0
 }
 
-// Record is one thing that the driver inserted. The zero value is none.
+// Record is one decoded record. The zero value is none.
 type Record struct {
 	Kind   RecordKind
-	Line   uart.LineState  // RecordError, RecordLine: the line status, whose bits are those of RFC 2217
+	Line   uart.LineState  // RecordError, RecordLine: the bits are those of RFC 2217 too
 	Char   byte            // RecordError
-	Modem  uart.ModemState // RecordModem: the state of the own end's inputs
-	Coding uart.Coding     // RecordBaud, RecordLineControl: what it says; what it says wrongly is not said
+	Modem  uart.ModemState // RecordModem: the inputs of the end that is read
+	Coding uart.Coding     // RecordBaud, RecordLineControl: the peer's; invalid values are unset
 	Code   byte            // RecordUnknown
 }
 
-// Decoder takes apart what is read from an end while records are inserted. It keeps its state over any cut of the stream.
-// The zero value is ready. One caller at a time.
+// Decoder separates the data from the records in what is read from an end. A record may be split between calls at any byte.
+// The zero value is ready. It is for one goroutine.
 type Decoder struct {
 	state   decoderState
 	kind    RecordKind
@@ -66,9 +66,9 @@ const (
 	inPayload
 )
 
-// Decode takes src apart up to the first record in it. data is what came before the record, unescaped in place: it is a
-// part of src, which is overwritten. r is the record, or none. rest is what is left of src, for the next call. Nothing is
-// allocated. A code that is not known is consumed with its Escape, and the stream goes on behind it.
+// Decode decodes src up to the end of its first record. data is the data before the record, unescaped in place: it is part
+// of src, which is overwritten. r is the record, or none. rest is the remainder of src, for the next call. Nothing is
+// allocated. An unknown code is consumed with its Escape; data follows it.
 func (d *Decoder) Decode(src []byte) (data []byte, r Record, rest []byte) {
 	n := 0 // src[:n] is data
 	for i := 0; i < len(src); {
@@ -112,7 +112,7 @@ func (d *Decoder) Decode(src []byte) (data []byte, r Record, rest []byte) {
 	return src[:n], Record{}, nil
 }
 
-// record reads a payload that is whole.
+// record decodes the complete payload.
 func (d *Decoder) record() Record {
 	r, p := Record{Kind: d.kind}, d.payload
 	switch d.kind {
@@ -130,7 +130,8 @@ func (d *Decoder) record() Record {
 	return r
 }
 
-// lineControl reads Windows' numbers: parity none 0, odd 1, even 2, mark 3, space 4; stop bits 1 as 0, 1.5 as 1, 2 as 2.
+// lineControl converts from SERIAL_LINE_CONTROL (ntddser.h): parity none 0, odd 1, even 2, mark 3, space 4; stop bits 1 as
+// 0, 1.5 as 1, 2 as 2.
 func lineControl(data, parity, stop byte) (c uart.Coding) {
 	if data >= 5 && data <= 8 {
 		c.DataBits = data

@@ -11,7 +11,7 @@ import (
 	"telnetcpc/wincom"
 )
 
-// unhex reads the bytes that a driver was seen to send: blanks and "|" are for people.
+// unhex parses bytes in hex; blanks and "|" are for the reader.
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	p, err := hex.DecodeString(strings.NewReplacer(" ", "", "|", "").Replace(s))
@@ -21,7 +21,7 @@ func unhex(t testing.TB, s string) []byte {
 	return p
 }
 
-// golden are streams and answers of com0com 3.0, as measured, and what they say.
+// golden are streams and states as measured on com0com 3.0, and what they decode to.
 var golden = []struct{ name, stream, want string }{
 	{"a fresh driver's state", "ff 02 60 | ff 03 00 | ff 10 b0 04 00 00 | ff 11 07 02 00", "line TEMT|THRE; modem none; 1200; 7E1"},
 	{"an open", "ff 03 33 ff 03 b8", "modem CTS|DSR; modem CTS|DSR|DCD"},
@@ -35,12 +35,12 @@ var golden = []struct{ name, stream, want string }{
 	{"order", "41 41 ff 10 00 4b 00 00 42 42", "data 4141; 19200; data 4242"},
 	{"payloads that look like records", "ff 10 ff ff 00 00 ff 01 04 ff ff 03 ff", "65535; error 255 parity; modem CTS|DSR|DCD|RI"},
 	{"a baud rate of 0xffffffff", "ff 10 ff ff ff ff 58", "4294967295; data 58"},
-	{"what makes no sense is not said", "ff 11 09 05 03 ff 11 04 02 00", "; ?E1"},
+	{"invalid values are unset", "ff 11 09 05 03 ff 11 04 02 00", "; ?E1"},
 	{"unknown codes", "41 ff 04 42 ff ff 43 ff 7f ff 00", "data 41; unknown 4; data 42; unknown 255; data 43; unknown 127; data ff"},
 }
 
-// say decodes the pieces of a stream into words; bytes that lie beside each other are one.
-func say(d *wincom.Decoder, pieces ...[]byte) string {
+// decode decodes the pieces of a stream into words; consecutive bytes are one word.
+func decode(d *wincom.Decoder, pieces ...[]byte) string {
 	var words []string
 	var run []byte
 	flush := func() {
@@ -87,12 +87,12 @@ func TestDecode(t *testing.T) {
 	for _, tt := range golden {
 		t.Run(tt.name, func(t *testing.T) {
 			stream := unhex(t, tt.stream)
-			if got := say(new(wincom.Decoder), stream); got != tt.want {
+			if got := decode(new(wincom.Decoder), stream); got != tt.want {
 				t.Fatalf("got %s, want %s", got, tt.want)
 			}
 			for i := range stream {
 				for j := i; j <= len(stream); j++ {
-					if got := say(new(wincom.Decoder), stream[:i], stream[i:j], stream[j:]); got != tt.want {
+					if got := decode(new(wincom.Decoder), stream[:i], stream[i:j], stream[j:]); got != tt.want {
 						t.Fatalf("cut at %d and %d: got %s, want %s", i, j, got, tt.want)
 					}
 				}
@@ -101,7 +101,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// The bits of a break's line status are RFC 2217's.
+// The bits of a break's line status are those of RFC 2217.
 func TestBreakStatus(t *testing.T) {
 	var d wincom.Decoder
 	_, r, _ := d.Decode(unhex(t, "ff 01 f9 00"))
@@ -110,7 +110,7 @@ func TestBreakStatus(t *testing.T) {
 	}
 }
 
-// FuzzDecodeCut: a stream cut anywhere decodes as the whole does, and no byte of it comes out twice.
+// FuzzDecodeCut: a stream that is cut anywhere decodes as a whole one does.
 func FuzzDecodeCut(f *testing.F) {
 	for _, tt := range golden {
 		f.Add(unhex(f, tt.stream), uint8(3), uint8(2))
@@ -121,14 +121,14 @@ func FuzzDecodeCut(f *testing.F) {
 		}
 		i := min(int(a), len(src))
 		j := min(i+int(b), len(src))
-		want := say(new(wincom.Decoder), src)
-		if got := say(new(wincom.Decoder), src[:i], src[i:j], src[j:]); got != want {
+		want := decode(new(wincom.Decoder), src)
+		if got := decode(new(wincom.Decoder), src[:i], src[i:j], src[j:]); got != want {
 			t.Errorf("cut at %d and %d: got %q, want %q", i, j, got, want)
 		}
 	})
 }
 
-// FuzzDecodeData: bytes that the driver escaped come back as they were, with no record among them.
+// FuzzDecodeData: escaped data decodes to the original, without records.
 func FuzzDecodeData(f *testing.F) {
 	f.Add([]byte{1, 0xff, 2, 0xff, 0})
 	f.Fuzz(func(t *testing.T, p []byte) {
@@ -185,9 +185,9 @@ func TestRequests(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct {
-		answer string
-		want   uint32
-		known  bool
+		reply string
+		want  uint32
+		known bool
 	}{
 		{"63306300 03070003", 0x03000703, true},
 		{"63306300 03030003", 0x03000303, true},
@@ -195,9 +195,9 @@ func TestRequests(t *testing.T) {
 		{"63306300 030700", 0, false},   // cut
 		{"63306301 03070003", 0, false}, // another signature
 	} {
-		got, err := wincom.ParseCaps(unhex(t, tt.answer))
+		got, err := wincom.ParseCaps(unhex(t, tt.reply))
 		if got != tt.want || (err == nil) != tt.known {
-			t.Errorf("caps %q: got %#x, %v, want %#x", tt.answer, got, err, tt.want)
+			t.Errorf("caps %q: got %#x, %v, want %#x", tt.reply, got, err, tt.want)
 		}
 	}
 }
@@ -218,6 +218,6 @@ func TestIoctlCodes(t *testing.T) {
 		}
 	}
 	if got := wincom.Ioctl(0x1B0040).String(); got != "0x1b0040" {
-		t.Errorf("an unknown request: got %q", got)
+		t.Errorf("unknown request: got %q", got)
 	}
 }

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// Device is a serial port of the system that this process has opened: the agent's end of a pair. It is the border to the
-// operating system: what stands on it knows no handles. Read and Write have one caller each; the other methods may be
-// called by anyone at any time. Close is idempotent; it ends every call, and every later call returns ErrDeviceClosed.
+// Device is an open serial port of the system: the agent's end of a pair. It is the border to the operating system; what
+// uses it knows no handles. Read and Write have one caller each; the other methods may be called from any goroutine at any
+// time. After Close every blocked and every later call returns ErrDeviceClosed. Close is idempotent.
 type Device interface {
-	// Read waits until there is a byte and returns what is there, as much as fits. 0 without an error: nothing came
-	// within that time (negative: for ever), or the driver ended the wait early. No byte is lost by it.
+	// Read waits for a byte and returns what there is, up to len(p). It returns 0 and no error if nothing arrived within
+	// that time (negative: no limit), or if the driver ended the wait early. No byte is lost then.
 	Read(p []byte, within time.Duration) (n int, err error)
 
-	// Write gives p to the driver and waits until it has taken all of it. While StopWrites holds it returns ErrStopped;
-	// n is then at most what the driver has taken. It does not keep p.
+	// Write waits until the driver has taken all of p. After StopWrites(true) it returns ErrStopped; the driver has then
+	// taken at least n bytes. It does not keep p.
 	Write(p []byte) (n int, err error)
 
-	// StopWrites makes Write, also one that waits, return ErrStopped until it is called with false.
+	// StopWrites makes every Write, including one that is blocked, return ErrStopped until it is called with false.
 	StopWrites(stop bool)
 
-	// Ioctl makes a request of the driver that is answered at once. n is the size of its answer in out.
+	// Ioctl makes a request that the driver completes at once. n is the number of bytes that it returned in out.
 	Ioctl(code Ioctl, in, out []byte) (n int, err error)
 
 	Close() error

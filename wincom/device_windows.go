@@ -13,37 +13,37 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// handle is a Device on Windows: one overlapped handle, and an event for each kind of request. An os.File would not do:
-// for a character device it makes reads and writes wait for each other.
+// handle is a Device on Windows: one overlapped handle, and an event for each kind of request. An os.File would make reads
+// and writes of a character device wait for each other.
 type handle struct {
 	h       windows.Handle
-	ended   windows.Handle // event: Close was called
-	stopped windows.Handle // event: StopWrites holds
+	closing windows.Handle // event: Close was called
+	stopped windows.Handle // event: StopWrites(true) was called
 
 	read, write, ioctl request
 
-	// A read that found nothing in time stays with the driver, for the following Read: taken back, it might take a byte
-	// with it. So it has a buffer of its own. All three under read.mu.
+	// Guarded by read.mu. A read that timed out stays pending in the driver for the next Read, with a buffer of its own:
+	// cancelling it might lose a byte.
 	buf     [readSize]byte
 	pending bool
-	unread  []byte // what was read and did not fit
+	unread  []byte // part of buf: what did not fit into the caller's buffer
 
-	closed atomic.Bool
-	calls  sync.RWMutex // read-held by every call that uses the handles; Close takes them away
-	closes sync.Once
+	closed    atomic.Bool  // set before the event closing
+	inUse     sync.RWMutex // read-locked by every call that uses the handles; Close locks it before it closes them
+	closeOnce sync.Once
 }
 
-// request is what one kind of overlapped request needs. Its address stays, as Windows writes into it.
+// request is the state of one kind of overlapped request. Windows writes into it, so it must not move.
 type request struct {
-	mu         sync.Mutex // one at a time
+	mu         sync.Mutex // serialises requests of this kind; guards the rest
 	overlapped windows.Overlapped
 	event      windows.Handle
-	done       uint32 // how much of it was done
+	done       uint32 // bytes transferred
 }
 
 var _ Device = (*handle)(nil)
 
-// openDevice opens a serial port by its name: COM9, CNCB0.
+// openDevice opens a serial port by name: COM9, CNCB0.
 func openDevice(name string) (Device, error) {
 	path, err := windows.UTF16PtrFromString(`\\.\` + name)
 	if err != nil {
@@ -60,7 +60,7 @@ func openDevice(name string) (Device, error) {
 	case err != nil:
 		return nil, err
 	}
-	for _, event := range []*windows.Handle{&d.ended, &d.stopped, &d.read.event, &d.write.event, &d.ioctl.event} {
+	for _, event := range []*windows.Handle{&d.closing, &d.stopped, &d.read.event, &d.write.event, &d.ioctl.event} {
 		const manualReset, signalled = 1, 0
 		if *event, err = windows.CreateEvent(nil, manualReset, signalled, nil); err != nil {
 			d.release()
@@ -70,24 +70,24 @@ func openDevice(name string) (Device, error) {
 	return d, nil
 }
 
-// release closes what is open.
+// release closes the handles.
 func (d *handle) release() {
-	for _, h := range []windows.Handle{d.h, d.ended, d.stopped, d.read.event, d.write.event, d.ioctl.event} {
+	for _, h := range []windows.Handle{d.h, d.closing, d.stopped, d.read.event, d.write.event, d.ioctl.event} {
 		if h != 0 {
 			_ = windows.CloseHandle(h)
 		}
 	}
 }
 
-// Close implements Device. In this order: nobody new, those who wait are woken and take their requests back, then the
-// handles go.
+// Close implements Device. No new call starts, blocked ones are woken and cancel their requests, then the handles are
+// closed.
 func (d *handle) Close() error {
-	d.closes.Do(func() {
+	d.closeOnce.Do(func() {
 		d.closed.Store(true)
-		_ = windows.SetEvent(d.ended)
-		d.calls.Lock()
-		defer d.calls.Unlock()
-		if d.pending { // Windows writes into the buffer until it is taken back
+		_ = windows.SetEvent(d.closing)
+		d.inUse.Lock()
+		defer d.inUse.Unlock()
+		if d.pending { // until it is cancelled, Windows may write into buf
 			_ = windows.CancelIoEx(d.h, &d.read.overlapped)
 			_ = windows.GetOverlappedResult(d.h, &d.read.overlapped, &d.read.done, true)
 		}
@@ -96,17 +96,17 @@ func (d *handle) Close() error {
 	return nil
 }
 
-// enter begins a call that uses the handles; leave ends it.
+// enter begins a call that uses the handles, unless the device is closed. leave ends it.
 func (d *handle) enter() error {
-	d.calls.RLock()
+	d.inUse.RLock()
 	if d.closed.Load() {
-		d.calls.RUnlock()
+		d.inUse.RUnlock()
 		return ErrDeviceClosed
 	}
 	return nil
 }
 
-func (d *handle) leave() { d.calls.RUnlock() }
+func (d *handle) leave() { d.inUse.RUnlock() }
 
 // Read implements Device.
 func (d *handle) Read(p []byte, within time.Duration) (int, error) {
@@ -129,7 +129,7 @@ func (d *handle) Read(p []byte, within time.Duration) (int, error) {
 	return n, nil
 }
 
-// receive fills unread, where something comes in time.
+// receive fills unread; it stays empty if nothing arrives in time.
 func (d *handle) receive(within time.Duration) error {
 	r := &d.read
 	if !d.pending {
@@ -139,7 +139,7 @@ func (d *handle) receive(within time.Duration) error {
 		}
 		d.pending = true
 	}
-	state, err := windows.WaitForMultipleObjects([]windows.Handle{r.event, d.ended}, false, milliseconds(within))
+	state, err := windows.WaitForMultipleObjects([]windows.Handle{r.event, d.closing}, false, milliseconds(within))
 	switch {
 	case err != nil:
 		return err
@@ -153,7 +153,7 @@ func (d *handle) receive(within time.Duration) error {
 	switch {
 	case d.closed.Load():
 		return ErrDeviceClosed
-	case errors.Is(err, syscall.Errno(windows.WAIT_TIMEOUT)): // Wine says so of a read that the driver ended
+	case errors.Is(err, syscall.Errno(windows.WAIT_TIMEOUT)): // in Wine: the driver ended the read
 		return nil
 	case err != nil:
 		return err
@@ -178,7 +178,7 @@ func (d *handle) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := windows.WriteFile(d.h, p, &r.done, r.begin())
-	n, woken, err := d.finish(r, err, r.event, d.ended, d.stopped)
+	n, woken, err := d.finish(r, err, r.event, d.closing, d.stopped)
 	runtime.KeepAlive(first(p))
 	switch {
 	case n == len(p) && err == nil:
@@ -188,7 +188,7 @@ func (d *handle) Write(p []byte) (int, error) {
 	case woken:
 		return n, ErrStopped
 	case err == nil:
-		err = fmt.Errorf("%d of %d bytes were written", n, len(p))
+		err = fmt.Errorf("%d of %d bytes written", n, len(p))
 	}
 	return n, err
 }
@@ -216,7 +216,7 @@ func (d *handle) Ioctl(code Ioctl, in, out []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := windows.DeviceIoControl(d.h, uint32(code), first(in), uint32(len(in)), first(out), uint32(len(out)), &r.done, r.begin())
-	n, woken, err := d.finish(r, err, r.event, d.ended)
+	n, woken, err := d.finish(r, err, r.event, d.closing)
 	runtime.KeepAlive(first(in))
 	runtime.KeepAlive(first(out))
 	if woken && err != nil {
@@ -225,7 +225,7 @@ func (d *handle) Ioctl(code Ioctl, in, out []byte) (int, error) {
 	return n, err
 }
 
-// first is where a buffer begins.
+// first returns the address of a buffer; nil if it is empty.
 func first(p []byte) *byte {
 	if len(p) == 0 {
 		return nil
@@ -233,14 +233,14 @@ func first(p []byte) *byte {
 	return &p[0]
 }
 
-// begin makes the request ready for another use.
+// begin resets the request for its next use.
 func (r *request) begin() *windows.Overlapped {
 	r.overlapped, r.done = windows.Overlapped{HEvent: r.event}, 0
 	return &r.overlapped
 }
 
-// finish waits for a request that returned err, until it is done or another of the events is signalled: then it takes the
-// request back, and woken is true. What was done until then counts.
+// finish waits for a request whose call returned err. events[0] signals its completion; if another event is signalled
+// first, finish cancels the request and woken is true. n is the number of bytes transferred in either case.
 func (d *handle) finish(r *request, err error, events ...windows.Handle) (n int, woken bool, _ error) {
 	if err != nil && !errors.Is(err, windows.ERROR_IO_PENDING) {
 		return 0, false, err
@@ -255,7 +255,7 @@ func (d *handle) finish(r *request, err error, events ...windows.Handle) (n int,
 	return int(r.done), woken, err
 }
 
-// milliseconds is a time as Windows waits it; negative: for ever.
+// milliseconds converts a duration to a timeout of Windows; negative: no limit.
 func milliseconds(d time.Duration) uint32 {
 	if d < 0 {
 		return windows.INFINITE

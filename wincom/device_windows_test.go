@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// bothEnds opens both ends of the stand-in's pair, with reads that return at the first byte.
+// bothEnds opens both ends of the stand-in driver's pair, with reads that return as soon as there is a byte.
 func bothEnds(t *testing.T) (application, agent Device) {
 	t.Helper()
 	needStandIn(t)
@@ -41,9 +41,9 @@ func TestDeviceRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := b.Read(buf, -1); err != nil || string(buf[:n]) != "after" {
-		t.Errorf("after a read that gave up: got %q, %v", buf[:n], err)
+		t.Errorf("after a read that timed out: got %q, %v", buf[:n], err)
 	}
-	// A read that waits holds nobody else up: not a write, not a request.
+	// A blocked read blocks neither a write nor a request.
 	read := make(chan error, 1)
 	go func() {
 		_, err := b.Read(buf, -1)
@@ -54,24 +54,24 @@ func TestDeviceRead(t *testing.T) {
 	}
 	var status [4]byte
 	if n, err := b.Ioctl(GetModemStatus, nil, status[:]); n != 4 || err != nil {
-		t.Errorf("a request beside a read: got %d, %v", n, err)
+		t.Errorf("a request during a read: got %d, %v", n, err)
 	}
 	if n, err := b.Read(nil, -1); n != 0 || err != nil {
-		t.Errorf("a read of nothing: got %d, %v", n, err)
+		t.Errorf("an empty read: got %d, %v", n, err)
 	}
 	if n, err := b.Write(nil); n != 0 || err != nil {
-		t.Errorf("a write of nothing: got %d, %v", n, err)
+		t.Errorf("an empty write: got %d, %v", n, err)
 	}
 	if err := b.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := <-read; !errors.Is(err, ErrDeviceClosed) {
-		t.Errorf("the read when the device is closed: got %v", err)
+		t.Errorf("the blocked read after Close: got %v", err)
 	}
 }
 
-// Nothing is lost or doubled where reads give up while bytes come.
-func TestDeviceReadGivesUp(t *testing.T) {
+// No byte is lost or duplicated if reads time out while bytes arrive.
+func TestDeviceReadTimesOut(t *testing.T) {
 	a, b := bothEnds(t)
 	const rounds = 500
 	sent := make(chan error, 1)
@@ -106,7 +106,7 @@ func TestDeviceWrite(t *testing.T) {
 	a, b := bothEnds(t)
 	b.StopWrites(true)
 	if n, err := b.Write([]byte("x")); n != 0 || !errors.Is(err, ErrStopped) {
-		t.Errorf("a write while they are stopped: got %d, %v", n, err)
+		t.Errorf("a write while writes are stopped: got %d, %v", n, err)
 	}
 	b.StopWrites(false)
 	done := make(chan error, 1)
@@ -119,7 +119,7 @@ func TestDeviceWrite(t *testing.T) {
 	}
 	b.StopWrites(true)
 	if err := <-done; !errors.Is(err, ErrStopped) {
-		t.Errorf("a write that waits: got %v, want ErrStopped", err)
+		t.Errorf("a blocked write: got %v, want ErrStopped", err)
 	}
 	b.StopWrites(false)
 	go func() {
@@ -135,13 +135,13 @@ func TestDeviceWrite(t *testing.T) {
 	}
 	all.Wait()
 	if err := <-done; !errors.Is(err, ErrDeviceClosed) {
-		t.Errorf("a write when the device is closed: got %v", err)
+		t.Errorf("the blocked write after Close: got %v", err)
 	}
 	if _, err := b.Write([]byte("x")); !errors.Is(err, ErrDeviceClosed) {
 		t.Errorf("a write on a closed device: got %v", err)
 	}
 	if _, err := b.Ioctl(GetModemStatus, nil, make([]byte, 4)); !errors.Is(err, ErrDeviceClosed) {
-		t.Errorf("a request of a closed device: got %v", err)
+		t.Errorf("a request on a closed device: got %v", err)
 	}
 	b.StopWrites(true)
 }
@@ -157,7 +157,7 @@ func TestOpenDevice(t *testing.T) {
 	}
 }
 
-// The pair as the registry tells it, and as the devices' names do.
+// The pair by the registry, and by the names of the devices.
 func TestFind(t *testing.T) {
 	needStandIn(t)
 	e, err := machine{}.Find("com9")
@@ -175,7 +175,7 @@ func TestFind(t *testing.T) {
 	}
 	foreign := new(NotPairError)
 	if _, err := (machine{}).Find("NUL"); !errors.As(err, &foreign) || !strings.HasPrefix(foreign.Device, `\`) {
-		t.Errorf("a device of another kind: got %v", err)
+		t.Errorf("another driver's device: got %v", err)
 	}
 	if _, err := (machine{}).Find("COM99"); err == nil || !strings.Contains(err.Error(), "there is no COM99") {
 		t.Errorf("no device: got %v", err)

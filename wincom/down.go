@@ -10,11 +10,11 @@ import (
 //
 //	Write -> Device.Write -> driver -> the application's queue -> ReadFile
 //
-// The driver takes a write whole or lets it wait: that is the back pressure. It would also wait for an application that is
-// to come, so a write ends when the last close is known.
+// The driver takes a write completely or blocks it: that is the back pressure. It would also block for an application that
+// is yet to open its end, so a write ends once the last close is known.
 
-// writeSize is how much one write of the device takes. What an interrupted one has given nobody knows, so pieces are small:
-// as large as the queue of an application that has not asked for another.
+// writeSize is the size of one write to the device. How much of an interrupted write the application got is unknown, so
+// writes are small: the queue size of an application that has not asked for another (SetupComm).
 const writeSize = 4 << 10
 
 // Write implements uart.Port.
@@ -27,8 +27,8 @@ func (p *port) Write(b []byte) (n int, err error) {
 		n += k
 		switch {
 		case errors.Is(err, ErrStopped):
-			// The rest was for the program that has gone, also where another has come meanwhile; and so was what the
-			// driver may have kept for it.
+			// The rest was for the program that has closed the port, even if another has opened it since; so were the bytes
+			// that the driver may still hold.
 			_, _ = p.dev.Ioctl(Purge, clearTx, nil)
 			return n, nil
 		case err != nil:
@@ -38,11 +38,11 @@ func (p *port) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// clearTx is what Purge takes.
+// clearTx is the input of Purge. Made once, because Write must not allocate.
 var clearTx = appendWords(nil, PurgeTxAbort|PurgeTxClear)
 
-// SetModem implements uart.Port. The lines that the pair's pins cannot show are answered with ErrNotCarried, where they
-// would have to look otherwise than they do; the others are shown.
+// SetModem implements uart.Port. If the pair's pins cannot show the state of some lines, it shows that of the others and
+// returns ErrNotCarried with the names.
 func (p *port) SetModem(m uart.ModemState) error {
 	drive, missing := p.ends.ApplicationPins.Drive(m)
 	p.modemMu.Lock()
@@ -56,6 +56,7 @@ func (p *port) SetModem(m uart.ModemState) error {
 	return nil
 }
 
+// drive sets the outputs of the agent's end.
 func (p *port) drive(o Output) error {
 	if p.plain {
 		return p.driveLines(o)
@@ -64,16 +65,16 @@ func (p *port) drive(o Output) error {
 	return err
 }
 
-// ReportLine implements uart.Port: the application receives a break. A framing error alone, parity and overrun cannot be
-// shown.
+// ReportLine implements uart.Port: a break reaches the application. Parity, overrun, and a framing error without a break do
+// not: the driver has no request for them.
 func (p *port) ReportLine(l uart.LineState) error {
 	if p.closed.Load() {
 		return uart.ErrClosed
 	}
 	if l&uart.LineBreak != 0 {
-		l &^= uart.LineBreak | uart.LineFraming // the driver reports both for a break
-		if !p.gone() {
-			if err := p.giveBreak(); err != nil {
+		l &^= uart.LineBreak | uart.LineFraming // the driver reports both to the application for a break
+		if p.isPresent() {
+			if err := p.sendBreak(); err != nil {
 				return err
 			}
 		}
@@ -84,14 +85,14 @@ func (p *port) ReportLine(l uart.LineState) error {
 	return nil
 }
 
-func (p *port) gone() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !p.present
+func (p *port) isPresent() bool {
+	p.presence.mu.Lock()
+	defer p.presence.mu.Unlock()
+	return p.presence.present
 }
 
-// giveBreak gives the application a break. Its length is not known: the far UART reports that there was one.
-func (p *port) giveBreak() error {
+// sendBreak sends the application the shortest break: the far UART reports that there was one, not its length.
+func (p *port) sendBreak() error {
 	for _, code := range []Ioctl{SetBreakOn, SetBreakOff} {
 		if _, err := p.dev.Ioctl(code, nil, nil); err != nil {
 			return p.failed("send a break from", err)
@@ -100,12 +101,12 @@ func (p *port) giveBreak() error {
 	return nil
 }
 
-// mirror gives the agent's end the application's rate where the driver paces what we write by it.
-func (p *port) mirror(baud uint32) {
+// mirrorBaud sets the agent's end to the application's baud rate if the driver paces our writes by it (EmuBR).
+func (p *port) mirrorBaud(baud uint32) {
 	if !p.ends.EmuBR || baud == 0 {
 		return
 	}
 	if err := p.ioctl(SetBaudRate, appendWords(nil, baud)); err != nil && !errors.Is(err, ErrDeviceClosed) {
-		p.log.Warn("the driver's pace cannot be set", "err", err)
+		p.log.Warn("cannot set the baud rate that paces the driver", "err", err)
 	}
 }

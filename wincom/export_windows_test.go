@@ -1,4 +1,4 @@
 package wincom
 
-// OpenDevice opens a port as the host does: a test's application is another such handle, on the other end.
+// OpenDevice lets a test's application open the other end as the host opens its own.
 var OpenDevice = openDevice

@@ -15,7 +15,7 @@ import (
 // driverService is the name of com0com's service.
 const driverService = "com0com"
 
-// readKernel reads what this Windows does about drivers. What cannot be read counts as no.
+// readKernel reads this Windows' policy for drivers. What cannot be read counts as off.
 func readKernel() kernel {
 	return kernel{
 		build:       windows.RtlGetVersion().BuildNumber,
@@ -24,12 +24,12 @@ func readKernel() kernel {
 	}
 }
 
-// readDriver reads what is known of com0com's driver.
+// readDriver reads the facts about com0com's driver.
 func readDriver() driver {
 	d := driver{
 		name: driverService,
-		from: "its installer is at https://sourceforge.net/projects/com0com; on Windows 10 and 11 its 3.0.0.0 is refused " +
-			"where Secure Boot is on, the 2.2.2.0 that Akeo signed is reported to load",
+		from: "its installer is at https://sourceforge.net/projects/com0com; with Secure Boot on, Windows 10 and 11 refuse its " +
+			"3.0.0.0; the 2.2.2.0 that Akeo signed is reported to load",
 		problems: deviceProblems(driverService),
 	}
 	var file string
@@ -53,7 +53,7 @@ func registryNumber(key, name string) uint64 {
 	return n
 }
 
-// readService asks the service manager how a driver stands, and for its file.
+// readService returns the state of a driver's service, and the driver's file if the registry has it.
 func readService(name string) (state serviceState, file string) {
 	m, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_CONNECT)
 	if err != nil {
@@ -82,7 +82,7 @@ func readService(name string) (state serviceState, file string) {
 	return state, imageFile(image, dir)
 }
 
-// fileVersion reads a file's version, as 3.0.0.0; empty where it has none.
+// fileVersion returns a file's version, as 3.0.0.0; empty if it has none.
 func fileVersion(name string) string {
 	var unused windows.Handle
 	size, err := windows.GetFileVersionInfoSize(name, &unused)
@@ -101,8 +101,8 @@ func fileVersion(name string) string {
 	return fmt.Sprintf("%d.%d.%d.%d", fixed.FileVersionMS>>16, fixed.FileVersionMS&0xFFFF, fixed.FileVersionLS>>16, fixed.FileVersionLS&0xFFFF)
 }
 
-// fileSigner reads who signed a file; empty where the file itself has no signature (a catalog may have one). Whether the
-// signature is right is not asked: that Windows decides, and says.
+// fileSigner returns who signed a file; empty if the file itself has no signature (a catalog may have one). It does not
+// verify the signature: Windows does, and reports Code 52.
 func fileSigner(name string) string {
 	p, err := windows.UTF16PtrFromString(name)
 	if err != nil {
@@ -147,7 +147,7 @@ func signerID(message windows.Handle) ([]byte, error) {
 	if n == 0 {
 		return nil, errors.New("no signer")
 	}
-	// The answer holds pointers into itself: it must stay where it is, and be aligned as they are.
+	// The CERT_INFO points into itself: it must not move, and be aligned for pointers.
 	words := make([]uint64, (n+7)/8)
 	id := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), n)
 	if ok, _, err := cryptMsgGetParam.Call(uintptr(message), cmsgSignerCertInfoParam, 0, uintptr(unsafe.Pointer(&id[0])), uintptr(unsafe.Pointer(&n))); ok == 0 {
@@ -156,7 +156,7 @@ func signerID(message windows.Handle) ([]byte, error) {
 	return id, nil
 }
 
-// eachDevice calls do for every device that is there, of a class or with an interface of it.
+// eachDevice calls do for every present device of a setup class, or with DIGCF_DEVICEINTERFACE of an interface class.
 func eachDevice(class *windows.GUID, flags windows.DIGCF, do func(windows.DevInfo, *windows.DevInfoData)) {
 	list, err := windows.SetupDiGetClassDevsEx(class, "", 0, flags|windows.DIGCF_PRESENT, 0, "")
 	if err != nil {
@@ -171,12 +171,12 @@ func eachDevice(class *windows.GUID, flags windows.DIGCF, do func(windows.DevInf
 		if err == nil {
 			do(list, data)
 		} else if i > 1<<16 {
-			return // an error that does not end
+			return // the same error for ever
 		}
 	}
 }
 
-// deviceProblems are the devices of a driver that Windows does not start.
+// deviceProblems returns the devices of a driver that Windows does not start.
 func deviceProblems(service string) []problem {
 	var found []problem
 	eachDevice(nil, windows.DIGCF_ALLCLASSES, func(list windows.DevInfo, data *windows.DevInfoData) {
@@ -198,7 +198,8 @@ func deviceProblems(service string) []problem {
 	return found
 }
 
-// shownPorts are the ports that a list of devices shows: their names, and the last part of the devices' own, as CNCA0.
+// shownPorts returns the ports among the devices of a class: their port names, and the last part of their instance IDs, as
+// CNCA0.
 func shownPorts(class *windows.GUID, flags windows.DIGCF) []string {
 	var names []string
 	eachDevice(class, flags, func(list windows.DevInfo, data *windows.DevInfoData) {
@@ -218,10 +219,10 @@ func shownPorts(class *windows.GUID, flags windows.DIGCF) []string {
 	return names
 }
 
-// deviceMapKey is where drivers tell the names of their ports, by device.
+// deviceMapKey is where drivers register the names of their ports, by device.
 const deviceMapKey = `HARDWARE\DEVICEMAP\SERIALCOMM`
 
-// deviceMap are the names in the device map, where most programs look.
+// deviceMap returns the port names in the device map, which most programs list.
 func deviceMap() []string {
 	k, err := registry.OpenKey(registry.LOCAL_MACHINE, deviceMapKey, registry.QUERY_VALUE)
 	if err != nil {
@@ -246,7 +247,7 @@ var (
 	portInterface = &windows.GUID{Data1: 0x86e0d1e0, Data2: 0x8089, Data3: 0x11d0, Data4: [8]byte{0x9c, 0xe4, 0x08, 0x00, 0x3e, 0x30, 0x1f, 0x73}} // GUID_DEVINTERFACE_COMPORT
 )
 
-// readPairs reads what is known of all pairs, and who lists and holds their ends.
+// readPairs reads the facts about all pairs: which lists show them, and which programs have their ends open.
 func readPairs() ([]pairFacts, error) {
 	pairs, err := Pairs()
 	if err != nil {
@@ -271,10 +272,10 @@ func readPairs() ([]pairFacts, error) {
 	return facts, nil
 }
 
-// checkDriver is why no port can be made on this machine, whatever pairs there are; nil: one can.
-func checkDriver() error { return readKernel().broken(readDriver()) }
+// checkDriver returns why this machine's driver does not work; nil if it does.
+func checkDriver() error { return readKernel().driverError(readDriver()) }
 
-// processName names a process: putty.exe, pid 12.
+// processName describes a process: putty.exe, pid 12.
 func processName(pid uint32) string {
 	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, pid)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// needStandIn skips where the pair is not this test's to do with as it likes.
+// needStandIn skips the test unless the pair belongs to the stand-in driver.
 func needStandIn(t *testing.T) {
 	t.Helper()
 	if os.Getenv("TELNETCPC_C0SIM") == "" {
@@ -19,7 +19,7 @@ func needStandIn(t *testing.T) {
 	}
 }
 
-// The facts as Windows tells them, beside a driver that runs and has a pair.
+// The facts on a Windows with a running driver and a pair.
 func TestFacts(t *testing.T) {
 	needStandIn(t)
 	if d := readDriver(); d.service != serviceRunning || len(d.problems) > 0 {
@@ -29,22 +29,22 @@ func TestFacts(t *testing.T) {
 		t.Errorf("checkDriver: got %v", err)
 	}
 	if k := readKernel(); k.build == 0 || k.secureBoot || k.testSigning {
-		t.Errorf("Windows: got %+v, want a build, and nothing of Secure Boot and test signing", k)
+		t.Errorf("Windows: got %+v, want a build, no Secure Boot, no test signing", k)
 	}
 	if state, file := readService("no-such-driver"); state != serviceMissing || file != "" {
-		t.Errorf("a driver that is not there: got %s, %s", state, file)
+		t.Errorf("a missing driver: got %s, %s", state, file)
 	}
 	facts, err := readPairs()
-	mine := slices.IndexFunc(facts, func(f pairFacts) bool { return f.pair.A.Name == "COM9" })
-	if err != nil || mine < 0 {
+	i := slices.IndexFunc(facts, func(f pairFacts) bool { return f.pair.A.Name == "COM9" })
+	if err != nil || i < 0 {
 		t.Fatalf("pairs: got %+v, %v, want COM9 among them", facts, err)
 	}
-	if f := facts[mine]; !f.pair.Ours() || f.pair.Absent || f.pair.B.Name != "CNCB0" || !f.inDeviceMap || f.holderA != "" {
+	if f := facts[i]; !f.pair.Ours() || f.pair.Absent || f.pair.B.Name != "CNCB0" || !f.inDeviceMap || f.holderA != "" {
 		t.Errorf("got %+v, want our pair with COM9, in the device map, not open", f)
 	}
 }
 
-// Who has a port open is told, without opening it.
+// The program that has a port open is found without opening the port.
 func TestHolders(t *testing.T) {
 	needStandIn(t)
 	device := deviceOf("COM9")
@@ -52,7 +52,7 @@ func TestHolders(t *testing.T) {
 		t.Fatal("there is no COM9")
 	}
 	if got := holdersOf([]string{device})[device]; got != "" {
-		t.Fatalf("it is open already, in %s", got)
+		t.Fatalf("it is already open in %s", got)
 	}
 	name, err := windows.UTF16PtrFromString(`\\.\COM9`)
 	if err != nil {
@@ -72,11 +72,11 @@ func TestHolders(t *testing.T) {
 		t.Errorf("it is open in %q, want %q", got, want)
 	}
 	if got := holdersOf(nil); len(got) != 0 {
-		t.Errorf("of nothing: got %v", got)
+		t.Errorf("no devices: got %v", got)
 	}
 }
 
-// What a driver's file says of itself.
+// Version and signer of a driver's file.
 func TestDriverFile(t *testing.T) {
 	for _, tt := range []struct{ name, version, signer string }{
 		{"signed.sys", "2.2.2.0", "Nobody Whom You Know"},

@@ -2,13 +2,13 @@ package wincom
 
 import "strings"
 
-// The driver's names for the devices of a pair's ends: a prefix, and the pair's number.
+// The NT devices of a pair's two ends: one of these prefixes and the pair's number.
 const (
 	deviceA = `\Device\com0com1`
 	deviceB = `\Device\com0com2`
 )
 
-// peerOf returns the device of the other end, and com0com's names for the two ends; ok is false where the device is none of
+// peerOf returns the device of the other end, and com0com's names for the two ends. ok is false if the device is not one of
 // com0com's.
 func peerOf(device string) (peer, id, peerID string, ok bool) {
 	a, b := "CNCA", "CNCB"
@@ -22,7 +22,7 @@ func peerOf(device string) (peer, id, peerID string, ok bool) {
 	return deviceB + number, a + number, b + number, true
 }
 
-// cutPrefixFold is strings.CutPrefix for names of Windows, whose case means nothing.
+// cutPrefixFold is strings.CutPrefix without regard to case.
 func cutPrefixFold(s, prefix string) (string, bool) {
 	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
 		return s, false
@@ -30,7 +30,7 @@ func cutPrefixFold(s, prefix string) (string, bool) {
 	return s[len(prefix):], true
 }
 
-// endsOf is what the driver's parameters say of a pair whose end name the application opens.
+// endsOf returns what the driver's parameters say about a pair.
 func endsOf(application, agent End) (Ends, error) {
 	e := Ends{
 		Application: application.Name, ApplicationID: application.ID, Agent: agent.Name, AgentID: agent.ID,

@@ -25,7 +25,7 @@ func TestPeerOf(t *testing.T) {
 	}
 }
 
-// What setupc says of a pair becomes what a port needs to know of it, whichever end the application opens.
+// Ends from the parameters of a pair, whichever end the application opens.
 func TestEndsOf(t *testing.T) {
 	pairs := ParsePairs("       CNCA0 PortName=COM9,dcd=rout1,ri=!rout2\r\n       CNCB0 PortName=CNCB0,dcd=ropen,HiddenMode=yes,EmuBR=yes,EmuOverrun=yes\r\n")
 	if len(pairs) != 1 {
@@ -41,10 +41,10 @@ func TestEndsOf(t *testing.T) {
 	}
 	e, err = endsOf(pairs[0].B, pairs[0].A)
 	if err != nil || e.Application != "CNCB0" || e.Agent != "COM9" || e.AgentPins != ApplicationPins() || e.EmuBR || e.EmuOverrun {
-		t.Errorf("the other way round: got %+v, %v", e, err)
+		t.Errorf("the other end: got %+v, %v", e, err)
 	}
 	pairs[0].B.Parameters = []string{"dcd=rxd"}
 	if _, err := endsOf(pairs[0].A, pairs[0].B); err == nil || !strings.Contains(err.Error(), "dcd=rxd") {
-		t.Errorf("pins that make no sense: got %v", err)
+		t.Errorf("invalid pins: got %v", err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// New returns the host of this machine.
+// New returns the Host of this machine.
 func New() Host { return On(machine{}) }
 
 // machine is this Windows.
@@ -16,10 +16,10 @@ type machine struct{}
 
 var _ System = machine{}
 
-// Check implements System. A pair need not be there yet: one can be made.
+// Check implements System. It needs no pair: one can be made.
 func (machine) Check() error { return checkDriver() }
 
-// Find implements System: the driver's parameters in the registry tell; without them the names of the devices do.
+// Find implements System: by the driver's parameters in the registry, or without them by the names of the devices.
 func (machine) Find(name string) (Ends, error) {
 	if pairs, err := Pairs(); err == nil {
 		if p, ok := FindPair(pairs, name); ok {
@@ -30,7 +30,7 @@ func (machine) Find(name string) (Ends, error) {
 	return findByDevice(name)
 }
 
-// findByDevice finds the other end by the names that com0com gives its devices. Of the pins nothing is known then.
+// findByDevice finds the other end by the names that com0com gives its devices. The pins are unknown then.
 func findByDevice(name string) (Ends, error) {
 	device, err := dosTarget(name)
 	if err != nil {
@@ -52,13 +52,13 @@ func findByDevice(name string) (Ends, error) {
 			}, nil
 		}
 	}
-	return Ends{}, fmt.Errorf("%s is %s of com0com, and its other end has no name on this machine (telnetcpc pair list shows the pairs)", name, id)
+	return Ends{}, fmt.Errorf("%s is com0com's %s, but its other end has no name on this machine (telnetcpc pair list shows the pairs)", name, id)
 }
 
 // Open implements System.
 func (machine) Open(name string) (Device, error) { return openDevice(name) }
 
-// dosTarget returns the NT device that a name leads to.
+// dosTarget returns the NT device of a DOS device name.
 func dosTarget(name string) (string, error) {
 	p, err := windows.UTF16PtrFromString(name)
 	if err != nil {
@@ -71,7 +71,7 @@ func dosTarget(name string) (string, error) {
 	return windows.UTF16ToString(target[:]), nil
 }
 
-// dosNames lists every name that leads to a device.
+// dosNames lists all DOS device names.
 func dosNames() ([]string, error) {
 	for size := 16 << 10; ; size *= 2 {
 		list := make([]uint16, size)
@@ -80,7 +80,7 @@ func dosNames() ([]string, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list of devices: %w", err)
+			return nil, fmt.Errorf("list devices: %w", err)
 		}
 		var names []string
 		for start, i := 0, 0; i < int(n); i++ {

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Who has a port open. Windows does not say it of a device; it has a table of all handles of all processes, and tells the
-// name of what a handle is for. Opening the port to see whether it is free would not do: the agent would see an
-// application come.
+// Which program has a port open. Windows has no query for a device; it has a table of all handles of all processes, and
+// reports the name of a handle's object. Opening the port to see whether it is free would look like an application to the
+// agent.
 
 // handleEntry is SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX.
 type handleEntry struct {
@@ -21,16 +21,16 @@ type handleEntry struct {
 	attributes, reserved    uint32
 }
 
-// handlePatience bounds the question for one handle's name: of a pipe that somebody reads it is answered when the read is.
+// handlePatience bounds the query for one handle's name: for a pipe with a pending read it blocks until the read completes.
 const handlePatience = 200 * time.Millisecond
 
-// handlesStuck is how many questions may stay unanswered before no more are asked; each keeps a thread.
+// handlesStuck is how many queries may block before holdersOf gives up: each keeps a thread.
 const handlesStuck = 8
 
 var ntQueryObject = windows.NewLazySystemDLL("ntdll.dll").NewProc("NtQueryObject")
 
-// holdersOf returns, by device, which programs have it open, as "putty.exe, pid 12". Handles of processes that this one
-// has no right to look into are passed over.
+// holdersOf returns, by device, which program has it open, as "putty.exe, pid 12". Processes that this one has no right to
+// inspect are skipped.
 func holdersOf(devices []string) map[string]string {
 	holders := map[string]string{}
 	if !slices.ContainsFunc(devices, func(d string) bool { return d != "" }) {
@@ -40,23 +40,23 @@ func holdersOf(devices []string) map[string]string {
 	stuck := 0
 	for len(handles) > 0 && stuck < handlesStuck {
 		pid := handles[0].process
-		mine := slices.IndexFunc(handles, func(e handleEntry) bool { return e.process != pid })
-		if mine < 0 {
-			mine = len(handles)
+		own := slices.IndexFunc(handles, func(e handleEntry) bool { return e.process != pid })
+		if own < 0 {
+			own = len(handles)
 		}
-		stuck += askProcess(uint32(pid), handles[:mine], devices, holders, handlesStuck-stuck)
-		handles = handles[mine:]
+		stuck += inspectProcess(uint32(pid), handles[:own], devices, holders, handlesStuck-stuck)
+		handles = handles[own:]
 	}
 	return holders
 }
 
-// fileHandles are the handles of files, devices among them, of all processes, those of one process beside each other.
+// fileHandles returns the handles of files and devices of all processes, sorted by process.
 func fileHandles() []handleEntry {
 	name, err := windows.UTF16PtrFromString("NUL")
 	if err != nil {
 		return nil
 	}
-	// The number of the kind "file" is not fixed: it is that of a file of our own.
+	// The type number of files differs between versions of Windows: take it from a file of our own.
 	known, err := windows.CreateFile(name, windows.GENERIC_READ, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE, nil, windows.OPEN_EXISTING, 0, 0)
 	if err != nil {
 		return nil
@@ -75,7 +75,7 @@ func fileHandles() []handleEntry {
 	return files
 }
 
-// allHandles reads the system's table.
+// allHandles reads the system's handle table.
 func allHandles() []handleEntry {
 	const most = 256 << 20
 	for size := 1 << 20; size <= most; size *= 2 {
@@ -96,9 +96,9 @@ func allHandles() []handleEntry {
 	return nil
 }
 
-// askProcess looks for the devices among one process's handles, and returns how many questions stayed unanswered, most
-// at most.
-func askProcess(pid uint32, handles []handleEntry, devices []string, holders map[string]string, most int) (stuck int) {
+// inspectProcess looks for the devices among one process's handles and adds what it finds to holders. It returns how many
+// queries blocked, and stops after most of them.
+func inspectProcess(pid uint32, handles []handleEntry, devices []string, holders map[string]string, most int) (stuck int) {
 	process, err := windows.OpenProcess(windows.PROCESS_DUP_HANDLE, false, pid)
 	if err != nil {
 		return 0
@@ -110,14 +110,14 @@ func askProcess(pid uint32, handles []handleEntry, devices []string, holders map
 		if err != nil {
 			continue
 		}
-		answer := make(chan string, 1)
-		// Ends when the question is answered; one that never is ends with the process, and keeps its handle.
+		found := make(chan string, 1)
+		// Ends when the query does. One that blocks for ever keeps its thread and its handle until this process ends.
 		go func() {
-			answer <- objectName(h)
+			found <- objectName(h)
 			_ = windows.CloseHandle(h)
 		}()
 		select {
-		case name := <-answer:
+		case name := <-found:
 			if slices.ContainsFunc(devices, func(d string) bool { return d != "" && strings.EqualFold(d, name) }) {
 				holders[name] = processName(pid)
 			}
@@ -130,12 +130,12 @@ func askProcess(pid uint32, handles []handleEntry, devices []string, holders map
 	return stuck
 }
 
-// objectName asks for the name of what a handle is for: \Device\com0com10.
+// objectName returns the name of a handle's object: \Device\com0com10.
 func objectName(h windows.Handle) string {
 	const objectNameInformation = 1
 	var buffer struct {
 		name windows.NTUnicodeString
-		text [1 << 10]uint16 // where name points into
+		text [1 << 10]uint16 // name points into it
 	}
 	var n uint32
 	status, _, _ := ntQueryObject.Call(uintptr(h), objectNameInformation, uintptr(unsafe.Pointer(&buffer)), unsafe.Sizeof(buffer), uintptr(unsafe.Pointer(&n)))

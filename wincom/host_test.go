@@ -15,26 +15,25 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestModelHost: the port on the model of a pair passes the suite that every host must pass, however the driver cuts what
-// it gives.
+// TestModelHost: a port on the model of a pair passes the suite for all hosts, with any size of the driver's reads.
 func TestModelHost(t *testing.T) {
-	for _, most := range []int{0, 1, 3} {
-		t.Run(fmt.Sprintf("reads of %d", most), func(t *testing.T) {
-			m := &models{most: most}
+	for _, maxRead := range []int{0, 1, 3} {
+		t.Run(fmt.Sprintf("reads of %d", maxRead), func(t *testing.T) {
+			m := &models{maxRead: maxRead}
 			uarttest.TestHost(t, wincom.On(modelSystem{m}), m)
 		})
 	}
 }
 
-// models is a system with as many pairs as are asked for, and the programs that use them.
+// models is a system that makes pairs on demand, and the programs that use them.
 type models struct {
-	most int
+	maxRead int
 
-	mu    sync.Mutex
-	pairs map[string]*wincomtest.Pair // by both names
+	mu    sync.Mutex                  // guards pairs
+	pairs map[string]*wincomtest.Pair // by the names of both ends
 }
 
-// The traits of these programs' ports.
+// Virtual, Lasting and Exclusive implement uarttest.Programs.
 func (*models) Virtual() bool   { return true }
 func (*models) Lasting() bool   { return true }
 func (*models) Exclusive() bool { return true }
@@ -45,7 +44,7 @@ func (m *models) pair(name string) *wincomtest.Pair {
 	return m.pairs[name]
 }
 
-// Path implements uarttest.Programs: a pair of its own for each test.
+// Path implements uarttest.Programs: each test gets its own pair.
 func (m *models) Path(*testing.T) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -55,11 +54,12 @@ func (m *models) Path(*testing.T) string {
 	n := len(m.pairs) / 2
 	name, other := fmt.Sprintf("COM%d", 9+n), fmt.Sprintf("CNCB%d", n)
 	p := wincomtest.NewPair(name, other)
-	p.Most = m.most
+	p.MaxRead = m.maxRead
 	m.pairs[name], m.pairs[other] = p, p
 	return name
 }
 
+// Open implements uarttest.Programs.
 func (m *models) Open(path string) (uarttest.Program, error) {
 	a, err := m.pair(path).OpenApplication()
 	if err != nil {
@@ -68,7 +68,7 @@ func (m *models) Open(path string) (uarttest.Program, error) {
 	return &program{Application: a}, nil
 }
 
-// modelSystem is the models as the host sees them.
+// modelSystem is the host's view of models.
 type modelSystem struct{ *models }
 
 func (modelSystem) Check() error { return nil }
@@ -83,11 +83,11 @@ func (m modelSystem) Find(name string) (wincom.Ends, error) {
 
 func (m modelSystem) Open(name string) (wincom.Device, error) { return m.pair(name).Open(name) }
 
-// program is one that has the application's end open.
+// program has the application's end open.
 type program struct {
 	*wincomtest.Application
 
-	mu     sync.Mutex // over errors
+	mu     sync.Mutex // guards errors
 	errors uint32
 }
 
@@ -101,8 +101,8 @@ func (p *program) Set(e uart.Event) error {
 	return nil
 }
 
-func (*program) Purge(uart.Purge) error { return nil } // the driver tells nobody
-func (*program) Drain() error           { return nil } // what the driver has taken is written, for Windows
+func (*program) Purge(uart.Purge) error { return nil } // the driver does not report it
+func (*program) Drain() error           { return nil } // for Windows, what the driver has taken is written
 
 func (p *program) Modem() (uart.ModemState, error) { return p.Application.Modem(), nil }
 

@@ -12,9 +12,9 @@ import (
 	"telnetcpc/wincom"
 )
 
-// needPair returns the name of the application's end of a pair that is this test's to do with as it likes: that of the
-// stand-in driver inside Wine (TELNETCPC_C0SIM, which only wincom/winetest sets), or the real one that its owner names
-// (TELNETCPC_COM0COM=COM9). Without either it skips: no test touches a pair unasked.
+// needPair returns the application's end of a pair that the test may use: that of the stand-in driver in Wine
+// (TELNETCPC_C0SIM, which only wincom/winetest sets), or a real one that its owner names (TELNETCPC_COM0COM=COM9). Without
+// either it skips: no test uses a pair that nobody has named.
 func needPair(t testing.TB) string {
 	t.Helper()
 	if name := os.Getenv("TELNETCPC_COM0COM"); name != "" {
@@ -26,7 +26,7 @@ func needPair(t testing.TB) string {
 	return "COM9"
 }
 
-// TestPairHost: the host of this Windows passes the suite that every host must pass.
+// TestPairHost: the host of this Windows passes the suite for all hosts.
 func TestPairHost(t *testing.T) {
 	uarttest.TestHost(t, wincom.New(), &realPrograms{name: needPair(t)})
 }
@@ -34,11 +34,12 @@ func TestPairHost(t *testing.T) {
 // realPrograms are programs that use one pair, one after the other.
 type realPrograms struct{ name string }
 
+// Virtual, Lasting and Exclusive implement uarttest.Programs.
 func (*realPrograms) Virtual() bool   { return true }
 func (*realPrograms) Lasting() bool   { return true }
 func (*realPrograms) Exclusive() bool { return true }
 
-// Path implements uarttest.Programs. The settings of a program outlive it: each test begins at the same ones.
+// Path implements uarttest.Programs. A port's settings persist after a program: each test starts with the same ones.
 func (r *realPrograms) Path(t *testing.T) string {
 	t.Helper()
 	p, err := r.Open(r.name)
@@ -54,7 +55,7 @@ func (r *realPrograms) Path(t *testing.T) string {
 	return r.name
 }
 
-// Open implements uarttest.Programs. No handshake, the lines up, and reads that return with what is there.
+// Open implements uarttest.Programs. No handshake, DTR and RTS on, and reads that return as soon as there is a byte.
 func (*realPrograms) Open(path string) (uarttest.Program, error) {
 	dev, err := wincom.OpenDevice(path)
 	if err != nil {
@@ -81,7 +82,7 @@ func (*realPrograms) Open(path string) (uarttest.Program, error) {
 type realProgram struct {
 	dev wincom.Device
 
-	mu     sync.Mutex // over what follows
+	mu     sync.Mutex // guards the rest
 	coding uart.Coding
 	errors uint32
 }
@@ -161,7 +162,8 @@ func (p *realProgram) Purge(what uart.Purge) error {
 	return p.request(wincom.Purge, bits)
 }
 
-// Drain implements uarttest.Program. FlushFileBuffers has nothing to do: a write that returned was taken by the driver.
+// Drain implements uarttest.Program. FlushFileBuffers has nothing to wait for: the driver completes a write once
+// it has taken the bytes.
 func (p *realProgram) Drain() error { return nil }
 
 func (p *realProgram) Modem() (uart.ModemState, error) {
@@ -188,7 +190,7 @@ func (p *realProgram) LineErrors() (l uart.LineState, err error) {
 	return l, err
 }
 
-// BenchmarkPairRoundTrip is a byte of a program to the port and back.
+// BenchmarkPairRoundTrip is one byte from a program to the port and back.
 func BenchmarkPairRoundTrip(b *testing.B) {
 	name := needPair(b)
 	programs := &realPrograms{name: name}

@@ -12,7 +12,7 @@ import (
 
 var errGone = errors.New("the device is gone")
 
-// failing is a system whose device fails once it is in use.
+// failing is a system whose device fails at the first read.
 type failing struct{ *wincomtest.Pair }
 
 func (f failing) Open(name string) (wincom.Device, error) {
@@ -24,8 +24,8 @@ type failingDevice struct{ wincom.Device }
 
 func (failingDevice) Read([]byte, time.Duration) (int, error) { return 0, errGone }
 
-// endless is a system whose device always has the same bytes to read, and takes all that is written: what is left is the
-// port's own work.
+// endless is a system whose device always has the same bytes to read and takes all writes, so that only the port's own work
+// is measured.
 type endless struct {
 	*wincomtest.Pair
 	stream []byte
@@ -44,7 +44,7 @@ type endlessDevice struct {
 func (e endlessDevice) Read(p []byte, _ time.Duration) (int, error) { return copy(p, e.stream), nil }
 func (endlessDevice) Write(p []byte) (int, error)                   { return len(p), nil }
 
-// Ioctl says that more is waiting to be read.
+// Ioctl reports that more is queued.
 func (e endlessDevice) Ioctl(code wincom.Ioctl, in, out []byte) (int, error) {
 	if code == wincom.GetCommStatus && len(e.stream) > 0 {
 		clear(out)
@@ -54,7 +54,7 @@ func (e endlessDevice) Ioctl(code wincom.Ioctl, in, out []byte) (int, error) {
 	return e.Device.Ioctl(code, in, out)
 }
 
-// startEndless returns a port that a program has open, past the events of that.
+// startEndless returns a port that a program has open; Next has returned the events of the open.
 func startEndless(t testing.TB, stream []byte) uart.Port {
 	t.Helper()
 	pair := wincomtest.NewPair("COM9", "CNCB0")
@@ -78,10 +78,10 @@ func startEndless(t testing.TB, stream []byte) uart.Port {
 	return port
 }
 
-// changing is bytes with an Escape among them, a change of lines, one of the coding and its return.
+// changing is bytes with an Escape among them, a change of lines, and a change of the coding and back.
 const changing = "41 ff 00 42 ff 03 90 43 ff 03 b1 ff 10 2c 01 00 00 44 ff 10 80 25 00 00 45"
 
-// full is bytes that fill whatever they are read into: the driver is asked then whether it has lost something.
+// full is bytes that fill every read, so that the port checks each time whether the driver has lost something.
 func full() []byte {
 	stream := make([]byte, 64<<10)
 	for i := range stream {
@@ -92,8 +92,8 @@ func full() []byte {
 	return stream
 }
 
-// The way of a byte allocates nothing, nor does that of a change.
-func TestWayAllocatesNothing(t *testing.T) {
+// Neither bytes nor changes allocate.
+func TestHotPathAllocatesNothing(t *testing.T) {
 	for name, stream := range map[string][]byte{"changes": unhex(t, changing), "bulk": full()} {
 		t.Run(name, func(t *testing.T) {
 			port := startEndless(t, stream)
@@ -115,7 +115,7 @@ func TestWayAllocatesNothing(t *testing.T) {
 
 func BenchmarkNext(b *testing.B) {
 	port := startEndless(b, full())
-	if _, _, err := port.Next(); err != nil { // the bytes that were waiting before records were inserted
+	if _, _, err := port.Next(); err != nil { // the bytes that were queued before insertion started
 		b.Fatal(err)
 	}
 	p, _, err := port.Next()

@@ -5,27 +5,27 @@ import (
 	"fmt"
 )
 
-// Ioctl is a request to a serial driver of Windows: FILE_DEVICE_SERIAL_PORT, METHOD_BUFFERED, FILE_ANY_ACCESS
-// (ntddser.h). All numbers in its buffers are little endian.
+// Ioctl is the control code of a request to a serial driver: FILE_DEVICE_SERIAL_PORT, METHOD_BUFFERED, FILE_ANY_ACCESS
+// (ntddser.h). All integers in its buffers are little endian.
 type Ioctl uint32
 
-// The requests that a port makes.
+// The requests that a port makes, with their structures and field sizes in bytes.
 const (
-	SetBaudRate     Ioctl = 0x1B0004 // SERIAL_BAUD_RATE: the rate (4)
+	SetBaudRate     Ioctl = 0x1B0004 // SERIAL_BAUD_RATE (4)
 	SetQueueSize    Ioctl = 0x1B0008 // SERIAL_QUEUE_SIZE: in (4), out (4)
 	SetLineControl  Ioctl = 0x1B000C // SERIAL_LINE_CONTROL: stop bits (1), parity (1), word length (1)
 	SetBreakOn      Ioctl = 0x1B0010
 	SetBreakOff     Ioctl = 0x1B0014
 	SetTimeouts     Ioctl = 0x1B001C // SERIAL_TIMEOUTS: read interval, read multiplier, read constant, write multiplier, write constant (4 each)
-	Purge           Ioctl = 0x1B004C // what (4)
+	Purge           Ioctl = 0x1B004C // flags (4)
 	SetChars        Ioctl = 0x1B005C // SERIAL_CHARS: EOF, error, break, event, XON, XOFF (1 each)
 	SetHandFlow     Ioctl = 0x1B0064 // SERIAL_HANDFLOW: control handshake, flow replace, XON limit, XOFF limit (4 each)
-	GetModemStatus  Ioctl = 0x1B0068 // out: the status (4)
+	GetModemStatus  Ioctl = 0x1B0068 // out: the modem status register (4)
 	GetCommStatus   Ioctl = 0x1B006C // out, SERIAL_STATUS: errors, hold reasons, bytes in, bytes out (4 each), EOF, immediate (1 each)
 	LsrMstInsert    Ioctl = 0x1B007C // see request.go
 	SetModemControl Ioctl = 0x1B0098 // see request.go
 
-	// Of plain ports alone.
+	// Only for plain ports.
 	SetDTR   Ioctl = 0x1B0024
 	ClearDTR Ioctl = 0x1B0028
 	SetRTS   Ioctl = 0x1B0030
@@ -47,7 +47,7 @@ func (c Ioctl) String() string {
 	return fmt.Sprintf("%#x", uint32(c))
 }
 
-// What Purge discards.
+// Flags of Purge.
 const (
 	PurgeTxAbort = 1
 	PurgeRxAbort = 2
@@ -55,7 +55,7 @@ const (
 	PurgeRxClear = 8
 )
 
-// Errors in a SERIAL_STATUS.
+// Errors of a SERIAL_STATUS.
 const (
 	ErrorBreak        = 1
 	ErrorFraming      = 2
@@ -66,10 +66,10 @@ const (
 	errorLost = ErrorOverrun | ErrorQueueOverrun // received bytes, or records, were lost
 )
 
-// serialStatusSize is the size of a SERIAL_STATUS, with what the compiler adds at its end.
+// serialStatusSize is the size of a SERIAL_STATUS, with its padding.
 const serialStatusSize = 20
 
-// appendWords appends numbers of four bytes.
+// appendWords appends 32-bit integers.
 func appendWords(dst []byte, words ...uint32) []byte {
 	for _, w := range words {
 		dst = binary.LittleEndian.AppendUint32(dst, w)

@@ -10,67 +10,72 @@ import (
 //
 //	application's WriteFile -> driver's queue -> Device.Read -> Decoder -> Next
 //
-// The driver puts what the application changes into the same queue, so order is the order of the queue, and back pressure
-// is a Next that is not called: once the queue is full the driver lets the application's write wait.
+// The driver inserts records into the same queue, so its order is the order of what the application did. Back pressure is
+// that Next is not called: once the queue is full, the driver blocks the application's write.
 
-// settle is how long a change of the line coding waits for more: SetCommState is several requests to the driver, for the
-// rate and for the rest. Bytes and changes of another kind end the wait.
-const settle = 10 * time.Millisecond
+// mergeWindow is how long a change of the line coding waits for more of it: SetCommState makes two requests to the driver,
+// one for the baud rate and one for the rest. Bytes and other changes end the wait.
+const mergeWindow = 10 * time.Millisecond
 
-// idle is how long the stream must be silent before Next makes sure that it has missed nothing.
-const idle = time.Second
+// verifyAfter is how long the stream must be silent before Next verifies that it missed no record.
+const verifyAfter = time.Second
 
-// up is what Next alone uses.
-type up struct {
+// nextState is what only Next uses. start uses it before there is a Next.
+type nextState struct {
 	decoder Decoder
 	buf     [readSize]byte
 
-	raw        int  // bytes still to be read that the driver has queued before it inserted records
-	rawDropped bool // nobody has use for them
-	bare       bool // the driver inserts nothing: all that is read is bytes
+	// Bytes that the driver queued before it inserted records: raw of them are still to be read, unescaped.
+	raw     int
+	dropRaw bool // the program that wrote them is gone
+	bare    bool // the driver inserts nothing: the whole stream is raw
 
-	// What was read, in this order: queue, data, record, unread.
+	// What Next has read and not returned, in this order.
 	queue  eventQueue
 	data   []byte
 	insert Record
 	unread []byte
 
-	opened bool // what the stream says
-	lines  uart.ModemState
-	broken bool        // the application sends a break
-	coding uart.Coding // of the application's end
-	told   uart.Coding // as last told by Next
+	// The application's end, as the stream has it.
+	opened   bool
+	inputs   uart.ModemState // of the agent's end
+	inBreak  bool            // the application sends a break
+	coding   uart.Coding
+	reported uart.Coding // the coding that Next returned last
 
-	unsure   bool   // something was read since the driver was last asked what is so now
-	ask      bool   // the driver is to be asked: its queue may have been full, or it is time
-	lost     bool   // since the driver was last asked a record was
-	question []byte // the request of resync
-	said     map[byte]bool
-	one      [1]byte
-	answer   [stateSize]byte // of the driver
-	commBuf  [serialStatusSize]byte
+	// Verifying that no record was lost; see resync.
+	unverified bool   // something was read since the last resync
+	due        bool   // resync before the next read: the driver's queue may have been full, or the stream was silent
+	lost       bool   // the driver has reported a loss since the last resync
+	getState   []byte // the request, made once
+	stateBuf   [stateSize]byte
+	statusBuf  [serialStatusSize]byte
+
+	oneByte [1]byte       // data of a RecordError
+	warned  map[byte]bool // unknown record codes that were logged
 }
 
 // Next implements uart.Port.
 func (p *port) Next() ([]byte, uart.Event, error) {
+	s := &p.next
 	for {
 		switch {
-		case p.queue.has(len(p.data) == 0):
-			return nil, p.queue.pop(), nil
-		case len(p.data) > 0:
-			data := p.data
-			p.data = nil
+		case s.queue.ready(len(s.data) == 0):
+			return nil, s.queue.pop(), nil
+		case len(s.data) > 0:
+			data := s.data
+			s.data = nil
 			return data, uart.Event{}, nil
-		case p.insert.Kind != 0:
-			r := p.insert
-			p.insert = Record{}
-			p.record(r)
-		case p.bare && len(p.unread) > 0:
-			p.data, p.unread = p.unread, nil
-		case p.raw > 0 && len(p.unread) > 0:
-			p.takeRaw()
-		case len(p.unread) > 0:
-			p.data, p.insert, p.unread = p.decoder.Decode(p.unread)
+		case s.insert.Kind != 0:
+			r := s.insert
+			s.insert = Record{}
+			p.apply(r)
+		case s.bare && len(s.unread) > 0:
+			s.data, s.unread = s.unread, nil
+		case s.raw > 0 && len(s.unread) > 0:
+			s.takeRaw()
+		case len(s.unread) > 0:
+			s.data, s.insert, s.unread = s.decoder.Decode(s.unread)
 		default:
 			if err := p.read(); err != nil {
 				return nil, uart.Event{}, err
@@ -79,143 +84,151 @@ func (p *port) Next() ([]byte, uart.Event, error) {
 	}
 }
 
-// takeRaw takes bytes that hold no records.
-func (p *port) takeRaw() {
-	n := min(p.raw, len(p.unread))
-	if !p.rawDropped {
-		p.data = p.unread[:n]
+// takeRaw moves raw bytes from unread to data, or drops them.
+func (s *nextState) takeRaw() {
+	n := min(s.raw, len(s.unread))
+	if !s.dropRaw {
+		s.data = s.unread[:n]
 	}
-	p.raw -= n
-	p.unread = p.unread[n:]
+	s.raw -= n
+	s.unread = s.unread[n:]
 }
 
 // read waits for more of the stream.
 func (p *port) read() error {
-	if p.ask && !p.plain {
+	s := &p.next
+	if s.due && !p.plain {
 		if err := p.resync(); err != nil {
-			return p.failed("ask", err)
+			return p.failed("query", err)
 		}
-		if p.queue.n > 0 {
+		if s.queue.n > 0 {
 			return nil
 		}
 	}
 	within := time.Duration(-1)
 	switch {
-	case p.queue.n > 0:
-		within = settle
-	case p.unsure && !p.plain:
-		within = idle
+	case s.queue.n > 0:
+		within = mergeWindow
+	case s.unverified && !p.plain:
+		within = verifyAfter
 	}
-	p.waiting.Store(true)
-	n, err := p.dev.Read(p.buf[:], within)
-	p.waiting.Store(false)
+	p.presence.reading.Store(true)
+	n, err := p.dev.Read(s.buf[:], within)
+	p.presence.reading.Store(false)
 	if err != nil {
 		return p.failed("read", err)
 	}
-	p.unread = p.buf[:n]
+	s.unread = s.buf[:n]
 	switch {
 	case n > 0:
-		p.unsure = true
-		p.ask = p.ask || n == len(p.buf)
-	case p.queue.n > 0:
-		p.queue.settled = true
-	case p.unsure:
-		p.ask = true
+		s.unverified = true
+		s.due = s.due || n == len(s.buf)
+	case s.queue.n > 0:
+		s.queue.complete = true
+	case s.unverified:
+		s.due = true
 	}
 	return nil
 }
 
-// record does what a record means.
-func (p *port) record(r Record) {
+// apply turns a record into events.
+func (p *port) apply(r Record) {
+	s := &p.next
 	switch r.Kind {
 	case RecordModem:
-		p.modemStatus(r.Modem)
+		p.inputsChanged(r.Modem)
 	case RecordBaud, RecordLineControl:
-		p.coding = r.Coding.Over(p.coding)
-		if p.opened {
-			p.tellCoding()
+		s.coding = r.Coding.Over(s.coding)
+		if s.opened {
+			p.reportCoding()
 		}
 	case RecordLine:
 		p.setBreak(r.Line&uart.LineBreak != 0)
 	case RecordError:
 		p.setBreak(r.Line&uart.LineBreak != 0)
-		if r.Line&uart.LineBreak == 0 { // EmuNoise: what a damaged line delivers
-			p.one[0] = r.Char
-			p.data = p.one[:]
+		if r.Line&uart.LineBreak == 0 { // EmuNoise damaged a byte; it is data all the same
+			s.oneByte[0] = r.Char
+			s.data = s.oneByte[:]
 		}
 	case RecordUnknown:
-		if !p.said[r.Code] {
-			if p.said == nil {
-				p.said = map[byte]bool{}
+		if !s.warned[r.Code] {
+			if s.warned == nil {
+				s.warned = map[byte]bool{}
 			}
-			p.said[r.Code] = true
-			p.log.Warn("the driver inserts records of a kind that is not known; they are passed over", "code", r.Code)
+			s.warned[r.Code] = true
+			p.log.Warn("the driver inserts records of an unknown kind; they are ignored", "code", r.Code)
 		}
 	}
 }
 
-// modemStatus takes the state of the agent's inputs. Lines that rise before the end is open, as an open raises them, are
-// told behind the open; those that fall with the close before it.
-func (p *port) modemStatus(m uart.ModemState) {
-	before := p.lines
-	p.lines = m
+// inputsChanged applies a new state of the agent's modem inputs. An open raises DTR and RTS before the driver counts the
+// end as open: they are reported after the open. Lines that drop with a close are reported before it.
+func (p *port) inputsChanged(m uart.ModemState) {
+	s := &p.next
+	before := s.inputs
+	s.inputs = m
 	if p.open.known() {
 		switch open := p.open.on(m); {
-		case open && !p.opened:
-			p.opens()
+		case open && !s.opened:
+			p.reportOpen()
 			return
-		case !open && p.opened:
-			p.closes(before)
+		case !open && s.opened:
+			p.reportClose(before)
 			return
 		}
 	}
-	if p.opened {
-		p.tellControl(uart.Control{DTR: changed(p.dtr, before, m), RTS: changed(p.rts, before, m)})
+	if s.opened {
+		s.reportControl(uart.Control{DTR: changed(p.dtr, before, m), RTS: changed(p.rts, before, m)})
 	}
 }
 
-// opens tells of an open, and of what is so then: opening is asking.
-func (p *port) opens() {
-	p.opened = true
-	p.sawOpen()
-	p.queue.push(uart.Event{Kind: uart.KindOpened})
-	p.tellControl(uart.Control{DTR: level(p.dtr, p.lines), RTS: level(p.rts, p.lines)})
-	p.tellCoding()
+// reportOpen queues an open and the settings at that moment: the driver does not repeat settings that have not changed.
+func (p *port) reportOpen() {
+	s := &p.next
+	s.opened = true
+	p.reachedOpen()
+	s.queue.push(uart.Event{Kind: uart.KindOpened})
+	s.reportControl(uart.Control{DTR: level(p.dtr, s.inputs), RTS: level(p.rts, s.inputs)})
+	p.reportCoding()
 }
 
-// closes tells of a close, and of what falls with it; the lines were as before says.
-func (p *port) closes(before uart.ModemState) {
+// reportClose queues a close, after what it ends: a break, and the lines that were on before it.
+func (p *port) reportClose(before uart.ModemState) {
+	s := &p.next
 	p.setBreak(false)
-	p.tellControl(uart.Control{DTR: fallen(p.dtr, before), RTS: fallen(p.rts, before)})
-	p.opened = false
-	p.queue.push(uart.Event{Kind: uart.KindClosed})
-	p.sawClose()
+	s.reportControl(uart.Control{DTR: dropped(p.dtr, before), RTS: dropped(p.rts, before)})
+	s.opened = false
+	s.queue.push(uart.Event{Kind: uart.KindClosed})
+	p.reachedClose()
 }
 
-func (p *port) tellControl(c uart.Control) {
+func (s *nextState) reportControl(c uart.Control) {
 	if c != (uart.Control{}) {
-		p.queue.push(uart.Event{Kind: uart.KindSettings, Control: c})
+		s.queue.push(uart.Event{Kind: uart.KindSettings, Control: c})
 	}
 }
 
-func (p *port) tellCoding() {
-	if p.coding != p.told {
-		p.told = p.coding
-		p.mirror(p.coding.Baud)
-		p.queue.merge(uart.Event{Kind: uart.KindSettings, Coding: p.coding})
+func (p *port) reportCoding() {
+	s := &p.next
+	if s.coding != s.reported {
+		s.reported = s.coding
+		p.mirrorBaud(s.coding.Baud)
+		s.queue.merge(uart.Event{Kind: uart.KindSettings, Coding: s.coding})
 	}
 }
 
-// setBreak takes whether a break is there. A driver that does not say when it ends is not believed that one begins.
+// setBreak reports the begin or end of a break. If the driver does not report the end, no begin is reported either: a break
+// that never ends would be worse than none.
 func (p *port) setBreak(on bool) {
-	if on == p.broken || !p.opened || !p.tellsBreak() {
+	s := &p.next
+	if on == s.inBreak || !s.opened || !p.reportsBreakEnd() {
 		return
 	}
-	p.broken = on
-	p.tellControl(uart.Control{Break: uart.LevelOf(on)})
+	s.inBreak = on
+	s.reportControl(uart.Control{Break: uart.LevelOf(on)})
 }
 
-// level is what is told of a line that is read so.
+// level returns the level of a line; unset if the pins do not show it.
 func level(r reading, m uart.ModemState) uart.Level {
 	if !r.known() {
 		return 0
@@ -223,7 +236,7 @@ func level(r reading, m uart.ModemState) uart.Level {
 	return uart.LevelOf(r.on(m))
 }
 
-// changed is what is told of a line where it has changed.
+// changed returns the new level of a line; unset if it is the old one.
 func changed(r reading, before, now uart.ModemState) uart.Level {
 	if r.on(before) == r.on(now) {
 		return 0
@@ -231,63 +244,65 @@ func changed(r reading, before, now uart.ModemState) uart.Level {
 	return uart.LevelOf(r.on(now))
 }
 
-// fallen is what a close tells of a line: it falls if it was on.
-func fallen(r reading, before uart.ModemState) uart.Level {
+// dropped returns off for a line that was on before a close; otherwise unset.
+func dropped(r reading, before uart.ModemState) uart.Level {
 	if !r.on(before) {
 		return 0
 	}
 	return uart.LevelOff
 }
 
-// resync asks the driver what is so now, once everything that it has queued was read: a record finds no room in a queue
-// that is full. What comes between the two looks at the queue would belong behind the answer, so then it waits for the next
-// time. A close that was called out before, and has not come in all that was read, found no room either: it is told first.
+// resync asks the driver for the current state, once everything that it has queued has been read: a record that finds the
+// queue full is lost. If something is queued between the two checks of the queue, the state may be newer than records that
+// are still to be read; then it is not used, and resync is called again. If a close was announced and all that was read
+// does not have it, its record was lost: it is reported before the state.
 func (p *port) resync() error {
-	closed := p.calledAhead()
-	if waiting, err := p.look(); waiting || err != nil {
+	s := &p.next
+	closed := p.closeAnnounced()
+	if queued, err := p.checkQueue(); queued || err != nil {
 		return err
 	}
-	n, err := p.dev.Ioctl(LsrMstInsert, p.question, p.answer[:])
+	n, err := p.dev.Ioctl(LsrMstInsert, s.getState, s.stateBuf[:])
 	if err != nil {
 		return err
 	}
-	if waiting, err := p.look(); waiting || err != nil {
+	if queued, err := p.checkQueue(); queued || err != nil {
 		return err
 	}
-	if p.lost {
-		p.log.Warn("the driver's queue was full: changes that the application made meanwhile may have been lost, but for the last")
+	if s.lost {
+		p.log.Warn("the driver's queue was full: all but the last of the changes that the application made then may be lost")
 	}
-	p.ask, p.unsure, p.lost = false, false, false
-	if closed && p.opened {
-		p.closes(p.lines)
+	s.due, s.unverified, s.lost = false, false, false
+	if closed && s.opened {
+		p.reportClose(s.inputs)
 	}
-	p.takeState(p.answer[:n])
+	p.applyState(s.stateBuf[:n])
 	return nil
 }
 
-// look reports whether the driver has something to be read, and keeps whether it has lost something.
-func (p *port) look() (waiting bool, err error) {
-	s, err := p.commStatus()
-	p.lost = p.lost || s.errors&errorLost != 0
-	return s.waiting > 0, err
+// checkQueue reports whether the driver's queue holds something to read. It records whether the driver has lost something.
+func (p *port) checkQueue() (queued bool, err error) {
+	status, err := p.commStatus()
+	p.next.lost = p.next.lost || status.errors&errorLost != 0
+	return status.queued > 0, err
 }
 
-// eventQueue holds the events that come next, in order. There are never more than one call can make.
+// eventQueue holds the events that Next returns next, in order. Its size is the most that one record, or one resync, makes.
 type eventQueue struct {
-	events  [8]uart.Event
-	n       int
-	open    bool // the last one is a coding that more may merge into
-	settled bool // nothing more has come in time
+	events   [8]uart.Event
+	n        int
+	open     bool // the last event is a coding, and more of the same change may be merged into it
+	complete bool // mergeWindow has passed
 }
 
 // push adds an event.
 func (q *eventQueue) push(e uart.Event) {
 	q.events[q.n] = e
 	q.n++
-	q.open, q.settled = false, false
+	q.open, q.complete = false, false
 }
 
-// merge adds a coding, into the last event where that is one and nothing lies between them.
+// merge adds a coding. If the last event is a coding with nothing after it, the new one replaces it.
 func (q *eventQueue) merge(e uart.Event) {
 	if q.open {
 		q.n--
@@ -296,18 +311,18 @@ func (q *eventQueue) merge(e uart.Event) {
 	q.open = true
 }
 
-// has reports whether the first event can be told. more says that nothing is known yet to come behind it.
-func (q *eventQueue) has(more bool) bool {
-	return q.n > 1 || q.n == 1 && (!q.open || q.settled || !more)
+// ready reports whether the first event can be returned. last means that nothing known follows the queue.
+func (q *eventQueue) ready(last bool) bool {
+	return q.n > 1 || q.n == 1 && (!q.open || q.complete || !last)
 }
 
-// pop takes the first event.
+// pop removes and returns the first event.
 func (q *eventQueue) pop() uart.Event {
 	e := q.events[0]
 	q.n--
 	copy(q.events[:], q.events[1:q.n+1])
 	if q.n == 0 {
-		q.open, q.settled = false, false
+		q.open, q.complete = false, false
 	}
 	return e
 }

@@ -8,11 +8,11 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// What doctor says of a Windows machine: facts_windows.go collects, here it is judged, on every system alike. What is
-// true of any kernel driver stands apart from what is com0com's, so that a second driver can be judged too.
+// What doctor reports about a Windows machine. facts_windows.go reads the facts; this file judges them, on every system, so
+// that it can be tested. What holds for any kernel driver is apart from what is com0com's.
 
-// Notes is what a user of this host should know of this machine, a line each, with the way out. Nothing of it keeps the
-// host from working.
+// Notes returns what a user of this host should know about this machine, a line each, with the way out. The host works all
+// the same.
 func (h Host) Notes() []string {
 	if s, ok := h.system.(interface{ Notes() []string }); ok {
 		return s.Notes()
@@ -20,24 +20,25 @@ func (h Host) Notes() []string {
 	return nil
 }
 
-// facts are all that doctor wants to know of a machine.
+// facts are what doctor reads from a machine.
 type facts struct {
 	kernel   kernel
 	driver   driver
-	setupc   bool // com0com's setupc.exe is there
-	elevated bool // this process may look into all others
+	setupc   bool // com0com's setupc.exe was found
+	elevated bool // this process may inspect all others
 	pairs    []pairFacts
-	pairsErr error // why they are not known
+	pairsErr error // why the pairs cannot be read
 }
 
+// notes formats the facts for Host.Notes.
 func (f facts) notes() []string {
-	notes := f.kernel.notes(f.driver)
+	notes := f.kernel.driverNotes(f.driver)
 	if !f.setupc {
-		notes = append(notes, "setupc.exe is not found: pair add and pair remove cannot work (install com0com with its own installer)")
+		notes = append(notes, "setupc.exe was not found: pair add and pair remove need it (install com0com with its own installer)")
 	}
 	switch {
 	case f.pairsErr != nil:
-		notes = append(notes, "the pairs are not known: "+f.pairsErr.Error())
+		notes = append(notes, "cannot read the pairs: "+f.pairsErr.Error())
 	case len(f.pairs) == 0:
 		notes = append(notes, "there is no pair yet (telnetcpc pair add COM9)")
 	}
@@ -45,38 +46,38 @@ func (f facts) notes() []string {
 		notes = append(notes, p.notes()...)
 	}
 	if len(f.pairs) > 0 && !f.elevated {
-		notes = append(notes, "whether services and other users' programs have a port open is not known "+
-			"(in a command prompt opened by \"Run as administrator\" it is)")
+		notes = append(notes, "it is unknown whether services or other users' programs have a port open "+
+			"(run doctor in a command prompt opened by \"Run as administrator\")")
 	}
 	return notes
 }
 
-// kernel is what this Windows does about drivers.
+// kernel is this Windows' policy for drivers.
 type kernel struct {
 	build       uint32 // of Windows
-	secureBoot  bool   // the firmware lets only what is signed run
-	testSigning bool   // Windows loads what anybody has signed: bcdedit /set testsigning on
+	secureBoot  bool   // the firmware starts only signed code
+	testSigning bool   // Windows loads drivers that anyone signed: bcdedit /set testsigning on
 }
 
-// withdraws is the first build of Windows that withdraws its trust from cross-signed drivers: 11 24H2, Server 2025.
-const withdraws = 26100
+// distrustBuild is the first build of Windows that stops trusting cross-signed drivers: 11 24H2, Server 2025.
+const distrustBuild = 26100
 
 // driver is one kernel driver.
 type driver struct {
 	name     string // of its service
-	from     string // where it is to be had, and what to look out for
+	from     string // where to get it, with what to watch out for
 	service  serviceState
-	version  string    // of its file; empty: not known
-	signer   string    // who signed its file; empty: not known, or nobody
+	version  string    // of its file; empty if unknown
+	signer   string    // who signed its file; empty if unknown or unsigned
 	problems []problem // of its devices
 }
 
-// serviceState is how a driver's service stands.
+// serviceState is the state of a driver's service.
 type serviceState string
 
 const (
 	serviceMissing serviceState = "missing"
-	serviceStopped serviceState = "stopped" // so it is too while there is no device of it
+	serviceStopped serviceState = "stopped" // also while it has no device
 	serviceRunning serviceState = "running"
 )
 
@@ -86,7 +87,7 @@ type problem struct {
 	code   uint32
 }
 
-// Device Manager's codes that have a way out of their own; CM_PROB_... in cfg.h.
+// Device Manager's codes with a remedy of their own; CM_PROB_... in cfg.h.
 const (
 	codeRestart  = 14
 	codeDisabled = 22
@@ -96,18 +97,18 @@ const (
 	codeUnsigned = 52
 )
 
-// microsoftSigned reports whether Microsoft's portal signed the driver: such a one loads everywhere.
+// microsoftSigned reports whether Microsoft's portal signed the driver: it loads everywhere then.
 func (d driver) microsoftSigned() bool { return strings.HasPrefix(d.signer, "Microsoft ") }
 
-// broken is why ports cannot be made with the driver here, with the way out; nil: they can.
-func (k kernel) broken(d driver) error {
+// driverError returns why the driver does not work here, with the way out; nil if it does.
+func (k kernel) driverError(d driver) error {
 	for _, p := range d.problems {
 		if p.code == codeUnsigned {
-			return errors.New(k.unsigned(d))
+			return errors.New(k.signatureText(d))
 		}
 	}
 	for _, p := range d.problems {
-		return fmt.Errorf("the device %s is not started by Windows: Code %d (%s)", p.device, p.code, codeWayOut(p.code))
+		return fmt.Errorf("Windows does not start the device %s: Code %d (%s)", p.device, p.code, codeRemedy(p.code))
 	}
 	if d.service == serviceMissing {
 		return fmt.Errorf("not installed (%s)", d.from)
@@ -115,8 +116,8 @@ func (k kernel) broken(d driver) error {
 	return nil
 }
 
-// unsigned explains Code 52.
-func (k kernel) unsigned(d driver) string {
+// signatureText explains Code 52.
+func (k kernel) signatureText(d driver) string {
 	text := "Windows refuses the driver" + spaced(d.version) + ", Code 52: it does not accept the signature"
 	if d.signer != "" {
 		text += " of " + d.signer
@@ -124,30 +125,32 @@ func (k kernel) unsigned(d driver) string {
 	switch {
 	case k.secureBoot:
 		return text + ", and Secure Boot is on (install a build that Microsoft signed, or whose certificate is from before " +
-			"29 July 2015; or, to try it only, switch Secure Boot off in the firmware and say: bcdedit /set testsigning on)"
+			"29 July 2015; or, only for a test, switch Secure Boot off in the firmware and run: bcdedit /set testsigning on)"
 	case k.testSigning:
-		return text + ", though test signing is on (the driver's file is not signed at all, or is damaged: install it anew)"
+		return text + ", although test signing is on (the driver's file is not signed at all, or damaged: reinstall it)"
 	}
-	return text + " (install a build that Microsoft signed; or, to try it only, say in an administrator's command prompt: " +
-		"bcdedit /set testsigning on, and restart)"
+	return text + " (install a build that Microsoft signed; or, only for a test, run in an administrator's command prompt: " +
+		"bcdedit /set testsigning on, then restart)"
 }
 
-func codeWayOut(code uint32) string {
+// codeRemedy is the way out for one of Device Manager's codes.
+func codeRemedy(code uint32) string {
 	switch code {
 	case codeRestart:
 		return "restart Windows"
 	case codeDisabled:
 		return "it is disabled: enable it in Device Manager"
 	case codeNoDriver:
-		return "its driver is not installed: install it anew"
+		return "its driver is not installed: reinstall it"
 	case codeLoad:
-		return "its driver is missing or damaged: install it anew"
+		return "its driver is missing or damaged: reinstall it"
 	case codeBlocked:
-		return "Windows blocks this driver as one that it knows to be harmful or incompatible: install another version"
+		return "Windows blocks this driver because it is known to be harmful or incompatible: install another version"
 	}
-	return "Device Manager says more of the device"
+	return "the device's properties in Device Manager have details"
 }
 
+// spaced returns s with a space before it, if it is not empty.
 func spaced(s string) string {
 	if s == "" {
 		return ""
@@ -155,8 +158,8 @@ func spaced(s string) string {
 	return " " + s
 }
 
-// notes are what else a user should know of the driver here, a line each, with the way out.
-func (k kernel) notes(d driver) []string {
+// driverNotes returns what else a user should know about the driver, a line each, with the way out.
+func (k kernel) driverNotes(d driver) []string {
 	if d.service == serviceMissing {
 		return nil
 	}
@@ -164,63 +167,63 @@ func (k kernel) notes(d driver) []string {
 	if d.signer != "" {
 		about += ", signed by " + d.signer
 	} else {
-		about += ", its file does not say who signed it (its catalog may)"
+		about += ", no signer in its file (its catalog may have one)"
 	}
 	notes := []string{about}
 	if k.testSigning {
-		return append(notes, "test signing is on: Windows loads drivers that anybody has signed (when it is needed no more: bcdedit /set testsigning off)")
+		return append(notes, "test signing is on: Windows loads drivers that anyone signed (once it is no longer needed: bcdedit /set testsigning off)")
 	}
 	if d.microsoftSigned() {
 		return notes
 	}
-	whether := "Microsoft has not signed the driver: "
+	whether := "Microsoft did not sign the driver: "
 	if d.signer == "" {
-		whether = "if Microsoft has not signed the driver: "
+		whether = "if Microsoft did not sign the driver: "
 	}
-	if k.build >= withdraws {
-		notes = append(notes, whether+"since April 2026 this version of Windows takes its trust from such "+
-			"drivers, after 100 hours and 3 restarts of watching (if it stops to load: a build that Microsoft signed, an App Control policy that allows it, or test signing)")
+	if k.build >= distrustBuild {
+		notes = append(notes, whether+"since April 2026 this version of Windows stops trusting such drivers after an evaluation of 100 hours "+
+			"and 3 restarts (if it no longer loads: install a build that Microsoft signed, allow it in an App Control policy, or use test signing)")
 	}
 	if k.secureBoot {
-		notes = append(notes, "Secure Boot is on: a driver that Microsoft has not signed loads only where its certificate is from before 29 July 2015 "+
-			"(if it stops to load: Code 52, and what doctor says of it then)")
+		notes = append(notes, "Secure Boot is on: a driver that Microsoft did not sign loads only if its certificate is from before 29 July 2015 "+
+			"(if it no longer loads, it has Code 52, and doctor reports the way out)")
 	}
 	return notes
 }
 
-// pairFacts are what is known of a pair and of who sees it.
+// pairFacts are what doctor reads about one pair.
 type pairFacts struct {
 	pair Pair
 	// The usual ways in which programs list serial ports, and whether they show end A.
 	inDeviceMap  bool // HARDWARE\DEVICEMAP\SERIALCOMM
 	inPortsClass bool // the class Ports: "Ports (COM & LPT)" in Device Manager
 	asInterface  bool // the device interface class of serial ports
-	// Programs that have the ends open, as "putty.exe, pid 12"; empty: none that this user may see.
+	// Programs that have the ends open, as "putty.exe, pid 12"; empty if none, or none that this user may inspect.
 	holderA, holderB string
 }
 
-// notes are what a user should know of a pair, a line each, with the way out.
+// notes returns what a user should know about a pair, a line each, with the way out.
 func (f pairFacts) notes() []string {
 	a, b := f.pair.A, f.pair.B
-	who := a.Name + " <-> " + b.Name
+	ends := a.Name + " <-> " + b.Name
 	if f.pair.Absent {
-		return []string{who + ": it is configured, but no port of it is there (restart Windows; if it is not wanted: telnetcpc pair remove " + a.Name + ")"}
+		return []string{ends + ": configured, but its ports do not exist (restart Windows; or, if it is not needed: telnetcpc pair remove " + a.Name + ")"}
 	}
 	var notes []string
 	if f.holderA != "" {
-		notes = append(notes, who+": "+a.Name+" is open in "+f.holderA+" (a second program cannot open it)")
+		notes = append(notes, ends+": "+a.Name+" is open in "+f.holderA+" (a second program cannot open it)")
 	}
 	if f.holderB != "" {
-		notes = append(notes, who+": "+b.Name+" is held by "+f.holderB+" (another agent cannot serve "+a.Name+" until that ends)")
+		notes = append(notes, ends+": "+b.Name+" is held by "+f.holderB+" (another agent cannot serve "+a.Name+" until that program ends)")
 	}
-	if lost := pinsLose(f.pair); lost != "" {
-		notes = append(notes, who+": its pins "+lost+" (in com0com's folder: setupc change "+a.ID+" "+strings.Join(ourParametersA, ",")+
+	if lost := pinsText(f.pair); lost != "" {
+		notes = append(notes, ends+": its pins "+lost+" (in com0com's folder: setupc change "+a.ID+" "+strings.Join(ourParametersA, ",")+
 			", and setupc change "+b.ID+" "+strings.Join(ourParametersB, ",")+")")
 	}
-	return append(notes, who+": "+f.listing())
+	return append(notes, ends+": "+f.listing())
 }
 
-// listing says which ways of listing ports show the application's end.
+// listing describes which ways of listing ports show the application's end.
 func (f pairFacts) listing() string {
 	ways := []struct {
 		name  string
@@ -241,15 +244,15 @@ func (f pairFacts) listing() string {
 	case len(shown) == 0:
 		return a.Name + " is in no list of ports (type its name into the program)"
 	}
-	wayOut := "programs that look only there: type the name in"
+	wayOut := "in programs that list only those, type the name"
 	if !f.inPortsClass && f.inDeviceMap {
-		wayOut += ", or, in com0com's folder: setupc change " + a.ID + " PortName=COM#, then setupc change " + a.ID + " RealPortName=" + a.Name
+		wayOut += "; or, in com0com's folder: setupc change " + a.ID + " PortName=COM#, then setupc change " + a.ID + " RealPortName=" + a.Name
 	}
 	return a.Name + " is in " + strings.Join(shown, " and ") + ", not in " + strings.Join(hidden, " and ") + " (" + wayOut + ")"
 }
 
-// pinsLose says what the pins of a pair cannot carry; empty: all is carried.
-func pinsLose(p Pair) string {
+// pinsText describes what the pins of a pair do not carry; empty if they carry everything.
+func pinsText(p Pair) string {
 	application, err := PinsOf(p.A.Parameters)
 	if err != nil {
 		return "cannot be read: " + err.Error()
@@ -262,22 +265,22 @@ func pinsLose(p Pair) string {
 	if missing := (uart.CTS | uart.DSR | uart.DCD | uart.RI) &^ application.shown(); missing != 0 {
 		lost = append(lost, "do not show "+strings.ReplaceAll(missing.String(), "|", ", ")+" to the application")
 	}
-	if !agent.reads(PinROPEN).known() {
-		lost = append(lost, "do not tell when it opens the port")
+	if !agent.readingOf(PinROPEN).known() {
+		lost = append(lost, "do not show when it opens the port")
 	}
 	for _, line := range []struct {
 		pin  Pin
 		name string
 	}{{PinRDTR, "DTR"}, {PinRRTS, "RTS"}} {
-		if !agent.reads(line.pin).known() {
-			lost = append(lost, "do not tell its "+line.name)
+		if !agent.readingOf(line.pin).known() {
+			lost = append(lost, "do not show its "+line.name)
 		}
 	}
 	return strings.Join(lost, ", ")
 }
 
-// imageFile is the file of a driver whose service's ImagePath is image, on a Windows in dir. The path may begin at the
-// root of all objects, or in Windows' directory, with its name or without.
+// imageFile returns the file of a driver from its service's ImagePath; dir is Windows' directory. ImagePath may be an NT
+// path, or relative to Windows' directory with or without its name.
 func imageFile(image, dir string) string {
 	lower := strings.ToLower(image)
 	for _, prefix := range []string{`\systemroot\`, `%systemroot%\`} {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What doctor says of a driver, for each state that Windows can be in: why it does not work, and what else to know.
+// What doctor reports about a driver: why it does not work, and what else to know.
 func TestDriver(t *testing.T) {
 	running := driver{name: "com0com", from: "it is at example.org", service: serviceRunning, version: "2.2.2.0", signer: "Pete Batard"}
 	with := func(d driver, change func(*driver)) driver { change(&d); return d }
@@ -14,16 +14,16 @@ func TestDriver(t *testing.T) {
 		d.service, d.problems = serviceStopped, []problem{{`ROOT\COM0COM\0000`, codeUnsigned}}
 	})
 	about := "driver 2.2.2.0, running, signed by Pete Batard"
-	const withdrawn = "Microsoft has not signed the driver: since April 2026 this version of Windows takes its trust from such drivers, " +
-		"after 100 hours and 3 restarts of watching (if it stops to load: a build that Microsoft signed, an App Control policy that allows it, or test signing)"
-	const secure = "Secure Boot is on: a driver that Microsoft has not signed loads only where its certificate is from before 29 July 2015 " +
-		"(if it stops to load: Code 52, and what doctor says of it then)"
+	const withdrawn = "Microsoft did not sign the driver: since April 2026 this version of Windows stops trusting such drivers after an evaluation of " +
+		"100 hours and 3 restarts (if it no longer loads: install a build that Microsoft signed, allow it in an App Control policy, or use test signing)"
+	const secure = "Secure Boot is on: a driver that Microsoft did not sign loads only if its certificate is from before 29 July 2015 " +
+		"(if it no longer loads, it has Code 52, and doctor reports the way out)"
 	for _, tt := range []struct {
-		name   string
-		kernel kernel
-		driver driver
-		broken string   // empty: it works
-		notes  []string // where it works
+		name    string
+		kernel  kernel
+		driver  driver
+		wantErr string   // empty: it works
+		notes   []string // if it works
 	}{
 		{"Windows 10", kernel{build: 19045}, running, "", []string{about}},
 		{"Windows 10, Secure Boot", kernel{build: 19045, secureBoot: true}, running, "", []string{about, secure}},
@@ -34,53 +34,53 @@ func TestDriver(t *testing.T) {
 			with(running, func(d *driver) { d.signer = "Microsoft Windows Hardware Compatibility Publisher" }), "",
 			[]string{"driver 2.2.2.0, running, signed by Microsoft Windows Hardware Compatibility Publisher"}},
 		{"test signing", kernel{build: 26200, testSigning: true}, running, "", []string{about,
-			"test signing is on: Windows loads drivers that anybody has signed (when it is needed no more: bcdedit /set testsigning off)"}},
+			"test signing is on: Windows loads drivers that anyone signed (once it is no longer needed: bcdedit /set testsigning off)"}},
 		{"no signature, no version, no device", kernel{build: 19045}, driver{service: serviceStopped}, "",
-			[]string{"driver, stopped, its file does not say who signed it (its catalog may)"}},
-		{"signed in its catalog alone", kernel{build: 26100}, driver{service: serviceRunning}, "", []string{
-			"driver, running, its file does not say who signed it (its catalog may)", "if" + strings.Replace(withdrawn, "Microsoft", " Microsoft", 1)}},
+			[]string{"driver, stopped, no signer in its file (its catalog may have one)"}},
+		{"signed only in its catalog", kernel{build: 26100}, driver{service: serviceRunning}, "", []string{
+			"driver, running, no signer in its file (its catalog may have one)", "if" + strings.Replace(withdrawn, "Microsoft", " Microsoft", 1)}},
 		{"not installed", kernel{build: 26200, secureBoot: true}, with(running, func(d *driver) { d.service = serviceMissing }),
 			"not installed (it is at example.org)", nil},
 		{"Code 52, Secure Boot", kernel{secureBoot: true}, refused,
 			"Windows refuses the driver 2.2.2.0, Code 52: it does not accept the signature of Pete Batard, and Secure Boot is on " +
-				"(install a build that Microsoft signed, or whose certificate is from before 29 July 2015; or, to try it only, " +
-				"switch Secure Boot off in the firmware and say: bcdedit /set testsigning on)", nil},
+				"(install a build that Microsoft signed, or whose certificate is from before 29 July 2015; or, only for a test, " +
+				"switch Secure Boot off in the firmware and run: bcdedit /set testsigning on)", nil},
 		{"Code 52", kernel{}, with(refused, func(d *driver) { d.signer, d.version = "", "" }),
-			"Windows refuses the driver, Code 52: it does not accept the signature (install a build that Microsoft signed; or, to try " +
-				"it only, say in an administrator's command prompt: bcdedit /set testsigning on, and restart)", nil},
+			"Windows refuses the driver, Code 52: it does not accept the signature (install a build that Microsoft signed; or, only for " +
+				"a test, run in an administrator's command prompt: bcdedit /set testsigning on, then restart)", nil},
 		{"Code 52, test signing", kernel{testSigning: true}, refused,
-			"Windows refuses the driver 2.2.2.0, Code 52: it does not accept the signature of Pete Batard, though test signing is on " +
-				"(the driver's file is not signed at all, or is damaged: install it anew)", nil},
-		{"Code 52 behind another", kernel{testSigning: true},
+			"Windows refuses the driver 2.2.2.0, Code 52: it does not accept the signature of Pete Batard, although test signing is on " +
+				"(the driver's file is not signed at all, or damaged: reinstall it)", nil},
+		{"Code 52 after another", kernel{testSigning: true},
 			with(refused, func(d *driver) { d.problems = append([]problem{{"CNCA0", codeDisabled}}, d.problems...) }),
-			"Windows refuses the driver 2.2.2.0, Code 52: it does not accept the signature of Pete Batard, though test signing is on " +
-				"(the driver's file is not signed at all, or is damaged: install it anew)", nil},
-		{"restart", kernel{}, troubled(codeRestart), `the device ROOT\COM0COM\0000 is not started by Windows: Code 14 (restart Windows)`, nil},
+			"Windows refuses the driver 2.2.2.0, Code 52: it does not accept the signature of Pete Batard, although test signing is on " +
+				"(the driver's file is not signed at all, or damaged: reinstall it)", nil},
+		{"restart", kernel{}, troubled(codeRestart), `Windows does not start the device ROOT\COM0COM\0000: Code 14 (restart Windows)`, nil},
 		{"disabled", kernel{}, troubled(codeDisabled),
-			`the device ROOT\COM0COM\0000 is not started by Windows: Code 22 (it is disabled: enable it in Device Manager)`, nil},
+			`Windows does not start the device ROOT\COM0COM\0000: Code 22 (it is disabled: enable it in Device Manager)`, nil},
 		{"no driver", kernel{}, troubled(codeNoDriver),
-			`the device ROOT\COM0COM\0000 is not started by Windows: Code 28 (its driver is not installed: install it anew)`, nil},
+			`Windows does not start the device ROOT\COM0COM\0000: Code 28 (its driver is not installed: reinstall it)`, nil},
 		{"damaged", kernel{}, troubled(codeLoad),
-			`the device ROOT\COM0COM\0000 is not started by Windows: Code 39 (its driver is missing or damaged: install it anew)`, nil},
+			`Windows does not start the device ROOT\COM0COM\0000: Code 39 (its driver is missing or damaged: reinstall it)`, nil},
 		{"blocked", kernel{}, troubled(codeBlocked),
-			`the device ROOT\COM0COM\0000 is not started by Windows: Code 48 (Windows blocks this driver as one that it knows to be harmful or incompatible: install another version)`, nil},
+			`Windows does not start the device ROOT\COM0COM\0000: Code 48 (Windows blocks this driver because it is known to be harmful or incompatible: install another version)`, nil},
 		{"something else", kernel{}, troubled(10),
-			`the device ROOT\COM0COM\0000 is not started by Windows: Code 10 (Device Manager says more of the device)`, nil},
+			`Windows does not start the device ROOT\COM0COM\0000: Code 10 (the device's properties in Device Manager have details)`, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""
-			if err := tt.kernel.broken(tt.driver); err != nil {
+			if err := tt.kernel.driverError(tt.driver); err != nil {
 				got = err.Error()
 			}
-			if got != tt.broken {
-				t.Errorf("got  %s\nwant %s", got, tt.broken)
+			if got != tt.wantErr {
+				t.Errorf("got  %s\nwant %s", got, tt.wantErr)
 			}
-			if tt.broken == "" {
-				wantLines(t, tt.kernel.notes(tt.driver), tt.notes)
+			if tt.wantErr == "" {
+				wantLines(t, tt.kernel.driverNotes(tt.driver), tt.notes)
 			}
 		})
 	}
-	if notes := (kernel{}).notes(driver{service: serviceMissing}); notes != nil {
+	if notes := (kernel{}).driverNotes(driver{service: serviceMissing}); notes != nil {
 		t.Errorf("not installed: got the notes %q", notes)
 	}
 }
@@ -96,7 +96,7 @@ func wantLines(t *testing.T, got, want []string) {
 	}
 }
 
-// What doctor says of a pair: its pins, who has it open, which lists of ports show it.
+// What doctor reports about a pair: its pins, which programs have it open, which lists of ports show it.
 func TestPairNotes(t *testing.T) {
 	ours := Pair{
 		A: End{ID: "CNCA0", Name: "COM9", Parameters: []string{"dcd=rout1", "ri=!rout2"}},
@@ -111,25 +111,25 @@ func TestPairNotes(t *testing.T) {
 		facts pairFacts
 		want  []string
 	}{
-		{"all is well", listed, []string{everywhere}},
+		{"listed everywhere", listed, []string{everywhere}},
 		{"as setupc makes it", with(listed, func(f *pairFacts) { f.inPortsClass = false }), []string{
 			"COM9 <-> CNCB0: COM9 is in the device map SERIALCOMM and the device interface of serial ports, not in Device Manager's class Ports " +
-				"(programs that look only there: type the name in, or, in com0com's folder: setupc change CNCA0 PortName=COM#, then setupc change CNCA0 RealPortName=COM9)"}},
+				"(in programs that list only those, type the name; or, in com0com's folder: setupc change CNCA0 PortName=COM#, then setupc change CNCA0 RealPortName=COM9)"}},
 		{"in Device Manager only", with(listed, func(f *pairFacts) { f.inDeviceMap, f.asInterface = false, false }), []string{
 			"COM9 <-> CNCB0: COM9 is in Device Manager's class Ports, not in the device map SERIALCOMM and the device interface of serial ports " +
-				"(programs that look only there: type the name in)"}},
+				"(in programs that list only those, type the name)"}},
 		{"in no list", pairFacts{pair: ours}, []string{"COM9 <-> CNCB0: COM9 is in no list of ports (type its name into the program)"}},
 		{"open", with(listed, func(f *pairFacts) { f.holderA, f.holderB = "putty.exe, pid 12", "hub4com.exe, pid 7" }), []string{
 			"COM9 <-> CNCB0: COM9 is open in putty.exe, pid 12 (a second program cannot open it)",
-			"COM9 <-> CNCB0: CNCB0 is held by hub4com.exe, pid 7 (another agent cannot serve COM9 until that ends)",
+			"COM9 <-> CNCB0: CNCB0 is held by hub4com.exe, pid 7 (another agent cannot serve COM9 until that program ends)",
 			everywhere}},
-		{"not there", with(listed, func(f *pairFacts) { f.pair.Absent = true }), []string{
-			"COM9 <-> CNCB0: it is configured, but no port of it is there (restart Windows; if it is not wanted: telnetcpc pair remove COM9)"}},
+		{"absent", with(listed, func(f *pairFacts) { f.pair.Absent = true }), []string{
+			"COM9 <-> CNCB0: configured, but its ports do not exist (restart Windows; or, if it is not needed: telnetcpc pair remove COM9)"}},
 		{"default pins", with(listed, func(f *pairFacts) { f.pair.A.Parameters, f.pair.B.Parameters = nil, nil }), []string{
-			"COM9 <-> CNCB0: its pins do not show DCD, RI to the application, do not tell when it opens the port" + wayOut, everywhere}},
+			"COM9 <-> CNCB0: its pins do not show DCD, RI to the application, do not show when it opens the port" + wayOut, everywhere}},
 		{"pins that hide DTR and RTS", with(listed, func(f *pairFacts) { f.pair.B.Parameters = []string{"dcd=ropen", "cts=on", "dsr=!on"} }), []string{
-			"COM9 <-> CNCB0: its pins do not tell its DTR, do not tell its RTS" + wayOut, everywhere}},
-		{"pins that nobody knows", with(listed, func(f *pairFacts) { f.pair.A.Parameters = []string{"dcd=moon"} }), []string{
+			"COM9 <-> CNCB0: its pins do not show its DTR, do not show its RTS" + wayOut, everywhere}},
+		{"unknown pins", with(listed, func(f *pairFacts) { f.pair.A.Parameters = []string{"dcd=moon"} }), []string{
 			`COM9 <-> CNCB0: its pins cannot be read: dcd=moon: pin "moon": want one of rrts, rdtr, rout1, rout2, ropen, lrts, ldtr, lout1, lout2, lopen, on, with ! before it for the inverse` + wayOut,
 			everywhere}},
 	} {
@@ -137,11 +137,11 @@ func TestPairNotes(t *testing.T) {
 	}
 }
 
-// All that doctor says of a machine, in its order.
+// All notes about a machine, in order.
 func TestNotes(t *testing.T) {
 	d := driver{service: serviceRunning, version: "3.0.0.0"}
-	const about = "driver 3.0.0.0, running, its file does not say who signed it (its catalog may)"
-	const noSetupc = "setupc.exe is not found: pair add and pair remove cannot work (install com0com with its own installer)"
+	const about = "driver 3.0.0.0, running, no signer in its file (its catalog may have one)"
+	const noSetupc = "setupc.exe was not found: pair add and pair remove need it (install com0com with its own installer)"
 	shown := pairFacts{pair: Pair{A: End{ID: "CNCA0", Name: "COM9", Parameters: ourParametersA}, B: End{ID: "CNCB0", Name: "CNCB0", Parameters: ourParametersB}},
 		inDeviceMap: true, inPortsClass: true, asInterface: true}
 	for _, tt := range []struct {
@@ -151,26 +151,26 @@ func TestNotes(t *testing.T) {
 		{facts{driver: d, setupc: true}, []string{about, "there is no pair yet (telnetcpc pair add COM9)"}},
 		{facts{driver: d, elevated: true, pairs: []pairFacts{shown}}, []string{about, noSetupc, "COM9 <-> CNCB0: COM9 is in every list of ports"}},
 		{facts{driver: d, setupc: true, pairs: []pairFacts{shown}}, []string{about, "COM9 <-> CNCB0: COM9 is in every list of ports",
-			`whether services and other users' programs have a port open is not known (in a command prompt opened by "Run as administrator" it is)`}},
-		{facts{driver: d, setupc: true, pairsErr: errors.New("registry: access is denied")}, []string{about, "the pairs are not known: registry: access is denied"}},
+			`it is unknown whether services or other users' programs have a port open (run doctor in a command prompt opened by "Run as administrator")`}},
+		{facts{driver: d, setupc: true, pairsErr: errors.New("registry: access is denied")}, []string{about, "cannot read the pairs: registry: access is denied"}},
 	} {
 		wantLines(t, tt.facts.notes(), tt.want)
-		if got := On(patient{facts: tt.facts}).Notes(); len(got) != len(tt.want) {
-			t.Errorf("the host says %q", got)
+		if got := On(examined{facts: tt.facts}).Notes(); len(got) != len(tt.want) {
+			t.Errorf("Notes: got %q", got)
 		}
 	}
 	if got := On(struct{ System }{}).Notes(); got != nil {
-		t.Errorf("of a system that knows no notes: got %q", got)
+		t.Errorf("a system without notes: got %q", got)
 	}
 }
 
-// patient is a System that is only looked at.
-type patient struct {
+// examined is a System with these facts.
+type examined struct {
 	System
 	facts facts
 }
 
-func (p patient) Notes() []string { return p.facts.notes() }
+func (p examined) Notes() []string { return p.facts.notes() }
 
 func TestImageFile(t *testing.T) {
 	for image, want := range map[string]string{
@@ -186,7 +186,7 @@ func TestImageFile(t *testing.T) {
 	}
 }
 
-// What the registry says of an end, as setupc writes it there, is what setupc's list says of it.
+// The registry parameters that setupc writes for an end, formatted as setupc list prints them.
 func TestEndWords(t *testing.T) {
 	for _, tt := range []struct {
 		texts   map[string]string

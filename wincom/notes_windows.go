@@ -1,6 +1,6 @@
 package wincom
 
-// Notes is what Host.Notes says of this machine.
+// Notes returns the notes for Host.Notes.
 func (machine) Notes() []string {
 	f := facts{kernel: readKernel(), driver: readDriver(), elevated: Elevated()}
 	_, err := FindSetupc()

@@ -18,15 +18,15 @@ import (
 	"golang.org/x/sys/windows/registry"
 )
 
-// Where com0com keeps the parameters of its ports.
+// parametersKey is where com0com's driver reads the parameters of its ports.
 const parametersKey = `SYSTEM\CurrentControlSet\Services\com0com\Parameters`
 
-// setupcPatience bounds one run of setupc: the devices of a new pair are installed while it waits.
+// setupcPatience bounds one run of setupc, which waits until the devices of a new pair are installed.
 const setupcPatience = 2 * time.Minute
 
-// FindSetupc returns a Setupc that runs the setupc.exe of this machine; ErrNotInstalled where there is none.
+// FindSetupc returns a Setupc that runs this machine's setupc.exe, or ErrNotInstalled.
 func FindSetupc() (Setupc, error) {
-	for _, dir := range setupcPlaces() {
+	for _, dir := range setupcDirs() {
 		name := filepath.Join(dir, "setupc.exe")
 		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
 			return Setupc{Run: func(ctx context.Context, arguments ...string) (string, error) {
@@ -37,9 +37,9 @@ func FindSetupc() (Setupc, error) {
 	return Setupc{}, ErrNotInstalled
 }
 
-// setupcPlaces are the directories where setupc.exe may be: the installer's own word in the registry, then the usual
-// ones. The installer is a 32-bit program, so its words may lie in the view for such.
-func setupcPlaces() []string {
+// setupcDirs returns the directories where setupc.exe may be: those that the installer wrote into the registry, then the
+// usual ones. The installer is a 32-bit program, so its keys may be in the 32-bit view.
+func setupcDirs() []string {
 	var dirs []string
 	for _, view := range []uint32{registry.WOW64_64KEY, registry.WOW64_32KEY} {
 		if dir := registryString(`SOFTWARE\com0com`, "Install_Dir", view); dir != "" {
@@ -50,17 +50,17 @@ func setupcPlaces() []string {
 			dirs = append(dirs, filepath.Dir(name))
 		}
 	}
-	// Not from the environment: its variables are the user's, and setupc.exe gets an administrator's rights.
+	// Not from the environment, which the user controls: setupc.exe runs with administrator rights.
 	for _, folder := range []*windows.KNOWNFOLDERID{windows.FOLDERID_ProgramFiles, windows.FOLDERID_ProgramFilesX86, windows.FOLDERID_ProgramFilesX64} {
 		if dir, err := windows.KnownFolderPath(folder, 0); err == nil {
 			dirs = append(dirs, filepath.Join(dir, "com0com"))
 		}
 	}
-	// A relative path would be looked for where this process happens to stand.
+	// A relative path would be relative to this process's current directory.
 	return slices.DeleteFunc(dirs, func(dir string) bool { return !filepath.IsAbs(dir) })
 }
 
-// registryString reads a string below HKEY_LOCAL_MACHINE; empty where it is not.
+// registryString reads a string value below HKEY_LOCAL_MACHINE; empty if there is none.
 func registryString(key, name string, view uint32) string {
 	k, err := registry.OpenKey(registry.LOCAL_MACHINE, key, registry.QUERY_VALUE|view)
 	if err != nil {
@@ -74,7 +74,8 @@ func registryString(key, name string, view uint32) string {
 	return s
 }
 
-// runSetupc runs setupc in its own directory, where it looks for its .inf files. Silent: else it would ask in a window.
+// runSetupc runs setupc in its own directory, where it expects its .inf files, and with --silent, so that it opens no
+// dialog.
 func runSetupc(ctx context.Context, name string, arguments []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupcPatience)
 	defer cancel()
@@ -95,11 +96,11 @@ func runSetupc(ctx context.Context, name string, arguments []string) (string, er
 	return string(out), nil
 }
 
-// Elevated reports whether this process has an administrator's rights, which setupc and the service manager want.
+// Elevated reports whether this process has administrator rights, which setupc and the service manager need.
 func Elevated() bool { return windows.GetCurrentProcessToken().IsElevated() }
 
-// Pairs reads the pairs from com0com's parameters in the registry, which everybody may. Where there are none the list
-// is empty.
+// Pairs reads the pairs from com0com's parameters in the registry; every user may read them. It returns none if com0com is
+// not installed.
 func Pairs() ([]Pair, error) {
 	k, err := registry.OpenKey(registry.LOCAL_MACHINE, parametersKey, registry.READ)
 	if errors.Is(err, registry.ErrNotExist) {
@@ -128,13 +129,13 @@ func Pairs() ([]Pair, error) {
 	return pairs, nil
 }
 
-// classNames is the PortName of an end whose name the Ports class chooses.
-const classNames = "COM#"
+// classChooses is the PortName of an end whose name the Ports class chooses.
+const classChooses = "COM#"
 
-// realName is the name of an end that programs open. Where the Ports class has chosen it, and the parameters do not say
-// which, the driver has told the device map.
+// realName returns the name of an end that programs open. If the Ports class chose it and the parameters do not have it, it
+// is in the device map.
 func realName(e End) string {
-	if e.Name != classNames {
+	if e.Name != classChooses {
 		return e.Name
 	}
 	device, number := deviceA, strings.TrimPrefix(e.ID, "CNCA")
@@ -147,7 +148,7 @@ func realName(e End) string {
 	return e.Name
 }
 
-// readParameters reads what the registry says of one end: the strings and the numbers.
+// readParameters reads the parameters of one end: its string and its integer values.
 func readParameters(id string) (names map[string]string, numbers map[string]uint32) {
 	names, numbers = map[string]string{}, map[string]uint32{}
 	k, err := registry.OpenKey(registry.LOCAL_MACHINE, parametersKey+`\`+id, registry.QUERY_VALUE)
@@ -169,7 +170,7 @@ func readParameters(id string) (names map[string]string, numbers map[string]uint
 	return names, numbers
 }
 
-// deviceOf returns the NT device that a port's name leads to where it is one of com0com's, else nothing.
+// deviceOf returns the NT device of a port if it is one of com0com's; otherwise an empty string.
 func deviceOf(name string) string {
 	p, err := windows.UTF16PtrFromString(name)
 	if err != nil {
@@ -185,7 +186,7 @@ func deviceOf(name string) string {
 	return ""
 }
 
-// PortExists reports whether programs find a port of that name, or com0com has one that is hidden now.
+// PortExists reports whether a port of that name exists, or com0com has one that is hidden at the moment.
 func PortExists(name string) (bool, error) {
 	p, err := windows.UTF16PtrFromString(name)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 func init() { wincomtest.RunSetupc() }
 
-// Where the Ports class has chosen a port's name, the parameters have only COM#.
+// If the Ports class chose a port's name, the parameters have only COM#.
 func TestPairInPortsClass(t *testing.T) {
 	needRegistry(t)
 	set := func(key, name, value string) {
@@ -52,7 +52,7 @@ func TestPairInPortsClass(t *testing.T) {
 	}
 }
 
-// A pair for whose ends nothing was said has com0com's own names.
+// A pair without parameters has com0com's own names.
 func TestPairOfDefaults(t *testing.T) {
 	needRegistry(t)
 	for _, id := range []string{"CNCA5", "CNCB5"} {
@@ -75,15 +75,15 @@ func TestPairOfDefaults(t *testing.T) {
 	}
 }
 
-// needRegistry skips where com0com's parameters are not this test's to write.
+// needRegistry skips the test unless it may write com0com's parameters.
 func needRegistry(t *testing.T) {
 	t.Helper()
 	if os.Getenv("TELNETCPC_C0SIM") == "" {
-		t.Skip("it writes com0com's parameters (TELNETCPC_C0SIM, which only wincom/winetest sets, says that it may)")
+		t.Skip("it writes com0com's parameters, so it runs only if TELNETCPC_C0SIM is set, as wincom/winetest does")
 	}
 }
 
-// A pair is made, read from the registry and removed through a setupc.exe that is really run.
+// A pair is made, read from the registry and removed by running a setupc.exe.
 func TestSetupcIsRun(t *testing.T) {
 	needRegistry(t)
 	if _, err := wincom.FindSetupc(); !errors.Is(err, wincom.ErrNotInstalled) {
@@ -114,12 +114,12 @@ func TestSetupcIsRun(t *testing.T) {
 		t.Errorf("a name that is taken: got %v", err)
 	}
 	if _, err := s.Run(t.Context(), "dance"); err == nil || !strings.Contains(err.Error(), `exit status 1: "invalid command [\"dance\"]"`) {
-		t.Errorf("a command that it does not know: got %v", err)
+		t.Errorf("an unknown command: got %v", err)
 	}
 	if _, err := s.Remove(t.Context(), "COM77"); err != nil {
 		t.Error(err)
 	}
 	if there, err := wincom.PortExists("COM77"); there || err != nil {
-		t.Errorf("COM77 exists still: got %v, %v", there, err)
+		t.Errorf("COM77 still exists: got %v, %v", there, err)
 	}
 }

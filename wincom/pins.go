@@ -8,11 +8,11 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Pin says what drives one input of an end of a pair, as the number in the driver's registry parameters (cts, dsr, dcd,
-// ri) says it: a set of outputs of the other end (R...) and of the own end (L...), of which one that is on suffices.
+// Pin is the wiring of one input of an end: the value of one of the driver's registry parameters cts, dsr, dcd and ri. It
+// is a set of outputs of the other end (R for remote) and of its own (L for local); the input is on if any of them is.
 type Pin uint32
 
-// The outputs. They are not the bits of a modem control register.
+// The outputs. The bits differ from those of a modem control register.
 const (
 	PinRRTS  Pin = 1
 	PinRDTR  Pin = 2
@@ -28,7 +28,7 @@ const (
 	PinNot   Pin = 0x80000000 // the input is the inverse
 )
 
-// pinNames are setupc's words.
+// pinNames are setupc's names.
 var pinNames = []struct {
 	pin  Pin
 	name string
@@ -37,7 +37,7 @@ var pinNames = []struct {
 	{PinLRTS, "lrts"}, {PinLDTR, "ldtr"}, {PinLOUT1, "lout1"}, {PinLOUT2, "lout2"}, {PinLOPEN, "lopen"}, {PinOn, "on"},
 }
 
-// String writes a pin in setupc's words: rrts, !rout2, on. Several outputs, which setupc cannot say, are joined with "|";
+// String returns setupc's name: rrts, !rout2, on. Several outputs, for which setupc has no syntax, are joined with "|";
 // none, and unknown ones, are a hex number.
 func (p Pin) String() string {
 	var parts []string
@@ -58,7 +58,7 @@ func (p Pin) String() string {
 	return text
 }
 
-// ParsePin reads what String writes, in either case.
+// ParsePin parses what String returns, in either case.
 func ParsePin(s string) (Pin, error) {
 	words, not := strings.CutPrefix(s, "!")
 	var p Pin
@@ -86,39 +86,40 @@ next:
 // Pins are the inputs of one end of a pair.
 type Pins struct{ CTS, DSR, DCD, RI Pin }
 
-// DefaultPins are those of an end for which nothing else was said.
+// DefaultPins are com0com's defaults.
 func DefaultPins() Pins {
 	return Pins{CTS: PinRRTS, DSR: PinRDTR, DCD: PinRDTR, RI: PinOn | PinNot}
 }
 
-// ApplicationPins are what the application's end should have. Its DCD comes from OUT1, which falls when the agent dies;
-// its RI from OUT2 inverted, for OUT2 is on while the agent is not there.
+// ApplicationPins are the pins of the application's end of a pair that telnetcpc makes. DCD follows OUT1, which drops when
+// the agent dies; RI follows OUT2 inverted, because OUT2 is on while no agent is there.
 func ApplicationPins() Pins {
 	p := DefaultPins()
 	p.DCD, p.RI = PinROUT1, PinROUT2|PinNot
 	return p
 }
 
-// AgentPins are what the agent's end should have: its DCD says whether the application has its end open.
+// AgentPins are the pins of the agent's end of a pair that telnetcpc makes: DCD is on while the application has its end
+// open.
 func AgentPins() Pins {
 	p := DefaultPins()
 	p.DCD = PinROPEN
 	return p
 }
 
-// input is one input by its name.
+// input is one input of an end.
 type input struct {
 	name string
-	line uart.ModemState // the bit that it is of the modem status
+	line uart.ModemState // its bit
 	pin  *Pin
 }
 
-// inputs lists the inputs, in the order in which they claim an output that several of them want.
+// inputs lists the inputs. If several follow the same output, the first of them decides it.
 func (p *Pins) inputs() [4]input {
 	return [4]input{{"cts", uart.CTS, &p.CTS}, {"dsr", uart.DSR, &p.DSR}, {"dcd", uart.DCD, &p.DCD}, {"ri", uart.RI, &p.RI}}
 }
 
-// String writes all four as setupc's parameters: cts=rrts,dsr=rdtr,dcd=ropen,ri=!on.
+// String returns all four as setupc's parameters: cts=rrts,dsr=rdtr,dcd=ropen,ri=!on.
 func (p Pins) String() string {
 	var words []string
 	for _, in := range p.inputs() {
@@ -127,7 +128,7 @@ func (p Pins) String() string {
 	return strings.Join(words, ",")
 }
 
-// parameters are the ones of a pair's end that has these pins: those that are not the default.
+// parameters returns setupc's parameters for these pins, without the defaults.
 func (p Pins) parameters() (words []string) {
 	usual := DefaultPins()
 	for i, in := range p.inputs() {
@@ -138,11 +139,11 @@ func (p Pins) parameters() (words []string) {
 	return words
 }
 
-// ParsePins reads what String writes.
+// ParsePins parses what String returns.
 func ParsePins(s string) (Pins, error) { return PinsOf(strings.Split(s, ",")) }
 
-// PinsOf reads the pins among an end's parameters in setupc's words, as End has them: dcd=rout1. What is not said is the
-// default, and so is "-"; words about something else are passed over.
+// PinsOf returns the pins among the parameters of an end, in setupc's syntax: dcd=rout1. A missing one, and "-", is the
+// default. Other parameters are ignored.
 func PinsOf(parameters []string) (Pins, error) {
 	p := DefaultPins()
 	for _, word := range parameters {
@@ -161,10 +162,10 @@ func PinsOf(parameters []string) (Pins, error) {
 	return p, nil
 }
 
-// Output is what an end drives: the bits of its modem control register, and whether it is open.
+// Output is a set of outputs that an end drives, as bits of its modem control register.
 type Output uint8
 
-// The outputs of an end, as SET_MODEM_CONTROL has them.
+// The outputs, as SetModemControl takes them.
 const (
 	OutDTR  Output = 1
 	OutRTS  Output = 2
@@ -173,8 +174,8 @@ const (
 	outAll         = OutDTR | OutRTS | OutOUT1 | OutOUT2
 )
 
-// output returns the one output of the other end that a pin follows, and whether it follows the inverse. 0: it follows
-// another thing, or several.
+// output returns the output of the other end that a pin follows, and whether inverted. It is 0 if the pin follows something
+// else, or several outputs.
 func (p Pin) output() (o Output, inverse bool) {
 	switch p &^ PinNot {
 	case PinRRTS:
@@ -189,14 +190,15 @@ func (p Pin) output() (o Output, inverse bool) {
 	return o, p&PinNot != 0
 }
 
-// constant reports whether a pin is always the same while the agent has its end open, and what it is then.
+// constant reports whether a pin never changes while the agent has its end open, and its state then.
 func (p Pin) constant() (on, always bool) {
 	always = p&^PinNot&(PinOn|PinROPEN) != 0 || p&^PinNot == 0
 	return (p&^PinNot != 0) != (p&PinNot != 0), always
 }
 
-// Drive returns what the agent's end must drive for an application's end with these pins to see m, and what of it cannot
-// be shown: lines whose pin follows something else, or an output that a line before them (CTS, DSR, DCD, RI) has.
+// Drive returns what the agent's end must drive so that an application's end with these pins sees m. missing has the lines
+// that would be wrong: their pin follows something else, or an output that an earlier line (in the order CTS, DSR, DCD, RI)
+// decides.
 func (p Pins) Drive(m uart.ModemState) (drive Output, missing uart.ModemState) {
 	var claimed Output
 	for _, in := range p.inputs() {
@@ -219,7 +221,7 @@ func (p Pins) Drive(m uart.ModemState) (drive Output, missing uart.ModemState) {
 	return drive, missing
 }
 
-// shown are the lines that an application's end with these pins can see each for itself.
+// shown returns the lines that can be shown independently to an application's end with these pins.
 func (p Pins) shown() (lines uart.ModemState) {
 	var claimed Output
 	for _, in := range p.inputs() {
@@ -231,7 +233,7 @@ func (p Pins) shown() (lines uart.ModemState) {
 	return lines
 }
 
-// reading is how one output of the other end is read from a modem status. The zero value: it is not.
+// reading is where an end reads one output of the other end: an input, or its inverse. The zero value means nowhere.
 type reading struct {
 	line    uart.ModemState
 	inverse bool
@@ -239,15 +241,15 @@ type reading struct {
 
 func (r reading) known() bool { return r.line != 0 }
 
-// on reads it. Of an output that is not read it is false.
+// on returns the output's state for a modem status; false if it is not known.
 func (r reading) on(status uart.ModemState) bool {
 	return r.line != 0 && (status&r.line != 0) != r.inverse
 }
 
-// reads says how an agent's end with these pins reads what drives them.
-func (p Pins) reads(what Pin) reading {
+// readingOf returns where an end with these pins reads an output of the other end.
+func (p Pins) readingOf(output Pin) reading {
 	for _, in := range p.inputs() {
-		if *in.pin&^PinNot == what {
+		if *in.pin&^PinNot == output {
 			return reading{in.line, *in.pin&PinNot != 0}
 		}
 	}

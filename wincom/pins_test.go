@@ -10,7 +10,7 @@ import (
 
 const allLines = uart.CTS | uart.DSR | uart.DCD | uart.RI
 
-// What setupc writes into the registry for its words.
+// The registry values that setupc writes for its names.
 func TestPinNumbers(t *testing.T) {
 	for text, number := range map[string]uint32{
 		"rrts": 1, "rdtr": 2, "rout1": 4, "rout2": 8, "ropen": 0x80, "lrts": 0x100, "ldtr": 0x200, "lout1": 0x400,
@@ -49,11 +49,11 @@ func TestPinsText(t *testing.T) {
 		t.Errorf("among other parameters: got %v, %v, want %v", got, err, AgentPins())
 	}
 	if _, err := PinsOf([]string{"dcd=rxd"}); err == nil || !strings.Contains(err.Error(), "dcd=rxd") {
-		t.Errorf("a word that setupc does not know: got %v", err)
+		t.Errorf("an unknown name: got %v", err)
 	}
 }
 
-// What the driver does with pins and outputs: the state that the application sees.
+// seen computes, as the driver does, the state that the application sees.
 func seen(p Pins, o Output) (m uart.ModemState) {
 	driven := map[Pin]bool{
 		PinRRTS: o&OutRTS != 0, PinRDTR: o&OutDTR != 0, PinROUT1: o&OutOUT1 != 0, PinROUT2: o&OutOUT2 != 0, PinROPEN: true, PinOn: true,
@@ -70,7 +70,7 @@ func seen(p Pins, o Output) (m uart.ModemState) {
 	return m
 }
 
-// For every state and these pins: what is driven shows all but what Drive says is missing.
+// For every state, the application sees all lines correctly except those that Drive returns as missing.
 func TestDrive(t *testing.T) {
 	for _, tt := range []struct {
 		pins  string
@@ -94,10 +94,10 @@ func TestDrive(t *testing.T) {
 			m := uart.ModemState(bits << 4)
 			drive, missing := pins.Drive(m)
 			if got := seen(pins, drive); got^m != missing {
-				t.Errorf("%s, %v: drives %#x, the application sees %v, and %v is said to be missing", tt.pins, m, drive, got, missing)
+				t.Errorf("%s, %v: drives %#x, the application sees %v, and Drive returns %v as missing", tt.pins, m, drive, got, missing)
 			}
 			if missing&tt.shown != 0 {
-				t.Errorf("%s, %v: %v is missing, which can be shown", tt.pins, m, missing)
+				t.Errorf("%s, %v: %v is missing, but can be shown", tt.pins, m, missing)
 			}
 		}
 	}
@@ -110,26 +110,26 @@ func TestDrive(t *testing.T) {
 	}
 }
 
-func TestReads(t *testing.T) {
+func TestReadingOf(t *testing.T) {
 	pins, err := ParsePins("cts=!rrts,dsr=ropen,dcd=rdtr,ri=!on")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
 		what Pin
-		on   uart.ModemState // a status that says that it is on
+		on   uart.ModemState // a status in which it is on
 		off  uart.ModemState
 	}{
 		{PinRRTS, uart.DSR, uart.CTS},
 		{PinROPEN, uart.DSR, uart.CTS},
 		{PinRDTR, uart.DCD, uart.RI},
 	} {
-		r := pins.reads(tt.what)
+		r := pins.readingOf(tt.what)
 		if !r.known() || !r.on(tt.on) || r.on(tt.off) {
 			t.Errorf("%v is read as %+v", tt.what, r)
 		}
 	}
-	if r := DefaultPins().reads(PinROPEN); r.known() || r.on(allLines) {
-		t.Errorf("default pins tell an open: %+v", r)
+	if r := DefaultPins().readingOf(PinROPEN); r.known() || r.on(allLines) {
+		t.Errorf("default pins show an open: %+v", r)
 	}
 }

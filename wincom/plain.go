@@ -6,19 +6,17 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// A plain port stands on a device of another driver: the one end of some other null modem, or a real port with a cable to
-// the application's. What is set at the far end cannot be known, so it is used only where the settings are pinned. It
-// carries bytes; it shows DTR and RTS as the application's DSR and CTS, and reads the application's by the own ones.
+// A plain port uses a device of another driver: one end of another null modem, or a real port with a cable to the
+// application's. The application's settings are unknown there, so it needs pinned ones. It carries bytes; the application
+// sees our DTR and RTS as its DSR and CTS, and we see its as ours.
 
-// plainPins are a null modem's.
-func plainPins() Pins { return DefaultPins() }
-
-// startPlain takes the device into use. what is what it is, as far as is known.
+// startPlain takes the device into use. what describes it, for the log.
 func (p *port) startPlain(what string) error {
+	s := &p.next
 	p.plain = true
-	p.ends.AgentPins, p.ends.ApplicationPins = plainPins(), plainPins()
-	p.readPins()
-	if err := p.setUp(); err != nil {
+	p.ends.AgentPins, p.ends.ApplicationPins = DefaultPins(), DefaultPins() // a null modem's
+	p.setReadings()
+	if err := p.configure(); err != nil {
 		return err
 	}
 	if err := p.driveLines(0); err != nil {
@@ -26,28 +24,28 @@ func (p *port) startPlain(what string) error {
 	}
 	p.fidelity = uart.CarriesDTR | uart.CarriesRTS | uart.CarriesBreakIn | uart.CarriesOrder
 	if _, err := p.dev.Ioctl(LsrMstInsert, []byte{Escape}, nil); err != nil {
-		p.bare = true // no records: the lines that the application drives are not known either
+		s.bare = true // no records, so the lines that the application drives are unknown too
 		p.fidelity = uart.CarriesBreakIn
 		p.dtr, p.rts = reading{}, reading{}
 	}
-	m, err := p.status()
+	m, err := p.modemInputs()
 	if err != nil {
 		return fmt.Errorf("%v of %s: %w", GetModemStatus, p.ends.Agent, err)
 	}
-	p.lines, p.coding = m, p.told // what is told of the coding is nothing
-	p.opens()
-	p.log.Warn("the settings of the application cannot be known here; the pinned ones count", "device", p.ends.Agent, "it_is", what)
+	s.inputs, s.coding = m, s.reported // so that no coding is reported
+	p.reportOpen()
+	p.log.Warn("this device does not show the application's settings; using the pinned ones", "device", p.ends.Agent, "it_is", what)
 	return nil
 }
 
-// plainCoding is the pinned coding: this end needs the same.
+// plainCoding is the pinned coding, which this end needs too, as SetBaudRate and SetLineControl take it.
 func plainCoding(pinned uart.Coding) (baud uint32, line [3]byte) {
 	c := pinned.Over(uart.DefaultCoding())
 	stops := map[uart.StopBits]byte{uart.Stop1: 0, uart.Stop1Half: 1, uart.Stop2: 2}
 	return c.Baud, [3]byte{stops[c.StopBits], byte(c.Parity - uart.ParityNone), c.DataBits}
 }
 
-// driveLines drives DTR and RTS, each by a request of its own.
+// driveLines drives DTR and RTS, each by its own request: SetModemControl's extension is com0com's.
 func (p *port) driveLines(o Output) error {
 	for _, line := range []struct {
 		bit        Output

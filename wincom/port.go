@@ -10,31 +10,30 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// readSize is how much one read takes at most.
+// readSize is the most that one read of the device returns.
 const readSize = 8 << 10
 
 // port is the agent's end of one pair.
 type port struct {
-	dev      Device
-	ends     Ends
-	urgent   func(uart.Event)
-	log      *slog.Logger
-	fidelity uart.Fidelity
-	options  uint32 // of LsrMstInsert: the records that this driver inserts
+	// Constant once start has returned, so every goroutine may read them.
+	dev            Device
+	ends           Ends
+	urgent         func(uart.Event)
+	log            *slog.Logger
+	fidelity       uart.Fidelity
+	options        uint32      // of LsrMstInsert: the records that this driver inserts
+	dtr, rts, open reading     // where the agent's pins show what the application drives
+	plain          bool        // the device belongs to another driver; see plain.go
+	pinned         uart.Coding // the application's coding if plain
 
-	dtr, rts, open reading // how the agent's pins tell them
+	next     nextState // only Next's; before the first Next, start's
+	presence presence  // shared by Next, Write and the poller; has its own lock
 
-	plain  bool        // the device is another driver's; see plain.go
-	pinned uart.Coding // counts there
+	modemMu sync.Mutex // serialises SetModem, so that the application is left with the last state
 
-	up   // next.go
-	life // life.go
-
-	modemMu sync.Mutex // keeps modem states in the order of their calls
-
-	closing sync.Once
-	closed  atomic.Bool
-	closeEr error // of the device's close
+	closing  sync.Once
+	closed   atomic.Bool // Close was called: a failed request means ErrClosed
+	closeErr error       // from closing dev; constant after closing
 }
 
 var _ uart.Port = (*port)(nil)
@@ -44,16 +43,16 @@ func newPort(dev Device, ends Ends, config uart.PortConfig) *port {
 	if p.urgent == nil {
 		p.urgent = func(uart.Event) {}
 	}
-	p.readPins()
-	p.told = uart.DefaultCoding()
-	p.lifeInit()
+	p.setReadings()
+	p.next.reported = uart.DefaultCoding()
+	p.initPresence()
 	return p
 }
 
-// readPins looks where the agent's end can read what the application drives.
-func (p *port) readPins() {
+// setReadings sets where the agent's end reads the application's DTR, RTS and open.
+func (p *port) setReadings() {
 	pins := p.ends.AgentPins
-	p.dtr, p.rts, p.open = pins.reads(PinRDTR), pins.reads(PinRRTS), pins.reads(PinROPEN)
+	p.dtr, p.rts, p.open = pins.readingOf(PinRDTR), pins.readingOf(PinRRTS), pins.readingOf(PinROPEN)
 }
 
 // Fidelity implements uart.Port.
@@ -62,30 +61,30 @@ func (p *port) Fidelity() uart.Fidelity { return p.fidelity }
 // Name implements uart.Port: the application's end.
 func (p *port) Name() string { return p.ends.Application }
 
-// Retire implements uart.Port: the pair's ends are there as long as the pair is.
-func (p *port) Retire() error { return uart.NotCarried(hostName, "take "+p.ends.Application+" away") }
+// Retire implements uart.Port: the ends exist as long as the pair does.
+func (p *port) Retire() error { return uart.NotCarried(hostName, "remove "+p.ends.Application) }
 
-// Close implements uart.Port. The application keeps its end open: it sees DSR, CTS and DCD fall, its reads find nothing
-// and its writes wait, until the port is made again. When it returns, no goroutine of this package uses the port any more.
-// It must not be called from Urgent.
+// Close implements uart.Port. The application keeps its end open: it sees DSR, CTS and DCD drop, its reads return nothing
+// and its writes block, until the port is opened again. When Close returns, no goroutine of this package uses the port any
+// more. It must not be called from Urgent.
 func (p *port) Close() error {
 	p.closing.Do(func() {
 		p.closed.Store(true)
-		p.closeEr = p.dev.Close()
-		p.lifeEnd()
+		p.closeErr = p.dev.Close()
+		p.stopPoller()
 	})
-	return p.closeEr
+	return p.closeErr
 }
 
-// failed is what a call returns when the device's did: ErrClosed after Close.
-func (p *port) failed(what string, err error) error {
+// failed returns the port's error for a device's error: ErrClosed after Close.
+func (p *port) failed(operation string, err error) error {
 	if p.closed.Load() || errors.Is(err, ErrDeviceClosed) {
 		return uart.ErrClosed
 	}
-	return fmt.Errorf("port %s: %s %s, its other end: %w", p.ends.Application, what, p.ends.Agent, err)
+	return fmt.Errorf("port %s: %s %s, its other end: %w", p.ends.Application, operation, p.ends.Agent, err)
 }
 
-// ioctl makes a request that has no answer.
+// ioctl makes a request that returns no data.
 func (p *port) ioctl(code Ioctl, in []byte) error {
 	if _, err := p.dev.Ioctl(code, in, nil); err != nil {
 		return fmt.Errorf("%v of %s: %w", code, p.ends.Agent, err)

@@ -11,7 +11,7 @@ import (
 	"telnetcpc/wincom/wincomtest"
 )
 
-// The start, byte for byte, in the order in which com0com wants it.
+// The start, byte for byte, in the order that com0com requires.
 func TestStart(t *testing.T) {
 	b := newBench(t).start()
 	want := []string{
@@ -26,25 +26,24 @@ func TestStart(t *testing.T) {
 		"GET_COMMSTATUS -> 0000000000000000000000000000000000000000",
 		"LSRMST_INSERT ff6330630003070001 -> ff0260ff0300ff1080250000ff11080000",
 	}
-	if !slices.Equal(b.asked, want) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(b.asked, "\n"), strings.Join(want, "\n"))
+	if !slices.Equal(b.requests, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(b.requests, "\n"), strings.Join(want, "\n"))
 	}
 	if f := b.port.Fidelity(); f != wincom.On(b.pair).Fidelity() {
 		t.Errorf("fidelity: got %v, want the host's", f)
 	}
 	if b.log.String() != "" {
-		t.Errorf("a pair as it should be, and the log says: %s", &b.log)
+		t.Errorf("the pair has no limits, but the log has: %s", &b.log)
 	}
 	if b.port.Name() != "COM9" {
 		t.Errorf("name: got %s", b.port.Name())
 	}
 }
 
-// What the pair did while a legacy program used it, as it was traced: an open, SetCommState twice, the same again, each
-// line, a break, the close.
+// A legacy program, as traced on a real pair: open, SetCommState twice, the same again, each line, a break, close.
 func TestLegacyProgram(t *testing.T) {
 	b := newBench(t)
-	b.pair.Leave(uart.Coding{Baud: 1200, DataBits: 7, Parity: uart.ParityEven, StopBits: uart.Stop1})
+	b.pair.SetLeftCoding(uart.Coding{Baud: 1200, DataBits: 7, Parity: uart.ParityEven, StopBits: uart.Stop1})
 	b.start()
 	a := b.program()
 	b.wants("opened", "settings DTR on RTS on", "settings 1200 7E1")
@@ -62,12 +61,12 @@ func TestLegacyProgram(t *testing.T) {
 	b.wants("settings DTR off", "settings RTS off", "settings DTR on", "settings RTS on", "settings break on", "settings break off")
 	_ = a.Close()
 	b.wants("settings DTR off RTS off", "closed")
-	if n := b.calledOut(); n != 1 {
-		t.Errorf("closes called out: got %d, want 1", n)
+	if n := b.announcedCloses(); n != 1 {
+		t.Errorf("announced closes: got %d, want 1", n)
 	}
 }
 
-// The requests of one SetCommState are one event; bytes and lines between them are not passed by.
+// The requests of one SetCommState become one event, but bytes and lines between them keep their place.
 func TestSettingsMerge(t *testing.T) {
 	b := newBench(t).start()
 	a := b.program()
@@ -86,7 +85,7 @@ func TestSettingsMerge(t *testing.T) {
 	b.wants(`"A"`, "settings 9600 8N1", `"B"`, "settings 1200 8N1", "settings RTS off", "settings 1200 7O2", `"C"`)
 }
 
-// DTR and RTS are never merged, whatever they were: a bootloader's reset is nothing but their order.
+// Changes of DTR and RTS are never merged: a bootloader's reset is a sequence of them.
 func TestLinesNeverMerge(t *testing.T) {
 	b := newBench(t).start()
 	a := b.program()
@@ -105,15 +104,15 @@ func TestLinesNeverMerge(t *testing.T) {
 	b.wants(want...)
 }
 
-// An agent that comes while a program has the port open finds out what is so, and gets what it has written, as it wrote it.
-func TestStartBehindProgram(t *testing.T) {
+// An agent that starts while a program has the port open gets its settings and the bytes that it has written.
+func TestStartAfterProgram(t *testing.T) {
 	b := newBench(t)
 	a := b.program()
 	b.set(a, "2400 7E1")
 	a.Lines(uart.Control{RTS: uart.LevelOff})
 	b.set(a, "8N1")
 	b.set(a, "2400")
-	// The driver's end has 7 bits until the agent says 8: that much of a byte is lost before it comes.
+	// The agent's end has 7 data bits until the agent sets 8: the eighth bit of earlier bytes is lost.
 	b.write(a, "before\x7f\x00")
 	b.start()
 	b.wants("opened", "settings DTR on RTS off", "settings 2400 8N1", `"before\x7f\x00"`)
@@ -123,8 +122,8 @@ func TestStartBehindProgram(t *testing.T) {
 	b.wants("settings DTR off", "closed")
 }
 
-// The bytes that were in the queue before records were inserted are not escaped: an Escape among them is one.
-func TestStartBehindEscapes(t *testing.T) {
+// Bytes that were queued before insertion started are not escaped: an Escape among them is data.
+func TestStartAfterEscapes(t *testing.T) {
 	b := newBench(t)
 	first := newBench(t)
 	first.pair = b.pair
@@ -138,8 +137,8 @@ func TestStartBehindEscapes(t *testing.T) {
 	b.wants(`"\xff"`)
 }
 
-// What a program wrote that is gone again belongs to nobody; it is said.
-func TestStartBehindGoneProgram(t *testing.T) {
+// Bytes of a program that has closed the port before the agent started are dropped, and that is logged.
+func TestStartAfterClosedProgram(t *testing.T) {
 	b := newBench(t)
 	a := b.program()
 	b.write(a, "gone")
@@ -149,11 +148,11 @@ func TestStartBehindGoneProgram(t *testing.T) {
 	b.write(a, "here")
 	b.wants("opened", "settings DTR on RTS on", `"here"`)
 	if !strings.Contains(b.log.String(), "bytes=4") {
-		t.Errorf("nothing was said of the 4 bytes: %s", &b.log)
+		t.Errorf("the 4 dropped bytes were not logged: %s", &b.log)
 	}
 }
 
-// The device's lines, as the application reads them: with pins of ours, and with com0com's default ones.
+// The device's lines as the application reads them, with telnetcpc's pins.
 func TestModem(t *testing.T) {
 	b := newBench(t).start()
 	a := b.program()
@@ -180,7 +179,7 @@ func TestModem(t *testing.T) {
 	}
 }
 
-// A pair with default pins: no open to be seen, DCD with DSR, no RI; all of it is said, with the way out.
+// A pair with default pins: opens are not seen, DCD follows DSR, no RI. All of it is logged, with the way out.
 func TestDefaultPins(t *testing.T) {
 	b := newBench(t)
 	b.pair.Ends.AgentPins, b.pair.Ends.ApplicationPins = wincom.DefaultPins(), wincom.DefaultPins()
@@ -196,11 +195,11 @@ func TestDefaultPins(t *testing.T) {
 		t.Errorf("fidelity: got %v", f)
 	}
 	if err := b.port.SetModem(uart.CTS | uart.DSR | uart.DCD); err != nil {
-		t.Errorf("what can be shown: %v", err)
+		t.Errorf("a state that can be shown: %v", err)
 	}
 	err := b.port.SetModem(uart.DSR | uart.RI)
 	if !errors.Is(err, uart.ErrNotCarried) || !strings.Contains(err.Error(), "DCD|RI") {
-		t.Errorf("what cannot be shown: got %v, want ErrNotCarried with DCD and RI", err)
+		t.Errorf("a state that cannot be shown: got %v, want ErrNotCarried with DCD and RI", err)
 	}
 	if m := a.Modem(); m != uart.DSR|uart.DCD {
 		t.Errorf("the application sees %v, want DSR and what follows it", m)
@@ -210,12 +209,12 @@ func TestDefaultPins(t *testing.T) {
 	b.wants("settings DTR on RTS on")
 	_ = again.Close()
 	b.wants("settings DTR off RTS off")
-	if n := b.calledOut(); n != 0 {
-		t.Errorf("closes called out: got %d, but none can be known", n)
+	if n := b.announcedCloses(); n != 0 {
+		t.Errorf("announced closes: got %d, want none: no pin shows one", n)
 	}
 	for _, way := range []string{"setupc change CNCB0 dcd=ropen", "setupc change CNCA0 dcd=rout1,ri=!rout2"} {
 		if strings.Count(b.log.String(), way) != 1 {
-			t.Errorf("the log does not say once %q: %s", way, &b.log)
+			t.Errorf("the log does not have %q once: %s", way, &b.log)
 		}
 	}
 }
@@ -233,15 +232,15 @@ func TestOtherPins(t *testing.T) {
 	_ = a.Close()
 	b.wants("closed")
 	if b.port.Fidelity().Carries(uart.CarriesDTR) {
-		t.Error("no pin tells DTR, but the port claims it")
+		t.Error("no pin shows DTR, but the port claims to carry it")
 	}
 }
 
-// A break from the device is one for the application; what the driver has no way to give is answered.
+// A break from the device reaches the application. What the driver has no request for returns ErrNotCarried.
 func TestReportLine(t *testing.T) {
 	b := newBench(t).start()
 	if err := b.port.ReportLine(uart.LineBreak); err != nil {
-		t.Errorf("a break for nobody: %v", err)
+		t.Errorf("a break while nobody has the port open: %v", err)
 	}
 	a := b.program()
 	b.wants("opened", "settings DTR on RTS on")
@@ -269,7 +268,7 @@ func TestReportLine(t *testing.T) {
 	}
 }
 
-// The driver paces what we write by the agent's end's own rate where EmuBR is on: it gets the application's.
+// With EmuBR the driver paces our writes by the baud rate of the agent's end, which therefore follows the application's.
 func TestEmuBR(t *testing.T) {
 	b := newBench(t)
 	b.pair.Ends.EmuBR = true
@@ -279,13 +278,13 @@ func TestEmuBR(t *testing.T) {
 	b.set(a, "300")
 	b.wants("settings 300 8N1")
 	for _, want := range []string{"SET_BAUD_RATE 80250000", "SET_BAUD_RATE 2c010000"} {
-		if !slices.Contains(b.asked, want) {
-			t.Errorf("the driver was not asked %s: %q", want, b.asked)
+		if !slices.Contains(b.requests, want) {
+			t.Errorf("the request %s was not made: %q", want, b.requests)
 		}
 	}
 }
 
-// Who takes the ends the wrong way round is told.
+// Attaching the agent's end is an error that names the other one.
 func TestWrongEnd(t *testing.T) {
 	b := newBench(t)
 	b.pair.Ends.AgentPins, b.pair.Ends.ApplicationPins = wincom.ApplicationPins(), wincom.AgentPins()
@@ -294,7 +293,7 @@ func TestWrongEnd(t *testing.T) {
 	}
 }
 
-// A path of Windows names the port too; what is none is refused.
+// Open accepts a Windows device path too, and refuses other paths.
 func TestPaths(t *testing.T) {
 	for _, path := range []string{"COM9", "com9", `\\.\COM9`, "//./COM9"} {
 		b := newBench(t)
@@ -309,11 +308,11 @@ func TestPaths(t *testing.T) {
 		}
 	}
 	if _, err := newBench(t).open(uart.PortConfig{Mode: 0o660}); err == nil || !strings.Contains(err.Error(), "mode") {
-		t.Errorf("with a mode: got %v, want a refusal", err)
+		t.Errorf("with a mode: got %v, want an error", err)
 	}
 }
 
-// An end that is held, one that is not there, and a machine without pairs.
+// An end that another program has open, one that does not exist, and a failing Check.
 func TestNoEnd(t *testing.T) {
 	b := newBench(t).start()
 	_, err := b.open(uart.PortConfig{})
@@ -323,13 +322,13 @@ func TestNoEnd(t *testing.T) {
 	if _, err := wincom.On(noEnd{b.pair}).Open(t.Context(), uart.PortConfig{Path: "COM9"}); !errors.Is(err, wincom.ErrNoDevice) || !strings.Contains(err.Error(), "doctor") {
 		t.Errorf("no other end: got %v, want ErrNoDevice and the way out", err)
 	}
-	b.pair.Broken = errors.New("no pair (make one)")
+	b.pair.CheckErr = errors.New("no pair (make one)")
 	if err := wincom.On(b.pair).Check(); err == nil || err.Error() != "com0com: no pair (make one)" {
 		t.Errorf("check: got %v", err)
 	}
 }
 
-// noEnd is a system where the other end cannot be opened.
+// noEnd is a system without the other end.
 type noEnd struct{ *wincomtest.Pair }
 
 func (noEnd) Open(string) (wincom.Device, error) { return nil, wincom.ErrNoDevice }

@@ -10,20 +10,20 @@ import (
 	"strings"
 )
 
-// com0com's own program setupc.exe makes and removes pairs. Its words are spoken and read here; who runs it is not
-// known here.
+// com0com's own program setupc.exe makes and removes pairs. This file builds its command lines and parses its output;
+// pair_windows.go runs it.
 
 // Errors that callers branch on.
 var (
-	// ErrNotInstalled says that com0com's setupc.exe is nowhere to be found.
+	// ErrNotInstalled means that com0com's setupc.exe was not found.
 	ErrNotInstalled = errors.New("com0com is not installed")
-	// ErrNoPair says that no pair has a port of that name.
+	// ErrNoPair means that no pair has an end of that name.
 	ErrNoPair = errors.New("no com0com pair has it")
-	// ErrNameTaken says that something else on this machine has the name.
+	// ErrNameTaken means that another port or device of this machine has the name.
 	ErrNameTaken = errors.New("the name is taken")
 )
 
-// setupcLine bounds what setupc takes as the parameters of one end: its buffer has 200 characters.
+// setupcLine is the size of setupc's buffer for the parameters of one end, in characters.
 const setupcLine = 200
 
 // setupcWait is how many seconds setupc waits for Windows to install the devices of a new pair.
@@ -32,8 +32,8 @@ const setupcWait = "60"
 // lastCOM is the highest number that Windows' database of COM names can have.
 const lastCOM = 4096
 
-// ParsePortName reads the name of a serial port as people write it, COM9, com9 or \\.\COM9, and returns it as Windows
-// has it: COM9.
+// ParsePortName parses the name of a serial port as people write it, COM9, com9 or \\.\COM9, and returns it as Windows
+// spells it: COM9.
 func ParsePortName(s string) (string, error) {
 	name := strings.ToUpper(strings.TrimPrefix(s, `\\.\`))
 	digits, ok := strings.CutPrefix(name, "COM")
@@ -48,14 +48,14 @@ func ParsePortName(s string) (string, error) {
 type End struct {
 	ID         string   // com0com's name for it: CNCA0
 	Name       string   // what programs open: COM9, CNCB0
-	Parameters []string // what else is said of it, in setupc's words, as in dcd=rout1; defaults are not said
+	Parameters []string // the others, in setupc's syntax: dcd=rout1; without the defaults
 }
 
 // Pair is a com0com pair.
 type Pair struct {
 	Number int
 	A, B   End
-	Absent bool // it is configured, and no device of it is there now
+	Absent bool // it is configured, but its devices do not exist at the moment
 }
 
 // Of returns the end that has the name, and its peer.
@@ -69,7 +69,7 @@ func (p Pair) Of(name string) (end, peer End, ok bool) {
 	return End{}, End{}, false
 }
 
-// Ours reports whether the pair has the parameters that telnetcpc gives: those of a pair that somebody else made differ.
+// Ours reports whether the pair has the parameters that telnetcpc sets. Pairs that others made have different ones.
 func (p Pair) Ours() bool {
 	return p.A.has(ourParametersA) && p.B.has(ourParametersB) && strings.EqualFold(p.B.Name, p.B.ID)
 }
@@ -84,34 +84,34 @@ func FindPair(pairs []Pair, name string) (Pair, bool) {
 	return Pair{}, false
 }
 
-// What telnetcpc says of a pair that it makes: the pins, and that programs do not see the agent's end in their lists.
-// Valid for com0com 2.2 and newer.
+// The parameters of a pair that telnetcpc makes: the pins, and that programs do not list the agent's end. Valid for com0com
+// 2.2 and newer.
 var (
 	ourParametersA = ApplicationPins().parameters()
 	ourParametersB = append(AgentPins().parameters(), "HiddenMode=yes")
 )
 
-// has reports whether the end has all these parameters. Words are compared as setupc does: without regard to case.
+// has reports whether the end has all these parameters, without regard to case, as in setupc.
 func (e End) has(parameters []string) bool {
 	return !slices.ContainsFunc(parameters, func(p string) bool {
 		return !slices.ContainsFunc(e.Parameters, func(q string) bool { return strings.EqualFold(p, q) })
 	})
 }
 
-// installArguments are setupc's arguments for a new pair whose application's end is name.
+// installArguments returns setupc's arguments that make a pair with this name for the application's end.
 func installArguments(number int, name string) ([]string, error) {
 	a := strings.Join(append([]string{"PortName=" + name}, ourParametersA...), ",")
 	b := strings.Join(append([]string{fmt.Sprintf("PortName=CNCB%d", number)}, ourParametersB...), ",")
 	if len(a) >= setupcLine || len(b) >= setupcLine {
-		return nil, fmt.Errorf("the parameters of pair %d are longer than setupc takes", number)
+		return nil, fmt.Errorf("the parameters of pair %d have %d characters or more, which setupc does not accept", number, setupcLine)
 	}
 	return []string{"--wait", setupcWait, "install", strconv.Itoa(number), a, b}, nil
 }
 
 var listLine = regexp.MustCompile(`^\s+CNC([AB])(\d{1,9})\s+(\S+)\s*$`)
 
-// ParsePairs reads what setupc's list prints: two lines a pair. Lines that say something else are passed over, and so
-// is an end without its peer. Pairs come in the order of their numbers.
+// ParsePairs parses the output of setupc list: two lines a pair. Other lines, and an end without its peer, are ignored. The
+// pairs are sorted by number.
 func ParsePairs(text string) []Pair {
 	ends := map[string]map[int]End{"A": {}, "B": {}}
 	for line := range strings.Lines(text) {
@@ -135,8 +135,8 @@ func ParsePairs(text string) []Pair {
 	return pairs
 }
 
-// parseEnd reads PortName=COM9,dcd=rout1. Of the names, RealPortName is what programs open where PortName is COM#: the
-// Ports class has chosen it; and "-" stands for com0com's own name of the end.
+// parseEnd parses PortName=COM9,dcd=rout1. If PortName is COM#, the Ports class chose the name and RealPortName is what
+// programs open. A PortName of "-" means com0com's own name for the end.
 func parseEnd(id, parameters string) End {
 	e := End{ID: id, Name: id}
 	real := ""
@@ -159,7 +159,7 @@ func parseEnd(id, parameters string) End {
 	return e
 }
 
-// endWords writes the registry's parameters of one end as setupc's list has them: what is 0 is the default and not said.
+// endWords formats the registry parameters of one end as setupc list prints them. 0 is the default and left out.
 func endWords(texts map[string]string, numbers map[string]uint32) string {
 	words := []string{"PortName=-"}
 	for key, text := range texts {
@@ -179,9 +179,9 @@ func endWords(texts map[string]string, numbers map[string]uint32) string {
 	return strings.Join(words, ",")
 }
 
-// parameterWord writes the value of one parameter; empty for the default.
+// parameterWord formats the value of one parameter; empty for the default.
 func parameterWord(key string, n uint32) string {
-	const yes = 0xFFFFFFFF // as setupc writes it; the driver takes any number but 0
+	const yes = 0xFFFFFFFF // what setupc writes; the driver accepts any nonzero value
 	switch {
 	case n == 0:
 		return ""
@@ -193,13 +193,13 @@ func parameterWord(key string, n uint32) string {
 	return strconv.FormatUint(uint64(n), 10)
 }
 
-// Setupc speaks with setupc.exe.
+// Setupc runs commands of setupc.exe.
 type Setupc struct {
-	// Run runs it with these arguments, silent, and returns what it printed. The error says how it failed.
+	// Run runs setupc.exe with --silent and these arguments, and returns its output.
 	Run func(ctx context.Context, arguments ...string) (string, error)
 }
 
-// Pairs asks for all pairs.
+// Pairs lists all pairs.
 func (s Setupc) Pairs(ctx context.Context) ([]Pair, error) {
 	text, err := s.Run(ctx, "list")
 	if err != nil {
@@ -208,8 +208,8 @@ func (s Setupc) Pairs(ctx context.Context) ([]Pair, error) {
 	return ParsePairs(text), nil
 }
 
-// Add makes a pair whose application's end is name, with the parameters that telnetcpc wants, and returns it. The name
-// is looked for first: setupc would take it from whoever has it.
+// Add makes a pair with this name for the application's end and telnetcpc's parameters, and returns it. It first checks
+// that the name is free: setupc would take it away from another port.
 func (s Setupc) Add(ctx context.Context, name string) (Pair, error) {
 	pairs, err := s.Pairs(ctx)
 	if err != nil {
@@ -222,7 +222,7 @@ func (s Setupc) Add(ctx context.Context, name string) (Pair, error) {
 	case err != nil:
 		return Pair{}, err
 	case busy:
-		return Pair{}, fmt.Errorf("%w: another device of this machine has %s, or had it and Windows keeps it reserved (choose another name)", ErrNameTaken, name)
+		return Pair{}, fmt.Errorf("%w: another device has %s, or had it and Windows keeps it reserved (choose another name)", ErrNameTaken, name)
 	}
 	number, err := s.freeNumber(ctx, pairs)
 	if err != nil {
@@ -232,7 +232,7 @@ func (s Setupc) Add(ctx context.Context, name string) (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}
-	said, err := s.Run(ctx, arguments...)
+	output, err := s.Run(ctx, arguments...)
 	if err != nil {
 		return Pair{}, fmt.Errorf("setupc install: %w", err)
 	}
@@ -241,12 +241,12 @@ func (s Setupc) Add(ctx context.Context, name string) (Pair, error) {
 	}
 	p, ok := FindPair(pairs, name)
 	if !ok {
-		return Pair{}, fmt.Errorf("setupc install made no pair with %s, and said %s", name, quoteOutput(said))
+		return Pair{}, fmt.Errorf("setupc install made no pair with %s; its output: %s", name, quoteOutput(output))
 	}
 	return p, nil
 }
 
-// Remove removes the pair that has a port of that name, whoever made it, and returns what it was.
+// Remove removes the pair that has an end of that name, whoever made it, and returns it.
 func (s Setupc) Remove(ctx context.Context, name string) (Pair, error) {
 	pairs, err := s.Pairs(ctx)
 	if err != nil {
@@ -256,7 +256,7 @@ func (s Setupc) Remove(ctx context.Context, name string) (Pair, error) {
 	if !ok {
 		return Pair{}, fmt.Errorf("%s: %w", name, ErrNoPair)
 	}
-	said, err := s.Run(ctx, "remove", strconv.Itoa(p.Number))
+	output, err := s.Run(ctx, "remove", strconv.Itoa(p.Number))
 	if err != nil {
 		return Pair{}, fmt.Errorf("setupc remove: %w", err)
 	}
@@ -264,13 +264,13 @@ func (s Setupc) Remove(ctx context.Context, name string) (Pair, error) {
 		return Pair{}, err
 	}
 	if _, ok := FindPair(pairs, name); ok {
-		return Pair{}, fmt.Errorf("setupc remove left pair %d, and said %s (a program may have %s open: end it, then try again)",
-			p.Number, quoteOutput(said), name)
+		return Pair{}, fmt.Errorf("setupc remove did not remove pair %d; its output: %s (a program may have %s open: end it, then try again)",
+			p.Number, quoteOutput(output), name)
 	}
 	return p, nil
 }
 
-// busy asks whether the name is in Windows' database of COM names or a device has it.
+// busy reports whether the name is in Windows' database of COM names, or a device has it.
 func (s Setupc) busy(ctx context.Context, name string) (bool, error) {
 	text, err := s.Run(ctx, "busynames", name)
 	if err != nil {
@@ -279,7 +279,7 @@ func (s Setupc) busy(ctx context.Context, name string) (bool, error) {
 	return slices.ContainsFunc(strings.Fields(text), func(word string) bool { return strings.EqualFold(word, name) }), nil
 }
 
-// freeNumber returns the lowest number that no pair has, and whose name of end B nobody has.
+// freeNumber returns the lowest number that no pair has and whose name for end B is free.
 func (s Setupc) freeNumber(ctx context.Context, pairs []Pair) (int, error) {
 	const most = 1000
 	for n := range most {
@@ -294,10 +294,10 @@ func (s Setupc) freeNumber(ctx context.Context, pairs []Pair) (int, error) {
 	return 0, fmt.Errorf("there are %d com0com pairs already", most)
 }
 
-// quoteOutput makes what setupc said fit for one line.
-func quoteOutput(said string) string {
+// quoteOutput quotes setupc's output as one line, shortened.
+func quoteOutput(output string) string {
 	const most = 300
-	words := strings.Join(strings.Fields(said), " ")
+	words := strings.Join(strings.Fields(output), " ")
 	if len(words) > most {
 		words = words[:most] + "..."
 	}

@@ -26,14 +26,14 @@ func TestParsePortName(t *testing.T) {
 	}
 }
 
-// What setupc prints, with the lines around it that are not pairs.
+// Output of setupc, with lines that are not pairs.
 func TestParsePairs(t *testing.T) {
 	const text = "       CNCA0 PortName=COM9,dcd=rout1,ri=!rout2\r\n" +
 		"       CNCB0 PortName=CNCB0,dcd=ropen,HiddenMode=yes\r\n" +
 		"       CNCA10 PortName=COM#,RealPortName=COM3\r\n" +
 		"       CNCB10 PortName=-\r\n" +
 		"       CNCA2 PortName=-\n       CNCB2 PortName=COM#,RealPortName=-,EmuBR=yes\n" +
-		"       CNCA7 PortName=COM77\n" + // without its peer
+		"       CNCA7 PortName=COM77\n" + // no peer
 		"change CNCA0 PortName=COM8\n" +
 		"       change CNCA0 PortName=COM8\n" +
 		"ComDB: COM9 - logged as \"in use\"\nRestarted CNCA0 com0com\\port \\Device\\com0com10\n" +
@@ -60,7 +60,7 @@ func TestParsePairs(t *testing.T) {
 		t.Errorf("CNCB0: got %+v, %+v, %v", e, peer, ok)
 	}
 	if wincom.ParsePairs("") != nil {
-		t.Error("no pair was found in nothing")
+		t.Error("empty output has pairs")
 	}
 }
 
@@ -68,12 +68,11 @@ func end(id, name string, parameters ...string) wincom.End {
 	return wincom.End{ID: id, Name: name, Parameters: parameters}
 }
 
-// fakeSetupc stands for com0com's setupc.exe and what it knows: pairs and the names that are taken. It prints what
-// setupc prints.
+// fakeSetupc is a fake of com0com's setupc.exe, with its pairs and the names that are taken.
 type fakeSetupc struct {
 	pairs  map[string][2]string // number: the parameters of its ends
 	busy   []string
-	stuck  bool // a program has the port open: silently nothing is done
+	stuck  bool // a program has the port open: it exits with 0 but does nothing
 	fails  string
 	called [][]string
 }
@@ -127,13 +126,13 @@ func TestSetupcAdd(t *testing.T) {
 		is     error
 	}{
 		{"the first", fakeSetupc{}, 0, "", nil},
-		{"beside another's", fakeSetupc{pairs: map[string][2]string{"0": theirPair("COM4"), "2": theirPair("COM5")}}, 1, "", nil},
+		{"next to another's", fakeSetupc{pairs: map[string][2]string{"0": theirPair("COM4"), "2": theirPair("COM5")}}, 1, "", nil},
 		{"number 0 has a name that is taken", fakeSetupc{busy: []string{"CNCB0"}}, 1, "", nil},
 		{"another's pair", fakeSetupc{pairs: map[string][2]string{"3": theirPair("COM9")}}, 0,
 			"the name is taken: COM9 is an end of com0com pair 3 already", wincom.ErrNameTaken},
 		{"another device", fakeSetupc{busy: []string{"COM9"}}, 0,
-			"the name is taken: another device of this machine has COM9, or had it and Windows keeps it reserved (choose another name)", wincom.ErrNameTaken},
-		{"nothing happens", fakeSetupc{stuck: true}, 0, `setupc install made no pair with COM9, and said "The device was not installed"`, nil},
+			"the name is taken: another device has COM9, or had it and Windows keeps it reserved (choose another name)", wincom.ErrNameTaken},
+		{"setupc does nothing", fakeSetupc{stuck: true}, 0, `setupc install made no pair with COM9; its output: "The device was not installed"`, nil},
 		{"list fails", fakeSetupc{fails: "list"}, 0, `setupc list: exit status 1: "it does not want to"`, nil},
 		{"busynames fails", fakeSetupc{fails: "busynames"}, 0, `setupc busynames: exit status 1: "it does not want to"`, nil},
 		{"install fails", fakeSetupc{fails: "install"}, 0, `setupc install: exit status 1: "it does not want to"`, nil},
@@ -160,7 +159,7 @@ func TestSetupcAdd(t *testing.T) {
 	}
 }
 
-// The command that makes a pair, to the letter: setupc wants its options first, no spaces, less than 200 characters.
+// The exact command that makes a pair: setupc requires its options first, no spaces, and less than 200 characters.
 func TestSetupcInstallCommand(t *testing.T) {
 	f := &fakeSetupc{pairs: map[string][2]string{}}
 	if _, err := (wincom.Setupc{Run: f.run}).Add(t.Context(), "COM9"); err != nil {
@@ -173,7 +172,7 @@ func TestSetupcInstallCommand(t *testing.T) {
 	busy := slices.IndexFunc(f.called, func(c []string) bool { return slices.Equal(c, []string{"busynames", "COM9"}) })
 	install := slices.IndexFunc(f.called, func(c []string) bool { return slices.Equal(c, want) })
 	if busy < 0 || busy > install {
-		t.Errorf("the name was not looked for before it was taken: %q", f.called)
+		t.Errorf("the name was not checked before it was taken: %q", f.called)
 	}
 }
 
@@ -184,10 +183,10 @@ func TestSetupcRemove(t *testing.T) {
 		want   string
 		is     error
 	}{
-		{"another's, asked for by name", fakeSetupc{pairs: map[string][2]string{"0": theirPair("COM4"), "7": theirPair("COM9")}}, "", nil},
+		{"another's, by name", fakeSetupc{pairs: map[string][2]string{"0": theirPair("COM4"), "7": theirPair("COM9")}}, "", nil},
 		{"none", fakeSetupc{pairs: map[string][2]string{"0": theirPair("COM4")}}, "COM9: no com0com pair has it", wincom.ErrNoPair},
 		{"it is open", fakeSetupc{stuck: true, pairs: map[string][2]string{"7": theirPair("COM9")}},
-			`setupc remove left pair 7, and said "Reboot required" (a program may have COM9 open: end it, then try again)`, nil},
+			`setupc remove did not remove pair 7; its output: "Reboot required" (a program may have COM9 open: end it, then try again)`, nil},
 		{"remove fails", fakeSetupc{fails: "remove", pairs: map[string][2]string{"7": theirPair("COM9")}},
 			`setupc remove: exit status 1: "it does not want to"`, nil},
 	} {
@@ -200,7 +199,7 @@ func TestSetupcRemove(t *testing.T) {
 					t.Errorf("got %v, want %s", err, tt.want)
 				}
 				if len(f.pairs) != had {
-					t.Error("a pair is gone all the same")
+					t.Error("a pair was removed all the same")
 				}
 				return
 			}

@@ -9,44 +9,44 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// queueSize is the room for what the application does while Next is not called, in the driver.
+// queueSize is the room in the driver for what the application does while Next is not called.
 const queueSize = 64 << 10
 
-// start takes the device into use, in the order that com0com wants. The coding, characters and handshakes of an end
-// outlive who opened it, its queue does not: so everything is said at every open.
+// start takes the device into use. The driver requires this order. Line coding, characters and
+// handshake of an end persist from its last user, the size of its queue does not: so all of them are set at every open.
 func (p *port) start() error {
-	err := p.examine()
+	err := p.queryOptions()
 	if foreign := new(NotPairError); errors.As(err, &foreign) && p.pinned.DataBits != 0 {
 		return p.startPlain(foreign.Device)
 	}
 	if err != nil {
 		return err
 	}
-	if err := p.setUp(); err != nil {
+	if err := p.configure(); err != nil {
 		return err
 	}
-	if err := p.lower(); err != nil {
+	if err := p.lowerLines(); err != nil {
 		return err
 	}
-	if err := p.begin(); err != nil {
+	if err := p.startInsertion(); err != nil {
 		return err
 	}
-	p.fidelity = p.carries()
-	p.remark()
-	p.lifeStart()
+	p.fidelity = p.pairFidelity()
+	p.logLimits()
+	p.startPoller()
 	return nil
 }
 
-// examine finds out what the driver can tell.
-func (p *port) examine() error {
-	var answer [capsSize]byte
-	n, err := p.dev.Ioctl(LsrMstInsert, AppendCaps(nil), answer[:])
+// queryOptions asks the driver which records it can insert. The error is a *NotPairError if it is not com0com's.
+func (p *port) queryOptions() error {
+	var caps [capsSize]byte
+	n, err := p.dev.Ioctl(LsrMstInsert, AppendCaps(nil), caps[:])
 	if errors.Is(err, ErrDeviceClosed) {
 		return err
 	}
 	var options uint32
 	if err == nil {
-		options, err = ParseCaps(answer[:n])
+		options, err = ParseCaps(caps[:n])
 	}
 	const needed = InsertGet | InsertModemStatus | InsertBaud | InsertLineControl
 	if err == nil && options&needed != needed {
@@ -56,16 +56,17 @@ func (p *port) examine() error {
 		return &NotPairError{p.ends.Agent, fmt.Sprintf("a device of another driver: %v", err)}
 	}
 	p.options = options & InsertAll
-	p.question = AppendInsert(nil, InsertGet|p.options)
+	p.next.getState = AppendInsert(nil, InsertGet|p.options)
 	return nil
 }
 
-// setUp says what the agent's end is like. 8N1 is the line control of this end alone: the driver masks what passes to the
-// smaller word length of the two. No handshake: with one the driver would stop our writes, and refuse the lines.
-func (p *port) setUp() error {
+// configure sets the agent's end. 8N1 because the driver masks every byte to the shorter word length of the two ends: this
+// leaves it to the application's. No handshake because with one the driver would stop our writes, and refuse to set the
+// lines.
+func (p *port) configure() error {
 	const (
 		xon, xoff = 0x11, 0x13
-		waitOne   = math.MaxUint32 // as read interval and multiplier: a read returns when it has one byte
+		waitOne   = math.MaxUint32 // as read interval and multiplier: a read returns once it has one byte (COMMTIMEOUTS)
 		longest   = math.MaxUint32 - 1
 	)
 	line := [3]byte{0, 0, 8}
@@ -93,9 +94,9 @@ func (p *port) setUp() error {
 	return nil
 }
 
-// lower makes all lines of the device look off. The driver shows a line that follows OUT2 only once OUT2 has changed since
-// it was loaded: so all outputs fall first.
-func (p *port) lower() error {
+// lowerLines turns all of the application's inputs off. After it was loaded, the driver updates an input that follows OUT2
+// only once OUT2 has changed: so all outputs drop first.
+func (p *port) lowerLines() error {
 	if err := p.ioctl(SetModemControl, AppendModemControl(nil, 0, outAll)); err != nil {
 		return err
 	}
@@ -103,62 +104,63 @@ func (p *port) lower() error {
 	return p.ioctl(SetModemControl, AppendModemControl(nil, drive, outAll))
 }
 
-// begin switches the insertion on and takes what is so now. What the application has written before is in the driver's
-// queue as it is, not escaped: as many bytes as were there just before. They are dropped where nobody has the end open any
-// more, else they are the first that Next returns.
-func (p *port) begin() error {
+// startInsertion makes the driver insert records and applies the current state. What the application wrote before is in the
+// driver's queue unescaped: as many bytes as there were just before. Next returns them first, or drops them if nobody has
+// the application's end open any more.
+func (p *port) startInsertion() error {
+	s := &p.next
 	status, err := p.commStatus()
 	if err != nil {
 		return err
 	}
-	n, err := p.dev.Ioctl(LsrMstInsert, p.question, p.answer[:])
+	n, err := p.dev.Ioctl(LsrMstInsert, s.getState, s.stateBuf[:])
 	if err != nil {
 		return fmt.Errorf("%v of %s: %w", LsrMstInsert, p.ends.Agent, err)
 	}
-	p.takeState(p.answer[:n])
-	p.mirror(p.coding.Baud)
+	p.applyState(s.stateBuf[:n])
+	p.mirrorBaud(s.coding.Baud)
 	if !p.open.known() {
-		p.opens()
+		p.reportOpen()
 	}
-	p.raw = int(status.waiting)
-	if p.rawDropped = !p.opened && p.raw > 0; p.rawDropped {
-		p.log.Info("bytes of a program that has gone before there was an agent are dropped", "bytes", p.raw)
+	s.raw = int(status.queued)
+	if s.dropRaw = !s.opened && s.raw > 0; s.dropRaw {
+		p.log.Info("dropped bytes of a program that closed the port before the agent started", "bytes", s.raw)
 	}
 	return nil
 }
 
-// takeState takes the driver's answer to InsertGet: a record of each kind. The coding comes first, for an open tells it;
-// the break last, for it means something only while the end is open.
-func (p *port) takeState(answer []byte) {
+// applyState applies the reply to InsertGet, a record of each kind. The coding comes first because an open reports it; the
+// break comes last because it is reported only while the end is open.
+func (p *port) applyState(reply []byte) {
 	var d Decoder
 	var line, modem Record
-	for len(answer) > 0 {
+	for len(reply) > 0 {
 		var r Record
-		_, r, answer = d.Decode(answer)
+		_, r, reply = d.Decode(reply)
 		switch r.Kind {
 		case RecordLine:
 			line = r
 		case RecordModem:
 			modem = r
 		default:
-			p.record(r)
+			p.apply(r)
 		}
 	}
-	p.record(modem)
-	p.record(line)
+	p.apply(modem)
+	p.apply(line)
 }
 
-// commStatus is what is used of a SERIAL_STATUS.
+// commStatus is the part of a SERIAL_STATUS that is used here.
 type commStatus struct {
-	errors  uint32 // since the last one
-	waiting uint32 // bytes to be read
+	errors uint32 // since the previous request
+	queued uint32 // bytes to read
 }
 
 func (p *port) commStatus() (commStatus, error) {
-	s := p.commBuf[:]
+	s := p.next.statusBuf[:]
 	n, err := p.dev.Ioctl(GetCommStatus, nil, s)
 	if err == nil && n < 12 {
-		err = fmt.Errorf("an answer of %d bytes", n)
+		err = fmt.Errorf("the driver returned %d bytes", n)
 	}
 	if err != nil {
 		return commStatus{}, fmt.Errorf("%v of %s: %w", GetCommStatus, p.ends.Agent, err)
@@ -166,41 +168,43 @@ func (p *port) commStatus() (commStatus, error) {
 	return commStatus{binary.LittleEndian.Uint32(s), binary.LittleEndian.Uint32(s[8:])}, nil
 }
 
-// carries is what this driver and these pins carry.
-func (p *port) carries() uart.Fidelity {
+// pairFidelity is what this driver and these pins carry.
+func (p *port) pairFidelity() uart.Fidelity {
 	f := carried
-	without := func(known bool, features uart.Fidelity) {
-		if !known {
+	needs := func(ok bool, features uart.Fidelity) {
+		if !ok {
 			f = f.Without(features)
 		}
 	}
-	without(p.dtr.known(), uart.CarriesDTR)
-	without(p.rts.known(), uart.CarriesRTS)
-	without(p.tellsBreak(), uart.CarriesBreak)
-	without(p.ends.ApplicationPins.shown() == uart.CTS|uart.DSR|uart.DCD|uart.RI, uart.CarriesModem)
+	needs(p.dtr.known(), uart.CarriesDTR)
+	needs(p.rts.known(), uart.CarriesRTS)
+	needs(p.reportsBreakEnd(), uart.CarriesBreak)
+	needs(p.ends.ApplicationPins.shown() == uart.CTS|uart.DSR|uart.DCD|uart.RI, uart.CarriesModem)
 	return f
 }
 
-// tellsBreak reports whether the driver says when a break ends.
-func (p *port) tellsBreak() bool { return p.options&InsertBreakOff != 0 }
+// reportsBreakEnd reports whether the driver inserts a record when a break ends.
+func (p *port) reportsBreakEnd() bool { return p.options&InsertBreakOff != 0 }
 
-// remark says what a user should know of the pair, with the way out.
-func (p *port) remark() {
+// logLimits logs what this pair does not carry, with the way out.
+func (p *port) logLimits() {
 	e := p.ends
 	if e.Assumed {
-		p.log.Warn("the pair's parameters cannot be read; its pins count as com0com's defaults", "other_end", e.Agent)
+		p.log.Warn("cannot read the pair's parameters; assuming com0com's default pins", "other_end", e.Agent)
 	}
 	if !p.open.known() {
-		p.log.Warn("the pair's pins do not tell whether a program has the port open: it counts as always open", "other_end", e.Agent, "hint", "setupc change "+e.AgentID+" dcd=ropen")
+		p.log.Warn("the pair's pins do not show whether a program has the port open; assuming that it always is",
+			"other_end", e.Agent, "hint", "setupc change "+e.AgentID+" dcd=ropen")
 	}
 	if hidden := (uart.CTS | uart.DSR | uart.DCD | uart.RI) &^ e.ApplicationPins.shown(); hidden != 0 {
 		p.log.Info("the pair's pins cannot show every line to the application", "hidden", hidden.String(),
 			"hint", "setupc change "+e.ApplicationID+" dcd=rout1,ri=!rout2")
 	}
 	if e.EmuOverrun {
-		p.log.Warn("EmuOverrun is on: the driver drops what a program writes faster than it can go out", "other_end", e.Agent, "hint", "setupc change "+e.AgentID+" EmuOverrun=-")
+		p.log.Warn("EmuOverrun is on: the driver drops what a program writes faster than it can be sent",
+			"other_end", e.Agent, "hint", "setupc change "+e.AgentID+" EmuOverrun=-")
 	}
-	if !p.tellsBreak() {
-		p.log.Info("this com0com does not tell when a break ends, so breaks are not carried; 2.2 and newer do")
+	if !p.reportsBreakEnd() {
+		p.log.Info("this com0com does not report the end of a break, so breaks are not carried; 2.2 and newer do")
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Programs come and go, write, and change everything, while the device sends and drives its lines: opens and closes take
-// turns, every byte arrives once and in order, and the end ends everybody.
+// Programs open, write, change settings and close while the device sends and drives its lines. Opens and closes alternate,
+// every byte arrives once and in order, and Close ends everything.
 func TestStorm(t *testing.T) {
 	b := newBench(t).start()
 	const programs, chunks = 60, 20
@@ -73,14 +73,14 @@ func TestStorm(t *testing.T) {
 			t.Errorf("program %d: got %.60q, want %.60q", i, got[i], want)
 		}
 	}
-	if n := b.calledOut(); n != programs {
-		t.Errorf("closes called out: got %d, want %d", n, programs)
+	if n := b.announcedCloses(); n != programs {
+		t.Errorf("announced closes: got %d, want %d", n, programs)
 	}
 	_ = b.port.Close()
 	devices.Wait()
 }
 
-// programsComeAndGo returns what each of them has written.
+// programsComeAndGo runs the programs one after the other and returns what each has written.
 func (b *bench) programsComeAndGo(programs, chunks int) (written []string) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range programs {

@@ -9,24 +9,24 @@ import (
 	"telnetcpc/wincom"
 )
 
-// Devices that are no end of a pair are refused, and the error says what they are; nothing is left open.
+// Devices that are not an end of a pair are refused with a description, and closed.
 func TestWrongDriver(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		prepare func(*bench)
-		says    string
+		want    string
 	}{
-		{"a real serial port", func(b *bench) { b.pair.Caps = 0 }, "CNCB0 is no end of a com0com pair, but a device of another driver: the driver does not know com0com's extension ("},
-		{"a driver that refuses the question", func(b *bench) { b.pair.Caps, b.pair.Refuses = 0, true }, "another driver: the parameter is incorrect ("},
+		{"a real serial port", func(b *bench) { b.pair.Caps = 0 }, "CNCB0 is not an end of a com0com pair but a device of another driver: the driver does not have com0com's extension, which"},
+		{"a driver that refuses the request", func(b *bench) { b.pair.Caps, b.pair.RefusesInsert = 0, true }, "another driver: the parameter is incorrect, which"},
 		{"a driver that inserts too little", func(b *bench) { b.pair.Caps = wincom.InsertGet | wincom.InsertModemStatus }, "inserts too little (0x1000002)"},
-		{"another driver's name", func(b *bench) { b.pair.Foreign = true }, `COM9 is no end of a com0com pair, but \Device\Serial0 (`},
+		{"another driver's name", func(b *bench) { b.pair.Foreign = true }, `COM9 is not an end of a com0com pair but \Device\Serial0, which`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
 			tt.prepare(b)
 			_, err := b.open(uart.PortConfig{Pinned: uart.Coding{Baud: 9600}})
-			if err == nil || !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), "--line") {
-				t.Errorf("got %v, want %q, and the way out", err, tt.says)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "--line") {
+				t.Errorf("got %v, want %q, and the way out", err, tt.want)
 			}
 			d, err := b.pair.Open("CNCB0")
 			if err != nil {
@@ -37,14 +37,14 @@ func TestWrongDriver(t *testing.T) {
 	}
 }
 
-// With --line such a device carries bytes and, where the driver has the plain insertion, DTR and RTS in their place.
+// With --line such a device carries bytes and, if the driver has the plain insertion, DTR and RTS in order.
 func TestPlain(t *testing.T) {
 	b := newBench(t)
 	b.pair.Caps, b.pair.Foreign = 0, true
 	b.pair.Ends.AgentPins, b.pair.Ends.ApplicationPins = wincom.DefaultPins(), wincom.DefaultPins()
 	b.startWith(uart.PortConfig{Pinned: uart.Coding{DataBits: 8, Parity: uart.ParityEven, StopBits: uart.Stop2}})
-	if got := b.asked; got[1] != "SET_BAUD_RATE 80250000" || got[2] != "SET_LINE_CONTROL 020208" {
-		t.Errorf("the pinned coding did not become this end's: %q", got)
+	if got := b.requests; got[1] != "SET_BAUD_RATE 80250000" || got[2] != "SET_LINE_CONTROL 020208" {
+		t.Errorf("this end did not get the pinned coding: %q", got)
 	}
 	b.wants("opened", "settings DTR off RTS off")
 	a := b.program()
@@ -58,14 +58,14 @@ func TestPlain(t *testing.T) {
 		t.Errorf("fidelity: got %v", f)
 	}
 	if !strings.Contains(b.log.String(), `Device\\Serial0`) && !strings.Contains(b.log.String(), "another driver") {
-		t.Errorf("the log does not say what the device is: %s", &b.log)
+		t.Errorf("the log does not describe the device: %s", &b.log)
 	}
 }
 
-// Where the driver inserts nothing at all, bytes remain, all values of them.
+// If the driver inserts nothing at all, bytes of all values are still carried.
 func TestPlainBytes(t *testing.T) {
 	b := newBench(t)
-	b.pair.Caps, b.pair.Refuses, b.pair.Foreign = 0, true, true
+	b.pair.Caps, b.pair.RefusesInsert, b.pair.Foreign = 0, true, true
 	b.pair.Ends.AgentPins, b.pair.Ends.ApplicationPins = wincom.DefaultPins(), wincom.DefaultPins()
 	b.startWith(uart.PortConfig{Pinned: uart.DefaultCoding()})
 	b.wants("opened")
@@ -78,7 +78,7 @@ func TestPlainBytes(t *testing.T) {
 	}
 }
 
-// linesAndBytes is what every plain port does for the application.
+// linesAndBytes checks what every plain port carries to the application.
 func (b *bench) linesAndBytes(a interface {
 	Modem() uart.ModemState
 	Read([]byte) (int, error)
@@ -99,7 +99,7 @@ func (b *bench) linesAndBytes(a interface {
 	}
 }
 
-// com0com 2.1 does not tell the end of a break: a break without end would be worse than none. All else works.
+// com0com 2.1 does not report the end of a break, so no break is carried. All else is.
 func TestOldDriver(t *testing.T) {
 	b := newBench(t)
 	b.pair.Caps = 0x03000303
@@ -114,12 +114,12 @@ func TestOldDriver(t *testing.T) {
 		t.Error("the port claims to carry breaks")
 	}
 	if !strings.Contains(b.log.String(), "breaks are not carried") {
-		t.Errorf("nothing is said: %s", &b.log)
+		t.Errorf("nothing is logged: %s", &b.log)
 	}
 }
 
-// Records that found no room in the driver's queue: once the queue is empty the driver is asked, and the port says what
-// is so now. Nothing of it comes before bytes that were there.
+// Records that are lost because the driver's queue is full: once the queue is empty, the port queries the driver and
+// reports the current state, after the bytes that were queued.
 func TestLostRecords(t *testing.T) {
 	b := newBench(t).start()
 	a := b.program()
@@ -142,7 +142,7 @@ func TestLostRecords(t *testing.T) {
 	}
 	b.wants("settings 300 7E1", "settings RTS off", "settings break on")
 	if !strings.Contains(b.log.String(), "queue was full") {
-		t.Errorf("nothing is said: %s", &b.log)
+		t.Errorf("nothing is logged: %s", &b.log)
 	}
 	a.Lines(uart.Control{Break: uart.LevelOff})
 	b.wants("settings break off")
@@ -157,40 +157,39 @@ func TestLostRecords(t *testing.T) {
 		got += len(p)
 	}
 	b.wants("settings DTR off", "closed")
-	if n := b.calledOut(); n != 1 {
-		t.Errorf("closes called out: got %d, want 1", n)
+	if n := b.announcedCloses(); n != 1 {
+		t.Errorf("announced closes: got %d, want 1", n)
 	}
 }
 
-// A record that is gone without a trace is noticed when the stream has been silent for a while.
+// A record that is lost without an error is noticed once the stream has been silent for a while.
 func TestSilentLoss(t *testing.T) {
 	b := newBench(t).start()
 	a := b.program()
 	b.wants("opened", "settings DTR on RTS on")
 	b.set(a, "300")
-	b.pair.Driver(func([]byte) []byte { return nil })
+	b.pair.EditQueue(func([]byte) []byte { return nil })
 	b.write(a, "x")
 	b.wants(`"x"`, "settings 300 8N1")
 }
 
-// What a driver that we do not know may say: it is passed over, said once a code, and the stream goes on. A byte that
-// arrived damaged (EmuNoise) is a byte.
+// Records of unknown kinds are ignored and logged once a code. A damaged byte (EmuNoise) is data.
 func TestStrangeRecords(t *testing.T) {
 	b := newBench(t).start()
 	a := b.program()
 	b.wants("opened", "settings DTR on RTS on")
 	b.set(a, "300")
-	b.pair.Driver(func(q []byte) []byte {
+	b.pair.EditQueue(func(q []byte) []byte {
 		return append(q, unhex(t, "ff 01 04 41 42 ff 55 43 ff 55 44 ff 56 ff 11 09 09 09 45")...)
 	})
 	b.wants("settings 300 8N1", `"ABCDE"`)
-	if n := strings.Count(b.log.String(), "not known"); n != 2 {
-		t.Errorf("got %d remarks, want one for each of two codes: %s", n, &b.log)
+	if n := strings.Count(b.log.String(), "unknown kind"); n != 2 {
+		t.Errorf("got %d warnings, want one for each of two codes: %s", n, &b.log)
 	}
 }
 
-// A close is called out while Next is not called, because the bytes before it have nowhere to go; and it ends a Write.
-func TestCloseIsSeenAhead(t *testing.T) {
+// A close is announced while Next is not called and the stream still has bytes before it; it ends a blocked Write.
+func TestCloseIsAnnounced(t *testing.T) {
 	b := newBench(t).start()
 	a := b.program()
 	b.wants("opened", "settings DTR on RTS on")
@@ -201,7 +200,7 @@ func TestCloseIsSeenAhead(t *testing.T) {
 	go func() {
 		n, err := b.port.Write(make([]byte, 100_000))
 		if err == nil && (n == 0 || n == 100_000) {
-			err = errors.New("all or nothing was given")
+			err = errors.New("all or nothing was written")
 		}
 		done <- err
 	}()
@@ -213,9 +212,9 @@ func TestCloseIsSeenAhead(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("write: %v", err)
 	}
-	b.eventually("the close is called out", func() bool { return b.calledOut() == 1 })
+	b.eventually("the close is announced", func() bool { return b.announcedCloses() == 1 })
 
-	// Another program comes before Next has seen any of it. It gets what is written now.
+	// Another program opens the port before Next has reached the close. It gets what is written now.
 	a = b.program()
 	b.eventually("the other program is seen", func() bool {
 		n, err := b.port.Write([]byte("x"))
@@ -225,21 +224,21 @@ func TestCloseIsSeenAhead(t *testing.T) {
 		t.Errorf("the other program reads %q, %v", one, err)
 	}
 	b.wants(`"held"`, "settings DTR off RTS off", "closed", "opened", "settings DTR on RTS on")
-	if n := b.calledOut(); n != 1 {
-		t.Errorf("closes called out: got %d, want 1", n)
+	if n := b.announcedCloses(); n != 1 {
+		t.Errorf("announced closes: got %d, want 1", n)
 	}
 	_ = a.Close()
 	b.wants("settings DTR off RTS off", "closed")
-	if n := b.calledOut(); n != 2 {
-		t.Errorf("closes called out: got %d, want 2", n)
+	if n := b.announcedCloses(); n != 2 {
+		t.Errorf("announced closes: got %d, want 2", n)
 	}
 	if n, err := b.port.Write([]byte("to nobody")); n != 0 || err != nil {
 		t.Errorf("write to nobody: got %d, %v", n, err)
 	}
 }
 
-// EmuOverrun makes the driver drop bytes: the log says so before it happens.
-func TestEmuOverrunIsSaid(t *testing.T) {
+// With EmuOverrun the driver drops bytes: it is logged at the start.
+func TestEmuOverrunIsLogged(t *testing.T) {
 	b := newBench(t)
 	b.pair.Ends.EmuOverrun, b.pair.EmuOverrun = true, true
 	b.start()
@@ -248,7 +247,7 @@ func TestEmuOverrunIsSaid(t *testing.T) {
 	}
 }
 
-// A device that fails is no closed port: the error says what failed, and where.
+// A failing device is not a closed port: the error has the operation and the names.
 func TestDeviceFails(t *testing.T) {
 	b := newBench(t)
 	port, err := wincom.On(failing{b.pair}).Open(t.Context(), uart.PortConfig{Path: "COM9"})
@@ -262,16 +261,16 @@ func TestDeviceFails(t *testing.T) {
 	}
 }
 
-// A program that is stuck at a full queue is ended, and another one comes, and neither record found room: the close that
-// was called out comes from Next all the same, before the other one's open, and the next close is called out again.
-func TestLostCloseIsTold(t *testing.T) {
+// A program closes while the queue is full, another one opens, and both records are lost: Next still returns the announced
+// close before the other's open, and the next close is announced again.
+func TestLostCloseIsReported(t *testing.T) {
 	b := newBench(t).start()
 	a := b.program()
 	b.wants("opened", "settings DTR on RTS on")
 	room := strings.Repeat("x", 64<<10)
 	b.write(a, room)
 	_ = a.Close()
-	b.eventually("the close is called out", func() bool { return b.calledOut() == 1 })
+	b.eventually("the close is announced", func() bool { return b.announcedCloses() == 1 })
 	a = b.program()
 	b.eventually("the other program is seen", func() bool {
 		n, err := b.port.Write([]byte("x"))
@@ -289,7 +288,7 @@ func TestLostCloseIsTold(t *testing.T) {
 	b.wants(`"of the other"`)
 	_ = a.Close()
 	b.wants("settings DTR off RTS off", "closed")
-	if n := b.calledOut(); n != 2 {
-		t.Errorf("closes called out: got %d, want 2", n)
+	if n := b.announcedCloses(); n != 2 {
+		t.Errorf("announced closes: got %d, want 2", n)
 	}
 }

@@ -118,7 +118,7 @@ func (o *owner) endIfDead(ctx context.Context, conn net.Conn) bool {
 		case facts.Silence < probed-probeCheckEvery: // it has answered
 			return false
 		case probed < deadAfter, facts.Unread > 0 && probed < unheardAfter:
-		case facts.Asked:
+		case facts.Awaited:
 			o.hangUp(fmt.Errorf("%w (%d of its bytes were not read)", errReplaced, facts.Unread))
 			return true
 		default:

@@ -352,7 +352,7 @@ func TestDeviceFails(t *testing.T) {
 	_, err := rfc2217.Open(t.Context(), refused, rfc2217.Config{})
 	_ = refused.Close()
 	var noDevice *rfc2217.NoDeviceError
-	if !errors.As(err, &noDevice) || string(noDevice.Said) != "port not opened: open /dev/ttyUSB0: no such device\r\n" {
+	if !errors.As(err, &noDevice) || string(noDevice.Text) != "port not opened: open /dev/ttyUSB0: no such device\r\n" {
 		t.Errorf("got %v, want the server's message", err)
 	}
 	f.says("port not opened", "no such device")

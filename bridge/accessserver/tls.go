@@ -138,7 +138,7 @@ func (s *Server) notSecured(ctx context.Context, conn net.Conn, err error) {
 	switch {
 	case errors.As(err, &plain):
 		raw := rfc2217.NotTelnetError{First: plain.first}
-		log(kindRaw, slog.LevelWarn, "client refused: it does not speak TLS", "sent", raw.Seen(), "hint", "this port wants TLS: telnetcpc attach PORT "+s.url(conn))
+		log(kindRaw, slog.LevelWarn, "client refused: it does not speak TLS", "sent", raw.Quoted(), "hint", "this port wants TLS: telnetcpc attach PORT "+s.url(conn))
 		dismiss(ctx, conn, "this port wants TLS (rfc2217+tls://)")
 		return
 	case errors.Is(err, context.DeadlineExceeded):

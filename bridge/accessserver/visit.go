@@ -175,7 +175,7 @@ func (s *Server) notAccepted(conn net.Conn, err error) {
 			", or serve with --tls-cert FILE --tls-key FILE")
 	case errors.As(err, &raw):
 		log(kindRaw, slog.LevelWarn, "client refused: it sends raw bytes",
-			"sent", raw.Seen(), "hint", "this port speaks RFC 2217: telnetcpc attach PORT "+url)
+			"sent", raw.Quoted(), "hint", "this port speaks RFC 2217: telnetcpc attach PORT "+url)
 	case errors.Is(err, rfc2217.ErrSilent):
 		log(kindSilent, slog.LevelInfo, "client refused: it sends nothing",
 			"hint", "this port speaks RFC 2217: telnetcpc attach PORT "+url)

@@ -1,11 +1,11 @@
 // Package ordered is a queue of bytes with events between them, each at its place: a change of the line coding after these
 // bytes and before those.
 //
-// A FIFO is bytes alone. A Stream is bytes and items of any type; on it stand Received, what a UART has received (for the
-// devices of an access server), and Queue, what an application did (for port hosts): that one merges events, so that it stays
-// bounded whatever the application does. The client of package rfc2217 holds a Stream of its own.
+// A FIFO has only bytes. A Stream has bytes and items of any type. Two types are built on it: Received, what a UART has
+// received (for the devices of an access server), and Queue, what an application did (for port hosts), which merges
+// events so that it stays bounded whatever the application does. The client of package rfc2217 uses a Stream directly.
 //
-// The package never waits, locks or calls anyone: the owner of a queue does.
+// The package never waits, locks or calls back: that is up to the owner of a queue.
 package ordered
 
 import (
@@ -14,27 +14,27 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Limit is how many bytes a host lets wait before it blocks the application. The queue itself takes more.
+// Limit is how many bytes a host queues before it blocks the application. The queue itself has no such limit.
 const Limit = 64 << 10
 
 const (
-	// holdLimit is how many events may wait before a host that can blocks the application, and before events merge that lose
-	// nothing by it.
+	// holdLimit is how many events may wait before a host blocks the application, if it can, and before events merge that
+	// lose nothing by it.
 	holdLimit = 256
 	// mergeLimit is how many may wait before DTR, RTS, break and opens merge too. The difference is room for the events of a
-	// close and an open, which cannot be blocked.
+	// close and an open, which a host cannot block.
 	mergeLimit = holdLimit + 8
 	// moveLimit is how many may wait before events merge even with bytes between them.
 	moveLimit = 1024
 )
 
-// Queue is what the application did and its host has not passed on: bytes, and events at their places between them, by the
-// contract of uart.Port. The zero value is empty. It has no lock.
+// Queue is what the application did and its host has not passed on: bytes, with the events between them in order, as
+// uart.Port requires. The zero value is empty. It has no lock.
 //
-// It never holds many more than 1024 events, as long as opens and closes alternate.
+// It holds about 1024 events at most, as long as opens and closes alternate.
 type Queue struct {
 	stream Stream[uart.Event]
-	merged uint64 // changes that are not reported because a later one was merged into them
+	merged uint64 // changes without an event of their own, because a later one was merged into theirs
 }
 
 // Empty reports whether there is neither a byte nor an event.
@@ -68,22 +68,23 @@ func (q *Queue) Merged() uint64 {
 
 // Outcome is what Add did with an event.
 type Outcome struct {
-	// Ready, if set, is that of an open that is merged away, so the bridge never sees it. The caller must call it, to release
-	// the program's open.
+	// Ready, if set, belongs to an open that was merged away, so that the bridge never sees it. The caller must call it, to
+	// release the program's open.
 	Ready func(error)
-	// Moved: for want of room, changes with bytes between them were merged. The earlier one is reported after those bytes.
+	// Moved: the queue is full, so changes with bytes between them were merged. The earlier one is reported after those
+	// bytes.
 	Moved bool
 }
 
-// Full reports whether the application should be blocked before it makes this event: so many wait that it would be one more, or
-// that merging it may lose something.
+// Full reports whether the application should be blocked before it causes this event: so many wait that one more would be
+// too many, or that merging it may lose something.
 func (q *Queue) Full(e uart.Event) bool {
 	if len(q.stream.items) < holdLimit {
 		return false
 	}
 	switch {
 	case e.Kind == uart.KindPurge:
-		return false // it must not wait: it drops what others wait for
+		return false // a purge must not wait: it drops what others wait for
 	case e.Kind == uart.KindSettings && e.Control == (uart.Control{}):
 		i := q.last(uart.KindSettings)
 		return !q.atEnd(i)
@@ -114,26 +115,26 @@ func (q *Queue) Add(e uart.Event) Outcome {
 		switch {
 		case q.atEnd(i) && plain && (n >= holdLimit || i == n-1 && q.stream.items[i].item.Control == (uart.Control{})),
 			q.atEnd(i) && n >= mergeLimit:
-			q.stream.items[i].item = q.over(e, q.stream.items[i].item)
+			q.stream.items[i].item = q.mergeSettings(e, q.stream.items[i].item)
 			return Outcome{}
 		case i >= 0 && n >= moveLimit:
-			e = q.over(e, q.take(i))
+			e = q.mergeSettings(e, q.remove(i))
 			q.stream.Add(e)
 			return Outcome{Moved: true}
 		}
 	case uart.KindPurge:
 		switch i := q.last(uart.KindPurge); {
 		case q.atEnd(i) && n >= holdLimit:
-			q.stream.items[i].item = purges(e, q.stream.items[i].item)
+			q.stream.items[i].item = mergePurges(e, q.stream.items[i].item)
 			return Outcome{}
 		case i >= 0 && n >= moveLimit:
-			e = purges(e, q.take(i))
+			e = mergePurges(e, q.remove(i))
 			q.stream.Add(e)
 			return Outcome{Moved: true}
 		}
 	case uart.KindOpened:
 		if i := q.lastClose(); q.atEnd(i) && n >= mergeLimit || i >= 0 && n >= moveLimit {
-			q.revisit(i)
+			q.mergeVisit(i)
 			return Outcome{Ready: e.Ready}
 		}
 	}
@@ -141,11 +142,11 @@ func (q *Queue) Add(e uart.Event) Outcome {
 	return Outcome{}
 }
 
-// atEnd reports whether there is an event i and no byte after it.
+// atEnd reports whether event i exists and no byte follows it.
 func (q *Queue) atEnd(i int) bool { return i >= 0 && q.stream.items[i].at == q.stream.end }
 
-// last is the index of the last event of a kind; -1: there is none. One before an open or a close counts only if the queue is
-// so full that nothing else helps.
+// last returns the index of the last event of a kind; -1: there is none. One before an open or a close counts only if the
+// queue is so full that nothing else helps.
 func (q *Queue) last(k uart.Kind) int {
 	for i := len(q.stream.items) - 1; i >= 0; i-- {
 		switch kind := q.stream.items[i].item.Kind; {
@@ -158,7 +159,7 @@ func (q *Queue) last(k uart.Kind) int {
 	return -1
 }
 
-// lastClose is the index of the last close that no open follows; -1: there is none.
+// lastClose returns the index of the last close that no open follows; -1: there is none.
 func (q *Queue) lastClose() int {
 	for i := len(q.stream.items) - 1; i >= 0; i-- {
 		switch q.stream.items[i].item.Kind {
@@ -171,15 +172,16 @@ func (q *Queue) lastClose() int {
 	return -1
 }
 
-// take removes event i.
-func (q *Queue) take(i int) uart.Event {
+// remove removes event i and returns it.
+func (q *Queue) remove(i int) uart.Event {
 	e := q.stream.items[i].item
 	q.stream.items = slices.Delete(q.stream.items, i, i+1)
 	return e
 }
 
-// over merges later settings into earlier ones, and counts what is lost.
-func (q *Queue) over(e, before uart.Event) uart.Event {
+// mergeSettings returns the settings before with those of the later e over them, and counts the changes that lose their
+// event.
+func (q *Queue) mergeSettings(e, before uart.Event) uart.Event {
 	if e.Control != (uart.Control{}) && before.Control != (uart.Control{}) {
 		q.merged++
 	}
@@ -189,8 +191,8 @@ func (q *Queue) over(e, before uart.Event) uart.Event {
 	return before
 }
 
-// purges merges two purges into one.
-func purges(e, before uart.Event) uart.Event {
+// mergePurges merges two purges into one.
+func mergePurges(e, before uart.Event) uart.Event {
 	if before.Purge&e.Purge&uart.PurgeTx != 0 {
 		before.Purges++
 	}
@@ -198,9 +200,9 @@ func purges(e, before uart.Event) uart.Event {
 	return before
 }
 
-// revisit removes the close at i and counts the visit in the event before it, or after it if there is none.
-func (q *Queue) revisit(i int) {
-	visits := q.take(i).Visits + 1
+// mergeVisit removes the close at i and counts the visit in the event before it, or after it if there is none.
+func (q *Queue) mergeVisit(i int) {
+	visits := q.remove(i).Visits + 1
 	q.merged++
 	q.stream.items[max(i-1, 0)].item.Visits += visits
 }

@@ -26,7 +26,7 @@ func (s *Stream[T]) Len() int { return s.bytes.Len() }
 // Items is the number of items.
 func (s *Stream[T]) Items() int { return len(s.items) }
 
-// start is the position of the first byte that is in the stream, or would be.
+// start returns the position of the first byte in the stream; if there is none, that of the next byte.
 func (s *Stream[T]) start() uint64 { return s.end - uint64(s.bytes.Len()) }
 
 // Push appends a copy of p.
@@ -52,7 +52,7 @@ func (s *Stream[T]) First() (item T, ok bool) {
 		return item, false
 	}
 	item = s.items[0].item
-	s.items[0] = placed[T]{} // it may refer to much
+	s.items[0] = placed[T]{} // it may refer to much memory
 	if s.items = s.items[1:]; len(s.items) == 0 {
 		s.items = nil
 	}
@@ -71,10 +71,10 @@ func (s *Stream[T]) Run() []byte {
 // Bytes returns all bytes, those after items too. It is valid until the next call of Push.
 func (s *Stream[T]) Bytes() []byte { return s.bytes.Peek() }
 
-// Skip removes n bytes, which must be in Run.
+// Skip removes n bytes, at most the length of Run.
 func (s *Stream[T]) Skip(n int) { s.bytes.Skip(n) }
 
-// Take moves bytes from Run into dst and returns how many.
+// Take moves bytes of Run into dst, as many as fit, and returns how many.
 func (s *Stream[T]) Take(dst []byte) int {
 	n := copy(dst, s.Run())
 	s.Skip(n)
@@ -106,8 +106,8 @@ func (s *Stream[T]) ItemsFirst() {
 	}
 }
 
-// Last returns the last item that match accepts, to be changed in place, or nil. atEnd reports that no byte comes after the
-// item. The pointer is valid until the next call that adds or removes an item.
+// Last returns a pointer to the last item that match accepts, so that it can be changed in place, or nil. atEnd reports
+// that no byte comes after the item. The pointer is valid until the next call that adds or removes an item.
 func (s *Stream[T]) Last(match func(item T, atEnd bool) bool) *T {
 	for i := len(s.items) - 1; i >= 0; i-- {
 		if p := &s.items[i]; match(p.item, p.at == s.end) {

@@ -40,13 +40,13 @@ func (p *prober) refused() bool {
 // occupied reports whether the listener said that its port is in use: ser2net negotiates, says so and closes.
 func (p *prober) occupied() bool {
 	text, closed := p.greeting()
-	return rfc2217.SaysInUse(text, closed)
+	return rfc2217.MeansInUse(text, closed)
 }
 
 // noDevice reports whether the listener said that it cannot open its device.
 func (p *prober) noDevice() bool {
 	text, _ := p.greeting()
-	return rfc2217.SaysNoDevice(text)
+	return rfc2217.MeansNoDevice(text)
 }
 
 // greeting returns the data that the listener sent before it answered the first query; later data may be the device's.

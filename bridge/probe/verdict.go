@@ -15,7 +15,7 @@ func (p *prober) accessServerVerdict() string {
 	case p.occupied():
 		return is + ", but its port is in use by another client"
 	case p.noDevice():
-		return is + ", but it cannot open its device: it says " + quoted(p.text) + " (is it plugged in there?)"
+		return is + ", but it cannot open its device: it sent " + quoted(p.text) + " (is it plugged in there?)"
 	case len(p.signature) > 0:
 		return is + ": " + printable(p.signature) + ", by its signature"
 	case name != "":
@@ -37,7 +37,7 @@ func (p *prober) byOpening() string {
 func (p *prober) otherVerdict() string {
 	says := ""
 	if len(p.text) > 0 {
-		says = ": it says " + quoted(p.text)
+		says = ": it sent " + quoted(p.text)
 	}
 	const without = " (enable RFC 2217 on the server; telnet:// carries bytes without settings)"
 	service := makers.Service(p.text)
@@ -54,7 +54,7 @@ func (p *prober) otherVerdict() string {
 		return service + " (try rfc2217+tls://)"
 	case !p.opening.Telnet() && service != "":
 		line, _, _ := bytes.Cut(p.text, []byte("\n"))
-		return service + ": it says " + quoted(bytes.TrimSpace(line)) + " (is the port right?)"
+		return service + ": it sent " + quoted(bytes.TrimSpace(line)) + " (is the port right?)"
 	case p.timeUp() && !p.halfClosed:
 		return "unknown: the probe ran out of time before it could identify it" + says + " (--timeout D waits longer)"
 	case p.opening.Telnet() && p.closedByPeer():

@@ -89,19 +89,19 @@ func TestProbeOfOtherListeners(t *testing.T) {
 		<-t.Context().Done()
 	})
 	rows := []row{
-		{"web server", hostOf(web), `a web server: it says "HTTP/1.1 400 Bad Request"`},
-		{"web server through TLS", "rfc2217+tls://" + hostOf(secure), `a web server: it says "HTTP/1.1 400 Bad Request"`},
+		{"web server", hostOf(web), `a web server: it sent "HTTP/1.1 400 Bad Request"`},
+		{"web server through TLS", "rfc2217+tls://" + hostOf(secure), `a web server: it sent "HTTP/1.1 400 Bad Request"`},
 		{"web server as tcp://", "tcp://" + hostOf(web), "a web server"},
 		// Unlike OpenSSL, Go's TLS server sends no alert if the client sends no handshake.
 		{"TLS server that stays silent", hostOf(secure), "silent; it closes when the client half-closes the connection"},
 		{"TLS server with an alert", listen(t, says("\x15\x03\x03\x00\x02\x02\x32")), "a TLS server (try rfc2217+tls://)"},
-		{"SSH", ssh, `an SSH server: it says "SSH-2.0-OpenSSH_9.2p1 Debian-2" (is the port right?)`},
+		{"SSH", ssh, `an SSH server: it sent "SSH-2.0-OpenSSH_9.2p1 Debian-2" (is the port right?)`},
 		{"SSH as telnet://", "telnet://" + ssh, "an SSH server"},
 		{"FTP", listen(t, says("220 (vsFTPd 3.0.3)\r\n")), "a text service (FTP)"},
 		{"SMTP", listen(t, says("220 mx.example ESMTP Postfix\r\n")), "a text service (SMTP, mail)"},
 		{"something with 220", listen(t, says("220 ready\r\n")), "a text service (FTP or mail)"},
 		{"POP3", listen(t, says("+OK hello\r\n")), "a text service (POP3)"},
-		{"device that sends", listen(t, says("\x02 12.5 kg\r\n")), `it sends data, but no Telnet: it says "\x02 12.5 kg\r\n" (a raw port? tcp://127.0.0.1`},
+		{"device that sends", listen(t, says("\x02 12.5 kg\r\n")), `it sends data, but no Telnet: it sent "\x02 12.5 kg\r\n" (a raw port? tcp://127.0.0.1`},
 		{"silent", silent, "silent; it closes when the client half-closes the connection (a raw port? tcp://127.0.0.1:"},
 		{"silent for ever", deaf, "silent (a raw port? tcp://127.0.0.1:"},
 		{"echo", listen(t, func(conn net.Conn) { _, _ = io.Copy(conn, conn) }), "it echoes what it receives"},
@@ -110,9 +110,9 @@ func TestProbeOfOtherListeners(t *testing.T) {
 			_, _ = io.WriteString(conn, "Port already in use\r\n")
 			_ = conn.(*net.TCPConn).CloseWrite()
 			_, _ = io.Copy(io.Discard, conn)
-		}), `a port in use by another client: it says "Port already in use\r\n"`},
+		}), `a port in use by another client: it sent "Port already in use\r\n"`},
 		{"a login", listen(t, says("\xff\xfd\x18\xff\xfd\x20\xff\xfb\x03\xff\xfe\x2chost login: ")),
-			`Telnet, but it refuses COM-PORT-OPTION: it says "host login: "`},
+			`Telnet, but it refuses COM-PORT-OPTION: it sent "host login: "`},
 		{"Telnet that closes", listen(t, func(conn net.Conn) {
 			_, _ = io.WriteString(conn, "\xff\xfb\x01")
 			_ = conn.(*net.TCPConn).CloseWrite()

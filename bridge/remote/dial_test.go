@@ -20,11 +20,11 @@ func TestDialRefused(t *testing.T) {
 		name, says, want string
 	}{
 		{"serve cannot open its device", "port not opened: open /dev/ttyS9: no such file or directory\r\n",
-			`the access server cannot open its device: it says "port not opened: open /dev/ttyS9: no such file or directory\r\n" (is it plugged in there?)`},
+			`the access server cannot open its device: it sent "port not opened: open /dev/ttyS9: no such file or directory\r\n" (is it plugged in there?)`},
 		{"ser2net cannot open its device", agrees + "Device open failure: Value or file not found\r\n",
-			`the access server cannot open its device: it says "Device open failure: Value or file not found\r\n" (is it plugged in there?)`},
+			`the access server cannot open its device: it sent "Device open failure: Value or file not found\r\n" (is it plugged in there?)`},
 		{"a server gives its own reason", agrees + "go away \x1b[2J\r\n",
-			`negotiation: closed by the peer as soon as COM-PORT-OPTION was agreed; it said "go away \x1b[2J\r\n"`},
+			`negotiation: closed by the peer as soon as COM-PORT-OPTION was agreed; it sent "go away \x1b[2J\r\n"`},
 		{"a flood", "\xff\xfb\x03" + strings.Repeat("\xff\xf1", 5000),
 			"negotiation: it has sent more than 64 KiB or 4096 commands before COM-PORT-OPTION was agreed"},
 	} {

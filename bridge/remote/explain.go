@@ -63,13 +63,13 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 	}
 	switch {
 	case errors.As(err, &missing):
-		return fmt.Errorf("%s: the access server cannot open its device: it says %s (is it plugged in there?)", at, missing.Seen())
-	case errors.As(err, &early) && len(early.Said) > 0:
+		return fmt.Errorf("%s: the access server cannot open its device: it sent %s (is it plugged in there?)", at, missing.Quoted())
+	case errors.As(err, &early) && len(early.Text) > 0:
 		return fmt.Errorf("%s: negotiation: %w", at, early)
 	case errors.As(err, &other) && makers.Service(other.First) == makers.TLS:
 		return no("it expects TLS (%s)", r.url.with(SchemeRFC2217TLS))
 	case errors.As(err, &other):
-		return no("it says %s (%s)", other.Seen(), r.guess(other.First))
+		return no("it sent %s (%s)", other.Quoted(), r.guess(other.First))
 	case errors.Is(err, rfc2217.ErrEcho):
 		return no("it echoes what it receives (a loopback plug on a raw port? %s carries bytes without settings)", r.url.with(SchemeTCP))
 	case errors.Is(err, rfc2217.ErrSilent):
@@ -80,7 +80,7 @@ func (r *Remote) notOpened(conn net.Conn, err error) error {
 	case errors.Is(err, rfc2217.ErrRefused):
 		return no("it speaks Telnet but refuses COM-PORT-OPTION (enable RFC 2217 on the server; %s carries bytes without settings)", r.url.with(SchemeTelnet))
 	case errors.As(err, &occupied):
-		return fmt.Errorf("%s: the access server's port seems to be in use by another client: it says %s", at, occupied.Seen())
+		return fmt.Errorf("%s: the access server's port seems to be in use by another client: it sent %s", at, occupied.Quoted())
 	case errors.Is(err, rfc2217.ErrInUse):
 		return fmt.Errorf("%s: the access server's port is in use by another client (disconnect that client first; a server that keeps dead sessions, as a Digi may, has a setting or an idle timeout for that)", at)
 	}

@@ -9,7 +9,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// field is one setting that a server confirms on its own.
+// field is one setting that a server confirms separately.
 type field uint8
 
 const (
@@ -69,8 +69,8 @@ func (f field) put(e *uart.Event, v uint32) {
 	}
 }
 
-// word returns a value of the field for people.
-func (f field) word(v uint32) string {
+// text returns a value of the field for logs and events: "9600", "parity even".
+func (f field) text(v uint32) string {
 	e := uart.Event{Kind: uart.KindSettings}
 	f.put(&e, v)
 	switch f {
@@ -94,17 +94,17 @@ type ack struct {
 	silenceReported bool      // it was reported once that this field gets no answer
 
 	requested   uint32    // the value that was requested last, confirmed or not; 0: none ever
-	reported    uint32    // the other value that the server was last reported to have in force; 0: none
-	ignoreUntil time.Time // until then an answer may be a late or repeated one to a request
+	reported    uint32    // the value other than requested that was last reported to the caller; 0: none since the request
+	ignoreUntil time.Time // until then an answer may be a late or repeated answer to a request
 }
 
 // acks tracks which settings a server has confirmed. Answers cannot be matched by value, count or order: servers answer
-// late, once for several requests, or in another order. So each field keeps the requested value and the latest answer. It is
-// confirmed when they are equal, and reported when the time is up.
+// late, once for several requests, or in another order. So each field keeps the requested value and the latest answer.
+// The field is confirmed when they are equal, and reported as not confirmed after timeout.
 //
-// An unsolicited answer with another value means that somebody has changed the port at the server. That holds for the line
-// coding alone. What servers answer about flow control and lines is unreliable even after a request: sredird answers DTR and
-// RTS with its flow control, ser2net the end of a break with its beginning.
+// An unsolicited answer with another value means that another client or a user has changed the port at the server. That
+// is assumed for the line coding only. What servers answer about flow control and lines is unreliable even after a
+// request: sredird answers DTR and RTS with its flow control, ser2net the end of a break with its beginning.
 type acks struct {
 	timeout time.Duration         // constant
 	wake    func(time.Time) error // sets when the reader must call expire; zero: never. It does not block. Constant
@@ -116,7 +116,8 @@ type acks struct {
 	both   bool // the last requested outbound flow control applies to both directions
 }
 
-// request notes the settings that are being requested. Break is left out: it is momentary, and servers answer it with anything.
+// request records the settings that are being requested. Break is left out: it is momentary, and servers answer it with
+// arbitrary values.
 func (a *acks) request(e uart.Event, now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -126,7 +127,7 @@ func (a *acks) request(e uart.Event, now time.Time) error {
 	for f := range numFields {
 		v := f.get(e)
 		if f == inFlow && e.Flow.In == e.Flow.Out && v != 0 {
-			v = 0 // not sent: the outbound value sets both directions directions
+			v = 0 // not sent: the outbound value sets both directions
 			a.fields[f].pending = 0
 		}
 		if v != 0 {
@@ -138,7 +139,7 @@ func (a *acks) request(e uart.Event, now time.Time) error {
 	return a.wake(a.nextDue())
 }
 
-// nextDue is when the first pending field is due; zero: none is pending. The caller holds mu.
+// nextDue returns when the first pending field is due; zero: none is pending. The caller holds mu.
 func (a *acks) nextDue() (first time.Time) {
 	for _, k := range a.fields {
 		if k.pending != 0 && (first.IsZero() || k.due.Before(first)) {
@@ -148,11 +149,11 @@ func (a *acks) nextDue() (first time.Time) {
 	return first
 }
 
-// answered takes the server's value in force. changed is the part of the line coding that the server has changed by itself:
-// to a value that was not requested, or back to the requested one.
+// answered records a value that the server reports. changed is the part of the line coding that the server has changed
+// unasked: to a value that was not requested, or back to the requested one.
 func (a *acks) answered(c Command, now time.Time) (changed uart.Coding, err error) {
 	e := c.Setting()
-	news := uart.Event{Kind: uart.KindChanged}
+	unrequested := uart.Event{Kind: uart.KindChanged}
 	confirmed := false
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -167,13 +168,13 @@ func (a *acks) answered(c Command, now time.Time) (changed uart.Coding, err erro
 		case k.pending != 0:
 			k.answered = v
 		case f <= stopBits && k.unsolicited(v, now):
-			f.put(&news, v)
+			f.put(&unrequested, v)
 		}
 	}
 	if confirmed {
 		err = a.wake(a.nextDue()) // cancels the wake for this field
 	}
-	return news.Coding, err
+	return unrequested.Coding, err
 }
 
 // anyRequested reports whether anything was ever requested.
@@ -188,7 +189,8 @@ func (a *acks) anyRequested() bool {
 	return false
 }
 
-// unsolicited takes an answer that no request is pending for, and reports whether it is a change to report.
+// unsolicited records an answer that no request is pending for, and reports whether the caller must be given it as a
+// change.
 func (k *ack) unsolicited(v uint32, now time.Time) bool {
 	switch {
 	case v == k.requested:
@@ -203,7 +205,7 @@ func (k *ack) unsolicited(v uint32, now time.Time) bool {
 }
 
 // expire returns events for the fields whose time is up: one for each field that was answered with another value, and one
-// in common for those that were not answered, which is reported once for each field.
+// for all fields together that were not answered, each of which is reported only once.
 func (a *acks) expire(now time.Time) (events []uart.Event, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -216,7 +218,7 @@ func (a *acks) expire(now time.Time) (events []uart.Event, err error) {
 		}
 		switch {
 		case k.answered != 0:
-			e := uart.Event{Kind: uart.KindRefused, Answer: f.word(k.answered)}
+			e := uart.Event{Kind: uart.KindRefused, Answer: f.text(k.answered)}
 			a.putRequest(&e, f, k.pending)
 			events = append(events, e)
 		case !k.silenceReported:
@@ -231,7 +233,7 @@ func (a *acks) expire(now time.Time) (events []uart.Event, err error) {
 	return events, a.wake(a.nextDue())
 }
 
-// putRequest sets the requested value in an event, for people. The caller holds mu.
+// putRequest sets the requested value in an event that reports it. The caller holds mu.
 func (a *acks) putRequest(e *uart.Event, f field, v uint32) {
 	f.put(e, v)
 	if f == outFlow && a.both {

@@ -10,7 +10,7 @@ type cause uint8
 
 const (
 	ackDue      cause = iota // a setting is unconfirmed for too long; set by writer and reader
-	greetingDue              // held data that no answer has followed is the device's; set by writer and reader
+	greetingDue              // no answer has followed held data, so it is the device's; set by writer and reader
 	ffSilence                // nothing has followed a 255 that may be data; set by the reader
 	numCauses
 )
@@ -24,10 +24,10 @@ func (s causes) has(k cause) bool { return s&(1<<k) != 0 }
 // recheckTime is how long the reader reads on, for bytes that have already arrived, before a cause counts as due.
 const recheckTime = 20 * time.Millisecond
 
-// alarms shares the one read deadline of a connection between several causes: it is the earliest of their times. A read that
-// fails with os.ErrDeadlineExceeded has not looked at the socket: if the reader was busy before, what it waits for may have
-// arrived. So the reader calls expired, which lets it read once more: the recheck. A cause is due only after a recheck that
-// finds nothing. A peer that never stops sending delays this by patience at most.
+// alarms shares the one read deadline of a connection between several causes: it is the earliest of their times. A read
+// that fails with os.ErrDeadlineExceeded has not checked the socket: if the reader was busy before, what it waits for may
+// have arrived. So the reader calls expired, which lets it read once more: the recheck. A cause is due only after a
+// recheck that finds nothing. A peer that never stops sending delays this by patience at most.
 //
 // set may be called from any goroutine, sawBytes and expired by the reader alone, start once before there is a reader.
 type alarms struct {
@@ -39,7 +39,7 @@ type alarms struct {
 	mu           sync.Mutex           // serialises changes of the fields below and the calls of deadline
 	running      bool                 // start was called; before that the deadline is the opening's
 	at           [numCauses]time.Time // zero: not set
-	armed        time.Time            // the connection's deadline; never later than the earliest of at
+	armed        time.Time            // the connection's deadline; not later than any time in at
 	recheck      time.Time            // when the present recheck ends; zero: there is none
 	recheckSince time.Time            // when the first of several rechecks in a row began; zero: there was none
 }
@@ -52,8 +52,8 @@ func (a *alarms) start() error {
 	return a.arm()
 }
 
-// set sets when cause k is due; zero: never. It does not block. It changes the connection's deadline only if the reader must
-// wake earlier than it would: waking too early costs one look at the clock.
+// set sets when cause k is due; zero: never. It does not block. It changes the connection's deadline only if the reader
+// must wake earlier than it would: waking too early costs one reading of the clock.
 func (a *alarms) set(k cause, t time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -103,7 +103,7 @@ func (a *alarms) expired(now time.Time) (due causes, err error) {
 	return due, a.setDeadline(a.earliest()) // always: a deadline in the past fails every read
 }
 
-// earliest is when the reader must wake. The caller holds mu.
+// earliest returns when the reader must wake. The caller holds mu.
 func (a *alarms) earliest() (first time.Time) {
 	if !a.recheck.IsZero() {
 		return a.recheck // causes that are due earlier wait for its end

@@ -45,7 +45,7 @@ func TestChanged(t *testing.T) {
 		{"all of it", []step{{time.Hour, saysBaud(1200) + saysSeven + saysEven + saysTwo, 0}},
 			[]string{"changed 1200", "changed 7??", "changed ?E?", "changed ??2"}},
 		{"several in one subnegotiation", []step{{time.Hour, "fffa2c" + "6607" + "6703" + "6608" + "6607" + "fff0", 0}}, []string{"changed 7E?"}},
-		{"what was asked for is no news", []step{{time.Hour, saysAsked + saysAsked, 0}}, nil},
+		{"what was requested is no change", []step{{time.Hour, saysAsked + saysAsked, 0}}, nil},
 		{"an answer that comes late is none", []step{{timeout - 1, saysBaud(1200), 0}}, nil},
 		{"asked for again, it settles in silence", []step{{time.Hour, saysBaud(1200), 0}, {time.Second, "", 9600}, {time.Second, saysAsked, 0}},
 			[]string{"changed 1200"}},

@@ -22,12 +22,12 @@ const DefaultAckTimeout = 5 * time.Second
 const (
 	// bannerLimit bounds, in bytes, the data that a client may send to a Server before it agrees to COM-PORT-OPTION.
 	bannerLimit = 16 << 10
-	// openingKeeps bounds, in bytes, what a Client keeps in memory of what comes before the session.
-	openingKeeps = 64 << 10
-	// openingMessages bounds how many commands and pieces of data may come before COM-PORT-OPTION is agreed: a flood that takes
-	// no memory takes time. Servers need about ten.
+	// openingMemory bounds, in bytes, what a Client keeps in memory of what comes before the session.
+	openingMemory = 64 << 10
+	// openingMessages bounds how many commands and pieces of data may come before COM-PORT-OPTION is agreed: a flood that
+	// takes no memory still takes time. Servers need about ten.
 	openingMessages = 4096
-	// openingMost bounds the whole opening, with its writes: a peer may go on talking, or read nothing.
+	// openingMost bounds the whole opening, its writes included: a peer may keep sending, or read nothing.
 	openingMost = 10 * time.Second
 )
 
@@ -44,31 +44,31 @@ var (
 	// ErrEndless: it goes on negotiating, or does not read.
 	ErrEndless = fmt.Errorf("not done within %v", openingMost)
 	// ErrFlood: it speaks Telnet, and sends more and more without agreeing to COM-PORT-OPTION.
-	ErrFlood = fmt.Errorf("it has sent more than %d KiB or %d commands before COM-PORT-OPTION was agreed", openingKeeps>>10, openingMessages)
+	ErrFlood = fmt.Errorf("it has sent more than %d KiB or %d commands before COM-PORT-OPTION was agreed", openingMemory>>10, openingMessages)
 )
 
-// InUseError is ErrInUse, of a server that does not use the words of InUse.
+// InUseError is ErrInUse for a server whose text does not contain InUse.
 type InUseError struct {
-	Said []byte // its text, 64 bytes at most
+	Text []byte // its text, 64 bytes at most
 }
 
-// Seen is Said, quoted for a terminal.
-func (e *InUseError) Seen() string { return excerpt(e.Said) }
+// Quoted is Text, quoted for a terminal.
+func (e *InUseError) Quoted() string { return excerpt(e.Text) }
 
-func (e *InUseError) Error() string { return ErrInUse.Error() + ": it said " + e.Seen() }
+func (e *InUseError) Error() string { return ErrInUse.Error() + ": it sent " + e.Quoted() }
 
 func (e *InUseError) Unwrap() error { return ErrInUse }
 
 // NoDeviceError: the access server cannot open its device.
 type NoDeviceError struct {
-	Said []byte // its text, 64 bytes at most: often the reason
+	Text []byte // its text, 64 bytes at most: often the reason
 }
 
-// Seen is Said, quoted for a terminal.
-func (e *NoDeviceError) Seen() string { return excerpt(e.Said) }
+// Quoted is Text, quoted for a terminal.
+func (e *NoDeviceError) Quoted() string { return excerpt(e.Text) }
 
 func (e *NoDeviceError) Error() string {
-	return "the access server cannot open its device: it said " + e.Seen()
+	return "the access server cannot open its device: it sent " + e.Quoted()
 }
 
 // NotTelnetError: the peer sends bytes, and no Telnet among them.
@@ -76,28 +76,28 @@ type NotTelnetError struct {
 	First []byte // the first bytes that came, 64 at most
 }
 
-// Seen is First, quoted for a terminal.
-func (e *NotTelnetError) Seen() string { return excerpt(e.First) }
+// Quoted is First, quoted for a terminal.
+func (e *NotTelnetError) Quoted() string { return excerpt(e.First) }
 
-func (e *NotTelnetError) Error() string { return "not Telnet: " + e.Seen() }
+func (e *NotTelnetError) Error() string { return "not Telnet: " + e.Quoted() }
 
-// EarlyEndError: the peer, which is no raw port, has closed the connection before there was a session.
+// EarlyEndError: the peer has closed the connection before there was a session, and is not a raw port.
 type EarlyEndError struct {
 	Agreed bool   // COM-PORT-OPTION was agreed
-	Said   []byte // its text, 64 bytes at most: often the reason
+	Text   []byte // its text, 64 bytes at most: often the reason
 	Err    error  // the connection's
 }
 
-// Seen is Said, quoted for a terminal.
-func (e *EarlyEndError) Seen() string { return excerpt(e.Said) }
+// Quoted is Text, quoted for a terminal.
+func (e *EarlyEndError) Quoted() string { return excerpt(e.Text) }
 
 func (e *EarlyEndError) Error() string {
 	when := "before"
 	if e.Agreed {
 		when = "as soon as"
 	}
-	if len(e.Said) > 0 { // without Err: whether the end comes as EOF or as a reset is chance
-		return fmt.Sprintf("closed by the peer %s COM-PORT-OPTION was agreed; it said %s", when, e.Seen())
+	if len(e.Text) > 0 { // without Err: whether the end is seen as EOF or as a reset is chance
+		return fmt.Sprintf("closed by the peer %s COM-PORT-OPTION was agreed; it sent %s", when, e.Quoted())
 	}
 	return fmt.Sprintf("closed by the peer %s COM-PORT-OPTION was agreed: %v", when, e.Err)
 }
@@ -127,18 +127,18 @@ type Client struct {
 	// The reader's: the goroutine that calls Next; before the session, the one that opens it.
 	opening bool // the opening is not over
 	// queue is what Next has not returned yet: events; and data that came during the opening or while it is held. All other
-	// data goes to the caller of Next directly and is never in here.
+	// data goes to the caller of Next directly and is never queued.
 	queue             ordered.Stream[uart.Event]
 	lastRead          bool  // the time for an answer is up, and one more read is under way
-	firstMarkAnswered bool  // the opening's own mark was
-	end               error // why the session has ended, while there is something to return before that
+	firstMarkAnswered bool  // the opening's own mark was answered
+	end               error // why the session has ended, while Next must still return something before that
 	modem             uart.ModemState
-	modemKnown        bool // modem is the server's
+	modemKnown        bool // the server has reported modem
 	gotData           bool // data has come from the device
 	warned255         bool // the warning about a 255 that is not doubled was logged
 	ffAlarm           bool // the alarm for a 255 that nothing follows is set
-	ownServer         bool // the server is ours: it sends no NUL after the notice of a break
-	// The last thing that came is the notice of a break: when, and in which read.
+	ownServer         bool // the server is a telnetcpc: it sends no NUL after the notice of a break
+	// Whether the last thing that came is the notice of a break; when it came, and in which read.
 	breakNotice bool
 	breakAt     time.Time
 	breakRead   uint64
@@ -149,7 +149,7 @@ type Client struct {
 	answerBy   time.Time // until then
 
 	// Set by the reader; Mark, which any goroutine may call, loads them.
-	negotiates   atomic.Bool               // the server has itself spoken of other options, so it understands DO, DONT and marks
+	negotiates   atomic.Bool               // the server has negotiated another option unasked, so it understands DO, DONT and marks
 	firstMarkDue atomic.Pointer[time.Time] // when the opening's own mark is overdue; nil: it is not under way
 
 	// Shared by reader and writer.
@@ -160,8 +160,9 @@ type Client struct {
 }
 
 // OpenTelnet opens a session with a Telnet server without COM-PORT-OPTION: it carries bytes and marks. Until BINARY is
-// agreed, data is an NVT's (RFC 854), so OpenTelnet waits in the caller's goroutine for the server's answers, a second at
-// most. Data that comes meanwhile is the first data of the session, even if the peer closes after it: then Write fails.
+// agreed, data is sent as NVT data (RFC 854), so OpenTelnet waits in the caller's goroutine for the server's answers, 1 s
+// at most. Data that comes meanwhile is the first data of the session, even if the peer closes after it: then Write
+// fails.
 //
 // The session does not depend on ctx. If it fails, the connection stays open and is the caller's to close. The error is
 // ErrEndless if the peer reads nothing, ErrProtocol, or the connection's.
@@ -190,7 +191,7 @@ func (c *Client) start(ctx context.Context, open func(context.Context) error) (*
 	defer cancel()
 	stop := context.AfterFunc(within, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	err := open(within)
-	if !stop() || err != nil && within.Err() != nil { // the deadline was set, or is being set, or should have been
+	if !stop() || err != nil && within.Err() != nil { // ctx or openingMost has ended it, or has done so just now
 		return nil, context.Cause(within)
 	}
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 type opener struct {
 	*Opening
 	messages int   // commands and pieces of data that have come
-	deaf     error // a write has failed: the peer takes no more, but may have said why
+	writeErr error // why a write has failed: the peer takes no more, but its text may give the reason
 }
 
 // open negotiates until COM-PORT-OPTION is agreed.
@@ -27,8 +27,8 @@ func (c *Client) open(ctx context.Context) error {
 		data, m, err := c.within(ctx, o.Until())
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if o.deaf != nil {
-				return o.deaf
+			if o.writeErr != nil {
+				return o.writeErr
 			}
 			c.sendOpening(o, o.Timeout(nil, time.Now()))
 			err = nil
@@ -51,7 +51,7 @@ func (c *Client) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if o.messages++; o.Conclusion() == Undecided && (c.keeps()+o.keeps() > openingKeeps || o.messages > openingMessages) {
+		if o.messages++; o.Conclusion() == Undecided && (c.memory()+o.memory() > openingMemory || o.messages > openingMessages) {
 			return ErrFlood
 		}
 	}
@@ -67,7 +67,7 @@ func (c *Client) open(ctx context.Context) error {
 	return c.awaitFirstMark(ctx, o)
 }
 
-// notOpened is the error of an opening that has not come to an agreement; err is why the connection has failed, if it has.
+// notOpened returns the error of an opening without an agreement; err is why the connection has failed, if it has.
 func (c *Client) notOpened(o *opener, err error) error {
 	switch o.Conclusion() {
 	case Refused:
@@ -82,18 +82,18 @@ func (c *Client) notOpened(o *opener, err error) error {
 	return endedEarly(o.Text(), false, err)
 }
 
-// endedEarly is the error of a peer that closed before it has served us.
+// endedEarly returns the error for a peer that closed the connection before it served us.
 func endedEarly(text []byte, agreed bool, err error) error {
 	switch refusal(text, true) {
 	case PortInUse:
-		if SaysInUse(text, false) {
+		if MeansInUse(text, false) {
 			return ErrInUse
 		}
-		return &InUseError{Said: beginning(text)}
+		return &InUseError{Text: beginning(text)}
 	case NoDevice:
-		return &NoDeviceError{Said: beginning(text)}
+		return &NoDeviceError{Text: beginning(text)}
 	}
-	return &EarlyEndError{Agreed: agreed, Said: beginning(text), Err: err}
+	return &EarlyEndError{Agreed: agreed, Text: beginning(text), Err: err}
 }
 
 // within is receive with a deadline. It fails at once if ctx has ended.
@@ -107,31 +107,32 @@ func (c *Client) within(ctx context.Context, until time.Time) ([]byte, telnet.Me
 	return c.receive()
 }
 
-// keeps is how many bytes of memory the client holds of what has come. What is queued to be sent has a lower bound of its own.
-func (c *Client) keeps() int { return c.queue.Len() + c.queue.Items()*eventSize }
+// memory returns how many bytes of memory the queue takes. What is queued to be sent has its own, lower bound.
+func (c *Client) memory() int { return c.queue.Len() + c.queue.Items()*eventSize }
 
-// keeps is how many bytes of memory the opening holds.
-func (o *Opening) keeps() int { return len(o.text) + len(o.echo.pending) }
+// memory returns how many bytes of memory the opening takes.
+func (o *Opening) memory() int { return len(o.text) + len(o.echo.pending) }
 
-// sendOpening sends verbs of the opening. After a failure it sends no more: what the peer has sent still counts.
+// sendOpening sends verbs of the opening. After a failure it sends nothing, and the opening goes on with what the peer
+// has sent.
 func (c *Client) sendOpening(o *opener, verbs []byte) {
-	if o.deaf == nil {
-		o.deaf = c.writeCommands(verbs)
+	if o.writeErr == nil {
+		o.writeErr = c.writeCommands(verbs)
 	}
 }
 
-// awaitFirstMark sends the opening's own mark to a server that knows marks, and waits until it has processed what we sent.
-// ser2net reports only after a whole negotiation that another client has its port, and bytes that the application gave to such
-// a session would be lost. What comes before the answer is the server's greeting. Once the server has begun to serve us, the
-// answer must come within one round trip, or the session begins without it.
+// awaitFirstMark sends the opening's own mark to a server that knows marks, and waits until it has processed what we
+// sent. ser2net reports that another client has its port only after a whole negotiation, and bytes that the application
+// gave to such a session would be lost. What comes before the answer is the server's greeting. Once the server has begun
+// to serve us, the session waits one round trip for the answer and then begins without it.
 func (c *Client) awaitFirstMark(ctx context.Context, o *opener) error {
 	if sent, _ := o.Mark(); sent.IsZero() && c.negotiates.Load() {
 		c.sendOpening(o, c.appendFirstMark(nil))
 	}
 	from := c.queue.Len()
-	var serving time.Time // since when it has; zero: it has not
+	var serving time.Time // since when the server serves us; zero: it does not yet
 	for fence := c.firstMarkDue.Load(); fence != nil; fence = c.firstMarkDue.Load() {
-		if c.keeps()+o.keeps() > openingKeeps { // the session goes on holding it
+		if c.memory()+o.memory() > openingMemory { // the session goes on holding it
 			return nil
 		}
 		until := *fence
@@ -141,7 +142,7 @@ func (c *Client) awaitFirstMark(ctx context.Context, o *opener) error {
 		data, m, err := c.within(ctx, until)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return o.deaf
+			return o.writeErr
 		case err != nil:
 			return endedEarly(c.queue.Bytes(), true, err)
 		case m.Command != 0:
@@ -149,7 +150,7 @@ func (c *Client) awaitFirstMark(ctx context.Context, o *opener) error {
 				c.roundTrip = max(c.roundTrip, time.Since(fence.Add(-markPatience)))
 			}
 		default:
-			if c.queue.Push(data); saysInUse(c.queue.Bytes(), len(data)) {
+			if c.queue.Push(data); containsInUse(c.queue.Bytes(), len(data)) {
 				return ErrInUse
 			}
 		}
@@ -171,8 +172,8 @@ func (c *Client) appendFirstMark(verbs []byte) []byte {
 	return telnet.AppendVerb(verbs, telnet.DO, telnet.TimingMark)
 }
 
-// checkInUse inspects the data that came with the agreement, before there is a session: bytes that the application gave to
-// it would be lost if the port is in use.
+// checkInUse inspects the data that came with the agreement, before the session begins: if the port is in use, bytes that
+// the application gave to the session would be lost.
 func (c *Client) checkInUse() error {
 	if c.pending.Command != 0 {
 		return nil // a command is next, no data
@@ -185,25 +186,26 @@ func (c *Client) checkInUse() error {
 	return nil
 }
 
-// saysInUse reports whether the text contains the words of InUse, if it did not before its last n bytes came.
-func saysInUse(text []byte, n int) bool {
+// containsInUse reports whether text contains an InUse that its last n bytes have completed.
+func containsInUse(text []byte, n int) bool {
 	return bytes.Contains(text[max(0, len(text)-n-len(InUse)+1):], []byte(InUse))
 }
 
 // excerptMost is how many bytes of a peer's text errors and events keep.
 const excerptMost = 64
 
-// beginning is a copy of the first bytes of text.
+// beginning returns a copy of the first excerptMost bytes of text.
 func beginning(text []byte) []byte { return bytes.Clone(text[:min(len(text), excerptMost)]) }
 
-// excerpt is the beginning of text, quoted for a terminal.
+// excerpt returns the beginning of text, quoted for a terminal.
 func excerpt(text []byte) string {
 	return strconv.QuoteToASCII(string(text[:min(len(text), excerptMost)]))
 }
 
 func notTelnet(data []byte) error { return &NotTelnetError{First: beginning(data)} }
 
-// learnOption notes that the server has spoken of an option. It appends the requests for other options that this allows.
+// learnOption records that the server has negotiated an option. It appends the requests for other options that may now be
+// sent.
 func (c *Client) learnOption(verbs []byte, opt telnet.Option) []byte {
 	if opt == telnet.ComPort || opt == telnet.TimingMark || c.negotiates.Load() {
 		return verbs

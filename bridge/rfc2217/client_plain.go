@@ -13,7 +13,7 @@ import (
 // plainPatience is how long to wait for a Telnet server's answers to BINARY and SGA before the session begins without them.
 const plainPatience = time.Second
 
-// wantedPlain is wanted without COM-PORT-OPTION.
+// wantedPlain reports whether an option may be on, on either side, without COM-PORT-OPTION.
 func wantedPlain(o telnet.Option) bool { return o == telnet.Binary || o == telnet.SGA }
 
 // binary sets how data is coded in each direction, by whether BINARY is on. With COM-PORT-OPTION data is always transparent.
@@ -22,22 +22,23 @@ func (c *Client) binary() {
 	c.nvt.Store(!c.options.Us(telnet.Binary))
 }
 
-// openPlain requests BINARY and SGA in both directions and waits for the answers. What the application wrote before them would
-// be sent as an NVT's, with a NUL after each CR, and reach the device like that if the server agrees a moment later.
+// openPlain requests BINARY and SGA in both directions and waits for the answers. Bytes that the application wrote before
+// them would be sent as NVT data, with a NUL after each CR, and the NUL would reach the device if the server agrees a
+// moment later.
 func (c *Client) openPlain(ctx context.Context) error {
 	c.binary()
 	if err := c.writeCommands(appendWanted(nil, &c.options)); err != nil {
 		return err
 	}
 	until := time.Now().Add(plainPatience)
-	for (c.options.Asked(telnet.Binary) || c.options.Asked(telnet.SGA)) && c.keeps() <= openingKeeps {
+	for (c.options.Asked(telnet.Binary) || c.options.Asked(telnet.SGA)) && c.memory() <= openingMemory {
 		data, m, err := c.within(ctx, until)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
 		case err != nil && ctx.Err() == nil && c.queue.Len() > 0:
-			// Its text is data, for example of a scale that sends its weight and closes. Nothing is sent to it any more: a
-			// reset would lose a text such as that the line is in use.
+			// Its text is data, for example from a scale that sends a weight and closes. Nothing is sent to it any more: a reset
+			// would lose the text, which may be that the line is in use.
 			c.end = err
 			c.closeWrite()
 			return nil

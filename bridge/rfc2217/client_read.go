@@ -68,12 +68,13 @@ func (c *Client) Next() ([]byte, uart.Event, error) {
 	}
 }
 
-// nulFollows is how soon after the notice of a break the NUL comes as which the UART received it.
+// nulFollows is how soon after the notice of a break the NUL comes that the UART received with it.
 const nulFollows = 50 * time.Millisecond
 
-// withoutBreakNUL removes the NUL of a break from data that follows its notice: else the application would get the break
-// twice. It counts as the break's if it came in the same read as the notice, or soon after. A NUL that the device sends right
-// after a break (DMX) cannot be told apart. Our own access server sends no such NUL, and identifies itself.
+// withoutBreakNUL removes the NUL of a break from data that follows its notice: otherwise the application would get the
+// break twice. A NUL belongs to the break if it came in the same read as the notice, or soon after. A NUL that the device
+// sends right after a break (DMX) cannot be distinguished from it. Our own access server sends no such NUL, and
+// identifies itself.
 func (c *Client) withoutBreakNUL(data []byte) []byte {
 	if !c.breakNotice {
 		return data
@@ -93,8 +94,8 @@ func (c *Client) report(e uart.Event) {
 	c.queue.Add(e)
 }
 
-// mergedInOpening merges an event of the opening with earlier ones that it makes obsolete: of the states that the server has
-// reported the last counts. It reports whether the event is part of an earlier one now.
+// mergedInOpening merges an event of the opening into an earlier one that it makes obsolete: only the last state that the
+// server has reported matters. It reports whether the event was merged.
 func (c *Client) mergedInOpening(e uart.Event) bool {
 	if e.Kind == uart.KindLine {
 		near := false // no data came since the last event
@@ -149,9 +150,9 @@ func (c *Client) deadlinePassed() error {
 func (c *Client) watchFF() error {
 	switch open := c.decoder.Pending(); {
 	case open && c.ffAlarm && !c.alarms.gotBytes:
-		// The same 255 as before the last read, which has found nothing: its alarm stays as it is. Set again at each
-		// recheck, it would never be due.
-	case open: // perhaps another 255 than before the last read
+		// The same 255 as before the last read, which has found nothing. Its alarm stays as it is: set again at each recheck,
+		// it would never be due.
+	case open: // perhaps not the same 255 as before the last read
 		c.ffAlarm = true
 		return c.alarms.set(ffSilence, time.Now().Add(recheckTime))
 	case c.ffAlarm:
@@ -184,7 +185,7 @@ func (c *Client) handle(m telnet.Message) error {
 	c.breakNotice = false
 	switch {
 	case m.TooLong:
-		return c.passOver(m)
+		return c.handleSkipped(m)
 	case m.Command.Verb():
 		return c.verb(m)
 	case m.Command == telnet.SB && m.Option == telnet.ComPort:
@@ -199,7 +200,7 @@ func (c *Client) handle(m telnet.Message) error {
 
 func (c *Client) verb(m telnet.Message) error {
 	if m.Option == telnet.TimingMark && (m.Command == telnet.WILL || m.Command == telnet.WONT) {
-		if c.firstMarkDue.Swap(nil) != nil { // it is answered before any other
+		if c.firstMarkDue.Swap(nil) != nil { // a server answers it before any other mark
 			c.firstMarkAnswered = true
 			c.dropGreeting()
 			return nil
@@ -221,7 +222,7 @@ func (c *Client) verb(m telnet.Message) error {
 	}
 	spoke := c.negotiates.Load()
 	verbs := c.learnOption(nil, m.Option)
-	if !spoke && c.negotiates.Load() { // during the opening it was not known to understand marks
+	if !spoke && c.negotiates.Load() { // only now is it known to understand marks
 		verbs = c.appendFirstMark(verbs)
 	}
 	return c.owe(verbs)
@@ -269,7 +270,7 @@ func (c *Client) command(cmd Command) error {
 			c.breakNotice, c.breakAt, c.breakRead = true, time.Now(), c.reads
 		}
 	case NotifyModemState + FromServer:
-		// The lower bits are the changes since the last notice, and no state.
+		// The lower bits are the changes since the last notice, not a state.
 		if m := uart.ModemState(cmd.Value & 0xF0); !c.modemKnown || m != c.modem {
 			c.modem, c.modemKnown = m, true
 			c.report(uart.Event{Kind: uart.KindModem, Modem: m})

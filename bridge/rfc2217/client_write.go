@@ -6,9 +6,9 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Write sends bytes to the device, in order with Apply. n is how many bytes of p were given to TCP, also if it fails; if the
-// server is slow, it is less than len(p) without an error, and the caller writes the rest. Write does not keep p. The first
-// call waits for the server's first answer, a moment at most: see awaitAnswer.
+// Write sends bytes to the device, in order with Apply. n is how many bytes of p were given to TCP, also if it fails; if
+// the server is slow, it is less than len(p) without an error, and the caller writes the rest. Write does not keep p. The
+// first call waits for the server's first answer: twice the round trip, 0.1 s at least (see awaitAnswer).
 func (c *Client) Write(p []byte) (n int, err error) {
 	if c.firstWrite {
 		c.firstWrite = false
@@ -44,9 +44,10 @@ func (c *Client) Apply(e uart.Event) error {
 	return c.writeCommands(p)
 }
 
-// Mark requests a mark after everything written before (TIMING-MARK, RFC 860); Next reports its answer as uart.KindMarked. It
-// reports whether one is under way. It is not if the server has shown nothing but COM-PORT-OPTION, and might pass the request
-// on to its UART; if the opening's own mark is overdue; or if our half is closed. Any goroutine may call it; it never blocks.
+// Mark requests a mark after everything written before (TIMING-MARK, RFC 860); Next reports its answer as
+// uart.KindMarked. It reports whether one is under way. It returns false if the server has negotiated nothing but
+// COM-PORT-OPTION and might pass the request on to its UART, if the opening's own mark is overdue, or if our half is
+// closed. Any goroutine may call it; it never blocks.
 func (c *Client) Mark() bool {
 	if overdue := c.firstMarkDue.Load(); overdue != nil && !time.Now().Before(*overdue) {
 		return false

@@ -13,14 +13,14 @@ type Command struct {
 	Code  Code
 	Baud  uint32 // SET-BAUDRATE
 	Value byte   // every other code with a value
-	Text  []byte // SIGNATURE; from ParseCommand it is part of its argument
+	Text  []byte // SIGNATURE; ParseCommand returns a part of its argument here
 }
 
 var errShort = errors.New("a COM-PORT-OPTION command without its value")
 
-// ParseCommand parses the first command in the value of a subnegotiation. rest is what follows it: some servers put several
-// commands into one subnegotiation. A signature, a baud rate and an unknown code take everything. The error is that the value
-// is missing. The command refers to sub.
+// ParseCommand parses the first command in the value of a subnegotiation. rest is what follows it: some servers put
+// several commands into one subnegotiation. A signature, a baud rate and an unknown code take all that is left of sub.
+// The only error is a missing value. The command refers to sub.
 //
 // Of a baud rate of eight bytes, which sredird sends on a 64-bit machine, the first four count.
 func ParseCommand(sub []byte) (c Command, rest []byte, err error) {
@@ -115,8 +115,8 @@ func appendLevel(dst []byte, l uart.Level, on, off Control) []byte {
 	return dst
 }
 
-// Setting returns what a client's command requests, or what a server's command reports to be in force, in the event's fields.
-// Values that no UART has, and values that ask, leave the field unset.
+// Setting returns, in the fields of an event, what a client's command requests or what a server's command reports as the
+// current value. Values that no UART has, and values that only request the current one, leave the field unset.
 func (c Command) Setting() (e uart.Event) {
 	switch c.Code {
 	case SetBaudRate, SetBaudRate + FromServer:

@@ -11,16 +11,16 @@ import (
 type Code byte
 
 const (
-	Signature        Code = 0  // SIGNATURE, section 2: text; empty: asks the other side for its own
-	SetBaudRate      Code = 1  // SET-BAUDRATE, section 2: four bytes, big endian; 0: asks for the value in force
-	SetDataSize      Code = 2  // SET-DATASIZE, section 2: 5 to 8; 0: asks
-	SetParity        Code = 3  // SET-PARITY, section 2: 1 to 5, as uart.Parity; 0: asks
-	SetStopSize      Code = 4  // SET-STOPSIZE, section 2: 1 to 3, as uart.StopBits; 0: asks
+	Signature        Code = 0  // SIGNATURE, section 2: text; empty: requests that of the other side
+	SetBaudRate      Code = 1  // SET-BAUDRATE, section 2: four bytes, big endian; 0: requests the current value
+	SetDataSize      Code = 2  // SET-DATASIZE, section 2: 5 to 8; 0: as for SET-BAUDRATE
+	SetParity        Code = 3  // SET-PARITY, section 2: 1 to 5, as uart.Parity; 0: likewise
+	SetStopSize      Code = 4  // SET-STOPSIZE, section 2: 1 to 3, as uart.StopBits; 0: likewise
 	SetControl       Code = 5  // SET-CONTROL, section 3: a Control
 	NotifyLineState  Code = 6  // NOTIFY-LINESTATE, section 4: a uart.LineState; from the access server alone
 	NotifyModemState Code = 7  // NOTIFY-MODEMSTATE, section 4: a uart.ModemState and which lines changed; from the access server alone
 	FlowSuspend      Code = 8  // FLOWCONTROL-SUSPEND, section 5: send no more data; no value
-	FlowResume       Code = 9  // FLOWCONTROL-RESUME, section 5: go on; no value
+	FlowResume       Code = 9  // FLOWCONTROL-RESUME, section 5: data may be sent again; no value
 	SetLineMask      Code = 10 // SET-LINESTATE-MASK, section 3: which line states to notify; at first 0
 	SetModemMask     Code = 11 // SET-MODEMSTATE-MASK, section 3: which modem states to notify; at first 255
 	PurgeData        Code = 12 // PURGE-DATA, section 3: 1 to 3, as uart.Purge
@@ -47,7 +47,7 @@ func (c Code) String() string {
 	return fmt.Sprintf("%#02x", byte(c))
 }
 
-// Control is the value of SET-CONTROL (RFC 2217, section 3). Values named Ask request the value in force and set nothing.
+// Control is the value of SET-CONTROL (RFC 2217, section 3). Values named Ask request the current value and set nothing.
 type Control byte
 
 const (
@@ -85,7 +85,7 @@ var (
 	}
 )
 
-// setting returns what the value sets, in the event's fields; nothing for a value that asks.
+// setting returns what the value sets, in the fields of an event; none is set for a value that requests the current one.
 func (c Control) setting() (e uart.Event) {
 	for method, value := range flowOut {
 		if value == c {

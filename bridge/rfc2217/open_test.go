@@ -53,7 +53,7 @@ func TestOpen(t *testing.T) {
 		{name: "WILL 44 unasked, and it leaves our DO unanswered", first: will44, sent: twice44},
 		{name: "device that cannot be opened, reported after the agreement", first: willSGA + do44 + "6e6f20646576696365", eof: true,
 			sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK",
-			err:  `closed by the peer as soon as COM-PORT-OPTION was agreed; it said "no device"`},
+			err:  `closed by the peer as soon as COM-PORT-OPTION was agreed; it sent "no device"`},
 		{name: "in use, after a greeting", first: willSGA + do44 + "68656c6c6f0d0a506f727420616c726561647920696e207573650d0a", eof: true,
 			sent: "WILL COM-PORT, DO SGA, WILL BINARY, DO BINARY, WILL SGA, DO TIMING-MARK", err: "port already in use"},
 		{name: "in use, without a negotiation", first: "506f727420616c726561647920696e2075736520627920310d0a", eof: true, sent: "WILL COM-PORT",

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// openingPatience is how long a peer may be silent during the opening before that is taken as its answer.
+	// openingPatience is how long a peer may be silent during the opening before the silence counts as its answer.
 	openingPatience = 3 * time.Second
 	// askAgain is how long a Telnet server may leave our WILL unanswered before DO is tried, once.
 	askAgain = time.Second
-	// markPatience is how long the answer to the opening's mark is waited for. Every recorded server answers it.
+	// markPatience is how long to wait for the answer to the opening's mark. Every recorded server answers it.
 	markPatience = time.Second
-	// openingText is how many bytes of a peer's text an Opening keeps, to judge by.
+	// openingText is how many bytes of a peer's text an Opening keeps to classify the peer.
 	openingText = 256
-	// openingTextMost is how many bytes of text, without any Telnet, a peer may send before it counts as a raw port.
+	// openingTextMost is how many bytes a peer may send without any Telnet command before it counts as a raw port.
 	openingTextMost = 64 << 10
 )
 
@@ -33,7 +33,7 @@ const (
 	NotTelnet             // it sends bytes, and no Telnet among them
 	PortInUse             // it is an access server, and another client has its port
 	NoDevice              // it is an access server, and cannot open its device
-	Closed                // it has closed the connection, and is none of the above
+	Closed                // it has closed the connection, and none of the above applies
 )
 
 var conclusionNames = [...]string{
@@ -42,10 +42,10 @@ var conclusionNames = [...]string{
 
 func (c Conclusion) String() string { return conclusionNames[c] }
 
-// Opening negotiates COM-PORT-OPTION with a peer of which nothing is known: it may be an access server, another Telnet
-// server, a raw port, or a plug that returns every byte. It is a pure machine, without I/O and without a clock: the caller
-// passes on what comes and sends what it gets back. Client and probe both use it, so they come to the same conclusion about
-// the same peer.
+// Opening negotiates COM-PORT-OPTION with an unknown peer: it may be an access server, another Telnet server, a raw port,
+// or a loopback plug, which returns every byte. It is a pure state machine without I/O and without a clock: the caller
+// passes it what arrives and sends what it returns. Client and probe both use it, so they come to the same conclusion
+// about the same peer.
 //
 //	o := NewOpening(&options)
 //	send(o.Start(now))
@@ -58,10 +58,10 @@ func (c Conclusion) String() string { return conclusionNames[c] }
 //		    the peer's close:  o.End()
 //	}
 //
-// Nothing but verbs is sent, and only WILL COM-PORT-OPTION before the peer has spoken Telnet itself: on a raw port it would
-// be printed on the instrument.
+// It sends nothing but verbs, and before the peer has sent a Telnet command only WILL COM-PORT-OPTION: on a raw port the
+// bytes would reach the instrument.
 //
-// Verb may be called after the conclusion too, which stays as it is. One caller at a time.
+// Verb may also be called after the conclusion, and does not change it. One caller at a time.
 type Opening struct {
 	options    *telnet.Options
 	conclusion Conclusion
@@ -71,24 +71,25 @@ type Opening struct {
 	refused    bool // DONT COM-PORT-OPTION came
 	asked      bool // DO COM-PORT-OPTION was sent
 	echo       echo
-	text       []byte // the first of its data
-	length     int    // of all of it, in bytes
+	text       []byte // the first openingText bytes of its data
+	length     int    // of all its data, in bytes
 
 	began     time.Time
 	quiet     time.Time // since when the peer has been silent
-	asking    time.Time // when COM-PORT-OPTION was asked for, the last time
-	mark      time.Time // when the mark was sent; zero: it was not
-	answered  bool      // the mark was
+	asking    time.Time // when COM-PORT-OPTION was last requested
+	mark      time.Time // when the mark was sent; zero: not sent
+	answered  bool      // the mark was answered
 	roundTrip time.Duration
 }
 
-// NewOpening returns an Opening that negotiates with these options, which it has allow what a session needs.
+// NewOpening returns an Opening that negotiates with these options. It sets their AllowUs and AllowPeer to what a session
+// needs.
 func NewOpening(options *telnet.Options) *Opening {
 	options.AllowUs, options.AllowPeer = wanted, wanted
 	return &Opening{options: options}
 }
 
-// wanted reports whether an option may be on, on either side. Nobody echoes.
+// wanted reports whether an option may be on, on either side. ECHO is never among them.
 func wanted(o telnet.Option) bool {
 	return o == telnet.Binary || o == telnet.SGA || o == telnet.ComPort
 }
@@ -102,24 +103,24 @@ func appendWanted(dst []byte, options *telnet.Options) []byte {
 	return dst
 }
 
-// Conclusion is what is known of the peer so far.
+// Conclusion returns what is known about the peer so far.
 func (o *Opening) Conclusion() Conclusion { return o.conclusion }
 
 // Telnet reports whether the peer has sent a Telnet command.
 func (o *Opening) Telnet() bool { return o.telnet }
 
-// Negotiates reports whether the peer has itself spoken of an option other than COM-PORT-OPTION. Such a peer is a real
-// Telnet implementation: it may be asked for other options and for marks.
+// Negotiates reports whether the peer has sent a verb about an option other than COM-PORT-OPTION and TIMING-MARK. Such a
+// peer is a full Telnet implementation: it may be asked for other options and for marks.
 func (o *Opening) Negotiates() bool { return o.negotiates }
 
-// Text is the beginning of the peer's data, 256 bytes at most. The Opening owns it.
+// Text returns the beginning of the peer's data, 256 bytes at most. The Opening owns it.
 func (o *Opening) Text() []byte { return o.text }
 
-// Mark is when the opening's own mark was sent (zero: it was not), and whether it was answered.
+// Mark returns when the opening's own mark was sent (zero: not sent), and whether it was answered.
 func (o *Opening) Mark() (sent time.Time, answered bool) { return o.mark, o.answered }
 
-// RoundTrip is the longest time between a question and its answer. The longest counts because a verb may be no answer but
-// an offer of the peer's that was already on its way.
+// RoundTrip returns the longest time between a request and its answer. The longest counts because a verb that comes early
+// may be an offer that was already on its way, not the answer.
 func (o *Opening) RoundTrip() time.Duration { return o.roundTrip }
 
 // Start returns what to send first.
@@ -128,7 +129,7 @@ func (o *Opening) Start(now time.Time) []byte {
 	return o.sent(nil, o.options.AskUs(nil, telnet.ComPort, true))
 }
 
-// Until is when Timeout must be called if nothing comes before.
+// Until returns when Timeout must be called if nothing arrives before.
 func (o *Opening) Until() time.Time {
 	switch {
 	case !o.mark.IsZero() && o.echo.suspected():
@@ -139,21 +140,21 @@ func (o *Opening) Until() time.Time {
 	return o.quiet.Add(openingPatience)
 }
 
-// Data takes data, which it does not keep. Some servers greet with a text; a peer that goes on and on without any Telnet
-// is a raw port.
+// Data handles data that has arrived; it does not keep p. Some servers greet with a text; a peer that keeps sending
+// without any Telnet command is a raw port.
 func (o *Opening) Data(p []byte, now time.Time) {
 	o.quiet = now
 	o.echo.differs() // we have sent no data
 	o.text = append(o.text, p[:min(len(p), openingText-len(o.text))]...)
 	o.length += len(p)
 	if !o.telnet && (o.length > openingTextMost || now.Sub(o.began) > openingPatience) {
-		o.judgeText(false)
+		o.concludeFromText(false)
 	}
 	o.conclude(nil, now)
 }
 
-// Command takes a command that is no verb. A 255 before a byte that is no command (RFC 854) may be data of a raw port, to
-// which nothing must be sent: it counts as text until the peer has spoken Telnet.
+// Command handles a command that is not a verb. A 255 before a byte that is not a command (RFC 854) may be data of a raw
+// port, to which nothing must be sent: it counts as text until the peer has sent a Telnet command.
 func (o *Opening) Command(m telnet.Message, now time.Time) {
 	if m.Command < telnet.SE && !o.telnet {
 		o.Data([]byte{byte(telnet.IAC), byte(m.Command)}, now)
@@ -164,7 +165,7 @@ func (o *Opening) Command(m telnet.Message, now time.Time) {
 	o.conclude(nil, now)
 }
 
-// Verb takes WILL, WONT, DO or DONT and appends what to send.
+// Verb handles WILL, WONT, DO or DONT and appends what to send.
 func (o *Opening) Verb(dst []byte, m telnet.Message, now time.Time) []byte {
 	o.telnet, o.quiet = true, now
 	o.echo.received(telnet.AppendVerb(nil, m.Command, m.Option))
@@ -187,8 +188,8 @@ func (o *Opening) Verb(dst []byte, m telnet.Message, now time.Time) []byte {
 	return o.conclude(o.sent(dst, verbs), now)
 }
 
-// timingMark takes a verb about marks: the answer to ours, or a question, which is answered (RFC 860) unless it is our own
-// that comes back.
+// timingMark handles a verb about marks: the answer to our mark, or a request, which is answered (RFC 860) unless it is
+// our own, returned by a plug.
 func (o *Opening) timingMark(dst []byte, verb telnet.Command, now time.Time) []byte {
 	switch {
 	case verb == telnet.DO && !o.echo.suspected():
@@ -200,7 +201,7 @@ func (o *Opening) timingMark(dst []byte, verb telnet.Command, now time.Time) []b
 	return dst
 }
 
-// Timeout takes the next step after a silence until Until, and appends what to send.
+// Timeout takes the next step when nothing has arrived before Until, and appends what to send.
 func (o *Opening) Timeout(dst []byte, now time.Time) []byte {
 	switch {
 	case o.conclusion != Undecided:
@@ -217,23 +218,23 @@ func (o *Opening) Timeout(dst []byte, now time.Time) []byte {
 	case o.telnet:
 		o.conclusion = Refused
 	case o.length > 0:
-		o.judgeText(false)
+		o.concludeFromText(false)
 	default:
 		o.conclusion = Silent
 	}
 	return o.conclude(dst, now)
 }
 
-// End takes the peer's close, or the failure of the connection.
+// End handles the peer's close, or a failure of the connection.
 func (o *Opening) End() {
 	if o.conclusion == Undecided {
 		o.conclusion = Closed
-		o.judgeText(true)
+		o.concludeFromText(true)
 	}
 }
 
-// judgeText concludes from the text that the peer has sent in place of an agreement.
-func (o *Opening) judgeText(closed bool) {
+// concludeFromText draws a conclusion from the text that the peer has sent instead of an agreement.
+func (o *Opening) concludeFromText(closed bool) {
 	if c := refusal(o.text, closed); c != Undecided {
 		o.conclusion = c
 	} else if !o.telnet && o.length > 0 {
@@ -241,10 +242,10 @@ func (o *Opening) judgeText(closed bool) {
 	}
 }
 
-// conclude draws the conclusion that verbs allow, and appends the mark that is to tell a plug from a server.
+// conclude draws the conclusion that the verbs allow, and appends the mark that distinguishes a plug from a server.
 //
-// A peer that has sent exactly what we sent, WILL and then DO, may be a plug that echoes. A mark decides: a server answers it
-// with WILL or WONT, a plug returns DO.
+// A peer that has sent exactly what we sent, WILL and then DO, may be a loopback plug. A mark decides: a server answers
+// it with WILL or WONT, a plug returns DO.
 func (o *Opening) conclude(dst []byte, now time.Time) []byte {
 	on := o.options.Us(telnet.ComPort) || o.options.Peer(telnet.ComPort)
 	switch {
@@ -270,20 +271,20 @@ func (o *Opening) sent(dst, verbs []byte) []byte {
 	return append(dst, verbs...)
 }
 
-// InUse is what an access server sends to a client that comes second, and closes then: ser2net after a whole negotiation,
-// our own with or without one. Other clients know these words too.
+// InUse is what an access server sends to a second client before it closes the connection: ser2net after a whole
+// negotiation, our own server with or without one. Other clients recognise these words too.
 const InUse = "Port already in use"
 
-// SaysInUse reports whether text, from a peer that has not served this session yet, means that another client has its port.
-// The words of InUse mean it always. After the peer has closed, "in use" or "busy" in any case do too; while it is open they
-// may be a device's.
-func SaysInUse(text []byte, closed bool) bool { return refusal(text, closed) == PortInUse }
+// MeansInUse reports whether text, from a peer that has not served this session yet, means that another client has its
+// port. InUse always does. After the peer has closed, "in use" or "busy", in upper or lower case, do too; while the
+// connection is open they may be a device's text.
+func MeansInUse(text []byte, closed bool) bool { return refusal(text, closed) == PortInUse }
 
-// SaysNoDevice reports whether text is what an access server sends that cannot open its device.
-func SaysNoDevice(text []byte) bool { return refusal(text, true) == NoDevice }
+// MeansNoDevice reports whether text, from a peer that has closed, means that the access server cannot open its device.
+func MeansNoDevice(text []byte) bool { return refusal(text, true) == NoDevice }
 
-// refusal is what a text of a peer that has not served means: PortInUse, NoDevice, or Undecided. The reason why a device
-// cannot be opened may be that it is busy.
+// refusal returns what the text of a peer that has not served means: PortInUse, NoDevice, or Undecided. NoDevice is
+// checked first, because the reason why a device cannot be opened may be that it is busy.
 func refusal(text []byte, closed bool) Conclusion {
 	if bytes.Contains(text, []byte(InUse)) {
 		return PortInUse
@@ -304,14 +305,14 @@ type echo struct {
 	different bool   // and something else too
 }
 
-// sent takes everything that is sent.
+// sent records everything that is sent.
 func (e *echo) sent(p []byte) {
 	if !e.different {
 		e.pending = append(e.pending, p...)
 	}
 }
 
-// received takes everything that comes.
+// received compares everything that arrives.
 func (e *echo) received(p []byte) {
 	if !bytes.HasPrefix(e.pending, p) {
 		e.differs()

@@ -13,7 +13,7 @@ const (
 	// SuspendIgnore: the server sends FLOWCONTROL-SUSPEND and never RESUME, so the client keeps sending and reports
 	// neither.
 	SuspendIgnore Quirks = 1 << iota
-	// SingleFF: the server sends a data byte 255 once, not doubled. One that nothing follows for 20 to 50 ms is data.
+	// SingleFF: the server sends a data byte 255 once, not doubled. A 255 that nothing follows for 20 to 50 ms is data.
 	SingleFF
 	// KeepGreeting: what the server sends before it first answers a setting or a mark is the device's. By default it is
 	// dropped and reported as uart.KindGreeting.
@@ -27,20 +27,21 @@ type Quirk struct {
 	Help  string // one clause: what it means, without a full stop
 }
 
-// quirks is the one list of them: help, manual page, shell completion and the error of ParseQuirks follow it.
+// quirks is the only list of the quirks: help, manual page, shell completion and the error of ParseQuirks are made from
+// it.
 var quirks = [...]Quirk{
 	{SuspendIgnore, "suspend-ignore", "keep sending when the server asks for a pause"},
 	{SingleFF, "single-ff", "the server does not double 0xFF (esp-link)"},
 	{KeepGreeting, "keep-greeting", "what the server sends before its first answer, usually a banner, is data too"},
 }
 
-// AllQuirks lists the quirks there are, in the order of the manual. The caller owns the list.
+// AllQuirks returns all quirks, in the order of the manual. The caller owns the list.
 func AllQuirks() []Quirk { return append([]Quirk(nil), quirks[:]...) }
 
 // Has reports whether all of other are in the set.
 func (q Quirks) Has(other Quirks) bool { return q&other == other }
 
-// Names lists the names in the set; unknown bits come last, in hex.
+// Names returns the names in the set; unknown bits come last, in hex.
 func (q Quirks) Names() []string {
 	var names []string
 	for _, one := range quirks {
@@ -55,7 +56,7 @@ func (q Quirks) Names() []string {
 	return names
 }
 
-// String is the names with commas: "suspend-ignore, single-ff"; "none" for the empty set.
+// String returns the names, separated by commas: "suspend-ignore, single-ff"; "none" for the empty set.
 func (q Quirks) String() string {
 	if q == 0 {
 		return "none"
@@ -63,7 +64,7 @@ func (q Quirks) String() string {
 	return strings.Join(q.Names(), ", ")
 }
 
-// ParseQuirks is the set of the named quirks. The error quotes the name that is unknown and lists those that are known.
+// ParseQuirks returns the set of the named quirks. The error quotes the unknown name and lists the known ones.
 func ParseQuirks(names ...string) (Quirks, error) {
 	var set Quirks
 next:

@@ -22,8 +22,8 @@ type ServerConfig struct {
 	Log       *slog.Logger // nil: slog.Default()
 }
 
-// Server is the access server's side of a session: Next returns what the client requests; Write, Modem and Line send what
-// the UART does.
+// Server is the access server's side of a session: Next returns what the client sends; Write, Modem and Line send what
+// the UART receives.
 //
 // One goroutine calls Next and Answer, another one Write, Modem, Line and BreakNUL. Any goroutine may call Nudge, CloseWrite and
 // Close.
@@ -33,19 +33,19 @@ type Server struct {
 
 	// The reader's: the goroutine that calls Next and Answer; before the session, the one in Accept.
 	early        []byte    // data that came before COM-PORT-OPTION was agreed
-	asked        []Command // the commands of the event that Next returned last
+	asked        []Command // the commands of the event that Next returned last, for Answer
 	commandsLeft []byte    // commands of a subnegotiation that are not processed yet
 	signed       bool      // our signature was sent unasked
 
 	// The writer's: the goroutine that calls Write, Modem and Line.
 	whilePaused  func() error // see WhilePaused
-	lastWasBreak bool         // the last thing that the client was sent is the notice of a break
+	lastWasBreak bool         // the last thing sent to the client is the notice of a break
 
 	// mu serialises changes of the fields below: the reader sets them, the writer obeys.
 	mu        sync.Mutex
-	change    sync.Cond // suspended or ended has changed
+	change    sync.Cond // signalled when suspended or ended changes
 	suspended bool
-	ended     bool // our half is over
+	ended     bool // our half is closed, or about to be
 	lineMask  uart.LineState
 	modemMask byte
 	modem     uart.ModemState // Modem's last argument
@@ -73,7 +73,7 @@ func Accept(ctx context.Context, conn net.Conn, cfg ServerConfig) (*Server, erro
 	return s, conn.SetDeadline(time.Time{})
 }
 
-// acceptPatience is how long a client may take to agree: slow ones pause between their steps.
+// acceptPatience is how long a client may take to agree: slow clients pause between their steps.
 const acceptPatience = 10 * time.Second
 
 func (s *Server) open(ctx context.Context) error {
@@ -106,7 +106,7 @@ func (s *Server) open(ctx context.Context) error {
 		case err != nil:
 			return err
 		case m.TooLong:
-			if err := s.passOver(m); err != nil {
+			if err := s.handleSkipped(m); err != nil {
 				return err
 			}
 		case m.Command.Verb():
@@ -130,13 +130,14 @@ func (s *Server) open(ctx context.Context) error {
 
 // Next waits for the client's bytes, or one event:
 //
-//   - KindSettings has all commands that came together and do not contradict each other. If the client only asks for values
-//     in force, no field is set. So it is for values of PURGE-DATA that RFC 2217 reserves.
+//   - KindSettings has all commands that came together and do not contradict each other. If the client only requests
+//     current values, no field is set; the same holds for values of PURGE-DATA that RFC 2217 reserves.
 //   - KindPurge is a purge.
 //
 // Either must be answered with Answer before the following call. The bytes are valid until then.
 //
-// A timing mark is answered when Next is called again. A caller that passes the bytes on before that makes the answer true.
+// A timing mark is answered when Next is called again, so the answer is true if the caller has passed on the bytes before
+// that call.
 func (s *Server) Next() ([]byte, uart.Event, error) {
 	if len(s.early) > 0 {
 		p := s.early
@@ -159,7 +160,7 @@ func (s *Server) Next() ([]byte, uart.Event, error) {
 		case m.Command == 0:
 			return data, uart.Event{}, nil
 		case m.TooLong:
-			if err := s.passOver(m); err != nil {
+			if err := s.handleSkipped(m); err != nil {
 				return nil, uart.Event{}, err
 			}
 		case m.Command == telnet.SB && m.Option == telnet.ComPort:
@@ -172,7 +173,7 @@ func (s *Server) Next() ([]byte, uart.Event, error) {
 	}
 }
 
-// askedMost bounds how many commands make one event, and so the size of its answer.
+// askedMost bounds how many commands form one event, and so the size of its answer.
 const askedMost = 64
 
 // commands collects commands into one event: those of a subnegotiation, and of the subnegotiations that directly follow it
@@ -214,7 +215,7 @@ func (s *Server) commands() (e uart.Event, found bool, err error) {
 	}
 }
 
-// takeNext takes the next subnegotiation from what was read already. It reports false if something else comes first.
+// takeNext takes the next subnegotiation from what was read already. It returns false if something else comes first.
 func (s *Server) takeNext() bool {
 	if s.pending.Command != 0 || len(s.rest) == 0 {
 		return false
@@ -228,7 +229,7 @@ func (s *Server) takeNext() bool {
 	return false
 }
 
-// joins merges a command into e. It reports false if e has the same setting already: then the command is an event of its own.
+// joins merges a command into e. It returns false if e has the same setting already: then the command begins a new event.
 func joins(e *uart.Event, cmd Command) bool {
 	set := cmd.Setting()
 	for f := range numFields {
@@ -243,8 +244,8 @@ func joins(e *uart.Event, cmd Command) bool {
 	return true
 }
 
-// bothWays applies an outbound flow control without an inbound one to both directions, as the RFC and most clients mean it
-// (RFC 2217, section 3, SET-CONTROL, values 1 to 3).
+// bothWays applies an outbound flow control without an inbound one to both directions (RFC 2217, section 3, SET-CONTROL,
+// values 1 to 3; most clients rely on it).
 func bothWays(f uart.Flow) uart.Flow {
 	if f.In == 0 && flowIn[f.Out] != 0 {
 		f.In = f.Out
@@ -276,8 +277,8 @@ func (s *Server) serverCommand(cmd Command) error {
 // notice of a break.
 const ourName = "telnetcpc"
 
-// setLineMask sets which line states the client wants to be notified of. One that wants breaks gets our signature before any
-// notice: either side may send its signature at any time (RFC 2217, section 2).
+// setLineMask sets which line states the client wants to be notified of. A client that wants breaks gets our signature
+// before any notice: either side may send its signature at any time (RFC 2217, section 2).
 func (s *Server) setLineMask(mask uart.LineState) error {
 	p := AppendCommand(nil, Command{Code: SetLineMask + FromServer, Value: byte(mask)})
 	if mask&uart.LineBreak != 0 && !s.signed {
@@ -297,7 +298,7 @@ func (s *Server) setLineMask(mask uart.LineState) error {
 	return nil
 }
 
-// suspend makes Write pause, or go on.
+// suspend makes Write wait, or continue.
 func (s *Server) suspend(pause bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

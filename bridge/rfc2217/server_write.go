@@ -7,7 +7,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// pausedTick is how often a Write that waits for the end of a pause calls the function of WhilePaused.
+// pausedTick is the time between two calls of WhilePaused's function by a Write that waits for the end of a pause.
 const pausedTick = 20 * time.Millisecond
 
 // Write sends bytes of the UART to the client. It blocks while the client has suspended the data, and while its TCP window is
@@ -50,13 +50,13 @@ func (s *Server) awaitResume() error {
 			return err
 		}
 	}
-	if s.suspended { // our half is over, or about to be: the client does not want more data
+	if s.suspended { // our half is closed, or about to be: the client does not want more data
 		return net.ErrClosed
 	}
 	return nil
 }
 
-// Answer answers the event that Next returned last with the settings in force now: RFC 2217 wants the value in force,
+// Answer answers the event that Next returned last with the current settings: RFC 2217 requires the current value,
 // whether or not it is the requested one. It does not block.
 func (s *Server) Answer(inForce uart.Event) error {
 	var p []byte
@@ -105,10 +105,10 @@ func answerControl(c Control, inForce uart.Event) Control {
 	return flowOut[inForce.Flow.Out]
 }
 
-// Modem notifies the client of the modem state, and of what has changed since the last notice, both ANDed with the client's
-// mask (RFC 2217, section 4, NOTIFY-MODEMSTATE). A change in the mask is notified even if the value is 0: else a client would
-// never learn that a line has fallen. The first call should follow Accept at once: clients wait for it. The notice keeps its
-// place among the bytes of Write and does not wait for the end of a pause.
+// Modem notifies the client of the modem state, and of what has changed since the last notice, both ANDed with the
+// client's mask (RFC 2217, section 4, NOTIFY-MODEMSTATE). A change in the mask is notified even if the value is 0:
+// otherwise a client would never learn that a line has fallen. The first call should follow Accept at once: clients wait
+// for it. The notice is sent in order with the bytes of Write, and does not wait for the end of a pause.
 func (s *Server) Modem(m uart.ModemState) error {
 	s.mu.Lock()
 	mask := s.modemMask
@@ -137,8 +137,8 @@ func delta(changed, m uart.ModemState) (bits byte) {
 	return bits
 }
 
-// Line notifies the client of a line state, ANDed with its mask. The notice keeps its place among the bytes of Write and does
-// not wait for the end of a pause.
+// Line notifies the client of a line state, ANDed with its mask. The notice is sent in order with the bytes of Write, and
+// does not wait for the end of a pause.
 func (s *Server) Line(l uart.LineState) error {
 	s.mu.Lock()
 	l &= s.lineMask
@@ -150,9 +150,9 @@ func (s *Server) Line(l uart.LineState) error {
 	return s.notify(AppendCommand(nil, Command{Code: NotifyLineState + FromServer, Value: byte(l)}))
 }
 
-// BreakNUL sends the NUL as which the UART received a break, as a data byte. It is called directly after Line. If that has
-// notified the client of the break, nothing is sent: the client would see two breaks. It blocks as Write does; n is 1 if a
-// byte was sent.
+// BreakNUL sends, as a data byte, the NUL that the UART received with a break. It is called directly after Line. If that
+// has notified the client of the break, nothing is sent: the client would see two breaks. It blocks as Write does; n is 1
+// if a byte was sent.
 func (s *Server) BreakNUL() (n int, err error) {
 	if s.lastWasBreak {
 		s.lastWasBreak = false

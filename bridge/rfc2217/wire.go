@@ -11,13 +11,14 @@ import (
 )
 
 const (
-	// readSize is how many bytes one read takes at most, of a connection that has no buffer to lend.
+	// readSize is how many bytes one read returns at most, if the connection has no buffer to lend.
 	readSize = 32 << 10
-	// pieceSize is how many bytes of data one write gives to TCP at most, of a connection that is no pacer: a purge cannot
-	// take them back.
+	// pieceSize is how many bytes of data one write gives to TCP at most, if the connection is no pacer: a purge cannot take
+	// them back.
 	pieceSize = 4 << 10
-	// clientOwes and serverOwes bound, in bytes, the answers that wait to be written. A peer that asks faster than it reads
-	// has broken the protocol. Clients pipeline settings by the hundred; servers ask for next to nothing.
+	// clientOwes and serverOwes bound, in bytes, the answers that wait to be written. A peer that sends requests faster than
+	// it reads the answers has broken the protocol. Clients pipeline settings by the hundred; servers request almost
+	// nothing.
 	clientOwes, serverOwes = 4 << 10, 64 << 10
 )
 
@@ -54,13 +55,13 @@ type wire struct {
 	decoder telnet.Decoder
 	options telnet.Options
 	in      []byte         // the buffer to read into, without a lender
-	reads   uint64         // how many there were
+	reads   uint64         // how many reads there were
 	rest    []byte         // the part of what was read that is not decoded yet
 	decoded []byte         // data that was decoded by ahead and put back
 	pending telnet.Message // a command whose preceding data was returned first
 	skips   int            // subnegotiations that were skipped because they are too long
 
-	nvt atomic.Bool // data is sent as an NVT's (RFC 854); the reader sets it, the writer obeys
+	nvt atomic.Bool // data is sent as NVT data (RFC 854); the reader sets it, the writer loads it
 
 	sender
 }
@@ -96,7 +97,7 @@ func (w *wire) fill() (err error) {
 	}
 	n, err := w.conn.Read(w.in)
 	if w.rest = w.in[:n]; n > 0 {
-		return nil // an error that came with bytes comes again
+		return nil // an error that came with bytes is returned by the next read
 	}
 	return err
 }
@@ -130,7 +131,7 @@ func (w *wire) receive() ([]byte, telnet.Message, error) {
 	}
 }
 
-// ahead decodes what was read after the last command, up to the next one. It does not read.
+// ahead decodes what was read after the last command, up to the next command. It does not read.
 func (w *wire) ahead() (data []byte, m telnet.Message) {
 	data, m, w.rest = w.decoder.Decode(w.rest)
 	return data, m
@@ -139,7 +140,7 @@ func (w *wire) ahead() (data []byte, m telnet.Message) {
 // putBack undoes ahead: receive returns it next.
 func (w *wire) putBack(data []byte, m telnet.Message) { w.decoded, w.pending = data, m }
 
-// negotiate takes a verb of the peer and queues the answer.
+// negotiate handles a verb of the peer and queues the answer.
 func (w *wire) negotiate(m telnet.Message) error {
 	if m.Option == telnet.TimingMark {
 		if m.Command == telnet.DO { // RFC 860: everything before it has been processed
@@ -151,9 +152,9 @@ func (w *wire) negotiate(m telnet.Message) error {
 	return w.owe(w.options.Receive(verbs[:0], m.Command, m.Option))
 }
 
-// passOver takes a subnegotiation that the decoder has skipped because it is too long. No command of RFC 2217 is that long,
-// so the session goes on; it is logged once. One without an end is an error.
-func (w *wire) passOver(m telnet.Message) error {
+// handleSkipped handles a subnegotiation that the decoder has skipped because it is too long. No command of RFC 2217 is that
+// long, so the session goes on; the first one is logged. A subnegotiation without an end is an error.
+func (w *wire) handleSkipped(m telnet.Message) error {
 	if m.Length > telnet.SkipLimit {
 		return errEndless
 	}

@@ -17,7 +17,7 @@ type sender struct {
 	ending chan struct{} // closed when nothing more may be written: FIN is queued, or the session is closed
 
 	owedMu   sync.Mutex // serialises changes of the fields below; never held over I/O
-	turn     sync.Cond  // signalled when a turn ends, broadcast when there will be none
+	turn     sync.Cond  // signalled when a turn ends; broadcast when no turn will be granted any more
 	writing  bool       // a goroutine has the turn
 	waiting  int        // writers that wait for the turn
 	owed     []byte     // answers that wait to be written
@@ -40,7 +40,7 @@ const (
 	markSent            // its answer may come
 )
 
-// finState is the state of our half of the connection.
+// finState is the state of the FIN that closes our half of the connection.
 type finState uint8
 
 const (
@@ -58,7 +58,7 @@ type batch struct {
 // owesAnything reports whether anything is queued. The caller holds owedMu.
 func (w *wire) owesAnything() bool { return len(w.owed) > 0 || w.mark == markOwed || w.fin == finOwed }
 
-// takeOwed takes what is queued. The caller holds owedMu, and sends it.
+// takeOwed removes what is queued and returns it, for the caller to send. The caller holds owedMu.
 func (w *wire) takeOwed() batch {
 	d := batch{answers: w.owed, mark: w.mark == markOwed, fin: w.fin == finOwed}
 	w.owed = nil
@@ -87,8 +87,8 @@ func (w *wire) begin() (batch, error) {
 	return w.takeOwed(), nil
 }
 
-// end sends what was queued during the turn and ends it. It does so once: if a peer keeps asking, a goroutine takes over, so
-// the caller is not kept.
+// end sends what was queued during the turn and ends it. It does so once: if a peer keeps sending requests, a goroutine
+// takes over, so that the caller returns.
 func (w *wire) end() {
 	d, more := w.nextBatch()
 	if !more {
@@ -102,7 +102,7 @@ func (w *wire) end() {
 	w.startFlush()
 }
 
-// nextBatch takes what is queued. If nothing is, or a writer waits that will send it, it ends the turn.
+// nextBatch takes what is queued. If nothing is, or if a waiting writer will send it, nextBatch ends the turn.
 func (w *wire) nextBatch() (d batch, more bool) {
 	w.owedMu.Lock()
 	defer w.owedMu.Unlock()
@@ -114,7 +114,8 @@ func (w *wire) nextBatch() (d batch, more bool) {
 	return d, false
 }
 
-// startFlush starts a goroutine that sends what is queued, unless a writer has the turn and will. The caller holds owedMu.
+// startFlush starts a goroutine that sends what is queued, unless a writer has the turn and will send it. The caller
+// holds owedMu.
 func (w *wire) startFlush() {
 	if w.owesAnything() && !w.writing && !w.flushing && !w.closed {
 		w.flushing = true
@@ -125,7 +126,7 @@ func (w *wire) startFlush() {
 func (w *wire) flush() {
 	w.owedMu.Lock()
 	w.flushing = false
-	if w.writing || w.closed || !w.owesAnything() { // a writer was faster
+	if w.writing || w.closed || !w.owesAnything() { // a writer has sent it, or will
 		w.owedMu.Unlock()
 		return
 	}
@@ -137,7 +138,7 @@ func (w *wire) flush() {
 	}
 }
 
-// sendBatch sends what was queued. It ignores a failure, which the reader and the next writer see too. The caller has the
+// sendBatch sends what was queued. It ignores a failure: the reader and the next writer will see it. The caller has the
 // turn.
 func (w *wire) sendBatch(d batch) {
 	out := buffers.Get().(*[]byte)
@@ -150,7 +151,7 @@ func (w *wire) sendBatch(d batch) {
 	}
 }
 
-// appendBatch appends the answers and the mark, which comes after so many bytes of data. The mark counts as sent before the
+// appendBatch appends the answers and the mark, whose position in the data is after. The mark counts as sent before the
 // write, since its answer may come before the write returns.
 func (w *wire) appendBatch(p []byte, d batch, after uint64) []byte {
 	p = append(p, d.answers...)
@@ -207,11 +208,11 @@ func (w *wire) takeMark() (at uint64, was bool) {
 	return w.markAt, true
 }
 
-// buffers are for bytes that must be put together before a write: a wire has one only while it writes.
+// buffers are for bytes that must be assembled before a write: a wire has one only while it writes.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// writeData sends the beginning of p as data: all of it if the peer is fast. n is how many bytes of p were given to TCP, also
-// if it fails; half an escaped byte does not count.
+// writeData sends the beginning of p as data: more if the peer is fast (see pacer). n is how many bytes of p were given
+// to TCP, also if it fails; half of an escaped byte does not count.
 func (w *wire) writeData(p []byte) (n int, err error) {
 	d, err := w.begin()
 	if err != nil {
@@ -233,8 +234,9 @@ func (w *wire) writeData(p []byte) (n int, err error) {
 	return n, err
 }
 
-// writeEscaped escapes p and sends it with a batch in one call: a copy costs less than a second call. The answers go first: p
-// may be the device's answer to bytes that came after the question. It returns n as writeData does. The caller has the turn.
+// writeEscaped escapes p and sends it with a batch in one call: a copy costs less than a second call. The answers go
+// first: p may be the device's answer to bytes that came after the request. It returns n as writeData does. The caller
+// has the turn.
 func (w *wire) writeEscaped(p []byte, nvt bool, d batch) (n int, err error) {
 	out := buffers.Get().(*[]byte)
 	defer buffers.Put(out)
@@ -252,7 +254,7 @@ func (w *wire) writeEscaped(p []byte, nvt bool, d batch) (n int, err error) {
 	return len(p), nil
 }
 
-// unescaped is how many whole bytes of p are in the first sent bytes of its escaped form.
+// unescaped returns how many whole bytes of p are in the first sent bytes of its escaped form.
 func unescaped(p []byte, sent int, nvt bool) int {
 	for i, c := range p {
 		sent--
@@ -291,8 +293,8 @@ func (w *wire) notify(p []byte) error {
 	return err
 }
 
-// closeWrite queues FIN after what is written and queued, if the connection can be half-closed; nothing more is written. A
-// write that is blocked fails: a peer that does not read would delay FIN for ever. It never blocks.
+// closeWrite queues FIN after what is written and queued, if the connection can be half-closed; nothing more is written.
+// A write that is blocked fails: otherwise a peer that does not read would delay FIN for ever. It never blocks.
 func (w *wire) closeWrite() {
 	w.owedMu.Lock()
 	defer w.owedMu.Unlock()

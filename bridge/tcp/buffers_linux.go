@@ -6,17 +6,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notSentLowat limits how many bytes the kernel takes from us before it has sent them: a purge cannot drop those. It does not
-// limit the window, so a long link keeps its speed (tcp(7), TCP_NOTSENT_LOWAT).
+// notSentLowat limits how many unsent bytes the kernel takes from us: a purge cannot drop those. It does not limit the
+// window, so a long link keeps its speed (tcp(7), TCP_NOTSENT_LOWAT).
 const notSentLowat = 16 << 10
 
-// limitUnsent sets notSentLowat. A kernel without it only holds more bytes.
+// limitUnsent sets notSentLowat. A kernel without the option only holds more bytes.
 func limitUnsent(conn *net.TCPConn) {
 	control(conn, func(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLowat) })
 }
 
-// growReceiveBuffer makes the receive buffer n bytes, unless it is larger. If the listener's was small, the window is 64 KiB at
-// most: it was agreed without a scale (RFC 7323, 2).
+// growReceiveBuffer makes the receive buffer n bytes, unless it is larger. If the listener's buffer was small, the window
+// is 64 KiB at most: the connection was made without window scaling (RFC 7323, 2).
 func growReceiveBuffer(conn *net.TCPConn, n int) {
 	control(conn, func(fd int) {
 		if n > receiveBuffer(fd) {
@@ -34,6 +34,7 @@ func receiveBuffer(fd int) int {
 
 func setBuffer(fd, n int) {
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, n)
-	// Older kernels keep to the clamp that the first window left, whatever the buffer's size (tcp(7), TCP_WINDOW_CLAMP).
+	// Older kernels keep the window clamp that the first window has set, whatever the buffer's size (tcp(7),
+	// TCP_WINDOW_CLAMP).
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP, n)
 }

@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// readSize is how many bytes ReadLent reads at once.
+	// readSize is how many bytes ReadLent reads at most.
 	readSize = 32 << 10
-	// slowPiece is how many bytes one Write should pass to TCP at most, unless the peer is known to be fast: what is inside
-	// a Write cannot be dropped any more by a purge or a close.
+	// slowPiece is how many bytes one Write should pass to TCP at most, unless the peer is known to be fast: bytes inside a
+	// Write cannot be dropped any more by a purge or a close.
 	slowPiece = 4 << 10
 )
 
@@ -25,8 +25,8 @@ type Conn struct {
 	stream // per system: how it reads and writes
 }
 
-// Dial connects to address, HOST:PORT, within timeout. The socket has its options before the peer can send the first byte.
-// The error is net.Dialer's.
+// Dial connects to address, HOST:PORT, within timeout. It sets the socket's options before the peer can send the first
+// byte. The error is net.Dialer's.
 func Dial(ctx context.Context, address string, timeout time.Duration) (*Conn, error) {
 	d := net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive(), Control: setInline}
 	conn, err := d.DialContext(ctx, "tcp", address)
@@ -42,7 +42,7 @@ func Dial(ctx context.Context, address string, timeout time.Duration) (*Conn, er
 	return c, nil
 }
 
-// Socket returns what the kernel knows of the connection, and its options.
+// Socket returns the connection's Socket, always the same.
 func (c *Conn) Socket() *Socket { return c.socket }
 
 // Close sends FIN before it closes: see the function Close.

@@ -21,7 +21,7 @@ type stream struct {
 
 	// Of the caller of Read and ReadLent.
 	in                 transfer
-	lent               *[readSize]byte // what ReadLent has returned a part of, or nil
+	lent               *[readSize]byte // the buffer of which ReadLent has returned a part, or nil
 	readStep, lentStep step
 
 	// Of the caller of Write and Piece.
@@ -29,8 +29,8 @@ type stream struct {
 	writeStep step
 }
 
-// step is one try of a Read, ReadLent or Write; false: not yet, the netpoller waits. They are made once per connection: a
-// closure per call would be an allocation.
+// step is one try of a Read, ReadLent or Write. It returns false if the call would block; then the netpoller waits. The
+// steps are made once per connection: a closure per call would allocate.
 type step = func(fd uintptr) (done bool)
 
 // transfer is one Read or Write under way.
@@ -38,10 +38,10 @@ type transfer struct {
 	p      []byte
 	n      int
 	errno  syscall.Errno
-	waited bool // for bytes, or for buffer space
+	waited bool // it had to wait, for bytes or for buffer space
 }
 
-// bulkPiece is slowPiece for a fast peer: more is no faster.
+// bulkPiece is used in place of slowPiece, in bytes, for a fast peer: larger pieces are no faster.
 const bulkPiece = 12 << 10
 
 // lendable holds the buffers that ReadLent lends. A connection has one only while it has bytes: most are idle most of the time.
@@ -123,8 +123,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.out.n, err
 }
 
-// Piece returns how many of n bytes the next Write should be given: few if the previous Write had to wait for buffer space,
-// as then the peer is slow.
+// Piece returns how many of n bytes the next Write should be given: few if the previous Write had to wait for buffer
+// space, because then the peer is slow.
 func (c *Conn) Piece(n int) int {
 	if c.out.waited {
 		return min(n, slowPiece)

@@ -7,7 +7,7 @@ import "net"
 // stream reads and writes by net.Conn's own methods: what conn_linux.go saves may cost time on other systems too, but that
 // has not been measured.
 type stream struct {
-	lent []byte // what ReadLent returns a part of; made by its first call
+	lent []byte // the buffer of which ReadLent returns a part; made by its first call
 }
 
 func newConn(conn *net.TCPConn) (*Conn, error) {
@@ -22,7 +22,7 @@ func (c *Conn) ReadLent() ([]byte, error) {
 	}
 	n, err := c.Read(c.lent)
 	if n > 0 {
-		return c.lent[:n], nil // an error that came with bytes comes again
+		return c.lent[:n], nil // an error that came with bytes is returned by the next read
 	}
 	return nil, err
 }

@@ -4,7 +4,7 @@ package tcp
 
 import "syscall"
 
-// What Listen's error is, for errors.Is.
+// Errors of Listen, for errors.Is.
 const (
 	ErrAddressInUse  = syscall.EADDRINUSE
 	ErrNoSuchAddress = syscall.EADDRNOTAVAIL // not an address of this machine

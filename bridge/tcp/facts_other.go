@@ -4,7 +4,7 @@ package tcp
 
 import "net"
 
-// peer remembers nothing: this system reports nothing of it.
+// peer is empty: this system reports nothing about the peer.
 type peer struct{}
 
 // limitRetries has no equivalent here.

@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// ReceiveBuffer is about how many bytes a connection accepted by Listen holds before they are read. A purge cannot drop
-// them, and they are lost with the session.
+// ReceiveBuffer is approximately how many bytes a connection accepted by Listen holds before they are read. A purge
+// cannot drop them, and they are lost with the session.
 const ReceiveBuffer = 8 << 10
 
 // Listen listens on an address, HOST:PORT or :PORT. The error is the system's. From their first byte on, the connections
@@ -18,8 +18,9 @@ const ReceiveBuffer = 8 << 10
 //     is a byte of data;
 //   - a small receive buffer.
 //
-// Both are set before the system accepts a client. If the buffer shrinks after the first segment, the window falls below the
-// segments that the client sends (half of the largest window it has seen), and each waits for the persist timer, 0.2 s.
+// Both are set before the system accepts a client. If the buffer shrank only after the first segment, the window would be
+// smaller than the segments that the client sends (half of the largest window it has seen), and each segment would wait
+// for the persist timer, 0.2 s.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		inline(raw)

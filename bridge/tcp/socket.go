@@ -8,21 +8,23 @@ import (
 
 // Facts are what the kernel knows of one connection at one moment.
 type Facts struct {
-	Known    bool          // false: this system does not report it, or the connection is closed here; then the rest means nothing
-	Ended    bool          // the peer has sent its FIN or RST, whether or not it has been read, or TCP has given the peer up
-	Closed   bool          // Ended, and by RST or by TCP itself, or after our own FIN: nothing more can come
+	Known    bool          // false: this system does not report facts, or the connection is closed here; all other fields are then 0
+	Ended    bool          // the peer has sent its FIN or RST, whether or not that has been read, or TCP has given up on the peer
+	Closed   bool          // Ended, by RST, by TCP itself, or after our own FIN: closed in both directions
 	Unread   int           // bytes received and not read; 0 if unknown
 	Received uint64        // bytes received from the peer in all
 	Acked    uint64        // bytes that the peer has acknowledged in all; 0 if unknown
 	Waiting  time.Duration // how long data, or probes of a closed window, have been without any acknowledgement; 0: nothing is outstanding
 	Silence  time.Duration // since the last data or acknowledgement from the peer
-	Asked    bool          // TCP waits for an acknowledgement, or for the answer to a probe
+	Awaited  bool          // TCP waits for an acknowledgement, or for the answer to a probe
 }
 
 // Socket is the TCP socket of one connection: what the kernel knows of the peer, and the options that can change while
-// the connection is in use. Methods may be called from any goroutine and never block. The connection stays its owner's.
+// the connection is in use. Methods may be called from any goroutine and never block. The connection still belongs to its
+// owner.
 //
-// A nil *Socket is that of a connection without TCP below it: it knows nothing, and its options do nothing.
+// A nil *Socket stands for a connection without TCP below it: all its facts are unknown, and setting its options does
+// nothing.
 type Socket struct {
 	conn *net.TCPConn
 	peer peer // per system: what Facts remembers between its calls
@@ -36,7 +38,7 @@ func newSocket(conn *net.TCPConn) *Socket {
 // SocketOf returns the socket of conn, below TLS too, or nil if there is none. It limits the time between TCP's tries to
 // reach a peer that does not answer, if the kernel can do that; otherwise a dead peer is only detected later.
 //
-// Facts.Waiting and the room that Facts makes are counted per Socket: make one for a connection, and keep it.
+// Facts.Waiting and the growth of the receive buffer are counted per Socket: make one for a connection, and keep it.
 func SocketOf(conn net.Conn) *Socket {
 	for {
 		switch c := conn.(type) {
@@ -65,15 +67,15 @@ func (s *Socket) Prepare() {
 	}
 }
 
-// KeepAlive sets the keepalive that every connection of this product has.
+// KeepAlive sets the keepalive that every connection of this program uses.
 func (s *Socket) KeepAlive() {
 	if s != nil {
 		_ = s.conn.SetKeepAliveConfig(keepAlive())
 	}
 }
 
-// ProbeSoon makes keepalive ask the peer for a sign of life after a second of silence, and each second from then on, until
-// KeepAlive is called.
+// ProbeSoon makes keepalive probe the peer after 1 s of silence, and every second from then on, until KeepAlive is
+// called.
 func (s *Socket) ProbeSoon() {
 	if s != nil {
 		soon := keepAlive()
@@ -82,7 +84,7 @@ func (s *Socket) ProbeSoon() {
 	}
 }
 
-// Peek returns the first byte received and not read, without reading it, and whether there is one. It is false as well on
+// Peek returns the first byte received and not read, without reading it, and whether there is one. any is also false on
 // systems that cannot report it, and if the connection is closed here.
 func (s *Socket) Peek() (first byte, any bool) {
 	if s == nil {
@@ -95,7 +97,7 @@ func (s *Socket) Peek() (first byte, any bool) {
 	return peek(raw)
 }
 
-// GrowReceiveBuffer makes the system accept about n bytes from the peer beyond what was read, if that is more than now. It
+// GrowReceiveBuffer makes the system accept about n unread bytes from the peer, if that is more than it does now. It
 // never shrinks the buffer: the peer may send what it was promised.
 func (s *Socket) GrowReceiveBuffer(n int) {
 	if s != nil {

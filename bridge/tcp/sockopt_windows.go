@@ -23,7 +23,7 @@ func setSocketOption(raw syscall.RawConn, option, value int) {
 	})
 }
 
-// peek returns the first byte received and not read. These sockets block, so it asks first whether there is one.
+// peek returns the first byte received and not read. These sockets block, so it first checks whether there is one.
 func peek(raw syscall.RawConn) (first byte, any bool) {
 	_ = raw.Control(func(fd uintptr) {
 		s := syscall.Handle(fd)

@@ -1,9 +1,9 @@
-// Package tcp is what TCP offers beyond net.Conn, for both ends of this product: a connection with cheap reads and writes
+// Package tcp is what TCP offers beyond net.Conn, for both ends of a session: a connection with cheap reads and writes
 // (Conn, made by Dial), a listener whose sockets are set up before the first client connects (Listen), what the kernel
-// knows of a peer and the options of a socket (Socket), and the end of a connection that loses nothing (CloseWrite, Close,
-// Goodbye).
+// knows of a peer and the options of a socket (Socket), and the end of a connection that loses nothing (CloseWrite,
+// Close, Goodbye).
 //
-// It knows no protocol above TCP, TLS included: it only sees through connections that wrap another one (NetConn). What an
+// It knows no protocol above TCP, not even TLS: it only unwraps connections that wrap another one (NetConn). What an
 // operating system does not report is unknown, not an error. Its callers are remote and tlsconn, accessserver, and the
 // commands that listen.
 package tcp
@@ -23,8 +23,8 @@ func keepAlive() net.KeepAliveConfig {
 	return net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 5}
 }
 
-// CloseWrite sends FIN after everything that was written to conn. It never blocks for TCP, nor for a connection over it
-// whose CloseWrite does not (tlsconn). errors.ErrUnsupported: conn cannot close one half of itself.
+// CloseWrite sends FIN after everything that was written to conn. It never blocks on a TCP connection, nor on another one
+// whose CloseWrite never does (tlsconn). The error is errors.ErrUnsupported if conn cannot be half-closed.
 func CloseWrite(conn net.Conn) error {
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -32,9 +32,9 @@ func CloseWrite(conn net.Conn) error {
 	return errors.ErrUnsupported
 }
 
-// Close sends FIN, then closes conn. A close while received bytes are unread is a reset (RFC 1122, 4.2.2.13), which may cost
-// the peer what it has not read yet; FIN before it ends the stream in order as far as it has arrived. Goodbye makes sure that
-// all of it arrives. The error is that of conn's Close.
+// Close sends FIN, then closes conn. A close while received bytes are unread is a reset (RFC 1122, 4.2.2.13), which may
+// cost the peer what it has not read yet; a FIN before it ends the stream in order, if all of it has arrived. Goodbye
+// makes sure that it does. The error is that of conn's Close.
 func Close(conn net.Conn) error {
 	_ = CloseWrite(conn)
 	return conn.Close()

@@ -38,11 +38,12 @@ const (
 	afterSkipped       // that IAC was the beginning of another command
 )
 
-// Decoder splits the bytes of a connection into data and commands. The stream may be cut anywhere; the Decoder keeps SubLimit
-// bytes at most. The zero value is ready to use. One caller at a time.
+// Decoder splits the bytes of a connection into data and commands. The stream may be cut anywhere. The Decoder keeps
+// SubLimit bytes at most. The zero value is ready to use. One caller at a time.
 type Decoder struct {
-	// SingleFF is for servers that do not double a data byte 255: an IAC begins a command only before a verb or SB. A data byte
-	// with such a value after a 255 is decoded as a command. A 255 that is the last byte is left pending: see Pending.
+	// SingleFF is for servers that do not double a data byte 255: an IAC begins a command only before a verb or SB. A data
+	// byte that has the value of a verb or SB and follows a 255 is decoded as a command. A 255 that is the last byte is left
+	// pending: see Pending.
 	SingleFF bool
 
 	// NVT removes the NUL that follows a CR on a connection without BINARY (RFC 854).
@@ -53,13 +54,14 @@ type Decoder struct {
 	option Option
 	cr     bool // the last data byte was a CR
 	sub    []byte
-	length int     // of a subnegotiation that is too long; beyond SkipLimit it was returned and is not counted
-	one    [1]byte // for a 255 for which src has no room
+	length int     // of a subnegotiation that is too long; beyond SkipLimit it has been returned and is not counted any more
+	one    [1]byte // holds a 255 that is returned as data when src has no room for it
 }
 
-// Decode decodes src up to the first command. data is what came before the command, unescaped in place: it is a part of src,
-// which is overwritten, or belongs to the Decoder until the following call. m is the command, or none. rest is the rest of
-// src, for the next call. Decode allocates nothing but the buffer for subnegotiations, once.
+// Decode decodes src up to the first command. data is what came before the command, unescaped in place: it is a part of
+// src, which is overwritten, or belongs to the Decoder until the following call. m is the command, or the zero Message.
+// rest is the part of src that is not decoded yet, for the next call. Decode allocates nothing but the buffer for
+// subnegotiations, once.
 func (d *Decoder) Decode(src []byte) (data []byte, m Message, rest []byte) {
 	n := 0 // src[:n] is data
 	for i := 0; i < len(src); {
@@ -116,8 +118,8 @@ func (d *Decoder) Flush() []byte {
 	return d.one[:d.put(d.one[:], byte(IAC))]
 }
 
-// transparent moves data from src[i:] to src[n:], up to an IAC that may begin a command, which it skips. It returns the new n
-// and i. It moves whole stretches, not bytes: in random data only every 256th byte is a 255.
+// transparent moves data from src[i:] to src[n:], up to an IAC that may begin a command, which it skips. It returns the
+// new n and i. It moves whole runs, not single bytes: in random data only every 256th byte is a 255.
 func (d *Decoder) transparent(src []byte, n, i int) (int, int) {
 	d.cr = false
 	for !d.SingleFF && i+1 < len(src) && src[i] == byte(IAC) && src[i+1] == byte(IAC) {
@@ -130,7 +132,7 @@ func (d *Decoder) transparent(src []byte, n, i int) (int, int) {
 	} else {
 		d.state = afterIAC
 	}
-	if i != n { // otherwise everything is in its place already
+	if i != n { // otherwise the bytes are in place already
 		copy(src[n:], src[i:i+k])
 	}
 	n, i = n+k, i+k
@@ -140,7 +142,7 @@ func (d *Decoder) transparent(src []byte, n, i int) (int, int) {
 	return n, i
 }
 
-// put stores one data byte in to[0] and returns how many it has stored: none if it is the NUL after a CR.
+// put stores one data byte in to[0] and returns how many bytes it has stored: 0 if c is the NUL after a CR.
 func (d *Decoder) put(to []byte, c byte) int {
 	after := d.cr
 	d.cr = c == '\r'
@@ -151,7 +153,7 @@ func (d *Decoder) put(to []byte, c byte) int {
 	return 1
 }
 
-// command takes the next byte of a command and reports whether the command is complete.
+// command processes the next byte of a command and reports whether the command is complete.
 func (d *Decoder) command(c byte) (m Message, whole bool) {
 	switch d.state {
 	case afterIAC:
@@ -183,7 +185,7 @@ func (d *Decoder) command(c byte) (m Message, whole bool) {
 	return Message{}, false
 }
 
-// begin takes the byte after an IAC, other than a second IAC.
+// begin processes the byte after an IAC, other than a second IAC.
 func (d *Decoder) begin(c Command) (m Message, whole bool) {
 	switch {
 	case c.Verb():
@@ -197,7 +199,7 @@ func (d *Decoder) begin(c Command) (m Message, whole bool) {
 	return Message{}, false
 }
 
-// escaped takes the byte after an IAC in a subnegotiation.
+// escaped processes the byte after an IAC in a subnegotiation.
 func (d *Decoder) escaped(c Command) (m Message, whole bool) {
 	switch {
 	case c == SE:
@@ -229,7 +231,8 @@ func (d *Decoder) keep(c byte) (m Message, whole bool) {
 	return Message{}, false
 }
 
-// skip counts bytes of a subnegotiation that is too long. It returns an endless one, once.
+// skip counts bytes of a subnegotiation that is too long. When the length exceeds SkipLimit, it returns the Message,
+// once.
 func (d *Decoder) skip(n int) (m Message, whole bool) {
 	d.state = inSkipped
 	if d.length > SkipLimit {
@@ -241,7 +244,7 @@ func (d *Decoder) skip(n int) (m Message, whole bool) {
 	return d.tooLong(), true
 }
 
-// skipped takes the byte after an IAC in a subnegotiation that is too long, as escaped does.
+// skipped processes the byte after an IAC in a subnegotiation that is too long, as escaped does.
 func (d *Decoder) skipped(c Command) (m Message, whole bool) {
 	returned := d.length > SkipLimit
 	switch {
@@ -252,14 +255,14 @@ func (d *Decoder) skipped(c Command) (m Message, whole bool) {
 		return d.skip(1)
 	case c > SE && returned:
 		return d.begin(c)
-	case c > SE: // the end is missing: the long one is returned first
+	case c > SE: // the end is missing: the Message for the long one is returned first
 		d.state = afterSkipped
 		return d.tooLong(), true
 	}
 	return d.skip(2)
 }
 
-// tooLong is the Message for a subnegotiation that is too long.
+// tooLong returns the Message for a subnegotiation that is too long.
 func (d *Decoder) tooLong() Message {
 	return Message{Command: SB, Option: d.option, TooLong: true, Length: d.length}
 }

@@ -12,9 +12,9 @@ const (
 	wantYesOpp      // the same, and will request it off after the answer
 )
 
-// Options is the state of all options on both sides, negotiated by the Q method (RFC 1143): a request for the present state
-// gets no answer, so negotiation never loops. TIMING-MARK is not a state and must not be passed to it. The zero value refuses
-// everything. Methods append what must be sent to the caller's buffer. One caller at a time.
+// Options is the state of all options on both sides, negotiated by the Q method (RFC 1143): a request for the present
+// state gets no answer, so negotiation never loops. TIMING-MARK has no state and must not be passed to it. The zero value
+// refuses everything. Methods append what must be sent to the caller's buffer. One caller at a time.
 type Options struct {
 	// AllowUs and AllowPeer report whether an option may be on, on our and on the peer's side, if the peer requests it. Nil
 	// allows none.
@@ -23,16 +23,16 @@ type Options struct {
 	us, peer [256]side
 }
 
-// Us reports whether the option is on, on our side: we have sent WILL and the peer DO.
+// Us reports whether the option is on for our side: we have sent WILL and the peer DO.
 func (o *Options) Us(opt Option) bool { return o.us[opt] == yes }
 
-// Peer reports whether the option is on, on the peer's side.
+// Peer reports whether the option is on for the peer's side: it has sent WILL and we DO.
 func (o *Options) Peer(opt Option) bool { return o.peer[opt] == yes }
 
 // Asked reports whether a request of ours about the option is unanswered, for either side.
 func (o *Options) Asked(opt Option) bool { return o.us[opt] >= wantNo || o.peer[opt] >= wantNo }
 
-// Receive takes a verb from the peer and appends the answer: at most one verb.
+// Receive handles a verb from the peer and appends the answer: at most one verb.
 func (o *Options) Receive(dst []byte, verb Command, opt Option) []byte {
 	switch verb {
 	case WILL:
@@ -47,7 +47,8 @@ func (o *Options) Receive(dst []byte, verb Command, opt Option) []byte {
 	return dst
 }
 
-// AskUs requests an option on our side to be on or off, and appends the verb to send: none if it is so or has been requested.
+// AskUs requests that an option on our side be on or off, and appends the verb to send: none if it already is, or if that
+// has been requested already.
 func (o *Options) AskUs(dst []byte, opt Option, enable bool) []byte {
 	return ask(dst, &o.us[opt], opt, enable, WILL, WONT)
 }
@@ -59,7 +60,7 @@ func (o *Options) AskPeer(dst []byte, opt Option, enable bool) []byte {
 
 func allowed(f func(Option) bool, opt Option) bool { return f != nil && f(opt) }
 
-// on takes the peer's WILL (or DO); agree and refuse are the verbs of the answer.
+// on handles the peer's WILL (or DO); agree and refuse are the verbs of the answer.
 func on(dst []byte, s *side, opt Option, allow bool, agree, refuse Command) []byte {
 	switch *s {
 	case no:
@@ -79,7 +80,7 @@ func on(dst []byte, s *side, opt Option, allow bool, agree, refuse Command) []by
 	return dst
 }
 
-// off takes the peer's WONT (or DONT).
+// off handles the peer's WONT (or DONT).
 func off(dst []byte, s *side, opt Option, agree, refuse Command) []byte {
 	switch *s {
 	case yes:

@@ -16,11 +16,11 @@ import (
 	"telnetcpc/bridge/tcp"
 )
 
-// goodbye is how long Close waits to send TLS's close_notify if the peer's window is closed.
+// goodbye is how long the closing goroutine tries to send close_notify if the peer's window is closed.
 const goodbye = 50 * time.Millisecond
 
-// Conn is a connection through TLS. Its methods may be called from any goroutine, as those of any net.Conn. Whoever makes one
-// calls HandshakeContext.
+// Conn is a connection through TLS. Its methods may be called from any goroutine, as those of any net.Conn. The caller of
+// Client or Server calls HandshakeContext.
 type Conn struct {
 	*tls.Conn
 	under  *under
@@ -46,7 +46,7 @@ func (c *Conn) NetConn() net.Conn { return c.under.Conn }
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil && c.under.closing.Load() {
-		err = net.ErrClosed // not the deadline by which Close ends it: the caller set none
+		err = net.ErrClosed // not os.ErrDeadlineExceeded: Close has set that deadline, not the caller
 	}
 	return n, err
 }
@@ -72,7 +72,7 @@ func (c *Conn) Close() error {
 	}
 	_ = c.under.SetReadDeadline(tcp.Past())
 	_ = c.under.SetWriteDeadline(time.Now().Add(goodbye)) // CloseWrite's close_notify may be waiting already
-	go func() { _ = c.Conn.Close() }()                    // during a Write, crypto/tls sends nothing and ends the Write
+	go func() { _ = c.Conn.Close() }()                    // during a Write, crypto/tls sends no close_notify and ends the Write
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (u *under) SetDeadline(t time.Time) error {
 
 func (u *under) SetReadDeadline(t time.Time) error {
 	err := u.Conn.SetReadDeadline(t)
-	if u.closing.Load() { // read after the call: Close, which sets closing before its own deadline, may come in between
+	if u.closing.Load() { // checked after the call: Close, which sets closing before its own deadline, may come in between
 		err = u.Conn.SetReadDeadline(tcp.Past())
 	}
 	return err

@@ -18,7 +18,7 @@ func TestDoctorHere(t *testing.T) {
 	for _, want := range []string{
 		"com0com: works\n    carries  bytes, open and close, baud, data bits, ",
 		"    note     driver, running, ",
-		"    note     setupc.exe is not found: ",
+		"    note     setupc.exe was not found: ",
 		"    note     COM9 <-> CNCB0: COM9 is in the device map SERIALCOMM, not in ",
 		"--host auto takes com0com\n",
 	} {

@@ -68,7 +68,8 @@ Flags come first:
     --dcd FROM          device (default): the device's line; link: connected or not
     --mode MODE         permission bits of the port (default 660)
     --owner USER, --group GROUP
-                        who owns it (default: you; group dialout if root runs it)
+                        owner and group of the port (default: yours; if that is
+                        root, group dialout)
     --ack-timeout D     how long a setting may stay unconfirmed before it is
                         reported (default 5s)
     --quirk NAME        suspend-ignore: keep sending when the server asks for a
@@ -97,10 +98,10 @@ break, drain, purge, errors, exact order. Programs that are started elsewhere fi
 an ordinary pseudo-terminal. The port's path is in PROGRAM's environment, as
 TELNETCPC_PORT. URL as for attach.
 
-The port lives as long as PROGRAM. If PROGRAM leaves others behind that have the
-port open, or open it within a second, as daemons do, it lives as long as they
-have it open, or until a signal comes. Signals that telnetcpc gets are passed on
-to PROGRAM.
+The port lives as long as PROGRAM. If processes that PROGRAM started still have
+the port open when it ends, or open it within a second after that, as daemons do,
+the port lives as long as they have it open, or until telnetcpc gets a signal.
+Signals that telnetcpc gets are passed on to PROGRAM.
 
 Flags come first:
     --port PATH     where the port appears (default: ttyV0 in a new directory)
@@ -128,10 +129,10 @@ Usage:
     telnetcpc serve [flags] --simulate loopback|reporter
 
 The server speaks RFC 2217. DEVICE is a serial port of this machine: /dev/ttyUSB0,
-a name in /dev/serial/by-id, COM3. Each client opens it and has it alone; if it is
-unplugged the client is hung up, and the next one gets it when it is back. A dead
-client gives way to the next one from the same address. UUCP lock files
-(LCK..ttyUSB0) are taken and respected.
+a name in /dev/serial/by-id, COM3. One client at a time has it; it is opened for
+each client. If it is unplugged the client is disconnected, and the next client
+gets it when it is back. A client that is dead gives way to the next one from the
+same address. UUCP lock files (LCK..ttyUSB0) are taken and respected.
 
 The simulated UART works at the speed of its line coding. Its pins are wired RTS
 to CTS, and DTR to DSR, DCD and RI. loopback sends back what it gets, breaks too;
@@ -154,7 +155,7 @@ Flags come first:
                         accept only clients with a certificate that one of these has
                         signed (PEM)
     --watchers N        let N more clients read what the device sends; they cannot
-                        write or set anything (default 0: they are refused)
+                        write or set anything (default 0: a second client is refused)
     --simulate WHAT     a simulated UART: loopback or reporter
     --inject FILE       make errors and modem changes at given times, one per line:
                             at 500ms parity-error 0x41
@@ -176,7 +177,7 @@ Connects as a client does, negotiates, asks for the current settings, and prints
 what it found, with what is unusual and what that means. It changes no setting and
 sends nothing to the device; as with any client, the server may open the device.
 URL as for attach: HOST or HOST:PORT; tcp:// and telnet:// are probed in the same
-way. 3 s of silence mean a raw port.
+way. A listener that is silent for 3 s counts as a raw port.
 
 Without a URL it lists the listeners on TCP port 3696 of this machine: address,
 process, user, and what each of them is.
@@ -184,9 +185,9 @@ process, user, and what each of them is.
 Flags come first:
     --json          print one JSON document, for programs
     --timeout D     give up on a listener after this time (default 10s)
-    --thorough      ask for values and the signature even if the server has shown
-                    nothing but COM-PORT-OPTION: some small servers take a question
-                    for a setting, or crash
+    --thorough      query the settings and the signature even if the server
+                    negotiates nothing but COM-PORT-OPTION: some small servers
+                    mistake a query for a setting, or crash
     --tls-ca FILE, --tls-name NAME, --tls-cert FILE, --tls-key FILE,
     --tls-insecure  for rfc2217+tls://, as for attach
 
@@ -222,7 +223,7 @@ const helpDemo = `telnetcpc demo - show it with nothing plugged in
 Usage:
     telnetcpc demo [flags]
 
-Starts an access server with a simulated UART and a serial port joined to it,
+Starts an access server with a simulated UART, and a serial port connected to it,
 both in this process. First comes a proof: an application opens the port, sets a
 line coding, writes a line, and what arrived at the far UART is shown beside it.
 Then the port is yours to try.
@@ -273,7 +274,8 @@ kept in the service's command line. A service that fails is started again after 
 closed; it is made again when it wakes.
 
 The log is %ProgramData%\telnetcpc\telnetcpc-PORT.log; starts, ends, losses and
-errors are in the event log too. run is what the service itself runs.
+errors are in the event log too. "service run" is the command that Windows starts
+for the service.
 
 All but status need a command prompt opened by "Run as administrator". On other
 systems this command is an error: use what the system has, such as systemd.

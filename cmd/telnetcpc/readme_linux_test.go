@@ -35,11 +35,11 @@ var examples = map[string]map[string]proven{
 	"README.md": {
 		"go build -o telnetcpc ./cmd/telnetcpc": {run: (*reader).builds},
 		"./telnetcpc demo":                      {run: (*reader).demonstrates},
-		"./telnetcpc serve --listen :3696 --allow 192.168.1.0/24 /dev/ttyUSB0":         {run: (*reader).serves},
-		"sudo ./telnetcpc attach /dev/ttyV0 10.0.0.5:4001":                             {run: attached("hello 4800 8N1")},
-		"./telnetcpc attach ~/ttyV0 10.0.0.5:4001":                                     {run: attached("hello 4800 8N1")},
+		"./telnetcpc serve --listen :3696 --allow 10.0.0.0/24 /dev/ttyUSB0":            {run: (*reader).serves},
+		"sudo ./telnetcpc attach /dev/ttyV0 10.0.0.5":                                  {run: attached("hello 4800 8N1")},
+		"./telnetcpc attach ~/ttyV0 10.0.0.5":                                          {run: attached("hello 4800 8N1")},
 		"sudo ./telnetcpc attach --line 7E1 /dev/ttyV0 10.0.0.5:4001":                  {run: attached("hello 4800 7E1")},
-		"./telnetcpc probe 10.0.0.5:4001":                                              {run: (*reader).probes},
+		"./telnetcpc probe 10.0.0.5":                                                   {run: (*reader).probes},
 		"sudo ./telnetcpc probe":                                                       {by: "cmd/telnetcpc/testdata/script/serve_example.txtar: exec telnetcpc probe\n"},
 		"./telnetcpc serve --simulate reporter &":                                      {run: (*reader).simulates},
 		"./telnetcpc run --as /dev/ttyS0 localhost -- sh -c '\n" + readmeProgram + "'": {run: (*reader).runs},
@@ -233,7 +233,7 @@ func attached(want string) func(*reader, *testing.T, example) {
 		address, end := r.reporter(t)
 		defer end()
 		path := filepath.Join(r.dir, "ttyV0")
-		cmd, out := r.start(t, e.command, "/dev/ttyV0", path, "10.0.0.5:4001", address, "scale-pc", address)
+		cmd, out := r.start(t, e.command, "/dev/ttyV0", path, "10.0.0.5:4001", address, "10.0.0.5", address, "scale-pc", address)
 		out.shows(t, `msg="port ready"`)
 		use := exec.Command("sh", "-c", `exec 3<>"$1"; stty 4800 cs8 -parenb raw -echo <&3; echo hello >&3; head -n 1 <&3`, "sh", path)
 		got, err := use.Output()
@@ -250,7 +250,7 @@ func attached(want string) func(*reader, *testing.T, example) {
 func (r *reader) probes(t *testing.T, e example) {
 	address, end := r.reporter(t)
 	defer end()
-	cmd, out := r.start(t, e.command, "10.0.0.5:4001", address, "HOST:PORT", address)
+	cmd, out := r.start(t, e.command, "10.0.0.5", address, "HOST:PORT", address)
 	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "An RFC 2217 access server: telnetcpc, by its signature.") {
 		t.Errorf("%v\n%s", err, out)
 	}

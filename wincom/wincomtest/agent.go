@@ -22,24 +22,24 @@ func (a *agent) Read(p []byte, within time.Duration) (int, error) {
 	pair := a.end.pair
 	pair.mu.Lock()
 	defer pair.mu.Unlock()
-	over := false
+	timedOut := false
 	if within >= 0 {
 		timer := time.AfterFunc(within, func() {
 			pair.mu.Lock()
 			defer pair.mu.Unlock()
-			over = true
+			timedOut = true
 			pair.changed.Broadcast()
 		})
 		defer timer.Stop()
 	}
-	for !a.closed && len(a.end.received) == 0 && !over {
+	for !a.closed && len(a.end.received) == 0 && !timedOut {
 		pair.changed.Wait()
 	}
 	if a.closed {
 		return 0, wincom.ErrDeviceClosed
 	}
-	if pair.Most > 0 {
-		p = p[:min(pair.Most, len(p))]
+	if pair.MaxRead > 0 {
+		p = p[:min(pair.MaxRead, len(p))]
 	}
 	return a.end.take(p), nil
 }
@@ -104,7 +104,7 @@ func (a *agent) Ioctl(code wincom.Ioctl, in, out []byte) (int, error) {
 	return 0, e.set(code, in)
 }
 
-// set performs the requests that have no answer.
+// set performs the requests that return nothing.
 func (e *end) set(code wincom.Ioctl, in []byte) error {
 	sizes := map[wincom.Ioctl]int{
 		wincom.SetBaudRate: 4, wincom.SetQueueSize: 8, wincom.SetLineControl: 3, wincom.SetTimeouts: 20, wincom.Purge: 4,
@@ -150,7 +150,7 @@ func (e *end) set(code wincom.Ioctl, in []byte) error {
 	return nil
 }
 
-// all is every output, or none.
+// all returns every output, or none.
 func all(on bool) wincom.Output {
 	if on {
 		return 0xFF
@@ -158,7 +158,7 @@ func all(on bool) wincom.Output {
 	return 0
 }
 
-// handFlow takes SERIAL_DTR_CONTROL and SERIAL_RTS_CONTROL: the lines follow at once, and at every open.
+// handFlow applies SERIAL_DTR_CONTROL and SERIAL_RTS_CONTROL, which take effect at once and at every open.
 func (e *end) handFlow(control, replace uint32) {
 	e.raises = 0
 	if control&3 != 0 {
@@ -180,13 +180,13 @@ func (e *end) modemControl(in []byte) {
 	e.setOutputs(wincom.Output(in[0]), mask)
 }
 
-// lsrMstInsert is the request with com0com's extension, or without it.
+// lsrMstInsert performs LSRMST_INSERT, with or without com0com's extension.
 func (e *end) lsrMstInsert(in, out []byte) (int, error) {
 	if len(in) < 1 {
 		return 0, ErrSmall
 	}
 	caps := e.pair.Caps
-	if caps == 0 && e.pair.Refuses {
+	if caps == 0 && e.pair.RefusesInsert {
 		return 0, ErrInvalid
 	}
 	if caps == 0 || len(in) < 9 || string(in[1:5]) != signature {
@@ -201,11 +201,11 @@ func (e *end) lsrMstInsert(in, out []byte) (int, error) {
 	if options&^caps != 0 || in[0] != 0 && (in[0] == e.xon || in[0] == e.xoff) {
 		return 0, ErrInvalid
 	}
-	var answer []byte
+	var reply []byte
 	if options&wincom.InsertGet != 0 {
-		answer = e.state(in[0], options)
+		reply = e.state(in[0], options)
 	}
-	if len(answer) > len(out) {
+	if len(reply) > len(out) {
 		return 0, ErrSmall
 	}
 	e.escape, e.inserts = in[0], options&wincom.InsertAll
@@ -213,35 +213,35 @@ func (e *end) lsrMstInsert(in, out []byte) (int, error) {
 		e.received = nil
 		e.pair.changed.Broadcast()
 	}
-	return put(out, answer)
+	return put(out, reply)
 }
 
-// state is the answer to InsertGet.
-func (e *end) state(escape byte, options uint32) (answer []byte) {
+// state is what InsertGet returns.
+func (e *end) state(escape byte, options uint32) (reply []byte) {
 	r := e.peer
 	if options&(wincom.InsertLineStatus|wincom.InsertBreakOff) != 0 {
 		line := uart.LineTHRE | uart.LineTEMT
-		if r.broken && options&wincom.InsertBreakOff != 0 {
+		if r.inBreak && options&wincom.InsertBreakOff != 0 {
 			line |= uart.LineBreak
 		}
-		answer = append(answer, escape, 2, byte(line))
+		reply = append(reply, escape, 2, byte(line))
 	}
 	if options&wincom.InsertModemStatus != 0 {
-		answer = append(answer, escape, 3, byte(e.status))
+		reply = append(reply, escape, 3, byte(e.status))
 	}
 	if options&wincom.InsertBaud != 0 {
-		answer = binary.LittleEndian.AppendUint32(append(answer, escape, 0x10), r.baud)
+		reply = binary.LittleEndian.AppendUint32(append(reply, escape, 0x10), r.baud)
 	}
 	if options&wincom.InsertLineControl != 0 {
-		answer = append(answer, escape, 0x11, r.line[2], r.line[1], r.line[0])
+		reply = append(reply, escape, 0x11, r.line[2], r.line[1], r.line[0])
 	}
-	return answer
+	return reply
 }
 
-// put is an answer of the driver.
-func put(out, answer []byte) (int, error) {
-	if len(out) < len(answer) {
+// put returns data from the driver.
+func put(out, reply []byte) (int, error) {
+	if len(out) < len(reply) {
 		return 0, ErrSmall
 	}
-	return copy(out, answer), nil
+	return copy(out, reply), nil
 }

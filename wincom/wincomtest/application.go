@@ -7,13 +7,13 @@ import (
 	"telnetcpc/wincom"
 )
 
-// ErrDenied is what a second open of the application's end gets.
+// ErrDenied is returned by a second open of the application's end.
 var ErrDenied = errors.New("access is denied")
 
-// errGone ends the calls of a program that has closed its end.
-var errGone = errors.New("the handle is invalid")
+// errInvalidHandle is returned by the calls of a program that has closed its end.
+var errInvalidHandle = errors.New("the handle is invalid")
 
-// Application is a program that has the application's end open. Each method is one request to the driver but SetCoding,
+// Application is a program that has the application's end open. Each method is one request to the driver, except SetCoding,
 // which is SetCommState. Methods may be called from several goroutines.
 type Application struct {
 	end    *end
@@ -32,21 +32,21 @@ func (p *Pair) OpenApplication() (*Application, error) {
 	return &Application{end: &p.application}, nil
 }
 
-// Leave says how the program that had the application's end open last has left it.
-func (p *Pair) Leave(c uart.Coding) {
+// SetLeftCoding sets the coding that the application's end has from its previous user.
+func (p *Pair) SetLeftCoding(c uart.Coding) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.application.baud = c.Baud
 	p.application.line = lineControl(c)
 }
 
-// lineControl is a coding as SERIAL_LINE_CONTROL has it.
+// lineControl converts a coding to SERIAL_LINE_CONTROL.
 func lineControl(c uart.Coding) [3]byte {
 	stops := map[uart.StopBits]byte{uart.Stop1: 0, uart.Stop1Half: 1, uart.Stop2: 2}
 	return [3]byte{stops[c.StopBits], byte(c.Parity - uart.ParityNone), c.DataBits}
 }
 
-// do makes a request.
+// do makes a request, unless the program has closed its end.
 func (a *Application) do(f func(e *end)) {
 	a.end.pair.mu.Lock()
 	defer a.end.pair.mu.Unlock()
@@ -55,7 +55,7 @@ func (a *Application) do(f func(e *end)) {
 	}
 }
 
-// Close closes the end: everything that it drives falls, what was not read is gone. A second one does nothing.
+// Close closes the end: its outputs drop and unread bytes are lost. Idempotent.
 func (a *Application) Close() error {
 	a.do(func(e *end) {
 		a.closed = true
@@ -64,7 +64,7 @@ func (a *Application) Close() error {
 	return nil
 }
 
-// Read waits until there is a byte.
+// Read waits for a byte and returns what there is.
 func (a *Application) Read(p []byte) (int, error) {
 	pair := a.end.pair
 	pair.mu.Lock()
@@ -73,47 +73,47 @@ func (a *Application) Read(p []byte) (int, error) {
 		pair.changed.Wait()
 	}
 	if a.closed {
-		return 0, errGone
+		return 0, errInvalidHandle
 	}
 	return a.end.take(p), nil
 }
 
-// Write waits until the driver has taken everything.
+// Write waits until the driver has taken all of p.
 func (a *Application) Write(p []byte) (int, error) {
 	pair := a.end.pair
 	pair.mu.Lock()
 	defer pair.mu.Unlock()
 	return a.end.write(p, func() error {
 		if a.closed {
-			return errGone
+			return errInvalidHandle
 		}
 		return nil
 	})
 }
 
-// SetCoding is SetCommState: a request for the rate, and one for the rest. What c does not say stays.
+// SetCoding is SetCommState: one request for the baud rate and one for the rest. Fields that are unset in c do not change.
 func (a *Application) SetCoding(c uart.Coding) (err error) {
 	a.do(func(e *end) {
 		if c.Baud != 0 {
 			e.setBaud(c.Baud)
 		}
 		line := e.line
-		said := lineControl(c)
+		set := lineControl(c)
 		if c.StopBits != 0 {
-			line[0] = said[0]
+			line[0] = set[0]
 		}
 		if c.Parity != 0 {
-			line[1] = said[1]
+			line[1] = set[1]
 		}
 		if c.DataBits != 0 {
-			line[2] = said[2]
+			line[2] = set[2]
 		}
 		err = e.setLine(line)
 	})
 	return err
 }
 
-// Lines drives DTR and RTS, by one request where both are said, and break by another.
+// Lines sets DTR and RTS in one request, and break in another.
 func (a *Application) Lines(c uart.Control) {
 	var value, mask wincom.Output
 	for o, l := range map[wincom.Output]uart.Level{wincom.OutDTR: c.DTR, wincom.OutRTS: c.RTS} {
@@ -132,21 +132,20 @@ func (a *Application) Lines(c uart.Control) {
 	})
 }
 
-// Modem is the modem status.
+// Modem returns the modem status.
 func (a *Application) Modem() (m uart.ModemState) {
 	a.do(func(e *end) { m = e.status })
 	return m
 }
 
-// Errors is ClearCommError: the errors since the last call, as the bits Error of wincom.
+// Errors is ClearCommError: the errors since the previous call, as wincom.ErrorBreak and the like.
 func (a *Application) Errors() (errors uint32) {
 	a.do(func(e *end) { errors, e.errors = e.errors, 0 })
 	return errors
 }
 
-// Driver runs f where the driver would have lost or damaged something: with what waits for the agent's reads, which f
-// returns changed.
-func (p *Pair) Driver(f func(queue []byte) []byte) {
+// EditQueue replaces the bytes that the agent has yet to read by what f returns, as if the driver had lost or damaged some.
+func (p *Pair) EditQueue(f func(queue []byte) []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.agent.received = f(p.agent.received)

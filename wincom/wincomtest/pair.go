@@ -1,9 +1,10 @@
-// Package wincomtest is a model of a com0com pair, for tests on every system. It stands for the driver, at the border
-// wincom.Device: its answers, records, queues and pins are those that were measured on com0com 3.0. The application's end
-// is scripted through Application. It must not know the port that stands on the other end.
+// Package wincomtest is a model of a com0com pair, for tests on every system. It replaces the driver below wincom.Device:
+// what it returns, its records, queues and pins are those that were measured on com0com 3.0. A test plays the program on
+// the application's end through Application. Its callers are the tests of wincom and cmd/telnetcpc; it must not know the
+// port that uses the agent's end.
 //
-// It is simpler than the driver: one lock, no timeouts but that of a read, no XON/XOFF and handshakes. What the driver does
-// to the 14 bytes that a writer may have out of hand when it purges them is an assumption (they are discarded).
+// It is simpler than the driver: one lock, no timeout except that of a read, no XON/XOFF and no handshakes. That a purge
+// discards the 14 bytes which a writer can hand over while nobody has the other end open is an assumption.
 package wincomtest
 
 import (
@@ -17,13 +18,13 @@ import (
 	"telnetcpc/wincom"
 )
 
-// Errors of the model. The first is what Windows calls ERROR_INVALID_PARAMETER.
+// Errors of the model: Windows' ERROR_INVALID_PARAMETER and ERROR_INSUFFICIENT_BUFFER.
 var (
 	ErrInvalid = errors.New("the parameter is incorrect")
 	ErrSmall   = errors.New("the data area passed to a system call is too small")
 )
 
-// Caps is what com0com 2.2 and newer answer; OldCaps what 2.1 does, which does not tell the end of a break.
+// Caps are the options of com0com 2.2 and newer. OldCaps are those of 2.1, which does not report the end of a break.
 const (
 	Caps    = wincom.InsertGet | wincom.InsertClear | wincom.InsertAll
 	OldCaps = Caps &^ wincom.InsertBreakOff
@@ -31,29 +32,29 @@ const (
 
 const (
 	firstQueue = 4096 // room for received bytes at an open
-	fifo       = 14   // bytes that a writer can give while nobody has the other end open
+	fifo       = 14   // bytes that a writer can hand over while nobody has the other end open
 )
 
-// Pair is one pair. Its fields are set before it is used.
+// Pair is one pair. Set its fields before using it.
 type Pair struct {
-	Ends wincom.Ends // their names, and the pins that the driver obeys
+	Ends wincom.Ends // what Find returns, and the pins that the model obeys
 
-	Caps       uint32 // what the driver tells of itself; 0: it does not know the extension
-	Refuses    bool   // a driver that does not know the extension refuses the request, as Wine's ports do
-	EmuOverrun bool   // the agent's end drops what does not fit
-	Broken     error  // what Check returns
-	Foreign    bool   // Find says that the application's end is another driver's; Open opens the agent's by its name
+	Caps          uint32 // the driver's options; 0: it does not have the extension
+	RefusesInsert bool   // without the extension it does not have the plain request either, like Wine's own ports
+	EmuOverrun    bool   // the agent's end drops what does not fit
+	CheckErr      error  // what Check returns
+	Foreign       bool   // Find reports the application's end as another driver's; Open accepts its name for the agent's end
 
-	Most int // what one read of the agent's end returns at most; 0: as much as fits
+	MaxRead int // the most that one read of the agent's end returns; 0: no limit
 
-	mu          sync.Mutex // over everything below
-	changed     *sync.Cond
+	mu          sync.Mutex // guards everything below
+	changed     *sync.Cond // broadcast after every change that may end a wait
 	application end
 	agent       end
 }
 
-// NewPair returns a pair with the pins that telnetcpc gives. The ends are as after the driver was loaded, but that a
-// program has left the application's one at 9600 8N1.
+// NewPair returns a pair with the pins that telnetcpc sets. The ends are as after loading the driver, except that the
+// application's is at 9600 8N1 from a previous program.
 func NewPair(application, agent string) *Pair {
 	p := &Pair{Caps: Caps, Ends: wincom.Ends{
 		Application: application, ApplicationID: "CNCA0", ApplicationPins: wincom.ApplicationPins(),
@@ -71,7 +72,7 @@ func NewPair(application, agent string) *Pair {
 var _ wincom.System = (*Pair)(nil)
 
 // Check implements wincom.System.
-func (p *Pair) Check() error { return p.Broken }
+func (p *Pair) Check() error { return p.CheckErr }
 
 // Find implements wincom.System.
 func (p *Pair) Find(name string) (wincom.Ends, error) {
@@ -107,30 +108,30 @@ type end struct {
 	pins  wincom.Pins
 	drops bool
 
-	open   bool
-	baud   uint32
-	line   [3]byte // stop bits, parity, word length
-	xon    byte
-	xoff   byte
-	raises wincom.Output // what an open raises
-	mcr    wincom.Output
-	status uart.ModemState
-	broken bool // this end sends a break
+	open    bool
+	baud    uint32
+	line    [3]byte // stop bits, parity, word length
+	xon     byte
+	xoff    byte
+	raises  wincom.Output // what an open raises
+	mcr     wincom.Output
+	status  uart.ModemState
+	inBreak bool // this end sends a break
 
-	received []byte
-	size     int
-	sent     []byte // out of hand while nobody has the peer open
+	received []byte // not read yet
+	size     int    // of received
+	sent     []byte // handed over while nobody has the peer open
 	errors   uint32
 	escape   byte // 0: nothing is inserted
 	inserts  uint32
 }
 
-// opens is an open of the end; the lock is held, as in all that follow.
+// opens is an open of the end. Pair.mu is held, as in all methods of end.
 func (e *end) opens() {
 	e.open, e.size, e.received, e.errors = true, firstQueue, nil, 0
 	e.setOutputs(e.raises, wincom.OutDTR|wincom.OutRTS)
-	e.look()
-	e.peer.look()
+	e.updateInputs()
+	e.peer.updateInputs()
 	for _, c := range e.peer.sent {
 		e.receive(c)
 	}
@@ -142,19 +143,19 @@ func (e *end) closes() {
 	e.open, e.escape, e.inserts, e.received = false, 0, 0, nil
 	e.setBreak(false)
 	e.mcr = wincom.OutOUT2
-	e.look()
-	e.peer.look()
+	e.updateInputs()
+	e.peer.updateInputs()
 	e.pair.changed.Broadcast()
 }
 
 func (e *end) setOutputs(value, mask wincom.Output) {
 	e.mcr = e.mcr&^mask | value&mask
-	e.peer.look()
-	e.look()
+	e.peer.updateInputs()
+	e.updateInputs()
 }
 
-// look computes the inputs anew, and tells of a change.
-func (e *end) look() {
+// updateInputs computes the inputs and inserts a record if they have changed.
+func (e *end) updateInputs() {
 	var now uart.ModemState
 	for line, pin := range map[uart.ModemState]wincom.Pin{
 		uart.CTS: e.pins.CTS, uart.DSR: e.pins.DSR, uart.DCD: e.pins.DCD, uart.RI: e.pins.RI,
@@ -173,7 +174,7 @@ func (e *end) look() {
 	e.pair.changed.Broadcast()
 }
 
-// drives is what the end drives, as the other end's pins name it.
+// drives returns what the end drives, as a Pin of the other end.
 func (e *end) drives() (p wincom.Pin) {
 	for o, pin := range map[wincom.Output]wincom.Pin{
 		wincom.OutRTS: wincom.PinRRTS, wincom.OutDTR: wincom.PinRDTR, wincom.OutOUT1: wincom.PinROUT1, wincom.OutOUT2: wincom.PinROUT2,
@@ -188,7 +189,7 @@ func (e *end) drives() (p wincom.Pin) {
 	return p
 }
 
-// insert puts a record into the queue where records of its kind are wanted. One that does not fit is lost.
+// insert adds a record to the queue if that kind is enabled. If it does not fit it is lost.
 func (e *end) insert(kind uint32, record ...byte) {
 	if e.escape == 0 || e.inserts&kind == 0 {
 		return
@@ -201,7 +202,7 @@ func (e *end) insert(kind uint32, record ...byte) {
 	e.pair.changed.Broadcast()
 }
 
-// receive puts a byte into the queue. The driver masks it to the smaller word length of the two.
+// receive adds a byte to the queue, masked to the shorter word length of the two ends.
 func (e *end) receive(c byte) {
 	c &= 0xFF >> (8 - min(e.line[2], e.peer.line[2]))
 	e.received = append(e.received, c)
@@ -229,10 +230,10 @@ func (e *end) setLine(line [3]byte) error {
 }
 
 func (e *end) setBreak(on bool) {
-	if e.broken == on {
+	if e.inBreak == on {
 		return
 	}
-	e.broken = on
+	e.inBreak = on
 	switch {
 	case !e.peer.open:
 	case on && e.peer.escape != 0 && e.peer.inserts&(wincom.InsertLineStatus|wincom.InsertBreakOff) != 0:
@@ -247,13 +248,13 @@ func (e *end) setBreak(on bool) {
 	e.pair.changed.Broadcast()
 }
 
-// write gives bytes to the peer until all are given or stop says that the write is over.
+// write hands bytes to the peer until all are taken or stop returns an error.
 func (e *end) write(p []byte, stop func() error) (n int, err error) {
 	for {
 		if err := stop(); err != nil {
 			return n, err
 		}
-		for n < len(p) && !e.broken {
+		for n < len(p) && !e.inBreak {
 			switch r := e.peer; {
 			case !r.open && len(e.sent) < fifo:
 				e.sent = append(e.sent, p[n])

@@ -13,21 +13,21 @@ import (
 	"telnetcpc/wincom"
 )
 
-// The stand-in for com0com's setupc.exe is a copy of a test's own binary by that name. It keeps pairs where com0com keeps
-// them, in the registry, prints what setupc prints, and insists on what that insists on: silence, one command behind its
-// options, its own directory as the current one. It makes no device.
+// The stand-in for com0com's setupc.exe is a copy of the test binary under that name. It keeps pairs in the registry where
+// com0com does, prints what setupc prints, and requires what setupc requires: --silent, one command after the options, its
+// own directory as the current one. It makes no device.
 
 const (
 	setupcName = "setupc.exe"
-	setupcInf  = "com0com.inf" // setupc reads it by its name alone
+	setupcInf  = "com0com.inf" // setupc opens it without a path
 )
 
-// TakenName is the one name that something else has, as the stand-in says.
+// TakenName is the one name that the stand-in reports as taken.
 const TakenName = "COM78"
 
 const parametersKey = `SYSTEM\CurrentControlSet\Services\com0com\Parameters`
 
-// RunSetupc does the work of setupc.exe and ends the process, where it has its name. It is for a test's init.
+// RunSetupc acts as setupc.exe and exits if this process has that name. Call it in a test's init.
 func RunSetupc() {
 	if !strings.EqualFold(filepath.Base(os.Args[0]), setupcName) {
 		return
@@ -41,7 +41,7 @@ func RunSetupc() {
 
 func setupc(words []string) error {
 	if len(words) < 2 || words[0] != "--silent" {
-		return errors.New("a window would ask a question now")
+		return errors.New("setupc would open a dialog now")
 	}
 	if _, err := os.Stat(setupcInf); err != nil {
 		return fmt.Errorf("%s is not in the current directory", setupcInf)
@@ -133,15 +133,15 @@ func removeEnd(id string) error {
 	return registry.DeleteKey(registry.LOCAL_MACHINE, parametersKey+`\`+id)
 }
 
-// InstallSetupc puts the stand-in where com0com's installer would say that it is, until the test ends. The test's binary
-// must call RunSetupc in an init. It must not be called where there is a real com0com.
+// InstallSetupc installs the stand-in until the test ends, with the registry key of com0com's installer. The test binary
+// must call RunSetupc in an init. It must not be called on a machine with a real com0com.
 func InstallSetupc(t *testing.T) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "com0com of a test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// One by one: os.RemoveAll, and so t.TempDir, does not work in Wine 8.
+	// One by one because os.RemoveAll, and so t.TempDir, does not work in Wine 8.
 	t.Cleanup(func() {
 		for _, name := range []string{setupcName, setupcInf, ""} {
 			if err := os.Remove(filepath.Join(dir, name)); err != nil {

@@ -21,23 +21,23 @@ import (
 type agent struct {
 	cmd  *exec.Cmd
 	out  uarttest.Output
-	done chan struct{} // closed when it has ended
+	done chan struct{} // closed once it has exited
 	err  error         // of Wait; read after done
 }
 
-// wine is whether this Windows is Wine, which has a function that says its version.
+// wine reports whether this Windows is Wine, which exports a function for its version.
 var wine = windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
 
-// ownConsole gives this process, and what it starts from now on, a console that nobody else is at, once.
+// ownConsole gives this process, and those that it starts from then on, a console of their own, once.
 var ownConsole = sync.OnceFunc(func() {
 	kernel := windows.NewLazySystemDLL("kernel32.dll")
-	_, _, _ = kernel.NewProc("FreeConsole").Call() // in Wine it has half of one
+	_, _, _ = kernel.NewProc("FreeConsole").Call() // in Wine it has an incomplete one
 	_, _, _ = kernel.NewProc("AllocConsole").Call()
 	_ = windows.SetStdHandle(windows.STD_ERROR_HANDLE, windows.Handle(os.Stderr.Fd())) // for a panic
 })
 
-// interrupt ends the agent as a person at its console does: by Ctrl-Break, which goes to the agent's group alone. Wine
-// has no Ctrl-Break. There it is Ctrl-C, which goes to everybody at the console, and so to this process too.
+// interrupt ends the agent as a user at its console does: by Ctrl-Break, which goes only to the agent's process group. Wine
+// has no Ctrl-Break. There it is Ctrl-C, which goes to every process at the console, and so to this one too.
 func (a *agent) interrupt() error {
 	if !wine {
 		return windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, uint32(a.cmd.Process.Pid))
@@ -52,11 +52,12 @@ func (a *agent) interrupt() error {
 	case <-ours:
 		return nil
 	case <-time.After(testenv.Patience):
-		return errors.New("Ctrl-C does not come")
+		return errors.New("Ctrl-C did not arrive")
 	}
 }
 
-// start runs telnetcpc.exe until the test ends. It must not have ended by itself, and ends in order when it is interrupted.
+// start runs telnetcpc.exe until the test ends. By then it must not have exited, and must exit with status 0 on an
+// interrupt.
 func start(t *testing.T, args ...string) *agent {
 	t.Helper()
 	a := &agent{cmd: exec.Command(os.Getenv(programVariable), args...), done: make(chan struct{})}
@@ -76,13 +77,13 @@ func start(t *testing.T, args ...string) *agent {
 	t.Cleanup(func() {
 		a.stop(t)
 		if t.Failed() {
-			t.Logf("telnetcpc %s said:\n%s", strings.Join(args, " "), a.out.String())
+			t.Logf("output of telnetcpc %s:\n%s", strings.Join(args, " "), a.out.String())
 		}
 	})
 	return a
 }
 
-func (a *agent) ended() bool {
+func (a *agent) exited() bool {
 	select {
 	case <-a.done:
 		return true
@@ -91,10 +92,10 @@ func (a *agent) ended() bool {
 	}
 }
 
-// stop interrupts the agent and waits for the end. It may be called again.
+// stop interrupts the agent and waits until it has exited. Idempotent.
 func (a *agent) stop(t *testing.T) {
 	t.Helper()
-	early := a.ended()
+	early := a.exited()
 	if !early {
 		if err := a.interrupt(); err != nil {
 			t.Errorf("interrupt: %v", err)
@@ -104,12 +105,12 @@ func (a *agent) stop(t *testing.T) {
 	select {
 	case <-a.done:
 	case <-time.After(testenv.Patience):
-		t.Error("telnetcpc does not end when it is interrupted")
+		t.Error("telnetcpc did not exit on an interrupt")
 		_ = a.cmd.Process.Kill()
 		<-a.done
 	}
 	if a.err != nil {
-		t.Errorf("telnetcpc ended with %v, want status 0", a.err)
+		t.Errorf("telnetcpc exited with %v, want status 0", a.err)
 	}
 	if strings.Contains(a.out.String(), "panic:") {
 		t.Error("telnetcpc panicked")

@@ -16,13 +16,13 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestCOM9 is what a user can verify on his own Windows: that what a program does to COM9 arrives at a far UART, and the
-// other way round. The far end is in this process; telnetcpc.exe and the pair of ports are the real ones.
+// TestCOM9 is what a user can verify on their own Windows: what a program does to COM9 arrives at a far UART, and the other
+// way round. The far end is in this process; telnetcpc.exe and the pair of ports are the real ones.
 func TestCOM9(t *testing.T) {
 	if os.Getenv(pairVariable) == "" || os.Getenv(programVariable) == "" {
-		t.Skipf("%s and %s are not set: scripts/verify-windows.ps1 says which pair may be used", pairVariable, programVariable)
+		t.Skipf("%s and %s are not set: scripts/verify-windows.ps1 sets which pair to use", pairVariable, programVariable)
 	}
-	for _, point := range []struct {
+	for _, check := range []struct {
 		name string
 		run  func(*testing.T)
 	}{
@@ -40,11 +40,11 @@ func TestCOM9(t *testing.T) {
 		{"Ctrl-Break", checkCtrlBreak},
 		{"a service that is killed", checkService},
 	} {
-		t.Run(point.name, point.run)
+		t.Run(check.name, check.run)
 	}
 }
 
-// bench is a port joined to a far end.
+// bench is a port whose agent is connected to a far end.
 type bench struct {
 	*testing.T
 	far   *far
@@ -63,7 +63,7 @@ func newBench(t *testing.T, flags ...string) *bench {
 func (b *bench) open(via string) program {
 	b.Helper()
 	sessions := b.far.clients
-	if b.agent != nil { // else it is a service's
+	if b.agent != nil { // nil if a service has the port
 		sessions = func() int { return strings.Count(b.agent.out.String(), "session up") }
 	}
 	before := sessions()
@@ -72,9 +72,9 @@ func (b *bench) open(via string) program {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = p.Close() })
-	b.eventually("the session is up", func() error { // before that a break is nobody's
+	b.eventually("the session is up", func() error { // before that a break is lost
 		if sessions() <= before {
-			return errors.New("nobody has come")
+			return errors.New("no session yet")
 		}
 		return nil
 	})
@@ -84,8 +84,8 @@ func (b *bench) open(via string) program {
 func (b *bench) eventually(what string, f func() error) {
 	b.Helper()
 	eventually(b.T, what, func() error {
-		if b.agent != nil && b.agent.ended() {
-			b.Fatalf("telnetcpc has ended: %v", b.agent.err)
+		if b.agent != nil && b.agent.exited() {
+			b.Fatalf("telnetcpc has exited: %v", b.agent.err)
 		}
 		return f()
 	})
@@ -98,7 +98,7 @@ func (b *bench) set(p program, e uart.Event) {
 	}
 }
 
-// write fails where not all is taken.
+// write fails unless all of data is written.
 func (b *bench) write(p program, data []byte) {
 	b.Helper()
 	if n, err := p.Write(data); err != nil || n != len(data) {
@@ -106,7 +106,7 @@ func (b *bench) write(p program, data []byte) {
 	}
 }
 
-// expect reads what must come.
+// expect fails unless the next bytes are want.
 func (b *bench) expect(p program, want []byte) {
 	b.Helper()
 	if err := expect(p, want); err != nil {
@@ -120,11 +120,11 @@ func checkListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.Contains(names, os.Getenv(pairVariable)) {
-		t.Errorf("the system lists %q, want %s among them", names, os.Getenv(pairVariable))
+		t.Errorf("listed ports: %q, want %s among them", names, os.Getenv(pairVariable))
 	}
 }
 
-// checkCodings: a byte leaves the far UART at the line coding that the program had set, for every one that there is.
+// checkCodings: a byte leaves the far UART at the line coding that the program has set, for every coding.
 func checkCodings(t *testing.T) {
 	b := newBench(t)
 	p := b.open(viaLibrary)
@@ -147,11 +147,11 @@ func checkBauds(t *testing.T) {
 	}
 }
 
-// carries sets a line coding and sends a byte, which must have left the far UART so when it is back.
+// carries sets a line coding and sends a byte; when it comes back it must have left the far UART at that coding.
 func (b *bench) carries(p program, want uart.Coding) {
 	b.Helper()
 	b.set(p, uart.Event{Coding: want})
-	b.write(p, []byte{0x15}) // no wider than 5 bits
+	b.write(p, []byte{0x15}) // 5 bits at most
 	b.expect(p, []byte{0x15})
 	all := b.far.sent()
 	if got := all[len(all)-1]; got != (sentByte{0x15, want}) {
@@ -159,7 +159,7 @@ func (b *bench) carries(p program, want uart.Coding) {
 	}
 }
 
-// checkControl: each line for itself, and the loop plug's answer.
+// checkControl: each line by itself, and what the loopback plug returns for it.
 func checkControl(t *testing.T) {
 	b := newBench(t, "--linger", "50ms")
 	for _, via := range []string{viaLibrary, viaWindows} {
@@ -180,7 +180,7 @@ func checkControl(t *testing.T) {
 			if now.DTR == uart.LevelOn {
 				want |= uart.DSR | uart.DCD | uart.RI
 			}
-			b.eventually("the loop plug answers", func() error {
+			b.eventually("the loopback plug returns the lines", func() error {
 				got, err := p.Modem()
 				return errors.Join(err, same(got, want))
 			})
@@ -192,12 +192,12 @@ func checkControl(t *testing.T) {
 	}
 }
 
-// Events that a program waits for: EV_CTS and its like.
+// Events that a program waits for: EV_CTS and the like (winbase.h).
 const (
 	evCTS, evDSR, evRLSD, evBreak, evErr, evRing = 0x08, 0x10, 0x20, 0x40, 0x80, 0x100
 )
 
-// checkModem: a program that sleeps until a line changes is woken, and sees the line.
+// checkModem: a program that waits for a line to change is woken and sees the line.
 func checkModem(t *testing.T) {
 	b := newBench(t)
 	p := b.open(viaWindows).(*windowsProgram)
@@ -224,7 +224,7 @@ func checkModem(t *testing.T) {
 	}
 }
 
-// checkBreak: one that is sent arrives, and the loop plug's comes back: event, error and NUL.
+// checkBreak: a break arrives, and the loopback plug's comes back as an event, an error and a NUL.
 func checkBreak(t *testing.T) {
 	b := newBench(t)
 	p := b.open(viaWindows).(*windowsProgram)
@@ -245,14 +245,14 @@ func checkBreak(t *testing.T) {
 	if bits, err := p.errs(); err != nil || bits&ceBreak == 0 {
 		t.Errorf("ClearCommError: got %#x, %v, want CE_BREAK among them", bits, err)
 	}
-	// The NUL is the driver's: the access server, which has told of the break, sends none.
+	// The NUL is from the driver: the access server reports the break and sends no NUL.
 	b.expect(p, []byte{0})
-	b.write(p, []byte("behind the break"))
-	b.expect(p, []byte("behind the break"))
+	b.write(p, []byte("after the break"))
+	b.expect(p, []byte("after the break"))
 }
 
-// checkOrder: each byte leaves the far UART at the line coding that was in force when it was written, though the program
-// waits for nothing.
+// checkOrder: each byte leaves the far UART at the line coding that was set when it was written, although the program does
+// not wait.
 func checkOrder(t *testing.T) {
 	b := newBench(t)
 	p := b.open(viaWindows)
@@ -302,7 +302,7 @@ func checkBulk(t *testing.T) {
 	}
 }
 
-// checkReopened: the far UART is closed when the program has gone, and the next one gets what it asks for.
+// checkReopened: the far UART is closed after the program closes, and the next program gets the settings that it sets.
 func checkReopened(t *testing.T) {
 	b := newBench(t, "--linger", "50ms")
 	for i := range 3 {
@@ -316,7 +316,7 @@ func checkReopened(t *testing.T) {
 	}
 }
 
-// checkServerAway: what is written meanwhile waits, and goes out at the settings of the program.
+// checkServerAway: bytes written while the server is away are held, and sent with the program's settings.
 func checkServerAway(t *testing.T) {
 	b := newBench(t)
 	p := b.open(viaWindows)
@@ -325,7 +325,7 @@ func checkServerAway(t *testing.T) {
 	b.far.end()
 	b.eventually("the program sees that the device is gone", func() error {
 		got, err := p.Modem()
-		return errors.Join(err, same(got&(uart.CTS|uart.DSR), 0)) // DCD stays as the device had it: --dcd link has it fall
+		return errors.Join(err, same(got&(uart.CTS|uart.DSR), 0)) // DCD keeps the device's state: only --dcd link drops it
 	})
 	b.write(p, []byte("held"))
 	b.far.start()
@@ -336,7 +336,7 @@ func checkServerAway(t *testing.T) {
 	}
 }
 
-// checkCtrlBreak: the agent ends in order; the port stays, with nothing behind it.
+// checkCtrlBreak: the agent exits with status 0; the port remains, with its lines off.
 func checkCtrlBreak(t *testing.T) {
 	b := newBench(t)
 	p := b.open(viaWindows)
@@ -349,10 +349,10 @@ func checkCtrlBreak(t *testing.T) {
 	}
 }
 
-// checkService: an attach as a service; killed, it comes back. In Wine it is only stopped and started.
+// checkService: attach as a service; killed, it is restarted. In Wine it is only stopped and started.
 func checkService(t *testing.T) {
 	if !windows.GetCurrentProcessToken().IsElevated() {
-		t.Skip("a service can be made by an administrator only: start PowerShell by \"Run as administrator\"")
+		t.Skip("only an administrator can install a service: start PowerShell with \"Run as administrator\"")
 	}
 	b := &bench{T: t, far: newFar(t), port: os.Getenv(pairVariable)}
 	service := func(command string, args ...string) string {
@@ -365,7 +365,7 @@ func checkService(t *testing.T) {
 	}
 	service("install", "--linger", "50ms", b.port, b.far.address)
 	t.Cleanup(func() { service("uninstall", b.port) })
-	works := func() {
+	check := func() {
 		t.Helper()
 		p := b.open(viaWindows)
 		b.carries(p, uart.DefaultCoding())
@@ -373,13 +373,13 @@ func checkService(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	works()
+	check()
 	running := regexp.MustCompile(`running, pid (\d+)`)
 	before := running.FindStringSubmatch(service("status", b.port))
 	if before == nil {
-		t.Fatal("the service does not run")
+		t.Fatal("the service is not running")
 	}
-	if wine { // whose service manager does not notice that a service has died
+	if wine { // its service manager does not notice that a service has died
 		service("stop", b.port)
 		service("start", b.port)
 	} else if out, err := exec.Command("taskkill.exe", "/F", "/PID", before[1]).CombinedOutput(); err != nil {
@@ -392,5 +392,5 @@ func checkService(t *testing.T) {
 		}
 		return nil
 	})
-	works()
+	check()
 }

@@ -1,20 +1,19 @@
-// Package winetest holds tests only: telnetcpc as it is built for Windows. Few machines that build this run Windows, so
-// the tests make a fresh Wine in a temporary directory and run inside it, beside a kernel driver of ours that stands in
-// for com0com's.
+// Package winetest holds only tests: of telnetcpc as it is built for Windows. Few machines that build this run Windows, so
+// on Linux the tests make a fresh Wine prefix in a temporary directory and run in it, with a kernel driver of our own in
+// place of com0com's (testdata/c0sim.c). Nothing calls it; scripts/test and scripts/verify-windows.ps1 run it.
 //
-//	go test, on Linux                      inside Wine
-//	-----------------                      -----------
+//	go test, on Linux                      in Wine
+//	-----------------                      -------
 //	prefix, drivers           makes   ->   the Windows unit tests of every package
 //	ser2net == device                      telnetcpc.exe attach COM9 -- COM9 and CNCB0 of the driver
-//	tells the program         stdin   ->   a program that has COM9 open: this package's own test binary
-//	what to do, looks at both  <- stdout
+//	controls the program,     stdin   ->   a program that has COM9 open: this package's own test binary,
+//	checks both ends           <- stdout   called the puppet
 //
-// The same test binary, built for Windows, is what a user runs on a real Windows: scripts/verify-windows.ps1 starts it.
+// On a real Windows, a user runs the same test binary with scripts/verify-windows.ps1.
 //
-// What Wine cannot show: the real com0com, its signature and its installer; that a port that is open refuses a second
-// program; Device Manager; sleep; the pace of a UART in front of the driver. Time inside means little; order and content
-// do.
+// Wine cannot show: the real com0com, its signature and its installer; that a second program cannot open a port; Device
+// Manager; sleep; the pace of a UART. Durations mean little in Wine; order and content count.
 //
-// scripts/test installs Wine and the compiler; a test that finds them missing skips and says so, or fails under
-// TELNETCPC_NEED=all. With -short nothing here runs.
+// scripts/test installs Wine and the compiler. If they are missing the tests skip, or fail under TELNETCPC_NEED=all. With
+// -short nothing in Wine runs.
 package winetest

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// The pairs: the application's ends. Each test has its own, so that they can run at the same time. Our ends are CNCB0,
-// CNCB2 and so on: numbers 1 and 5 are free, for tests of how a pair is made and found.
+// The application's ends of the pairs. Each test has its own, so that they can run in parallel. The agent's ends are CNCB0,
+// CNCB2 and so on; numbers 1 and 5 are free for tests that make and find pairs.
 const (
 	pairOfUnits   = "COM9"
 	pairOfVerify  = "COM10"
@@ -20,14 +20,13 @@ const (
 
 var pairs = map[string]int{pairOfUnits: 0, pairOfVerify: 2, pairOfSer2net: 3, pairOfInject: 4, pairOfService: 6}
 
-// agentEnd is the other end of a pair.
+// agentEnd returns the agent's end of a pair.
 func agentEnd(pair string) string { return fmt.Sprintf("CNCB%d", pairs[pair]) }
 
-// parameters is where com0com keeps what its ports are told.
+// parameters is the key of com0com's port parameters.
 const parameters = `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\com0com\Parameters`
 
-// writePairs writes into the registry what setupc writes for pairs that `telnetcpc pair add` makes, as the driver reads
-// it:
+// writePairs writes into the registry what setupc writes for pairs that `telnetcpc pair add` makes:
 //
 //	PortName=COM9,dcd=rout1,ri=!rout2 PortName=CNCB0,dcd=ropen,HiddenMode=yes
 func (w *wine) writePairs(ctx context.Context) error {
@@ -47,7 +46,7 @@ func (w *wine) writePairs(ctx context.Context) error {
 	return err
 }
 
-// Pins, as the driver's parameters have them.
+// Pins, as in the driver's parameters.
 const (
 	pinROUT1 = 4
 	pinROUT2 = 8
@@ -55,14 +54,14 @@ const (
 	pinNot   = 0x80000000
 )
 
-// startDriver starts the stand-in under com0com's name.
+// startDriver starts the stand-in driver under com0com's name.
 func (w *wine) startDriver(ctx context.Context) error {
 	if _, err := w.run(ctx, "sc.exe", "create", "com0com", "type=", "kernel", "binPath=", `C:\windows\system32\drivers\c0sim.sys`); err != nil {
 		return err
 	}
 	out, err := w.run(ctx, "sc.exe", "start", "com0com")
 	if err == nil && !strings.Contains(out, "RUNNING") {
-		err = fmt.Errorf("the driver does not run:\n%s", out)
+		err = fmt.Errorf("the driver is not running:\n%s", out)
 	}
 	return err
 }

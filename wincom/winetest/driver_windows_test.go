@@ -16,10 +16,11 @@ import (
 	"telnetcpc/wincom"
 )
 
-// insert is IOCTL_SERIAL_LSRMST_INSERT (ntddser.h), which com0com extends.
+// insert is IOCTL_SERIAL_LSRMST_INSERT (ntddser.h), which com0com extends. Its bytes are spelled out here, independently of
+// wincom.
 const insert = 0x1B007C
 
-// request is an extended request: the escape character, the signature and the options.
+// request returns an extended request: the escape character, the signature and the options.
 func request(escape byte, options uint32) []byte {
 	return append([]byte{escape}, 'c', '0', 'c', 0, byte(options), byte(options>>8), byte(options>>16), byte(options>>24))
 }
@@ -32,14 +33,14 @@ func (p *windowsProgram) ioctl(code uint32, in []byte, size int) ([]byte, error)
 	return out[:n], err
 }
 
-// tells reads what the driver tells our end, in one row of hex.
-func (p *windowsProgram) tells(want string) error {
+// expectHex reads from the port and compares with want, in hex.
+func (p *windowsProgram) expectHex(want string) error {
 	wanted, err := hex.DecodeString(strings.ReplaceAll(want, " ", ""))
 	if err != nil {
 		return err
 	}
-	over := time.AfterFunc(testenv.Patience, func() { _ = p.Close() })
-	defer over.Stop()
+	timeout := time.AfterFunc(testenv.Patience, func() { _ = p.Close() })
+	defer timeout.Stop()
 	got := make([]byte, 0, len(wanted))
 	for len(got) < len(wanted) && bytes.HasPrefix(wanted, got) {
 		b := make([]byte, len(wanted)-len(got))
@@ -55,8 +56,8 @@ func (p *windowsProgram) tells(want string) error {
 	return nil
 }
 
-// checkDriver: the pair answers as com0com 3.0.0.0 was measured to answer, with the pins of `telnetcpc pair add`. It uses
-// both ends itself: no agent may run.
+// checkDriver: the pair behaves as com0com 3.0.0.0 was measured to behave, with the pins of `telnetcpc pair add`. It opens
+// both ends itself: no agent may be running.
 func checkDriver(t *testing.T) {
 	name := os.Getenv(pairVariable)
 	pairs, err := wincom.Pairs()
@@ -66,10 +67,10 @@ func checkDriver(t *testing.T) {
 	pair, _ := wincom.FindPair(pairs, name)
 	_, other, ok := pair.Of(name)
 	if !ok {
-		t.Fatalf("%s is no end of a com0com pair (telnetcpc pair list)", name)
+		t.Fatalf("%s is not an end of a com0com pair (telnetcpc pair list)", name)
 	}
 	if !pair.Ours() {
-		t.Fatalf("%s is an end of a pair with other pins than telnetcpc pair add gives: what follows counts on those", name)
+		t.Fatalf("%s is an end of a pair with other pins than telnetcpc pair add sets, which this test needs", name)
 	}
 	ours, err := openWindows(other.Name)
 	if err != nil {
@@ -98,7 +99,7 @@ func checkDriver(t *testing.T) {
 		want string
 	}{
 		{"capabilities", request(0xff, 0xffffffff), "63 30 63 00 03 07 00 03"},
-		{"values", request(0xff, 0x03000703), "ff 02 60 ff 03 80 ff 10 b0 04 00 00 ff 11 07 02 00"}, // DCD: it is open
+		{"values", request(0xff, 0x03000703), "ff 02 60 ff 03 80 ff 10 b0 04 00 00 ff 11 07 02 00"}, // DCD: the other end is open
 	} {
 		got, err := ours.ioctl(insert, tt.in, 64)
 		if want, _ := hex.DecodeString(strings.ReplaceAll(tt.want, " ", "")); err != nil || !bytes.Equal(got, want) {
@@ -125,10 +126,11 @@ func checkDriver(t *testing.T) {
 		if err := step.does(); err != nil {
 			t.Fatal(err)
 		}
-		if err := ours.tells(step.want); err != nil {
+		if err := ours.expectHex(step.want); err != nil {
 			t.Fatalf("before %q: %v", step.want, err)
 		}
 	}
 }
 
+// wrote drops Write's count.
 func wrote(_ int, err error) error { return err }

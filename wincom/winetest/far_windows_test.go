@@ -15,18 +15,18 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// far is an access server in this process in front of a simulated UART with a loop plug: it knows all that its UART did.
-// It can be ended and started again at the same address.
+// far is an access server in this process that serves a simulated UART with a loopback plug and records what the UART does.
+// It can be stopped and started again at the same address.
 type far struct {
 	t       *testing.T
 	address string
 	log     uarttest.Output
-	end     func() // ends the server and waits for it; may be called again
+	end     func() // stops the server and waits for it; idempotent
 
-	mu      sync.Mutex // over what follows
+	mu      sync.Mutex // guards the rest
 	records []simulate.Record
-	device  *pulled // the present client's, or the last one's
-	opened  int     // how many clients had one
+	device  *overridable // of the current or the last client
+	opened  int          // by clients
 }
 
 func newFar(t *testing.T) *far {
@@ -35,7 +35,7 @@ func newFar(t *testing.T) *far {
 	t.Cleanup(func() {
 		f.end()
 		if t.Failed() {
-			t.Logf("the access server said:\n%s", f.log.String())
+			t.Logf("log of the access server:\n%s", f.log.String())
 		}
 	})
 	return f
@@ -58,7 +58,7 @@ func (f *far) start() {
 			if err != nil {
 				return nil, err
 			}
-			p := pull(d)
+			p := newOverridable(d)
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.device = p
@@ -87,16 +87,16 @@ func (f *far) observe(r simulate.Record) {
 	f.records = append(f.records, r)
 }
 
-// seen is what the UART did so far.
-func (f *far) seen() []simulate.Record {
+// recorded returns what the UART has done.
+func (f *far) recorded() []simulate.Record {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.records)
 }
 
-// count is how often the UART did something of this kind.
+// count returns how many events of this kind the UART has had.
 func (f *far) count(k uart.Kind) (n int) {
-	for _, r := range f.seen() {
+	for _, r := range f.recorded() {
 		if r.Event.Kind == k && r.Data == nil {
 			n++
 		}
@@ -104,16 +104,16 @@ func (f *far) count(k uart.Kind) (n int) {
 	return n
 }
 
-// clients is how many have had the UART so far.
+// clients returns how many clients have opened the UART.
 func (f *far) clients() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.opened
 }
 
-// inForce is what the UART was last told.
+// inForce returns the UART's current settings.
 func (f *far) inForce() (e uart.Event) {
-	for _, r := range f.seen() {
+	for _, r := range f.recorded() {
 		switch r.Event.Kind {
 		case uart.KindOpened:
 			e = uart.Event{}
@@ -125,9 +125,9 @@ func (f *far) inForce() (e uart.Event) {
 	return e
 }
 
-// sent is every byte that left the UART.
+// sent returns every byte that has left the UART.
 func (f *far) sent() (all []sentByte) {
-	for _, r := range f.seen() {
+	for _, r := range f.recorded() {
 		for _, b := range r.Data {
 			all = append(all, sentByte{b, r.Coding})
 		}
@@ -135,7 +135,7 @@ func (f *far) sent() (all []sentByte) {
 	return all
 }
 
-// setModem shows a modem state at the UART as a device would.
+// setModem sets the UART's modem inputs as a device would.
 func (f *far) setModem(m uart.ModemState) {
 	f.mu.Lock()
 	d := f.device
@@ -143,17 +143,17 @@ func (f *far) setModem(m uart.ModemState) {
 	d.setModem(m)
 }
 
-// pulled is a UART whose lines a test drives beside its loop plug: from the first setModem on they are the test's.
-type pulled struct {
+// overridable is a UART whose modem inputs a test can set: after the first setModem the loopback plug no longer sets them.
+type overridable struct {
 	uart.Device
-	from chan received // what the loop plug gave
-	set  chan uart.ModemState
-	done chan struct{}
+	from chan received        // what the UART's Next returns
+	set  chan uart.ModemState // from setModem to Next
+	done chan struct{}        // closed by Close
 	once sync.Once
 
-	mu    sync.Mutex
-	taken bool // the lines are the test's
-	modem uart.ModemState
+	mu         sync.Mutex // guards the rest
+	overridden bool
+	modem      uart.ModemState
 }
 
 type received struct {
@@ -162,14 +162,14 @@ type received struct {
 	err error
 }
 
-func pull(d uart.Device) *pulled {
-	p := &pulled{Device: d, from: make(chan received), set: make(chan uart.ModemState), done: make(chan struct{})}
-	go p.read()
+func newOverridable(d uart.Device) *overridable {
+	p := &overridable{Device: d, from: make(chan received), set: make(chan uart.ModemState), done: make(chan struct{})}
+	go p.read() // until Close
 	return p
 }
 
-// read hands on what the loop plug gives, until the UART is closed.
-func (p *pulled) read() {
+// read passes what the UART's Next returns to Next, until the UART is closed.
+func (p *overridable) read() {
 	for {
 		b, e, err := p.Device.Next()
 		select {
@@ -184,11 +184,11 @@ func (p *pulled) read() {
 }
 
 // Next implements uart.Device.
-func (p *pulled) Next() ([]byte, uart.Event, error) {
+func (p *overridable) Next() ([]byte, uart.Event, error) {
 	for {
 		select {
 		case r := <-p.from:
-			if r.e.Kind == uart.KindModem && p.isTaken() {
+			if r.e.Kind == uart.KindModem && p.isOverridden() {
 				continue
 			}
 			return r.p, r.e, r.err
@@ -200,25 +200,25 @@ func (p *pulled) Next() ([]byte, uart.Event, error) {
 	}
 }
 
-func (p *pulled) isTaken() bool {
+func (p *overridable) isOverridden() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.taken
+	return p.overridden
 }
 
 // Modem implements uart.Device.
-func (p *pulled) Modem() uart.ModemState {
+func (p *overridable) Modem() uart.ModemState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.taken {
+	if p.overridden {
 		return p.modem
 	}
 	return p.Device.Modem()
 }
 
-func (p *pulled) setModem(m uart.ModemState) {
+func (p *overridable) setModem(m uart.ModemState) {
 	p.mu.Lock()
-	p.taken, p.modem = true, m
+	p.overridden, p.modem = true, m
 	p.mu.Unlock()
 	select {
 	case p.set <- m:
@@ -227,7 +227,7 @@ func (p *pulled) setModem(m uart.ModemState) {
 }
 
 // Close implements uart.Device.
-func (p *pulled) Close() error {
+func (p *overridable) Close() error {
 	p.once.Do(func() { close(p.done) })
 	return p.Device.Close()
 }

@@ -14,17 +14,17 @@ const (
 	viaWindows = "windows" // the system's own calls, for what the library lacks: break, events, errors
 )
 
-// puppetVariable says that the test binary is to be a program that a test on the other side tells what to do. Its
-// standard input and output are the connection.
+// puppetVariable makes the test binary a puppet: a program that a test on Linux controls. Its standard input and output are
+// the connection.
 const puppetVariable = "TELNETCPC_PUPPET"
 
-// What TestCOM9 is told by its environment; scripts/verify-windows.ps1 sets it.
+// The environment of TestCOM9; scripts/verify-windows.ps1 sets it.
 const (
 	pairVariable    = "TELNETCPC_PAIR"    // the application's end: COM9
 	programVariable = "TELNETCPC_PROGRAM" // telnetcpc.exe
 )
 
-// Order is what a Puppet is told; each method uses some of it. It is exported for package rpc alone.
+// Order has the arguments of Puppet's methods; each uses some of them. It is exported for package rpc only.
 type Order struct {
 	ID     int // of an open port
 	Via    string
@@ -35,12 +35,12 @@ type Order struct {
 	Within time.Duration
 }
 
-// Result is what a Puppet answers.
+// Result is what Puppet's methods return.
 type Result struct {
 	ID    int
 	Data  []byte
 	Size  int
 	Modem uart.ModemState
 	Names []string
-	Error string // empty: it went well
+	Error string // empty: none
 }

@@ -13,21 +13,21 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// program is a Windows program that has a serial port open, knowing nothing of telnetcpc. Close ends a blocked Read and
+// program is a Windows program that has a serial port open and knows nothing of telnetcpc. Close ends a blocked Read and
 // Write.
 type program interface {
 	io.ReadWriteCloser
 
-	// Set sets what e says of Coding and Control: the line coding by one call of the system, each line by another.
+	// Set sets e.Coding and e.Control: the line coding with one system call, each line with another.
 	Set(e uart.Event) error
-	// Modem asks for the modem state.
+	// Modem returns the modem state.
 	Modem() (uart.ModemState, error)
 }
 
-// expect reads until all of want has come, and fails at the first byte that differs.
+// expect reads as many bytes as want has, and fails at the first one that differs.
 func expect(p io.ReadCloser, want []byte) error {
-	over := time.AfterFunc(testenv.Patience, func() { _ = p.Close() })
-	defer over.Stop()
+	timeout := time.AfterFunc(testenv.Patience, func() { _ = p.Close() })
+	defer timeout.Stop()
 	buf := make([]byte, 16<<10)
 	for done := 0; done < len(want); {
 		n, err := p.Read(buf[:min(len(buf), len(want)-done)])
@@ -40,25 +40,25 @@ func expect(p io.ReadCloser, want []byte) error {
 		if err != nil {
 			return fmt.Errorf("read after %d of %d bytes: %w", done, len(want), err)
 		}
-		over.Reset(testenv.Patience)
+		timeout.Reset(testenv.Patience)
 	}
 	return nil
 }
 
-// noise is n bytes that do not repeat, and that every run makes alike.
+// noise returns n pseudo-random bytes, the same in every run.
 func noise(seed byte, n int) []byte {
 	p := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p)
 	return p
 }
 
-// sentByte is a byte of a program, and the line coding at which it leaves the far UART.
+// sentByte is a byte from a program, with the line coding at which it leaves the far UART.
 type sentByte struct {
 	value  byte
 	coding uart.Coding
 }
 
-// eventually waits until f has no error any more.
+// eventually polls until f returns no error.
 func eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
 	for end := time.Now().Add(testenv.Patience); ; time.Sleep(2 * time.Millisecond) {
@@ -67,12 +67,12 @@ func eventually(t *testing.T, what string, f func() error) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("in %v it has not come to be: %s: %v", testenv.Patience, what, err)
+			t.Fatalf("%s: not within %v: %v", what, testenv.Patience, err)
 		}
 	}
 }
 
-// same is nil where two values are equal.
+// same returns an error unless the values are equal.
 func same[T comparable](got, want T) error {
 	if got != want {
 		return fmt.Errorf("got %v, want %v", got, want)

@@ -22,13 +22,13 @@ func openProgram(via, name string) (program, error) {
 	case viaWindows:
 		return openWindows(name)
 	}
-	return nil, fmt.Errorf("no way to use a port is called %q", via)
+	return nil, fmt.Errorf("unknown way to use a port: %q", via)
 }
 
 // libraryProgram uses a port through go.bug.st/serial.
 type libraryProgram struct {
 	serial.Port
-	mu     sync.Mutex // over coding
+	mu     sync.Mutex // guards coding
 	coding uart.Coding
 }
 
@@ -60,7 +60,7 @@ func (p *libraryProgram) Set(e uart.Event) error {
 		}
 	}
 	if e.Control.Break != 0 {
-		return errors.New("the library cannot begin a break and leave it on")
+		return errors.New("the library cannot keep a break on")
 	}
 	var errs []error
 	if e.Control.DTR != 0 {
@@ -89,8 +89,8 @@ func (p *libraryProgram) Modem() (uart.ModemState, error) {
 	return m, nil
 }
 
-// windowsProgram uses a port through the system's own calls. Its methods may be called from several goroutines. It is no
-// os.File: of those a write waits for a read to end.
+// windowsProgram uses a port through the system's own calls. Its methods may be called from several goroutines. It does not
+// use os.File, whose writes wait for a pending read.
 type windowsProgram struct {
 	handle windows.Handle
 	closed sync.Once
@@ -105,7 +105,7 @@ func openWindows(name string) (*windowsProgram, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
-	// A read waits for one byte and takes what is there (COMMTIMEOUTS, remarks).
+	// A read waits for one byte and returns what there is (COMMTIMEOUTS, remarks).
 	if err := windows.SetCommTimeouts(h, &windows.CommTimeouts{
 		ReadIntervalTimeout: math.MaxUint32, ReadTotalTimeoutMultiplier: math.MaxUint32, ReadTotalTimeoutConstant: math.MaxUint32 - 1,
 	}); err != nil {
@@ -113,7 +113,7 @@ func openWindows(name string) (*windowsProgram, error) {
 		return nil, fmt.Errorf("SetCommTimeouts of %s: %w", name, err)
 	}
 	p := &windowsProgram{handle: h}
-	// The driver keeps what the last program chose. This one has DTR and RTS raised.
+	// The handshake persists from the previous program. This one wants DTR and RTS on.
 	if err := p.change(func(dcb *windows.DCB) {
 		const dtrControl, rtsControl = 0x30, 0x3000 // DCB's fDtrControl and fRtsControl
 		dcb.Flags = dcb.Flags&^(dtrControl|rtsControl) | windows.DTR_CONTROL_ENABLE | windows.RTS_CONTROL_ENABLE
@@ -124,7 +124,7 @@ func openWindows(name string) (*windowsProgram, error) {
 	return p, nil
 }
 
-// change changes the DCB by one call.
+// change changes the DCB with one SetCommState.
 func (p *windowsProgram) change(f func(dcb *windows.DCB)) error {
 	var dcb windows.DCB
 	if err := windows.GetCommState(p.handle, &dcb); err != nil {
@@ -137,7 +137,7 @@ func (p *windowsProgram) change(f func(dcb *windows.DCB)) error {
 	return nil
 }
 
-// overlapped makes a call that may be answered later, and waits for the answer.
+// overlapped makes a call that may complete later, and waits for it.
 func (p *windowsProgram) overlapped(call func(o *windows.Overlapped) error) (n uint32, err error) {
 	event, err := windows.CreateEvent(nil, 1, 0, nil)
 	if err != nil {
@@ -148,7 +148,7 @@ func (p *windowsProgram) overlapped(call func(o *windows.Overlapped) error) (n u
 	if err := call(&o); err != nil && !errors.Is(err, windows.ERROR_IO_PENDING) {
 		return 0, err
 	}
-	// The event first: Wine's serial ports leave an error in o while the driver is still at it.
+	// Wait for the event first: Wine's serial ports leave an error in o while the request is pending.
 	if _, err := windows.WaitForSingleObject(event, windows.INFINITE); err != nil {
 		return 0, err
 	}
@@ -166,7 +166,7 @@ func (p *windowsProgram) Write(b []byte) (int, error) {
 	return int(n), err
 }
 
-// Close implements program: the driver cancels what waits. A second one does nothing.
+// Close implements program: the driver cancels pending requests. Idempotent.
 func (p *windowsProgram) Close() (err error) {
 	p.closed.Do(func() { err = windows.CloseHandle(p.handle) })
 	return err
@@ -222,7 +222,7 @@ func (p *windowsProgram) Set(e uart.Event) error {
 	return nil
 }
 
-// modemBits are MS_CTS_ON and its like, of GetCommModemStatus.
+// modemBits are MS_CTS_ON and the like, of GetCommModemStatus.
 var modemBits = map[uint32]uart.ModemState{0x10: uart.CTS, 0x20: uart.DSR, 0x40: uart.RI, 0x80: uart.DCD}
 
 func (p *windowsProgram) Modem() (m uart.ModemState, err error) {
@@ -238,22 +238,22 @@ func (p *windowsProgram) Modem() (m uart.ModemState, err error) {
 	return m, nil
 }
 
-// errs are the CE_ bits of the errors since the last call.
+// errs returns the errors since the previous call, as CE_ bits.
 func (p *windowsProgram) errs() (uint32, error) {
 	var bits uint32
 	err := windows.ClearCommError(p.handle, &bits, nil)
 	return bits, err
 }
 
-// waitEvent waits for one of the EV_ events of the mask, as a program does that sleeps until a line changes. It begins to
-// wait before it calls began. within bounds it.
+// waitEvent waits for one of the EV_ events in mask, like a program that waits for a line to change. It calls began once it
+// is waiting. It gives up after within.
 func (p *windowsProgram) waitEvent(mask uint32, within time.Duration, began func()) (uint32, error) {
 	if err := windows.SetCommMask(p.handle, mask); err != nil {
 		return 0, fmt.Errorf("SetCommMask: %w", err)
 	}
 	var got uint32
-	over := time.AfterFunc(within, func() { _ = windows.SetCommMask(p.handle, mask) }) // which ends the wait with no event
-	defer over.Stop()
+	timeout := time.AfterFunc(within, func() { _ = windows.SetCommMask(p.handle, mask) }) // ends the wait without an event
+	defer timeout.Stop()
 	_, err := p.overlapped(func(o *windows.Overlapped) error {
 		err := windows.WaitCommEvent(p.handle, &got, o)
 		began()
@@ -262,8 +262,8 @@ func (p *windowsProgram) waitEvent(mask uint32, within time.Duration, began func
 	if err != nil {
 		return 0, fmt.Errorf("WaitCommEvent: %w", err)
 	}
-	if got == 0 && wine && over.Stop() {
-		return mask, nil // on a busy machine Wine wakes a program and loses what the driver said
+	if got == 0 && wine && timeout.Stop() {
+		return mask, nil // on a busy machine Wine wakes a program and loses the event
 	}
 	return got, nil
 }

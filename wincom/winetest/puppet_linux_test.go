@@ -14,11 +14,11 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// puppet is a Windows program that a test on this side tells what to do.
+// puppet is a Windows program that a test controls: the client side of Puppet.
 type puppet struct{ *rpc.Client }
 
-// itself is this package's test binary for Windows, built once.
-var itself = sync.OnceValues(func() (string, error) {
+// puppetBinary builds this package's test binary for Windows, once.
+var puppetBinary = sync.OnceValues(func() (string, error) {
 	w, err := theWine()
 	if err != nil {
 		return "", err
@@ -27,10 +27,10 @@ var itself = sync.OnceValues(func() (string, error) {
 	return path, build("test", "-c", "-o", path, "telnetcpc/wincom/winetest")
 })
 
-// startPuppet starts a program until the test ends.
+// startPuppet starts a puppet, which ends with the test.
 func startPuppet(t *testing.T, w *wine) puppet {
 	t.Helper()
-	path, err := itself()
+	path, err := puppetBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,17 +49,17 @@ func startPuppet(t *testing.T, w *wine) puppet {
 	}
 	p := puppet{rpc.NewClient(pipes{out, in})}
 	t.Cleanup(func() {
-		_ = p.Client.Close() // the program ends itself at the end of its input
-		over := time.AfterFunc(testenv.Patience, func() { _ = cmd.Process.Kill() })
-		defer over.Stop()
+		_ = p.Client.Close() // the program exits at the end of its input
+		timeout := time.AfterFunc(testenv.Patience, func() { _ = cmd.Process.Kill() })
+		defer timeout.Stop()
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("the program ended with %v", err)
+			t.Errorf("the program exited with %v", err)
 		}
 	})
 	return p
 }
 
-// pipes are a connection of a program's output and its input.
+// pipes joins a program's output and input to a connection.
 type pipes struct {
 	io.ReadCloser
 	io.WriteCloser
@@ -67,22 +67,22 @@ type pipes struct {
 
 func (p pipes) Close() error { return errors.Join(p.WriteCloser.Close(), p.ReadCloser.Close()) }
 
-// tell has the program do something.
-func (p puppet) tell(what string, o Order) (Result, error) {
+// call calls a method of Puppet.
+func (p puppet) call(method string, o Order) (Result, error) {
 	var r Result
-	call := p.Go("Puppet."+what, o, &r, make(chan *rpc.Call, 1))
+	pending := p.Go("Puppet."+method, o, &r, make(chan *rpc.Call, 1))
 	select {
-	case <-call.Done:
-		if call.Error != nil {
-			return r, call.Error
+	case <-pending.Done:
+		if pending.Error != nil {
+			return r, pending.Error
 		}
 		return r, r.err()
 	case <-time.After(2 * testenv.Patience):
-		return Result{}, errors.New("the program is still at it: " + what)
+		return Result{}, errors.New("the program did not complete " + method)
 	}
 }
 
-// err is what went wrong with the port.
+// err returns the error of the port.
 func (r Result) err() error {
 	switch r.Error {
 	case "":
@@ -96,7 +96,7 @@ func (r Result) err() error {
 // open opens a port.
 func (p puppet) open(t *testing.T, via, name string) *opened {
 	t.Helper()
-	r, err := p.tell("Open", Order{Via: via, Name: name})
+	r, err := p.call("Open", Order{Via: via, Name: name})
 	if err != nil {
 		t.Fatalf("open %s: %v", name, err)
 	}
@@ -105,7 +105,7 @@ func (p puppet) open(t *testing.T, via, name string) *opened {
 	return o
 }
 
-// opened is a port that a puppet has open.
+// opened is a port that a puppet has opened.
 type opened struct {
 	puppet puppet
 	id     int
@@ -113,43 +113,43 @@ type opened struct {
 
 var _ program = (*opened)(nil)
 
-func (p *opened) tell(what string, o Order) (Result, error) {
+func (p *opened) call(method string, o Order) (Result, error) {
 	o.ID = p.id
-	return p.puppet.tell(what, o)
+	return p.puppet.call(method, o)
 }
 
 // Read implements program.
 func (p *opened) Read(b []byte) (int, error) {
-	r, err := p.tell("Read", Order{Size: len(b)})
+	r, err := p.call("Read", Order{Size: len(b)})
 	return copy(b, r.Data), err
 }
 
 // Write implements program.
 func (p *opened) Write(b []byte) (int, error) {
-	r, err := p.tell("Write", Order{Data: b})
+	r, err := p.call("Write", Order{Data: b})
 	return r.Size, err
 }
 
 // Close implements program.
 func (p *opened) Close() error {
-	_, err := p.tell("Close", Order{})
+	_, err := p.call("Close", Order{})
 	return err
 }
 
 // Set implements program.
 func (p *opened) Set(e uart.Event) error {
-	_, err := p.tell("Set", Order{Event: e})
+	_, err := p.call("Set", Order{Event: e})
 	return err
 }
 
 // Modem implements program.
 func (p *opened) Modem() (uart.ModemState, error) {
-	r, err := p.tell("Modem", Order{})
+	r, err := p.call("Modem", Order{})
 	return r.Modem, err
 }
 
-// wait waits for one of the events of the mask, and returns which came and the modem state behind it.
+// wait waits for one of the events in mask, and returns those that occurred and the modem state after them.
 func (p *opened) wait(mask int) (events int, m uart.ModemState, err error) {
-	r, err := p.tell("Wait", Order{Size: mask, Within: testenv.Patience})
+	r, err := p.call("Wait", Order{Size: mask, Within: testenv.Patience})
 	return r.Size, r.Modem, err
 }

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// stdio is a connection of two files.
+// stdio joins two files to a connection.
 type stdio struct {
 	io.ReadCloser
 	io.WriteCloser
@@ -33,10 +33,10 @@ type stdio struct {
 
 func (s stdio) Close() error { return errors.Join(s.ReadCloser.Close(), s.WriteCloser.Close()) }
 
-// Puppet is a program that does to ports what it is told. Calls run at the same time, each in a goroutine. It is
-// exported for package rpc alone.
+// Puppet is a program that uses ports as its caller orders. Calls run concurrently, each in its own goroutine. It is
+// exported for package rpc only.
 type Puppet struct {
-	mu   sync.Mutex // over what follows
+	mu   sync.Mutex // guards the rest
 	open map[int]program
 	last int
 }
@@ -60,7 +60,7 @@ func (p *Puppet) port(o Order) program {
 	return p.open[o.ID]
 }
 
-// Read reads what is there, at most Size bytes; it waits for one.
+// Read waits for a byte and returns what there is, Size bytes at most.
 func (p *Puppet) Read(o Order, r *Result) error {
 	r.Data = make([]byte, o.Size)
 	n, err := p.port(o).Read(r.Data)
@@ -74,10 +74,10 @@ func (p *Puppet) Write(o Order, r *Result) (err error) {
 	return r.fail(err)
 }
 
-// Set sets what Event says.
+// Set sets Event's coding and control lines.
 func (p *Puppet) Set(o Order, r *Result) error { return r.fail(p.port(o).Set(o.Event)) }
 
-// Modem asks for the modem state.
+// Modem returns the modem state.
 func (p *Puppet) Modem(o Order, r *Result) (err error) {
 	r.Modem, err = p.port(o).Modem()
 	return r.fail(err)
@@ -86,11 +86,11 @@ func (p *Puppet) Modem(o Order, r *Result) (err error) {
 // Close closes a port.
 func (p *Puppet) Close(o Order, r *Result) error { return r.fail(p.port(o).Close()) }
 
-// Wait waits for one of the events of Size, a mask, and answers which came, and the modem state behind it.
+// Wait waits for one of the events in Size, a mask, and returns those that occurred and the modem state after them.
 func (p *Puppet) Wait(o Order, r *Result) error {
 	port, ok := p.port(o).(*windowsProgram)
 	if !ok {
-		return r.fail(errors.New("the library knows no events"))
+		return r.fail(errors.New("the library has no events"))
 	}
 	events, err := port.waitEvent(uint32(o.Size), o.Within, func() {})
 	if err != nil {
@@ -106,7 +106,7 @@ func (p *Puppet) List(_ Order, r *Result) (err error) {
 	return r.fail(err)
 }
 
-// fail keeps an error for the other side: what goes wrong with a port is an answer, not an error of the connection.
+// fail puts a port's error into the result: it is not an error of the connection.
 func (r *Result) fail(err error) error {
 	if err != nil {
 		r.Error = err.Error()

@@ -12,7 +12,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestSer2net: what a Windows program does to COM11 arrives at the device of a real ser2net, and the other way round.
+// TestSer2net: what a Windows program does to COM11 arrives at the device behind a real ser2net, and the other way round.
 func TestSer2net(t *testing.T) {
 	w := needWine(t)
 	t.Parallel()
@@ -33,18 +33,18 @@ func TestSer2net(t *testing.T) {
 	}
 }
 
-// bench is a Windows program with a port of telnetcpc.exe, which is joined to a real ser2net through a tap.
+// bench is a Windows program with a port of telnetcpc.exe, which is connected to a real ser2net through an observing proxy.
 type bench struct {
 	server *ser2net
 	device *device
-	tap    *tap
+	proxy  *proxy
 	agent  *process
 	puppet puppet
 }
 
 func newBench(t *testing.T, w *wine, s *ser2net) *bench {
-	b := &bench{server: s, device: s.device, tap: newTap(t, s.address)}
-	b.agent = start(t, w.command(nil, windowsPath(telnetcpc(t)), "attach", "--linger", "50ms", pairOfSer2net, b.tap.url()))
+	b := &bench{server: s, device: s.device, proxy: newProxy(t, s.address)}
+	b.agent = start(t, w.command(nil, windowsPath(telnetcpc(t)), "attach", "--linger", "50ms", pairOfSer2net, b.proxy.url()))
 	b.puppet = startPuppet(t, w)
 	return b
 }
@@ -53,17 +53,17 @@ func newBench(t *testing.T, w *wine, s *ser2net) *bench {
 func (b *bench) open(t *testing.T, via string) *opened {
 	t.Helper()
 	eventually(t, "the last session is over", func() error {
-		_, active := b.tap.clients()
+		_, active := b.proxy.clients()
 		return same(active, 0)
 	})
-	before, _ := b.tap.clients()
+	before, _ := b.proxy.clients()
 	p := b.puppet.open(t, via, pairOfSer2net)
-	eventually(t, "the session stands", func() error {
-		if b.agent.ended() {
-			t.Fatalf("telnetcpc ended:\n%s", b.agent.out.String())
+	eventually(t, "the session is up", func() error {
+		if b.agent.exited() {
+			t.Fatalf("telnetcpc exited:\n%s", b.agent.out.String())
 		}
-		if sessions, _ := b.tap.clients(); sessions == before {
-			return errors.New("nobody has come")
+		if sessions, _ := b.proxy.clients(); sessions == before {
+			return errors.New("no session yet")
 		}
 		return nil
 	})
@@ -99,12 +99,12 @@ func (b *bench) down(t *testing.T, p program, data []byte) {
 	}
 }
 
-// carries sets a line coding and sends a byte. What a pty has, baud rate and stop bits, is then in its termios; ser2net
-// says that the rest is in force.
+// carries sets a line coding and sends a byte. Baud rate and stop bits must be in the termios of the device's pty by then;
+// ser2net must acknowledge the whole coding, because a pty does not keep the rest.
 func (b *bench) carries(t *testing.T, p program, want uart.Coding) {
 	t.Helper()
 	set(t, p, uart.Event{Coding: want})
-	b.up(t, p, []byte{0x15}) // no wider than 5 bits
+	b.up(t, p, []byte{0x15}) // 5 bits at most
 	tio := b.device.termios(t)
 	stop := uart.Stop1
 	if tio.Cflag&unix.CSTOPB != 0 {
@@ -113,12 +113,12 @@ func (b *bench) carries(t *testing.T, p program, want uart.Coding) {
 	if tio.Ospeed != want.Baud || stop != want.StopBits {
 		t.Errorf("%v: the device has %d baud and %v stop bits", want, tio.Ospeed, stop)
 	}
-	eventually(t, "ser2net acknowledges "+want.String(), func() error { return same(b.tap.acknowledged(), want) })
+	eventually(t, "ser2net acknowledges "+want.String(), func() error { return same(b.proxy.acknowledged(), want) })
 }
 
 func (b *bench) checkCodings(t *testing.T) {
 	p := b.open(t, viaLibrary)
-	// Mark and space come last: this ser2net (gensio 2.6) never takes CMSPAR back.
+	// Mark and space come last: this ser2net (gensio 2.6) never clears CMSPAR.
 	for parity := uart.ParityNone; parity <= uart.ParitySpace; parity++ {
 		for bits := uint8(5); bits <= 8; bits++ {
 			for _, stop := range []uart.StopBits{uart.Stop1, uart.Stop2} {
@@ -140,13 +140,13 @@ const (
 	breakOn, breakOff, dtrOn, dtrOff, rtsOn, rtsOff = 5, 6, 8, 9, 11, 12
 )
 
-// checkControl: a pty has no lines, so what counts is that ser2net was told, in this order. It answers what it can do,
-// the break.
+// checkControl: a pty has no lines, so the test checks what ser2net receives, in order. It replies to what it can do, the
+// break.
 func (b *bench) checkControl(t *testing.T) {
 	p := b.open(t, viaWindows)
 	b.up(t, p, []byte("x"))
-	asked := len(b.tap.controls(&b.tap.asked))
-	answered := len(b.tap.controls(&b.tap.answered))
+	requests := len(b.proxy.controls(&b.proxy.requests))
+	replies := len(b.proxy.controls(&b.proxy.replies))
 	var want []byte
 	for _, step := range []struct {
 		control uart.Control
@@ -159,26 +159,25 @@ func (b *bench) checkControl(t *testing.T) {
 		set(t, p, uart.Event{Control: step.control})
 		want = append(want, step.value)
 	}
-	eventually(t, "ser2net is told of lines and break", func() error {
-		if got := b.tap.controls(&b.tap.asked)[asked:]; !slices.Equal(got, want) {
+	eventually(t, "ser2net receives lines and break", func() error {
+		if got := b.proxy.controls(&b.proxy.requests)[requests:]; !slices.Equal(got, want) {
 			return fmt.Errorf("got %v, want %v", got, want)
 		}
 		return nil
 	})
-	eventually(t, "ser2net answers the break", func() error {
-		if got := b.tap.controls(&b.tap.answered)[answered:]; !slices.Contains(got, breakOn) {
+	eventually(t, "ser2net replies to the break", func() error {
+		if got := b.proxy.controls(&b.proxy.replies)[replies:]; !slices.Contains(got, breakOn) {
 			return fmt.Errorf("got %v, want %d among them", got, breakOn)
 		}
 		return nil
 	})
 }
 
-// checkOrder: on the wire each byte is behind the line coding that was set before it, though the program waits for
-// nothing.
+// checkOrder: on the wire each byte follows the line coding that was set before it, although the program does not wait.
 func (b *bench) checkOrder(t *testing.T) {
 	p := b.open(t, viaWindows)
 	const rounds = 100
-	before := len(b.tap.sentBytes())
+	before := len(b.proxy.sentBytes())
 	var all []byte
 	var want []sentByte
 	for i := range rounds {
@@ -194,7 +193,7 @@ func (b *bench) checkOrder(t *testing.T) {
 	if err := expect(b.device, all); err != nil {
 		t.Fatal(err)
 	}
-	got := b.tap.sentBytes()[before:]
+	got := b.proxy.sentBytes()[before:]
 	for i := range want {
 		if i >= len(got) || got[i] != want[i] {
 			t.Fatalf("byte %d of %d on the wire: want %v, got %v", i, len(got), want[i], got[min(i, len(got)-1)])
@@ -208,8 +207,8 @@ func (b *bench) checkBulk(t *testing.T) {
 	b.up(t, p, []byte("now"))
 	up, down := noise('u', 1<<20), noise('d', 1<<20)
 	errs := make(chan error, 4)
-	go func() { errs <- pieces(p, up) }()
-	go func() { errs <- pieces(b.device, down) }()
+	go func() { errs <- writeChunks(p, up) }()
+	go func() { errs <- writeChunks(b.device, down) }()
 	go func() { errs <- expect(b.device, up) }()
 	go func() { errs <- expect(p, down) }()
 	for range 4 {
@@ -219,17 +218,17 @@ func (b *bench) checkBulk(t *testing.T) {
 	}
 }
 
-// pieces writes p as a program does, not all at once.
-func pieces(to interface{ Write([]byte) (int, error) }, p []byte) error {
-	for piece := range slices.Chunk(p, 16<<10) {
-		if _, err := to.Write(piece); err != nil {
+// writeChunks writes p in chunks, as a program does.
+func writeChunks(to interface{ Write([]byte) (int, error) }, p []byte) error {
+	for chunk := range slices.Chunk(p, 16<<10) {
+		if _, err := to.Write(chunk); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkReopened: the next program has a session of its own, with its settings, and both ways work.
+// checkReopened: the next program gets its own session with its settings, and both directions work.
 func (b *bench) checkReopened(t *testing.T) {
 	for i := range 3 {
 		p := b.open(t, viaWindows)
@@ -241,16 +240,16 @@ func (b *bench) checkReopened(t *testing.T) {
 	}
 }
 
-// checkKilled: what the program writes meanwhile waits for the server, and finds its line coding in force.
+// checkKilled: bytes written while the server is away are held, and sent with the program's line coding.
 func (b *bench) checkKilled(t *testing.T) {
 	p := b.open(t, viaWindows)
 	want := uart.Coding{Baud: 4800, DataBits: 7, Parity: uart.ParityEven, StopBits: uart.Stop2}
 	b.carries(t, p, want)
 	lost := strings.Count(b.agent.out.String(), "session lost")
 	b.server.kill()
-	eventually(t, "the agent notices", func() error {
+	eventually(t, "the agent notices the loss", func() error {
 		if strings.Count(b.agent.out.String(), "session lost") == lost {
-			return errors.New("it has said nothing")
+			return errors.New("session lost is not logged")
 		}
 		return nil
 	})

@@ -18,11 +18,11 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// process is a program that the test has started; it is gone when the test ends.
+// process is a program that the test has started; it is killed when the test ends.
 type process struct {
 	cmd  *exec.Cmd
 	out  uarttest.Output
-	done chan struct{} // closed when it has ended
+	done chan struct{} // closed once it has exited
 }
 
 func start(t *testing.T, cmd *exec.Cmd) *process {
@@ -42,7 +42,7 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", strings.Join(cmd.Args, " "), p.out.String())
+			t.Logf("output of %s:\n%s", strings.Join(cmd.Args, " "), p.out.String())
 		}
 	})
 	return p
@@ -53,7 +53,7 @@ func (p *process) kill() {
 	<-p.done
 }
 
-func (p *process) ended() bool {
+func (p *process) exited() bool {
 	select {
 	case <-p.done:
 		return true
@@ -62,24 +62,24 @@ func (p *process) ended() bool {
 	}
 }
 
-// says waits until the process has said something.
-func (p *process) says(t *testing.T, text string) {
+// awaitOutput waits until the output contains text.
+func (p *process) awaitOutput(t *testing.T, text string) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%s says %q", filepath.Base(p.cmd.Path), text), func() error {
+	eventually(t, fmt.Sprintf("%s prints %q", filepath.Base(p.cmd.Path), text), func() error {
 		switch {
 		case strings.Contains(p.out.String(), text):
 			return nil
-		case p.ended():
-			t.Fatalf("it ended:\n%s", p.out.String())
+		case p.exited():
+			t.Fatalf("it exited:\n%s", p.out.String())
 		}
-		return fmt.Errorf("it said:\n%s", p.out.String())
+		return fmt.Errorf("its output:\n%s", p.out.String())
 	})
 }
 
-// device is what hangs at an access server's serial port: the master of a pty.
+// device is the device on an access server's serial port: the master of a pty.
 type device struct {
 	*os.File
-	slave *os.File // held, so that the server may close and open it
+	slave *os.File // kept open, so that the server may close and reopen it
 }
 
 func newDevice(t *testing.T) *device {
@@ -110,7 +110,7 @@ func newDevice(t *testing.T) *device {
 	return d
 }
 
-// control runs f with a file's descriptor.
+// control calls f with a file's descriptor.
 func control(t *testing.T, file *os.File, f func(fd int) error) {
 	t.Helper()
 	raw, err := file.SyscallConn()
@@ -134,7 +134,7 @@ func (d *device) termios(t *testing.T) (tio unix.Termios) {
 	return tio
 }
 
-// ser2net is a running one, with a device. It can be killed and started again on the same TCP port.
+// ser2net is a running ser2net with a device. It can be killed and started again on the same TCP port.
 type ser2net struct {
 	*process
 	t       *testing.T
@@ -161,27 +161,27 @@ func startSer2net(t *testing.T) *ser2net {
 	return s
 }
 
-// start runs it until it listens, which is looked up: a look by dialing would be taken for the client.
+// start runs it and waits until it listens. It checks /proc, because ser2net would take a dialer for the client.
 func (s *ser2net) start(path string) {
 	s.t.Helper()
 	s.process = start(s.t, exec.Command(path, "-n", "-d", "-c", s.config))
 	_, port, _ := net.SplitHostPort(s.address)
 	var n int
 	_, _ = fmt.Sscan(port, &n)
-	own := fmt.Sprintf("0100007F:%04X 00000000:0000 0A", n) // TCP_LISTEN
+	listening := fmt.Sprintf("0100007F:%04X 00000000:0000 0A", n) // TCP_LISTEN
 	eventually(s.t, "ser2net listens", func() error {
-		if s.ended() {
-			s.t.Fatalf("ser2net ended:\n%s", s.out.String())
+		if s.exited() {
+			s.t.Fatalf("ser2net exited:\n%s", s.out.String())
 		}
 		table, err := os.ReadFile("/proc/thread-self/net/tcp")
-		if err == nil && !strings.Contains(string(table), own) {
-			err = fmt.Errorf("nobody listens on %s", s.address)
+		if err == nil && !strings.Contains(string(table), listening) {
+			err = fmt.Errorf("nothing listens on %s", s.address)
 		}
 		return err
 	})
 }
 
-// freePort finds a TCP port that nobody has, below those that the kernel gives to clients.
+// freePort returns an unused TCP port below the kernel's range for clients.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {

@@ -9,8 +9,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// TestService: an attach as a Windows service, before a real ser2net. TestVerify has a service that is killed: on a real
-// Windows it comes back by itself. Wine cannot show that, nor the start at boot.
+// TestService: attach as a Windows service, with a real ser2net. TestVerify kills a service, which a real Windows restarts.
+// Wine cannot show that, nor the start at boot.
 func TestService(t *testing.T) {
 	w := needWine(t)
 	t.Parallel()
@@ -22,7 +22,7 @@ func TestService(t *testing.T) {
 		defer cancel()
 		return w.run(ctx, append([]string{windowsPath(telnetcpc(t)), "service"}, args...)...)
 	}
-	says := func(want string, args ...string) {
+	prints := func(want string, args ...string) {
 		t.Helper()
 		out, err := service(args...)
 		if err != nil || !strings.Contains(out, want) {
@@ -30,7 +30,7 @@ func TestService(t *testing.T) {
 		}
 	}
 	puppet := startPuppet(t, w)
-	works := func(coding uart.Coding) {
+	check := func(coding uart.Coding) {
 		t.Helper()
 		p := puppet.open(t, viaLibrary, pairOfService)
 		set(t, p, uart.Event{Coding: coding})
@@ -43,17 +43,17 @@ func TestService(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	says("telnetcpc-"+pairOfService+" is installed and runs", "install", "--linger", "50ms", pairOfService, s.address)
-	says("running", "status", pairOfService)
-	works(uart.Coding{Baud: 19200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1})
+	prints("telnetcpc-"+pairOfService+" is installed and runs", "install", "--linger", "50ms", pairOfService, s.address)
+	prints("running", "status", pairOfService)
+	check(uart.Coding{Baud: 19200, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1})
 
-	says("", "stop", pairOfService)
-	says("stopped", "status", pairOfService)
-	says("", "start", pairOfService)
-	works(uart.Coding{Baud: 4800, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1})
-	says("uninstalled", "uninstall", pairOfService)
+	prints("", "stop", pairOfService)
+	prints("stopped", "status", pairOfService)
+	prints("", "start", pairOfService)
+	check(uart.Coding{Baud: 4800, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1})
+	prints("uninstalled", "uninstall", pairOfService)
 
-	// Of this one alone: TestUnits has services too, at the same time.
+	// Only of this service: TestUnits has services too, at the same time.
 	out, err := service("status", pairOfService)
 	if want := "there is no service telnetcpc-" + pairOfService; err == nil || !strings.Contains(out, want) {
 		t.Errorf("telnetcpc service status %s: %v\n%swant %s", pairOfService, err, out, want)

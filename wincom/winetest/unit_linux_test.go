@@ -17,43 +17,44 @@ import (
 	"testing"
 )
 
-// variableC0Sim tells a test of the Windows half that the driver it finds is the stand-in, and that the pair is its own
-// to do with as it likes. Only this package sets it: such a test must not touch a user's pair.
-const variableC0Sim = "TELNETCPC_C0SIM=1"
+// standInVariable tells Windows tests that the driver is the stand-in and its pair is theirs to use. Only this package sets
+// it, because such a test must not touch a user's pair.
+const standInVariable = "TELNETCPC_C0SIM=1"
 
 // TestUnits runs the tests that each package has for Windows.
 func TestUnits(t *testing.T) {
 	w := needWine(t)
 	t.Parallel()
 	packages := windowsPackages(t)
-	// Those that use the pair, or write com0com's parameters, run one after the other. The others mostly wait.
-	var own, other []string
+	// Packages that use the pair, or write com0com's parameters, run one after the other. The others run in parallel: they mostly
+	// wait.
+	var serial, parallel []string
 	for _, name := range packages {
 		if strings.Contains(name, "/wincom") || strings.Contains(name, "/cmd/") {
-			own = append(own, name)
+			serial = append(serial, name)
 		} else {
-			other = append(other, name)
+			parallel = append(parallel, name)
 		}
 	}
-	var all, more results
+	var all, rest results
 	var both sync.WaitGroup
-	both.Go(func() { all = w.goTest(t, []string{variableC0Sim}, append([]string{"-p", "1"}, own...)...) })
-	both.Go(func() { more = w.goTest(t, nil, append([]string{"-p", "3"}, other...)...) })
+	both.Go(func() { all = w.goTest(t, []string{standInVariable}, append([]string{"-p", "1"}, serial...)...) })
+	both.Go(func() { rest = w.goTest(t, nil, append([]string{"-p", "3"}, parallel...)...) })
 	both.Wait()
-	all.add(more)
+	all.add(rest)
 	for _, name := range packages {
-		if !all.tried[name] {
-			t.Errorf("%s did not run\n%s", name, all.complaints)
+		if !all.ended[name] {
+			t.Errorf("%s did not run\n%s", name, all.stderr)
 		}
 	}
 	for _, r := range all.all {
-		t.Run(r.name, r.retell)
+		t.Run(r.name, r.report)
 	}
 }
 
-// toFile runs a program with a file for its output, and then shows that. Wine starts a program of its own where a test is the
-// first to need one, as an explorer.exe for its console; that one inherits the output and ends when it likes, and of a pipe
-// go test waits for the end.
+// toFile runs a program with its output in a file, and then prints the file. Wine starts helper programs when a test first
+// needs them, such as explorer.exe for a console. They inherit the output and exit late, and go test waits for the end of a
+// pipe.
 const toFile = `#!/bin/sh
 out=$(mktemp) || exit
 "$LOADER" "$@" >"$out" 2>&1
@@ -63,12 +64,12 @@ rm "$out"
 exit $status
 `
 
-// goTest runs tests inside Wine, with more in their environment, and reads what they say. If Wine fails
-// to start a program, they run once more.
+// goTest runs tests in Wine, with env added to their environment, and returns their results. If Wine fails to start a
+// program, it runs them once more.
 func (w *wine) goTest(t *testing.T, env []string, args ...string) results {
 	r := w.goTestOnce(t, env, args...)
-	if r.say("fork/exec", "Internal error.") { // so Wine says on a busy machine; no Windows does
-		t.Log("Wine has not started a program: the tests run again")
+	if r.failedWith("fork/exec", "Internal error.") { // Wine's error on a busy machine
+		t.Log("Wine failed to start a program: running the tests again")
 		return w.goTestOnce(t, env, args...)
 	}
 	return r
@@ -82,24 +83,24 @@ func (w *wine) goTestOnce(t *testing.T, env []string, args ...string) results {
 	env = append(env, "LOADER="+w.loader)
 	cmd := exec.Command("go", append([]string{"test", "-json", "-count=1", "-timeout", "5m", "-exec", through}, args...)...)
 	cmd.Env = w.env(append(env, forWindows...)...)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if ended := new(exec.ExitError); err != nil && !errors.As(err, &ended) {
 		t.Errorf("go test: %v", err)
 	}
 	r, err := readResults(bytes.NewReader(out))
 	if err != nil {
-		t.Errorf("what go test said: %v", err)
+		t.Errorf("output of go test: %v", err)
 	}
-	r.complaints = complaints.String()
+	r.stderr = stderr.String()
 	return r
 }
 
-// forWindows is the environment of a build. CGO_ENABLED: the tests of a build that anybody can make.
+// forWindows is the environment of a build for Windows. No cgo, because then anyone can build it.
 var forWindows = []string{"GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0"}
 
-// windowsPackages lists the packages with tests that build for Windows, but this one.
+// windowsPackages lists the packages with tests that build for Windows, except this one.
 func windowsPackages(t *testing.T) []string {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}", "telnetcpc/...")
@@ -117,22 +118,22 @@ func windowsPackages(t *testing.T) []string {
 	return packages
 }
 
-// results are what `go test -json` says.
+// results are the output of go test -json.
 type results struct {
 	all   []result
-	tried map[string]bool // packages that came to an end
+	ended map[string]bool // packages that passed or failed
 
-	complaints string // of the go command itself
+	stderr string // of the go command itself
 }
 
 func (r *results) add(more results) {
 	r.all = append(r.all, more.all...)
-	maps.Copy(r.tried, more.tried)
-	r.complaints += more.complaints
+	maps.Copy(r.ended, more.ended)
+	r.stderr += more.stderr
 }
 
-// say reports whether a test that failed has said a line with all of the words.
-func (r *results) say(words ...string) bool {
+// failedWith reports whether a failed test has printed a line with all of the words.
+func (r *results) failedWith(words ...string) bool {
 	for _, one := range r.all {
 		for line := range strings.Lines(one.output) {
 			if one.verdict == "fail" && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
@@ -143,10 +144,10 @@ func (r *results) say(words ...string) bool {
 	return false
 }
 
-// result is the end of one test, or of a package that failed outside of any.
+// result is the result of one test, or of a package that failed outside of its tests.
 type result struct{ name, verdict, output string }
 
-func (r result) retell(t *testing.T) {
+func (r result) report(t *testing.T) {
 	text := strings.TrimRight(r.output, "\n")
 	switch r.verdict {
 	case "fail":
@@ -156,7 +157,7 @@ func (r result) retell(t *testing.T) {
 	}
 }
 
-// lastReason is what a test said when it skipped.
+// lastReason returns the reason that a test printed when it skipped.
 func lastReason(text string) string {
 	reason := text
 	for line := range strings.Lines(text) {
@@ -167,11 +168,11 @@ func lastReason(text string) string {
 	return reason
 }
 
-// readResults keeps the tests that stand for no others: one with subtests is told by them, unless it failed itself. Where a
-// package fails, a test of it without an end has failed: it hung, or the process died in it.
+// readResults returns the results of tests without subtests, and of those with subtests that failed. If a package fails, a
+// test of it without a result has failed too: it hung, or the process died in it.
 func readResults(in io.Reader) (results, error) {
-	r := results{tried: map[string]bool{}}
-	said := map[string]string{}
+	r := results{ended: map[string]bool{}}
+	output := map[string]string{}
 	parents := map[string]bool{}
 	var running []string
 	lines := bufio.NewScanner(in)
@@ -190,27 +191,27 @@ func readResults(in io.Reader) (results, error) {
 		case "run":
 			running = append(running, name)
 		case "output", "build-output":
-			said[name] += e.Output
+			output[name] += e.Output
 		case "pass", "fail", "skip":
 			running = slices.DeleteFunc(running, func(s string) bool { return s == name })
 			if e.Test == "" {
-				r.tried[e.Package] = true
+				r.ended[e.Package] = true
 				for _, one := range running {
 					if strings.HasPrefix(one, name+"/Test") {
-						r.all = append(r.all, result{one, "fail", said[one] + "it did not end\n"})
+						r.all = append(r.all, result{one, "fail", output[one] + "no result\n"})
 					}
 				}
 			}
 			if parents[name] && e.Action == "pass" || e.Test == "" && e.Action != "fail" {
 				continue
 			}
-			r.all = append(r.all, result{name, e.Action, said[name]})
+			r.all = append(r.all, result{name, e.Action, output[name]})
 		}
 	}
 	return r, lines.Err()
 }
 
-// A process that dies in a test, or is killed in one that hangs, says no end of it.
+// A process that dies in a test, or is killed because a test hangs, prints no result of that test.
 func TestReadResults(t *testing.T) {
 	r, err := readResults(strings.NewReader(`
 {"Action":"run","Package":"telnetcpc/a","Test":"TestGood"}
@@ -226,8 +227,8 @@ func TestReadResults(t *testing.T) {
 	}
 	want := []result{
 		{"a/TestGood", "pass", ""},
-		{"a/b/TestHangs", "fail", "it did not end\n"},
-		{"a/b/TestHangs/here", "fail", "panic: test timed out\nit did not end\n"},
+		{"a/b/TestHangs", "fail", "no result\n"},
+		{"a/b/TestHangs/here", "fail", "panic: test timed out\nno result\n"},
 		{"a/b", "fail", ""},
 	}
 	if !slices.Equal(r.all, want) {

@@ -11,7 +11,7 @@ import (
 	"unicode"
 )
 
-// TestVerify runs what a user runs on a real Windows.
+// TestVerify runs in Wine what a user runs on a real Windows.
 func TestVerify(t *testing.T) {
 	w := needWine(t)
 	t.Parallel()
@@ -19,15 +19,15 @@ func TestVerify(t *testing.T) {
 	results := w.goTest(t, env,
 		"-run", "^TestCOM9$", "telnetcpc/wincom/winetest")
 	if len(results.all) < 2 {
-		t.Errorf("got %d points\n%s", len(results.all), results.complaints)
+		t.Errorf("got %d results\n%s", len(results.all), results.stderr)
 	}
 	for _, r := range results.all {
-		t.Run(strings.TrimPrefix(r.name, "wincom/winetest/TestCOM9/"), r.retell)
+		t.Run(strings.TrimPrefix(r.name, "wincom/winetest/TestCOM9/"), r.report)
 	}
 }
 
-// TestVerifyScript: no PowerShell is here to run it, but it must say what TestCOM9 listens to, and nothing that Windows'
-// own PowerShell reads in another character set.
+// TestVerifyScript: there is no PowerShell here to run the script, but it must set TestCOM9's variables, and be ASCII,
+// because Windows' own PowerShell assumes another character set.
 func TestVerifyScript(t *testing.T) {
 	text, err := os.ReadFile("../../scripts/verify-windows.ps1")
 	if err != nil {
@@ -43,17 +43,17 @@ func TestVerifyScript(t *testing.T) {
 	}
 }
 
-// telnetcpc is telnetcpc.exe, built once.
+// telnetcpc returns the path of telnetcpc.exe, built once.
 func telnetcpc(t *testing.T) string {
 	t.Helper()
-	path, err := program64()
+	path, err := buildTelnetcpc()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-var program64 = sync.OnceValues(func() (string, error) {
+var buildTelnetcpc = sync.OnceValues(func() (string, error) {
 	w, err := theWine()
 	if err != nil {
 		return "", err
@@ -72,5 +72,5 @@ func build(args ...string) error {
 	return nil
 }
 
-// windowsPath is how a file of this machine is called inside Wine.
+// windowsPath returns the name in Wine of a file of this machine.
 func windowsPath(path string) string { return `Z:` + strings.ReplaceAll(path, "/", `\`) }

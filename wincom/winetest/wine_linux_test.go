@@ -24,38 +24,38 @@ import (
 )
 
 const (
-	// bootPatience is how long a fresh prefix may take.
+	// bootPatience bounds the making of a fresh prefix.
 	bootPatience = 4 * time.Minute
-	// lingers is how long, in seconds, Wine stays after its last program: the drivers live in it.
-	lingers = "300"
+	// serverLinger is how many seconds Wine's server runs on after its last program: the drivers end with it.
+	serverLinger = "300"
 )
 
-// wine is a Wine of this test's own: its files, and the programs to run in it.
+// wine is a Wine prefix for these tests, and its server.
 type wine struct {
 	loader, server string
 	compiler       string
-	base           string // a directory for all of it
+	base           string // the directory of all its files
 	dir            string // WINEPREFIX
 
 	janitor *exec.Cmd
-	alive   io.Closer // while it is open the janitor waits
+	alive   io.Closer // the janitor's input: it cleans up once this is closed
 
 	running *exec.Cmd       // Wine's server
-	ended   chan struct{}   // closed when it has, and was to
-	ending  atomic.Bool     // it is to
-	said    uarttest.Output // by it
+	exited  chan struct{}   // closed once the server has exited after end
+	ending  atomic.Bool     // set by end: the server's exit is expected
+	output  uarttest.Output // of the server
 }
 
-// theWine is made once, by the first test that needs it, and ended by TestMain.
+// theWine is made once, by the first test that needs it, and removed by TestMain.
 var theWine = sync.OnceValues(makeWine)
 
-// made is theWine where it was made at all.
+// made is theWine if it was made; only TestMain uses it, after the tests.
 var made *wine
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if _, err := findWine(); err == nil && !testing.Short() && os.Getenv(variableChild) == "" {
-		os.Exit(runAgain())
+	if _, err := findWine(); err == nil && !testing.Short() && os.Getenv(childVariable) == "" {
+		os.Exit(runInChild())
 	}
 	code := m.Run()
 	if made != nil {
@@ -68,15 +68,15 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	// variableChild is set for the process that runs the tests.
-	variableChild = "TELNETCPC_WINETEST_CHILD"
-	// serverDied is that process's exit status when Wine's server has ended by itself.
+	// childVariable is set for the process that runs the tests.
+	childVariable = "TELNETCPC_WINETEST_CHILD"
+	// serverDied is that process's exit status if Wine's server crashed.
 	serverDied = 3
 )
 
-// runAgain runs the tests in a process of their own, and once more where Wine's server has died under them: Debian's
-// crashes about once in twenty whole runs, and then nothing of ours has been tested. It shows what the last run said.
-func runAgain() int {
+// runInChild runs the tests in a child process, and once more if Wine's server crashed: Debian's crashes about once in
+// twenty full runs, and then nothing of ours has been tested. It prints the output of the last run.
+func runInChild() int {
 	for last := false; ; last = true {
 		out, err := os.CreateTemp("", "telnetcpc-winetest")
 		if err != nil {
@@ -85,14 +85,14 @@ func runAgain() int {
 		}
 		_ = os.Remove(out.Name())
 		cmd := exec.Command(os.Args[0], os.Args[1:]...)
-		cmd.Env = append(os.Environ(), variableChild+"=1")
+		cmd.Env = append(os.Environ(), childVariable+"=1")
 		cmd.Stdout, cmd.Stderr = out, out
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // go test ends this one when time is up
-		runtime.LockOSThread()                                             // the signal is for the end of the thread
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // go test kills this process at its timeout
+		runtime.LockOSThread()                                             // the signal is sent at the end of the thread
 		err = cmd.Run()
 		code := cmd.ProcessState.ExitCode()
 		if code == serverDied && !last {
-			fmt.Println("Wine's server has died: the tests run again")
+			fmt.Println("Wine's server crashed: running the tests again")
 			_ = out.Close()
 			continue
 		}
@@ -107,11 +107,11 @@ func runAgain() int {
 	}
 }
 
-// needWine returns the prefix with the driver in it, or skips and says what is missing.
+// needWine returns the prefix with the driver in it, or skips the test and names what is missing.
 func needWine(t *testing.T) *wine {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("left out by -short: it makes a Wine")
+		t.Skip("left out by -short: it makes a Wine prefix")
 	}
 	if _, err := findWine(); err != nil {
 		testenv.Skip(t, err)
@@ -123,14 +123,14 @@ func needWine(t *testing.T) *wine {
 	return w
 }
 
-// findWine looks for the programs.
+// findWine finds the programs.
 func findWine() (*wine, error) {
 	if runtime.GOARCH != "amd64" {
 		return nil, fmt.Errorf("the tests in Wine need amd64, and this is %s", runtime.GOARCH)
 	}
 	w := new(wine)
 	var err error
-	// Debian has no wine64 on the path; its wine is a script that looks for a 32-bit one first.
+	// Debian has no wine64 on the path; its wine is a script that prefers a 32-bit one.
 	if w.loader, err = find("wine64", "/usr/lib/wine/wine64"); err != nil {
 		return nil, fmt.Errorf("%w (Debian's packages: wine wine64; scripts/test installs them)", err)
 	}
@@ -143,7 +143,7 @@ func findWine() (*wine, error) {
 	return w, nil
 }
 
-// find returns the first of the programs that is there.
+// find returns the path of the first of the programs that exists.
 func find(names ...string) (path string, err error) {
 	for _, name := range names {
 		if path, err = exec.LookPath(name); err == nil {
@@ -153,7 +153,7 @@ func find(names ...string) (path string, err error) {
 	return "", err
 }
 
-// makeWine makes a prefix and puts into it what a Go program of today needs, and the driver.
+// makeWine makes a prefix with the driver and what a Go program needs.
 func makeWine() (*wine, error) {
 	w, err := findWine()
 	if err != nil {
@@ -166,13 +166,13 @@ func makeWine() (*wine, error) {
 	if err := os.Mkdir(w.dir, 0o700); err != nil { // Wine's server leaves a directory there
 		return nil, err
 	}
-	if err := w.watch(); err != nil {
+	if err := w.startJanitor(); err != nil {
 		return nil, err
 	}
 	made = w
 	ctx, cancel := context.WithTimeout(context.Background(), bootPatience)
 	defer cancel()
-	for _, step := range []func(context.Context) error{w.boot, w.compile, w.warmUp, w.writePairs, w.startDriver} {
+	for _, step := range []func(context.Context) error{w.boot, w.compile, w.startServer, w.writePairs, w.startDriver} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -181,14 +181,14 @@ func makeWine() (*wine, error) {
 }
 
 func (w *wine) boot(ctx context.Context) error {
-	// Its output goes nowhere: what it starts would keep a pipe open.
+	// Without output: programs that it starts would keep a pipe open.
 	if err := w.quietly(ctx, w.loader, "wineboot.exe", "--init"); err != nil {
 		return fmt.Errorf("wineboot: %w", err)
 	}
 	return w.quietly(ctx, w.server, "-w")
 }
 
-// compile builds the driver, and the one function that Go's runtime asks of a DLL which this Wine does not have.
+// compile builds the driver, and a DLL that this Wine lacks, with the one function that Go's runtime needs.
 func (w *wine) compile(ctx context.Context) error {
 	system := filepath.Join(w.dir, "drive_c", "windows", "system32")
 	for _, args := range [][]string{
@@ -204,45 +204,45 @@ func (w *wine) compile(ctx context.Context) error {
 	return nil
 }
 
-// warmUp starts the services and drivers that Wine's first program starts. They inherit its output: were it go test's,
-// go test would wait for them.
-func (w *wine) warmUp(ctx context.Context) error {
-	// In the foreground, so that its end is noticed: what comes after it finds a Wine without the driver.
-	w.running = exec.Command(w.server, "-f", "-p"+lingers)
+// startServer starts Wine's server, and a first program: with it Wine starts its services and drivers. They inherit its
+// output; if that were go test's, go test would wait for them.
+func (w *wine) startServer(ctx context.Context) error {
+	// In the foreground, so that a crash is noticed: a new server would have no driver.
+	w.running = exec.Command(w.server, "-f", "-p"+serverLinger)
 	w.running.Env = w.env()
-	w.running.Stdout, w.running.Stderr = &w.said, &w.said
-	w.running.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it: the janitor ends it
+	w.running.Stdout, w.running.Stderr = &w.output, &w.output
+	w.running.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // not for Ctrl-C: the janitor ends it
 	if err := w.running.Start(); err != nil {
 		return err
 	}
-	w.ended = make(chan struct{})
-	go w.mind() // ends with the server
+	w.exited = make(chan struct{})
+	go w.watchServer() // ends with the server
 	return w.quietly(ctx, w.loader, "cmd.exe", "/c", "exit")
 }
 
-// quietly runs a program of Wine without any input or output.
+// quietly runs a program of Wine without input or output.
 func (w *wine) quietly(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = w.env()
 	return cmd.Run()
 }
 
-// env is what Wine is told: no display, no complaints, no installers that want a window.
+// env returns Wine's environment: no display, no debug output, no installers that open a window.
 func (w *wine) env(more ...string) []string {
 	env := append(os.Environ(), "WINEPREFIX="+w.dir, "TMPDIR="+w.base, "WINEDEBUG=-all", "DISPLAY=",
 		"WINEDLLOVERRIDES=mscoree,mshtml=;winemenubuilder.exe=d")
 	return append(env, more...)
 }
 
-// command is a Windows program, to be run with more in its environment than others.
+// command returns a Windows program to run, with more added to its environment.
 func (w *wine) command(more []string, program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(w.loader, append([]string{program}, args...)...)
 	cmd.Env = w.env(more...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics leaves nothing behind
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // so that a panic leaves no process
 	return cmd
 }
 
-// run runs a Windows program to its end and returns what it said.
+// run runs a Windows program to its end and returns its output.
 func (w *wine) run(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, w.loader, args...)
 	cmd.Env = w.env()
@@ -253,27 +253,27 @@ func (w *wine) run(ctx context.Context, args ...string) (string, error) {
 	return string(out), err
 }
 
-// watch starts the janitor, which waits for the end of this process, whatever that is: a test that ran out of time
-// would leave 700 MB and a Wine that nobody ends.
-func (w *wine) watch() (err error) {
+// startJanitor starts the janitor, which ends Wine and removes its files when this process ends in any way: a test that
+// timed out would leave 700 MB and running processes.
+func (w *wine) startJanitor() (err error) {
 	w.janitor = exec.Command("sh", "-c", `cat; "$0" -k; "$0" -w; rm -rf "$1"`, w.server, w.base)
 	w.janitor.Env = w.env()
-	w.janitor.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it
+	w.janitor.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // not for Ctrl-C
 	if w.alive, err = w.janitor.StdinPipe(); err != nil {
 		return err
 	}
 	return w.janitor.Start()
 }
 
-// mind waits for the end of Wine's server. Where nobody has asked for it, this process ends too: its programs would wait
-// for a server for ever.
-func (w *wine) mind() {
+// watchServer waits for the end of Wine's server. Unless end has asked for it, it kills Wine's programs, which would wait
+// for the server for ever, and exits with serverDied.
+func (w *wine) watchServer() {
 	err := w.running.Wait()
 	if w.ending.Load() {
-		close(w.ended)
+		close(w.exited)
 		return
 	}
-	fmt.Fprintf(os.Stderr, "wineserver: %v\n%s\n", err, w.said.String())
+	fmt.Fprintf(os.Stderr, "wineserver: %v\n%s\n", err, w.output.String())
 	own := []byte("WINEPREFIX=" + w.dir)
 	all, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, name := range all {
@@ -289,8 +289,8 @@ func (w *wine) mind() {
 func (w *wine) end() error {
 	w.ending.Store(true)
 	err := errors.Join(w.alive.Close(), w.janitor.Wait())
-	if w.ended != nil {
-		<-w.ended // the janitor has asked it to end
+	if w.exited != nil {
+		<-w.exited // ended by the janitor
 	}
 	if _, serr := os.Stat(w.base); serr == nil {
 		err = errors.Join(err, fmt.Errorf("%s was not removed", w.base))

@@ -21,7 +21,7 @@ const flushTimeout = time.Second
 // Name returns the name of a port's service; of no port, what the names of all our services begin with.
 func Name(port string) string { return "telnetcpc-" + port }
 
-// isOurs tells our services from others by their names.
+// isOurs reports whether a service is one of ours, by its name.
 func isOurs(name string) bool {
 	port, ok := strings.CutPrefix(name, Name(""))
 	if !ok {

@@ -10,11 +10,12 @@ import (
 )
 
 // logAccess: owned by the administrators; they and the system have full access, users may read. Nothing is inherited from
-// %ProgramData%, where every user may make files: a user's link in the place of a log would be written to.
+// %ProgramData%, where every user may create files: the service would write through a link that a user put in place of a
+// log.
 const logAccess = "O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)"
 
-// logDir is where services log, %ProgramData%\telnetcpc. Windows is asked where that is: a service and the user who asks
-// for its status may have different environments.
+// logDir is where services log, %ProgramData%\telnetcpc. The directory comes from Windows and not from the environment,
+// which may differ between a service and the user who asks for its status.
 func logDir() string {
 	dir, err := windows.KnownFolderPath(windows.FOLDERID_ProgramData, 0)
 	if err != nil {
@@ -24,7 +25,7 @@ func logDir() string {
 }
 
 // makeLogDir makes the directory of the services' logs unless it exists, and sets who may write there. A directory that
-// somebody else made is not used: what is in it may be a trap.
+// another user made is not used: it may contain such links.
 func makeLogDir() error {
 	sd, err := windows.SecurityDescriptorFromString(logAccess)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 // A service's log is a file that only administrators may write, and has what was logged.
 func TestServiceLogFile(t *testing.T) {
 	if os.Getenv("TELNETCPC_C0SIM") == "" {
-		t.Skip("it writes in %ProgramData% (TELNETCPC_C0SIM, which only wincom/winetest sets, says that it may)")
+		t.Skip("it writes to %ProgramData%, so it runs only if TELNETCPC_C0SIM is set, as wincom/winetest does")
 	}
 	for _, message := range []string{"the first time", "again"} {
 		log, closeLog := openLogs("COM77", false)

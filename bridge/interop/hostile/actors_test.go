@@ -25,7 +25,7 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// port is a fake port that does not keep, without a bound, what it is told of lines.
+// port is a fake port that drops reports of modem and line state: uarttest.Port would keep them without a limit.
 type port struct {
 	*uarttest.Port
 }
@@ -33,15 +33,15 @@ type port struct {
 func (p port) SetModem(uart.ModemState) error  { return nil }
 func (p port) ReportLine(uart.LineState) error { return nil }
 
-// application is one that reads all the time, until it stops.
+// application is a program that reads all the time, until stop is called.
 type application struct {
 	port   port
 	closed chan struct{} // its reader has ended
-	ways   sync.WaitGroup
+	writes sync.WaitGroup
 
 	mu      sync.Mutex
 	change  sync.Cond
-	last    []byte // of what came, behind what was got
+	last    []byte // what arrived after the text that expect found last
 	stopped bool
 	end     bool
 }
@@ -52,7 +52,7 @@ func newApplication(p port) *application {
 	return a
 }
 
-// open opens the port, with a coding of its own, and begins to read.
+// open opens the port, sets a line coding and starts to read.
 func (a *application) open() {
 	a.port.AppOpen()
 	go a.read() // ends when the port is closed
@@ -62,10 +62,10 @@ func (a *application) open() {
 func (a *application) read() {
 	defer close(a.closed)
 	buf := make([]byte, 4<<10)
-	for a.wants() {
+	for a.mayRead() {
 		n, err := a.port.AppRead(buf)
 		a.mu.Lock()
-		if len(a.last)+n > 32<<10 { // enough to find what was said last
+		if len(a.last)+n > 32<<10 { // more than any text that expect waits for
 			a.last = append(a.last[:0], a.last[len(a.last)-min(len(a.last), 1<<10):]...)
 		}
 		a.last = append(a.last, buf[:n]...)
@@ -75,8 +75,8 @@ func (a *application) read() {
 	}
 }
 
-// wants waits while the application does not read, and reports whether it goes on.
-func (a *application) wants() bool {
+// mayRead waits while the application is stopped, and reports whether it goes on.
+func (a *application) mayRead() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for a.stopped && !a.end {
@@ -85,24 +85,25 @@ func (a *application) wants() bool {
 	return !a.end
 }
 
-func (a *application) stops() {
+// stop stops reading.
+func (a *application) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stopped = true
 }
 
-// over ends the reader, when the port is closed, and waits for everything that the application does.
-func (a *application) over() {
+// wait waits until reader and writers have ended. The port must be closed.
+func (a *application) wait() {
 	a.mu.Lock()
 	a.end = true
 	a.change.Broadcast()
 	a.mu.Unlock()
 	<-a.closed
-	a.ways.Wait()
+	a.writes.Wait()
 }
 
-// gets waits until the device's text has come.
-func (a *application) gets(text string) error {
+// expect waits until a text of the device has arrived.
+func (a *application) expect(text string) error {
 	late := time.AfterFunc(testenv.Patience, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -118,16 +119,16 @@ func (a *application) gets(text string) error {
 		}
 		switch {
 		case a.end:
-			return fmt.Errorf("the port is closed, and the application has not got %q", text)
+			return fmt.Errorf("the port is closed, and the application has not received %q", text)
 		case time.Since(began) >= testenv.Patience:
-			return fmt.Errorf("the application has not got %q in %v", text, testenv.Patience)
+			return fmt.Errorf("the application has not received %q in %v", text, testenv.Patience)
 		}
 	}
 }
 
-// writes writes, in a goroutine that ends with the port at the latest.
-func (a *application) writes(p []byte) {
-	a.ways.Go(func() { _, _ = a.port.AppWrite(p) })
+// write writes in a goroutine, which ends with the port at the latest.
+func (a *application) write(p []byte) {
+	a.writes.Go(func() { _, _ = a.port.AppWrite(p) })
 }
 
 // side is one bridge with its fake port.
@@ -148,7 +149,7 @@ func attach(g *game, name, address string) *side {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	limited := func() *loglimit.Handler { return loglimit.New(slogTo(log).Handler(), 6) } // as bridge/agent has it
+	limited := func() *loglimit.Handler { return loglimit.New(slogTo(log).Handler(), 6) } // as bridge/agent does
 	peer := limited()
 	far, err := remote.New(url, remote.Options{AckTimeout: time.Second, Log: slog.New(peer)})
 	if err != nil {
@@ -171,7 +172,7 @@ func attach(g *game, name, address string) *side {
 	return s
 }
 
-// end ends the bridge, and returns how long that took.
+// end ends the bridge and returns how long that took.
 func (s *side) end() (time.Duration, error) {
 	began := time.Now()
 	s.cancel()
@@ -179,16 +180,16 @@ func (s *side) end() (time.Duration, error) {
 	case err := <-s.ended:
 		return time.Since(began), err
 	case <-time.After(testenv.Patience):
-		return time.Since(began), fmt.Errorf("it does not end")
+		return time.Since(began), fmt.Errorf("the bridge does not end")
 	}
 }
 
-// dials measures how long each takes.
+// dials is a bridge.Remote that measures how long each Dial takes.
 type dials struct {
 	bridge.Remote
 
 	mu      sync.Mutex
-	began   time.Time // of the one under way; zero: none is
+	began   time.Time // of the present Dial; zero if there is none
 	longest time.Duration
 }
 
@@ -204,7 +205,7 @@ func (d *dials) Dial(ctx context.Context, mask uart.LineState) (uart.Session, er
 	return s, err
 }
 
-// most is the longest so far, the one under way too.
+// most returns the longest Dial until now, including the present one.
 func (d *dials) most() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -214,7 +215,7 @@ func (d *dials) most() time.Duration {
 	return d.longest
 }
 
-// handoff is a listener that is given its connections.
+// handoff is a listener whose connections come from give.
 type handoff struct {
 	address net.Addr
 	conns   chan net.Conn
@@ -250,7 +251,7 @@ func (h *handoff) Close() error {
 	return nil
 }
 
-// honest serves a loop plug on l, until end.
+// honest serves a loop plug on l until end is called.
 func honest(g *game, l net.Listener) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	plug := &simulate.Loopback{}
@@ -265,7 +266,7 @@ func honest(g *game, l net.Listener) (end func()) {
 	}
 }
 
-// bystander is a session with an honest server, and how long its round trips take.
+// bystander is a session with an honest server. It measures round trips.
 type bystander struct {
 	*side
 	stop chan struct{}
@@ -273,17 +274,17 @@ type bystander struct {
 
 	mu      sync.Mutex
 	trips   []time.Duration
-	pending time.Time // when the one under way began
+	pending time.Time // when the present round trip began
 	err     error
 }
 
-const tripPause = 5 * time.Millisecond // between two round trips: it is to watch, not to load the machine
+const tripPause = 5 * time.Millisecond // between two round trips, so that they hardly load the machine
 
 func newBystander(g *game, address string) *bystander {
 	b := &bystander{side: attach(g, "ttyV1", address), stop: make(chan struct{}), over: make(chan struct{}), trips: make([]time.Duration, 0, 1<<14)}
 	b.port.AppOpen()
 	b.port.AppSet(uart.Event{Coding: uart.Coding{Baud: 20_000_000, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}})
-	go b.run() // ends when it is stopped, or when the port is closed
+	go b.run() // ends when stop or the port is closed
 	return b
 }
 
@@ -313,12 +314,12 @@ func (b *bystander) run() {
 	}
 }
 
-// leave ends the round trips, and the bridge.
+// leave ends the round trips and the bridge.
 func (b *bystander) leave() error {
 	close(b.stop)
 	select {
 	case <-b.over:
-	case <-time.After(standstill): // the port's end ends it
+	case <-time.After(standstill): // the end of the port ends it
 	}
 	b.port.AppClose()
 	_, err := b.end()
@@ -347,14 +348,14 @@ func (b *bystander) trip(n uint64) error {
 	return nil
 }
 
-// done is how many round trips were made.
+// done returns how many round trips were made.
 func (b *bystander) done() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.trips)
 }
 
-// since returns the median of those made from one number on, and how long the one under way has taken.
+// since returns median and count of the round trips from a number on, and how long the present one has taken.
 func (b *bystander) since(from int) (median, pending time.Duration, count int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -11,20 +11,20 @@ import (
 	"telnetcpc/bridge/telnet"
 )
 
-// floodMost is how many bytes a flood has: three times what a session may cost.
+// floodMost is the length of a flood in bytes: three times what a session may cost in memory.
 const floodMost = 3 << 20
 
-// floods are what a server says over and over: a block that is said again until the flood's bytes are out. Each begins and
-// ends where a command does.
+// floods are the kinds of floods. Each returns a block that is sent again and again until floodMost. It consists of whole
+// commands.
 var floods = map[string]func() []byte{
-	// Verbs: of all options but COM-PORT-OPTION, which would be agreement; of one; on and off.
+	// Verbs: of all options except COM-PORT-OPTION, which would be agreement; of one option; on and off.
 	"verbs":         verbsOfAll,
 	"same-verb":     func() []byte { return verb(telnet.DO, 200) },
 	"turned-verb":   func() []byte { return append(verb(telnet.WILL, 1), verb(telnet.WONT, 1)...) },
 	"turned-binary": func() []byte { return append(verb(telnet.WILL, telnet.Binary), verb(telnet.WONT, telnet.Binary)...) },
 	"marks":         func() []byte { return verb(telnet.DO, telnet.TimingMark) },
 
-	// What COM-PORT-OPTION knows.
+	// Commands of COM-PORT-OPTION.
 	"modem":   func() []byte { return append(command(7, 0x10), command(7, 0x20)...) },
 	"line":    func() []byte { return append(command(6, 0x10), command(6, 0x0e)...) },
 	"suspend": func() []byte { return append(command(8), command(9)...) },
@@ -34,16 +34,16 @@ var floods = map[string]func() []byte{
 	"changing-baud": bauds,
 	"signature":     func() []byte { return command(0) },
 
-	// What nobody knows, or nobody ends.
+	// Unknown subnegotiations, and one that does not end.
 	"unknown": func() []byte { return telnet.AppendSub(nil, 24, []byte{1}) },
 	"long":    func() []byte { return telnet.AppendSub(nil, telnet.ComPort, bytes.Repeat([]byte("long "), 200)) },
-	"endless": func() []byte { return nil }, // its beginning is said once: see flood
+	"endless": func() []byte { return nil }, // talk.flood sends its beginning, once
 
-	"text": func() []byte { return []byte("welcome to this access server, which has much to say\r\n") },
+	"text": func() []byte { return []byte("welcome to this access server, which has a long banner\r\n") },
 	"nop":  func() []byte { return []byte{255, 241} },
 }
 
-// block is a flood's, repeated to a size that TCP likes.
+// block returns the block of a flood, repeated to about 16 KiB a write.
 func block(kind string) []byte {
 	p := floods[kind]()
 	if kind == "endless" {
@@ -54,7 +54,7 @@ func block(kind string) []byte {
 
 func verb(c telnet.Command, o telnet.Option) []byte { return telnet.AppendVerb(nil, c, o) }
 
-// command is one of the server's.
+// command returns a command of the server.
 func command(c rfc2217.Code, value ...byte) []byte {
 	return telnet.AppendSub(nil, telnet.ComPort, append([]byte{byte(c + rfc2217.FromServer)}, value...))
 }
@@ -75,7 +75,7 @@ func bauds() (p []byte) {
 	return p
 }
 
-// control has ^[ for ESC, and so on.
+// control replaces ^[ by ESC, and so on.
 func control(text string) []byte {
 	var p []byte
 	for i := 0; i < len(text); i++ {
@@ -89,5 +89,5 @@ func control(text string) []byte {
 	return p
 }
 
-// numbered is a line that was never said before.
+// numbered returns a line that differs from all before.
 func numbered(text string, n int64) []byte { return fmt.Appendf(control(text), " %d\r\n", n) }

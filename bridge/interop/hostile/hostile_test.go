@@ -18,12 +18,12 @@ import (
 
 var sprintf = fmt.Sprintf
 
-// rowAlone is the environment of a process that plays one row.
+// rowAlone is the environment variable with the name of the row that this process plays.
 const rowAlone = "TELNETCPC_HOSTILE_ROW"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Rows wait more than they compute; those that flood have turns of their own.
+	// Rows wait more than they compute. Rows that flood have a limit of their own.
 	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) {
 		_ = flag.Set("test.parallel", "64")
 	}
@@ -59,12 +59,12 @@ func (r row) floods() bool {
 	return slices.ContainsFunc(r.steps, func(s step) bool { return s.verb == "flood" })
 }
 
-// slow is a row that waits for a bound of 10 s or more.
+// slow reports whether a row waits for a timeout of 10 s or more.
 func (r row) slow() bool {
 	return r.must == repeats || slices.ContainsFunc(r.steps, func(s step) bool { return s.verb == "drip" })
 }
 
-// process runs a test of this package in a process of its own, and tells what it said.
+// process runs a test of this package in a process of its own and logs its output.
 func process(t *testing.T, test string, env ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)

@@ -18,22 +18,22 @@ import (
 
 var errOver = errors.New("the client has ended the connection")
 
-// talk is one connection of the hostile server, and how far it has come.
+// talk is one connection of the hostile server.
 type talk struct {
 	*game
 	conn *net.TCPConn
-	done atomic.Int64  // steps that are done
+	done atomic.Int64  // how many steps are done
 	over chan struct{} // closed by hear: the client has ended the connection, or the server is deaf
 
-	one  bool // a byte at a time
-	mute bool // deaf
+	single bool // write a byte at a time
+	deaf   bool // do not read
 
 	mu    sync.Mutex
-	heard []byte        // since what was awaited last
-	more  chan struct{} // closed, and made again, when there is more
+	heard []byte        // received after what was awaited last
+	more  chan struct{} // closed and replaced when bytes arrive
 }
 
-// play does all steps, then keeps the connection until the row is over. It is started by serve.
+// play does all steps, then keeps the connection until the row is over. serve calls it.
 func (g *game) play(conn *net.TCPConn, first bool) {
 	c := &talk{game: g, conn: conn, over: make(chan struct{}), more: make(chan struct{})}
 	if first {
@@ -44,7 +44,7 @@ func (g *game) play(conn *net.TCPConn, first bool) {
 	var err error
 	for _, s := range g.row.all() {
 		if err = verbs[s.verb](c, s.args); err != nil {
-			g.tell("server: %s: %v", s, err)
+			g.note("server: %s: %v", s, err)
 			break
 		}
 		c.done.Add(1)
@@ -53,8 +53,8 @@ func (g *game) play(conn *net.TCPConn, first bool) {
 		g.played <- err
 	}
 	ended := c.over
-	if c.mute || g.row.must == holds {
-		ended = nil // it stays, whatever the client does
+	if c.deaf || g.row.must == holds {
+		ended = nil // keep it, whatever the client does
 	}
 	if err == nil {
 		select {
@@ -64,14 +64,14 @@ func (g *game) play(conn *net.TCPConn, first bool) {
 	}
 }
 
-// hear reads what the client says.
+// hear reads from the client.
 func (c *talk) hear() {
 	defer close(c.over)
 	buf := make([]byte, 8<<10)
 	for {
 		n, err := c.conn.Read(buf)
 		c.mu.Lock()
-		if len(c.heard)+n > 64<<10 { // nobody awaits it
+		if len(c.heard)+n > 64<<10 { // no step awaits it
 			c.heard = c.heard[:0]
 		}
 		c.heard = append(c.heard, buf[:n]...)
@@ -84,7 +84,7 @@ func (c *talk) hear() {
 	}
 }
 
-// await waits until the client has said p, behind what was awaited last.
+// await waits until p has arrived, after what was awaited last.
 func (c *talk) await(p []byte) error {
 	late := time.After(testenv.Patience)
 	for {
@@ -102,7 +102,7 @@ func (c *talk) await(p []byte) error {
 		case <-c.game.over.Done():
 			return errOver
 		case <-late:
-			return fmt.Errorf("not heard within %v", testenv.Patience)
+			return fmt.Errorf("not received within %v", testenv.Patience)
 		case <-c.over:
 			c.mu.Lock()
 			at := bytes.Index(c.heard, p)
@@ -114,9 +114,9 @@ func (c *talk) await(p []byte) error {
 	}
 }
 
-// say writes p. Where the client takes nothing, it gives up when the row is over: serve closes the connection.
-func (c *talk) say(p []byte) error {
-	if !c.one {
+// send writes p. If the client does not read, it fails when the row is over, because serve closes the connection.
+func (c *talk) send(p []byte) error {
+	if !c.single {
 		_, err := c.conn.Write(p)
 		return err
 	}
@@ -128,46 +128,46 @@ func (c *talk) say(p []byte) error {
 	return nil
 }
 
-// flood says the same over and over, until all is out, the client is gone, or it has taken nothing for a while.
+// flood sends the same block over and over, until floodMost, or the client is gone or has not read for floodStuck.
 func (c *talk) flood(kind string) error {
 	if kind == "endless" {
-		if err := c.say([]byte{255, 250, 44, 100}); err != nil {
+		if err := c.send([]byte{255, 250, 44, 100}); err != nil {
 			return err
 		}
 	}
-	_ = c.conn.SetWriteBuffer(32 << 10) // what is sent has been taken, or nearly
+	_ = c.conn.SetWriteBuffer(32 << 10) // so that little waits in the socket buffer
 	p, most := c.blocks[kind], floodMost
-	if c.one {
-		most /= 100 // of system calls there are as many
+	if c.single {
+		most /= 100 // each byte is a system call
 	}
-	for sent, looked := 0, 0; sent < most; {
-		if sent-looked >= floodLook { // and says nothing meanwhile
-			looked = sent
-			c.look()
+	for sent, sampled := 0, 0; sent < most; {
+		if sent-sampled >= floodSample { // and sends nothing meanwhile
+			sampled = sent
+			c.memory.sample()
 		}
 		_ = c.conn.SetWriteDeadline(time.Now().Add(floodStuck))
-		err := c.say(p)
+		err := c.send(p)
 		switch {
 		case isTimeout(err):
-			c.tell("server: flood %s: after %d bytes nothing is taken", kind, sent)
-			c.look()
+			c.note("server: flood %s: after %d bytes the client does not read", kind, sent)
+			c.memory.sample()
 			return nil
 		case err != nil:
-			c.tell("server: flood %s: after %d bytes: %v", kind, sent, err)
+			c.note("server: flood %s: after %d bytes: %v", kind, sent, err)
 			return nil // the client has had enough
 		}
 		sent += len(p)
 		c.flooded.Add(int64(len(p)))
 	}
 	_ = c.conn.SetWriteDeadline(time.Time{})
-	c.look()
+	c.memory.sample()
 	return nil
 }
 
-// floodLook is after how many bytes of a flood memory is looked at.
-const floodLook = 256 << 10
+// floodSample is after how many bytes of a flood memory is sampled.
+const floodSample = 256 << 10
 
-// floodStuck is how long a flood goes on that nobody takes.
+// floodStuck is when a flood gives up that the client does not read.
 const floodStuck = 5 * time.Second
 
 func isTimeout(err error) bool {
@@ -175,24 +175,24 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// verbs are the steps. An error ends the row's conversation.
+// verbs are the kinds of steps. An error ends the steps of the connection.
 var verbs = map[string]func(c *talk, args []string) error{}
 
-func init() { // it would refer to itself
-	verbs["say"] = func(c *talk, args []string) error { return c.say(c.must(args)) }
-	verbs["await"] = func(c *talk, args []string) error { return c.await(c.must(args)) }
-	verbs["single"] = func(c *talk, _ []string) error { c.one = true; return nil }
+func init() { // not in the declaration: verbs would refer to itself
+	verbs["send"] = func(c *talk, args []string) error { return c.send(c.bytes(args)) }
+	verbs["await"] = func(c *talk, args []string) error { return c.await(c.bytes(args)) }
+	verbs["single"] = func(c *talk, _ []string) error { c.single = true; return nil }
 	verbs["flood"] = func(c *talk, args []string) error { return c.flood(args[0]) }
 	verbs["drip"] = func(c *talk, args []string) error { return c.drip(args) }
 	verbs["number"] = func(c *talk, args []string) error {
-		return c.say(numbered(strings.Join(args, " "), c.numbers.Add(1)))
+		return c.send(numbered(strings.Join(args, " "), c.numbers.Add(1)))
 	}
 	verbs["wait"] = func(c *talk, args []string) error {
 		c.pause(args[0])
 		return nil
 	}
 	verbs["deaf"] = func(c *talk, _ []string) error {
-		c.mute = true
+		c.deaf = true
 		_ = c.conn.SetReadBuffer(4 << 10)
 		_ = c.conn.SetReadDeadline(time.Unix(1, 0))
 		return nil
@@ -207,25 +207,25 @@ func init() { // it would refer to itself
 		return nil
 	}
 	verbs["device"] = func(c *talk, args []string) error {
-		if err := c.say([]byte(args[0])); err != nil {
+		if err := c.send([]byte(args[0])); err != nil {
 			return err
 		}
-		return c.app.gets(args[0])
+		return c.app.expect(args[0])
 	}
 	verbs["application"] = func(c *talk, args []string) error {
-		c.app.writes([]byte(args[0]))
+		c.app.write([]byte(args[0]))
 		return c.await([]byte(args[0]))
 	}
-	verbs["application-stops"] = func(c *talk, _ []string) error { c.app.stops(); return nil }
+	verbs["application-stops"] = func(c *talk, _ []string) error { c.app.stop(); return nil }
 	verbs["application-writes"] = func(c *talk, args []string) error {
 		n, err := strconv.Atoi(args[0])
-		c.app.writes(bytes.Repeat([]byte{'w'}, n))
+		c.app.write(bytes.Repeat([]byte{'w'}, n))
 		return err
 	}
 }
 
-// must is bytes, of a table that was checked.
-func (g *game) must(args []string) []byte {
+// bytes returns the bytes of a step of the table, which was checked.
+func (g *game) bytes(args []string) []byte {
 	p, err := g.table.bytes(args)
 	if err != nil {
 		panic(err)
@@ -233,7 +233,7 @@ func (g *game) must(args []string) []byte {
 	return p
 }
 
-// drip says a byte, or a word where there are several, each so often.
+// drip sends a byte, or a word if there are several, in each interval.
 func (c *talk) drip(args []string) error {
 	pieces := args[1:]
 	if len(pieces) == 1 {
@@ -244,15 +244,15 @@ func (c *talk) drip(args []string) error {
 	}
 	for _, p := range pieces {
 		c.pause(args[0])
-		if err := c.say(c.must([]string{p})); err != nil {
-			c.tell("server: the drip ends: %v", err)
+		if err := c.send(c.bytes([]string{p})); err != nil {
+			c.note("server: the drip ends: %v", err)
 			return nil // the client has had enough
 		}
 	}
 	return nil
 }
 
-// pause says nothing for a time, which is a part of the row.
+// pause sends nothing for a time, which is part of the row.
 func (c *talk) pause(text string) {
 	d, err := time.ParseDuration(text)
 	if err != nil {

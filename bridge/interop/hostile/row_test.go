@@ -18,31 +18,31 @@ import (
 	"telnetcpc/bridge/testenv"
 )
 
-// The bounds. What a machine's load can move is generous; what it cannot move is not.
+// The bounds. They are generous only if the load of the machine can affect them.
 const (
-	// keptMost is a session's 1 MiB, and what the row itself needs beside it: its server's buffer and what it has heard
-	// (some 100 KiB), the application's queue each way (80 KiB), lines of the log, an honest server's session.
+	// keptMost is 1 MiB for the session, and what the row itself needs: the server's buffers (some 100 KiB), the application's
+	// queue in each direction (80 KiB), log lines, the session of an honest server.
 	keptMost = 1<<20 + 512<<10
-	// peakMost is what the system may have lent for it: the collector lets garbage grow to 4 MiB before it looks, and the
-	// heap grows in steps of as many.
+	// peakMost bounds the memory from the system: the garbage collector runs only after 4 MiB of garbage, and the heap grows in
+	// steps of 4 MiB.
 	peakMost = 24 << 20
-	// openingMost is 10 s, and 20 for a machine that is busy.
+	// openingMost is 10 s, and 20 s for a busy machine.
 	openingMost = 30 * time.Second
-	// endMost is 15 s, and as many for a machine that is busy.
+	// endMost is 15 s, and 15 s for a busy machine.
 	endMost = 30 * time.Second
-	// linesMost is what the server may cause in a minute: six lines, six that tell of losses, and those of the start and the
-	// end. No row lasts longer.
+	// linesMost is how many log lines the server may cause in a minute: six, six about losses, and those of start and end. No
+	// row lasts longer.
 	linesMost = 16
 	// repeatFor is how long a row of many connections lasts.
 	repeatFor = 25 * time.Second
-	// tripsBefore is how many round trips say how fast the bystander is, and how many it makes at least during the row; slower is how many times that a median during the
-	// row may be, and slowest what it may be in any case: that much no load makes of it.
+	// tripsBefore is how many round trips the bystander makes before the row, to measure its speed, and at least during the row.
+	// The median during the row may be slower times the one before, or slowest, which no load exceeds.
 	tripsBefore, slower, slowest = 40, 50, 500 * time.Millisecond
 	// standstill is how long one round trip may take.
 	standstill = 20 * time.Second
 )
 
-// game is one row being played.
+// game is a row while it is played.
 type game struct {
 	t     *testing.T
 	table *table
@@ -51,10 +51,10 @@ type game struct {
 	memory *memory
 	app    *application
 	victim *side
-	over   context.Context // the row's end: the server lets go
+	over   context.Context // ends with the row; the server then closes its connections
 	finish context.CancelFunc
 
-	blocks  map[string][]byte // of floods: made before memory is looked at
+	blocks  map[string][]byte // of floods; made before memory is measured
 	first   atomic.Pointer[talk]
 	played  chan error // the first connection's steps are done
 	talks   sync.WaitGroup
@@ -62,22 +62,20 @@ type game struct {
 	flooded atomic.Int64
 	numbers atomic.Int64
 
-	mu   sync.Mutex
-	said []string // for a failure
+	mu    sync.Mutex
+	notes []string // shown if the row fails
 }
 
 func slogTo(l *logbook) *slog.Logger { return slog.New(l) }
 
-// tell keeps what is to be read when the row fails.
-func (g *game) tell(format string, args ...any) {
+// note keeps a line that is shown if the row fails.
+func (g *game) note(format string, args ...any) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.said) < linesKept {
-		g.said = append(g.said, sprintf(format, args...))
+	if len(g.notes) < linesKept {
+		g.notes = append(g.notes, sprintf(format, args...))
 	}
 }
-
-func (g *game) look() { g.memory.look() }
 
 // playRow plays a row in this process.
 func playRow(t *testing.T, b *table, r row) {
@@ -109,18 +107,18 @@ func playRow(t *testing.T, b *table, r row) {
 
 	watched := make(chan struct{})
 	g.talks.Go(func() { g.memory.watch(watched) })
-	g.steps()
+	g.waitForSteps()
 	g.judge()
-	g.look()
+	g.memory.sample()
 	g.await("the bystander's round trips go on", func() bool { return by.done() >= from+tripsBefore })
 	median, pending, trips := by.since(from)
 
 	took, err := g.victim.end()
 	if err != nil || took > endMost {
-		t.Errorf("Run returns after %v: %v", took, err)
+		t.Errorf("Run returned after %v: %v", took, err)
 	}
 	close(watched)
-	g.app.over()
+	g.app.wait()
 	g.finish()
 	_ = l.Close()
 	g.talks.Wait()
@@ -130,15 +128,15 @@ func playRow(t *testing.T, b *table, r row) {
 		t.Errorf("the bystander: %v", err)
 	}
 	endOther()
-	g.bounds()
+	g.checkBounds()
 	if median > max(slower*before, slowest) || pending > standstill {
-		t.Errorf("the bystander has made %d round trips, of %v in the median (%v before), and the last takes %v", trips, median, before, pending)
+		t.Errorf("the bystander has made %d round trips, median %v (%v before); the last one takes %v", trips, median, before, pending)
 	}
 	t.Logf("bystander: %d round trips of %v (%v before); the end took %v", trips, median, before, took.Round(time.Millisecond))
 	if err := goleak.Find(alone); err != nil {
 		t.Error(err)
 	}
-	g.retell()
+	g.showNotes()
 }
 
 func listen(t *testing.T) net.Listener {
@@ -150,7 +148,8 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// serve accepts the victim's connections: the first is played with, the others too or they get an honest server.
+// serve accepts the victim's connections. The first one meets the hostile server; later ones too, or an honest server if the row
+// must recover.
 func (g *game) serve(l net.Listener, good *handoff) {
 	for {
 		conn, err := l.Accept()
@@ -170,48 +169,48 @@ func (g *game) serve(l net.Listener, good *handoff) {
 	}
 }
 
-// steps waits until the first connection's steps are done, and the row's time is over.
-func (g *game) steps() {
+// waitForSteps waits until the steps of the first connection are done and the row's time is over.
+func (g *game) waitForSteps() {
 	began := time.Now()
 	select {
 	case err := <-g.played:
-		g.met(err)
+		g.checkSteps(err)
 	case <-time.After(2 * testenv.Patience):
-		g.t.Errorf("the server does not come to the end of its steps")
+		g.t.Errorf("the server does not finish its steps")
 		return
 	}
 	if g.row.must == repeats {
-		<-time.After(repeatFor - time.Since(began)) // they are the row
+		<-time.After(repeatFor - time.Since(began)) // the time under test
 	}
 }
 
-// met checks that the row is what its line says: its stage was reached, and its own steps were begun.
-func (g *game) met(err error) {
+// checkSteps checks that the row has tested what its line says: its stage was reached and its own steps have begun.
+func (g *game) checkSteps(err error) {
 	n, stage, all := int(g.first.Load().done.Load()), len(g.row.stage), len(g.row.stage)+len(g.row.steps)
 	if n < stage || err != nil && n == stage && all > stage+1 || err != nil && g.row.must == lives {
-		g.t.Errorf("the server came to step %d of %d, its stage has %d: %v", n, all, stage, err)
+		g.t.Errorf("the server reached step %d of %d, of which %d are its stage: %v", n, all, stage, err)
 	}
 }
 
-// judge waits for what must come of it.
+// judge checks the verdict of the row.
 func (g *game) judge() {
 	c := g.first.Load()
 	switch g.row.must {
 	case lives:
-		if err := c.say([]byte("<to the application>")); err != nil {
+		if err := c.send([]byte("<to the application>")); err != nil {
 			g.t.Errorf("the session is gone: %v", err)
 			return
 		}
-		g.err(g.app.gets("<to the application>"))
-		g.app.writes([]byte("<to the device>"))
+		g.err(g.app.expect("<to the application>"))
+		g.app.write([]byte("<to the device>"))
 		g.err(c.await([]byte("<to the device>")))
 		if n := g.conns.Load(); n > 1 {
 			g.t.Errorf("there were %d connections", n)
 		}
 	case recovers:
 		g.await("the next session", func() bool { return g.conns.Load() > 1 && g.victim.bridge.Status().Link == bridge.LinkUp })
-		g.app.writes([]byte("<there and back>"))
-		g.err(g.app.gets("<there and back>"))
+		g.app.write([]byte("<there and back>"))
+		g.err(g.app.expect("<there and back>"))
 	}
 }
 
@@ -224,60 +223,60 @@ func (g *game) err(err error) {
 func (g *game) await(what string, cond func() bool) {
 	for end := time.Now().Add(testenv.Patience); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			g.t.Errorf("in %v it has not come to be: %s", testenv.Patience, what)
+			g.t.Errorf("not within %v: %s", testenv.Patience, what)
 			return
 		}
 	}
 }
 
-// bounds are those of every row.
-func (g *game) bounds() {
+// checkBounds checks the bounds of every row.
+func (g *game) checkBounds() {
 	kept, peak := g.memory.grown()
 	longest := g.victim.dials.most()
 	lines, n, unordered, wrong := g.victim.log.all()
 	status := g.victim.bridge.Status()
 	if kept > keptMost {
-		g.t.Errorf("memory: %d KiB kept, %d are the most", kept>>10, keptMost>>10)
+		g.t.Errorf("memory: %d KiB kept, want at most %d", kept>>10, keptMost>>10)
 	}
 	if peak > peakMost {
-		g.t.Errorf("memory: %d KiB taken at the peak, %d are the most", peak>>10, peakMost>>10)
+		g.t.Errorf("memory: %d KiB at the peak, want at most %d", peak>>10, peakMost>>10)
 	}
 	if longest > openingMost {
 		g.t.Errorf("an opening took %v", longest)
 	}
 	if n > linesMost {
-		g.t.Errorf("log: %d lines, %d are the most", n, linesMost)
+		g.t.Errorf("log: %d lines, want at most %d", n, linesMost)
 	}
 	if unordered > 1 {
-		g.t.Errorf("log: %d sessions were closed before they were finished, 1 is the most", unordered)
+		g.t.Errorf("log: %d sessions were closed before they were finished, want at most 1", unordered)
 	}
 	for _, w := range wrong {
 		g.t.Errorf("log: %s", w)
 	}
 	for _, text := range []string{status.Error, status.LastLoss.Cause} {
 		if !printable(text) || len(text) > lineMost {
-			g.t.Errorf("status says %.1100q", text)
+			g.t.Errorf("the status has %.1100q", text)
 		}
 	}
 	for _, text := range status.Refused {
 		if !printable(text) || len(text) > lineMost {
-			g.t.Errorf("status says %.1100q", text)
+			g.t.Errorf("the status has %.1100q", text)
 		}
 	}
 	g.t.Logf("the last loss: %q", status.LastLoss.Cause)
 	g.t.Logf("%d connections, the longest opening took %v; %d KiB flooded, %d KiB kept, %d at the peak; %d log lines; %d sessions",
 		g.conns.Load(), longest.Round(time.Millisecond), g.flooded.Load()>>10, kept>>10, peak>>10, n, status.Sessions)
 	for _, line := range lines {
-		g.tell("log: %s", line)
+		g.note("log: %s", line)
 	}
 }
 
-// retell says what happened, where something is wrong.
-func (g *game) retell() {
+// showNotes logs the notes if the row has failed.
+func (g *game) showNotes() {
 	if !g.t.Failed() && !testing.Verbose() {
 		return
 	}
-	for _, line := range g.said {
+	for _, line := range g.notes {
 		g.t.Log(line)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// The storm: rows that nobody has thought of. Each is a stage and some steps, drawn from those of the table, with the bounds
-// of each row. TELNETCPC_STORM_SEED plays one again, in the test's own process; TELNETCPC_STORM_TIME says how long to go on.
+// TestHostileStorm plays random rows: a stage and some steps, drawn from those of the table, with the bounds of every row.
+// TELNETCPC_STORM_SEED repeats one, in the test's own process; TELNETCPC_STORM_TIME sets the duration.
 func TestHostileStorm(t *testing.T) {
 	b := readTable(t)
 	if text := os.Getenv("TELNETCPC_STORM_SEED"); text != "" {
@@ -30,7 +30,7 @@ func TestHostileStorm(t *testing.T) {
 	until := time.Now().Add(stormTime(t))
 	seed := uint64(time.Now().UnixNano())
 	t.Run("rows", func(t *testing.T) {
-		for range 4 { // side by side, one after the other
+		for range 4 { // four in parallel
 			from := seed
 			seed += 1_000_000
 			t.Run(fmt.Sprint(from), func(t *testing.T) {
@@ -43,7 +43,7 @@ func TestHostileStorm(t *testing.T) {
 	})
 }
 
-// stormTime is how long it lasts.
+// stormTime returns how long the storm lasts.
 func stormTime(t *testing.T) time.Duration {
 	text := os.Getenv("TELNETCPC_STORM_TIME")
 	if text == "" {
@@ -59,12 +59,12 @@ func stormTime(t *testing.T) time.Duration {
 	return d
 }
 
-// random draws a row. Nothing in it waits for long, and nothing waits for what may never come.
+// random draws a row without steps that take long or that may never succeed.
 func (b *table) random(seed uint64) row {
 	random := rand.New(rand.NewPCG(seed, 0))
 	r := row{must: holds}
 	no := []string{"await", "device", "application", "drip", "wait"}
-	if random.IntN(3) == 0 { // it is reset in the end, and then an honest server must be of use at once
+	if random.IntN(3) == 0 { // it ends with a reset, and a session with an honest server must work at once
 		r.must = recovers
 		no = append(no, "application-stops", "application-writes")
 	}

@@ -14,15 +14,15 @@ import (
 //go:embed testdata/rows.txt
 var rowsText string
 
-// row is one line of the table.
+// row is a line of the table.
 type row struct {
-	name  string // the line, without its spaces
+	name  string // the line, with single spaces
 	stage []step
 	steps []step
 	must  must
 }
 
-// all are the stage's steps, then its own.
+// all returns the stage's steps, then the row's own.
 func (r row) all() []step { return slices.Concat(r.stage, r.steps) }
 
 // step is one thing that the server does.
@@ -33,13 +33,13 @@ type step struct {
 
 func (s step) String() string { return strings.Join(append([]string{s.verb}, s.args...), " ") }
 
-// must is what comes of a row.
+// must is the verdict that a row requires.
 type must string
 
 const (
-	lives    must = "lives"    // the session goes on
+	lives    must = "lives"    // the session stays up
 	recovers must = "recovers" // the next connection is to an honest server, and works
-	holds    must = "holds"    // the session may live or end
+	holds    must = "holds"    // the session may stay up or end
 	repeats  must = "repeats"  // each connection is the same
 )
 
@@ -100,13 +100,13 @@ func (b *table) line(line string) error {
 		return fmt.Errorf("unknown verdict %q", r.must)
 	}
 	if slices.ContainsFunc(b.rows, func(o row) bool { return o.name == r.name }) {
-		return fmt.Errorf("the row is there twice: %q", r.name)
+		return fmt.Errorf("duplicate row %q", r.name)
 	}
 	b.rows = append(b.rows, r)
 	return nil
 }
 
-// steps reads them; the name of a stage stands for its own.
+// steps parses steps. The name of a stage stands for its steps.
 func (b *table) steps(text string) (all []step) {
 	for one := range strings.SplitSeq(text, ";") {
 		f := strings.Fields(one)
@@ -122,13 +122,13 @@ func (b *table) steps(text string) (all []step) {
 	return all
 }
 
-// check finds mistakes of the table before anything is played.
+// check finds mistakes in the table before anything is played.
 func (b *table) check(s step) error {
 	if _, known := verbs[s.verb]; !known {
 		return fmt.Errorf("unknown step")
 	}
 	switch s.verb {
-	case "say", "await":
+	case "send", "await":
 		_, err := b.bytes(s.args)
 		return err
 	case "drip":
@@ -142,7 +142,7 @@ func (b *table) check(s step) error {
 	return nil
 }
 
-// bytes are what words and hex digits stand for.
+// bytes returns the bytes of words and hex digits.
 func (b *table) bytes(args []string) (p []byte, err error) {
 	for _, a := range args {
 		more, known := b.words[a]
@@ -156,7 +156,7 @@ func (b *table) bytes(args []string) (p []byte, err error) {
 	return p, nil
 }
 
-// row finds one by its name.
+// row returns the row with a name.
 func (b *table) row(t *testing.T, name string) row {
 	t.Helper()
 	for _, r := range b.rows {

@@ -15,11 +15,11 @@ import (
 	"unicode/utf8"
 )
 
-// memory watches what is in use, as often as it looks.
+// memory measures the growth of the heap.
 type memory struct {
 	base, baseSys uint64
 
-	mu   sync.Mutex // one look at a time
+	mu   sync.Mutex // one sample at a time; guards most
 	most uint64
 }
 
@@ -29,23 +29,23 @@ func newMemory() *memory {
 	return m
 }
 
-// watch looks until done is closed.
+// watch samples until done is closed.
 func (m *memory) watch(done <-chan struct{}) {
-	look := time.NewTicker(200 * time.Millisecond)
-	defer look.Stop()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
 	for {
-		m.look()
+		m.sample()
 		select {
 		case <-done:
 			return
-		case <-look.C:
+		case <-tick.C:
 		}
 	}
 }
 
-// look finds how much is kept now. What is only being handed on is not: where it is too much it looks again, for a second,
-// until it is not.
-func (m *memory) look() {
+// sample measures how much is kept now. Buffers in transit are not kept: if it is too much, it measures again for up to a
+// second.
+func (m *memory) sample() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	least := ^uint64(0)
@@ -59,7 +59,7 @@ func (m *memory) look() {
 	m.most = max(m.most, least)
 }
 
-// grown is how much more was in use than at the beginning, and how much more of the system's memory was ever taken.
+// grown returns how much more was in use than at the beginning, and how much more memory was obtained from the system.
 func (m *memory) grown() (kept, peak int64) {
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
@@ -68,24 +68,24 @@ func (m *memory) grown() (kept, peak int64) {
 	return int64(m.most) - int64(m.base), int64(s.HeapSys) - int64(m.baseSys)
 }
 
-// inUse is what the collector has just found in use, not what was thrown away since; and what the system has lent.
+// inUse returns the live heap after a collection, and the memory obtained from the system.
 func inUse() (live, sys uint64) {
 	runtime.GC()
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(sample)
+	read := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(read)
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
-	return sample[0].Value.Uint64(), s.HeapSys
+	return read[0].Value.Uint64(), s.HeapSys
 }
 
-// logbook is a handler that keeps what a bridge logs at its usual level, and looks at each word of it.
+// logbook is a slog handler that keeps what a bridge logs at its default level, and checks each line.
 type logbook struct {
 	began time.Time
 
 	mu        sync.Mutex
-	lines     []string // the first of them
-	count     int      // of those that the application and the end of the test do not cause
-	unordered int      // of those in unordered
+	lines     []string // the first linesKept lines
+	count     int      // of lines that neither the application nor the end of the test causes
+	unordered int      // of lines in unordered
 	wrong     []string
 }
 
@@ -98,7 +98,7 @@ func (*logbook) Enabled(_ context.Context, l slog.Level) bool { return l >= slog
 func (l *logbook) WithAttrs([]slog.Attr) slog.Handler         { return l }
 func (l *logbook) WithGroup(string) slog.Handler              { return l }
 
-// own are the messages that the application and the end of the test cause.
+// own lists the messages that the application and the end of the test cause.
 var own = map[string]bool{"port ready": true, "port opened": true, "settings": true, "port closed": true, "session closed": true}
 
 // unordered are the other messages about a session that the bridge itself has closed (bridge/phase.go): how far the session had
@@ -126,18 +126,18 @@ func (l *logbook) Handle(_ context.Context, r slog.Record) error {
 	if len(l.lines) < linesKept {
 		l.lines = append(l.lines, fmt.Sprintf("%5.1fs %v %.*s", time.Since(l.began).Seconds(), r.Level, lineMost, line))
 	}
-	l.look(line)
+	l.check(line)
 	return nil
 }
 
-// look notes what must not be in a line for people. The caller holds mu.
-func (l *logbook) look(line string) {
+// check records what must not be in a log line. The caller holds mu.
+func (l *logbook) check(line string) {
 	switch {
 	case len(l.wrong) >= linesKept:
 	case len(line) > lineMost:
 		l.wrong = append(l.wrong, fmt.Sprintf("a line of %d bytes: %.200q", len(line), line))
 	case !printable(line):
-		l.wrong = append(l.wrong, fmt.Sprintf("bytes that are not escaped: %q", line))
+		l.wrong = append(l.wrong, fmt.Sprintf("unescaped bytes: %q", line))
 	}
 }
 

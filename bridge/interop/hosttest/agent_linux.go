@@ -19,15 +19,15 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// process is a program that a check has started; it is gone when the check ends.
+// process is a program that a check has started; it has ended when the check ends.
 type process struct {
 	*exec.Cmd
 	out  uarttest.Output
 	done chan struct{} // closed when it has ended
-	err  error         // of Wait; read after done
+	err  error         // of Wait; valid after done is closed
 }
 
-// start starts a program. What it says is collected, where the caller has not taken that over.
+// start starts a program. Its output is collected, unless the caller has set Stdout or Stderr.
 func (b *bench) start(cmd *exec.Cmd) *process {
 	b.Helper()
 	p := &process{Cmd: cmd, done: make(chan struct{})}
@@ -37,8 +37,8 @@ func (b *bench) start(cmd *exec.Cmd) *process {
 	if p.Stderr == nil {
 		p.Stderr = &p.out
 	}
-	p.WaitDelay = time.Second                               // a killed agent's program may hold the ends of these pipes for longer
-	p.Env = append(p.Environ(), "GORACE=atexit_sleep_ms=0") // with the race detector a program's end takes a second
+	p.WaitDelay = time.Second                               // the program of a killed agent may keep these pipes open for longer
+	p.Env = append(p.Environ(), "GORACE=atexit_sleep_ms=0") // with the race detector, exit would take a second
 	if err := p.Start(); err != nil {
 		b.Fatalf("start %s: %v", cmd, err)
 	}
@@ -52,13 +52,13 @@ func (b *bench) start(cmd *exec.Cmd) *process {
 			b.Errorf("%s has a data race", filepath.Base(cmd.Path))
 		}
 		if b.Failed() {
-			b.Logf("%s said:\n%s", cmd, p.out.String())
+			b.Logf("output of %s:\n%s", cmd, p.out.String())
 		}
 	})
 	return p
 }
 
-// end sends a signal and waits for the end. Where it does not come, a Go program is made to say what it is at.
+// end sends a signal and waits for the end. If that does not come, SIGQUIT makes a Go program print its stacks.
 func (p *process) end(s os.Signal) {
 	_ = p.Process.Signal(s)
 	select {
@@ -90,7 +90,7 @@ func (b *bench) eventually(what string, ok func() bool) {
 
 var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
 
-// serve starts an access server of our own. The first one of a check takes a free port, the next ones the same.
+// serve starts our own access server. The first one of a check takes a free port, later ones the same port.
 func (b *bench) serve(flags ...string) *process {
 	b.Helper()
 	listen := b.server
@@ -111,10 +111,10 @@ func (b *bench) serve(flags ...string) *process {
 	return p
 }
 
-// says waits until a process has said a line with all of the words.
-func (b *bench) says(p *process, words ...string) {
+// prints waits until a process has printed a line with all of the words.
+func (b *bench) prints(p *process, words ...string) {
 	b.Helper()
-	b.eventually(fmt.Sprintf("it says %q", words), func() bool {
+	b.eventually(fmt.Sprintf("it prints %q", words), func() bool {
 		for line := range strings.Lines(p.out.String()) {
 			all := true
 			for _, w := range words {
@@ -128,15 +128,15 @@ func (b *bench) says(p *process, words ...string) {
 	})
 }
 
-// started is an agent with the program under test beside it or, where it starts that itself, in front of it.
+// started is an agent and the program under test, which runs beside it or, if the agent starts it, under it.
 type started struct {
 	agent  *process
 	puppet puppet
 	within bool // the agent has started the program, and ends with it
-	killed bool // the agent was killed: it ends not in order
+	killed bool // the agent was killed, so it does not end in order
 }
 
-// attach starts an agent of the access server, and the program under test.
+// attach starts an agent for the access server, and the program under test.
 func (b *bench) attach(flags ...string) *process {
 	b.Helper()
 	return b.attachTo(b.server, flags...)
@@ -151,7 +151,7 @@ func (b *bench) attachTo(url string, flags ...string) *process {
 	agent, program := b.host.Start(Agent{
 		Telnetcpc: b.host.Telnetcpc, Flags: flags, Path: b.path, URL: url, Program: []string{self, puppetWord},
 	})
-	front := program
+	front := program // the process whose standard input and output are the program's
 	if front == nil {
 		front = agent
 	}
@@ -165,9 +165,9 @@ func (b *bench) attachTo(url string, flags ...string) *process {
 		b.Fatal(err)
 	}
 	front.Stdout = theirs
-	old, _ := filepath.EvalSymlinks(b.path) // a dead agent's
+	old, _ := filepath.EvalSymlinks(b.path) // the link of a dead agent
 	b.started = &started{agent: b.start(agent), within: program == nil}
-	b.there(b.started.agent, old)
+	b.waitForPort(b.started.agent, old)
 	if program != nil {
 		b.start(program)
 	}
@@ -177,20 +177,20 @@ func (b *bench) attachTo(url string, flags ...string) *process {
 		io.WriteCloser
 	}{out, in})}
 	s := b.started
-	b.Cleanup(func() { // before those of start, which only end it
-		_ = s.puppet.Close() // which ends the program, and so an agent that started it
+	b.Cleanup(func() { // runs before the cleanup of start, which only ends the process
+		_ = s.puppet.Close() // ends the program, and so an agent that started it
 		_ = out.Close()
 		if !s.killed {
-			b.ends(s.agent, s.within)
+			b.endAgent(s.agent, s.within)
 		}
 	})
 	return b.started.agent
 }
 
-// there waits until the port is, and is not the old one.
-func (b *bench) there(agent *process, old string) {
+// waitForPort waits until the path leads to a device other than old.
+func (b *bench) waitForPort(agent *process, old string) {
 	b.Helper()
-	b.eventually("the port is there", func() bool {
+	b.eventually("the port exists", func() bool {
 		if agent.ended() {
 			b.Fatalf("the agent ended: %s", agent.out.String())
 		}
@@ -199,8 +199,8 @@ func (b *bench) there(agent *process, old string) {
 	})
 }
 
-// ends ends an agent in order, and looks at what it leaves.
-func (b *bench) ends(agent *process, byItself bool) {
+// endAgent ends an agent in order, and checks what it leaves behind. byItself: it ends without a signal.
+func (b *bench) endAgent(agent *process, byItself bool) {
 	b.Helper()
 	if !byItself {
 		_ = agent.Process.Signal(unix.SIGTERM)
@@ -215,12 +215,12 @@ func (b *bench) ends(agent *process, byItself bool) {
 		b.Errorf("the agent ended with %v", agent.err)
 	}
 	if _, err := os.Lstat(b.path); !errors.Is(err, os.ErrNotExist) {
-		b.Errorf("the agent has left %s behind", b.path)
+		b.Errorf("the agent has left %s", b.path)
 	}
 }
 
-// dial reports whether somebody listens at an address.
-func dial(address string) bool {
+// listens reports whether a TCP server listens at an address.
+func listens(address string) bool {
 	c, err := net.Dial("tcp", address)
 	if err == nil {
 		_ = c.Close()

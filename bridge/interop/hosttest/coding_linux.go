@@ -10,9 +10,9 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// codings are the matrix: 5, 7, 8 data bits, five parities, 1 and 2 stop bits, at 9600.
+// codings returns the matrix: 5, 7 and 8 data bits, five parities, 1 and 2 stop bits, at 9600 baud.
 func codings() (all []uart.Coding) {
-	// Mark and space come last: ser2net (gensio 2.6) never takes CMSPAR back.
+	// Mark and space come last: ser2net (gensio 2.6) never clears CMSPAR.
 	for parity := uart.ParityNone; parity <= uart.ParitySpace; parity++ {
 		for _, bits := range []uint8{5, 7, 8} {
 			for _, stop := range []uart.StopBits{uart.Stop1, uart.Stop2} {
@@ -23,10 +23,10 @@ func codings() (all []uart.Coding) {
 	return all
 }
 
-// bauds are rates that every program knows.
+// bauds are rates that every program supports.
 var bauds = []uint32{300, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200}
 
-// arrives is what the far end has of a coding: of a part that is not carried, what it begins with.
+// arrives returns the coding that the far end has after c is set: a part that is not carried keeps its initial value.
 func (b *bench) arrives(c uart.Coding) uart.Coding {
 	for feature, part := range map[uart.Fidelity]func(*uart.Coding){
 		uart.CarriesDataBits: func(c *uart.Coding) { c.DataBits = 8 },
@@ -40,7 +40,7 @@ func (b *bench) arrives(c uart.Coding) uart.Coding {
 	return c
 }
 
-// sttyWords are the words by which stty sets a coding.
+// sttyWords returns the arguments of stty that set a coding.
 func sttyWords(c uart.Coding) []string {
 	words := []string{fmt.Sprint(c.Baud), fmt.Sprintf("cs%d", c.DataBits)}
 	words = append(words, map[uart.StopBits]string{uart.Stop1: "-cstopb", uart.Stop2: "cstopb"}[c.StopBits])
@@ -53,8 +53,8 @@ func sttyWords(c uart.Coding) []string {
 	}[c.Parity]...)
 }
 
-// checkStty: a coding that stty sets is in force at the far end for the bytes behind it, and stty, which reads it back,
-// is content with it. Where a part is not carried, stty says so.
+// checkStty: a coding that stty sets is in force at the far end for the bytes after it, and stty, which reads it back, exits
+// with 0. If a part is not carried, stty fails.
 func checkStty(b *bench) {
 	b.serve("--simulate", "reporter")
 	b.attach()
@@ -65,14 +65,14 @@ func checkStty(b *bench) {
 	}
 	for _, c := range all {
 		want := b.arrives(c)
-		status, said := b.runs("", append([]string{"stty", "-F", b.path}, sttyWords(c)...)...)
+		status, out := b.runs("", append([]string{"stty", "-F", b.path}, sttyWords(c)...)...)
 		if (status == 0) != (want == c) {
-			b.Errorf("stty %v: status %d, %s", c, status, said)
+			b.Errorf("stty %v: status %d, %s", c, status, out)
 		}
 		b.writes(p, "ask\n")
-		// What is before the coding lost bits, where it has 5 of them.
-		if answer := b.until(p, "\n"); !strings.HasSuffix(answer, " "+want.String()) {
-			b.Errorf("stty set %v, want %v: the far end has %q", c, want, answer)
+		// The line itself has lost bits if the coding has 5 data bits.
+		if reply := b.until(p, "\n"); !strings.HasSuffix(reply, " "+want.String()) {
+			b.Errorf("stty set %v, want %v: the far end has %q", c, want, reply)
 		}
 	}
 }
@@ -80,7 +80,7 @@ func checkStty(b *bench) {
 //go:embed testdata/matrix.py
 var matrix string
 
-// checkPyserial: the same for every line coding that python3-serial can ask for.
+// checkPyserial: the same for every line coding that python3-serial can set.
 func checkPyserial(b *bench) {
 	b.serve("--simulate", "reporter")
 	b.attach()
@@ -88,28 +88,28 @@ func checkPyserial(b *bench) {
 	for _, f := range b.host.Fidelity.Features() {
 		command = append(command, f.String())
 	}
-	if status, said := b.runs(matrix, command...); status != 0 {
-		b.Errorf("pyserial: %s", said)
+	if status, out := b.runs(matrix, command...); status != 0 {
+		b.Errorf("pyserial: %s", out)
 	}
 }
 
-// checkShell: several programs that share the port which their shell has open.
+// checkShell: several programs share the port that their shell has open.
 func checkShell(b *bench) {
 	b.serve("--simulate", "reporter")
 	b.attach()
-	status, said := b.runs("", "sh", "-ec", `
+	status, out := b.runs("", "sh", "-ec", `
 		exec 3<>"$0"
 		for baud in 19200 2400 115200; do
 			stty $baud <&3
-			# Where the order is not carried exactly, the first answer may have the coding before.
+			# If the order is not carried exactly, the first reply may have the previous coding.
 			for round in 1 2; do
 				echo ask >&3
-				read answer <&3
+				read reply <&3
 			done
-			echo "$answer"
+			echo "$reply"
 		done`, b.path)
-	if want := "ask 19200 8N1\nask 2400 8N1\nask 115200 8N1\n"; status != 0 || said != want {
-		b.Errorf("the script ended with %d and said %q, want %q", status, said, want)
+	if want := "ask 19200 8N1\nask 2400 8N1\nask 115200 8N1\n"; status != 0 || out != want {
+		b.Errorf("the script exited with %d and printed %q, want %q", status, out, want)
 	}
 }
 
@@ -124,15 +124,15 @@ func checkFlow(b *bench) {
 		{Out: uart.FlowXonXoff, In: uart.FlowXonXoff},
 		{Out: uart.FlowNone, In: uart.FlowNone},
 	} {
-		coding := uart.Coding{Baud: uint32(1200 + i)} // by which the line is known
+		coding := uart.Coding{Baud: uint32(1200 + i)} // identifies the log line
 		b.set(p, uart.Event{Coding: coding, Flow: flow})
-		b.says(far, fmt.Sprintf(`coding="%d 8N1"`, coding.Baud), "flow="+flow.String())
+		b.prints(far, fmt.Sprintf(`coding="%d 8N1"`, coding.Baud), "flow="+flow.String())
 	}
 }
 
-// checkAlternations: a hundred lines with a change of the line coding after each (TCSADRAIN), in one breath. Each has
-// left the far UART with the coding that was in force when it was written; without exact order all lines are there, and
-// the last change counts.
+// checkAlternations: a hundred lines, with a change of the line coding after each (TCSADRAIN), without a pause. Each line
+// leaves the far UART with the coding that was in force when it was written. Without exact order, all lines arrive and the
+// last change is in force at the end.
 func checkAlternations(b *bench) {
 	b.serve("--simulate", "reporter")
 	b.attach()
@@ -176,6 +176,6 @@ func checkAlternations(b *bench) {
 		_, got, _ = strings.Cut(b.until(p, "\n"), " ")
 	}
 	if got != want {
-		b.Errorf("at last the far end has %q, want %q", got, want)
+		b.Errorf("at the end the far end has %q, want %q", got, want)
 	}
 }

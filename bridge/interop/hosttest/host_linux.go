@@ -10,30 +10,30 @@ import (
 
 // Host is a port host under test.
 type Host struct {
-	// Telnetcpc is the program as it is built.
+	// Telnetcpc is the path of the built program.
 	Telnetcpc string
-	// Fidelity is what the host says that it carries.
+	// Fidelity is what the host claims to carry.
 	Fidelity uart.Fidelity
-	// Start is how the agent and the program under test are started. They are not started yet; program is nil where
-	// the agent itself starts it, as its own standard input and output.
+	// Start returns the commands of the agent and the program under test, not started. program is nil if the agent itself
+	// starts it; then the agent's standard input and output are the program's.
 	Start func(a Agent) (agent, program *exec.Cmd)
-	// Path is where the next port shall be made; nil: ttyV0 in a directory of the test.
+	// Path returns the path of the next port; nil: ttyV0 in a directory of the test.
 	Path func(t *testing.T) string
-	// Listed: lists of ports show it, as its device is one of the kernel's serial ports.
+	// Listed is set if lists of serial ports show the port, because its device is one of the kernel's.
 	Listed bool
-	// UART is a real UART for ser2net, with a loop plug at its line; empty: a pty stands for it.
+	// UART is a real UART for ser2net, with a loop plug at its line; empty: a pty takes its place.
 	UART string
 }
 
-// Agent is what a check wants of an agent.
+// Agent is what a check needs of an agent.
 type Agent struct {
 	Telnetcpc string
-	Flags     []string // of a port, as --on-loss hangup
+	Flags     []string // for the port, as --on-loss hangup
 	Path, URL string
 	Program   []string // the command line of the program under test
 }
 
-// Attach is Host.Start for a host of telnetcpc attach, by its name in --host.
+// Attach returns Host.Start for a host of telnetcpc attach, by its name in --host.
 func Attach(host string) func(Agent) (agent, program *exec.Cmd) {
 	return func(a Agent) (agent, program *exec.Cmd) {
 		args := append(append([]string{"attach", "--host", host}, a.Flags...), a.Path, a.URL)
@@ -41,8 +41,7 @@ func Attach(host string) func(Agent) (agent, program *exec.Cmd) {
 	}
 }
 
-// Run runs all checks as subtests. They need stty, python3-serial and ser2net. Where each has a path of its own they run
-// in parallel.
+// Run runs all checks as subtests. They need stty, python3-serial and ser2net. They run in parallel, unless Host.Path is set.
 func Run(t *testing.T, h Host) {
 	for _, check := range []struct {
 		name string
@@ -90,7 +89,7 @@ func newBench(t *testing.T, h Host) *bench {
 	return b
 }
 
-// bench is what one check works at.
+// bench is the environment of one check.
 type bench struct {
 	*testing.T
 	host Host

@@ -16,8 +16,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// checkKilled: when the agent is killed the program sees its port go, nothing stays that leads to whoever gets the device's
-// name next, and the next agent takes the path.
+// checkKilled: when the agent is killed, the program sees its port hang up, no link remains that would lead to the next device
+// of the same name, and the next agent can use the path.
 func checkKilled(b *bench) {
 	b.serve("--simulate", "loopback")
 	agent := b.attach()
@@ -48,13 +48,13 @@ func checkKilled(b *bench) {
 		_, err := os.Lstat(b.path)
 		return errors.Is(err, os.ErrNotExist)
 	})
-	// The program still holds the old device: the new one has another number.
+	// The program still has the old device open, so the new one has another number.
 	b.attach()
 	b.talks(b.open())
 }
 
-// checkStopped: a program that is stopped, in calls that it has made on the port, holds up nobody's end but its own. Of an
-// agent that has started it nothing is asked: it waits for it, as a shell does.
+// checkStopped: a program that is stopped inside calls on the port does not delay the agent's end. An agent that started the
+// program is exempt: it waits for it, as a shell does.
 func checkStopped(b *bench) {
 	b.serve("--simulate", "loopback")
 	agent := b.attach()
@@ -65,15 +65,15 @@ func checkStopped(b *bench) {
 	}
 	calls := make(chan error, 2)
 	go func() {
-		_, err := p.Write(make([]byte, 1<<20)) // which nobody reads when it comes back
+		_, err := p.Write(make([]byte, 1<<20)) // nothing reads what comes back
 		calls <- err
 	}()
-	if _, err := p.Read(make([]byte, 1)); err != nil { // now the write is under way
+	if _, err := p.Read(make([]byte, 1)); err != nil { // now the write has begun
 		b.Fatal(err)
 	}
 	go func() { calls <- second.drain() }()
-	_, said := b.runs("", "/bin/sh", "-c", "echo $PPID")
-	program, err := strconv.Atoi(strings.TrimSpace(said))
+	_, out := b.runs("", "/bin/sh", "-c", "echo $PPID")
+	program, err := strconv.Atoi(strings.TrimSpace(out))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func checkStopped(b *bench) {
 	select {
 	case <-agent.done:
 	case <-time.After(testenv.Patience):
-		b.Fatal("the agent does not end while a program that holds its port is stopped")
+		b.Fatal("the agent does not end while a program that has its port open is stopped")
 	}
 	b.Logf("the agent ended %v after SIGTERM", time.Since(began))
 	_ = unix.Kill(program, unix.SIGCONT)
@@ -102,8 +102,8 @@ for p in list_ports.comports():
     print(p.device, p.product, p.serial_number)
 `
 
-// checkLists: python3-serial's list shows the port under the device's name, with our product name and the path's last
-// element as its serial number. A port that is none of the kernel's serial ports is in no list.
+// checkLists: python3-serial lists the port by the device's name, with our product name, and with the last element of the path
+// as its serial number. A port that is not one of the kernel's serial ports is in no list.
 func checkLists(b *bench) {
 	b.serve("--simulate", "loopback")
 	b.attach()
@@ -111,14 +111,14 @@ func checkLists(b *bench) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	status, said := b.runs(lists, "/usr/bin/python3", "-")
+	status, out := b.runs(lists, "/usr/bin/python3", "-")
 	want := device + " telnetcpc serial port " + filepath.Base(b.path) + "\n"
-	if status != 0 || strings.Contains("\n"+said, "\n"+want) != b.host.Listed {
-		b.Errorf("pyserial lists %q, want %q there: %v", said, want, b.host.Listed)
+	if status != 0 || strings.Contains("\n"+out, "\n"+want) != b.host.Listed {
+		b.Errorf("pyserial lists %q, want %q in it: %v", out, want, b.host.Listed)
 	}
 }
 
-// checkOpenWait: an open waits for a session that comes late; where it is not carried, it does not.
+// checkOpenWait: an open waits for a session that comes late; if that is not carried, it does not wait.
 func checkOpenWait(b *bench) {
 	b.serve("--simulate", "loopback")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -128,7 +128,7 @@ func checkOpenWait(b *bench) {
 	defer l.Close()
 	release := make(chan struct{})
 	called := make(chan struct{})
-	go func() { // a relay that nothing passes before it is let
+	go func() { // a relay that passes nothing until it is released
 		client, err := l.Accept()
 		if err != nil {
 			return
@@ -151,7 +151,7 @@ func checkOpenWait(b *bench) {
 	opened := make(chan *program, 1)
 	failed := make(chan error, 1)
 	go func() {
-		if p, err := b.opens(); err != nil {
+		if p, err := b.tryOpen(); err != nil {
 			failed <- err
 		} else {
 			opened <- p

@@ -11,20 +11,20 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// checkDrain: tcdrain waits as long as the far UART needs, so that RTS falls when the last bit has left: 240 bytes hold
-// it some four times as long as 60.
+// checkDrain: tcdrain waits as long as the far UART needs, so that RTS falls after the last bit has left: with 240 bytes RTS
+// stays on about four times as long as with 60.
 func checkDrain(b *bench) {
 	b.serve("--simulate", "loopback")
 	b.attach()
 	p := b.open()
 	coding := uart.Coding{Baud: 2400}
 	b.set(p, uart.Event{Coding: coding})
-	b.talks(p) // the session stands
+	b.talks(p) // the session is up
 	if !b.carries(uart.CarriesDrain) {
 		checkNoDrain(b, p)
 		return
 	}
-	held := func(n int) time.Duration {
+	rtsOn := func(n int) time.Duration {
 		b.set(p, uart.Event{Control: uart.Control{RTS: uart.LevelOn}})
 		began := time.Now()
 		b.writes(p, strings.Repeat("U", n))
@@ -39,14 +39,14 @@ func checkDrain(b *bench) {
 		b.expect(p, strings.Repeat("U", n))
 		return took
 	}
-	short, long := held(60), held(240)
-	b.Logf("RTS was held for %v by 60 bytes, %v by 240", short, long)
+	short, long := rtsOn(60), rtsOn(240)
+	b.Logf("RTS was on for %v with 60 bytes, %v with 240", short, long)
 	if long < short*5/2 || long > 6*short {
-		b.Errorf("240 bytes held RTS for %v, 60 for %v: want 2.5 to 6 times as long", long, short)
+		b.Errorf("RTS was on for %v with 240 bytes, %v with 60: want 2.5 to 6 times as long", long, short)
 	}
 }
 
-// checkNoDrain: tcdrain returns while the far UART still sends.
+// checkNoDrain: tcdrain returns while the far UART is still sending.
 func checkNoDrain(b *bench, p *program) {
 	b.set(p, uart.Event{Coding: uart.Coding{Baud: 300}})
 	text := strings.Repeat("U", 60) // 2 s
@@ -55,12 +55,12 @@ func checkNoDrain(b *bench, p *program) {
 		b.Errorf("tcdrain: %v", err)
 	}
 	if n, err := p.waiting(); err != nil || n == len(text) {
-		b.Errorf("%d bytes are back when tcdrain returns (%v): the host does not claim that it waits", n, err)
+		b.Errorf("%d bytes are back when tcdrain returns (%v), but the host does not claim that tcdrain waits", n, err)
 	}
 	b.expect(p, text)
 }
 
-// checkPurge: tcflush drops what has not left the far UART; where it is not carried, everything leaves.
+// checkPurge: tcflush drops what has not left the far UART; if that is not carried, everything leaves.
 func checkPurge(b *bench) {
 	b.serve("--simulate", "loopback")
 	b.attach()
@@ -69,20 +69,20 @@ func checkPurge(b *bench) {
 	b.talks(p)
 	text := strings.Repeat("U", 60) // 2 s
 	b.writes(p, text)
-	text = text[b.begins(p, text):] // so the port has taken all of it: what a pty still holds the kernel drops
+	text = text[b.begins(p, text):] // so the agent has read all of it: the kernel drops what is still in a pty
 	if err := p.purge(uart.PurgeTx); err != nil {
 		b.Errorf("tcflush: %v", err)
 	}
-	const marker = "marker"
-	b.writes(p, marker)
-	got := b.until(p, marker)
+	const end = "the end"
+	b.writes(p, end)
+	got := b.until(p, end)
 	if whole := got == text; whole == b.carries(uart.CarriesPurge) || !strings.HasPrefix(text, got) {
-		b.Errorf("%d of %d bytes came back behind tcflush: purge is carried: %v", len(got), len(text), b.carries(uart.CarriesPurge))
+		b.Errorf("%d of %d bytes came back after tcflush; purge is carried: %v", len(got), len(text), b.carries(uart.CarriesPurge))
 	}
 }
 
-// checkErrors: what the far UART saw shows at the right byte, to a program that asks for marks; where it is not carried,
-// the bytes come without marks.
+// checkErrors: with PARMRK a program gets the far UART's errors at the right byte; if they are not carried, the bytes come
+// without PARMRK sequences.
 func checkErrors(b *bench) {
 	script := filepath.Join(b.TempDir(), "inject")
 	err := os.WriteFile(script, []byte(`at 3s data "ab"
@@ -108,18 +108,18 @@ at 3s data "ij"
 	}); err != nil {
 		b.Fatal(err)
 	}
-	mark := func(f uart.Fidelity, text string) string {
+	parmrk := func(f uart.Fidelity, text string) string {
 		if b.carries(f) {
 			return text
 		}
 		return ""
 	}
-	// A break is a mark, or the NUL as which the far UART received it, and not both.
+	// A break is a PARMRK sequence or the NUL that the far UART received, and not both.
 	broke := "\x00"
 	if b.carries(uart.CarriesBreakIn) {
 		broke = "\xff\x00\x00"
 	}
-	b.expect(p, "ab"+mark(uart.CarriesLineErrors, "\xff\x00")+"Cde"+mark(uart.CarriesLineErrors, "\xff\x00")+"Fgh"+broke+"ij")
+	b.expect(p, "ab"+parmrk(uart.CarriesLineErrors, "\xff\x00")+"Cde"+parmrk(uart.CarriesLineErrors, "\xff\x00")+"Fgh"+broke+"ij")
 	var want uart.LineState
 	if b.carries(uart.CarriesLineErrors) {
 		want |= uart.LineParity | uart.LineFraming
@@ -129,14 +129,14 @@ at 3s data "ij"
 	}
 	got, err := p.errors()
 	if want == 0 {
-		b.lost("TIOCGICOUNT", err)
+		b.notCarried("TIOCGICOUNT", err)
 	} else if err != nil || got&want != want {
 		b.Errorf("TIOCGICOUNT counted %v, %v, want %v", got, err, want)
 	}
 }
 
-// checkBreak: a break that a program sends reaches the far UART, and the one that comes back shows as a break. Where it
-// is not carried, nothing comes back.
+// checkBreak: a break that a program sends reaches the far UART, and the one that comes back arrives as a break. If breaks are
+// not carried, nothing comes back.
 func checkBreak(b *bench) {
 	b.serve("--simulate", "loopback")
 	b.attach()
@@ -149,14 +149,14 @@ func checkBreak(b *bench) {
 	b.set(p, uart.Event{Control: uart.Control{Break: uart.LevelOff}})
 	want := ""
 	if b.carries(uart.CarriesBreak) {
-		want = "\x00" // as which the far UART received it
+		want = "\x00" // the NUL that the far UART received
 		if b.carries(uart.CarriesBreakIn) {
 			want = "\xff\x00\x00" // or the break, and not both
 		}
 	}
-	const marker = "marker"
-	b.writes(p, marker)
-	if got := b.until(p, marker); got != want {
+	const end = "the end"
+	b.writes(p, end)
+	if got := b.until(p, end); got != want {
 		b.Errorf("got %q for a break, want %q", got, want)
 	}
 	if !b.carries(uart.CarriesBreak | uart.CarriesBreakIn) {
@@ -169,16 +169,16 @@ func checkBreak(b *bench) {
 	}
 }
 
-// oneNUL: where a program has asked for nothing, a break reads as one NUL: agetty counts them.
+// oneNUL: without flags in c_iflag a break reads as exactly one NUL; agetty counts them.
 func (b *bench) oneNUL(p *program) {
 	if err := p.change(func(tio *unix.Termios) { tio.Iflag = 0 }); err != nil {
 		b.Fatal(err)
 	}
 	b.set(p, uart.Event{Control: uart.Control{Break: uart.LevelOn}})
 	b.set(p, uart.Event{Control: uart.Control{Break: uart.LevelOff}})
-	const marker = "one NUL"
-	b.writes(p, marker)
-	if got := b.until(p, marker); got != "\x00" {
+	const end = "one NUL"
+	b.writes(p, end)
+	if got := b.until(p, end); got != "\x00" {
 		b.Errorf("got %q for a break, want one NUL", got)
 	}
 }
@@ -188,16 +188,16 @@ const (
 	allLines = uart.CTS | uart.DSR | uart.RI | uart.DCD
 )
 
-// checkLines: RTS and DTR come back by the plug's wires.
+// checkLines: RTS and DTR come back through the wires of the loop plug.
 func checkLines(b *bench) {
 	b.serve("--simulate", "loopback")
 	b.attach()
 	p := b.open()
 	b.talks(p)
 	if !b.carries(outLines | uart.CarriesModem) {
-		b.lost("TIOCMSET", p.set(uart.Event{Control: uart.Control{DTR: uart.LevelOff}}))
+		b.notCarried("TIOCMSET", p.set(uart.Event{Control: uart.Control{DTR: uart.LevelOff}}))
 		_, err := p.modem()
-		b.lost("TIOCMGET", err)
+		b.notCarried("TIOCMGET", err)
 		return
 	}
 	for _, step := range []struct {
@@ -217,21 +217,20 @@ func checkLines(b *bench) {
 	}
 }
 
-// checkWaitForLine: a program that waits for a change of a line by TIOCMIWAIT is woken, while another thread of it goes
-// on.
+// checkWaitForLine: a program that waits for a change of a line in TIOCMIWAIT is woken, while another thread of it goes on.
 func checkWaitForLine(b *bench) {
 	b.serve("--simulate", "loopback")
 	b.attach()
 	p := b.open()
 	b.talks(p)
 	if !b.carries(outLines | uart.CarriesModem) {
-		b.lost("TIOCMIWAIT", p.wait(unix.TIOCM_CTS))
+		b.notCarried("TIOCMIWAIT", p.wait(unix.TIOCM_CTS))
 		return
 	}
 	woken := make(chan error, 1)
 	waiter := b.open()
 	go func() { woken <- waiter.wait(unix.TIOCM_CTS) }()
-	// Nothing says when it waits: the line is moved until it is woken.
+	// Nothing shows when it waits, so the line changes until it is woken.
 	for on := false; ; on = !on {
 		b.set(p, uart.Event{Control: uart.Control{RTS: uart.LevelOf(on)}})
 		b.talks(p)

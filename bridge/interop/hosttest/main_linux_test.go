@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-// telnetcpc is the program as it is built, with the race detector where this test has it.
+// telnetcpc is the built program, with the race detector if this test has it.
 var telnetcpc string
 
 func run(m *testing.M) int {
@@ -45,7 +45,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// need looks for the programs of the checks.
+// need skips the test if programs that the checks use are missing.
 func need(t *testing.T) {
 	t.Helper()
 	for name, file := range map[string]string{
@@ -53,13 +53,13 @@ func need(t *testing.T) {
 		"python3-serial": "/usr/lib/python3/dist-packages/serial",
 	} {
 		if _, err := os.Stat(file); err != nil {
-			why := fmt.Sprintf("%s is not here: %v (scripts/test installs it on Debian)", name, err)
+			why := fmt.Sprintf("%s is missing: %v (scripts/test installs it on Debian)", name, err)
 			testenv.Skip(t, why)
 		}
 	}
 }
 
-// host is a host of telnetcpc attach.
+// host returns the Host of telnetcpc attach.
 func host(h uart.Host) hosttest.Host {
 	return hosttest.Host{Telnetcpc: telnetcpc, Fidelity: h.Fidelity(), Start: hosttest.Attach(h.Name())}
 }
@@ -69,15 +69,15 @@ func TestOnPty(t *testing.T) {
 	hosttest.Run(t, host(ptyhost.New()))
 }
 
-// TestOnKernelTTY runs where root has vhci_hcd already: it loads no modules into somebody's machine. The checks of
-// ptyhost/kerneltty/vmtest are the same, in a kernel that is booted for them.
+// TestOnKernelTTY runs as root if vhci_hcd is loaded; it loads no modules. ptyhost/kerneltty/vmtest runs the same checks in a
+// kernel booted for them.
 func TestOnKernelTTY(t *testing.T) {
 	need(t)
 	if os.Geteuid() != 0 {
 		t.Skip("a kernel tty needs root")
 	}
 	if found, _ := filepath.Glob("/sys/devices/*/vhci_hcd.0/attach"); len(found) == 0 {
-		t.Skip("the kernel has no vhci_hcd loaded (modprobe vhci_hcd ftdi_sio where this is meant to run; TestKernelTTY boots one that has)")
+		t.Skip("vhci_hcd is not loaded (modprobe vhci_hcd ftdi_sio to run this here; TestKernelTTY boots a kernel that has it)")
 	}
 	h := kerneltty.New()
 	if err := h.Check(); err != nil {

@@ -17,8 +17,8 @@ import (
 // puppet is the program under test, seen from a check.
 type puppet struct{ *rpc.Client }
 
-// tell has it do something.
-func (p puppet) tell(what string, o Order) (Result, error) {
+// do calls a method of the Puppet.
+func (p puppet) do(what string, o Order) (Result, error) {
 	var r Result
 	if err := p.Call("Puppet."+what, o, &r); err != nil {
 		return r, err
@@ -30,12 +30,12 @@ func (p puppet) tell(what string, o Order) (Result, error) {
 type program struct {
 	puppet puppet
 	id     int
-	ahead  []byte // what until has read beyond its end
+	ahead  []byte // what until has read past its end
 }
 
-func (p *program) tell(what string, o Order) (Result, error) {
+func (p *program) do(what string, o Order) (Result, error) {
 	o.ID = p.id
-	return p.puppet.tell(what, o)
+	return p.puppet.do(what, o)
 }
 
 // Read implements io.Reader.
@@ -45,46 +45,46 @@ func (p *program) Read(b []byte) (int, error) {
 		p.ahead = p.ahead[n:]
 		return n, nil
 	}
-	r, err := p.tell("Read", Order{Size: len(b)})
+	r, err := p.do("Read", Order{Size: len(b)})
 	return copy(b, r.Data), err
 }
 
 // Write implements io.Writer.
 func (p *program) Write(b []byte) (int, error) {
-	r, err := p.tell("Write", Order{Data: b})
+	r, err := p.do("Write", Order{Data: b})
 	return r.Size, err
 }
 
 // Close implements io.Closer: it ends a read and a write.
 func (p *program) Close() error {
-	_, err := p.tell("Close", Order{})
+	_, err := p.do("Close", Order{})
 	return err
 }
 
-// set sets what e says: line coding and flow control by one call, lines by another, break by a third.
+// set applies e: line coding and flow control by one call, lines by a second, break by a third.
 func (p *program) set(e uart.Event) error {
-	_, err := p.tell("Set", Order{Event: e})
+	_, err := p.do("Set", Order{Event: e})
 	return err
 }
 
 func (p *program) purge(what uart.Purge) error {
-	_, err := p.tell("Flush", Order{Purge: what})
+	_, err := p.do("Flush", Order{Purge: what})
 	return err
 }
 
 func (p *program) drain() error {
-	_, err := p.tell("Drain", Order{})
+	_, err := p.do("Drain", Order{})
 	return err
 }
 
 func (p *program) modem() (uart.ModemState, error) {
-	r, err := p.tell("Modem", Order{})
+	r, err := p.do("Modem", Order{})
 	return r.Modem, err
 }
 
-// driven are DTR and RTS as the port has them, in the words of the kernel's list of UARTs.
+// driven returns the port's DTR and RTS, written as in the kernel's list of UARTs.
 func (p *program) driven() (string, error) {
-	r, err := p.tell("Modem", Order{})
+	r, err := p.do("Modem", Order{})
 	var on []string
 	if r.Size&unix.TIOCM_RTS != 0 {
 		on = append(on, "RTS")
@@ -97,28 +97,28 @@ func (p *program) driven() (string, error) {
 
 // wait is TIOCMIWAIT.
 func (p *program) wait(lines int) error {
-	_, err := p.tell("Wait", Order{Size: lines})
+	_, err := p.do("Wait", Order{Size: lines})
 	return err
 }
 
 func (p *program) errors() (uart.LineState, error) {
-	r, err := p.tell("Errors", Order{})
+	r, err := p.do("Errors", Order{})
 	return r.Line, err
 }
 
 func (p *program) waiting() (int, error) {
-	r, err := p.tell("Waiting", Order{})
+	r, err := p.do("Waiting", Order{})
 	return r.Size, err
 }
 
 func (p *program) termios() (unix.Termios, error) {
-	r, err := p.tell("Get", Order{})
+	r, err := p.do("Get", Order{})
 	return r.Termios, err
 }
 
-// setTermios is TCSETS2 or one of its sisters.
+// setTermios is TCSETS2, TCSETSW2 or TCSETSF2.
 func (p *program) setTermios(request int, tio unix.Termios) error {
-	_, err := p.tell("Put", Order{Termios: tio, Request: request})
+	_, err := p.do("Put", Order{Termios: tio, Request: request})
 	return err
 }
 
@@ -132,19 +132,19 @@ func (p *program) change(f func(*unix.Termios)) error {
 	return p.setTermios(unix.TCSETS2, tio)
 }
 
-// open has the port opened until the check ends.
+// open opens the port until the check ends.
 func (b *bench) open() *program {
 	b.Helper()
-	p, err := b.opens()
+	p, err := b.tryOpen()
 	if err != nil {
 		b.Fatal(err)
 	}
 	return p
 }
 
-// opens is open for one that may fail.
-func (b *bench) opens() (*program, error) {
-	r, err := b.started.puppet.tell("Open", Order{Path: b.path})
+// tryOpen is open for an open that may fail.
+func (b *bench) tryOpen() (*program, error) {
+	r, err := b.started.puppet.do("Open", Order{Path: b.path})
 	p := &program{puppet: b.started.puppet, id: r.ID}
 	if err == nil {
 		b.Cleanup(func() { _ = p.Close() })
@@ -152,7 +152,7 @@ func (b *bench) opens() (*program, error) {
 	return p, err
 }
 
-// set wants a change of settings to succeed.
+// set changes settings and expects success.
 func (b *bench) set(p *program, e uart.Event) {
 	b.Helper()
 	if err := p.set(e); err != nil {
@@ -160,7 +160,7 @@ func (b *bench) set(p *program, e uart.Event) {
 	}
 }
 
-// writes wants a write to succeed.
+// writes writes a text and expects success.
 func (b *bench) writes(p *program, text string) {
 	b.Helper()
 	if _, err := io.WriteString(p, text); err != nil {
@@ -168,7 +168,7 @@ func (b *bench) writes(p *program, text string) {
 	}
 }
 
-// talks sends a line through a loop plug.
+// talks sends a line through the loop plug and reads it back.
 func (b *bench) talks(p *program) {
 	b.Helper()
 	const text = "is anybody there?\r\n"
@@ -176,7 +176,7 @@ func (b *bench) talks(p *program) {
 	b.expect(p, text)
 }
 
-// expect reads what must come.
+// expect reads want, and nothing else.
 func (b *bench) expect(p *program, want string) {
 	b.Helper()
 	defer time.AfterFunc(testenv.Patience, func() { _ = p.Close() }).Stop()
@@ -194,27 +194,27 @@ func (b *bench) expect(p *program, want string) {
 	}
 }
 
-// begins reads what has come of a text, a byte at least, and returns how much it was.
+// begins reads the first bytes of a text, at least one, and returns how many they were.
 func (b *bench) begins(p *program, text string) int {
 	b.Helper()
 	defer time.AfterFunc(testenv.Patience, func() { _ = p.Close() }).Stop()
 	buf := make([]byte, len(text))
 	n, err := p.Read(buf)
 	if err != nil || n == 0 || !strings.HasPrefix(text, string(buf[:n])) {
-		b.Fatalf("read %q, %v: want the begin of %q", buf[:n], err, text)
+		b.Fatalf("read %q, %v: want the beginning of %q", buf[:n], err, text)
 	}
 	return n
 }
 
-// until reads up to a text, and returns what came before it. What comes behind it is read next.
+// until reads up to a text and returns what came before it. The next read returns what comes after it.
 func (b *bench) until(p *program, end string) string {
 	b.Helper()
 	defer time.AfterFunc(testenv.Patience, func() { _ = p.Close() }).Stop()
 	var got []byte
 	buf := make([]byte, 4096)
 	for {
-		if before, behind, found := bytes.Cut(got, []byte(end)); found {
-			p.ahead = append(behind, p.ahead...)
+		if before, after, found := bytes.Cut(got, []byte(end)); found {
+			p.ahead = append(after, p.ahead...)
 			return string(before)
 		}
 		n, err := p.Read(buf)
@@ -225,7 +225,7 @@ func (b *bench) until(p *program, end string) string {
 	}
 }
 
-// expectBytes reads a lot that must come.
+// expectBytes is expect for many bytes, in large pieces.
 func (b *bench) expectBytes(p *program, want []byte) {
 	b.Helper()
 	defer time.AfterFunc(testenv.Patience, func() { _ = p.Close() }).Stop()
@@ -234,27 +234,27 @@ func (b *bench) expectBytes(p *program, want []byte) {
 		b.Fatalf("read %d of %d bytes: %v", n, len(want), err)
 	}
 	if string(got) != string(want) {
-		b.Error("other bytes came than were sent")
+		b.Error("the bytes that arrived differ from those that were sent")
 	}
 }
 
-// readerOf reads large pieces, as each read is a call to another process.
+// readerOf reads in large pieces, because each read is a call to another process.
 type readerOf struct{ p *program }
 
 func (r readerOf) Read(b []byte) (int, error) { return r.p.Read(b[:min(len(b), 64<<10)]) }
 
-// lost wants the answer to what a port has no call for.
-func (b *bench) lost(what string, err error) {
+// notCarried expects ENOTTY, the error of a call that the port does not have.
+func (b *bench) notCarried(what string, err error) {
 	b.Helper()
 	if !errors.Is(err, unix.ENOTTY) {
 		b.Errorf("%s: got %v, want ENOTTY: the host does not claim to carry it", what, err)
 	}
 }
 
-// runs has the program under test run another one, whose exit status is returned.
-func (b *bench) runs(stdin string, command ...string) (status int, said string) {
+// runs makes the program under test run another one, and returns its exit status and output.
+func (b *bench) runs(stdin string, command ...string) (status int, output string) {
 	b.Helper()
-	r, err := b.started.puppet.tell("Exec", Order{Data: []byte(stdin), Command: command})
+	r, err := b.started.puppet.do("Exec", Order{Data: []byte(stdin), Command: command})
 	if err != nil {
 		b.Fatalf("%s: %v", strings.Join(command, " "), err)
 	}

@@ -17,11 +17,11 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// puppetWord is the argument by which a test's binary is the program under test.
+// puppetWord is the argument that makes a test's binary the program under test.
 const puppetWord = "hosttest.program"
 
-// Main makes this process the program under test, where it was started as that, and then does not return. It is the
-// first thing that TestMain of a test with Run calls.
+// Main turns this process into the program under test if it was started as that, and then does not return. TestMain of tests
+// that use Run must call it first.
 func Main() {
 	if len(os.Args) != 2 || os.Args[1] != puppetWord {
 		return
@@ -31,11 +31,11 @@ func Main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	server.ServeConn(stdio{os.Stdin, os.Stdout}) // until the check closes its end
+	server.ServeConn(stdio{os.Stdin, os.Stdout}) // returns when the check closes its end
 	os.Exit(0)
 }
 
-// stdio is a connection of two files.
+// stdio makes one connection of two files.
 type stdio struct {
 	io.ReadCloser
 	io.WriteCloser
@@ -43,17 +43,17 @@ type stdio struct {
 
 func (s stdio) Close() error { return errors.Join(s.ReadCloser.Close(), s.WriteCloser.Close()) }
 
-// Puppet is the program under test: it does to ports and programs what it is told. Calls run at the same time, each in
-// a goroutine, and so in threads of their own where they block. It is exported for package rpc alone.
+// Puppet is the program under test: it opens ports and runs programs on request. Calls run concurrently, each in a goroutine,
+// so calls that block have threads of their own. It is exported only for package rpc.
 type Puppet struct {
-	mu   sync.Mutex // over what follows
+	mu   sync.Mutex // guards the fields below
 	open map[int]*uarttest.TTYProgram
 	last int
 }
 
-// Order is what a Puppet is told; each method uses some of it.
+// Order is the request of a call; each method uses some fields.
 type Order struct {
-	ID    int // of an open port
+	ID    int // of the open port
 	Path  string
 	Data  []byte
 	Size  int
@@ -65,7 +65,7 @@ type Order struct {
 	Command []string
 }
 
-// Result is what has come of it. Errors are in it, as those of package rpc keep no number.
+// Result is the reply of a call. It has the error, because package rpc does not keep the errno.
 type Result struct {
 	ID      int
 	Data    []byte
@@ -73,9 +73,9 @@ type Result struct {
 	Modem   uart.ModemState
 	Line    uart.LineState
 	Termios unix.Termios
-	Failed  string // empty: it succeeded
+	Failed  string // the error's text; empty: success
 	Number  syscall.Errno
-	End     bool // of file
+	End     bool // io.EOF
 }
 
 // fail puts an error into the result.
@@ -88,7 +88,7 @@ func (r *Result) fail(err error) {
 	_ = errors.As(err, &r.Number)
 }
 
-// err is the error of a result, with its number.
+// err returns the error of a result, which wraps its errno.
 func (r *Result) err() error {
 	switch {
 	case r.Failed == "":
@@ -110,7 +110,7 @@ func (p *Puppet) port(id int) (*uarttest.TTYProgram, error) {
 	return nil, fmt.Errorf("no port %d is open", id)
 }
 
-// with runs f with an open port.
+// with calls f with the open port of o.
 func (p *Puppet) with(o Order, r *Result, f func(*uarttest.TTYProgram) error) error {
 	tty, err := p.port(o.ID)
 	if err == nil {
@@ -120,7 +120,7 @@ func (p *Puppet) with(o Order, r *Result, f func(*uarttest.TTYProgram) error) er
 	return nil
 }
 
-// Open opens a port.
+// Open opens Path; ID of the result is the port's.
 func (p *Puppet) Open(o Order, r *Result) error {
 	tty, err := uarttest.OpenTTY(o.Path)
 	r.fail(err)
@@ -134,7 +134,7 @@ func (p *Puppet) Open(o Order, r *Result) error {
 	return nil
 }
 
-// Close closes one.
+// Close closes a port.
 func (p *Puppet) Close(o Order, r *Result) error {
 	return p.with(o, r, (*uarttest.TTYProgram).Close)
 }
@@ -157,7 +157,7 @@ func (p *Puppet) Write(o Order, r *Result) error {
 	})
 }
 
-// Set sets what Event says.
+// Set applies Event.
 func (p *Puppet) Set(o Order, r *Result) error {
 	return p.with(o, r, func(tty *uarttest.TTYProgram) error { return tty.Set(o.Event) })
 }
@@ -172,7 +172,7 @@ func (p *Puppet) Drain(o Order, r *Result) error {
 	return p.with(o, r, (*uarttest.TTYProgram).Drain)
 }
 
-// Modem is TIOCMGET: the device's lines, and in Size all bits.
+// Modem is TIOCMGET: the device's lines in Modem, all bits in Size.
 func (p *Puppet) Modem(o Order, r *Result) error {
 	return p.with(o, r, func(tty *uarttest.TTYProgram) (err error) {
 		if r.Modem, err = tty.Modem(); err != nil {
@@ -185,7 +185,7 @@ func (p *Puppet) Modem(o Order, r *Result) error {
 	})
 }
 
-// Wait is TIOCMIWAIT, for the lines of Size.
+// Wait is TIOCMIWAIT for the lines in Size.
 func (p *Puppet) Wait(o Order, r *Result) error {
 	return p.with(o, r, func(tty *uarttest.TTYProgram) error {
 		return tty.Wait(func(fd int) error { return unix.IoctlSetInt(fd, unix.TIOCMIWAIT, o.Size) })
@@ -221,15 +221,15 @@ func (p *Puppet) Get(o Order, r *Result) error {
 	})
 }
 
-// Put is the request for Termios: TCSETS2, TCSETSW2, TCSETSF2. Other calls go on meanwhile.
+// Put sets Termios by Request: TCSETS2, TCSETSW2 or TCSETSF2. Other calls go on meanwhile.
 func (p *Puppet) Put(o Order, r *Result) error {
 	return p.with(o, r, func(tty *uarttest.TTYProgram) error {
 		return tty.Wait(func(fd int) error { return unix.IoctlSetTermios(fd, uint(o.Request), &o.Termios) })
 	})
 }
 
-// Exec runs a program to its end, with Data as its standard input. Data of the result is what it said, Size its exit
-// status; that it is not 0 is no error here.
+// Exec runs a program to its end, with Data as its standard input. Data of the result is its output, Size its exit status; a
+// status other than 0 is no error.
 func (p *Puppet) Exec(o Order, r *Result) error {
 	cmd := exec.Command(o.Command[0], o.Command[1:]...)
 	cmd.Stdin = bytes.NewReader(o.Data)

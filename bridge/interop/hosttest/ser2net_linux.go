@@ -17,19 +17,19 @@ import (
 	"telnetcpc/bridge/uart/uarttest"
 )
 
-// startSer2net starts a real access server, on the host's UART or on a pty in its place. The program that it returns has
-// the far device open too, to look at it.
+// startSer2net starts a real access server, on the host's UART or on a pty in its place. The TTYProgram that it returns has the
+// far device open too, to read its settings.
 func (b *bench) startSer2net() *uarttest.TTYProgram {
 	b.Helper()
 	device := b.host.UART
 	if device == "" {
 		device = b.plug()
 	}
-	eye, err := uarttest.OpenTTY(device)
+	far, err := uarttest.OpenTTY(device)
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = eye.Close() })
+	b.Cleanup(func() { _ = far.Close() })
 	b.server = freeAddress(b)
 	config := filepath.Join(b.TempDir(), "ser2net.yaml")
 	text := fmt.Sprintf("connection: &port\n    accepter: telnet(rfc2217),tcp,%s\n    connector: serialdev,%s,9600n81,local\n",
@@ -42,12 +42,12 @@ func (b *bench) startSer2net() *uarttest.TTYProgram {
 		if p.ended() {
 			b.Fatalf("ser2net ended: %s", p.out.String())
 		}
-		return dial(b.server)
+		return listens(b.server)
 	})
-	return eye
+	return far
 }
 
-// plug is a pty whose master sends back what it gets, until the check ends.
+// plug returns a pty whose master echoes what it receives until the check ends.
 func (b *bench) plug() (device string) {
 	b.Helper()
 	master, slave, err := pty.Open()
@@ -56,7 +56,7 @@ func (b *bench) plug() (device string) {
 	}
 	b.Cleanup(func() { _ = slave.Close() })
 	device = slave.Name()
-	// Open gives a descriptor that blocks: no Close would end a read of it.
+	// Open returns a blocking descriptor: Close would not end a read of it.
 	fd, err := unix.Dup(int(master.Fd()))
 	_ = master.Close()
 	if err != nil {
@@ -69,7 +69,7 @@ func (b *bench) plug() (device string) {
 	return device
 }
 
-// freeAddress is one of this machine where nobody listens now.
+// freeAddress returns a local address on which nothing listens now.
 func freeAddress(b *bench) string {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -80,14 +80,14 @@ func freeAddress(b *bench) string {
 	return l.Addr().String()
 }
 
-// flags are the bits of c_cflag that hold a line coding. They are written out here, and not taken from package termios: a judge
-// that shared it with the hosts would not notice its mistakes.
+// flags are the bits of c_cflag that hold a line coding. They are repeated here on purpose: if this check used package termios,
+// as the hosts do, it would not find its mistakes.
 const flags = unix.CSIZE | unix.PARENB | unix.PARODD | unix.CMSPAR | unix.CSTOPB
 
-// checkSer2net: every line coding that a program sets at the port is in the termios of the far UART when the bytes behind
-// it come back, as far as the host carries it and the far end can show it.
+// checkSer2net: a line coding that a program sets at the port is in the termios of the far UART when the bytes after it come
+// back, as far as the host carries it and the far end can show it.
 func checkSer2net(b *bench) {
-	eye := b.startSer2net()
+	far := b.startSer2net()
 	b.attach()
 	p := b.open()
 	b.talks(p)
@@ -112,14 +112,14 @@ func checkSer2net(b *bench) {
 		if err := p.set(uart.Event{Coding: c}); err != nil && b.arrives(c) == c {
 			b.Errorf("set %v: %v", c, err)
 		}
-		// At 5 data bits the UART keeps 5 of each byte: what comes back is a sign of time alone.
+		// With 5 data bits the UART keeps 5 bits of each byte, so the byte that comes back only shows that the time has come.
 		b.writes(p, "\x15")
 		b.expect(p, "\x15")
 		want, err := p.termios()
 		if err != nil {
 			b.Fatal(err)
 		}
-		got := termios(b, eye)
+		got := termios(b, far)
 		if got.Ospeed != want.Ospeed || got.Cflag&shown != want.Cflag&shown {
 			b.Errorf("set %v: the far UART has %d baud, flags %#o, want %d, %#o", c, got.Ospeed, got.Cflag&shown, want.Ospeed, want.Cflag&shown)
 		}
@@ -135,7 +135,7 @@ func checkSer2net(b *bench) {
 	}
 }
 
-// sameLines: DTR and RTS of the far UART are those that the program sets.
+// sameLines: the far UART's DTR and RTS follow those that the program sets.
 func sameLines(b *bench, p *program) {
 	for _, control := range []uart.Control{
 		{DTR: uart.LevelOff, RTS: uart.LevelOff}, {DTR: uart.LevelOn}, {RTS: uart.LevelOn}, {DTR: uart.LevelOff}, {DTR: uart.LevelOn},
@@ -168,7 +168,7 @@ func termios(b *bench, p *uarttest.TTYProgram) (tio unix.Termios) {
 
 var linePattern = regexp.MustCompile(`\b(RTS|DTR)\b`)
 
-// farLines are DTR and RTS of the far UART, ttyS1, as its driver lists them; asking for them does not touch it.
+// farLines returns DTR and RTS of the far UART from its driver's list, which does not disturb it.
 func farLines(b *bench) string {
 	b.Helper()
 	text, err := os.ReadFile("/proc/tty/driver/serial")

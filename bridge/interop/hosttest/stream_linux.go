@@ -12,7 +12,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// noise is n bytes of all values, without a short period.
+// noise returns n bytes of all values, without a short period.
 func noise(n int) []byte {
 	p := make([]byte, n)
 	for i := range p {
@@ -21,7 +21,7 @@ func noise(n int) []byte {
 	return p
 }
 
-// checkBulk: a megabyte passes in both ways at once, unchanged.
+// checkBulk: a megabyte passes in both directions at once, unchanged.
 func checkBulk(b *bench) {
 	b.serve("--simulate", "loopback")
 	b.attach()
@@ -40,7 +40,7 @@ func checkBulk(b *bench) {
 	}
 }
 
-// checkNeverReads: while a program does not read, the server is held back; then nothing is missing.
+// checkNeverReads: while a program does not read, flow control stops the server; later nothing is missing.
 func checkNeverReads(b *bench) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -57,7 +57,7 @@ func checkNeverReads(b *bench) {
 			return
 		}
 		defer c.Close()
-		_ = c.(*net.TCPConn).SetWriteBuffer(64 << 10) // by itself it grows to more than we send
+		_ = c.(*net.TCPConn).SetWriteBuffer(64 << 10) // by default it may grow to more than we send
 		for len(want) > int(sent.Load()) && err == nil {
 			var n int
 			n, err = c.Write(want[sent.Load():min(int(sent.Load())+4096, len(want))])
@@ -68,15 +68,15 @@ func checkNeverReads(b *bench) {
 	}()
 	b.attachTo("tcp://" + l.Addr().String())
 	p := b.open()
-	b.eventually("the server is held back", func() bool {
+	b.eventually("the server is stopped", func() bool {
 		before := sent.Load()
 		time.Sleep(time.Second)
 		return before > 0 && sent.Load() == before
 	})
-	b.Logf("held back after %d of %d bytes", sent.Load(), len(want))
+	b.Logf("stopped after %d of %d bytes", sent.Load(), len(want))
 	select {
 	case <-ended:
-		b.Error("a program that does not read has held nobody back")
+		b.Error("a program that does not read has not stopped the server")
 	default:
 	}
 	b.expectBytes(p, want)
@@ -85,7 +85,7 @@ func checkNeverReads(b *bench) {
 	}
 }
 
-// checkCanonical: the kernel's line discipline is there, as on any tty: a read returns a line.
+// checkCanonical: the kernel's line discipline works as on any tty: a read returns a line.
 func checkCanonical(b *bench) {
 	b.serve("--simulate", "loopback")
 	b.attach()
@@ -102,8 +102,8 @@ func checkCanonical(b *bench) {
 	}
 }
 
-// checkHangup: under on_loss hangup a lost session is a pulled plug: a program that reads sees it, and the port comes back
-// under the same path.
+// checkHangup: with --on-loss hangup a lost session hangs up the port: a program that reads sees it, and the port comes back
+// at the same path.
 func checkHangup(b *bench) {
 	first := b.serve("--simulate", "loopback")
 	b.attach("--on-loss", "hangup")

@@ -18,15 +18,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is a program that the test itself has started; it is dead when the test ends.
+// process is a program that the test started; it is dead when the test ends.
 type process struct {
 	*exec.Cmd
-	log  string        // the file that has what it said
+	log  string        // the file with its standard error
 	done chan struct{} // closed when it has ended
-	err  error         // of Wait; read after done
+	err  error         // of Wait; valid after done is closed
 }
 
-// start starts a program whose standard error goes to a file. Extra files are for what it starts.
+// start starts a program whose standard error goes to a file.
 func (r *round) start(name string, cmd *exec.Cmd) *process {
 	r.Helper()
 	p := &process{Cmd: cmd, log: filepath.Join(r.dir, name+".log"), done: make(chan struct{})}
@@ -52,7 +52,8 @@ func (r *round) start(name string, cmd *exec.Cmd) *process {
 	return p
 }
 
-func (p *process) said() string {
+// output returns what it has written to standard error until now.
+func (p *process) output() string {
 	text, _ := os.ReadFile(p.log)
 	return string(text)
 }
@@ -66,7 +67,7 @@ func (p *process) ended() bool {
 	}
 }
 
-// within reports whether the program ends in a time.
+// within waits for at most d and reports whether the program has ended.
 func (p *process) within(d time.Duration) bool {
 	select {
 	case <-p.done:
@@ -76,10 +77,10 @@ func (p *process) within(d time.Duration) bool {
 	}
 }
 
-// gauge is what an agent takes of the machine.
+// gauge is an agent's use of resources.
 type gauge struct {
 	files, memory, threads int            // memory in KiB
-	open                   map[string]int // what the descriptors are, and how many of each kind
+	open                   map[string]int // descriptors of each kind
 }
 
 func (g gauge) String() string {
@@ -109,8 +110,8 @@ func gaugeOf(pid int) (g gauge) {
 	return g
 }
 
-// more is of what there are more descriptors in a later gauge.
-func (g gauge) more(later gauge) (text string) {
+// grown lists the kinds of descriptors of which a later gauge has more.
+func (g gauge) grown(later gauge) (text string) {
 	for _, to := range slices.Sorted(maps.Keys(later.open)) {
 		if n := later.open[to] - g.open[to]; n > 0 {
 			text += fmt.Sprintf(" %d %s", n, to)
@@ -119,11 +120,11 @@ func (g gauge) more(later gauge) (text string) {
 	return text
 }
 
-// settled is the gauge when the agent has nothing to do: the middle one of many, with the descriptors that it has most of
-// the time. Some it closes a second after they were used, some it opens again all the time.
+// settled returns the gauge of an idle agent: the median by descriptors of many. The agent closes some descriptors a second
+// after use, and opens others again and again.
 func settled(pid int) gauge {
 	var all []gauge
-	time.Sleep(1200 * time.Millisecond) // not for something to happen: it has happened, and its timers end
+	time.Sleep(1200 * time.Millisecond) // for the timers of an idle agent: no event shows their end
 	for range 25 {
 		all = append(all, gaugeOf(pid))
 		time.Sleep(10 * time.Millisecond)
@@ -132,7 +133,7 @@ func settled(pid int) gauge {
 	return all[len(all)/2]
 }
 
-// processesOf are those that run a program, by their command lines.
+// processesOf returns the processes that run a program, with their command lines.
 func processesOf(program string) (found map[int]string) {
 	found = map[int]string{}
 	names, _ := filepath.Glob("/proc/[0-9]*/exe")
@@ -148,16 +149,16 @@ func processesOf(program string) (found map[int]string) {
 	return found
 }
 
-// decoy is a terminal at a path that stands for the port: what is there without it.
+// decoy is a terminal at a path that the agent claims for the port: the device that programs would find without the agent.
 type decoy struct {
 	master *os.File
 	slave  *os.File
 	name   string
 	number uint64 // of its device
-	as     unix.Termios
+	last   unix.Termios
 }
 
-// newDecoy makes one. Nobody but the test may have it open.
+// newDecoy makes a decoy. Only the test may open it.
 func newDecoy() (*decoy, error) {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -179,7 +180,7 @@ func newDecoy() (*decoy, error) {
 		var t *unix.Termios
 		if t, err = unix.IoctlGetTermios(int(d.slave.Fd()), unix.TCGETS2); err == nil {
 			t.Lflag, t.Iflag, t.Oflag = 0, 0, 0
-			d.as = *t
+			d.last = *t
 			err = unix.IoctlSetTermios(int(d.slave.Fd()), unix.TCSETS2, t)
 		}
 	}
@@ -190,20 +191,20 @@ func newDecoy() (*decoy, error) {
 	return d, nil
 }
 
-// touched says what somebody did to it; empty: nothing.
+// touched returns what a program did to it since the last call; empty if nothing.
 func (d *decoy) touched() string {
 	buf := make([]byte, 4096)
 	n, err := unix.Read(int(d.master.Fd()), buf)
 	if n > 0 {
-		return fmt.Sprintf("it was written %q", buf[:min(n, 60)])
+		return fmt.Sprintf("the decoy received %q", buf[:min(n, 60)])
 	}
 	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
-		return "read it: " + err.Error()
+		return "read the decoy: " + err.Error()
 	}
 	t, err := unix.IoctlGetTermios(int(d.slave.Fd()), unix.TCGETS2)
-	if err == nil && (t.Cflag != d.as.Cflag || t.Ospeed != d.as.Ospeed || t.Lflag != d.as.Lflag) {
-		d.as = *t
-		return "it was set to another termios"
+	if err == nil && (t.Cflag != d.last.Cflag || t.Ospeed != d.last.Ospeed || t.Lflag != d.last.Lflag) {
+		d.last = *t
+		return "the termios of the decoy was changed"
 	}
 	return ""
 }

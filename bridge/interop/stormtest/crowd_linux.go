@@ -15,40 +15,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// crowd are the programs of a round. All are started by the director, which reaps them.
+// crowd is the programs of a round. The director starts and reaps them all.
 type crowd struct {
 	*round
 	orders io.WriteCloser // to the director
 	ready  chan struct{}  // closed when the director runs
-	pid    int            // the director's; read after ready
+	pid    int            // the director's; valid after ready is closed
 
-	mu      sync.Mutex // over all below
+	mu      sync.Mutex // guards the fields below
 	random  *rand.Rand
-	last    uint32           // number that was given to a program
-	alive   map[int]*member  // by process
-	waiting map[uint32]*call // foreign programs that were ordered and have not been started, by number; nil: not foreign
-	killed  map[int]int64    // when SIGKILL was sent to a process that has not ended
+	last    uint32           // the last program's number
+	alive   map[int]*member  // by pid
+	waiting map[uint32]*call // ordered programs that are not started yet, by number; nil if not foreign
+	killed  map[int]int64    // when SIGKILL was sent, of processes that have not ended
 }
 
 // member is a program.
 type member struct {
 	number  uint32
-	foreign *call // what it does as a whole; nil: it keeps a journal
+	foreign *call // its whole run; nil if it keeps a journal
 }
 
-// most is how many programs there are at once.
-const most = 7
+// programsMost is how many programs run at once.
+const programsMost = 7
 
-func newCrowd(r *round, orders io.WriteCloser, said io.Reader) *crowd {
+func newCrowd(r *round, orders io.WriteCloser, reports io.Reader) *crowd {
 	c := &crowd{round: r, orders: orders, ready: make(chan struct{}), random: rand.New(rand.NewPCG(r.seed, 3)),
 		alive: map[int]*member{}, waiting: map[uint32]*call{}, killed: map[int]int64{}}
-	go c.listen(said)
+	go c.listen(reports)
 	return c
 }
 
-// listen hears of the programs. It ends when the director and all who have its output do.
-func (c *crowd) listen(said io.Reader) {
-	lines := bufio.NewScanner(said)
+// listen reads the director's reports. newCrowd starts it; it ends when all processes with the director's output have ended.
+func (c *crowd) listen(reports io.Reader) {
+	lines := bufio.NewScanner(reports)
 	for lines.Scan() {
 		var word string
 		var first, second int
@@ -81,27 +81,27 @@ func (c *crowd) listen(said io.Reader) {
 	}
 }
 
-// tell gives the director an order; the lock is held.
-func (c *crowd) tell(number uint32, words ...string) {
+// order sends the director an order. The caller holds the lock.
+func (c *crowd) order(number uint32, words ...string) {
 	if _, err := fmt.Fprintf(c.orders, "%d\t%s\n", number, strings.Join(words, "\t")); err != nil {
-		delete(c.waiting, number) // it takes no more orders: the storm ends
+		delete(c.waiting, number) // the director takes no more orders: the storm ends
 	}
 }
 
 // live starts, stops and kills programs until the context ends.
 func (c *crowd) live(ctx context.Context) {
-	most, turn := most, 0
+	most, turn := programsMost, 0
 	if c.slow {
 		most = 2
 	}
 	limit := most
 	for ctx.Err() == nil {
 		c.mu.Lock()
-		if turn++; turn%20 == 0 { // now and then one is alone, and the port is closed between two
+		if turn++; turn%20 == 0 { // now and then a program is alone, so that the port is closed before the next one
 			limit = 1 + c.random.IntN(most)
 		}
 		if len(c.alive)+len(c.waiting) < limit {
-			c.another()
+			c.startNext()
 		} else {
 			c.trouble(ctx)
 		}
@@ -114,7 +114,7 @@ func (c *crowd) live(ctx context.Context) {
 	}
 }
 
-// FLAGS of testdata/program.c.
+// Flags of testdata/program.c.
 const (
 	mayPurge = 1 << iota
 	isShy
@@ -123,15 +123,15 @@ const (
 	isSlow
 )
 
-// another orders a program; the lock is held.
-func (c *crowd) another() {
+// startNext orders another program. The caller holds the lock.
+func (c *crowd) startNext() {
 	c.last += 16
 	number := c.last
 	if c.random.IntN(6) == 0 {
 		if words, f := c.foreign(number); words != nil {
 			c.waiting[number] = f
 			c.journal.add(f)
-			c.tell(number, words...)
+			c.order(number, words...)
 			return
 		}
 	}
@@ -151,11 +151,11 @@ func (c *crowd) another() {
 		flags |= knocks
 	}
 	c.waiting[number] = nil
-	c.tell(number, append([]string{c.program, "program", fmt.Sprintf("%x", number), fmt.Sprint(c.random.Uint32()),
+	c.order(number, append([]string{c.program, "program", fmt.Sprintf("%x", number), fmt.Sprint(c.random.Uint32()),
 		fmt.Sprint(20 + c.random.IntN(150)), fmt.Sprint(flags)}, c.paths...)...)
 }
 
-// record is what a program writes; see testdata/record.c.
+// record returns a record as programs write it, see testdata/record.c.
 func record(open, seq uint32, payload string) string {
 	text := fmt.Sprintf("[%08x.%06x.%04x:%s", open, seq, len(payload), payload)
 	return fmt.Sprintf("%s#%08x]", text, crc32.ChecksumIEEE([]byte(text)))
@@ -168,32 +168,33 @@ p.write(sys.argv[3].encode() + b"\n")
 p.read(20)
 p.close()`
 
-// foreign is a program that somebody else has written, and what it does as a whole; the lock is held.
+// foreign returns the command line of a program that is not ours, and the call that stands for its run. The caller holds the
+// lock.
 func (c *crowd) foreign(number uint32) ([]string, *call) {
 	open := number << 8
 	path := c.paths[c.random.IntN(len(c.paths))]
 	f := &call{open: open, name: "foreign", begin: nanos()}
 	baud := []string{"57600", "115200", "230400"}[c.random.IntN(3)]
-	said := record(open, 1, strings.Repeat("abc", c.random.IntN(10)))
+	text := record(open, 1, strings.Repeat("abc", c.random.IntN(10)))
 	switch c.random.IntN(4) {
 	case 0:
 		f.args = []string{"stty"}
 		return []string{"stty", "-F", path, baud, "raw", "-echo", "clocal"}, f
 	case 1:
-		f.args = []string{"sh", fmt.Sprint(len(said) + 1)}
-		return []string{"sh", "-c", `test -c "$0" && printf '%s\n' "$1" > "$0"`, path, said}, f
+		f.args = []string{"sh", fmt.Sprint(len(text) + 1)}
+		return []string{"sh", "-c", `test -c "$0" && printf '%s\n' "$1" > "$0"`, path, text}, f
 	case 2:
-		f.args = []string{"sh", fmt.Sprint(len(said) + 1)}
-		return []string{"sh", "-c", `test -c "$0" && exec 3<>"$0" || exit; stty -F "$0" raw; printf '%s\n' "$1" >&3; exec 4>&3 3>&-; stty ` + baud + ` <&4`, path, said}, f
+		f.args = []string{"sh", fmt.Sprint(len(text) + 1)}
+		return []string{"sh", "-c", `test -c "$0" && exec 3<>"$0" || exit; stty -F "$0" raw; printf '%s\n' "$1" >&3; exec 4>&3 3>&-; stty ` + baud + ` <&4`, path, text}, f
 	}
 	if _, err := os.Stat("/usr/lib/python3/dist-packages/serial"); err != nil {
 		return nil, nil
 	}
-	f.args = []string{"python", fmt.Sprint(len(said) + 1)}
-	return []string{"/usr/bin/python3", "-c", pySerial, path, baud, said}, f
+	f.args = []string{"python", fmt.Sprint(len(text) + 1)}
+	return []string{"/usr/bin/python3", "-c", pySerial, path, baud, text}, f
 }
 
-// trouble is what happens to programs; the lock is held.
+// trouble kills, ends or stops a program. The caller holds the lock.
 func (c *crowd) trouble(ctx context.Context) {
 	pids := make([]int, 0, len(c.alive))
 	for pid := range c.alive {
@@ -219,13 +220,13 @@ func (c *crowd) trouble(ctx context.Context) {
 			case <-ctx.Done():
 			case <-time.After(rest):
 			}
-			_ = unix.Kill(pid, unix.SIGCONT) // it may be gone; no other has its number so soon
+			_ = unix.Kill(pid, unix.SIGCONT) // it may have ended; its pid is not in use again so soon
 			c.journal.continued(pid)
 		})
 	}
 }
 
-// kill kills a program; the lock is held.
+// kill kills a program. The caller holds the lock.
 func (c *crowd) kill(pid int) {
 	if _, sent := c.killed[pid]; !sent {
 		c.killed[pid] = nanos()
@@ -233,7 +234,8 @@ func (c *crowd) kill(pid int) {
 	_ = unix.Kill(c.target(pid), unix.SIGKILL)
 }
 
-// target is what a signal goes to: of a program that keeps no journal nobody may live on who is not known; the lock is held.
+// target returns what a signal goes to. A foreign program gets it as a process group, so that none of its children survives
+// unseen. The caller holds the lock.
 func (c *crowd) target(pid int) int {
 	if m := c.alive[pid]; m != nil && m.foreign != nil {
 		return -pid
@@ -241,7 +243,7 @@ func (c *crowd) target(pid int) int {
 	return pid
 }
 
-// stuck is a program that was killed and is there still, and for how long.
+// stuck returns the program that was killed longest ago and still exists.
 func (c *crowd) stuck() (pid int, since time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,8 +255,8 @@ func (c *crowd) stuck() (pid int, since time.Duration) {
 	return pid, since
 }
 
-// gone kills all programs, also those that nobody told of, and reports whether they went in time.
-func (c *crowd) gone() bool {
+// killAll kills all programs, also those that the director did not report, and reports whether they ended in time.
+func (c *crowd) killAll() bool {
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		left := processesOf(c.program)
 		delete(left, c.pid)
@@ -280,7 +282,7 @@ func (c *crowd) gone() bool {
 	}
 }
 
-// where is what a process waits in, of each of its threads.
+// where returns what each thread of a process is waiting in.
 func where(pid int) string {
 	var all []string
 	names, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))

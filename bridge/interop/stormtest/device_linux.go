@@ -13,34 +13,34 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// nanos is CLOCK_MONOTONIC, as the programs note it.
+// nanos returns CLOCK_MONOTONIC, as in the journal.
 func nanos() int64 {
 	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // a clock that every Linux has
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // every Linux has this clock
 	return t.Nano()
 }
 
-// taped is one thing that a device got: bytes, or an event.
+// taped is one thing that a device received: bytes or an event.
 type taped struct {
 	at    int64
 	data  []byte
 	event uart.Event
 }
 
-// tape is what one session has brought to the device, in order.
+// tape is what the device received in one session, in order.
 type tape struct {
 	opened int64
 	all    []taped
 }
 
-// shelf has the tapes of a round, and who echoed what.
+// shelf holds the tapes of a round.
 type shelf struct {
-	mu     sync.Mutex // over all below
+	mu     sync.Mutex // guards the fields below and the tapes
 	tapes  []*tape
 	random *rand.Rand
 }
 
-// open is accessserver.Config's.
+// open is accessserver.Config.Open.
 func (s *shelf) open(ctx context.Context) (uart.Device, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -61,24 +61,24 @@ func (s *shelf) open(ctx context.Context) (uart.Device, error) {
 // flipEvery is how often DSR changes.
 const flipEvery = 150 * time.Millisecond
 
-// device is a UART whose line takes no time: what it gets is on the tape at once. It answers each record with an echo,
-// and its DSR falls and rises.
+// device is a uart.Device whose line takes no time: what it receives is on the tape at once. It replies to each record with an
+// echo, and toggles DSR.
 type device struct {
 	shelf *shelf
-	tape  *tape // under the shelf's lock
+	tape  *tape // guarded by the shelf's lock
 	flips *time.Timer
 
-	mu      sync.Mutex // over all below
-	changed sync.Cond
-	line    []byte // received and not yet a whole record
-	echoes  []byte
-	told    uart.ModemState
-	modem   uart.ModemState
-	inForce uart.Event
-	closed  bool
+	mu       sync.Mutex // guards the fields below
+	changed  sync.Cond
+	line     []byte // received and not yet a whole record
+	echoes   []byte
+	reported uart.ModemState // the last one that Next returned
+	modem    uart.ModemState
+	inForce  uart.Event
+	closed   bool
 }
 
-// flip changes DSR. Its timer is stopped by Close.
+// flip toggles DSR. Its timer runs until Close.
 func (d *device) flip() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,7 +90,7 @@ func (d *device) flip() {
 	d.flips.Reset(flipEvery)
 }
 
-// Next is Device's.
+// Next is of uart.Device, as the other exported methods.
 func (d *device) Next() ([]byte, uart.Event, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -98,8 +98,8 @@ func (d *device) Next() ([]byte, uart.Event, error) {
 		switch {
 		case d.closed:
 			return nil, uart.Event{}, uart.ErrClosed
-		case d.modem != d.told:
-			d.told = d.modem
+		case d.modem != d.reported:
+			d.reported = d.modem
 			return nil, uart.Event{Kind: uart.KindModem, Modem: d.modem}, nil
 		case len(d.echoes) > 0:
 			p := d.echoes
@@ -110,12 +110,12 @@ func (d *device) Next() ([]byte, uart.Event, error) {
 	}
 }
 
-// echoesMost is how many bytes wait for Next: then no more are made.
+// echoesMost is how many bytes of echoes may wait for Next; further records get no echo.
 const echoesMost = 4 << 10
 
 var recordHead = regexp.MustCompile(`\[([0-9a-f]{8})\.([0-9a-f]{6})\.[0-9a-f]{4}:[a-z]*#[0-9a-f]{8}\]\n`)
 
-// Write is Device's.
+// Write records the bytes and echoes the records that they complete.
 func (d *device) Write(p []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -139,7 +139,7 @@ func (d *device) Write(p []byte) (int, error) {
 // recordMost is longer than any record.
 const recordMost = 5000
 
-// note puts something on the tape.
+// note appends to the tape.
 func (d *device) note(x taped) {
 	x.at = nanos()
 	d.shelf.mu.Lock()
@@ -147,16 +147,16 @@ func (d *device) note(x taped) {
 	d.tape.all = append(d.tape.all, x)
 }
 
-// Apply is Device's.
+// Apply records the change and applies it at once.
 func (d *device) Apply(e uart.Event) (uart.Event, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		return uart.Event{}, uart.ErrClosed
 	}
-	said := uart.Event{Kind: uart.KindSettings, Coding: e.Coding, Flow: e.Flow, Control: e.Control}
-	if said.String() != (uart.Event{Kind: uart.KindSettings}).String() {
-		d.note(taped{event: said})
+	asked := uart.Event{Kind: uart.KindSettings, Coding: e.Coding, Flow: e.Flow, Control: e.Control}
+	if asked.String() != (uart.Event{Kind: uart.KindSettings}).String() {
+		d.note(taped{event: asked})
 	}
 	d.inForce.Coding = e.Coding.Over(d.inForce.Coding)
 	d.inForce.Flow = e.Flow.Over(d.inForce.Flow)
@@ -164,7 +164,7 @@ func (d *device) Apply(e uart.Event) (uart.Event, error) {
 	return d.inForce, nil
 }
 
-// Purge is Device's.
+// Purge records the purge; PurgeRx drops the echoes that wait.
 func (d *device) Purge(p uart.Purge) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -175,17 +175,17 @@ func (d *device) Purge(p uart.Purge) error {
 	return nil
 }
 
-// Modem is Device's.
+// Modem returns the present state.
 func (d *device) Modem() uart.ModemState {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.modem
 }
 
-// Unsent is Device's.
+// Unsent is 0: the line takes no time.
 func (d *device) Unsent() time.Duration { return 0 }
 
-// Close is Device's.
+// Close ends Next.
 func (d *device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

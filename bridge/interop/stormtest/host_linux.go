@@ -18,28 +18,28 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// patience is how long a call of a program, a dying process, an agent that ends may take, on a machine that is busy.
+// patience is how long a call of a program, the end of a killed process, or the end of an agent may take on a busy machine.
 const patience = 45 * time.Second
 
 // Host is a port host under the storm.
 type Host struct {
-	// Name is its name in the table of promises: pty, run.
+	// Name is its name in the table of promises, as pty or run.
 	Name string
-	// Fidelity is what it says that it carries.
+	// Fidelity is what it claims to carry.
 	Fidelity uart.Fidelity
-	// Telnetcpc is the program as it is built, Program the programs of the storm, see Build.
+	// Telnetcpc is the path of the built program, Program that of the storm's programs, see Build.
 	Telnetcpc, Program string
-	// Starts says that the agent starts the programs itself.
+	// Starts is set if the agent starts the programs itself.
 	Starts bool
-	// Overtakes says that a change overtakes bytes while nothing goes out, and comes in parts: the kernel's driver has a fifo
-	// of its own, which no change waits for.
+	// Overtakes is set if a change may overtake bytes while none go out, and may arrive in parts: the kernel's driver has a
+	// FIFO of its own, and no change waits for it.
 	Overtakes bool
-	// Start is the command line of an agent for a port at path. as is another path that stands for the port, where the host
-	// knows that. program is what it starts, where it does.
+	// Start returns the command line of an agent for a port at path. as is another path of the port, for hosts with --as.
+	// program is what the agent starts, if Starts is set.
 	Start func(path, as, url string, flags, program []string) []string
 }
 
-// Attach is Start for a host of `telnetcpc attach`.
+// Attach returns Host.Start for a host of `telnetcpc attach`.
 func Attach(host string) func(path, as, url string, flags, program []string) []string {
 	return func(path, _, url string, flags, _ []string) []string {
 		return append(append([]string{"attach", "--host", host}, flags...), path, url)
@@ -49,7 +49,7 @@ func Attach(host string) func(path, as, url string, flags, program []string) []s
 //go:embed testdata
 var sources embed.FS
 
-// Build compiles the programs of the storm into a directory. They are static, so that they run in any kernel.
+// Build compiles the programs of the storm into a directory. They are linked statically, to run on any kernel and root.
 func Build(dir string) (program string, err error) {
 	files, err := fs.Glob(sources, "testdata/*")
 	if err != nil {
@@ -76,7 +76,7 @@ func Build(dir string) (program string, err error) {
 	return program, nil
 }
 
-// Check says why the storm cannot be here; nil: it can. A container may have no ptys of its own.
+// Check returns why the storm cannot run here; nil if it can. A container may have no ptys of its own.
 func Check() error {
 	if _, err := exec.LookPath("gcc"); err != nil {
 		return fmt.Errorf("%w (Debian's packages: gcc, libc6-dev; scripts/test installs them)", err)
@@ -89,7 +89,7 @@ func Check() error {
 	return nil
 }
 
-// length is how long a storm lasts.
+// length returns how long a storm lasts.
 func length(t *testing.T) time.Duration {
 	switch text := os.Getenv("TELNETCPC_STORM_TIME"); {
 	case text != "":
@@ -106,10 +106,10 @@ func length(t *testing.T) time.Duration {
 	return 12 * time.Second
 }
 
-// roundMost is how long the storm of one agent lasts.
+// roundMost is how long the storm of one agent lasts at most.
 const roundMost = 12 * time.Second
 
-// Run has the storm at a host, for as long as the package comment says.
+// Run runs the storm at a host. The package comment has its environment variables.
 func Run(t *testing.T, h Host) {
 	l := newLedger(t, h.Name)
 	defer func() { t.Log(l.sum()) }()
@@ -128,10 +128,10 @@ func Run(t *testing.T, h Host) {
 		// The last round is not much shorter than the others.
 		oneRound(t, h, l, seed+uint64(rounds), min(roundMost, max(time.Until(end), 3*time.Second)))
 	}
-	t.Logf("%d rounds, from seed %d on", rounds, seed)
+	t.Logf("%d rounds, first seed %d", rounds, seed)
 }
 
-// twin gives a program another name, by which its processes are known.
+// twin links or copies a program to another name, by which its processes can be found.
 func twin(file, name string) error {
 	err := os.Link(file, name)
 	if err == nil || !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EPERM) {

@@ -13,43 +13,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// call is what a program has called, or what somebody else's program did as a whole. Times are CLOCK_MONOTONIC.
+// call is one call of a program, or the whole run of a foreign program, which keeps no journal. Times are CLOCK_MONOTONIC.
 type call struct {
 	pid, tid   int
-	open       uint32 // which open of which program; see testdata/program.c
+	open       uint32 // which open of which program, see testdata/program.c
 	name       string
 	args       []string
-	begin, end int64 // end 0: it has not returned
+	begin, end int64 // end is 0 until it returns
 	returned   int64
 	errno      unix.Errno
-	died       bool // its program was gone before it returned: end is when that was seen at the latest
+	died       bool // its program ended before it returned; end is when that was seen
 }
 
-// wide reports whether nobody knows what it has set.
-func (c *call) wide() bool { return c.name == "foreign" }
+// isForeign reports whether it is a foreign program: what it set, and when, is unknown.
+func (c *call) isForeign() bool { return c.name == "foreign" }
 
-// echo is one that a program has read.
+// echo is an echo that a program read.
 type echo struct {
 	at   int64
-	by   uint32 // the open that it was read by
-	open uint32 // the record that it answers
+	by   uint32 // the open through which it was read
+	open uint32 // open and seq: the record that was echoed
 	seq  uint32
 }
 
-// journal is what the programs noted, as far as it was read.
+// journal holds what the programs recorded, as far as it was read.
 type journal struct {
 	file *os.File
 
-	mu      sync.Mutex // over all below
+	mu      sync.Mutex // guards the fields below
 	rest    []byte
 	calls   []*call
 	pending map[int]*call // by thread
 	echoes  []echo
-	said    []string         // what programs and strangers complain of, and nobody has taken yet
-	leaders map[int]bool     // processes whose end hangs the port up
-	ends    map[int]int64    // of processes
-	grace   map[int]int64    // processes that were stopped: when they went on; 0: they have not
-	lived   map[int]struct{} // every process that noted something
+	faults  []string         // reported by programs and strangers, and not yet taken by takeFaults
+	leaders map[int]bool     // session leaders: their end hangs up the port
+	ends    map[int]int64    // when processes ended
+	grace   map[int]int64    // processes that were stopped: when they continued, 0 until then
+	lived   map[int]struct{} // every process that recorded something
 }
 
 func newJournal(path string) (*journal, error) {
@@ -61,7 +61,7 @@ func newJournal(path string) (*journal, error) {
 		grace: map[int]int64{}, lived: map[int]struct{}{}}, nil
 }
 
-// read takes what is new. One caller.
+// read reads what was appended since offset at and returns the new offset. Only watch calls it.
 func (j *journal) read(at int64) int64 {
 	buf := make([]byte, 1<<20)
 	for {
@@ -84,7 +84,7 @@ func (j *journal) read(at int64) int64 {
 	}
 }
 
-// line takes one line; the lock is held.
+// line parses one line. The caller holds the lock.
 func (j *journal) line(text string) {
 	f := strings.Fields(text)
 	if len(f) < 6 {
@@ -100,7 +100,7 @@ func (j *journal) line(text string) {
 	switch f[0] {
 	case "S":
 		delete(j.pending, tid)
-		delete(j.ends, pid) // of an earlier one
+		delete(j.ends, pid) // of an earlier process with this pid
 		j.lived[pid] = struct{}{}
 	case "B":
 		c := &call{pid: pid, tid: tid, open: hex(f[5]), name: f[6], args: f[7:], begin: at}
@@ -121,18 +121,19 @@ func (j *journal) line(text string) {
 	case "L":
 		j.leaders[pid] = true
 	case "X":
-		j.said = append(j.said, strings.Join(f[5:], " "))
+		j.faults = append(j.faults, strings.Join(f[5:], " "))
 	}
 }
 
-// died notes the end of a process.
+// died records the end of a process.
 func (j *journal) died(pid int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.gone(pid)
+	j.endCalls(pid)
 }
 
-func (j *journal) gone(pid int) {
+// endCalls ends the pending calls of a process that ended. The caller holds the lock.
+func (j *journal) endCalls(pid int) {
 	j.ends[pid] = nanos()
 	for tid, c := range j.pending {
 		if c.pid == pid {
@@ -142,7 +143,7 @@ func (j *journal) gone(pid int) {
 	}
 }
 
-// stopped and continued say what SIGSTOP and SIGCONT did to a process: the time between is not its calls'.
+// stopped and continued record SIGSTOP and SIGCONT of a process: the time between does not count as time of its calls.
 func (j *journal) stopped(pid int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -155,21 +156,21 @@ func (j *journal) continued(pid int) {
 	j.grace[pid] = nanos()
 }
 
-// add notes what a program did that keeps no journal; its end is to be set under the lock.
+// add records the run of a foreign program. The caller sets its end later, under the lock.
 func (j *journal) add(c *call) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.calls = append(j.calls, c)
 }
 
-// standing is the call that waits longest, and for how long, among the processes that run. Those whose process is gone, as
-// its parent has reaped it, have ended.
-func (j *journal) standing() (longest *call, since time.Duration) {
+// longest returns the pending call that has waited longest, and for how long, among the processes that are not stopped. It
+// ends the calls of processes that ended.
+func (j *journal) longest() (oldest *call, since time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, c := range j.pending {
 		if unix.Kill(c.pid, 0) == unix.ESRCH || zombie(c.pid) {
-			j.gone(c.pid)
+			j.endCalls(c.pid)
 			continue
 		}
 		from := c.begin
@@ -181,27 +182,27 @@ func (j *journal) standing() (longest *call, since time.Duration) {
 		}
 		if age := time.Duration(nanos() - from); age > since {
 			copied := *c
-			longest, since = &copied, age
+			oldest, since = &copied, age
 		}
 	}
-	return longest, since
+	return oldest, since
 }
 
-// zombie reports whether a process has ended and waits for its parent.
+// zombie reports whether a process has ended; its parent may not have reaped it yet.
 func zombie(pid int) bool {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return true
 	}
-	_, behind, _ := strings.Cut(string(text), ") ")
-	return strings.HasPrefix(behind, "Z") || strings.HasPrefix(behind, "X")
+	_, state, _ := strings.Cut(string(text), ") ")
+	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
 }
 
-// complaints takes what was said since the last time.
-func (j *journal) complaints() []string {
+// takeFaults returns the faults that were reported since the last call.
+func (j *journal) takeFaults() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	said := j.said
-	j.said = nil
-	return said
+	faults := j.faults
+	j.faults = nil
+	return faults
 }

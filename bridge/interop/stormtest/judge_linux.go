@@ -10,35 +10,35 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// What reached the device against what the programs did. Nobody runs any more.
+// The judge compares what reached the device with what the programs did. It works when everything has ended.
 
-// written is a record that somebody wrote, and what came of it.
+// written is a record that a program wrote, and what arrived of it.
 type written struct {
 	*call
 	open, seq uint32
-	size, got int // bytes it has; that the kernel took
-	arrived   int // whole, that is
+	size, got int // bytes of the record; bytes that the kernel took
+	arrived   int // how often it arrived whole
 	heads     int // bytes of it that arrived without its end
 }
 
 // key names a record.
 type key struct{ open, seq uint32 }
 
-// verdict is what is known of a round.
+// verdict is what is known about a round.
 type verdict struct {
 	*round
 	records map[key]*written
-	shorts  []*written // of which not all was taken
-	cuts    []span     // purges and hangups: what was under way then may be cut
-	visits  []span     // of all opens
+	shorts  []*written // records that the kernel did not take whole
+	cuts    []span     // purges and hangups: they may cut what was in flight
+	visits  []span     // from open to close, of all opens
 	coding  register
 	lines   map[string]*register // rts, dtr
 	breaks  int
-	took    int64 // bytes that the kernel took before the agent was told to end
+	took    int64 // bytes that the kernel took before the agent was asked to end
 	arrived int64
 }
 
-// span is a time.
+// span is an interval of time, in nanoseconds.
 type span struct{ begin, end int64 }
 
 const never = math.MaxInt64
@@ -50,7 +50,7 @@ func (c *call) ending() int64 {
 	return c.end
 }
 
-// judge looks at the whole round.
+// judge checks the whole round.
 func (r *round) judge() {
 	v := &verdict{round: r, records: map[key]*written{}, lines: map[string]*register{"rts": {}, "dtr": {}}}
 	v.coding.set(&setting{span: span{0, 1}, value: uart.DefaultCoding().String()})
@@ -62,7 +62,7 @@ func (r *round) judge() {
 	}
 	for pid := range r.journal.leaders {
 		at := r.journal.ends[pid]
-		v.cuts = append(v.cuts, span{at - 2e9, at + 2e9}) // when it ended is seen a little later
+		v.cuts = append(v.cuts, span{at - 2e9, at + 2e9}) // its end is noticed a little later
 	}
 	v.close(opens)
 	v.coding.sort()
@@ -78,7 +78,7 @@ func (r *round) judge() {
 		len(v.records), v.took, v.arrived, len(r.weather.shelf.tapes), len(r.journal.echoes))
 }
 
-// take sorts a call in. opens has the calls by which visits began.
+// take adds a call. opens holds the opens that are not closed yet, by their number.
 func (v *verdict) take(c *call, opens map[uint32]*call) {
 	ok := c.errno == 0 && !c.died && c.end > 0
 	switch c.name {
@@ -87,13 +87,13 @@ func (v *verdict) take(c *call, opens map[uint32]*call) {
 		if ok || c.died || c.end == 0 {
 			opens[c.open] = c
 		}
-		v.wide(span{c.begin, c.ending()})
+		v.anyLevel(span{c.begin, c.ending()})
 	case "close":
 		if o := opens[c.open]; o != nil {
 			v.visits = append(v.visits, span{o.begin, c.ending()})
 			delete(opens, c.open)
 		}
-		v.wide(span{c.begin, c.ending()})
+		v.anyLevel(span{c.begin, c.ending()})
 	case "write":
 		v.wrote(c, ok)
 	case "setattr":
@@ -115,8 +115,8 @@ func (v *verdict) take(c *call, opens map[uint32]*call) {
 	}
 }
 
-// wide notes a time in which lines may have changed, nobody knows to what: an open raises them, a close lowers them.
-func (v *verdict) wide(s span) {
+// anyLevel records a span in which DTR and RTS may have changed to any level: an open raises them, a close lowers them.
+func (v *verdict) anyLevel(s span) {
 	for _, l := range v.lines {
 		l.set(&setting{span: s})
 	}
@@ -124,7 +124,7 @@ func (v *verdict) wide(s span) {
 
 func (v *verdict) foreign(c *call) {
 	s := span{c.begin, c.ending()}
-	v.wide(s)
+	v.anyLevel(s)
 	v.visits = append(v.visits, s)
 	if c.args[0] != "sh" || len(c.args) > 1 {
 		v.coding.set(&setting{span: s})
@@ -152,10 +152,10 @@ func (v *verdict) wrote(c *call, ok bool) {
 	}
 }
 
-// recordFrame is how much longer a record is than its payload.
+// recordFrame is the length of a record without its payload.
 const recordFrame = len("[12345678.123456.1234:#12345678]\n")
 
-// close ends the visits that nobody has closed, with their processes.
+// close ends the visits that no call has closed, at the end of their processes.
 func (v *verdict) close(opens map[uint32]*call) {
 	for _, c := range opens {
 		end := v.journal.ends[c.pid]
@@ -163,12 +163,12 @@ func (v *verdict) close(opens map[uint32]*call) {
 			end = never
 		}
 		v.visits = append(v.visits, span{c.begin, end})
-		v.wide(span{end - 2e9, end})
+		v.anyLevel(span{end - 2e9, end})
 	}
 	sort.Slice(v.visits, func(i, j int) bool { return v.visits[i].begin < v.visits[j].begin })
 }
 
-// carried is what the host carries of a coding.
+// carried returns the part of a coding that the host carries.
 func (v *verdict) carried(coding string) string {
 	baud, bits, _ := strings.Cut(coding, " ")
 	if !v.host.Fidelity.Carries(uart.CarriesParity) {
@@ -180,7 +180,7 @@ func (v *verdict) carried(coding string) string {
 var whole = regexp.MustCompile(`^\[([0-9a-f]{8})\.([0-9a-f]{6})\.([0-9a-f]{4}):([a-z]*)#([0-9a-f]{8})\]\n`)
 var head = regexp.MustCompile(`^\[([0-9a-f]{8})\.([0-9a-f]{6})\.`)
 
-// order goes through the tapes: each record whole, once, in its place.
+// order checks the tapes: each record must arrive whole, once and in order.
 func (v *verdict) order() {
 	walk := &walk{verdict: v}
 	for i, t := range v.weather.shelf.tapes {
@@ -195,18 +195,19 @@ func (v *verdict) order() {
 		}
 	}
 	if breaks > v.breaks {
-		v.ledger.breach(v.seed, breakCount, "%d breaks arrived, %d were called", breaks, v.breaks)
+		v.ledger.breach(v.seed, breakCount, "%d breaks arrived, programs sent %d", breaks, v.breaks)
 	}
 }
 
-// cut reports whether something may have cut what was written at a time and came at another.
+// cut reports whether something may have cut a record that arrived at came.
 func (v *verdict) cut(w *written, came int64) bool {
-	if w.died || w.end == 0 || w.wide() || w.got < w.size {
+	if w.died || w.end == 0 || w.isForeign() || w.got < w.size {
 		return true
 	}
 	return v.purged(w.begin, came)
 }
 
+// purged reports whether a purge or a hangup overlaps a time.
 func (v *verdict) purged(from, to int64) bool {
 	for _, c := range v.cuts {
 		if c.begin < to && c.end > from {
@@ -216,13 +217,13 @@ func (v *verdict) purged(from, to int64) bool {
 	return false
 }
 
-// fastestBaud is the fastest rate that programs set.
+// fastestBaud is the highest baud rate that programs set.
 const fastestBaud = 3_000_000
 
-// echoes: what a program reads is what it, or somebody beside it, has asked for; or what the last one has, where that can
-// have left the line before it was opened again.
+// echoes checks that a program reads echoes of records that were written while the port was open without a break until the
+// read. It may read those of an earlier visit only if the record can have left the line by then.
 func (v *verdict) echoes() {
-	var gaps []span // times in which nobody had the port open, for sure
+	var gaps []span // when certainly no program had the port open
 	last := int64(0)
 	for _, s := range v.visits {
 		if s.begin > last && last > 0 {
@@ -233,7 +234,7 @@ func (v *verdict) echoes() {
 	late := 0
 	for _, e := range v.journal.echoes {
 		w := v.records[key{e.open, e.seq}]
-		if w == nil || w.wide() {
+		if w == nil || w.isForeign() {
 			continue
 		}
 		i := sort.Search(len(gaps), func(i int) bool { return gaps[i].end > w.begin })
@@ -241,16 +242,16 @@ func (v *verdict) echoes() {
 			continue
 		}
 		late++
-		baud := v.coding.fastest(w.begin, e.at) // bits a second, ten of them to a byte
+		baud := v.coding.fastest(w.begin, e.at) // bit/s, ten bits a byte
 		if baud == 0 {
 			baud = fastestBaud
 		}
 		if left := w.begin + int64(w.size)*10*1e9/int64(baud); e.at < left {
-			v.ledger.breach(v.seed, freshEchoes, "record %x.%d of a closed visit was echoed to %x, %.1f ms before it can have left", w.open, w.seq, e.by, float64(left-e.at)/1e6)
+			v.ledger.breach(v.seed, freshEchoes, "%x read the echo of record %x.%d of a closed visit, %.1f ms before that record can have left the line", e.by, w.open, w.seq, float64(left-e.at)/1e6)
 		}
 	}
 	if late > 0 {
-		v.Logf("%d echoes came to the program behind the one that asked", late)
+		v.Logf("%d echoes reached a later program than the one that wrote the record", late)
 	}
 }
 
@@ -258,30 +259,31 @@ var lossLine = regexp.MustCompile(`(?m)^.*\b(dropped|lost_at_most)=(\d+).*$`)
 var inAll = regexp.MustCompile(`\bin_all=(\d+)`)
 var total = regexp.MustCompile(`\b(dropped|lost_at_most)_in_all=(\d+)`)
 
-// losses: what did not arrive was said. Where the agent was killed it could not say it, and a purge loses what nobody counts.
+// losses checks that the log accounts for all bytes that did not arrive. An agent that was killed could not log them, and
+// bytes lost by a purge are not counted.
 func (v *verdict) losses() {
-	said := v.agent.said()
-	stated := map[string]int64{} // the lines of some may have been left out: then a later one has the sum
-	for _, m := range lossLine.FindAllStringSubmatch(said, -1) {
+	log := v.agent.output()
+	logged := map[string]int64{} // some lines may have been left out: then a later line has the sum
+	for _, m := range lossLine.FindAllStringSubmatch(log, -1) {
 		n, _ := strconv.ParseInt(m[2], 10, 64)
-		stated[m[1]] += n
+		logged[m[1]] += n
 		if all := inAll.FindStringSubmatch(m[0]); all != nil {
 			n, _ = strconv.ParseInt(all[1], 10, 64)
-			stated[m[1]] = max(stated[m[1]], n)
+			logged[m[1]] = max(logged[m[1]], n)
 		}
 	}
-	for _, m := range total.FindAllStringSubmatch(said, -1) { // in the last line
+	for _, m := range total.FindAllStringSubmatch(log, -1) { // the agent's last line
 		n, _ := strconv.ParseInt(m[2], 10, 64)
-		stated[m[1]] = max(stated[m[1]], n)
+		logged[m[1]] = max(logged[m[1]], n)
 	}
-	atMost := stated["dropped"] + stated["lost_at_most"]
+	atMost := logged["dropped"] + logged["lost_at_most"]
 	missing := v.took - v.arrived
-	v.Logf("%d bytes are missing, %d are stated at most", missing, atMost)
+	v.Logf("%d bytes are missing, the log accounts for at most %d", missing, atMost)
 	killed := v.agent.ProcessState == nil || v.agent.ProcessState.Sys() == nil || !v.agent.ProcessState.Exited()
 	if killed || v.purges || v.broken.Err() != nil && v.ledger.any(callsReturn, killedDie) {
 		return
 	}
 	if missing > atMost {
-		v.ledger.breach(v.seed, lossesSaid, "%d bytes are missing, %d are stated at most", missing, atMost)
+		v.ledger.breach(v.seed, lossesLogged, "%d bytes are missing, the log accounts for at most %d", missing, atMost)
 	}
 }

@@ -12,15 +12,15 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// A judge that sees nothing would pass every storm: each case is a small round with one thing wrong.
+// A judge that detects nothing would pass every storm. Each case is a small round with one fault.
 
-// quiet is a test that takes the breaches of others and fails by none.
+// quiet is a testing.TB that does not fail.
 type quiet struct{ testing.TB }
 
 func (quiet) Error(...any)        {}
 func (quiet) Logf(string, ...any) {}
 
-// script makes a round by hand. Its clock goes on by a second with each call.
+// script makes a round by hand. Each call advances its clock by a second.
 type script struct {
 	round
 	clock int64
@@ -44,7 +44,7 @@ func newScript(t *testing.T, host string, carries uart.Fidelity) *script {
 	return s
 }
 
-// does adds a call of process 1 that has succeeded.
+// does adds a successful call of process 1.
 func (s *script) does(open uint32, name string, returned int64, args ...string) *call {
 	s.clock += 1e9
 	c := &call{pid: 1, open: open, name: name, args: args, begin: s.clock, end: s.clock + 1e8, returned: returned}
@@ -76,7 +76,7 @@ func (s *script) session(items ...any) {
 	s.weather.shelf.tapes = append(s.weather.shelf.tapes, t)
 }
 
-// coding is the event of one.
+// coding returns the event that sets a line coding.
 func coding(t *testing.T, text string) uart.Event {
 	t.Helper()
 	c, err := uart.ParseCoding(text)
@@ -91,9 +91,9 @@ func TestJudge(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		play func(t *testing.T, s *script)
-		want promise // empty: nothing is wrong
+		want promise // empty: no fault
 	}{
-		{"all is well", func(t *testing.T, s *script) {
+		{"no fault", func(t *testing.T, s *script) {
 			s.does(0x101, "open", 3, "2", "/port")
 			a := s.writes(0x101, 1)
 			s.does(0x101, "setattr", 0, "3", "57600", "7E1")
@@ -103,7 +103,7 @@ func TestJudge(t *testing.T) {
 			a, b := s.writes(0x101, 1), s.writes(0x101, 2)
 			s.session(a[:10], b)
 		}, wholeRecords},
-		{"a session's end cuts it", func(t *testing.T, s *script) {
+		{"the end of a session cuts a record", func(t *testing.T, s *script) {
 			a, b := s.writes(0x101, 1), s.writes(0x101, 2)
 			s.session(a[:10])
 			s.session(a[10:], b)
@@ -121,12 +121,12 @@ func TestJudge(t *testing.T) {
 			a, b := s.writes(0x101, 1), s.writes(0x201, 1)
 			s.session(b, a)
 		}, inOrder},
-		{"a byte is another", func(t *testing.T, s *script) {
+		{"a byte is changed", func(t *testing.T, s *script) {
 			a := []byte(s.writes(0x101, 1))
 			a[25] = 'z'
 			s.session(string(a))
 		}, knownRecords},
-		{"nobody wrote it", func(t *testing.T, s *script) {
+		{"no program wrote it", func(t *testing.T, s *script) {
 			s.session(record(0x999, 1, "abc") + "\n")
 		}, knownRecords},
 		{"a coding comes late", func(t *testing.T, s *script) {
@@ -148,7 +148,7 @@ func TestJudge(t *testing.T) {
 			on := uart.Event{Control: uart.Control{Break: uart.LevelOn}}
 			s.session(on, on)
 		}, breakCount},
-		{"the next program reads the last one's echo", func(t *testing.T, s *script) {
+		{"the next program reads the previous one's echo", func(t *testing.T, s *script) {
 			s.does(0x101, "open", 3, "2", "/port")
 			s.does(0x101, "setattr", 0, "3", "9600", "8N1")
 			a := s.writes(0x101, 1)
@@ -165,8 +165,8 @@ func TestJudge(t *testing.T) {
 			a := s.writes(0x101, 1)
 			_ = s.writes(0x101, 2)
 			s.session(a)
-		}, lossesSaid},
-		{"bytes are missing, and that is said", func(t *testing.T, s *script) {
+		}, lossesLogged},
+		{"bytes are missing, and the log says so", func(t *testing.T, s *script) {
 			_ = s.writes(0x101, 1)
 			s.session()
 			if err := os.WriteFile(s.agent.log, []byte("level=WARN msg=dropped dropped=30 in_all=50\n"), 0o600); err != nil {

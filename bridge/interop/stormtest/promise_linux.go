@@ -9,59 +9,59 @@ import (
 	"testing"
 )
 
-// promise is something that must hold in a storm.
+// promise is something that must be true in a storm.
 type promise string
 
 const (
 	ownDescriptor promise = "an open that succeeds has a descriptor of its own"
 	callsReturn   promise = "every call returns"
-	killedDie     promise = "a killed program is gone"
-	wholeRecords  promise = "records arrive whole, but for what was cut by a signal, a purge, a loss or an end"
+	killedDie     promise = "a killed program ends"
+	wholeRecords  promise = "records arrive whole, unless a signal, a purge, a loss or the end cut them"
 	onceOnly      promise = "no byte arrives twice"
 	inOrder       promise = "records arrive in the order in which they were written"
-	knownRecords  promise = "nothing arrives that nobody wrote"
-	codingPlace   promise = "a line coding arrives in its place"
-	linesPlace    promise = "DTR and RTS arrive in their place"
-	breakCount    promise = "no break is made twice"
-	freshEchoes   promise = "nobody reads what the last program has asked for, before it can have left the line"
+	knownRecords  promise = "nothing arrives that no program wrote"
+	codingPlace   promise = "a line coding arrives at its position between the bytes"
+	linesPlace    promise = "DTR and RTS arrive at their position between the bytes"
+	breakCount    promise = "no break is sent twice"
+	freshEchoes   promise = "no program reads the reply to the previous program's record before that record can have left the line"
 	noStranger    promise = "no byte reaches another terminal"
-	noDecoy       promise = "a path that stands for the port never leads to what is there without it"
-	lossesSaid    promise = "losses are stated"
+	noDecoy       promise = "a path of the port never leads to the device that has this path without telnetcpc"
+	lossesLogged  promise = "losses are logged"
 	sameFiles     promise = "the agent's descriptors do not grow"
 	sameMemory    promise = "the agent's memory does not grow"
 	sameThreads   promise = "the agent's threads do not grow"
 	noRace        promise = "the agent has no data race and does not crash"
-	agentEnds     promise = "the agent ends when it is told to"
+	agentEnds     promise = "the agent ends when it is asked to"
 	noLink        promise = "no link is left"
 	noLockFile    promise = "no lock file is left"
 	noProcess     promise = "no process is left"
 )
 
-// unkept are promises that a host does not keep yet, each with the reason. A breach of one of them is logged and does not
+// unkept lists the promises that a host does not keep yet, with the reason. A breach of one of them is logged and does not
 // fail the test.
 var unkept = map[string]map[promise]string{
-	"pty": {freshEchoes: "a close and an open within 0.1 ms look like none to a pty"},
+	"pty": {freshEchoes: "a pty does not see a close and an open within 0.1 ms"},
 }
 
-// ledger has the breaches of a storm.
+// ledger counts the breaches of a storm.
 type ledger struct {
 	t    testing.TB
 	host string
 
-	mu     sync.Mutex // over all below
+	mu     sync.Mutex // guards the fields below
 	count  map[promise]int
-	rounds map[promise]int // in how many rounds
-	now    map[promise]bool
+	rounds map[promise]int  // rounds with at least one breach
+	now    map[promise]bool // breached in this round
 }
 
 func newLedger(t testing.TB, host string) *ledger {
 	return &ledger{t: t, host: host, count: map[promise]int{}, rounds: map[promise]int{}, now: map[promise]bool{}}
 }
 
-// told is how many breaches of one promise are told; the others are counted.
-const told = 3
+// shownMost is how many breaches of one promise are reported; the rest are only counted.
+const shownMost = 3
 
-// breach notes that a promise was not kept.
+// breach records that a promise was not kept.
 func (l *ledger) breach(seed uint64, p promise, format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,7 +70,7 @@ func (l *ledger) breach(seed uint64, p promise, format string, args ...any) {
 		l.now[p] = true
 		l.rounds[p]++
 	}
-	if l.count[p] > told {
+	if l.count[p] > shownMost {
 		return
 	}
 	text := fmt.Sprintf("seed %d: not kept: %s: %s", seed, p, fmt.Sprintf(format, args...))
@@ -81,14 +81,14 @@ func (l *ledger) breach(seed uint64, p promise, format string, args ...any) {
 	l.t.Error(text)
 }
 
-// round begins another round.
+// round starts another round.
 func (l *ledger) round() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now = map[promise]bool{}
 }
 
-// any reports whether this round has breached one of these promises.
+// any reports whether one of these promises was breached in this round.
 func (l *ledger) any(promises ...promise) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -100,7 +100,7 @@ func (l *ledger) any(promises ...promise) bool {
 	return false
 }
 
-// sum is what was not kept, how often and in how many rounds: one line, which the list of failed tests shows.
+// sum returns the promises that were not kept, how often and in how many rounds: one line, for the list of failed tests.
 func (l *ledger) sum() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,21 +16,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// round is the life of one agent, and of all that is about it.
+// round is the life of one agent, with its programs, remote and network.
 type round struct {
 	*testing.T
 	host   Host
 	seed   uint64
 	ledger *ledger
 
-	random    *rand.Rand // the test's own goroutine's
+	random    *rand.Rand // only the test's own goroutine uses it
 	purges    bool       // programs may purge, and hang up
 	slow      bool       // the line is slow, and programs write little
 	dir       string
-	telnetcpc string // the agent's program, for this round alone
-	program   string // the programs', likewise
+	telnetcpc string // path of the agent's program, for this round alone
+	program   string // path of the storm's programs, likewise
 	port, as  string
-	paths     []string // by which programs open it
+	paths     []string // by which programs open the port
 	flags     []string // of the agent
 	decoy     *decoy
 
@@ -38,15 +38,16 @@ type round struct {
 	weather   *weather
 	strangers *process
 	agent     *process
-	director  *process // the agent, where that starts it
+	director  *process // the agent, if the agent starts it
 	crowd     *crowd
 
-	all      sync.WaitGroup  // goroutines that end with the context of storm or watch
-	broken   context.Context // ends where it is of no use to go on
-	breaks   context.CancelFunc
-	ending   bool // the agent may end
-	mu       sync.Mutex
-	signalAt int64 // when the agent was told to end
+	all    sync.WaitGroup  // goroutines that end with the context of blow
+	broken context.Context // ends if the round cannot go on
+	breaks context.CancelFunc
+
+	mu       sync.Mutex // guards ending
+	ending   bool       // the agent may end
+	signalAt int64      // when the agent was asked to end; only the test's own goroutine uses it
 }
 
 // oneRound plays one round.
@@ -78,7 +79,7 @@ func oneRound(t *testing.T, h Host, l *ledger, seed uint64, lasts time.Duration)
 	r.keep(os.Getenv("TELNETCPC_STORM_KEEP"))
 }
 
-// keep leaves the journal, the tapes and the agent's log in a directory, for people.
+// keep saves the journal, the tapes and the agent's log in a directory, to be read by people.
 func (r *round) keep(dir string) {
 	if dir == "" {
 		return
@@ -99,7 +100,7 @@ func (r *round) keep(dir string) {
 	_ = os.WriteFile(filepath.Join(dir, "tapes"), []byte(text.String()), 0o600)
 }
 
-// prepare makes what the agent finds.
+// prepare makes the files, links, decoy, journal and remote of a round, and draws the agent's flags.
 func (r *round) prepare() {
 	r.purges, r.slow = r.random.IntN(3) == 0, r.random.IntN(4) == 0
 	r.telnetcpc, r.program = filepath.Join(r.dir, "telnetcpc"), filepath.Join(r.dir, "storm")
@@ -140,15 +141,15 @@ func (r *round) prepare() {
 // begin starts the agent, the director and the strangers.
 func (r *round) begin() {
 	r.Helper()
-	inherits := func(cmd *exec.Cmd) *exec.Cmd { // the journal, at the number that programs know
+	inherits := func(cmd *exec.Cmd) *exec.Cmd { // the journal, at the descriptor that programs expect
 		cmd.ExtraFiles = make([]*os.File, journalAt-2)
 		cmd.ExtraFiles[journalAt-3] = r.journal.file
 		return cmd
 	}
 	direct := []string{r.program, "direct"}
-	orders, says := r.pipe(), r.pipe()
+	orders, reports := r.pipe(), r.pipe()
 	lead := func(cmd *exec.Cmd) *exec.Cmd {
-		cmd.Stdin, cmd.Stdout = orders[0], says[1]
+		cmd.Stdin, cmd.Stdout = orders[0], reports[1]
 		return inherits(cmd)
 	}
 	agent := exec.Command(r.telnetcpc, r.host.Start(r.port, r.as, "rfc2217://"+r.weather.at, r.flags, direct)...)
@@ -163,24 +164,24 @@ func (r *round) begin() {
 			break
 		}
 		if r.agent.ended() || time.Now().After(end) {
-			r.Fatalf("there is no port: %s", r.agent.said())
+			r.Fatalf("the port does not exist: %s", r.agent.output())
 		}
 	}
 	if r.director == nil {
 		r.director = r.start("director", lead(exec.Command(direct[0], direct[1])))
 	}
 	_ = orders[0].Close()
-	_ = says[1].Close()
+	_ = reports[1].Close()
 	r.strangers = r.start("strangers", inherits(exec.Command(r.program, "strangers")))
-	r.crowd = newCrowd(r, orders[1], says[0])
+	r.crowd = newCrowd(r, orders[1], reports[0])
 	r.Cleanup(func() {
 		_ = orders[1].Close()
-		_ = says[0].Close()
+		_ = reports[0].Close()
 	})
 	select {
 	case <-r.crowd.ready:
 	case <-time.After(patience):
-		r.Fatalf("the director does not begin: %s", r.agent.said())
+		r.Fatalf("the director does not start: %s", r.agent.output())
 	}
 }
 
@@ -195,7 +196,7 @@ func (r *round) pipe() [2]*os.File {
 	return [2]*os.File{a, b}
 }
 
-// blow has the storm for a while, at least once the agent has a session; it ends early where the round is broken.
+// blow runs the storm for a while, or until then returns. It ends early if the round is broken.
 func (r *round) blow(d time.Duration, then func()) {
 	ctx, cancel := context.WithTimeout(r.broken, d)
 	defer cancel()
@@ -213,7 +214,7 @@ func (r *round) blow(d time.Duration, then func()) {
 	r.all.Wait()
 }
 
-// signals are such as Go's runtime sends to itself all the time. They must tear nothing.
+// signals sends the agent SIGURG, which Go's runtime also sends to itself, all the time. It must break nothing.
 func (r *round) signals(ctx context.Context) {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -227,9 +228,9 @@ func (r *round) signals(ctx context.Context) {
 	}
 }
 
-// calm ends all programs, and waits until the agent has nothing to do.
+// calm kills all programs and waits until the agent has no session. It reports whether the round can go on.
 func (r *round) calm() bool {
-	if r.broken.Err() != nil || !r.crowd.gone() {
+	if r.broken.Err() != nil || !r.crowd.killAll() {
 		return false
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
@@ -239,17 +240,17 @@ func (r *round) calm() bool {
 			return true
 		}
 		if time.Now().After(end) || r.broken.Err() != nil {
-			r.ledger.breach(r.seed, callsReturn, "nobody has the port open, and the session has not ended in %v", patience)
+			r.ledger.breach(r.seed, callsReturn, "no program has the port open, and the session has not ended in %v", patience)
 			return false
 		}
 	}
 }
 
-// onceMade is how many descriptors an agent may make the first time that it needs them, and keep. What it does not close after
-// a visit or a session grows by more: either half of the storm has dozens of them.
+// onceMade is how many descriptors an agent may open on first use and keep. A descriptor that leaks with each open or session
+// grows by more: each part of the storm has dozens of them.
 const onceMade = 4
 
-// play is the storm itself: twice with a calm behind it, so that growth can be seen, and once more to the agent's end.
+// play is the storm itself: twice, each followed by a calm, to measure growth, and once more until the agent's end.
 func (r *round) play(lasts time.Duration) {
 	r.blow(lasts*3/10, nil)
 	quiet := r.calm()
@@ -262,7 +263,7 @@ func (r *round) play(lasts time.Duration) {
 		after := settled(r.agent.Process.Pid)
 		r.Logf("%v; later %v", before, after)
 		if after.files > before.files+onceMade {
-			r.ledger.breach(r.seed, sameFiles, "%v; later %v:%s", before, after, before.more(after))
+			r.ledger.breach(r.seed, sameFiles, "%v; later %v:%s", before, after, before.grown(after))
 		}
 		if after.memory > 2*before.memory+(32<<10) {
 			r.ledger.breach(r.seed, sameMemory, "%v; later %v", before, after)
@@ -273,23 +274,24 @@ func (r *round) play(lasts time.Duration) {
 		r.blow(lasts*2/10+patience, func() {
 			nap(r.broken, lasts/10)
 			r.end()
-			nap(r.broken, max(lasts/10, 2*time.Second)) // programs that live on open the port again
+			nap(r.broken, max(lasts/10, 2*time.Second)) // programs that still run open the port again
 		})
-		r.released()
+		r.checkReturned()
 	} else {
 		r.mu.Lock()
 		r.ending = true
 		r.mu.Unlock()
-		_ = r.agent.Process.Signal(unix.SIGQUIT) // where does it hang?
+		_ = r.agent.Process.Signal(unix.SIGQUIT) // its stacks show where it hangs
 		if !r.agent.within(patience) {
 			_ = r.agent.Process.Kill()
 		}
 	}
-	r.crowd.gone()
+	r.crowd.killAll()
 	_ = r.crowd.orders.Close()
-	r.left()
+	r.checkLeftovers()
 }
 
+// nap sleeps until d is over or ctx ends.
 func nap(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -297,12 +299,12 @@ func nap(ctx context.Context, d time.Duration) {
 	}
 }
 
-// end ends the agent, by the seed's way. Where the agent starts the programs a signal that asks for the end is theirs.
+// end ends the agent, in a way that depends on the seed. If the agent starts the programs, it passes signals on to them.
 func (r *round) end() {
 	_ = r.strangers.Process.Signal(unix.SIGUSR1)
 	nap(r.broken, 50*time.Millisecond)
 	way := []unix.Signal{unix.SIGKILL, unix.SIGTERM, unix.SIGKILL, unix.SIGHUP}[r.seed%4]
-	if way == unix.SIGHUP && (r.host.Starts || signal.Ignored(unix.SIGHUP)) { // under nohup it is ignored by the agent too
+	if way == unix.SIGHUP && (r.host.Starts || signal.Ignored(unix.SIGHUP)) { // under nohup the agent ignores it too
 		way = unix.SIGKILL
 	}
 	r.mu.Lock()
@@ -310,12 +312,12 @@ func (r *round) end() {
 	r.mu.Unlock()
 	r.Logf("the agent's end: %v", way)
 	if r.host.Starts && way == unix.SIGTERM {
-		_ = r.crowd.orders.Close() // the director ends, and so the agent, once its programs have
+		_ = r.crowd.orders.Close() // the director ends, then the agent, once its programs have ended
 		return
 	}
 	_ = r.agent.Process.Signal(way)
 	if !r.agent.within(patience) {
-		r.ledger.breach(r.seed, agentEnds, "not in %v after %v", patience, way)
+		r.ledger.breach(r.seed, agentEnds, "it has not ended %v after %v", patience, way)
 	} else if way != unix.SIGKILL && r.agent.err != nil {
 		r.ledger.breach(r.seed, agentEnds, "%v: %v", way, r.agent.err)
 	}

@@ -29,5 +29,5 @@ func TestStormRun(t *testing.T) {
 	})
 }
 
-// Where this process is one that the host has started of its own binary, to see whether it can, it is nothing else.
+// The host's Check starts this binary again to see what works here; run.Main is that process and does not return.
 func init() { run.Main() }

@@ -19,14 +19,14 @@ func TestMain(m *testing.M) {
 	os.Exit(runTests(m))
 }
 
-// telnetcpc is the program as it is built, with the race detector where this test has it; program are the storm's.
+// telnetcpc is the built program, with the race detector if this test has it; program is the storm's.
 var telnetcpc, program string
 
-// lack is why there can be no storm here; nil: there can.
+// lack is why the storm cannot run here; nil if it can.
 var lack error
 
 func runTests(m *testing.M) int {
-	// The storms wait more than they compute, and each has an agent of its own.
+	// The storms wait more than they compute, and each has its own agent.
 	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() == "1" {
 		_ = flag.Set("test.parallel", "2")
 	}
@@ -51,7 +51,7 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// need skips where there can be no storm.
+// need skips the test if the storm cannot run here.
 func need(t *testing.T) {
 	t.Helper()
 	if lack == nil {

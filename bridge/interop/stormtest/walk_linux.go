@@ -12,23 +12,23 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// walk goes along the tapes of a round, in order.
+// walk goes through the tapes of a round, in order.
 type walk struct {
 	*verdict
-	latest int64    // of the records so far, the begin of the one that was begun last
-	newest *written // that one
-	opened int64    // of this session
+	latest int64    // the latest begin of a write, of the records until now
+	newest *written // the record of that write
+	opened int64    // when this session began
 }
 
-// piece is a part of a tape with the settings that are in force there.
+// piece is a part of a tape with one state of the settings.
 type piece struct {
 	at      int64
-	from    int // in the session's bytes
+	from    int // offset in the session's bytes
 	coding  uart.Coding
 	control uart.Control
 }
 
-// session looks at one tape.
+// session checks one tape.
 func (w *walk) session(number int, t *tape) {
 	var text []byte
 	pieces := []piece{{at: t.opened, coding: uart.DefaultCoding()}}
@@ -55,7 +55,7 @@ func (w *walk) session(number int, t *tape) {
 	}
 }
 
-// fragment looks at what is no whole record, and returns how much it is. The ends of a session may cut one.
+// fragment checks bytes that are no whole record and returns how many they are. Begin and end of a session may cut a record.
 func (w *walk) fragment(number int, text []byte, at int, place piece) int {
 	size := len(text) - at
 	if next := bytes.IndexByte(text[at+1:], '['); next >= 0 {
@@ -66,7 +66,7 @@ func (w *walk) fragment(number int, text []byte, at int, place piece) int {
 	m := head.FindSubmatch(text[at:])
 	if m == nil {
 		if !atBegin && !atEnd && !w.purged(place.at-int64(patience), place.at) && !w.short(text[at:at+size]) {
-			w.ledger.breach(w.seed, wholeRecords, "session %d, byte %d: %q, which belongs to nothing", number, at, clip(text[at:at+size]))
+			w.ledger.breach(w.seed, wholeRecords, "session %d, byte %d: %q belongs to no record", number, at, clip(text[at:at+size]))
 		}
 		return size
 	}
@@ -86,7 +86,7 @@ func (w *walk) fragment(number int, text []byte, at int, place piece) int {
 	return size
 }
 
-// short reports whether what is there is what a write has left that was cut before the record's own name was out.
+// short reports whether text is what arrived of a write that was cut inside the record's header.
 func (w *walk) short(text []byte) bool {
 	for _, c := range w.shorts {
 		if bytes.HasPrefix(fmt.Appendf(nil, "[%08x.%06x.%04x:", c.open, c.seq, c.size-recordFrame), text) {
@@ -103,72 +103,72 @@ func hex(p []byte) uint32 {
 
 func clip(p []byte) string { return string(p[:min(len(p), 60)]) }
 
-// record looks at a whole one. It began at place and ended at end.
+// record checks a whole record, which began at place and ended at end.
 func (w *walk) record(m [][]byte, place, end piece) {
 	k := key{hex(m[1]), hex(m[2])}
 	of := w.records[k]
 	sum := crc32.ChecksumIEEE(m[0][:len(m[0])-len("#12345678]\n")])
 	switch {
 	case of == nil || int(hex(m[3])) != len(m[4]) || hex(m[5]) != sum:
-		if of == nil || !w.purged(of.begin, place.at) { // two halves make one
+		if of == nil || !w.purged(of.begin, place.at) { // two halves may look like one record
 			w.ledger.breach(w.seed, knownRecords, "%q", clip(m[0]))
 		}
 		return
 	case of.arrived > 0:
 		w.ledger.breach(w.seed, onceOnly, "record %x.%d", k.open, k.seq)
 	case of.heads > 0:
-		w.ledger.breach(w.seed, onceOnly, "record %x.%d, of which %d bytes have come before", k.open, k.seq, of.heads)
+		w.ledger.breach(w.seed, onceOnly, "record %x.%d, after %d bytes of it", k.open, k.seq, of.heads)
 	}
 	of.arrived++
 	w.follows(of)
-	if of.wide() {
+	if of.isForeign() {
 		return
 	}
-	w.place(of, place, end)
+	w.settings(of, place, end)
 }
 
-// follows: a record whose write had returned before another's was begun comes first.
+// follows checks the order: if one write returned before another began, its record arrives first.
 func (w *walk) follows(of *written) {
-	if end := of.ending(); end < w.latest && !of.wide() && !of.died {
-		w.ledger.breach(w.seed, inOrder, "record %x.%d, whose write returned %.1f ms before that of %x.%d was begun, came after it",
-			of.open, of.seq, float64(w.latest-end)/1e6, w.newest.open, w.newest.seq)
+	if end := of.ending(); end < w.latest && !of.isForeign() && !of.died {
+		w.ledger.breach(w.seed, inOrder, "record %x.%d arrived after record %x.%d, though its write returned %.1f ms before that one's began",
+			of.open, of.seq, w.newest.open, w.newest.seq, float64(w.latest-end)/1e6)
 	}
-	if of.begin > w.latest && !of.wide() {
+	if of.begin > w.latest && !of.isForeign() {
 		w.latest, w.newest = of.begin, of
 	}
 }
 
-// place looks at what was in force when a record came.
-func (w *walk) place(of *written, place, end piece) {
+// settings checks the settings that were in force when a record arrived.
+func (w *walk) settings(of *written, place, end piece) {
 	allowed := w.coding.allows(of.begin, of.ending(), w.carried(place.coding.String())) ||
 		w.coding.allows(of.begin, of.ending(), w.carried(end.coding.String())) ||
 		w.host.Overtakes && w.coding.overtakes(of.begin, place.at, place.coding.String())
 	if !allowed && w.host.Fidelity.Carries(uart.CarriesOrder) {
-		w.ledger.breach(w.seed, codingPlace, "record %x.%d came at %v, and was written at %s", of.open, of.seq, place.coding, w.coding.at(of.begin, of.ending()))
+		w.ledger.breach(w.seed, codingPlace, "record %x.%d arrived with %v, and was written with %s", of.open, of.seq, place.coding, w.coding.at(of.begin, of.ending()))
 	}
-	// Without a session the last state of the lines wins.
+	// If a record waited for a session, that session starts with the last state of the lines.
 	if of.begin < w.opened || w.host.Overtakes || !w.host.Fidelity.Carries(uart.CarriesRTS|uart.CarriesOrder) {
 		return
 	}
 	for name, level := range map[string]uart.Level{"rts": place.control.RTS, "dtr": place.control.DTR} {
 		if l := w.lines[name]; level != 0 && !l.allows(of.begin, of.ending(), level.String()) {
-			w.ledger.breach(w.seed, linesPlace, "record %x.%d came with %s %v, and was written with %s", of.open, of.seq, name, level, l.at(of.begin, of.ending()))
+			w.ledger.breach(w.seed, linesPlace, "record %x.%d arrived with %s %v, and was written with %s", of.open, of.seq, name, level, l.at(of.begin, of.ending()))
 		}
 	}
 }
 
-// setting is a change of a register: a line coding, a line. Its place in time is somewhere in its span.
+// setting is a change of a register, which took effect at some time in its span.
 type setting struct {
 	span
-	value   string // empty: nobody knows
-	perhaps bool   // nobody knows whether it was done
+	value   string // empty: unknown
+	perhaps bool   // it may not have been done
 }
 
-// register is something that has one value at each time.
+// register has one value at each time: the line coding, or one of DTR and RTS.
 type register struct {
-	all  []*setting // by begin
-	ends []*setting // those that were done, by end
-	last []int64    // of ends, up to each: when the last one was begun
+	all  []*setting // sorted by begin
+	ends []*setting // those that were certainly done, sorted by end
+	last []int64    // for each of ends: the latest begin of it and those before it
 }
 
 func (r *register) set(s *setting) { r.all = append(r.all, s) }
@@ -188,8 +188,8 @@ func (r *register) sort() {
 	}
 }
 
-// possible calls f with each setting that may have been the last one at some time in a span, until f returns false. One is over
-// when another was begun after its end and had ended before the span.
+// possible calls f with each setting that may have been in force at some time in a span, until f returns false. A setting cannot
+// be in force any more if another one began after its end and ended before the span.
 func (r *register) possible(begin, end int64, f func(*setting) bool) {
 	over := int64(math.MinInt64)
 	if i := sort.Search(len(r.ends), func(i int) bool { return r.ends[i].end >= begin }); i > 0 {
@@ -211,7 +211,7 @@ func (r *register) allows(begin, end int64, value string) (ok bool) {
 	return ok
 }
 
-// overtakes reports whether each part of a value may have been in force at some time in a span.
+// overtakes is allows for a host that applies the parts of a coding one by one: each part may have been in force at some time.
 func (r *register) overtakes(begin, end int64, value string) bool {
 	parts := map[string]bool{}
 	r.possible(begin, end, func(s *setting) bool {
@@ -231,7 +231,7 @@ func (r *register) overtakes(begin, end int64, value string) bool {
 	return ok || parts["any"]
 }
 
-// at are the values that may have been in force, for people.
+// at returns the values that may have been in force in a span, for messages.
 func (r *register) at(begin, end int64) string {
 	text := ""
 	r.possible(begin, end, func(s *setting) bool {
@@ -241,7 +241,7 @@ func (r *register) at(begin, end int64) string {
 	return text
 }
 
-// fastest is the fastest baud rate that may have been in force; 0: nobody knows.
+// fastest returns the highest baud rate that may have been in force in a span; 0 if that is unknown.
 func (r *register) fastest(begin, end int64) (most int) {
 	unknown := false
 	r.possible(begin, end, func(s *setting) bool {

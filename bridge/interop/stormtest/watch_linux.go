@@ -11,20 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch looks, all through the round, whether something hangs, or is where it must not be.
+// watch checks during the whole round that nothing hangs and nothing arrives where it must not. It ends with ctx.
 func (r *round) watch(ctx context.Context) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	var at int64
 	for {
 		at = r.journal.read(at)
-		r.complain()
-		if c, since := r.journal.standing(); since > patience {
+		r.checkFaults()
+		if c, since := r.journal.longest(); since > patience {
 			r.ledger.breach(r.seed, callsReturn, "%s %v of %d has not returned in %v; it waits in %s", c.name, c.args, c.pid, since.Round(time.Second), where(c.pid))
 			r.breaks()
 		}
 		if pid, since := r.crowd.stuck(); since > patience {
-			r.ledger.breach(r.seed, killedDie, "%d is there %v after SIGKILL, and waits in %s", pid, since.Round(time.Second), where(pid))
+			r.ledger.breach(r.seed, killedDie, "%d still exists %v after SIGKILL; it waits in %s", pid, since.Round(time.Second), where(pid))
 			r.breaks()
 		}
 		r.mu.Lock()
@@ -37,21 +37,21 @@ func (r *round) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			r.journal.read(at)
-			r.complain()
+			r.checkFaults()
 			return
 		case <-tick.C:
 		}
 	}
 }
 
-// complain hands on what programs, strangers and the decoy have noticed.
-func (r *round) complain() {
-	for _, text := range r.journal.complaints() {
+// checkFaults reports the faults that programs, strangers, the decoy and the agent have found as breaches.
+func (r *round) checkFaults() {
+	for _, text := range r.journal.takeFaults() {
 		switch {
 		case strings.Contains(text, "stranger"):
 			r.ledger.breach(r.seed, noStranger, "%s", text)
 		case strings.HasPrefix(text, "decoy"):
-			r.ledger.breach(r.seed, noDecoy, "a program has opened it by %s", strings.TrimPrefix(text, "decoy "))
+			r.ledger.breach(r.seed, noDecoy, "a program opened the decoy by %s", strings.TrimPrefix(text, "decoy "))
 		default:
 			r.ledger.breach(r.seed, ownDescriptor, "%s", text)
 		}
@@ -59,37 +59,37 @@ func (r *round) complain() {
 	if text := r.decoy.touched(); text != "" {
 		r.ledger.breach(r.seed, noDecoy, "%s", text)
 	}
-	if said := r.agent.said(); strings.Contains(said, "WARNING: DATA RACE") || strings.Contains(said, "panic:") || strings.Contains(said, "fatal error:") {
+	if log := r.agent.output(); strings.Contains(log, "WARNING: DATA RACE") || strings.Contains(log, "panic:") || strings.Contains(log, "fatal error:") {
 		if !r.ledger.any(noRace) {
-			r.ledger.breach(r.seed, noRace, "it said:\n%s", lastOf(said))
+			r.ledger.breach(r.seed, noRace, "the end of its log:\n%s", lastOf(log))
 		}
 	}
 }
 
-// lastOf is the end of a text.
+// lastOf returns the last lines of a text.
 func lastOf(text string) string {
 	lines := slices.Collect(strings.Lines(text))
 	return strings.Join(lines[max(0, len(lines)-40):], "")
 }
 
-// released: what programs had called when the agent was told to end has returned, before anybody kills them.
-func (r *round) released() {
+// checkReturned checks that the calls that were pending when the agent was asked to end return, before the programs are killed.
+func (r *round) checkReturned() {
 	for end := time.Now().Add(patience); r.broken.Err() == nil; time.Sleep(10 * time.Millisecond) {
-		c, since := r.journal.standing()
+		c, since := r.journal.longest()
 		if c == nil || c.begin > r.signalAt {
 			return
 		}
 		if time.Now().After(end) {
-			r.ledger.breach(r.seed, callsReturn, "%s %v of %d has not returned in %v, since the agent's end; it waits in %s", c.name, c.args, c.pid, since.Round(time.Second), where(c.pid))
+			r.ledger.breach(r.seed, callsReturn, "%s %v of %d has not returned in %v since the agent's end; it waits in %s", c.name, c.args, c.pid, since.Round(time.Second), where(c.pid))
 			return
 		}
 	}
 }
 
-// left looks at what is left when all have ended.
-func (r *round) left() {
+// checkLeftovers checks that no link, lock file or process is left when all have ended.
+func (r *round) checkLeftovers() {
 	if !r.agent.within(patience) {
-		r.ledger.breach(r.seed, agentEnds, "not in %v after its programs", patience)
+		r.ledger.breach(r.seed, agentEnds, "it has not ended %v after its programs", patience)
 		_ = r.agent.Process.Signal(unix.SIGQUIT)
 		r.agent.within(patience)
 	}
@@ -102,7 +102,7 @@ func (r *round) left() {
 			if n.Type()&os.ModeSymlink != 0 {
 				to, _ := os.Readlink(filepath.Join(r.dir, "dev", n.Name()))
 				links = append(links, n.Name()+" -> "+to)
-			} else if n.Name() != filepath.Base(r.port) { // that one a shell has made by its >, when there was no port
+			} else if n.Name() != filepath.Base(r.port) { // a shell's > may have created that one while there was no port
 				others = append(others, n.Name())
 			}
 		}

@@ -14,26 +14,26 @@ import (
 	"telnetcpc/bridge/tcp"
 )
 
-// weather is the network between the agent and the access server: a relay on loopback, so that what the agent's TCP was told
-// has arrived may still be lost, as with a server that is killed.
+// weather is the network between agent and access server: a relay on loopback. So bytes that were acknowledged to the agent's
+// TCP may still be lost, as when a server is killed.
 type weather struct {
 	shelf  shelf
-	at     string // where the agent dials
-	behind string // where the access server listens
+	at     string // the relay's address, which the agent dials
+	server string // the access server's address
 	ends   context.CancelFunc
 	all    sync.WaitGroup
 
-	mu     sync.Mutex // over all below
+	mu     sync.Mutex // guards the fields below
 	listen net.Listener
 	pairs  map[*pair]bool
-	held   chan struct{} // not nil: nothing passes until it is closed
-	over   bool
+	held   chan struct{} // if not nil: nothing passes until it is closed
+	over   bool          // close was called
 }
 
-// pair is a connection of the agent and the one that belongs to it.
+// pair is a connection of the agent, and the relay's own to the access server.
 type pair struct{ near, far *net.TCPConn }
 
-// newWeather starts the access server and the relay. They end by close.
+// newWeather starts the access server and the relay. close ends them.
 func newWeather(t *testing.T, seed uint64) *weather {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -44,7 +44,7 @@ func newWeather(t *testing.T, seed uint64) *weather {
 		cancel()
 		t.Fatal(err)
 	}
-	w.behind = l.Addr().String()
+	w.server = l.Addr().String()
 	server := accessserver.New(accessserver.Config{Open: w.shelf.open, Log: slog.New(slog.DiscardHandler)})
 	w.all.Go(func() { _ = server.Serve(ctx, l) })
 	w.at = "127.0.0.1:0"
@@ -55,7 +55,7 @@ func newWeather(t *testing.T, seed uint64) *weather {
 	return w
 }
 
-// up has the relay listen; again, where it was down.
+// up makes the relay listen, unless it does.
 func (w *weather) up() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,10 +89,10 @@ func (w *weather) down() {
 	}
 }
 
-// relay carries one connection, until either side ends it.
+// relay relays one connection, until both directions have ended.
 func (w *weather) relay(near *net.TCPConn) {
 	defer near.Close()
-	conn, err := net.Dial("tcp", w.behind)
+	conn, err := net.Dial("tcp", w.server)
 	if err != nil {
 		return
 	}
@@ -115,6 +115,7 @@ func (w *weather) relay(near *net.TCPConn) {
 	delete(w.pairs, p)
 }
 
+// pass copies one direction. An end of file and a reset pass on.
 func (w *weather) pass(to, from *net.TCPConn) {
 	buf := make([]byte, 4096)
 	for {
@@ -133,7 +134,7 @@ func (w *weather) pass(to, from *net.TCPConn) {
 			_ = to.CloseWrite()
 			return
 		}
-		if err != nil { // a reset passes on
+		if err != nil {
 			_ = to.SetLinger(0)
 			_ = to.Close()
 			return
@@ -141,7 +142,7 @@ func (w *weather) pass(to, from *net.TCPConn) {
 	}
 }
 
-// hold stops what passes; free lets it go on.
+// hold stops all bytes; free lets them pass again.
 func (w *weather) hold() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -159,7 +160,7 @@ func (w *weather) free() {
 	}
 }
 
-// each does something to all connections.
+// each calls f with all connections.
 func (w *weather) each(f func(*pair)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,8 +176,8 @@ func reset(p *pair) {
 	}
 }
 
-// blow changes the weather until the context ends, and then it is fine. It never keeps the remote away for long: a call
-// that waits for it must return in time.
+// blow disturbs the network until the context ends, and then restores it. It never keeps the remote away for long, because a
+// call that waits for it must return in time.
 func (w *weather) blow(ctx context.Context, r *rand.Rand) {
 	defer w.fine()
 	nap := func(ms int) {
@@ -202,7 +203,7 @@ func (w *weather) blow(ctx context.Context, r *rand.Rand) {
 			w.down()
 			w.each(reset)
 			nap([]int{50, 100, 300, 1000, 1000, 5000}[r.IntN(6)])
-			_ = w.up() // else fine tries again
+			_ = w.up() // if it fails, fine tries again
 		case 4:
 			w.each(func(p *pair) { _ = p.far.CloseWrite() })
 		default:
@@ -214,10 +215,10 @@ func (w *weather) blow(ctx context.Context, r *rand.Rand) {
 	}
 }
 
-// fine brings the remote back.
+// fine makes the remote reachable again.
 func (w *weather) fine() {
 	w.free()
-	for range 1000 { // a port in TIME_WAIT is taken again, one of a stranger's connection for a moment is not
+	for range 1000 { // a port in TIME_WAIT can be bound again; not the local port of another connection
 		if w.up() == nil {
 			return
 		}

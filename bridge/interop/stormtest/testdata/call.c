@@ -1,15 +1,17 @@
-/* The calls that a program makes on a port, beside reading and writing. */
+/* The calls that a program makes on a port, other than read and write. */
 
 #include "storm.h"
 #include <linux/serial.h>
 
-/* Rates that every host carries exactly. With slow ones little may be written, or the storm waits for its own bytes. */
+/* Rates that every host carries exactly. At slow rates programs may write only little, or the
+ * storm waits for its own bytes. */
 static const unsigned bauds[] = {57600, 115200, 230400, 460800, 921600, 500000, 1000000, 1500000, 2000000, 3000000};
 static const unsigned slow_bauds[] = {9600, 19200, 38400, 57600};
 
-static int again(struct hold *h, const char *call, unsigned long request, unsigned long arg, const char *said)
+/* control is an ioctl that is recorded in the journal. */
+static int control(struct hold *h, const char *call, unsigned long request, unsigned long arg, const char *text)
 {
-	begin(h->open, call, "%d %s", h->fd, said);
+	begin(h->open, call, "%d %s", h->fd, text);
 	return end(h->open, call, ioctl(h->fd, request, arg));
 }
 
@@ -18,8 +20,8 @@ void set_coding(struct hold *h)
 	static const unsigned sizes[] = {CS5, CS7, CS8, CS8}, bits[] = {5, 7, 8, 8};
 	static const unsigned requests[] = {TCSETS2, TCSETSW2, TCSETSF2, TCSETS2};
 	struct termios2 t;
-	char said[64];
-	if (again(h, "getattr", TCGETS2, (unsigned long)&t, "") != 0)
+	char text[64];
+	if (control(h, "getattr", TCGETS2, (unsigned long)&t, "") != 0)
 		return;
 	unsigned baud = slow ? slow_bauds[draw(4)] : bauds[draw(10)], size = draw(4), parity = draw(3), stop = draw(2);
 	t.c_cflag &= ~(CBAUD | CSIZE | PARENB | PARODD | CMSPAR | CSTOPB | CRTSCTS | (CBAUD << IBSHIFT));
@@ -30,8 +32,8 @@ void set_coding(struct hold *h)
 	t.c_oflag &= ~OPOST;
 	if (draw(3) == 0)
 		t.c_cflag |= CRTSCTS;
-	snprintf(said, sizeof said, "%u %u%c%u", baud, bits[size], "NOE"[parity], stop + 1);
-	again(h, "setattr", requests[draw(4)], (unsigned long)&t, said);
+	snprintf(text, sizeof text, "%u %u%c%u", baud, bits[size], "NOE"[parity], stop + 1);
+	control(h, "setattr", requests[draw(4)], (unsigned long)&t, text);
 }
 
 void set_lines(struct hold *h)
@@ -41,21 +43,21 @@ void set_lines(struct hold *h)
 	static const char *const names[] = {"rts", "dtr", "both"};
 	switch (draw(3)) {
 	case 0:
-		again(h, "bis", TIOCMBIS, (unsigned long)&bits, names[which]);
+		control(h, "bis", TIOCMBIS, (unsigned long)&bits, names[which]);
 		break;
 	case 1:
-		again(h, "bic", TIOCMBIC, (unsigned long)&bits, names[which]);
+		control(h, "bic", TIOCMBIC, (unsigned long)&bits, names[which]);
 		break;
 	default:
-		again(h, "mget", TIOCMGET, (unsigned long)&bits, "");
+		control(h, "mget", TIOCMGET, (unsigned long)&bits, "");
 	}
 }
 
-/* wait_for_line waits for as long as nothing changes: a signal ends it. */
+/* wait_for_line waits until DSR or RI changes or a signal arrives. */
 void wait_for_line(struct hold *h)
 {
 	alarm_in(50000 + draw(200) * 1000, 0);
-	again(h, "miwait", TIOCMIWAIT, TIOCM_DSR | TIOCM_RI, "");
+	control(h, "miwait", TIOCMIWAIT, TIOCM_DSR | TIOCM_RI, "");
 	alarm_in(0, 0);
 }
 
@@ -65,43 +67,43 @@ void other_call(struct hold *h)
 	int bits, restart;
 	switch (draw(11)) {
 	case 0:
-		again(h, "flush", TCFLSH, TCIFLUSH, "in");
+		control(h, "flush", TCFLSH, TCIFLUSH, "in");
 		break;
 	case 1:
-		again(h, "drain", TCSBRK, 1, "");
+		control(h, "drain", TCSBRK, 1, "");
 		break;
-	case 2: /* a drain that a signal may end */
+	case 2: /* a signal may end this drain */
 		restart = draw(2);
 		alarm_in(20000 + draw(100) * 1000, restart);
-		again(h, "drain", TCSBRK, 1, "signal");
+		control(h, "drain", TCSBRK, 1, "signal");
 		alarm_in(0, 0);
 		break;
 	case 3:
-		again(h, "break", TCSBRK, 0, "");
+		control(h, "break", TCSBRK, 0, "");
 		break;
 	case 4:
-		again(h, "break", TIOCSBRK, 0, "");
+		control(h, "break", TIOCSBRK, 0, "");
 		nap(1000);
-		again(h, "breakoff", TIOCCBRK, 0, "");
+		control(h, "breakoff", TIOCCBRK, 0, "");
 		break;
 	case 5:
-		again(h, "icount", TIOCGICOUNT, (unsigned long)&count, "");
+		control(h, "icount", TIOCGICOUNT, (unsigned long)&count, "");
 		break;
 	case 6:
-		again(h, "outq", TIOCOUTQ, (unsigned long)&bits, "");
+		control(h, "outq", TIOCOUTQ, (unsigned long)&bits, "");
 		break;
 	case 7:
-		again(h, "inq", FIONREAD, (unsigned long)&bits, "");
+		control(h, "inq", FIONREAD, (unsigned long)&bits, "");
 		break;
 	case 8:
-		again(h, "excl", TIOCEXCL, 0, "");
+		control(h, "excl", TIOCEXCL, 0, "");
 		nap(draw(3000));
-		again(h, "nxcl", TIOCNXCL, 0, "");
+		control(h, "nxcl", TIOCNXCL, 0, "");
 		break;
 	case 9:
 		wait_for_line(h);
 		break;
-	default: /* each signal interrupts what is under way, with SA_RESTART or without */
+	default: /* signals interrupt the calls, with or without SA_RESTART */
 		alarm_storm(1, draw(2));
 		for (int i = draw(20); i > 0; i--)
 			switch (draw(3)) {
@@ -118,12 +120,12 @@ void other_call(struct hold *h)
 	}
 }
 
-/* churn calls what no queue may keep all of. */
+/* churn makes more changes than any queue may hold. */
 void churn(struct hold *h, int purges)
 {
 	for (int i = 20 + draw(200); i > 0; i--) {
 		int purge = purges && draw(30) == 0;
 		set_coding(h);
-		again(h, "flush", TCFLSH, purge ? TCIOFLUSH : TCIFLUSH, purge ? "both" : "in");
+		control(h, "flush", TCFLSH, purge ? TCIOFLUSH : TCIFLUSH, purge ? "both" : "in");
 	}
 }

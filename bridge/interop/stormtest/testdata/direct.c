@@ -1,8 +1,13 @@
-/* The director starts programs and reaps them, also those that their parents have left. It is told by lines,
+/* The director starts programs and reaps them, also those that were orphaned. Each line of its standard input,
  *
- *	ID\tPROGRAM\tARGUMENT...     and says     started ID PID     ended PID STATUS
+ *	ID\tPROGRAM\tARGUMENT...
  *
- * and ends when its standard input has and no program is left. Under `run` it is the program that telnetcpc starts. */
+ * starts one; it prints
+ *
+ *	started ID PID
+ *	ended PID STATUS
+ *
+ * and ends when its standard input has ended and no program is left. Under `run` telnetcpc starts it. */
 
 #include "storm.h"
 
@@ -20,7 +25,7 @@ static void start(char *line)
 		sigset_t none;
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
-		setpgid(0, 0); /* so that what it starts is killed with it */
+		setpgid(0, 0); /* so that its children are killed with it */
 		int null = open("/dev/null", O_RDWR);
 		for (int fd = 0; fd < 3; fd++)
 			dup2(null, fd);
@@ -31,7 +36,7 @@ static void start(char *line)
 	printf("started %s %d\n", id, pid);
 }
 
-/* reap reports whether programs are left. */
+/* reap reaps all that have ended, and reports whether programs are left. */
 static int reap(void)
 {
 	int status;
@@ -59,17 +64,17 @@ int direct(void)
 	sigprocmask(SIG_BLOCK, &blocked, &before);
 	sigaction(SIGCHLD, &a, NULL);
 	printf("ready %d 0\n", getpid());
-	for (int told = 1;;) {
+	for (int input = 1;;) {
 		struct pollfd p = {0, POLLIN, 0};
-		int ready = ppoll(&p, told, NULL, &before);
+		int ready = ppoll(&p, input, NULL, &before);
 		int left = reap();
-		if (!told && !left)
+		if (!input && !left)
 			return 0;
 		if (ready <= 0)
 			continue;
 		ssize_t n = read(0, text + have, sizeof text - have - 1);
 		if (n <= 0) {
-			told = 0;
+			input = 0;
 			if (!reap())
 				return 0;
 			continue;

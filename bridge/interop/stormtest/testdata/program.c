@@ -1,4 +1,4 @@
-/* A program of the storm: it opens ports by every way there is, and does what it likes to them. */
+/* A program of the storm: it opens ports in every way there is, and makes random calls on them. */
 
 #include "storm.h"
 
@@ -10,8 +10,8 @@ static int path_count;
 static unsigned opens, children;
 static int flags;
 enum { purges = 1, shy = 2, leads = 4, knocks = 8, is_slow = 16 };
-/* of FLAGS: it may purge; its records are short; a session of its own; it opens, writes and closes, and nothing else; it
- * sets slow rates, and writes little. */
+/* FLAGS: it may purge; its records are short; it is a session leader; it only opens, writes and closes; it sets slow rates
+ * and writes little. */
 static char *self, *text_flags;
 
 static void hold(struct hold *h, int fd, unsigned open)
@@ -21,7 +21,7 @@ static void hold(struct hold *h, int fd, unsigned open)
 	h->open = open;
 }
 
-/* is_decoy reports whether a descriptor is of the terminal that is at a path which stands for the port, without it. */
+/* is_decoy reports whether a descriptor is the decoy: the terminal that the agent hides behind a path of the port. */
 static int is_decoy(int fd)
 {
 	struct stat st;
@@ -29,7 +29,7 @@ static int is_decoy(int fd)
 	return decoy && fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == strtoull(decoy, NULL, 10);
 }
 
-/* open_port opens by a path, or by a descriptor that is open already. */
+/* open_port opens a path, or a descriptor that is open already. */
 static void open_port(struct hold *h)
 {
 	char text[64];
@@ -47,12 +47,12 @@ static void open_port(struct hold *h)
 	int fd = end(open_id, "open", open(path, how));
 	if (fd < 0)
 		return;
-	if (fd <= 2 || fd == JOURNAL) { /* these are open: it is none at all, and is left alone */
+	if (fd <= 2 || fd == JOURNAL) { /* these are open already: it is not a new descriptor, and must not be used */
 		note('X', "descriptor open(%s) gave %d", path, fd);
 		return;
 	}
 	struct stat st;
-	int is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode); /* a shell has made it, when there was no port */
+	int is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode); /* created by a shell while there was no port */
 	if (is_file || is_decoy(fd)) {
 		if (!is_file)
 			note('X', "decoy %s", path);
@@ -69,7 +69,7 @@ static void open_port(struct hold *h)
 	if (!(how & O_NOCTTY) && flags & leads) {
 		int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
 		if (tty >= 0) {
-			note('L', "leads"); /* its end hangs the terminal up */
+			note('L', "leads"); /* its end hangs up the terminal */
 			close(tty);
 		}
 	}
@@ -82,7 +82,7 @@ static void close_port(struct hold *h)
 	h->fd = -1;
 }
 
-/* knock opens and closes, and nothing else. */
+/* knock opens and closes often, and does little in between. */
 static void knock(void)
 {
 	for (int i = 3 + draw(30); i > 0; i--) {
@@ -98,7 +98,7 @@ static void knock(void)
 	}
 }
 
-/* twin closes a descriptor that a copy keeps open. */
+/* twin closes a descriptor while a duplicate keeps it open. */
 static void twin(struct hold *h)
 {
 	begin(h->open, "dup", "%d", h->fd);
@@ -119,12 +119,12 @@ static unsigned payload(void)
 	return draw(60);
 }
 
-/* fork_with has a child that goes on with the descriptor, by itself or as another program. */
+/* fork_with forks a child that goes on with the descriptor, as this program or by exec. */
 static void fork_with(struct hold *h)
 {
 	int as_other = draw(2), waits = draw(2);
 	if (children >= 15 || number & 15)
-		return; /* children have none, so that each has a number */
+		return; /* children have no children, so that each has a number of its own */
 	unsigned child_number = number | ++children;
 	pid_t pid = fork();
 	if (pid < 0)
@@ -139,7 +139,7 @@ static void fork_with(struct hold *h)
 	opens = 0;
 	note('S', "child");
 	for (int i = 0; i < holds_most; i++)
-		if (held[i].fd >= 0) { /* they are open here too */
+		if (held[i].fd >= 0) { /* the child has inherited them */
 			unsigned id = number << 8 | ++opens;
 			begin(id, "inherit", "%d", held[i].fd);
 			end(id, "inherit", held[i].fd);
@@ -175,7 +175,7 @@ static void *reads(void *of)
 	return NULL;
 }
 
-/* threads: one reads while the other writes and sets. */
+/* threads: one reads while the other writes and changes settings. */
 static void threads(struct hold *h)
 {
 	struct hold copy = *h;
@@ -183,7 +183,7 @@ static void threads(struct hold *h)
 	over = 0;
 	if (pthread_create(&t, NULL, reads, &copy) != 0)
 		return;
-	sigset_t rings, before; /* for the reader */
+	sigset_t rings, before; /* the alarm is for the reader */
 	sigemptyset(&rings);
 	sigaddset(&rings, SIGALRM);
 	pthread_sigmask(SIG_BLOCK, &rings, &before);
@@ -274,9 +274,9 @@ int program(int argc, char **argv)
 	argc -= 6;
 	int fd;
 	unsigned of;
-	if (argc > 0 && sscanf(argv[0], "%d:%x", &fd, &of) == 2) { /* what an exec has left open; its visit is noted */
+	if (argc > 0 && sscanf(argv[0], "%d:%x", &fd, &of) == 2) { /* inherited over exec; the journal has its open already */
 		hold(&held[0], fd, of);
-		held[0].seq = 1000; /* above all that was written before the exec */
+		held[0].seq = 1000; /* higher than any seq before the exec */
 		opens = of & 255;
 		argv++;
 		argc--;

@@ -1,6 +1,6 @@
-/* Records, which programs write, and echoes, which the device answers them with.
+/* Programs write records; the device replies with echoes.
  *
- *	[OPEN.SEQ.PAYLOAD:aaaa...#CRC]\n     hexadecimal, 8 6 4 and 8 digits; the CRC is over all that is before the #
+ *	[OPEN.SEQ.PAYLOAD:aaaa...#CRC]\n     hexadecimal, 8, 6, 4 and 8 digits; the CRC covers all before the #
  *	<OPEN.SEQ>                           an echo */
 
 #include "storm.h"
@@ -16,8 +16,7 @@ static uint32_t crc(const char *p, int n) /* CRC-32, IEEE */
 	return ~c;
 }
 
-/* A record is written by one write. What of it a signal or a full port cuts off is not written: the end of the call says
- * how much it was. */
+/* A record is one write. If a signal or a full port cuts it short, the rest is not written: the journal has the length. */
 void write_record(struct hold *h, unsigned payload)
 {
 	char text[5000];
@@ -40,7 +39,7 @@ static int is_echo(const char *p)
 	return 1;
 }
 
-/* read_echoes reads once, where something comes in time, and notes the echoes that are whole. */
+/* read_echoes reads once, if bytes arrive in time, and records the whole echoes. */
 void read_echoes(struct hold *h, int wait_ms)
 {
 	enum { size = 17 };
@@ -50,7 +49,7 @@ void read_echoes(struct hold *h, int wait_ms)
 	if (end(h->open, "poll", poll(&p, 1, wait_ms)) <= 0 || !(p.revents & (POLLIN | POLLHUP)))
 		return;
 	memcpy(text, h->ahead, h->have);
-	/* Another may read it first: then the alarm ends the wait, where the call waits. */
+	/* Another reader may have taken the bytes: if the read blocks, the alarm ends it. */
 	alarm_in(200000, 0);
 	begin(h->open, "read", "%d", h->fd);
 	long n = end(h->open, "read", read(h->fd, text + h->have, 2048));

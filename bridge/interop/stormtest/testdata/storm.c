@@ -16,7 +16,7 @@ uint64_t now(void)
 void nap(long us)
 {
 	struct timespec t = {us / 1000000, us % 1000000 * 1000};
-	nanosleep(&t, NULL); /* a signal ends it: nobody needs its length */
+	nanosleep(&t, NULL); /* a signal may end it early */
 }
 
 static __thread uint64_t state;
@@ -31,10 +31,10 @@ unsigned draw(unsigned below) /* xorshift64* */
 	return (unsigned)((state * 0x2545f4914f6cdd1dull) >> 33) % below;
 }
 
-static void line(char mark, const char *format, va_list list)
+static void line(char kind, const char *format, va_list list)
 {
 	char text[256];
-	int n = snprintf(text, sizeof text, "%c %llu %d %d %x ", mark, (unsigned long long)now(), getpid(),
+	int n = snprintf(text, sizeof text, "%c %llu %d %d %x ", kind, (unsigned long long)now(), getpid(),
 			 (int)syscall(SYS_gettid), number);
 	n += vsnprintf(text + n, sizeof text - n - 1, format, list);
 	if (n > (int)sizeof text - 2)
@@ -44,11 +44,11 @@ static void line(char mark, const char *format, va_list list)
 		;
 }
 
-void note(char mark, const char *format, ...)
+void note(char kind, const char *format, ...)
 {
 	va_list list;
 	va_start(list, format);
-	line(mark, format, list);
+	line(kind, format, list);
 	va_end(list);
 }
 

@@ -1,11 +1,11 @@
-/* The programs of a storm: see ../doc.go. One static binary plays all of them.
+/* The programs of a storm: see ../doc.go. One static binary is all of them.
  *
- *	storm program NUMBER SEED STEPS FLAGS PATH...   does things to ports, at random
- *	storm direct                                    starts and reaps programs, as its standard input says
- *	storm strangers                                 has terminals of its own, which nobody else may touch
+ *	storm program NUMBER SEED STEPS FLAGS PATH...   makes random calls on ports
+ *	storm direct                                    starts the programs that standard input lists, and reaps them
+ *	storm strangers                                 has terminals of its own, which no other program may touch
  *
- * All of them write to one journal, JOURNAL, a file that was opened with O_APPEND: a line before a call and one after it,
- * each by one write, so that a program that is killed leaves what it had begun. */
+ * All of them write to one journal, descriptor JOURNAL, which was opened with O_APPEND: a line before and after each call,
+ * each by one write. So the journal shows what a killed program was doing. */
 
 #define _GNU_SOURCE
 #include <asm/termbits.h>
@@ -29,32 +29,31 @@
 
 #define JOURNAL 100
 
-/* A line of the journal: MARK TIME PID TID NUMBER, and what the format says. */
-void note(char mark, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* note writes a line of the journal: KIND TIME PID TID NUMBER, and the formatted text. */
+void note(char kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* begin and end note a call of the open named; end returns what the call has returned, and keeps errno. */
+/* begin and end record a call on an open; end returns the call's result and keeps errno. */
 void begin(unsigned open, const char *call, const char *format, ...) __attribute__((format(printf, 3, 4)));
 long end(unsigned open, const char *call, long returned);
 
 uint64_t now(void); /* nanoseconds, CLOCK_MONOTONIC */
 void nap(long us);
-unsigned draw(unsigned below); /* of this thread's own random numbers */
+unsigned draw(unsigned below); /* a random number of this thread, below the limit */
 void sow(uint64_t seed);
 
 extern unsigned number; /* of this program */
 extern int slow;
 
-/* alarm_in interrupts a call that is meant to wait, after so long and then every 20 ms; 0: no more. alarm_storm has
- * signals come all the time. */
+/* alarm_in interrupts a blocking call, after us and then every 20 ms; 0 stops it. alarm_storm sends a signal every 1.5 ms. */
 void alarm_in(long us, int restart);
 void alarm_storm(int on, int restart);
 
 /* record.c */
 struct hold {         /* a descriptor of a port */
 	int fd;       /* -1: none */
-	unsigned open; /* the visit it belongs to */
+	unsigned open; /* the open that it came from */
 	unsigned seq;
-	char ahead[64]; /* what was read and is no whole echo yet */
+	char ahead[64]; /* read, and not a whole echo yet */
 	int have;
 };
 void write_record(struct hold *h, unsigned payload);

@@ -1,6 +1,6 @@
-/* Strangers are other people's terminals: ptys that come and go all the time, and take each number that is free. Nobody
- * writes to them and nobody sets them, so whatever comes out of one, and each change of its termios, is somebody's who
- * took it for a port. SIGUSR1 makes them hurry: they do nothing else then. */
+/* Strangers are terminals of other programs: ptys that come and go all the time and take every free number. No program
+ * writes to them or sets them, so any byte that they receive, and any change of their termios, comes from a program or
+ * agent that mistook one for the port. SIGUSR1 makes them come and go faster. */
 
 #include "storm.h"
 
@@ -38,7 +38,8 @@ static int make(struct stranger *s)
 	return 0;
 }
 
-static void look(struct stranger *s)
+/* check reports bytes and changes of termios. */
+static void check(struct stranger *s)
 {
 	char text[64];
 	struct termios2 is;
@@ -50,10 +51,10 @@ static void look(struct stranger *s)
 			if (text[i] < ' ' || text[i] > '~')
 				text[i] = '?';
 		text[n] = 0;
-		note('X', "stranger /dev/pts/%d was written %s", s->index, text);
+		note('X', "stranger /dev/pts/%d received %s", s->index, text);
 	}
 	if (ioctl(s->slave, TCGETS2, &is) == 0 && memcmp(&is, &s->as, sizeof is) != 0) {
-		note('X', "stranger /dev/pts/%d was set to another termios", s->index);
+		note('X', "stranger /dev/pts/%d has a changed termios", s->index);
 		s->as = is;
 	}
 }
@@ -69,16 +70,16 @@ int strangers(void)
 	for (;; turn++) {
 		struct stranger *s = &all[turn % terminals];
 		if (s->master >= 0) {
-			look(s);
+			check(s);
 			close(s->slave);
-			look(s); /* whoever has it open writes on */
+			check(s); /* a program that has it open may write until now */
 			close(s->master);
 			s->master = -1;
 		}
 		if (make(s) != 0)
 			nap(1000);
 		for (int i = 0; i < terminals; i++)
-			look(&all[i]);
+			check(&all[i]);
 		if (turn % 256 == 0)
 			note('T', "turns %u", turn);
 		nap(hurry ? 200 : 3000);

@@ -13,28 +13,28 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// tap stands between a client and its access server and knows what each has said: what a pty hides, the server's
-// acknowledgement tells.
-type tap struct {
+// proxy is a TCP proxy between a client and its access server. It records the commands of both: the server's
+// acknowledgements show what a pty does not.
+type proxy struct {
 	net.Listener
 	server string
 
-	mu       sync.Mutex        // over what follows
-	sessions int               // so far
-	active   int               // now
-	asked    []rfc2217.Command // by the client
-	answered []rfc2217.Command // by the server
-	coding   uart.Coding       // what the client has asked for last
-	sent     []sentByte        // by the client, with what it had asked for before
+	mu       sync.Mutex        // guards the rest
+	sessions int               // ever opened
+	active   int               // open now
+	requests []rfc2217.Command // from the client
+	replies  []rfc2217.Command // from the server
+	coding   uart.Coding       // the client's last request
+	sent     []sentByte        // the client's bytes, each with coding at that moment
 }
 
-func newTap(t *testing.T, server string) *tap {
+func newProxy(t *testing.T, server string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &tap{Listener: l, server: server}
+	p := &proxy{Listener: l, server: server}
 	var all sync.WaitGroup
 	all.Go(func() { // until the listener is closed
 		for {
@@ -56,10 +56,10 @@ func newTap(t *testing.T, server string) *tap {
 	return p
 }
 
-func (p *tap) url() string { return "rfc2217://" + p.Addr().String() }
+func (p *proxy) url() string { return "rfc2217://" + p.Addr().String() }
 
-// join carries bytes both ways until either side has closed.
-func (p *tap) join(client net.Conn) {
+// join copies bytes in both directions until either side has closed.
+func (p *proxy) join(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", p.server)
 	if err != nil {
@@ -77,23 +77,23 @@ func (p *tap) join(client net.Conn) {
 	}()
 	var up sync.WaitGroup
 	up.Go(func() {
-		_, _ = io.Copy(io.MultiWriter(&listener{hear: p.hearClient}, server), client)
+		_, _ = io.Copy(io.MultiWriter(&parser{record: p.recordClient}, server), client)
 		_ = server.(*net.TCPConn).CloseWrite()
 	})
-	_, _ = io.Copy(io.MultiWriter(&listener{hear: p.hearServer}, client), server)
+	_, _ = io.Copy(io.MultiWriter(&parser{record: p.recordServer}, client), server)
 	_ = client.Close()
 	up.Wait()
 }
 
-// listener takes one way of a connection apart.
-type listener struct {
+// parser separates data and commands of one direction of a connection.
+type parser struct {
 	decoder telnet.Decoder
-	hear    func(data []byte, commands []rfc2217.Command)
+	record  func(data []byte, commands []rfc2217.Command)
 }
 
-func (l *listener) Write(b []byte) (int, error) {
+func (l *parser) Write(b []byte) (int, error) {
 	for rest := slices.Clone(b); len(rest) > 0; {
-		data, m, behind := l.decoder.Decode(rest)
+		data, m, after := l.decoder.Decode(rest)
 		var commands []rfc2217.Command
 		if m.Command == telnet.SB && m.Option == telnet.ComPort {
 			for sub := m.Sub; len(sub) > 0; {
@@ -101,38 +101,38 @@ func (l *listener) Write(b []byte) (int, error) {
 				if err != nil {
 					break
 				}
-				c.Text = nil // not kept
+				c.Text = nil // belongs to the decoder
 				commands, sub = append(commands, c), more
 			}
 		}
-		l.hear(data, commands)
-		rest = behind
+		l.record(data, commands)
+		rest = after
 	}
 	return len(b), nil
 }
 
-func (p *tap) hearClient(data []byte, commands []rfc2217.Command) {
+func (p *proxy) recordClient(data []byte, commands []rfc2217.Command) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, b := range data {
 		p.sent = append(p.sent, sentByte{b, p.coding})
 	}
-	p.asked = append(p.asked, commands...)
+	p.requests = append(p.requests, commands...)
 	for _, c := range commands {
 		p.coding = codingOf(c).Over(p.coding)
 	}
 }
 
-func (p *tap) hearServer(_ []byte, commands []rfc2217.Command) {
+func (p *proxy) recordServer(_ []byte, commands []rfc2217.Command) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range commands {
 		c.Code -= rfc2217.FromServer
-		p.answered = append(p.answered, c)
+		p.replies = append(p.replies, c)
 	}
 }
 
-// codingOf is what a command says of the line coding.
+// codingOf returns the part of the line coding that a command sets.
 func codingOf(c rfc2217.Command) (coding uart.Coding) {
 	switch c.Code {
 	case rfc2217.SetBaudRate:
@@ -147,18 +147,18 @@ func codingOf(c rfc2217.Command) (coding uart.Coding) {
 	return coding
 }
 
-// acknowledged is the line coding that the server says is in force.
-func (p *tap) acknowledged() (coding uart.Coding) {
+// acknowledged returns the line coding that the server has acknowledged.
+func (p *proxy) acknowledged() (coding uart.Coding) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, c := range p.answered {
+	for _, c := range p.replies {
 		coding = codingOf(c).Over(coding)
 	}
 	return coding
 }
 
-// controls are the values of the SET-CONTROLs of the client, or of the server.
-func (p *tap) controls(commands *[]rfc2217.Command) (values []byte) {
+// controls returns the values of the SET-CONTROLs among commands: p.requests or p.replies.
+func (p *proxy) controls(commands *[]rfc2217.Command) (values []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range *commands {
@@ -169,15 +169,15 @@ func (p *tap) controls(commands *[]rfc2217.Command) (values []byte) {
 	return values
 }
 
-// sentBytes are the client's bytes so far.
-func (p *tap) sentBytes() []sentByte {
+// sentBytes returns the client's bytes.
+func (p *proxy) sentBytes() []sentByte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.sent)
 }
 
-// clients is how many sessions there have been, and how many there are.
-func (p *tap) clients() (sessions, active int) {
+// clients returns how many sessions there have been, and how many are open.
+func (p *proxy) clients() (sessions, active int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.sessions, p.active
