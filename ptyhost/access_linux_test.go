@@ -83,7 +83,8 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// A user who may not open the port cannot, from the first moment: a program that keeps trying finds no path, or is refused.
+// A user without permission can never open the port, not even while it is made: a program that keeps trying finds no
+// path, or is refused.
 func TestForeignUser(t *testing.T) {
 	if os.Getenv("PTYHOST_TRY") != "" {
 		tryToOpen(os.Getenv("PTYHOST_TRY"))
@@ -117,16 +118,16 @@ func TestForeignUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for lines.Scan() && lines.Text() != "refused" { // it certainly sees this one
+	for lines.Scan() && lines.Text() != "refused" { // it must find this port, which stays open
 	}
 	_ = in.Close()
-	said := lines.Text()
+	output := lines.Text()
 	for lines.Scan() {
-		said += " " + lines.Text()
+		output += " " + lines.Text()
 	}
 	_ = cmd.Wait()
-	if !strings.HasPrefix(said, "refused") || strings.Contains(said, "opened") {
-		t.Errorf("the other user: %s", said)
+	if !strings.HasPrefix(output, "refused") || strings.Contains(output, "opened") {
+		t.Errorf("the other user: %s", output)
 	}
 	_ = p.Close()
 }

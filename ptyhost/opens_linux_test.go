@@ -35,7 +35,7 @@ func TestThousandOpens(t *testing.T) {
 	}, opens)
 }
 
-// tally is what came from a port.
+// tally counts what Next has returned.
 type tally struct {
 	data          string
 	opens, closes int
@@ -344,7 +344,8 @@ func (b *bench) loops() (ended chan struct{}) {
 	return ended
 }
 
-// A port may be closed at any moment of that: neither Next nor Write goes on waiting, for a program or for the watcher.
+// A port may be closed at any of these moments: neither Next nor Write continues to wait for a program or for the
+// watcher.
 func TestCloseWhileReopening(t *testing.T) {
 	for round := range often(200) {
 		b := newBench(t)

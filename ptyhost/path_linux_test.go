@@ -48,7 +48,7 @@ func refuses(t *testing.T, path string, words ...string) {
 	t.Log(text)
 }
 
-// A path where something else is, is refused and left alone.
+// A path at which there is anything else is refused and left alone.
 func TestForeignPath(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -83,7 +83,7 @@ func TestStartsRaw(t *testing.T) {
 	})
 }
 
-// A program that only opens changes nothing; what an earlier one set is still in force, and was reported.
+// A program that only opens the port changes nothing; the settings of an earlier one still apply, and were reported.
 func TestSettingsPersist(t *testing.T) {
 	b := listening(t)
 	p := b.program()

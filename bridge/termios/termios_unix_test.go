@@ -11,16 +11,16 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// What is in force after something was asked for: CSTOPB is 1.5 stop bits only for those who asked for 1.5 with 5 data bits,
+// The settings in effect after a request: CSTOPB counts as 1.5 stop bits only after a request for 1.5 with 5 data bits,
 // CRTSCTS wins over IXON and IXOFF, and what termios cannot express stays as it is.
-func TestInForce(t *testing.T) {
+func TestCodingAfter(t *testing.T) {
 	for _, tt := range []struct {
 		before string // coding
 		flow   string
 		coding string // asked for
 		asked  string // flow control
-		want   string // in force
-		read   string // what a reader that did not ask sees; empty: the same
+		want   string // what the requester reads back
+		read   string // what any other program reads; empty: the same
 	}{
 		{"8N1", "none", "7E2", "none", "7E2 none", ""},
 		{"8N1", "none", "5N1.5", "none", "5N1.5 none", "5N2 none"},
@@ -53,7 +53,7 @@ func TestInForce(t *testing.T) {
 				t.Errorf("both flow controls are set: iflag %#x, cflag %#x", tio.Iflag, tio.Cflag)
 			}
 			if got := termios.CodingAfter(&tio, c).String() + " " + termios.Flow(&tio).String(); got != tt.want {
-				t.Errorf("in force: got %q, want %q", got, tt.want)
+				t.Errorf("after the request: got %q, want %q", got, tt.want)
 			}
 			if tt.read == "" {
 				tt.read = tt.want
@@ -65,7 +65,7 @@ func TestInForce(t *testing.T) {
 	}
 }
 
-// What a program may have set by itself: both flow controls at once.
+// A program may set both flow controls at once.
 func TestBothFlows(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -56,8 +56,8 @@ func attach(ctx context.Context, p agent.Port, verbose bool, log *slog.Logger) e
 	return b.Run(ctx)
 }
 
-// warnUnknownHost reports at the start what would otherwise show only when an application opens the port: a misspelt name,
-// or a name server that is down. It is not an error: the name may resolve later.
+// warnUnknownHost logs at the start what would otherwise be found only when an application opens the port: a misspelt
+// name, or a name server that is down. It is not an error, because the name may resolve later.
 func warnUnknownHost(ctx context.Context, p agent.Port, warn func(error)) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()

@@ -33,13 +33,13 @@ func demoCommand() *cli.Command {
 		}
 		return demo.Run(ctx, demo.Config{
 			Host: host, Path: path, Once: c.Bool("once"), Out: c.App.Writer,
-			Log: newLogAt(errOut, slog.LevelWarn), // the report says the rest
+			Log: newLogAt(errOut, slog.LevelWarn), // lesser events are in the report
 		})
 	})
 }
 
-// demoHosts are the port hosts whose ports this process may open itself. That of kernel ttys is not among them: if the
-// process were killed, it would wait in the kernel for an answer that only the process itself could give.
+// demoHosts are the port hosts whose ports this process may open itself. Kernel ttys are not among them: if the process
+// were killed, its exit would wait in the kernel for an answer that only the process itself could give.
 func demoHosts() []uart.Host {
 	return slices.DeleteFunc(hosts(), func(h uart.Host) bool { return h.Name() == "kernel" })
 }

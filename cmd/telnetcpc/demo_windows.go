@@ -6,8 +6,8 @@ import (
 	"telnetcpc/wincom"
 )
 
-// demoPort returns the port of the demonstration: the end of an existing com0com pair, because only an administrator can
-// make one.
+// demoPort returns the port of the demonstration: one end of an existing com0com pair, because only an administrator
+// can make a pair.
 func demoPort() (name string, remove func(), err error) {
 	pairs, err := wincom.Pairs()
 	if err != nil {

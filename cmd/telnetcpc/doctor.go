@@ -19,31 +19,31 @@ func doctorCommand() *cli.Command {
 		if _, err := arguments(c); err != nil {
 			return err
 		}
-		return doctor(c.App.Writer, hosts(), c.Bool("json"), besides()...)
+		return doctor(c.App.Writer, hosts(), c.Bool("json"), extraHosts()...)
 	})
 }
 
-// diagnosis is what doctor finds. The names in JSON are for programs and do not change.
+// diagnosis is the result of doctor. The JSON names are an interface for programs and do not change.
 type diagnosis struct {
-	Auto  string        `json:"auto"`  // the host that --host auto takes; empty if none works
-	Hosts []hostFinding `json:"hosts"` // the most faithful first, then run
+	Auto  string        `json:"auto"`  // the host that --host auto chooses; empty if none works
+	Hosts []hostFinding `json:"hosts"` // the hosts of --host auto, the one with the highest fidelity first; then run
 }
 
-// hostFinding is what doctor finds of one port host.
+// hostFinding is the result for one port host.
 type hostFinding struct {
 	Name    string   `json:"name"`
 	Works   bool     `json:"works"`
-	Reason  string   `json:"reason"`  // why it does not work, with the way out
-	Carries []string `json:"carries"` // besides bytes, open and close
+	Reason  string   `json:"reason"`  // why it does not work, with the remedy
+	Carries []string `json:"carries"` // in addition to bytes, open and close
 	Missing []string `json:"missing"`
 	Notes   []string `json:"notes"` // what else matters on this machine
 }
 
-// doctor prints which of the hosts work here, what each carries, and how to get the better one; besides are hosts that
-// --host auto does not choose from. The error means that none works.
-func doctor(w io.Writer, list []uart.Host, asJSON bool, besides ...uart.Host) error {
+// doctor prints which of the hosts work here, what each carries, and how to make a better one work; extra are hosts
+// that --host auto never chooses. The error means that no host of list works.
+func doctor(w io.Writer, list []uart.Host, asJSON bool, extra ...uart.Host) error {
 	d := diagnose(list)
-	d.Hosts = append(d.Hosts, diagnose(besides).Hosts...)
+	d.Hosts = append(d.Hosts, diagnose(extra).Hosts...)
 	var err error
 	if asJSON {
 		err = printJSON(w, d)

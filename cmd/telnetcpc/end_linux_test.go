@@ -185,7 +185,7 @@ func onHosts(t *testing.T, test func(t *testing.T, host string)) {
 // requireRun skips the test if run does not work here.
 func requireRun(t *testing.T) {
 	t.Helper()
-	hosts := besides()
+	hosts := extraHosts()
 	if len(hosts) == 0 {
 		t.Skip("run is not for this machine")
 	}
@@ -394,7 +394,7 @@ func (s *screen) String() string {
 	return s.buf.String()
 }
 
-// shows waits until the text is there.
+// shows waits until the output contains the text.
 func (s *screen) shows(t *testing.T, text string) {
 	t.Helper()
 	for end := time.Now().Add(testenv.Patience); !strings.Contains(s.String(), text); time.Sleep(5 * time.Millisecond) {

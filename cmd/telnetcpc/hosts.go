@@ -8,8 +8,8 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// chooseHost returns the named port host, or for auto the first one that works here: the most faithful. passedOver has the
-// reason why each better one does not work, with the way out.
+// chooseHost returns the named port host, or for auto the first one that works here, which has the highest fidelity.
+// passedOver has, for each better one, the reason why it does not work, with the remedy.
 func chooseHost(list []uart.Host, name string) (host uart.Host, passedOver []error, err error) {
 	names := []string{"auto"}
 	for _, h := range list {
@@ -31,5 +31,5 @@ func chooseHost(list []uart.Host, name string) (host uart.Host, passedOver []err
 	case len(list) == 0:
 		return nil, nil, errors.New("no port host for this system yet")
 	}
-	return nil, nil, passedOver[len(passedOver)-1] // of the host that needs least
+	return nil, nil, passedOver[len(passedOver)-1] // the reason of the host with the fewest requirements
 }

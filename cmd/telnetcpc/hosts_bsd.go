@@ -7,5 +7,5 @@ import (
 	"telnetcpc/ptyhost"
 )
 
-// hosts returns the port hosts of this system, the most faithful first.
+// hosts returns the port hosts of this system, the highest fidelity first.
 func hosts() []uart.Host { return []uart.Host{ptyhost.New()} }

@@ -6,5 +6,5 @@ import (
 	"telnetcpc/ptyhost/kerneltty"
 )
 
-// hosts returns the port hosts of this system, the most faithful first.
+// hosts returns the port hosts of this system, the highest fidelity first.
 func hosts() []uart.Host { return []uart.Host{kerneltty.New(), ptyhost.New()} }

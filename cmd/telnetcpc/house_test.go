@@ -18,13 +18,13 @@ import (
 	"testing"
 )
 
-// The rules of the house, as tests: a newcomer needs no linter, and each rule has its reason.
+// The house rules, as tests: contributors need no linter, and each rule states its reason.
 
 const module = "telnetcpc"
 
-// importRules are what of this module a package may import, nothing else; each package has its row. Read a row for what a
-// package knows; look for a package in the other rows for who may import it. Packages that exist for tests have none (isTest):
-// they may import everything, and only tests may import them.
+// importRules list which packages of this module a package may import, and no others; each package has a row. Its own
+// row shows what it depends on; the other rows show which packages may import it. Packages that exist for tests have
+// none (isTest): they may import everything, and only tests may import them.
 var importRules = []struct {
 	pkg     string
 	imports []string
@@ -53,14 +53,14 @@ var importRules = []struct {
 	{"bridge/accessserver/simulate", []string{"bridge/ordered", "bridge/uart"}, "it simulates a UART and knows no server"},
 	// the bridge, and what makes and watches it
 	{"bridge", []string{"bridge/uart"}, "it is handed a Port, a remote that dials, and log handlers: it knows no host, no remote, no protocol and no agent"},
-	{"bridge/capture", []string{"bridge", "bridge/asynclog", "bridge/escape"}, "it watches a bridge, whoever made it"},
+	{"bridge/capture", []string{"bridge", "bridge/asynclog", "bridge/escape"}, "it watches a bridge and must not know what made it"},
 	{"bridge/agent", []string{"bridge", "bridge/loglimit", "bridge/remote", "bridge/uart"}, "it makes bridges; only cmd knows which hosts there are"},
 	{"bridge/demo", []string{"bridge/accessserver", "bridge/accessserver/simulate", "bridge/agent", "bridge/asynclog", "bridge/escape", "bridge/remote", "bridge/tcp", "bridge/termios", "bridge/uart"}, "it shows both ends in one process, and is handed the host"},
 	// the port hosts
 	{"bridge/usb/usbip", nil, "it plays USB devices and knows no serial port"},
 	{"bridge/usb/ftdi", []string{"bridge/ordered", "bridge/uart", "bridge/usb/usbip"}, "a chip does not know what it is plugged into"},
 	{"ptyhost", []string{"bridge/termios", "bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/terminal"}, "a port must not know that there is a network"},
-	{"ptyhost/terminal", []string{"bridge/termios", "ptyhost/devpath"}, "it is a pty, whoever makes a port of it"},
+	{"ptyhost/terminal", []string{"bridge/termios", "ptyhost/devpath"}, "it is a pty; what a port makes of it is for its hosts"},
 	{"ptyhost/kerneltty", []string{"bridge/uart", "bridge/usb/ftdi", "ptyhost/aside", "ptyhost/devpath", "ptyhost/logind"}, "a port must not know that there is a network"},
 	{"ptyhost/run", []string{"bridge/ordered", "bridge/termios", "bridge/uart", "ptyhost/aside", "ptyhost/devpath", "ptyhost/terminal"}, "a port must not know that there is a network"},
 	{"ptyhost/devpath", nil, "it is a path and its rights, whatever makes the port"},
@@ -83,12 +83,12 @@ var fileRules = []struct {
 	{"unsafe", hasOSSuffix, "unsafe code belongs to one operating system, in a file named after it"},
 	{"golang.org/x/sys", hasOSSuffix, "a system call belongs in a file named after its system"},
 	{"os/exec", runsPrograms, "the agent runs no program, except: lsof lists listeners if no system call does, modprobe loads modules, stty prepares a tty that its maker must not open, setupc makes com0com's pairs; tests are free"},
-	{"crypto/tls", tlsFiles, "TLS ends where a connection is made, so that nobody else can weaken it"},
+	{"crypto/tls", tlsFiles, "TLS is handled only where a connection is made, so that no other package can weaken it"},
 	{"go.bug.st/serial", serialFiles, "one file knows the library, so that it can be replaced; a test of the pair is an application on it"},
-	{"gopkg.in/natefinch/lumberjack.v2", under("wincom/winservice"), "only a service writes a file of its own; elsewhere the log belongs to whoever started the command"},
+	{"gopkg.in/natefinch/lumberjack.v2", under("wincom/winservice"), "only a service writes a log file of its own; any other command writes its log to standard error"},
 	{"github.com/godbus/dbus", under("ptyhost/logind"), "one package speaks D-Bus"},
 	{"github.com/urfave/cli", under("cmd"), "the command line is cmd's business"},
-	{module + "/cmd", never, "nobody imports a command"},
+	{module + "/cmd", never, "commands are not imported"},
 }
 
 var osSuffix = regexp.MustCompile(`_(linux|windows|darwin|freebsd|unix|bsd|other)(_[a-z0-9]+)?(_test)?\.go$`)
@@ -126,7 +126,7 @@ func under(dirs ...string) func(string) bool {
 
 func never(string) bool { return false }
 
-// within reports whether a package lies in dir or below it.
+// within reports whether a package is dir or is below it.
 func within(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
 
 // source is one Go file, for whatever system: the rules hold for files that do not build here too.
@@ -307,20 +307,20 @@ func TestOSSuffixNeedsBuildLine(t *testing.T) {
 }
 
 func TestPackageComments(t *testing.T) {
-	said := map[string]bool{}
+	commented := map[string]bool{}
 	for _, f := range sources(t) {
 		counts := f.syntax.Doc != nil && !strings.HasSuffix(f.name, "_test.go")
-		said[f.pkg()] = said[f.pkg()] || counts
+		commented[f.pkg()] = commented[f.pkg()] || counts
 	}
-	for pkg, ok := range said {
+	for pkg, ok := range commented {
 		if !ok {
 			t.Errorf("package %s has no package comment: write what it is for and what it must not know", pkg)
 		}
 	}
 }
 
-// The package comment of bridge is a newcomer's map of the house: what it names must exist. A name without a slash is a file
-// of bridge or of bridge/interop.
+// The package comment of bridge is the map of the repository for new contributors: what it names must exist. A name
+// without a slash is a file of bridge or of bridge/interop.
 func TestMapOfTheHouse(t *testing.T) {
 	const home = "bridge/doc.go"
 	root := filepath.Join("..", "..")

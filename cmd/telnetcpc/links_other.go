@@ -2,7 +2,7 @@
 
 package main
 
-// becomeWatcher does nothing: here ports are not links.
+// becomeWatcher does nothing: on this system ports are not links.
 func becomeWatcher() {}
 
 // stopWatcher does nothing.

@@ -1,6 +1,6 @@
-// Command telnetcpc gives a program a serial port whose UART belongs to an RFC 2217 access server. Each command is one file
-// that parses, wires, runs and prints; protocol, ports and goroutines are in the packages of bridge, ptyhost and wincom, and
-// only this one knows both sides.
+// Command telnetcpc gives a program a serial port whose UART belongs to an RFC 2217 access server. Each command is one
+// file that parses its arguments, connects the packages, runs and prints; protocol and ports are in the packages of
+// bridge, ptyhost and wincom, and only this package knows both.
 package main
 
 import (
@@ -20,12 +20,12 @@ import (
 // Exit statuses.
 const (
 	exitDone     = 0
-	exitFailed   = 1 // it failed while running; probe: not an access server
-	exitUsage    = 2 // wrong use or configuration
+	exitFailed   = 1 // failed while running; probe: not an access server
+	exitUsage    = 2 // wrong usage or configuration
 	exitPort     = 3 // the port could not be made
 	exitNoRemote = 4 // the remote was never reached, if the command gives up
 
-	exitRun = 125 // run itself failed; 126 and 127: the program could not be started; otherwise the program's own
+	exitRun = 125 // run itself failed; 126 and 127: the program could not be started; any other: the program's own status
 )
 
 func main() {
@@ -36,11 +36,11 @@ func main() {
 	os.Exit(status)
 }
 
-// run is main without the process around it.
+// run is main without process state: it returns the exit status.
 func run(ctx context.Context, args []string) int {
 	defer errOut.Close(flushTimeout)
 	defer aside.Wait(flushTimeout)
-	slog.SetDefault(newLog(errOut, false)) // for code that is given no log: it must not wait for a terminal either
+	slog.SetDefault(newLog(errOut, false)) // for code without a logger of its own, which must not block on a terminal either
 	err := newApp().RunContext(ctx, args)
 	var program programStatus
 	switch {
@@ -73,7 +73,7 @@ func newApp() *cli.App {
 	}
 }
 
-// command returns a command whose help text is written by hand.
+// command returns a command whose help page is the given text.
 func command(name, help string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
 	return &cli.Command{
 		BashComplete:       complete,
@@ -88,7 +88,7 @@ func command(name, help string, flags []cli.Flag, action cli.ActionFunc) *cli.Co
 	}
 }
 
-// subcommand returns a command of a command; it shares the help page.
+// subcommand returns a subcommand, which shares its parent's help page.
 func subcommand(of, name, help string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
 	c := command(of+" "+name, help, flags, action)
 	c.Name = name
@@ -111,7 +111,7 @@ func family(name, help string, commands ...*cli.Command) *cli.Command {
 	return c
 }
 
-// usageError is an error of use, with exit status 2.
+// usageError is a usage error; its exit status is exitUsage.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -126,7 +126,8 @@ type statusError struct {
 
 func (e statusError) Unwrap() error { return e.error }
 
-// programStatus is the exit status of the program that run has run; that program has printed its own reason.
+// programStatus is the exit status of the program that run has run. Nothing is printed for it: the program has reported
+// its own errors.
 type programStatus int
 
 func (s programStatus) Error() string { return fmt.Sprintf("the program ended with status %d", int(s)) }

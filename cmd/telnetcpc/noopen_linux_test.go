@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// An agent whose port nobody opens sees no open, though it starts a process of its own.
+// An agent whose port no program opens reports no open, although the agent starts a process itself.
 func TestNobodyOpens(t *testing.T) {
 	t.Parallel()
 	for range 20 {

@@ -86,7 +86,7 @@ func printRemoved(w io.Writer, p wincom.Pair) error {
 	return err
 }
 
-// pairError returns the error of pair add or pair remove with the way out; nil for nil.
+// pairError returns the error of pair add or pair remove with the remedy; nil for nil.
 func pairError(what, port string, err error) error {
 	switch {
 	case err == nil:

@@ -24,5 +24,5 @@ func pairRemove(*cli.Context, string) error { return pairsHere() }
 // preparePort does nothing: here a host makes its port itself.
 func preparePort(context.Context, agent.Port, *slog.Logger) error { return nil }
 
-// portPath returns where programs find the port that a user has given.
+// portPath returns the path at which programs open the port that a user has given.
 func portPath(path string) string { return path }

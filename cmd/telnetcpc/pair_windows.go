@@ -51,7 +51,7 @@ func addPair(ctx context.Context, port string) (p wincom.Pair, err error) {
 	return p, err
 }
 
-// withSetupc runs do with setupc.exe if this process has the rights for it.
+// withSetupc calls do with setupc.exe if this process has administrator rights.
 func withSetupc(what, port string, do func(wincom.Setupc) error) error {
 	s, err := wincom.FindSetupc()
 	switch {
@@ -64,15 +64,15 @@ func withSetupc(what, port string, do func(wincom.Setupc) error) error {
 	return pairError(what, port, err)
 }
 
-// preparePort makes the pair of a port that does not exist yet, for attach. If this process lacks the rights, the error has
-// the command that makes it.
+// preparePort makes, for attach, the pair of a port that does not exist yet. If this process lacks administrator
+// rights, the error names the command that makes the pair.
 func preparePort(ctx context.Context, p agent.Port, log *slog.Logger) error {
 	if p.Host.Name() != "com0com" {
 		return nil
 	}
 	port, err := wincom.ParsePortName(p.Path)
 	if err != nil {
-		return nil // the host reports what is wrong with the path
+		return nil // the host will report the error
 	}
 	there, err := wincom.PortExists(port)
 	if err != nil || there {
@@ -86,7 +86,7 @@ func preparePort(ctx context.Context, p agent.Port, log *slog.Logger) error {
 	return nil
 }
 
-// portPath returns the name by which programs find the port that a user has given: COM9, also for \\.\com9.
+// portPath returns the name under which programs open the port that a user has given: COM9, also for \\.\com9.
 func portPath(path string) string {
 	if name, err := wincom.ParsePortName(path); err == nil {
 		return name

@@ -54,7 +54,7 @@ func tlsOf(c *cli.Context) remote.TLS {
 	}
 }
 
-// portOf reads a port's flags, all but --host. Every error is a usage error and names its flag.
+// portOf parses a port's flags except --host. Every error is a usage error and names its flag.
 func portOf(c *cli.Context, path, url string) (agent.Port, error) {
 	p := agent.Port{
 		Path: portPath(path), Owner: c.String("owner"), Group: c.String("group"), TLS: tlsOf(c),
@@ -84,7 +84,7 @@ func readPolicy(c *cli.Context, p *agent.Port) (err error) {
 	return nil
 }
 
-// readPinned reads what overrides the application's settings: --line, --baud, --flow.
+// readPinned parses the flags that override the application's settings: --line, --baud, --flow.
 func readPinned(c *cli.Context, p *agent.Port) error {
 	if s := c.String("line"); s != "" {
 		coding, err := uart.ParseCoding(s)
@@ -140,7 +140,7 @@ func readTimes(c *cli.Context, p *agent.Port) error {
 	return readHoldFor(c, p)
 }
 
-// readHoldFor reads a time, or the word forever.
+// readHoldFor parses a duration, or the word forever.
 func readHoldFor(c *cli.Context, p *agent.Port) error {
 	s := c.String("hold-for")
 	switch s {
@@ -158,8 +158,7 @@ func readHoldFor(c *cli.Context, p *agent.Port) error {
 	return nil
 }
 
-// complete prints what the shell may put after the words before the cursor: the names of quirks after --quirk, else
-// commands and flags.
+// complete prints the possible completions at the cursor: the names of quirks after --quirk, else commands and flags.
 func complete(c *cli.Context) {
 	if n := len(os.Args); n < 2 || os.Args[n-2] != "--quirk" {
 		cli.DefaultCompleteWithFlags(c.Command)(c)

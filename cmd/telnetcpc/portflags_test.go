@@ -9,7 +9,7 @@ import (
 	"telnetcpc/bridge"
 )
 
-// Zero is a time; without the flag the default applies.
+// Zero is a valid duration; without the flag the default applies.
 func TestTimes(t *testing.T) {
 	for _, tt := range []struct {
 		given                     string // words, separated by |

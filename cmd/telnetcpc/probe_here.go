@@ -48,7 +48,7 @@ func printFound(w io.Writer, list []probe.Local, asJSON bool) error {
 			return err
 		}
 		if i+1 < len(list) && list[i+1].Address == f.Address {
-			continue // one verdict, after the last process of a socket
+			continue // processes that share a socket get one verdict, after the last of them
 		}
 		if err := printVerdict(w, f); err != nil {
 			return err
@@ -67,7 +67,8 @@ func printVerdict(w io.Writer, f probe.Local) error {
 	return f.Report.WriteVerdict(w, "    ")
 }
 
-// localLine is one line: "127.0.0.1:3696: telnetcpc, pid 812, user root". An interface's name stays with its address.
+// localLine returns a line such as "127.0.0.1:3696: telnetcpc, pid 812, user root". A link-local address keeps its
+// zone.
 func localLine(f probe.Local) string {
 	host := f.Address
 	if strings.Contains(host, ":") {

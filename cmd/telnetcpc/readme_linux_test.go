@@ -24,7 +24,7 @@ import (
 // example is a command as it is printed, with what it prints.
 type example struct{ command, output string }
 
-// proven says how a command is known to work: it has one of the three.
+// proven records how a command is known to work: one of its three fields is set.
 type proven struct {
 	run    func(*reader, *testing.T, example) // here
 	by     string                             // a test's file, and a text in it: "file: text"
@@ -136,7 +136,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// reader does what the pages tell, with the far machine on this one.
+// reader follows the instructions of the pages, with this machine as the far one too.
 type reader struct{ dir string }
 
 // start starts a command with the words of the page replaced, given in pairs, and returns what it prints.
@@ -226,7 +226,8 @@ func (r *reader) simulates(t *testing.T, e example) {
 	r.interrupt(t, cmd, out)
 }
 
-// attached runs an attach and uses its port, at 4800 8N1 as far as the port itself says. want is what the far end answers.
+// attached runs an attach and uses its port, at 4800 8N1 as far as the port itself says. want is what the far end
+// replies.
 func attached(want string) func(*reader, *testing.T, example) {
 	return func(r *reader, t *testing.T, e example) {
 		address, end := r.reporter(t)

@@ -13,14 +13,15 @@ func runCommand() *cli.Command {
 			flags = append(flags, f)
 		}
 	}
-	c := command("run", helpRun, flags, func(c *cli.Context) error { return ofRun(runProgram(c)) })
+	c := command("run", helpRun, flags, func(c *cli.Context) error { return withRunStatus(runProgram(c)) })
 	usage := c.OnUsageError
-	c.OnUsageError = func(c *cli.Context, err error, sub bool) error { return ofRun(usage(c, err, sub)) }
+	c.OnUsageError = func(c *cli.Context, err error, sub bool) error { return withRunStatus(usage(c, err, sub)) }
 	return c
 }
 
-// ofRun gives an error the exit status that env(1) has for its own failures; all others are the program's.
-func ofRun(err error) error {
+// withRunStatus gives an error of run itself the exit status exitRun, as env(1) does; an error that has a status keeps
+// it.
+func withRunStatus(err error) error {
 	var own statusError
 	var program programStatus
 	if err == nil || errors.As(err, &own) || errors.As(err, &program) {
@@ -35,7 +36,7 @@ func runArguments(c *cli.Context) (url string, argv []string, err error) {
 	if len(args) > 1 && args[1] == "--" {
 		url, argv = args[0], args[2:]
 	} else if len(args) > 0 {
-		// A flag after the URL is the likelier mistake, and has an error of its own.
+		// A flag after the URL is the more likely mistake, and has its own error.
 		if _, err := arguments(c, "URL", "--", "PROGRAM", "ARGS..."); err != nil && len(args) > 1 && args[1] != "" && args[1][0] == '-' {
 			return "", nil, err
 		}

@@ -20,14 +20,14 @@ import (
 	runhost "telnetcpc/ptyhost/run"
 )
 
-// becomeHelper must be called first in main: this process may be a helper that package run has started.
+// becomeHelper must be the first call in main. In a helper process that package run has started it does not return.
 func becomeHelper() { runhost.Main() }
 
-// besides returns the port hosts whose ports only some programs see.
-func besides() []uart.Host {
+// extraHosts returns the port hosts that --host auto never chooses, because only some programs see their ports.
+func extraHosts() []uart.Host {
 	host, err := runhost.New(nil, nil)
 	if err != nil {
-		return nil // no path was asked for: none can be wrong
+		return nil // without --port there is no path to check
 	}
 	return []uart.Host{host}
 }
@@ -38,7 +38,7 @@ func runProgram(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	level := slog.LevelWarn // the terminal is the program's
+	level := slog.LevelWarn // the program uses the terminal: log little
 	if c.Bool("v") {
 		level = slog.LevelDebug
 	}
@@ -94,8 +94,8 @@ func runProgram(c *cli.Context) error {
 	return nil
 }
 
-// leaveSignals ends what catchSignals does, once the program has the signals. When it returns, catchSignals' context has
-// ended by every signal that came before: one still on its way there would be lost.
+// leaveSignals ends catchSignals, once signals are passed on to the program. When it returns, every earlier signal has
+// ended catchSignals' context: one that was still queued would be lost.
 func leaveSignals() {
 	signal.Stop(endings)
 	signal.Stop(quits)

@@ -8,11 +8,11 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// becomeHelper does nothing: here run starts no process of its own binary.
+// becomeHelper does nothing: on this system run starts no helper process.
 func becomeHelper() {}
 
-// besides returns the port hosts whose ports only some programs see: none here.
-func besides() []uart.Host { return nil }
+// extraHosts returns the port hosts that --host auto never chooses: none on this system.
+func extraHosts() []uart.Host { return nil }
 
 // runProgram fails, with what to use instead.
 func runProgram(c *cli.Context) error {

@@ -17,11 +17,12 @@ import (
 	"telnetcpc/bridge/tcp"
 )
 
-// defaultListen is where an access server listens: on IANA's port for telnetcpcd, for this machine only.
+// defaultListen is the address on which an access server listens by default: IANA's port for telnetcpcd, from this
+// machine only.
 const defaultListen = "127.0.0.1:3696"
 
-// watchersMost is how many clients may watch: each costs memory, and nobody needs more.
-const watchersMost = 100
+// maxWatchers is the largest --watchers, because each watching client costs memory.
+const maxWatchers = 100
 
 func serveCommand() *cli.Command {
 	flags := []cli.Flag{
@@ -36,13 +37,13 @@ func serveCommand() *cli.Command {
 		&cli.BoolFlag{Name: "v"},
 	}
 	return command("serve", helpServe, flags, func(c *cli.Context) error {
-		what, err := toServe(c)
+		what, err := parseServed(c)
 		if err != nil {
 			return err
 		}
 		what.config.Watchers = c.Int("watchers")
-		if n := what.config.Watchers; n < 0 || n > watchersMost {
-			return usagef("serve: --watchers %d: want 0 to %d", n, watchersMost)
+		if n := what.config.Watchers; n < 0 || n > maxWatchers {
+			return usagef("serve: --watchers %d: want 0 to %d", n, maxWatchers)
 		}
 		if err := readClients(c, &what); err != nil {
 			return err
@@ -52,7 +53,8 @@ func serveCommand() *cli.Command {
 	})
 }
 
-// readClients reads which clients are accepted: --allow and the tls flags. Every error is a usage error and names its flag.
+// readClients parses which clients are accepted: --allow and the tls flags. Every error is a usage error and names its
+// flag.
 func readClients(c *cli.Context, what *served) error {
 	for _, name := range []string{"allow", "tls-cert", "tls-key", "tls-client-ca"} {
 		if c.IsSet(name) && (name == "allow" && len(c.StringSlice(name)) == 0 || name != "allow" && c.String(name) == "") {
@@ -74,23 +76,23 @@ func readClients(c *cli.Context, what *served) error {
 	if what.config.TLS, err = accessserver.LoadTLS(files); err != nil {
 		return usagef("serve: --%w", err)
 	}
-	what.proven = files.ClientCA != ""
+	what.needsCert = files.ClientCA != ""
 	return nil
 }
 
-// served is the UART that clients get.
+// served is the UART that is served to clients.
 type served struct {
-	name    string           // for the log
-	missing string           // what it cannot carry
-	port    *serialport.Port // nil: it is simulated
-	config  accessserver.Config
-	proven  bool // clients must have a certificate
+	name      string           // for the log
+	missing   string           // the features that it lacks, for the log
+	port      *serialport.Port // nil: it is simulated
+	config    accessserver.Config
+	needsCert bool // clients must have a certificate
 }
 
-// lets returns the log fields for which clients are accepted; none if that is any client without TLS.
-func (s served) lets() (fields []any) {
+// clientFields returns the log fields for which clients are accepted; none if any client is, without TLS.
+func (s served) clientFields() (fields []any) {
 	switch {
-	case s.proven:
+	case s.needsCert:
 		fields = append(fields, "tls", "for clients with a certificate")
 	case s.config.TLS != nil:
 		fields = append(fields, "tls", "for any client")
@@ -102,10 +104,10 @@ func (s served) lets() (fields []any) {
 }
 
 // open reports whether any client is accepted.
-func (s served) open() bool { return len(s.config.Allow) == 0 && !s.proven }
+func (s served) open() bool { return len(s.config.Allow) == 0 && !s.needsCert }
 
-// toServe reads which UART to serve, and checks a real one. Errors are usage errors, except those of a real UART.
-func toServe(c *cli.Context) (served, error) {
+// parseServed parses which UART to serve, and checks a real one. Errors are usage errors, except those of a real UART.
+func parseServed(c *cli.Context) (served, error) {
 	simulate, inject := c.String("simulate"), c.String("inject")
 	switch {
 	case c.NArg() > 0:
@@ -123,7 +125,7 @@ func toServe(c *cli.Context) (served, error) {
 	return simulated(simulate, inject)
 }
 
-// device returns a real serial port, which must exist and be free now. Later it may come and go.
+// device returns a real serial port, which must exist and be free now. Later it may be unplugged and plugged in again.
 func device(path string) (served, error) {
 	port := &serialport.Port{Path: path}
 	missing, err := port.Check()
@@ -174,7 +176,7 @@ func serve(ctx context.Context, listen string, what served, verbose bool) error 
 	if err != nil {
 		return notListening(listen, err)
 	}
-	log.Info("listening", append([]any{"address", l.Addr().String(), "device", what.name}, what.lets()...)...)
+	log.Info("listening", append([]any{"address", l.Addr().String(), "device", what.name}, what.clientFields()...)...)
 	if here, ok := l.Addr().(*net.TCPAddr); ok && !here.IP.IsLoopback() && what.open() {
 		log.Warn("anyone who reaches this address can use the device", "address", here.String(),
 			"hint", "--allow CIDR accepts some addresses only; --tls-cert, --tls-key and --tls-client-ca only clients with a certificate; --listen "+defaultListen+" only this machine")
@@ -189,7 +191,7 @@ func serve(ctx context.Context, listen string, what served, verbose bool) error 
 	return accessserver.New(what.config).Serve(ctx, l)
 }
 
-// notListening returns why it is not possible to listen on an address, with the way out.
+// notListening returns the error for an address on which the server cannot listen, with the remedy.
 func notListening(listen string, err error) error {
 	var address *net.AddrError
 	var name *net.DNSError
@@ -201,7 +203,7 @@ func notListening(listen string, err error) error {
 		return usagef("serve: --listen %q: %s", listen, trouble)
 	case errors.As(err, &name) && split == nil && name.Name == host:
 		return fmt.Errorf("serve: listen %s: %s", listen, trouble)
-	case errors.As(err, &address), errors.As(err, &name): // the port may be a name too
+	case errors.As(err, &address), errors.As(err, &name): // the port may also be a name
 		return usagef("serve: --listen %q: want HOST:PORT, or :PORT for every address of this machine, as in %s", listen, defaultListen)
 	case errors.Is(err, tcp.ErrAddressInUse):
 		return fmt.Errorf("serve: listen %s: address already in use (another access server? --listen HOST:PORT uses another port)", listen)

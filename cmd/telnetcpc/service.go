@@ -34,7 +34,8 @@ func serviceCommand() *cli.Command {
 	)
 }
 
-// serviceOfPort is a command on the service of one port. If whole is set it has the flags and arguments of attach.
+// serviceOfPort returns a command on the service of one port. If whole is set, it has the flags and arguments of
+// attach.
 func serviceOfPort(name string, whole bool, do func(*cli.Context, attachService) error) *cli.Command {
 	var flags []cli.Flag
 	if whole {
@@ -52,7 +53,7 @@ func serviceOfPort(name string, whole bool, do func(*cli.Context, attachService)
 	})
 }
 
-// attachService is an attach that Windows starts by itself.
+// attachService is an attach that runs as a Windows service.
 type attachService struct {
 	port string // COM9
 
@@ -90,10 +91,11 @@ func serviceOf(c *cli.Context, whole bool) (s attachService, err error) {
 	return s, nil
 }
 
-// fileFlags name files: a service has another working directory, so their paths must be absolute.
+// fileFlags are the flags that name files: a service has another working directory, so their paths must be made
+// absolute.
 var fileFlags = []string{"tls-ca", "tls-cert", "tls-key"}
 
-// flagsGiven returns the flags that a command was given, in a form that parses to the same values.
+// flagsGiven returns the flags that were set on the command line, in a form that parses to the same values.
 func flagsGiven(c *cli.Context) ([]string, error) {
 	var given []string
 	for _, f := range c.Command.Flags {

@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// servicesHere returns an error with what to use instead: every system has its own.
+// servicesHere returns an error that names the alternative: other systems have service managers of their own.
 func servicesHere() error {
 	return usagef("service: only for Windows (here systemd, launchd or rc.d starts telnetcpc attach PORT URL)")
 }

@@ -16,7 +16,7 @@ import (
 func servicesHere() error { return nil }
 
 func installService(c *cli.Context, s attachService) error {
-	// An error that attach would have is better reported now than later, in a log.
+	// Report an error of attach now, not later in the service's log.
 	if _, err := agent.NewBridge(s.config, slog.New(slog.DiscardHandler)); err != nil {
 		return usageError{err}
 	}
@@ -62,7 +62,7 @@ func stopService(c *cli.Context, s attachService) error { return winservice.Stop
 
 func serviceStatus(w io.Writer, port string) error { return winservice.WriteStatus(w, port) }
 
-// runService is what the service manager starts.
+// runService runs in the process that the service manager starts.
 func runService(_ *cli.Context, s attachService) error {
 	err := winservice.Run(winservice.Process{Port: s.port, Verbose: s.verbose, Attach: s.attach, Status: status})
 	if errors.Is(err, winservice.ErrNotStarted) {
@@ -71,8 +71,8 @@ func runService(_ *cli.Context, s attachService) error {
 	return err
 }
 
-// attach does the whole attach of a service: if the driver is not there yet while Windows starts, the service fails, and is
-// tried again.
+// attach runs attach in a service. If the driver is not loaded yet while Windows starts, it fails, and the service
+// manager restarts the service.
 func (s attachService) attach(ctx context.Context, log *slog.Logger, ready chan<- winservice.Sleeper) error {
 	p := s.config
 	var err error

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// What signals do, except under run, where they are for the program:
+// What signals do, except under run, which passes them to the program:
 //
 //   - SIGINT, SIGTERM, and SIGHUP unless it was ignored (nohup), end the command in order: bytes are sent, links removed.
 //   - A second SIGINT or SIGTERM removes the links and ends the process at once, by that signal. SIGHUP does not count as
@@ -19,7 +19,8 @@ import (
 //
 // After SIGKILL and crashes the watcher process cleans up: see devpath.
 
-// endings are the signals that catchSignals waits for. A nil signal ends its goroutine, which then closes endingsLeft.
+// endings receives the signals that catchSignals waits for. A nil signal ends its goroutine, which then closes
+// endingsLeft.
 var (
 	endings     = make(chan os.Signal, 4)
 	endingsLeft chan struct{} // nil: no goroutine waits for endings
@@ -33,8 +34,8 @@ type interrupted struct{ by os.Signal }
 
 func (i interrupted) Error() string { return fmt.Sprintf("interrupted: %v", i.by) }
 
-// catchSignals returns a context that ends with the first signal, with interrupted as its cause. It is called once. Its
-// goroutines end with the process, or by leaveSignals.
+// catchSignals returns a context that ends at the first signal, with interrupted as its cause. It is called once. Its
+// goroutines end with the process, or after leaveSignals.
 func catchSignals() context.Context {
 	ctx, end := context.WithCancelCause(context.Background())
 	endingsLeft = make(chan struct{})
@@ -59,7 +60,7 @@ func catchSignals() context.Context {
 	return ctx
 }
 
-// endBy removes the links, then ends the process by a signal.
+// endBy removes the links, then ends the process with a signal.
 func endBy(s os.Signal) {
 	abandoned := make(chan struct{})
 	go func() { // ends with the process if a file system hangs

@@ -17,10 +17,10 @@ func catchQuit() {}
 // raise ends the process as the system does by default on Ctrl-C (STATUS_CONTROL_C_EXIT).
 func raise(os.Signal) { os.Exit(-0x3ffffec6) }
 
-// outliveReaders does nothing: here a failed write is just an error.
+// outliveReaders does nothing: on this system there is no SIGPIPE.
 func outliveReaders() {}
 
-// untilReaderGone returns a context: here no signal reports that nobody reads.
+// untilReaderGone returns a context that only its parent ends: on this system there is no SIGPIPE.
 func untilReaderGone(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(ctx)
 }

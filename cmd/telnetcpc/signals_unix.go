@@ -19,7 +19,7 @@ func endingSignals() []os.Signal {
 	return all
 }
 
-// quits gets the SIGQUIT that catchQuit waits for.
+// quits receives the SIGQUIT that catchQuit waits for.
 var quits = make(chan os.Signal, 1)
 
 // catchQuit removes the links on SIGQUIT. Its goroutine ends with the process.
@@ -32,15 +32,15 @@ func catchQuit() {
 func raise(s os.Signal) {
 	number := s.(syscall.Signal)
 	_ = syscall.Kill(os.Getpid(), number)
-	time.Sleep(abandonPatience) // nothing catches the signal: it comes at once
+	time.Sleep(abandonPatience) // the signal ends the process meanwhile
 	os.Exit(128 + int(number))
 }
 
-// outliveReaders keeps this process running when nobody reads its log any more: the runtime would end it by SIGPIPE. The
-// signal is caught, not ignored, because programs that are started would inherit that.
+// outliveReaders keeps this process running when the reader of its log is gone: by default Go's runtime ends it with
+// SIGPIPE. The signal is caught, not ignored, because started programs inherit an ignored signal.
 func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// untilReaderGone returns a context that ends when nobody reads the output any more.
+// untilReaderGone returns a context that ends when the reader of the output is gone (SIGPIPE).
 func untilReaderGone(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, syscall.SIGPIPE)
 }

@@ -4,5 +4,5 @@ package main
 
 import "telnetcpc/bridge"
 
-// obeySleep does nothing: on Windows the service manager tells a service, and other systems tell nobody.
+// obeySleep does nothing: on Windows the service manager notifies a service; the other systems are not supported.
 func obeySleep(*bridge.Bridge) (stop func()) { return func() {} }

@@ -14,7 +14,7 @@ import (
 // The rules for everything that is printed:
 //
 //   - a command's result goes to standard output, log and errors go to standard error;
-//   - an error is one line: what happened, to which thing, the way out in parentheses; lower case, no full stop, the
+//   - an error is one line: what happened, to which thing, the remedy in parentheses; lower case, no full stop, the
 //     program's name first;
 //   - a log line is one event; its fields are port, remote, coding, up, down, err and the like;
 //   - nothing from the network is printed unescaped;
@@ -24,11 +24,11 @@ import (
 // errOut is standard error, for everything that this program writes to it: one Writer keeps the order.
 var errOut = asynclog.New(os.Stderr, asynclog.LogNotice(func(w io.Writer) *slog.Logger { return newLog(w, false) }))
 
-// flushTimeout bounds how long the program waits at its end for a terminal or a log that takes nothing.
+// flushTimeout bounds how long the program waits at its end for a terminal or a log that blocks.
 const flushTimeout = time.Second
 
-// printLast prints the error that ends the program, after everything printed before. If nobody reads it gives up after
-// flushTimeout.
+// printLast prints the error that ends the program, after everything printed before. If standard error blocks, it gives
+// up after flushTimeout.
 func printLast(w *asynclog.Writer, err error) {
 	enough := make(chan struct{})
 	defer time.AfterFunc(flushTimeout, func() { close(enough) }).Stop()
@@ -36,7 +36,7 @@ func printLast(w *asynclog.Writer, err error) {
 	fmt.Fprintf(w, "telnetcpc: %s\n", escape.Line(err.Error()))
 }
 
-// newLog returns the log of the commands that run in the foreground: times without the date, one line an event.
+// newLog returns the log of the commands that run in the foreground: one line per event, times without the date.
 func newLog(w io.Writer, verbose bool) *slog.Logger {
 	level := slog.LevelInfo
 	if verbose {

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The watcher disturbs nobody: it ignores the signals that systemd and terminals send to all, and keeps no directory and no
-// inherited descriptor.
+// The watcher stays out of the way: it ignores the signals that systemd and terminals send to all processes of a group,
+// and keeps no directory and no inherited descriptor.
 func TestWatcherKeepsNothing(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -62,7 +62,8 @@ func TestWatcherKeepsNothing(t *testing.T) {
 	a.until("nothing is left", a.clean)
 }
 
-// A killed watcher is replaced by one that knows the same links; after several kills there is none, and the port works.
+// A killed watcher is replaced with one that has the same links; after several kills there is none, and the port still
+// works.
 func TestWatcherKilled(t *testing.T) {
 	a := startAgent(t, "pty", nil)
 	for range 3 {

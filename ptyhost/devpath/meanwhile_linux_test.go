@@ -16,7 +16,7 @@ import (
 
 // What may be at a path by the time the watcher of a dead agent removes its link.
 
-// An agent that has taken the path meanwhile keeps it, even if its link has the same text.
+// An agent that has claimed the path before the watcher's sweep keeps it, even if its link has the same text.
 func TestTakenMeanwhile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tty0")
@@ -43,8 +43,8 @@ func TestTakenMeanwhile(t *testing.T) {
 	}
 }
 
-// An agent that has taken the lock meanwhile may be killed before it replaces the dead one's link: the watcher still removes the
-// link, and until then no other pty gets its number.
+// An agent that has taken the lock before the sweep may be killed before it replaces the dead one's link: the watcher
+// still removes the link, and until then no other pty gets its number.
 func TestLockTakenMeanwhile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tty0")

@@ -79,10 +79,10 @@ func linked(path string) bool {
 // The path is removed with the tty, also if another device's tty has its name by then, or the driver has made a new one at once.
 func TestUnbound(t *testing.T) {
 	for _, tt := range []struct {
-		name   string
-		change func(f *fake)
-		gone   bool
-		says   string
+		name    string
+		change  func(f *fake)
+		gone    bool
+		wantLog string
 	}{
 		{"nothing has happened", func(*fake) {}, false, ""},
 		{"the node is gone", func(f *fake) { f.remove("dev/ttyUSB7") }, true, "the driver has released the device"},
@@ -103,15 +103,15 @@ func TestUnbound(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newHub(t, 2)
-				var said lines
-				p, path := f.plugged(t, &said)
+				var logged lines
+				p, path := f.plugged(t, &logged)
 				tt.change(f)
 				p.check()
 				if got := !linked(path); got != tt.gone {
 					t.Errorf("path removed: got %v, want %v", got, tt.gone)
 				}
-				if !strings.Contains(said.String(), tt.says) {
-					t.Errorf("the log has: %s, want %s", said.String(), tt.says)
+				if !strings.Contains(logged.String(), tt.wantLog) {
+					t.Errorf("the log has: %s, want %s", logged.String(), tt.wantLog)
 				}
 			})
 		})
@@ -123,8 +123,8 @@ func TestRebindFails(t *testing.T) {
 	for _, stays := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newHub(t, 2)
-			var said lines
-			p, _ := f.plugged(t, &said)
+			var logged lines
+			p, _ := f.plugged(t, &logged)
 			f.unbind()
 			p.check()
 			f.driver()
@@ -153,13 +153,13 @@ func TestRebindFails(t *testing.T) {
 func TestDriverForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 2)
-		var said lines
-		p, _ := f.plugged(t, &said)
+		var logged lines
+		p, _ := f.plugged(t, &logged)
 		f.unbind()
 		f.remove(newID)
 		p.check()
 		if f.exists(newID) {
-			t.Error("a module that is not there was told")
+			t.Error("the ids of a module that is not loaded were registered")
 		}
 		f.file(newID, "")
 		p.check()
@@ -173,16 +173,16 @@ func TestDriverForgets(t *testing.T) {
 func TestUnpluggedIsNotUnbound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 2)
-		var said lines
-		p, path := f.plugged(t, &said)
+		var logged lines
+		p, path := f.plugged(t, &logged)
 		f.unbind()
 		go func() {
 			time.Sleep(unboundSettles / 2)
 			close(p.now.Load().gone)
 		}()
 		p.check()
-		if linked(path) || said.String() != "" {
-			t.Errorf("the path is there: %v; the log has: %s", linked(path), said.String())
+		if linked(path) || logged.String() != "" {
+			t.Errorf("the path is there: %v; the log has: %s", linked(path), logged.String())
 		}
 	})
 }
@@ -190,8 +190,8 @@ func TestUnpluggedIsNotUnbound(t *testing.T) {
 // The node gets its owner, another device's node never does; without a configured owner it stays as it is.
 func TestOwn(t *testing.T) {
 	f := newHub(t, 2)
-	var said lines
-	p, _ := f.plugged(t, &said)
+	var logged lines
+	p, _ := f.plugged(t, &logged)
 	tty := p.now.Load().tty.Load()
 	node := f.path("dev/ttyUSB7")
 	access := func() string {
@@ -267,9 +267,9 @@ func TestDevicePath(t *testing.T) {
 // An event wakes the ports that it concerns; one about the driver wakes all.
 func TestConcerns(t *testing.T) {
 	f := newHub(t, 2)
-	var said lines
-	p, _ := f.plugged(t, &said)
-	other, _ := newHub(t, 2).plugged(t, &said)
+	var logged lines
+	p, _ := f.plugged(t, &logged)
+	other, _ := newHub(t, 2).plugged(t, &logged)
 	other.now.Load().device = other.system.path("sys/devices/faux/vhci_hcd.0/usb5/5-20")
 	u := uevents{ports: map[*port]bool{p: true, other: true}}
 	hears := func(path string, want, wantOther bool) {

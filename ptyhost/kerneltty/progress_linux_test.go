@@ -70,7 +70,7 @@ func TestTurn(t *testing.T) {
 	const span = 40 * time.Second
 	for _, tt := range []struct {
 		name   string
-		before func(f *fake) []func() // what happens until the device has its tty
+		before func(f *fake) []func() // what happens before the device has a tty
 		count  bool                   // the driver sends requests to the device meanwhile
 	}{
 		{"others come", func(f *fake) []func() { return f.others(4, fakeHub+"/5-1%d/serial") }, false},
@@ -203,7 +203,7 @@ func TestSlotLeaving(t *testing.T) {
 	})
 }
 
-// Only one at a time, of all processes, chooses a port of vhci; the error names the lock of one that makes no progress.
+// Only one process at a time chooses a port of vhci; if it makes no progress, the error names its lock.
 func TestPlugAlone(t *testing.T) {
 	hold := func(f *fake) (release func()) {
 		release, err := lockAttach(f.path("sys/devices/faux/vhci_hcd.0/attach"))

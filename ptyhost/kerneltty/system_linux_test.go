@@ -73,7 +73,7 @@ func status(first int, states ...int) string {
 	return text
 }
 
-// Each possible fault of a machine has its error line, with the way out.
+// Each reason why a machine cannot make ports has an error of one line, with the remedy.
 func TestCheck(t *testing.T) {
 	noModule := func(_ context.Context, module string) error {
 		return errors.New("modprobe: FATAL: Module " + module + " not found in directory /lib/modules/6.1.0-56-amd64")
@@ -205,7 +205,7 @@ func TestTeach(t *testing.T) {
 	}
 }
 
-// The error shows how far the device came.
+// The error shows which step of attaching the device failed.
 func TestNoTTY(t *testing.T) {
 	f := newFake(t)
 	device := f.path("sys/devices/faux/vhci_hcd.0/usb5/5-2")
@@ -222,7 +222,7 @@ func TestNoTTY(t *testing.T) {
 	says("the driver ftdi_sio has not made a tty of the device, and there was no progress for 1m0s (see dmesg)")
 }
 
-// Each note has its line.
+// Each note is one line.
 func TestNotes(t *testing.T) {
 	f := newFake(t)
 	notes := func(want ...string) {

@@ -255,7 +255,7 @@ func TestNoLogind(t *testing.T) {
 	}
 }
 
-// If the bus ends while the machine is asleep, Wake is called all the same. The bus is used again when it comes back.
+// If the bus ends while the machine is asleep, Wake is called nevertheless. The bus is used again when it comes back.
 func TestBusEnds(t *testing.T) {
 	bus := logindtest.NewBus(t)
 	m := logindtest.NewManager(t, bus)

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whichever of a port's descriptors exceeds the limit, the error contains the way out, once.
+// Whichever of a port's descriptors exceeds the limit, the error contains the remedy, once.
 func TestExplainLimit(t *testing.T) {
 	for name, err := range map[string]error{
 		"the pty":    explainOpen(unix.EMFILE),
@@ -18,7 +18,7 @@ func TestExplainLimit(t *testing.T) {
 		"the system": fmt.Errorf("epoll: %w", unix.ENFILE),
 	} {
 		if got := ExplainLimit(ExplainLimit(err)).Error(); strings.Count(got, moreFiles) != 1 {
-			t.Errorf("%s: got %q, want the way out once", name, got)
+			t.Errorf("%s: got %q, want the remedy once", name, got)
 		}
 	}
 	if got := ExplainLimit(unix.EIO); got != unix.EIO {

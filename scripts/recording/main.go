@@ -1,6 +1,6 @@
-// Command recording makes the picture in README.md: it runs telnetcpc demo and writes what it printed as an SVG whose lines
-// appear one after the other. The addresses and terminal numbers of the run are replaced by fixed ones, so that two runs
-// give the same picture; a test compares it with a run of the day.
+// Command recording makes the picture in README.md: it runs telnetcpc demo and writes its output as an SVG whose lines
+// appear one after the other. The addresses and terminal numbers of the run are replaced with fixed ones, so that two
+// runs give the same picture; a test compares the picture with a current run.
 //
 //	go run ./scripts/recording >scripts/demo.svg
 package main
@@ -37,7 +37,7 @@ func record() (string, error) {
 	return steady(string(out)), nil
 }
 
-// changing are the parts of the output that differ from run to run, with what replaces them.
+// changing are the parts of the output that differ from run to run, with their replacements.
 var changing = []struct {
 	what *regexp.Regexp
 	with string
@@ -60,7 +60,7 @@ const (
 	pause      = 0.35 // seconds between two lines
 )
 
-// draw returns the SVG of a command and its output. A viewer that does not animate shows all of it.
+// draw returns the SVG of a command and its output. A viewer without animation shows all lines at once.
 func draw(command, output string) []byte {
 	lines := append([]string{"$ " + command}, strings.Split(strings.TrimRight(output, "\n"), "\n")...)
 	longest := 0

@@ -1,5 +1,5 @@
-// Command summary reads the output of `go test -json` and prints what people need of it: a line for each package, the output
-// of what failed, and each skip with its reason. Its caller is scripts/test.
+// Command summary reads the output of `go test -json` and prints a line for each package, the output of failed tests,
+// and each skip with its reason. scripts/test calls it.
 package main
 
 import (
@@ -58,7 +58,7 @@ type event struct {
 	Output     string
 }
 
-// record keeps a test or a package until its end: its output is printed if it fails.
+// record keeps the output of a test or a package until it ends, to be printed if it fails.
 type record struct {
 	output                  []string
 	passed, failed, skipped int
@@ -73,7 +73,7 @@ type report struct {
 	tests, packages map[string]*record
 	passed, skipped int
 	skips           []string
-	failed          []string // the names, for the end of the output: the failures themselves may be far above it
+	failed          []string // names of failed tests, repeated at the end of the output
 }
 
 func (r *report) fail(name string) { r.failed = append(r.failed, name) }
@@ -173,7 +173,7 @@ func (r *report) takePackage(e event, pkg *record) {
 	}
 }
 
-// end prints the skips, and names what never ended: a killed test binary leaves such tests.
+// end prints the skips, and the names of tests that did not end, such as those of a killed test binary.
 func (r *report) end() {
 	for _, name := range keys(r.packages) {
 		if !r.packages[name].ended {

@@ -12,9 +12,9 @@ import (
 	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
-// driver stands for Linux's ftdi_sio and the usb-serial layer above it, in raw mode: it sends the same requests in the same
-// order, has two transfers each way, stops submitting IN transfers while the application does not read, and does not announce
-// tcflush. Tests are the application: its methods are the system calls.
+// driver emulates Linux's ftdi_sio and the usb-serial layer above it, in raw mode: it sends the same requests in the
+// same order, has two transfers each way, stops submitting IN transfers while the application does not read, and does
+// not announce tcflush. Tests are the application: its methods are the system calls.
 type driver struct {
 	host  *usbiptest.Host
 	hupcl bool

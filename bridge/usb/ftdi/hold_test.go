@@ -46,7 +46,8 @@ func (b *bed) makes(from, n int) <-chan int {
 	return done
 }
 
-// TestAllEdgesArrive: of 2000 edges back to back, with bytes in between, each arrives in its place although the far end is slow.
+// TestAllEdgesArrive: of 2000 edges back to back, with bytes in between, each arrives in order although the far end is
+// slow.
 func TestAllEdgesArrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const edges, every = 2000, 300
@@ -184,7 +185,8 @@ func TestHeldForFourSeconds(t *testing.T) {
 	})
 }
 
-// TestHeldIsReleased: an edge that waits goes on when the session ends, when the device is unplugged or closed, and at a reset.
+// TestHeldIsReleased: a held edge is released when the session ends, when the device is unplugged or closed, and at a
+// reset.
 func TestHeldIsReleased(t *testing.T) {
 	for name, end := range map[string]func(*bed, *session){
 		"no session": func(_ *bed, s *session) { s.ended.Store(true) },
@@ -216,7 +218,7 @@ func TestHeldIsReleased(t *testing.T) {
 	}
 }
 
-// TestHeldIsTakenBack: a request that the driver takes back while it is held has no effect; later ones have.
+// TestHeldIsTakenBack: a request that the driver unlinks while it is held has no effect; later ones have.
 func TestHeldIsTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := plugInto(t, uart.PortConfig{Unsent: func() uart.Unsent { return uart.Unsent{} }}, nil)

@@ -26,7 +26,7 @@ func (b *bed) announced(kind uart.Kind) int {
 }
 
 // TestOpenWait: an application's open waits for the session, for OpenWait at most. A failed dial ends the wait too: the driver
-// opens the port all the same.
+// opens the port nevertheless.
 func TestOpenWait(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -69,7 +69,7 @@ func TestOpenWait(t *testing.T) {
 	}
 }
 
-// TestOpenGivenUp: a driver whose request has waited too long goes on without its answer.
+// TestOpenGivenUp: a driver whose request has waited too long continues without its answer.
 func TestOpenGivenUp(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{OpenWait: time.Hour})
 	reset := &usbiptest.URB{}
@@ -115,8 +115,8 @@ func TestHUPCL(t *testing.T) {
 	}
 }
 
-// resting makes the driver submit no IN transfers, because the application does not read. written gets the length of the write
-// that this blocks, -1 if it fails.
+// resting makes the driver submit no IN transfers, because the application does not read. written receives the length
+// of the write that this blocks, -1 if it fails.
 func (b *bed) resting() (written <-chan int) {
 	b.Helper()
 	n := make(chan int, 1)
@@ -338,7 +338,7 @@ func TestQuiet(t *testing.T) {
 	}
 	select {
 	case <-over:
-		t.Error("the quiet time was over before the close")
+		t.Error("the quiet period ended before the close")
 	default:
 	}
 	b.driver.set(uart.Event{Coding: uart.Coding{Baud: 9600}, Control: uart.Control{Break: uart.LevelOff}})
@@ -346,7 +346,7 @@ func TestQuiet(t *testing.T) {
 	b.driver.closes()
 	<-over
 	if got := b.announced(uart.KindClosed); got != before {
-		t.Errorf("%d closes were announced in the quiet time", got-before)
+		t.Errorf("%d closes were announced in the quiet period", got-before)
 	}
 
 	go func() { _ = b.driver.open() }()

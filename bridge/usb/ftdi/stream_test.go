@@ -11,8 +11,8 @@ import (
 	"telnetcpc/bridge/usb/usbip/usbiptest"
 )
 
-// TestHeldOut: up to 64 KiB are accepted at once. Further transfers are answered, in order, when Next has made room; the bytes of
-// those that the driver takes back are delivered all the same.
+// TestHeldOut: up to 64 KiB are accepted at once. Further transfers are answered, in order, when Next has made room;
+// the bytes of unlinked ones are delivered nevertheless.
 func TestHeldOut(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	b.opens()
@@ -44,7 +44,7 @@ func TestHeldOut(t *testing.T) {
 	}
 }
 
-// TestFloodedWithUnlinks: a host that takes every transfer back and goes on gets stalls before it uses much memory.
+// TestFloodedWithUnlinks: a host that unlinks every transfer and submits more gets stalls before much memory is used.
 func TestFloodedWithUnlinks(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	b.opens()
@@ -58,7 +58,7 @@ func TestFloodedWithUnlinks(t *testing.T) {
 		stalled = stalled || u.Status == usbiptest.StatusStall
 	}
 	if !stalled {
-		t.Error("800 KiB were accepted that nobody reads")
+		t.Error("800 KiB were accepted without a call of Next")
 	}
 }
 
@@ -214,8 +214,8 @@ func TestLargeTransfers(t *testing.T) {
 	}
 }
 
-// TestUnlinkLosesNothing: a transfer taken back while bytes arrive has taken none of them. The driver stays: it submits
-// transfers, takes them back at a close, and opens again.
+// TestUnlinkLosesNothing: a transfer that is unlinked while bytes arrive has carried none of them. The driver stays: it
+// submits transfers, takes them back at a close, and opens again.
 func TestUnlinkLosesNothing(t *testing.T) {
 	b := plugIn(t, uart.PortConfig{})
 	for range 200 {
@@ -241,7 +241,7 @@ func TestUnlinkLosesNothing(t *testing.T) {
 	}
 }
 
-// FuzzControl: every request on endpoint 0 is answered, and the chip goes on.
+// FuzzControl: every request on endpoint 0 is answered, and the chip keeps working.
 func FuzzControl(f *testing.F) {
 	f.Add(uint8(0x40), uint8(3), uint16(0x4138), uint16(0x0201), uint16(0))
 	f.Add(uint8(0x40), uint8(0), uint16(0), uint16(0), uint16(0))

@@ -147,7 +147,7 @@ func TestSeveralPending(t *testing.T) {
 	}
 }
 
-// TestUnlink: a pending transfer is taken back and never answered; one that was answered stays so.
+// TestUnlink: an unlinked pending transfer is never answered; an answered one keeps its answer.
 func TestUnlink(t *testing.T) {
 	d := &loop{}
 	h := plugIn(t, d)
@@ -177,7 +177,7 @@ func TestUnlink(t *testing.T) {
 	}
 }
 
-// TestControlUnlinked: a request that the device answers after it was taken back is not answered.
+// TestControlUnlinked: a request that the device answers after it was unlinked is not answered.
 func TestControlUnlinked(t *testing.T) {
 	d := &loop{wait: true}
 	h := plugIn(t, d)
@@ -193,8 +193,8 @@ func TestControlUnlinked(t *testing.T) {
 	}
 }
 
-// TestUnlinkStorm: transfers are submitted and taken back at once while others are answered; the host checks every answer against
-// its pending transfers. No byte is lost.
+// TestUnlinkStorm: transfers are submitted and unlinked at once while others are answered; the host checks every answer
+// against its pending transfers. No byte is lost.
 func TestUnlinkStorm(t *testing.T) {
 	h := plugIn(t, &loop{})
 	var want, got []byte
@@ -236,7 +236,7 @@ func TestUnlinkStorm(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("got %d bytes, which differ from the %d sent", len(got), len(want))
 	}
-	t.Logf("%d transfers were taken back", taken)
+	t.Logf("%d transfers were unlinked", taken)
 }
 
 // TestClose: Close unplugs the device; transfers cannot be answered any more, and Serve returns.

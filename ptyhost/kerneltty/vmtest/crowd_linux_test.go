@@ -180,6 +180,6 @@ func checkCrowd(t *testing.T) {
 	// Each call of a program on an adapter that was unplugged logs a line of vhci and one of the driver, until the kernel
 	// has removed the device. The test outside finds faults of the kernel.
 	if lines := log.errors(); len(lines) > 0 {
-		t.Logf("when they are killed the kernel says %d lines, the last of them: %s", len(lines), lines[len(lines)-1])
+		t.Logf("after they were killed the kernel logged %d lines, the last of them: %s", len(lines), lines[len(lines)-1])
 	}
 }

@@ -174,14 +174,14 @@ func trigger(t *testing.T, tty, action string) {
 		t.Fatal(err)
 	}
 	sysfs(t, "/sys/class/tty/"+tty+"/uevent", action)
-	logindtest.Eventually(t, "udev has done what its rules say", testenv.Patience, func() bool {
+	logindtest.Eventually(t, "udev has applied its rules", testenv.Patience, func() bool {
 		now, err := os.Stat(record)
 		return err == nil && !os.SameFile(before, now)
 	})
 }
 
 // checkOwners: udev may set a node's owner late, if it still has to process the end of an earlier one, and again whenever it is
-// triggered. In the end the configured owner and mode are in force.
+// triggered. In the end the node has the configured owner and mode.
 func checkOwners(t *testing.T) {
 	udev := startUdev(t)
 	config := uart.PortConfig{Path: filepath.Join(t.TempDir(), "ttyV0"), Owner: "65534", Group: "12345", Mode: 0o640}
@@ -309,6 +309,6 @@ func checkBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := <-text; got != "program" {
-		t.Errorf("the port tells of %q, want the program's alone", got)
+		t.Errorf("the port reports %q, want only the program's bytes", got)
 	}
 }
