@@ -123,7 +123,7 @@ func TestGreeting(t *testing.T) {
 		{name: "closed after a text: the device cannot be opened", moves: []move{{apply: true, says: "6e6f20646576696365"}, {after: trip, fin: true}},
 			want: []heard{{trip, `greeting 9 "no device"`}, {trip, "error EOF"}}},
 		{name: "closed after a text: another client may have the port", moves: []move{{apply: true, says: hex.EncodeToString([]byte("line busy"))}, {after: trip, fin: true}},
-			want: []heard{{trip, `greeting 9 "line busy"`}, {trip, `error port already in use: it said "line busy"`}}},
+			want: []heard{{trip, `greeting 9 "line busy"`}, {trip, `error port already in use: it sent "line busy"`}}},
 		{name: "closed after a device's text", moves: []move{{apply: true, says: hex.EncodeToString([]byte("BusyBox v1"))}, {after: trip, fin: true}},
 			want: []heard{{trip, `greeting 10 "BusyBox v1"`}, {trip, "error EOF"}}},
 		{name: "closed after a long text: busy is not its beginning", moves: []move{{apply: true, says: strings.Repeat("20", 300) + hex.EncodeToString([]byte("busy"))}, {after: trip, fin: true}},
