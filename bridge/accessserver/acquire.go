@@ -11,27 +11,26 @@ const (
 	// handover is how long a new client waits for the owner to leave: a client that closes and opens again must not be refused
 	// because of its own last session, whose FIN may not have been read yet.
 	handover = time.Second
-	// agreedWait is how long a client waits after the negotiation, because another one may have taken the device meanwhile.
-	// attach recognizes a refusal within a second of the negotiation.
+	// agreedWait is how long a client waits after the negotiation, because another client may have acquired the device
+	// meanwhile. attach recognizes a refusal within a second of the negotiation.
 	agreedWait = 500 * time.Millisecond
 	// waitLimit bounds the wait for an owner that is gone and whose last bytes still leave.
 	waitLimit = 20 * time.Second
 	// nopEvery is how often a waiting client gets a Telnet NOP: attach gives a server 3 s for its first bytes.
 	nopEvery = time.Second
-	// takeEvery is how often a waiting client tries again.
-	takeEvery = 50 * time.Millisecond
+	// acquireEvery is how often a waiting client tries again.
+	acquireEvery = 50 * time.Millisecond
 )
 
-// take waits for the device and reports whether v has it now, until release. It waits for patience; while endIfDead checks the
-// owner; and while the last bytes of an owner that is gone still leave, for which there is a limit when another client wants the
-// device.
-func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) bool {
+// acquire waits for the device and reports whether v owns it now, until release. It waits for patience, while endIfDead
+// checks the owner, and while the last bytes of an owner that is gone still leave (waitLimit bounds that).
+func (s *Server) acquire(ctx context.Context, v *visitor, patience time.Duration) bool {
 	checking, cancel := context.WithCancel(ctx)
 	defer cancel()
 	began := time.Now()
 	until, lastNOP := began.Add(patience), time.Time{}
 	freed, pending := s.endIfDead(checking, v), true
-	again := time.NewTicker(takeEvery)
+	again := time.NewTicker(acquireEvery)
 	defer again.Stop()
 	for {
 		select {
@@ -49,7 +48,7 @@ func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) b
 		}
 		now, owner, ended := time.Now(), s.lastOwner(), v.tcp.Facts().Ended
 		speaks := v.kept || v.wants()
-		wants := speaks && !ended // it is not gone again
+		wants := speaks && !ended // it has not left again
 		if wants {
 			owner.want(now)
 		}
@@ -69,15 +68,15 @@ func (s *Server) take(ctx context.Context, v *visitor, patience time.Duration) b
 	}
 }
 
-// endIfDead starts owner.endIfDead, which ends with ctx, and returns where its result comes.
+// endIfDead starts owner.endIfDead in a goroutine, which ends with ctx, and returns the channel of its result.
 func (s *Server) endIfDead(ctx context.Context, v *visitor) <-chan bool {
 	freed, owner := make(chan bool, 1), s.lastOwner()
 	go func() { freed <- owner.endIfDead(ctx, v.conn) }()
 	return freed
 }
 
-// takeNow is take without a wait.
-func (s *Server) takeNow() bool {
+// tryAcquire is acquire without waiting.
+func (s *Server) tryAcquire() bool {
 	select {
 	case s.ownerSlot <- struct{}{}:
 		return true

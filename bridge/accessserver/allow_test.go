@@ -132,7 +132,7 @@ func TestAllow(t *testing.T) {
 			if said, err := io.ReadAll(conn); len(said) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("a client that is not allowed reads %q, %v; want the end, and nothing before it", said, err)
 			}
-			f.says("client refused: its address is not allowed", "client=127.0.0.2:")
+			f.awaitLog("client refused: its address is not allowed", "client=127.0.0.2:")
 			f.dial = func() net.Conn {
 				conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 				if err != nil {

@@ -32,7 +32,7 @@ const (
 	// answers (64 KiB), and both ends of a thousand sockets, because the crowd is in this process too. watcherMost is what a
 	// watcher may cost in addition.
 	crowdMost, watcherMost = 8 << 20, 256 << 10
-	// tripMost is how long a round trip through the loop plug may take. That of a watcher never ends.
+	// tripMost is how long a round trip through the loopback plug may take. That of a watcher never ends.
 	tripMost = 20 * time.Second
 	// waitMost is longer than a client may wait for a device that is in use: 2 s, and a second to read the refusal.
 	waitMost = 4 * time.Second
@@ -64,13 +64,13 @@ func (c *crowd) Write(p []byte) (int, error) {
 	return c.log.Write(p)
 }
 
-func (c *crowd) said() string {
+func (c *crowd) logged() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.log.String()
 }
 
-// newCrowd starts a server with a loop plug, until the test ends, and a crowd without a client.
+// newCrowd starts a server with a loopback plug, until the test ends, and a crowd without a client.
 func newCrowd(t *testing.T, watchers int) *crowd {
 	t.Helper()
 	l := listen(t)
@@ -88,7 +88,7 @@ func newCrowd(t *testing.T, watchers int) *crowd {
 			t.Errorf("serve: %v", err)
 		}
 		if t.Failed() {
-			t.Logf("the server's log:\n%.4000s", c.said())
+			t.Logf("the server's log:\n%.4000s", c.logged())
 		}
 	})
 	return c
@@ -237,7 +237,7 @@ func (c *crowd) real() (uart.Session, time.Duration) {
 	}
 }
 
-// works reports whether something sent to the loop plug comes back.
+// works reports whether something sent to the loopback plug comes back.
 func (c *crowd) works(s uart.Session) bool {
 	if err := s.Apply(uart.Event{Kind: uart.KindSettings, Coding: fast.Coding}); err != nil {
 		return false
@@ -245,7 +245,7 @@ func (c *crowd) works(s uart.Session) bool {
 	return trip(s, "mine") == nil
 }
 
-// trip sends a word to the loop plug and waits for it to come back.
+// trip sends a word to the loopback plug and waits for it to come back.
 func trip(s uart.Session, word string) error {
 	late := time.AfterFunc(tripMost, func() { _ = s.Close() })
 	defer late.Stop()
@@ -293,7 +293,7 @@ func (c *crowd) memory() int64 {
 }
 
 // lines returns the number of lines in the log.
-func (c *crowd) lines() int { return strings.Count(c.said(), "\n") }
+func (c *crowd) lines() int { return strings.Count(c.logged(), "\n") }
 
 // settled waits until n clients have connected.
 func (c *crowd) settled(n int64) {

@@ -29,5 +29,5 @@ func TestGoesWhileTheUARTIsHeld(t *testing.T) {
 	}
 	c.say(make([]byte, 64<<10))
 	_ = c.Close()
-	f.says("client gone; its last bytes are being sent")
+	f.awaitLog("client gone; its last bytes are being sent")
 }

@@ -60,14 +60,14 @@ func (s *session) send(p []byte, e uart.Event) (err error) {
 	return err
 }
 
-// modemReporter reports the modem lines to a client: in their place among the bytes, or at once while the client has suspended
-// the data. What was reported at once comes again in its place and is not reported a second time.
+// modemReporter reports the modem lines to a client: in order with the bytes, or at once while the client has suspended
+// the data. A change that was reported at once is not reported again when its turn among the bytes comes.
 type modemReporter struct {
 	now    func() uart.ModemState // the present state; it does not block
 	report func(uart.ModemState) error
 
 	last  uart.ModemState // as reported
-	ahead int             // changes that were reported and have not come in their place
+	ahead int             // changes that were reported at once and whose turn has not come
 }
 
 // begin reports the present state.
@@ -76,7 +76,7 @@ func (r *modemReporter) begin() error {
 	return r.report(r.last)
 }
 
-// reportNow reports the present state if it has changed, ahead of its place.
+// reportNow reports the present state at once if it has changed.
 func (r *modemReporter) reportNow() error {
 	m := r.now()
 	if m == r.last {
@@ -87,8 +87,8 @@ func (r *modemReporter) reportNow() error {
 	return r.report(m)
 }
 
-// event reports a change in its place. If changes were reported ahead of their place, it is one of them; then the present state
-// shows whether there is anything new.
+// event reports a change whose turn has come. If changes were reported at once, it is one of them; then only the present
+// state shows whether there is anything new.
 func (r *modemReporter) event(m uart.ModemState) error {
 	if r.ahead > 0 {
 		r.ahead--

@@ -10,8 +10,9 @@ import (
 const (
 	// lastPatience is how long the last bytes of a client that is gone wait while none of them leaves.
 	lastPatience = 30 * time.Second
-	// othersPatience is how long they may still leave when another client wants the device, however long it has waited before.
-	// It gets the device within 15 s of its connection or of the end of the client before it; attach opens for at most 10 s.
+	// othersPatience is how long they may still leave when another client wants the device, however long that client has
+	// waited before. The new client gets the device within 15 s of its connection or of the end of the client before it;
+	// attach waits 10 s at most for an opening.
 	othersPatience = 8 * time.Second
 	// clientDead is how long a client may fail to acknowledge what it was sent, or TCP's probes. Then it counts as gone. Its own
 	// bytes have had that time to leave, so vanishedPatience takes the place of othersPatience.
@@ -21,8 +22,8 @@ const (
 	// has moved for lastPatience; then every nudgeEvery. What TCP has received here then has nudgedPatience to leave: 8 s,
 	// 1 s until the reset is seen, and 4 s are less than 15 s.
 	nudgeForOthers, nudgeEvery, nudgedPatience = othersPatience, 8 * time.Second, 4 * time.Second
-	// checkClientEvery is how often TCP is asked whether the client is still there: reads do not show it while the device is
-	// blocked, writes not while the client is.
+	// checkClientEvery is how often TCP is asked whether the client is still there: reads do not show it while the device
+	// blocks, and writes do not while the client blocks.
 	checkClientEvery = time.Second
 	// checkUnsentEvery is the longest time between two checks of the transmitter, because a purge can empty it early.
 	checkUnsentEvery = 100 * time.Millisecond
@@ -75,8 +76,8 @@ func (s *session) awaitEnd() bool {
 	}
 }
 
-// giveUp closes the connection of a client that has vanished, so that neither direction waits for it any longer. A client that
-// lives but has closed its TCP window is not given up: its TCP answers.
+// giveUp closes the connection of a client that has vanished, so that neither direction waits for it any longer. A client
+// that is alive but has closed its TCP window is not given up: its TCP answers.
 func (s *session) giveUp(facts tcp.Facts) {
 	s.vanished, s.unacked = facts, s.tcp.Unacked()
 	s.gaveUp.Store(true)
@@ -84,9 +85,9 @@ func (s *session) giveUp(facts tcp.Facts) {
 	_ = s.client.Close()
 }
 
-// nudge makes a client show whether it is still there while its bytes are unread in our kernel: its FIN may still be in its own
-// kernel, after more bytes than fit here, and then nothing shows that it is gone. It does so if nothing moves, or if another
-// client wants the device.
+// nudge makes a client show whether it is still there while its bytes are unread in our kernel: its FIN may still be in
+// its own kernel, after more bytes than fit here, and then nothing shows that it is gone. It is nudged only if nothing
+// moves, or if another client wants the device.
 func (s *session) nudge(unread int, now time.Time) {
 	if up := s.up.Load(); up != s.lastUp || unread == 0 {
 		s.lastUp, s.moved = up, now
@@ -113,7 +114,7 @@ func (s *session) othersWait() bool {
 	return s.owner.wantedSinceLeft(time.Now()) >= patience
 }
 
-// unsentBytes estimates how many bytes of the device have not left.
+// unsentBytes estimates how many bytes that the device has taken have not left it.
 func (s *session) unsentBytes() int {
 	inForce, _ := s.watchers.state()
 	one := inForce.Coding.LineTime(1)
@@ -123,8 +124,9 @@ func (s *session) unsentBytes() int {
 	return int((s.device.Unsent() + one/2) / one)
 }
 
-// empties waits until the transmitter is empty and complete returns true, which means that nothing more comes. It returns false
-// if nothing has moved for patience, if another client has waited long enough, or if the session ends.
+// empties waits until the transmitter is empty and complete returns true: complete reports that nothing more will be
+// written. It returns false if nothing has moved for patience, if another client has waited long enough, or if the
+// session ends.
 func (s *session) empties(patience time.Duration, complete func() bool) bool {
 	type progress struct {
 		up     uint64
@@ -133,7 +135,7 @@ func (s *session) empties(patience time.Duration, complete func() bool) bool {
 	var last progress
 	since := time.Now()
 	for {
-		all := complete() // before Unsent: once it is true, nothing is added
+		all := complete() // before Unsent: once it is true, nothing more is written
 		now := progress{s.up.Load(), s.device.Unsent()}
 		if all && now.unsent == 0 {
 			return true

@@ -36,11 +36,11 @@ func TestNewcomerNeedNotWaitForTheLastBytes(t *testing.T) {
 		if took := time.Since(began); took > 15*time.Second {
 			t.Errorf("the next client has the device after %v, want 15 s at most", took)
 		}
-		if !strings.Contains(f.said(), "another client waits") {
+		if !strings.Contains(f.logged(), "another client waits") {
 			t.Error("the log does not report the dropped bytes")
 		}
 		sent, dropped := len(f.sent()), 0
-		for line := range strings.Lines(f.said()) {
+		for line := range strings.Lines(f.logged()) {
 			if _, n, ok := strings.Cut(line, "dropped="); ok {
 				_, _ = fmt.Sscanf(n, "%d", &dropped)
 			}
@@ -80,7 +80,7 @@ func TestHealthCheckCostsNoBytes(t *testing.T) {
 	c.set(slow)
 	c.send(text)
 	c.end()
-	f.says("client gone")
+	f.awaitLog("client gone")
 	for range 3 {
 		check := f.dial()
 		_ = check.SetReadDeadline(time.Now().Add(testenv.Patience))
@@ -90,7 +90,7 @@ func TestHealthCheckCostsNoBytes(t *testing.T) {
 		_ = check.Close()
 	}
 	check := f.dial() // one that stays connected
-	f.says("client left", "up=300")
+	f.awaitLog("client left", "up=300")
 	if got := f.sent(); got != text {
 		t.Errorf("%d of %d bytes were sent", len(got), len(text))
 	}

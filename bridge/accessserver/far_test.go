@@ -66,7 +66,7 @@ func (f *far) startWith(l net.Listener, config accessserver.Config) *far {
 	f.t.Cleanup(func() {
 		f.end()
 		if f.t.Failed() {
-			f.t.Logf("the server's log:\n%s", f.said())
+			f.t.Logf("the server's log:\n%s", f.logged())
 		}
 	})
 	return f
@@ -114,17 +114,17 @@ func (f *far) Write(p []byte) (int, error) {
 	return f.log.Write(p)
 }
 
-func (f *far) said() string {
+func (f *far) logged() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.log.String()
 }
 
-// says waits until the log has a line with all of the words.
-func (f *far) says(words ...string) {
+// awaitLog waits until the log has a line with all of the words.
+func (f *far) awaitLog(words ...string) {
 	f.t.Helper()
 	devicetest.Eventually(f.t, "in the log: "+strings.Join(words, ", "), func() bool {
-		for line := range strings.Lines(f.said()) {
+		for line := range strings.Lines(f.logged()) {
 			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
 				return true
 			}

@@ -51,7 +51,7 @@ func outq(t *testing.T, conn net.Conn) (n int) {
 	return n
 }
 
-// mute is a UART that receives nothing, not even through its loop plug.
+// mute is a UART that receives nothing, not even through its loopback plug.
 type mute struct{ uart.Device }
 
 func (d mute) Next() ([]byte, uart.Event, error) {
@@ -93,7 +93,7 @@ func TestGoneAfterManyBytes(t *testing.T) {
 			if took > inTime {
 				t.Errorf("the next client has the device after %v, want 15 s at most", took)
 			}
-			f.says("another client waits", "dropped=")
+			f.awaitLog("another client waits", "dropped=")
 			// A client that is certainly gone gets nudgedPatience; one that may still be there, othersPatience.
 			from, until := f.when("client gone"), f.when("another client waits")
 			if waited := until.Sub(from); waited > 6*time.Second {
@@ -106,7 +106,7 @@ func TestGoneAfterManyBytes(t *testing.T) {
 // when returns the time of the first log line with these words.
 func (f *far) when(words string) time.Time {
 	f.t.Helper()
-	for line := range strings.Lines(f.said()) {
+	for line := range strings.Lines(f.logged()) {
 		stamp, said, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
 		if strings.Contains(said, words) {
 			at, err := time.Parse("2006-01-02T15:04:05.000Z07:00", stamp) // slog's
@@ -166,7 +166,7 @@ func TestHeldLineCostsNoBytes(t *testing.T) {
 	_ = c.Close()
 	time.Sleep(12 * time.Second) // the time under test
 	close(gate)
-	f.says("client left", "up=61440")
+	f.awaitLog("client left", "up=61440")
 	if got := len(f.sent()); got != size {
 		t.Errorf("%d of %d bytes were sent", got, size)
 	}
@@ -193,7 +193,7 @@ func TestFullOfSmallSegments(t *testing.T) {
 		_ = conn.Close()
 	}
 	for _, end := range []string{"client disconnected", "client lost", "client gone"} {
-		if strings.Contains(f.said(), end) {
+		if strings.Contains(f.logged(), end) {
 			t.Errorf("a living client: %s", end)
 		}
 	}
@@ -278,7 +278,7 @@ func TestVanished(t *testing.T) {
 			conn := f.dial()
 			c := &caller{Conn: conn, t: t}
 			c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
-			f.says("client connected")
+			f.awaitLog("client connected")
 			if tt.closed {
 				time.Sleep(2 * time.Second) // the buffers fill
 				deafen(t, conn)
@@ -288,7 +288,7 @@ func TestVanished(t *testing.T) {
 				deafen(t, conn)
 			}
 			began := time.Now()
-			f.says("client lost: unresponsive")
+			f.awaitLog("client lost: unresponsive")
 			if took := time.Since(began); took > inTime {
 				t.Errorf("given up after %v, want 15 s at most", took)
 			}
@@ -311,11 +311,11 @@ func TestWatcherVanished(t *testing.T) {
 	defer owner.end()
 	conn := f.dial()
 	_, _ = conn.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
-	f.says("watcher connected")
+	f.awaitLog("watcher connected")
 	defer readAway(conn)()
 	deafen(t, conn)
 	began := time.Now()
-	f.says("watcher left")
+	f.awaitLog("watcher left")
 	if took := time.Since(began); took > inTime {
 		t.Errorf("given up after %v, want 15 s at most", took)
 	}
@@ -328,7 +328,7 @@ func TestWindowClosedAndAlive(t *testing.T) {
 	f := (&far{t: t, dial: dialTCP(t, l)}).start(l, talking)
 	c := &caller{Conn: f.dial(), t: t}
 	c.say(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
-	f.says("client connected")
+	f.awaitLog("client connected")
 	time.Sleep(15 * time.Second) // the time under test
 	got := 0
 	for got < 1<<20 {

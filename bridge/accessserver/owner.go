@@ -17,8 +17,8 @@ const (
 	// pyserial and attach give a server 3 s for its first bytes. While bytes of the owner are unread, its answers may need room
 	// first (tcp.Socket); then it is unheardAfter, and a less patient client has to dial again.
 	deadAfter, unheardAfter = 2 * time.Second, 6 * time.Second
-	// redialTime is the time within which a refused client dials again. If nobody has wanted the device for giveUpTime, all have
-	// given up.
+	// redialTime is the time within which a refused client dials again. If no client has wanted the device for giveUpTime,
+	// all have given up.
 	redialTime, giveUpTime = 15 * time.Second, 4 * time.Second
 	// probeCheckEvery is how often endIfDead checks for an answer.
 	probeCheckEvery = 100 * time.Millisecond
@@ -27,8 +27,8 @@ const (
 // errReplaced ends the session of an owner that is dead.
 var errReplaced = errors.New("unresponsive; replaced by a new client from its address")
 
-// owner is the client that has the device, or had it last. Its methods may be called from any goroutine; left, want, name and
-// endIfDead also on nil, which is nobody.
+// owner is the client that has the device, or had it last. Its methods may be called from any goroutine; left, want, name
+// and endIfDead also on nil, which means that there was no client yet.
 type owner struct {
 	conn   net.Conn
 	tcp    *tcp.Socket
@@ -65,7 +65,8 @@ func (o *owner) want(now time.Time) {
 	o.wantLast = now
 }
 
-// wantedFor returns for how long other clients have wanted the device, up to when one last did; 0: nobody wants it any more.
+// wantedFor returns for how long other clients have wanted the device, up to the last time that one did; 0: none wants it
+// any more.
 func (o *owner) wantedFor(now time.Time) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -91,10 +92,11 @@ func (o *owner) name() string {
 	return o.conn.RemoteAddr().String()
 }
 
-// endIfDead ends the owner's session if it is dead and conn comes from its address: a machine that was switched off and on again
-// has left a session that would never end. The owner's TCP is probed at once (keepalive). If it answers, the owner stays, so
-// several clients at one address (NAT, or one machine) do not disturb each other; if it does not know the connection, its reset
-// ends the session; if it does not answer, the session is ended here. It reports whether the device is, or will soon be, free.
+// endIfDead ends the owner's session if it is dead and conn comes from its address: a machine that was switched off and
+// on again leaves a session that would never end. The owner's TCP is probed at once (keepalive). If it answers, the owner
+// stays, so several clients at one address (NAT, or one machine) do not disturb each other; if it does not know the
+// connection, its reset ends the session; if it does not answer, the session is ended here. It reports whether the device
+// is, or will soon be, free.
 func (o *owner) endIfDead(ctx context.Context, conn net.Conn) bool {
 	if o == nil || o.tcp == nil || host(o.conn) != host(conn) {
 		return false

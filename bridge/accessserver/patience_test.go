@@ -61,12 +61,12 @@ func TestNewcomerThatHasGoneWantsNothing(t *testing.T) {
 	c.set(slow)
 	c.send(text)
 	c.end()
-	f.says("client gone")
+	f.awaitLog("client gone")
 	came := f.dial()
 	_, _ = came.Write(telnet.AppendVerb(nil, telnet.WILL, telnet.ComPort))
 	time.Sleep(2 * time.Second)
 	_ = came.Close()
-	f.says("client left", "up=440")
+	f.awaitLog("client left", "up=440")
 	if got := f.sent(); got != text {
 		t.Errorf("%d of %d bytes were sent", len(got), len(text))
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// countsEvery is how often the log says how many more there were.
+	// countsEvery is how often the counts are logged.
 	countsEvery = 10 * time.Second
 	// fullLimit is how many connections a minute are logged in full: with the counts, at most ten lines a minute, whatever
 	// connects.
@@ -33,9 +33,10 @@ const (
 	kindNotOpened  = "port not opened"
 )
 
-// refusals logs connections that get no session, and keeps the log short whatever connects: the first connection of a kind is
-// logged in full, the following ones are counted, and a line every countsEvery has the counts of each kind. It counts by kind,
-// which loglimit, the limit for the lines of sessions, cannot. Its methods may be called from any goroutine.
+// refusals logs connections that get no session, and keeps the log short whatever connects: the first connection of a
+// kind is logged in full, the following ones are counted, and a line every countsEvery has the counts of each kind. It
+// counts by kind, which loglimit, the limit for the lines about sessions, cannot do. Its methods may be called from any
+// goroutine.
 type refusals struct {
 	out *slog.Logger
 
@@ -79,7 +80,7 @@ func (t *refusals) log(kind, text string, level slog.Level, line string, args ..
 	}
 }
 
-// forget makes the next connection of this kind be logged in full.
+// forget makes sure that the next connection of this kind is logged in full.
 func (t *refusals) forget(kind string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

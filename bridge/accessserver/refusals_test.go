@@ -19,7 +19,7 @@ func TestLogOfManyRefused(t *testing.T) {
 		owner := f.connect(rfc2217.Config{})
 		owner.sees("modem none")
 		began := time.Now()
-		before := strings.Count(f.said(), "\n")
+		before := strings.Count(f.logged(), "\n")
 		const each, rounds = 5, 100
 		for range rounds {
 			var conns []net.Conn
@@ -37,7 +37,7 @@ func TestLogOfManyRefused(t *testing.T) {
 		minutes := time.Since(began).Minutes()
 		f.end()
 		total := 0
-		for line := range strings.Lines(f.said()) {
+		for line := range strings.Lines(f.logged()) {
 			n := 0
 			if _, text, ok := strings.Cut(line, `"in use"=`); ok {
 				_, _ = fmt.Sscanf(text, "%d", &n)
@@ -49,7 +49,7 @@ func TestLogOfManyRefused(t *testing.T) {
 		if total != each*rounds {
 			t.Errorf("the log counts %d refused clients, want %d", total, each*rounds)
 		}
-		if n := strings.Count(f.said(), "\n") - before; float64(n) > 10*(minutes+1) {
+		if n := strings.Count(f.logged(), "\n") - before; float64(n) > 10*(minutes+1) {
 			t.Errorf("%d lines in %.1f minutes", n, minutes)
 		}
 	})
@@ -69,12 +69,12 @@ func TestLogOfEachKind(t *testing.T) {
 		}
 		f.end()
 		for _, full := range []string{"it sends raw bytes", "it sends nothing"} {
-			if n := strings.Count(f.said(), full); n != 1 {
+			if n := strings.Count(f.logged(), full); n != 1 {
 				t.Errorf("%q: logged %d times, want once", full, n)
 			}
 		}
 		raw, silent := 0, 0
-		for line := range strings.Lines(f.said()) {
+		for line := range strings.Lines(f.logged()) {
 			a, b := 0, 0
 			if _, text, ok := strings.Cut(line, `"raw bytes"=`); ok {
 				_, _ = fmt.Sscanf(text, "%d", &a)

@@ -50,13 +50,13 @@ func TestDeadOwnerIsReplaced(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.says("client connected")
+			f.awaitLog("client connected")
 			deafen(t, conn)
 			next := f.connect(rfc2217.Config{})
 			next.set(uart.Event{Coding: fast.Coding})
 			next.send("mine now")
 			next.sees("mine now")
-			f.says("client disconnected", "replaced by a new client from its address")
+			f.awaitLog("client disconnected", "replaced by a new client from its address")
 			_ = dead.Close()
 		})
 	}
@@ -71,7 +71,7 @@ func TestLivingOwnerStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lives.Close()
-	f.says("client connected")
+	f.awaitLog("client connected")
 	for range 3 {
 		f.refuses()
 	}

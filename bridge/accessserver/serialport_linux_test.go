@@ -30,7 +30,7 @@ func TestServeSerialUnplugged(t *testing.T) {
 		c.sees("here")
 		p.Out()
 		<-c.over
-		f.says("port lost", "unplugged?")
+		f.awaitLog("port lost", "unplugged?")
 		for range 3 {
 			said := f.dial()
 			_ = said.SetReadDeadline(time.Now().Add(testenv.Patience))
@@ -44,7 +44,7 @@ func TestServeSerialUnplugged(t *testing.T) {
 	}
 	f.connect(rfc2217.Config{}).sees("modem CTS|DSR|DCD")
 	f.end()
-	if n := strings.Count(f.said(), "level=ERROR"); n != 4 {
+	if n := strings.Count(f.logged(), "level=ERROR"); n != 4 {
 		t.Errorf("errors in the log: got %d, want 4: twice lost, twice not opened", n)
 	}
 }

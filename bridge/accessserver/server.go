@@ -1,7 +1,7 @@
-// Package accessserver is the far end of RFC 2217: a server that gives one UART to one client at a time. Others may watch. It
-// accepts connections, negotiates (through TLS if configured), and runs the session between a client and a uart.Device, which may
-// be serialport's, simulate's or another. The commands serve and demo use it. It does not know how Telnet encodes the commands,
-// nor the near end: ports and bridges.
+// Package accessserver is the far end of RFC 2217: a server that gives one UART to one client at a time. Other clients
+// may watch. It accepts connections, negotiates (through TLS if configured), and runs the session between a client and a
+// uart.Device: that of serialport, simulate or another package. The commands serve and demo use it. It must not know how
+// Telnet encodes the commands, nor anything of the other end: ports and bridges.
 package accessserver
 
 import (
@@ -17,7 +17,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// acceptAgain is the pause after a failed accept, which mostly means that there are no file descriptors left.
+// acceptAgain is the pause after a failed accept, which usually means that no file descriptors are left.
 const acceptAgain = time.Second
 
 // sessionLines is how many lines a minute are logged about sessions, and as many about lost bytes.
@@ -28,10 +28,10 @@ type Config struct {
 	// Open opens the UART for one client. The session closes it.
 	Open func(ctx context.Context) (uart.Device, error)
 	// Present returns an error if Open would certainly fail; it does not touch the UART. The client is then sent that error
-	// before the negotiation, so that it keeps its bytes. nil: not known.
+	// before the negotiation, so that it does not send bytes that would be lost. nil: Open is tried without this check.
 	Present func() error
-	// Watchers is how many clients may watch while another one owns the UART: they get what comes from it. Further clients are
-	// refused; with 0, all but the owner.
+	// Watchers is how many clients may watch while another one owns the UART: they get what comes from it. Further clients
+	// are refused; with 0, every client but the owner is.
 	Watchers int
 	// Allow lists the addresses that clients may connect from; empty: all. Other connections are closed at once, without a
 	// message.
@@ -75,9 +75,9 @@ func New(cfg Config) *Server {
 	}
 }
 
-// Serve accepts clients until ctx is done, and then returns nil, or until somebody else closes the listener, which is an error. It
-// closes the listener, and returns after every session has ended. The listener should be one of tcp.Listen: with others the
-// system buffers megabytes of a client before the device takes them.
+// Serve accepts clients until ctx is done, and then returns nil, or until the listener is closed by other code, which is
+// an error. It closes the listener, and returns after every session has ended. The listener should be one of tcp.Listen:
+// with others the system buffers megabytes from a client before the device takes them.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var clients sync.WaitGroup

@@ -22,7 +22,7 @@ import (
 // fast is a line that takes no time.
 var fast = uart.Event{Coding: uart.Coding{Baud: 20_000_000, DataBits: 8, Parity: uart.ParityNone, StopBits: uart.Stop1}}
 
-// Each value of each setting, in this order, and the answer of a server whose UART has a loop plug.
+// Each value of each setting, in this order, and the answer of a server whose UART has a loopback plug.
 func TestAnswers(t *testing.T) {
 	c := overTCP(t).call()
 	defer c.Close()
@@ -186,7 +186,7 @@ func TestBytesBothWays(t *testing.T) {
 	f.does("20000000 8N1: " + string(p))
 }
 
-// The modem state is sent at once, and after each change. The loop plug wires DTR to DSR, DCD and RI, RTS to CTS.
+// The modem state is sent at once, and after each change. The loopback plug wires DTR to DSR, DCD and RI, RTS to CTS.
 func TestModemState(t *testing.T) {
 	c := overTCP(t).connect(rfc2217.Config{})
 	c.sees("modem none")
@@ -205,7 +205,7 @@ func TestRawClient(t *testing.T) {
 	if _, err := io.WriteString(raw, "GET / HTTP/1.1\x1b[2J\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	f.says("raw bytes", `GET / HTTP/1.1\\x1b[2J\\r\\n`, "telnetcpc attach PORT rfc2217://127.0.0.1:")
+	f.awaitLog("raw bytes", `GET / HTTP/1.1\\x1b[2J\\r\\n`, "telnetcpc attach PORT rfc2217://127.0.0.1:")
 	_ = raw.SetReadDeadline(time.Now().Add(testenv.Patience))
 	if _, err := io.ReadAll(raw); err != nil && !isReset(err) {
 		t.Errorf("the connection stays open: %v", err)
@@ -220,7 +220,7 @@ func TestClientWithoutComPort(t *testing.T) {
 	f := overTCP(t)
 	c := &caller{Conn: f.dial(), t: t}
 	c.say(telnet.AppendVerb(nil, telnet.WONT, telnet.ComPort))
-	f.says("without COM-PORT-OPTION", "telnetcpc attach")
+	f.awaitLog("without COM-PORT-OPTION", "telnetcpc attach")
 	f.connect(rfc2217.Config{}).sees("modem none")
 }
 
@@ -238,7 +238,7 @@ func TestSecondClient(t *testing.T) {
 	if want := "Port already in use\r\n"; err != nil || string(got) != want { // and not which client has it
 		t.Errorf("the second client: got %q, %v, want %q", got, err, want)
 	}
-	f.says("client refused", "owner=127.0.0.1:")
+	f.awaitLog("client refused", "owner=127.0.0.1:")
 	first.send("still here")
 	first.sees("still here")
 }
@@ -251,7 +251,7 @@ func TestOpensAgainAtOnce(t *testing.T) {
 		_ = c.Close()
 		c.end()
 	}
-	if strings.Contains(f.said(), "in use") {
+	if strings.Contains(f.logged(), "in use") {
 		t.Error("a client was refused while nobody had the port")
 	}
 }
@@ -308,7 +308,7 @@ func TestHostileClients(t *testing.T) {
 				}
 				flooding <- err
 			}()
-			f.says("client disconnected", tt.reason)
+			f.awaitLog("client disconnected", tt.reason)
 			var late net.Error
 			if err := <-flooding; errors.As(err, &late) && late.Timeout() {
 				t.Error("the connection stays open")
@@ -330,7 +330,7 @@ func TestEndsPromptly(t *testing.T) {
 	if err := <-sent; err == nil {
 		t.Error("16 MiB were taken by a UART that sends nothing")
 	}
-	f.says("the server is shutting down")
+	f.awaitLog("the server is shutting down")
 }
 
 // If a device cannot be opened, or is unplugged, the session ends with the reason.
@@ -355,10 +355,10 @@ func TestDeviceFails(t *testing.T) {
 	if !errors.As(err, &noDevice) || string(noDevice.Text) != "port not opened: open /dev/ttyUSB0: no such device\r\n" {
 		t.Errorf("got %v, want the server's message", err)
 	}
-	f.says("port not opened", "no such device")
+	f.awaitLog("port not opened", "no such device")
 	conn := f.dial()
 	c, err := rfc2217.Open(t.Context(), conn, rfc2217.Config{})
-	f.says("port lost", "input/output error")
+	f.awaitLog("port lost", "input/output error")
 	for err == nil { // the session may or may not have begun before that
 		_, _, err = c.Next()
 	}

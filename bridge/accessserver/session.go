@@ -22,21 +22,21 @@ import (
 //	up:    conn.Read -> rfc2217.Server.Next -> Device.Write -> line
 //	down:  line -> Device.Next -> rfc2217.Server.Write -> conn.Write
 //
-// Commands take the same path as the bytes (up -> Device.Apply, Device.Purge), so they keep their place among them. A full
-// transmit buffer blocks Device.Write, so the connection is not read, so the client's TCP window closes. A client that does not
+// Commands take the same path as the bytes (up -> Device.Apply, Device.Purge), so the order is kept. A full transmit
+// buffer blocks Device.Write, so the connection is not read, so the client's TCP window closes. A client that does not
 // read blocks Server.Write, so the device is not read; what a UART does then is up to the device.
 
 const (
 	// recodePatience is how long a change of the line coding waits for earlier bytes while none of them leaves.
 	recodePatience = 3 * time.Second
-	// farewell is how long a client that has closed its half may take to read the last bytes from the line.
+	// farewell is how long a client that has closed its half may take to read the last bytes that the line has received.
 	farewell = 5 * time.Second
-	// dropLimit bounds how many bytes are read and dropped of a client that keeps sending after the end of its session.
+	// dropLimit bounds, in bytes, what is read and dropped from a client that keeps sending after the end of its session.
 	dropLimit = 1 << 20
-	// pieceLimit is the most that is given to the device at once, in bytes.
+	// pieceLimit is the most, in bytes, that one Write gives to the device.
 	pieceLimit = 4 << 10
-	// roomTime is how much of the line's time TCP buffers of a client before the device takes it, if that is more than
-	// tcp.ReceiveBuffer: a fast line must not wait for a client that is far away. roomLimit bounds it, in bytes.
+	// roomTime is how much line time of a client's bytes TCP may buffer before the device takes them, if that is more than
+	// tcp.ReceiveBuffer: a fast line must not wait for a client on a slow path. roomLimit bounds it, in bytes.
 	roomTime, roomLimit = time.Second / 4, 256 << 10
 )
 
@@ -49,30 +49,30 @@ type session struct {
 	watchers *watchers
 	owner    *owner
 	tcp      *tcp.Socket
-	log      *slog.Logger // limited: clients can come and go without end
-	losses   *slog.Logger // the same for lost bytes, with a limit of its own
+	log      *slog.Logger // limited: clients can connect and disconnect without end
+	losses   *slog.Logger // for lines about lost bytes, with a limit of its own
 
 	// How the session ends.
-	ended   context.Context         // done: the session ends at once, whatever still waits
+	ended   context.Context         // done: the session ends at once, whatever is still unsent
 	fail    context.CancelCauseFunc // ends it, with the reason: the device is lost, or the client broke the protocol
 	gone    chan struct{}           // closed by leave: the client is gone; what it sent still goes to the line
 	leaving sync.Once               // the work of leave
 
 	// Only carryUp's.
-	coding uart.Coding // in force
+	coding uart.Coding // the current one
 	room   int         // the size of TCP's receive buffer, in bytes
 
 	// Only run's.
-	lastUp   uint64    // up when it last moved
-	moved    time.Time // when that was
+	lastUp   uint64    // the value of up when it last changed
+	moved    time.Time // when it last changed
 	nudged   time.Time // when the client was last nudged
 	vanished tcp.Facts // what TCP reported when the client was given up
-	unacked  int       // bytes sent to it and not acknowledged then; -1: unknown
+	unacked  int       // bytes sent to it and not acknowledged at that time; -1: unknown
 
 	// Written by one goroutine, read by others.
 	up, down  atomic.Uint64 // bytes given to the device and to the client
 	allTaken  atomic.Bool   // carryUp has returned: the device has everything that the client sent
-	dropped   atomic.Int64  // bytes of the client that the device does not get, because another client waits
+	dropped   atomic.Int64  // bytes of the client that were dropped because another client waits
 	wasNudged atomic.Bool   // the client was nudged
 	reset     atomic.Bool   // the client left without FIN
 	gaveUp    atomic.Bool   // the client was given up: it vanished
@@ -114,14 +114,14 @@ func (s *session) run(ctx context.Context) {
 	s.report(ctx, err)
 }
 
-// hangUp ends the session at once, whatever still waits. Unless the client is dead or broke the protocol, it gets what
-// carryDown is just sending, and FIN; part does the rest.
+// hangUp ends the session at once, whatever is still unsent. Unless the client is dead or broke the protocol, it gets
+// what carryDown is sending at the moment, and FIN; part does the rest.
 func (s *session) hangUp() {
 	_ = s.device.Close()
 	cause := context.Cause(s.ended)
 	if errors.Is(cause, errWanted) {
-		_ = s.conn.SetReadDeadline(time.Now().Add(lastWords)) // until then drop counts what is left of the client's bytes
-		time.AfterFunc(lastWords, s.close)                    // carryDown does not wait any longer for a client that only listens
+		_ = s.conn.SetReadDeadline(time.Now().Add(lastWords)) // until then drop counts the client's remaining bytes
+		time.AfterFunc(lastWords, s.close)                    // carryDown does not wait any longer for a client that does not close
 		return
 	}
 	if errors.Is(cause, errReplaced) || errors.Is(cause, rfc2217.ErrProtocol) {
@@ -215,7 +215,7 @@ func (s *session) carryUp() error {
 			s.leave()
 			return err
 		}
-		if err := s.obey(p, e); err != nil {
+		if err := s.forward(p, e); err != nil {
 			s.drop()
 			if !errors.Is(err, uart.ErrClosed) { // ErrClosed: the session is ending already
 				s.fail(err)
@@ -225,9 +225,9 @@ func (s *session) carryUp() error {
 	}
 }
 
-// obey gives the device bytes, or does a command and answers it. The error is the device's, or that the client does not read its
-// answers.
-func (s *session) obey(p []byte, e uart.Event) error {
+// forward gives bytes to the device, or executes a command and answers it. The error is the device's, or that the client
+// does not read its answers.
+func (s *session) forward(p []byte, e uart.Event) error {
 	switch e.Kind {
 	case uart.KindData:
 		return s.write(p)
@@ -256,7 +256,7 @@ func (s *session) write(p []byte) error {
 	return nil
 }
 
-// drop counts the bytes of a client that is gone that the device does not get because another client waits.
+// drop reads, drops and counts the remaining bytes of a client that is gone, because another client waits.
 func (s *session) drop() {
 	if !errors.Is(context.Cause(s.ended), errWanted) {
 		return
@@ -297,10 +297,10 @@ func (s *session) makeRoom() {
 	s.tcp.GrowReceiveBuffer(room)
 }
 
-// described returns what a settings event asks for, for the log.
+// described returns what a settings event requests, for the log.
 func described(e uart.Event) string {
 	if e.Coding == (uart.Coding{}) && e.Flow == (uart.Flow{}) && e.Control == (uart.Control{}) {
-		return "what is in force"
+		return "current settings"
 	}
 	return e.String()[len(uart.KindSettings.String())+1:]
 }

@@ -242,7 +242,7 @@ func TestLastBytesOfAClient(t *testing.T) {
 		time.Sleep(slow.Coding.LineTime(len(text)) - time.Second)
 		f.connect(rfc2217.Config{}).sees("modem none") // a client that connects meanwhile waits, and costs it nothing
 		devicetest.Expect(t, "the UART", f.did(), []string{"opened", "settings 300 8N1", "300 8N1: " + text, "closed", "opened"})
-		f.says("client left", "up=7200")
+		f.awaitLog("client left", "up=7200")
 	})
 }
 
@@ -260,7 +260,7 @@ func TestLastBytesHeld(t *testing.T) {
 		if took := time.Since(began); took < 30*time.Second || took > 35*time.Second {
 			t.Errorf("the UART was given up after %v, want 30 s", took)
 		}
-		f.says("bytes not sent")
+		f.awaitLog("bytes not sent")
 	})
 }
 
@@ -289,7 +289,7 @@ func TestSilentClient(t *testing.T) {
 		f := inMemory(t)
 		silent := f.dial()
 		defer silent.Close()
-		f.says("it sends nothing", "telnetcpc attach")
+		f.awaitLog("it sends nothing", "telnetcpc attach")
 		f.connect(rfc2217.Config{}).sees("modem none")
 	})
 }
@@ -328,7 +328,7 @@ func TestAcceptFails(t *testing.T) {
 		f := serve(t, l, l.dial)
 		l.fail <- errors.New("too many open files")
 		f.connect(rfc2217.Config{}).sees("modem none")
-		f.says("client not accepted", "too many open files")
+		f.awaitLog("client not accepted", "too many open files")
 
 		closed := newMemory()
 		_ = closed.Close()

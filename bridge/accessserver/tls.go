@@ -30,8 +30,8 @@ func (e *errPlain) Error() string { return "it does not speak TLS" }
 // secured is a client's connection through TLS.
 type secured struct {
 	*tlsconn.Conn
-	left  time.Duration // what the handshake has left of agreePatience
-	first []byte        // read by peek and not by Read; only the reader's
+	left  time.Duration // of agreePatience, after the handshake
+	first []byte        // read by peek and not yet returned by Read; only the reader's
 }
 
 // peekTime is how long peek waits, because crypto/tls reads nothing after its deadline has passed.
@@ -43,7 +43,7 @@ func (c *secured) peek() (first byte, any bool) {
 	if len(c.first) == 0 {
 		p := make([]byte, 64)
 		_ = c.SetReadDeadline(time.Now().Add(peekTime))
-		n, _ := c.Conn.Read(p) // any error but that of the deadline comes again
+		n, _ := c.Conn.Read(p) // any error but that of the deadline is returned again by the next read
 		_ = c.SetReadDeadline(time.Time{})
 		c.first = p[:n]
 	}
@@ -63,8 +63,9 @@ func (c *secured) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// secure does the TLS handshake, if this server has TLS. It runs in the connection's own goroutine, so a client that stalls keeps
-// nobody waiting. It returns the connection to use and to close; nil if the handshake failed, and then accepted is closed.
+// secure does the TLS handshake, if this server has TLS. It runs in the connection's own goroutine, so a client that
+// stalls makes no other wait. It returns the connection to use and to close; nil if the handshake failed, and then
+// v.accepted is closed.
 func (s *Server) secure(ctx context.Context, v *visitor) net.Conn {
 	conn := v.accepted
 	if s.cfg.TLS == nil {
@@ -109,7 +110,7 @@ func firstBytes(ctx context.Context, conn net.Conn) ([]byte, error) {
 // peeked is a connection whose first bytes were read by firstBytes.
 type peeked struct {
 	net.Conn
-	first []byte // not read again yet; only the reader's
+	first []byte // not yet returned by Read; only the reader's
 }
 
 func (b *peeked) Read(p []byte) (int, error) {
@@ -127,8 +128,8 @@ func (b *peeked) NetConn() net.Conn { return b.Conn }
 // CloseWrite sends FIN.
 func (b *peeked) CloseWrite() error { return tcp.CloseWrite(b.Conn) }
 
-// notSecured logs why the TLS handshake failed. A client without TLS is sent the reason too; others got an alert from crypto/tls,
-// which dismiss lets them read.
+// notSecured logs why the TLS handshake failed. A client without TLS is sent the reason too; other clients have got an
+// alert from crypto/tls, which dismiss gives them time to read.
 func (s *Server) notSecured(ctx context.Context, conn net.Conn, err error) {
 	log := s.refusalLog(conn)
 	const own = "give it a certificate: --tls-cert FILE --tls-key FILE"
@@ -147,7 +148,7 @@ func (s *Server) notSecured(ctx context.Context, conn net.Conn, err error) {
 	case errors.As(err, &wrong):
 		log(kindTLS, slog.LevelWarn, "client refused: its certificate is not accepted", "certificate", subject(wrong.UnverifiedCertificates), "err", wrong.Err,
 			"hint", "is it signed by a CA in --tls-client-ca FILE, and still valid?")
-	case err.Error() == "tls: client didn't provide a certificate": // it has no type
+	case err.Error() == "tls: client didn't provide a certificate": // the error has no type of its own
 		log(kindTLS, slog.LevelWarn, "client refused: it shows no certificate", "hint", own)
 	case errors.As(err, &alert) && alert.Op == "remote error":
 		log(kindTLS, slog.LevelWarn, "client left: it does not accept this server's TLS", "err", alert.Err,
@@ -175,8 +176,8 @@ func subject(chain []*x509.Certificate) string {
 	return fmt.Sprintf("%.100s", chain[0].Subject.String())
 }
 
-// accept negotiates with a client. Through TLS it has what the handshake has left of agreePatience; a wait for the device between
-// the two does not count.
+// accept negotiates with a client. Through TLS the client has what is left of agreePatience after the handshake; a wait
+// for the device between the two does not count.
 func (s *Server) accept(ctx context.Context, v *visitor) (*rfc2217.Server, error) {
 	config := rfc2217.ServerConfig{Signature: s.cfg.Signature, Heard: v.setHeard, Log: s.log.With("client", v.conn.RemoteAddr().String())}
 	if c, ok := v.conn.(*secured); ok {

@@ -20,13 +20,13 @@ func TestTLSDeadOwnerIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.says("client connected")
+	f.awaitLog("client connected")
 	deafen(t, conn.NetConn())
 	next := f.connect(rfc2217.Config{})
 	next.set(fast)
 	next.send("mine now")
 	next.sees("mine now")
-	f.says("client disconnected", "replaced by a new client from its address")
+	f.awaitLog("client disconnected", "replaced by a new client from its address")
 	_ = dead.Close()
 }
 
@@ -46,5 +46,5 @@ func TestTLSGoesWhileTheUARTIsHeld(t *testing.T) {
 	}
 	c.say(make([]byte, 64<<10))
 	_ = c.Close()
-	f.says("client gone; its last bytes are being sent")
+	f.awaitLog("client gone; its last bytes are being sent")
 }

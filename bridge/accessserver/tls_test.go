@@ -65,7 +65,7 @@ func TestTLS(t *testing.T) {
 			f.does("20000000 8N1: " + text)
 			devicetest.Eventually(t, "all of it has come back", func() bool { return strings.Join(c.seen(), "")[len("modem none"):] == text })
 			c.end()
-			f.says("client left")
+			f.awaitLog("client left")
 		})
 	}
 }
@@ -210,7 +210,7 @@ func TestTLSAndPlain(t *testing.T) {
 			}
 			_ = conn.Close()
 		}
-		f.says("client refused: it does not speak TLS", `sent="\"\\xff\\xfb,\""`, "this port wants TLS: telnetcpc attach PORT rfc2217+tls://127.0.0.1:")
+		f.awaitLog("client refused: it does not speak TLS", `sent="\"\\xff\\xfb,\""`, "this port wants TLS: telnetcpc attach PORT rfc2217+tls://127.0.0.1:")
 	})
 	t.Run("a TLS client of a plain server", func(t *testing.T) {
 		f := overTCP(t)
@@ -221,7 +221,7 @@ func TestTLSAndPlain(t *testing.T) {
 		if !errors.As(err, &header) {
 			t.Errorf("the client gets %v", err)
 		}
-		f.says("client refused: it speaks TLS", "this port has no TLS: telnetcpc attach PORT rfc2217://127.0.0.1:")
+		f.awaitLog("client refused: it speaks TLS", "this port has no TLS: telnetcpc attach PORT rfc2217://127.0.0.1:")
 	})
 	t.Run("a client that does not trust the certificate", func(t *testing.T) {
 		f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
@@ -233,7 +233,7 @@ func TestTLSAndPlain(t *testing.T) {
 		if err := tls.Client(conn, &tls.Config{ServerName: "far.example", RootCAs: x509.NewCertPool()}).HandshakeContext(t.Context()); err == nil {
 			t.Error("it trusts it")
 		}
-		f.says("client left: it does not accept this server's TLS", "bad certificate")
+		f.awaitLog("client left: it does not accept this server's TLS", "bad certificate")
 	})
 	t.Run("a client of TLS 1.1", func(t *testing.T) {
 		f := overTLS(t, accessserver.Config{}, accessserver.TLSFiles{Cert: own.cert, Key: own.key}, own.trusts())
@@ -247,7 +247,7 @@ func TestTLSAndPlain(t *testing.T) {
 		if err := tls.Client(conn, old).HandshakeContext(t.Context()); err == nil || !strings.Contains(err.Error(), "protocol version") {
 			t.Errorf("the client gets %v", err)
 		}
-		f.says("client refused: the TLS handshake failed", "unsupported versions")
+		f.awaitLog("client refused: the TLS handshake failed", "unsupported versions")
 	})
 }
 
@@ -287,7 +287,7 @@ func TestTLSClientCertificate(t *testing.T) {
 					if err != nil {
 						t.Errorf("it is refused: %v", err)
 					}
-					f.says("client connected")
+					f.awaitLog("client connected")
 					return
 				}
 				want := tt.refusal
@@ -297,8 +297,8 @@ func TestTLSClientCertificate(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), "remote error: tls: "+want) {
 					t.Errorf("it gets %v, want %s", err, want)
 				}
-				f.says("client refused: it", tt.log)
-				if n := strings.Count(f.said(), "\n"); n != 1 {
+				f.awaitLog("client refused: it", tt.log)
+				if n := strings.Count(f.logged(), "\n"); n != 1 {
 					t.Errorf("%d lines in the log, want one", n)
 				}
 			})

@@ -42,7 +42,7 @@ func TestTLSNewcomerHasTheDevice(t *testing.T) {
 	gone.set(slow)
 	gone.send(strings.Repeat("gone", 1000))
 	gone.end()
-	f.says("client gone")
+	f.awaitLog("client gone")
 
 	below, err := net.Dial("tcp", f.addr)
 	if err != nil {
@@ -85,7 +85,7 @@ func TestTLSHealthCheckCostsNoBytes(t *testing.T) {
 			}
 		}
 	})
-	f.says("client left")
+	f.awaitLog("client left")
 	close(over)
 	checks.Wait()
 	if got := f.sent(); got != text {

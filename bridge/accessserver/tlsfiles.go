@@ -26,7 +26,7 @@ type TLS struct {
 	files TLSFiles
 
 	mu      sync.Mutex  // guards everything below; held while the files are read
-	config  *tls.Config // in force; replaced, never changed
+	config  *tls.Config // the current one; replaced, never changed
 	read    string      // state of the files when they were last read, successfully or not
 	expired bool        // it was logged that the certificate has expired
 }
@@ -73,8 +73,9 @@ func (f TLSFiles) load(now time.Time) (*tls.Config, error) {
 	case now.Before(leaf.NotBefore):
 		return nil, fmt.Errorf("tls-cert %s: the certificate is not valid before %s (is the clock wrong here?)", f.Cert, leaf.NotBefore.Format(day))
 	}
-	// DynamicRecordSizing splits the first writes into small records, which helps browsers; here a write is to be one record. A
-	// session ticket would let in a client whose certificate is not accepted any more, and the time that it saves is not needed.
+	// Dynamic record sizing splits the first writes into small records, which helps browsers; here each write should be one
+	// record. A session ticket would admit a client whose certificate is not accepted any more, and the time that it saves
+	// is not needed.
 	c := &tls.Config{
 		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair},
 		DynamicRecordSizingDisabled: true, SessionTicketsDisabled: true,
@@ -111,7 +112,7 @@ func causeOf(err error) error {
 	return err
 }
 
-// state returns sizes and times of the files, which differ when one of them has changed.
+// state returns the sizes and times of the files as text, which differs if one of them has changed.
 func (f TLSFiles) state() string {
 	var all strings.Builder
 	for _, name := range []string{f.Cert, f.Key, f.ClientCA} {

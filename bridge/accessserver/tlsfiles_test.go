@@ -30,7 +30,7 @@ func TestTLSRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 		writeFile(t, to+".new", text)
-		if err := os.Chtimes(to+".new", time.Time{}, time.Now().Add(time.Duration(len(f.said()))*time.Second)); err != nil {
+		if err := os.Chtimes(to+".new", time.Time{}, time.Now().Add(time.Duration(len(f.logged()))*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Rename(to+".new", to); err != nil {
@@ -45,8 +45,8 @@ func TestTLSRenewed(t *testing.T) {
 	}
 	unusable := func(want int) {
 		t.Helper()
-		if got := strings.Count(f.said(), "cannot be used; the previous ones stay in use"); got != want {
-			t.Errorf("the log has %d lines about files that cannot be used, want %d\n%s", got, want, f.said())
+		if got := strings.Count(f.logged(), "cannot be used; the previous ones stay in use"); got != want {
+			t.Errorf("the log has %d lines about files that cannot be used, want %d\n%s", got, want, f.logged())
 		}
 	}
 	is("first")
@@ -71,7 +71,7 @@ func TestTLSRenewed(t *testing.T) {
 	put(second.cert, first.cert)
 	put(second.key, first.key)
 	is("second")
-	if got := strings.Count(f.said(), "were read again"); got != 2 {
+	if got := strings.Count(f.logged(), "were read again"); got != 2 {
 		t.Errorf("the log says %d times that files were read again, want 2", got)
 	}
 }
@@ -93,8 +93,8 @@ func TestTLSExpires(t *testing.T) {
 			_ = conn.Close()
 		}
 		synctest.Wait()
-		if n := strings.Count(f.said(), "the certificate has expired"); n != 1 {
-			t.Errorf("the log says it %d times, want once\n%s", n, f.said())
+		if n := strings.Count(f.logged(), "the certificate has expired"); n != 1 {
+			t.Errorf("the log says it %d times, want once\n%s", n, f.logged())
 		}
 	})
 }

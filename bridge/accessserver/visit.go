@@ -57,10 +57,11 @@ func (s *Server) cutOff(v *visitor) {
 		"client", v.accepted.RemoteAddr().String())
 }
 
-// visit serves a connection. It has no claim to the device before COM-PORT-OPTION is negotiated, so connections that send nothing
-// keep nobody from it. The session that visit returns has ended, but its connection is still open; nil: there was no session.
+// visit serves a connection. It has no claim to the device before COM-PORT-OPTION is negotiated, so connections that send
+// nothing keep no client from it. The session that visit returns has ended, but its connection is still open; nil: there
+// was no session.
 func (s *Server) visit(ctx context.Context, v *visitor) *session {
-	free := s.take(ctx, v, handover)
+	free := s.acquire(ctx, v, handover)
 	if free {
 		s.release()
 	}
@@ -68,7 +69,7 @@ func (s *Server) visit(ctx context.Context, v *visitor) *session {
 	case ctx.Err() != nil:
 		return nil
 	case !free && len(s.watcherSlots) == cap(s.watcherSlots):
-		s.refuse(ctx, v.conn) // without a negotiation: it may be a person with a terminal
+		s.refuse(ctx, v.conn) // without a negotiation: the client may be a person at a terminal
 		return nil
 	}
 	if s.cfg.Present != nil {
@@ -84,7 +85,7 @@ func (s *Server) visit(ctx context.Context, v *visitor) *session {
 	case err != nil:
 		s.notAccepted(v.conn, err)
 	case !s.visitors.keep(v): // another visitor has just taken its place
-	case free && s.take(ctx, v, agreedWait), !free && s.takeNow():
+	case free && s.acquire(ctx, v, agreedWait), !free && s.tryAcquire():
 		s.visitors.leave(v)
 		return s.own(ctx, v, client)
 	case ctx.Err() == nil:
@@ -105,15 +106,15 @@ func (s *Server) watchOrRefuse(ctx context.Context, v *visitor, client *rfc2217.
 	}
 }
 
-// refuse ends a client because the device is in use. Only the log says by whom: that is not for strangers.
+// refuse sends a client away because the device is in use. Only the log names the owner: other clients must not learn it.
 func (s *Server) refuse(ctx context.Context, conn net.Conn) {
 	s.refusals.log(kindInUse, "", slog.LevelInfo, "client refused: the port is in use",
 		"client", conn.RemoteAddr().String(), "owner", s.lastOwner().name())
 	dismiss(ctx, conn, rfc2217.InUse)
 }
 
-// dismiss sends one line, if it is not empty, and lets the client read it: to close a connection with unread bytes resets it, and
-// the line would be lost. It does not close the connection.
+// dismiss sends one line, if it is not empty, and gives the client time to read it: closing a connection with unread
+// bytes resets it, and the line would be lost. dismiss does not close the connection.
 func dismiss(ctx context.Context, conn net.Conn, line string) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(tcp.Past()) })
 	defer stop()
@@ -131,8 +132,8 @@ func dismiss(ctx context.Context, conn net.Conn, line string) {
 	}
 }
 
-// own serves a client that has the device, until the session ends. It returns the session, whose connection is still open; nil:
-// there was no session.
+// own serves a client that has acquired the device, until the session ends. It returns the session, whose connection is
+// still open; nil: there was no session.
 func (s *Server) own(ctx context.Context, v *visitor, client *rfc2217.Server) *session {
 	owner := s.setOwner(v)
 	device, err := s.cfg.Open(ctx)
@@ -152,7 +153,8 @@ func (s *Server) own(ctx context.Context, v *visitor, client *rfc2217.Server) *s
 	return session
 }
 
-// notOpened ends a client because the UART cannot be opened. It is logged once, although clients dial again and again.
+// notOpened sends a client away because the UART cannot be opened. That is logged once, although clients dial again and
+// again.
 func (s *Server) notOpened(ctx context.Context, conn net.Conn, err error) {
 	s.refusals.log(kindNotOpened, err.Error(), slog.LevelError, "port not opened", "client", conn.RemoteAddr().String(), "err", err)
 	dismiss(ctx, conn, "port not opened: "+inOneLine(err))
@@ -165,7 +167,7 @@ func (s *Server) refusalLog(conn net.Conn) func(kind string, level slog.Level, l
 	}
 }
 
-// notAccepted logs what a client is that does not speak RFC 2217, and what to do.
+// notAccepted logs why a client was not accepted, with a hint about what to do.
 func (s *Server) notAccepted(conn net.Conn, err error) {
 	log, url := s.refusalLog(conn), s.url(conn)
 	var raw *rfc2217.NotTelnetError
@@ -189,5 +191,5 @@ func (s *Server) notAccepted(conn net.Conn, err error) {
 	}
 }
 
-// inOneLine is an error without line breaks, to be sent to a client.
+// inOneLine returns the text of an error without line breaks, to be sent to a client.
 func inOneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

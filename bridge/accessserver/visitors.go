@@ -20,7 +20,7 @@ const (
 	talkTime = 2 * time.Second
 )
 
-// errCrowded ends a visitor whose place another one takes.
+// errCrowded ends a visitor that loses its place to another one.
 var errCrowded = errors.New("too many connections without a session")
 
 // visitor is a connection without a session: it waits, negotiates, or reads why it is refused. admit starts its goroutine.
@@ -45,8 +45,8 @@ func (v *visitor) spoke() bool { return v.heard.Load() || v.tcp.Facts().Received
 
 func (v *visitor) setHeard() { v.heard.Store(true) }
 
-// wants reports whether it wants a session, as far as its first byte shows before the negotiation reads it: IAC begins Telnet. A
-// health check only connects and wants nothing. Only its own goroutine calls it.
+// wants reports whether it wants a session, by the first byte that it has sent, before the negotiation reads it: Telnet
+// begins with IAC. A health check only connects and sends nothing. Only its own goroutine calls it.
 func (v *visitor) wants() bool {
 	var first byte
 	var any bool
@@ -60,14 +60,14 @@ func (v *visitor) wants() bool {
 	return any && first == byte(telnet.IAC)
 }
 
-// visitors are the connections without a session. When there are too many, one that has sent nothing is ended, so that health
-// checks, port scanners and attackers keep nobody out. The zero value is empty.
+// visitors are the connections without a session. When there are too many, one that has sent nothing is ended, so that
+// health checks, port scanners and attackers keep no client out. The zero value is empty.
 type visitors struct {
-	mu  sync.Mutex // guards all, and kept of each; held during no I/O except TCP_INFO
+	mu  sync.Mutex // guards all, and kept of each; never held over I/O other than TCP_INFO
 	all []*visitor // the oldest first
 }
 
-// enter adds a visitor. out is the one that loses its place to it, or nil. ok is false if there is no place.
+// enter adds a visitor. out is the visitor that loses its place to v, or nil. ok is false if there is no place.
 func (l *visitors) enter(v *visitor) (out *visitor, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,8 +102,8 @@ func (l *visitors) remove(v *visitor) {
 	}
 }
 
-// leastWanted returns the visitor to be ended: of those that have sent nothing, the oldest from the address with the most of
-// them; if there is none, the same of those that have talked for talkTime. l.mu is held.
+// leastWanted returns the visitor to be ended: among those that have sent nothing, the oldest one from the address that
+// has most of them; if there is none, likewise among those that have negotiated for talkTime. l.mu is held.
 func (l *visitors) leastWanted(now time.Time) *visitor {
 	var silent, talkers []*visitor
 	for _, v := range l.all {

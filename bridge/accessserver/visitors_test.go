@@ -29,7 +29,7 @@ func TestSilentConnectionOwnsNothing(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("a client has the device after %v", took)
 		}
-		f.says("it sends nothing")
+		f.awaitLog("it sends nothing")
 		_ = silent.Close()
 	})
 }
@@ -80,7 +80,7 @@ func TestTwoAgreeAtOnceAndOneWatches(t *testing.T) {
 		for _, c := range callers {
 			c.hears(rfc2217.NotifyModemState, 0)
 		}
-		f.says("watcher connected")
+		f.awaitLog("watcher connected")
 		for _, c := range callers {
 			_ = c.Close()
 		}
@@ -131,7 +131,7 @@ func TestWatchersLeaveRoom(t *testing.T) {
 		}
 		f.refuses()
 		owner.end()
-		f.says("client left")
+		f.awaitLog("client left")
 		f.connect(rfc2217.Config{}).sees("modem none")
 	})
 }
@@ -199,7 +199,7 @@ func TestCrowd(t *testing.T) {
 	cancel()
 	ways.Wait()
 	f.end()
-	if n := strings.Count(f.said(), "\n"); time.Since(began) < 30*time.Second && n > 14 {
+	if n := strings.Count(f.logged(), "\n"); time.Since(began) < 30*time.Second && n > 14 {
 		t.Errorf("%d lines in the log, want few", n)
 	}
 }

@@ -16,15 +16,15 @@ import (
 )
 
 const (
-	// watcherBytes and watcherEvents are how much is queued for a watcher. What comes while a queue is full is lost to it.
+	// watcherBytes and watcherEvents bound what is queued for a watcher. What comes while its queue is full is lost for it.
 	watcherBytes  = 256 << 10
 	watcherEvents = 256
 )
 
-// watchers are the clients that watch: they get what comes from the device, and what is in force. Nothing that they do or fail
-// to do makes anyone else wait. The zero value is empty.
+// watchers are the clients that watch: they get what comes from the device, and the current settings. Nothing that they
+// do or fail to do makes another client wait. The zero value is empty.
 type watchers struct {
-	mu      sync.Mutex // guards everything below and everything in each watcher; held during no I/O
+	mu      sync.Mutex // guards everything below and everything in each watcher; never held over I/O
 	inForce uart.Event
 	modem   uart.ModemState
 	all     []*watcher
@@ -49,7 +49,8 @@ func (ws *watchers) enter() *watcher {
 	return w
 }
 
-// leave removes the watcher, makes next return false, and returns how much was lost. It may be called again.
+// leave removes the watcher, makes next return false, and returns how many bytes and events were lost. It may be called
+// again.
 func (w *watcher) leave() (lost uint64) {
 	w.of.mu.Lock()
 	defer w.of.mu.Unlock()
@@ -73,7 +74,7 @@ func (w *watcher) next(dst []byte) (n int, e uart.Event, ok bool) {
 	return n, e, true
 }
 
-// breakNUL is queued for the NUL byte as which a break was received: an empty line state.
+// breakNUL is queued for the NUL byte that was received with a break: an empty line state.
 var breakNUL = uart.Event{Kind: uart.KindLine}
 
 func isBreakNUL(e uart.Event) bool { return e.Kind == uart.KindLine && e.Line == 0 }
@@ -103,7 +104,7 @@ func (ws *watchers) show(p []byte, e uart.Event) {
 	}
 }
 
-// set records what is in force.
+// set records the current settings.
 func (ws *watchers) set(inForce uart.Event) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -116,7 +117,7 @@ func (ws *watchers) state() (inForce uart.Event, modem uart.ModemState) {
 	return ws.inForce, ws.modem
 }
 
-// watch serves a client that watches, until it leaves. It may outlive several owners; between them nothing comes.
+// watch serves a client that watches, until it leaves. It may outlive several owners; between two owners nothing comes.
 func (s *Server) watch(ctx context.Context, v *visitor, client *rfc2217.Server) {
 	at := v.conn.RemoteAddr().String()
 	log := slog.New(s.few).With("client", at)
@@ -161,7 +162,7 @@ func awaitDeath(ctx context.Context, client *tcp.Socket) {
 	}
 }
 
-// answerWatcher answers a watcher's commands with what is in force and drops its bytes.
+// answerWatcher answers a watcher's commands with the current settings and drops its bytes.
 func (s *Server) answerWatcher(log *slog.Logger, client *rfc2217.Server) error {
 	warned := false
 	for {

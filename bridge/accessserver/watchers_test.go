@@ -44,18 +44,18 @@ func TestWatcher(t *testing.T) {
 	watcher.send("unheard")
 	watcher.set(uart.Event{Coding: uart.Coding{Baud: 1200}, Control: uart.Control{DTR: uart.LevelOff}})
 	watcher.sees("refused 1200 (answer 20000000)")
-	f.says("watcher writes")
+	f.awaitLog("watcher writes")
 	f.refuses()
 
 	owner.end()
-	f.says("client left")
+	f.awaitLog("client left")
 	next := f.connect(rfc2217.Config{})
 	next.set(fast)
 	next.send("the next owner")
 	watcher.sees("the next owner")
 	next.end()
 	watcher.end()
-	f.says("watcher left")
+	f.awaitLog("watcher left")
 	for _, did := range f.did() {
 		if strings.Contains(did, "unheard") || strings.Contains(did, "1200") {
 			t.Errorf("the watcher has changed the UART: %s", did)
@@ -79,7 +79,7 @@ func (f *far) call2(modem string) *near {
 	f.t.Helper()
 	w := f.connect(rfc2217.Config{AckTimeout: 100 * time.Millisecond})
 	w.sees(modem)
-	f.says("watcher connected")
+	f.awaitLog("watcher connected")
 	return w
 }
 
@@ -90,7 +90,7 @@ func TestSlowWatcher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.says("client connected")
+	f.awaitLog("client connected")
 	conn := f.dial()
 	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestSlowWatcher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.says("watcher connected")
+	f.awaitLog("watcher connected")
 
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 6<<20/16) // more than the buffers of TCP and of the server hold
 	written := make(chan error, 1)
@@ -125,8 +125,8 @@ func TestSlowWatcher(t *testing.T) {
 		t.Error("the owner's bytes are not what it sent")
 	}
 	_ = lazy.Close()
-	f.says("watcher left")
-	if said := f.said(); strings.Contains(said, "lost=0\n") {
+	f.awaitLog("watcher left")
+	if said := f.logged(); strings.Contains(said, "lost=0\n") {
 		t.Errorf("nothing was lost, so the test shows nothing\n%s", said)
 	}
 	_ = owner.Close()

@@ -1,6 +1,6 @@
-// Package agent turns the configuration of a port into its bridge: there is one way to build a bridge, whichever command
-// needs it. It knows configurations, remotes and bridges. It must not know what a command line looks like, nor which port
-// hosts exist: it is handed the host. The commands in cmd/telnetcpc, and the demo, call it.
+// Package agent turns the configuration of a port into its bridge: every command builds its bridges in the same way. It
+// knows configurations, remotes and bridges. It must not know the syntax of a command line, nor which port hosts exist:
+// it is handed the host. The commands in cmd/telnetcpc, and the demo, call it.
 package agent
 
 import (
@@ -47,7 +47,7 @@ func NewBridge(p Port, log *slog.Logger) (*bridge.Bridge, error) {
 		return nil, errors.New("port: no path (want one like /dev/ttyV0, on Windows COM9)")
 	}
 	path := p.Path
-	if runtime.GOOS != "windows" { // there a port has a name, COM9, and no path
+	if runtime.GOOS != "windows" { // a Windows port has a name, COM9, and no path
 		var err error
 		if path, err = filepath.Abs(p.Path); err != nil {
 			return nil, fmt.Errorf("port %q: %w", p.Path, err)

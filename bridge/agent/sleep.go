@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// goodbyeTimeout bounds how long the end of a session may delay the machine's sleep. logind waits 5 s for the whole of
-	// this process, and a kernel tty is unplugged after it.
+	// goodbyeTimeout bounds how long the end of a session may delay the machine's sleep. logind waits 5 s for this process,
+	// and a kernel tty must still be unplugged after the session.
 	goodbyeTimeout = 2 * time.Second
 	// goodbyePoll is how often Sleep checks whether the session has ended: nothing announces it.
 	goodbyePoll = 5 * time.Millisecond
@@ -17,8 +17,8 @@ const (
 // Sleeper is a bridge whose Sleep returns only when its session has ended.
 type Sleeper struct{ *bridge.Bridge }
 
-// Sleep ends the session before the machine sleeps, and returns when the access server knows, at most 2 s later: it would
-// keep the device for a session that is dead when the machine wakes.
+// Sleep ends the session before the machine sleeps, and returns once the session has ended, after 2 s at most: otherwise
+// the access server would reserve the device for a session that is dead when the machine wakes.
 func (s Sleeper) Sleep() {
 	s.Bridge.Sleep()
 	for began := time.Now(); s.hasSession() && time.Since(began) < goodbyeTimeout; {

@@ -1,12 +1,12 @@
-// Package asynclog is an io.Writer for a log that must not block the program. The reader of a log may stop reading (`| less`,
-// ^S, text selected in a Windows console, a disk that does not answer), and then a write to it blocks. So lines go into
-// bounded memory, and one goroutine writes them out. Lines that do not fit are dropped and counted, and a line in their place
-// says how many. The package knows lines: no port and no bridge.
+// Package asynclog is an io.Writer for a log that must not block the program. The reader of a log may stop reading (`|
+// less`, ^S, text selected in a Windows console, a disk that does not answer), and then a write to it blocks. So lines go
+// into bounded memory, and one goroutine writes them out. Lines that do not fit are dropped and counted, and a line in
+// their place has the number. The package knows only lines, no port and no bridge.
 //
-// The commands, demo and capture put it in front of standard output and error, winservice in front of a service's log.
-// ptyhost/aside does the like one layer higher, for log records: a host must not block whatever handler its user passes, and
-// cannot know that there is an asynclog at the bottom of it. asynclog must hold much more (a whole program's lines, at every
-// level), report write errors, and be flushed at exit; aside holds a few records. So there are two.
+// The commands, demo and capture use it for standard output and standard error, winservice for a service's log.
+// ptyhost/aside does the same one layer higher, for log records: a host must not block in the handler that its user
+// passes, and cannot know whether that handler ends in an asynclog. asynclog must hold much more (the lines of a whole
+// program, at every level), report write errors, and be flushed at exit; aside holds a few records. So there are two.
 package asynclog
 
 import (
@@ -20,12 +20,12 @@ import (
 )
 
 const (
-	// room is how many bytes may wait. As many again may be in the hands of the goroutine.
+	// room is how many bytes may wait. As many again may be with the goroutine that writes.
 	room = 128 << 10
 	// piece is the most that is written at once, unless one line is longer: then no other writer to the same pipe can split a
 	// line (PIPE_BUF of Linux).
 	piece = 4 << 10
-	// rounds limits Close, if the file is slow, to this many times its patience.
+	// rounds limits how long Close waits for a slow file, in multiples of its patience.
 	rounds = 3
 )
 
@@ -63,13 +63,13 @@ type Writer struct {
 	missing uint64
 	cause   error
 
-	mu              sync.Mutex // over everything below; never held over I/O
+	mu              sync.Mutex // guards everything below; never held over I/O
 	waiting         []byte
-	lost            uint64 // lines dropped since; they came after the waiting ones
+	lost            uint64 // lines dropped after the waiting ones
 	started, closed bool
 }
 
-// New returns a Writer to the file to, which gets whole lines, several at a time, from one goroutine.
+// New returns a Writer for the file to, which gets whole lines, several per Write, from one goroutine.
 func New(to io.Writer, notice Notice) *Writer {
 	return &Writer{
 		to: to, notice: notice,
@@ -85,7 +85,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 	if w.closed {
 		return 0, os.ErrClosed
 	}
-	if w.lost > 0 || len(w.waiting)+len(p) > room { // after a lost line all are lost, until the notice has its place
+	// After a lost line all lines are dropped until the goroutine takes the count: the notice must be in its right place.
+	if w.lost > 0 || len(w.waiting)+len(p) > room {
 		w.lost += lines(p)
 	} else {
 		w.waiting = append(w.waiting, p...)
@@ -116,9 +117,9 @@ func (w *Writer) WaitRoom(done <-chan struct{}) bool {
 	}
 }
 
-// Close waits until the lines are written, as long as the file accepts something within each patience, and three times patience
-// at most. It returns true once everything is written or has failed, and false if it gave up: then the file is still in use.
-// Later calls only wait.
+// Close waits until all lines are written, as long as the file accepts something within each patience, and for three
+// times patience at most. It returns true once everything is written or has failed, and false if it gave up: then the
+// file is still in use. Later calls only wait.
 func (w *Writer) Close(patience time.Duration) bool {
 	w.mu.Lock()
 	if !w.closed && !w.started {
@@ -148,7 +149,7 @@ func (w *Writer) run() {
 	for {
 		var lost uint64
 		var closed bool
-		out, lost, closed = w.take(out[:0])
+		out, lost, closed = w.takeWaiting(out[:0])
 		if len(out) == 0 && lost == 0 {
 			if closed {
 				return
@@ -166,9 +167,9 @@ func (w *Writer) run() {
 	}
 }
 
-// take returns the waiting lines, and the number of lines that were dropped after them. The memory of empty is used for the
-// next lines.
-func (w *Writer) take(empty []byte) (waiting []byte, lost uint64, closed bool) {
+// takeWaiting removes and returns the waiting lines, and the number of lines that were dropped after them. The memory of
+// empty is used for the next lines.
+func (w *Writer) takeWaiting(empty []byte) (waiting []byte, lost uint64, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	waiting, lost = w.waiting, w.lost

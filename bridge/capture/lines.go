@@ -1,6 +1,6 @@
-// Package capture writes what passes a bridge. It watches the bridge as an observer, so that a reader that stands still
-// costs records, never a port its time. It knows records and how they are written; it must not know where they go. Its
-// callers are the commands that have -v.
+// Package capture writes what passes a bridge. It is an observer of the bridge, so a reader that stops reading loses
+// records and never slows a port. It knows records and how they are written; it must not know where they go. Its callers
+// are the commands that have -v.
 package capture
 
 import (
@@ -15,8 +15,8 @@ import (
 // recordsLimit is how many records may wait to be written before more are dropped.
 const recordsLimit = 4096
 
-// Lines writes a line for each record of b to w until stop is called. stop does not wait for a terminal; it writes what is
-// still queued as far as w has room, and how many records were dropped.
+// Lines writes a line for each record of b to w until stop is called. stop does not wait for a terminal; it writes the
+// queued records that w has room for, and how many records were dropped.
 func Lines(b *bridge.Bridge, w *asynclog.Writer) (stop func()) {
 	o := bridge.NewObserver(recordsLimit)
 	unwatch := b.Watch(o)

@@ -23,14 +23,14 @@ func (s *slowTerminal) Write(p []byte) (int, error) {
 }
 
 // What passed a bridge before its end is written, also what is still queued then. The end does not wait for a terminal that
-// stands still.
+// stops reading.
 func TestLines(t *testing.T) {
 	const many = recordsLimit
 	for _, tt := range []struct {
 		name string
 		each time.Duration
 		all  bool
-	}{{"a terminal", 0, true}, {"one that stands still", time.Hour, false}} {
+	}{{"a terminal", 0, true}, {"one that stops reading", time.Hour, false}} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				terminal := &slowTerminal{each: tt.each}

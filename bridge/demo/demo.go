@@ -1,7 +1,7 @@
-// Package demo shows the whole product in one process: an access server with a simulated UART, a port joined to it, an
+// Package demo shows the whole program in one process: an access server with a simulated UART, a port joined to it, an
 // application that uses the port, and the far UART's view of what the application did. It first proves that the two
 // agree, then shows what other programs do with the port. It is handed the port host, and must know neither which hosts
-// exist nor how a command line looks. Its caller is the command of the same name.
+// exist nor the syntax of a command line. Its caller is the command of the same name.
 package demo
 
 import (
@@ -46,7 +46,7 @@ type Config struct {
 // demonstration is one run.
 type demonstration struct {
 	Config
-	out *asynclog.Writer // before Config.Out
+	out *asynclog.Writer // buffers for Config.Out
 
 	device chan string // one slot: the device that the path leads to, once the port is open
 	far    sights

@@ -23,7 +23,7 @@ type proof struct {
 type proofStep struct {
 	did string
 	do  func() error
-	saw func(sight) string // what to print for the sight that shows it; empty: not this one. nil: the far UART sees nothing
+	saw func(sight) string // what to print for the sight that shows it; empty: another sight. nil: the far UART sees nothing
 }
 
 // sets is a change of line coding and, if the host carries it, of flow control.
@@ -99,7 +99,7 @@ func (d *demonstration) until(ctx context.Context, saw func(sight) string) (stri
 	}
 }
 
-// coded accepts the change of settings that puts want in force, and flow too unless it is 0.
+// coded accepts the change of settings that leads to the coding want, and to flow unless that is 0.
 func coded(want uart.Coding, flow uart.FlowMethod) func(sight) string {
 	return func(s sight) string {
 		switch {

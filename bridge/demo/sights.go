@@ -47,8 +47,8 @@ type sights struct {
 	lost  int // dropped since next last returned one: the queue was full
 }
 
-// observe queues what the far UART did; consecutive bytes join one sight. It never blocks, because the line stands still
-// during the call.
+// observe queues what the far UART did; consecutive bytes join one sight. It never blocks, because the simulated line
+// stops during the call.
 func (w *sights) observe(r simulate.Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -71,7 +71,7 @@ func (w *sights) observe(r simulate.Record) {
 }
 
 // next waits for the next sight, and for bytes until gatherTime has passed or something else follows them. lost is how
-// many are missing before it; ok is false when ctx has ended.
+// many sights are missing before it; ok is false when ctx has ended.
 func (w *sights) next(ctx context.Context) (s sight, lost int, ok bool) {
 	for {
 		var gathered <-chan time.Time

@@ -16,7 +16,7 @@ const example = "%s"
 // tty is a serial port as an application has it open.
 type tty struct{ *os.File }
 
-// openTTY fails: this system has no port host, so nobody knows what a serial port is here.
+// openTTY fails: this system has no port host.
 func openTTY(name string) (*tty, error) {
 	return nil, fmt.Errorf("open %s: not supported on %s/%s", name, runtime.GOOS, runtime.GOARCH)
 }

@@ -1,4 +1,4 @@
-// Package escape makes text from the network fit for a terminal and a log: control characters become escape sequences,
+// Package escape makes text from the network safe for a terminal and a log: control characters become escape sequences,
 // so that a remote cannot move the cursor, change colours or forge a line. Every command prints through it. It knows
 // nothing of what the text means.
 package escape

@@ -1,11 +1,11 @@
-// Package loglimit limits how many lines a peer can cause in a log. Whoever is at the other end of a connection decides how
-// often it connects, what it sends, and how often it hangs up; people have to read the log. So a burst of lines is written at
-// once, and then one now and then: the newest of the highest level, with the number of lines left out. It knows records; what
-// they say, and about which peer, is the caller's business.
+// Package loglimit limits how many lines a peer can cause in a log. The peer decides how often it connects, what it
+// sends, and how often it hangs up, but people have to read the log. So a burst of lines is written at once, and after
+// that one at intervals: the newest of the highest level, with the number of lines left out. The package knows only
+// records; their meaning is the caller's.
 //
-// bridge uses it for its remote, accessserver for the sessions of its clients. There a line of any text must come through
-// sooner or later. The access server's tally is the other limit: it counts connections that come to nothing by kind, which a
-// slog.Handler cannot, since it would have to know the kinds. So there are two.
+// bridge uses it for its remote, accessserver for the sessions of its clients. There a line of any text must be written
+// sooner or later. The other limit is the access server's refusals: it counts connections without a session by kind,
+// which a slog.Handler cannot do without knowing the kinds. So there are two.
 package loglimit
 
 import (
@@ -18,10 +18,10 @@ import (
 // Window is the time in which a Handler passes its number of records.
 const Window = time.Minute
 
-// Handler is a slog.Handler that passes a number of records within any Window, and no more. Of the records beyond that it keeps
-// one, the newest of the highest level, until it may pass another: a client that comes and goes does not hide a lost port. That
-// one gets the attribute left_out, the number of records that were dropped; Flush passes it at once. Records below
-// slog.LevelInfo always pass: they are enabled only if somebody wants them.
+// Handler is a slog.Handler that passes a number of records within any Window, and no more. Of the records beyond that it
+// keeps one, the newest of the highest level, until it may pass another: so a client that connects again and again does
+// not hide a lost port. The kept record gets the attribute left_out, the number of records that were dropped; Flush
+// passes it at once. Records below slog.LevelInfo always pass: they are enabled only on request.
 //
 // Its methods may be called from any goroutine. The handler below must not block: it is called with a lock held.
 type Handler struct {
@@ -31,7 +31,7 @@ type Handler struct {
 
 // limit is shared by all handlers that derive from one (WithAttrs, WithGroup).
 type limit struct {
-	mu      sync.Mutex  // over everything below, and over the calls of the handler below, which keeps their order
+	mu      sync.Mutex  // guards everything below; held during calls of the handler below, which keeps their order
 	written []time.Time // when the last records passed, as many as a Window may have
 	next    int         // index of the oldest of written
 	kept    *slog.Record
@@ -40,7 +40,7 @@ type limit struct {
 	timer   *time.Timer // passes kept
 }
 
-// New returns a handler that passes at most so many records, at least one, to the handler to within any Window.
+// New returns a handler that passes up to most records (1 if most is less) to the handler to within any Window.
 func New(to slog.Handler, most int) *Handler {
 	return &Handler{to, &limit{written: make([]time.Time, max(most, 1))}}
 }

@@ -85,7 +85,7 @@ func (b *Bench) Send(p string) {
 	}
 }
 
-// Set applies settings, which must not fail, and returns what is in force.
+// Set applies settings, which must not fail, and returns the resulting ones.
 func (b *Bench) Set(e uart.Event) uart.Event {
 	b.t.Helper()
 	inForce, err := b.Apply(e)
@@ -101,7 +101,7 @@ func (b *Bench) End() {
 	<-b.Over
 }
 
-// Coding returns an event that asks for a line coding, written as for uart.ParseCoding.
+// Coding returns an event that requests a line coding, written as for uart.ParseCoding.
 func Coding(t *testing.T, s string) uart.Event {
 	t.Helper()
 	c, err := uart.ParseCoding(s)

@@ -31,7 +31,7 @@ func holderOf(path string) string {
 	return ""
 }
 
-// permissionHint tells a user how to get permission: by joining the port's group, which is dialout on Debian.
+// permissionHint returns how a user gets permission: by joining the port's group, which is dialout on Debian.
 func permissionHint(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {

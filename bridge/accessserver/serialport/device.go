@@ -11,7 +11,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// stopEvery is how often a blocked write is told to stop, until it does.
+// stopEvery is how often stop is called for a blocked write until it returns.
 const stopEvery = 10 * time.Millisecond
 
 var errStopped = errors.New("stopped")
@@ -24,7 +24,7 @@ type device struct {
 	rx       receiver // only Next's
 	counters counters // only poll's
 
-	writeSlot chan struct{} // one slot: whoever fills it may write, or keeps others from writing
+	writeSlot chan struct{} // one slot: the goroutine that fills it may write, or keeps others from writing
 	purges    atomic.Int64  // transmit purges; a Write during which it changes drops the rest of its bytes
 
 	check  chan struct{} // one slot: poll is to check the transmitter
@@ -36,22 +36,22 @@ type device struct {
 	mu       sync.Mutex // guards everything below; never held during anything that may block
 	pending  []uart.Event
 	purgedRx bool       // a receive purge that Next has not seen yet
-	inForce  uart.Event // Coding, Flow and Control, all set
+	inForce  uart.Event // the current Coding, Flow and Control, all set
 	lines    uart.ModemState
 	writing  bool      // in tty.write
 	sending  bool      // something was written since the transmitter was last seen empty
-	emptyAt  time.Time // when the line will have carried what was written, if nothing holds it up
+	emptyAt  time.Time // when the line will have carried what was written, if nothing delays it
 }
 
 // receiver turns what a tty reads into what Next returns.
 type receiver struct {
-	buf, lent [4096]byte // what was read; what was returned from decoded
+	buf, lent [4096]byte // for a read; for the bytes of decoded that Next returns
 	parmrk    parmrk
 	errors    lineErrors
 	decoded   ordered.Received
 }
 
-// newDevice makes a device of an open tty on which inForce is in force.
+// newDevice makes a device of an open tty with the current settings inForce.
 func newDevice(name string, t tty, inForce uart.Event) *device {
 	d := &device{
 		name: name, tty: t, inForce: inForce,
@@ -126,7 +126,7 @@ func (d *device) lineError(b byte) uart.LineState {
 	return d.rx.errors.classify(b, c, ok, parity)
 }
 
-// lost is the error of a port that is gone.
+// lost returns the error of a port that is gone.
 func (d *device) lost(op string, err error) error {
 	return fmt.Errorf("%s %s: %w (unplugged? it is opened again for the next client)", op, d.name, err)
 }
@@ -195,7 +195,7 @@ func (d *device) Apply(e uart.Event) (uart.Event, error) {
 func (d *device) Purge(p uart.Purge) error {
 	if p&uart.PurgeTx != 0 {
 		d.purges.Add(1)
-		d.stopWriting() // else the rest of what is being written would follow what is dropped
+		d.stopWriting() // otherwise the rest of what is being written would be sent after the purge
 		defer func() {
 			d.tty.resume()
 			<-d.writeSlot
@@ -216,7 +216,7 @@ func (d *device) Purge(p uart.Purge) error {
 	return nil
 }
 
-// stopWriting ends a write and takes writeSlot, so that no other begins.
+// stopWriting ends a write and fills writeSlot, so that no other begins.
 func (d *device) stopWriting() {
 	for {
 		d.tty.stop()

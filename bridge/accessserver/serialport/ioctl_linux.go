@@ -9,7 +9,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// getTermios returns what is in force, with exact speeds.
+// getTermios returns the current termios, with exact speeds.
 func (t *linuxTTY) getTermios() (tio *unix.Termios, err error) {
 	err = t.control(func(fd int) error {
 		tio, err = unix.IoctlGetTermios(fd, termios.Get)
@@ -18,7 +18,7 @@ func (t *linuxTTY) getTermios() (tio *unix.Termios, err error) {
 	return tio, err
 }
 
-// apply sets coding and flow control in one step, DTR and RTS in another, and reads back what is in force.
+// apply sets coding and flow control in one step, DTR and RTS in another, and reads the resulting settings back.
 func (t *linuxTTY) apply(e, before uart.Event) (inForce uart.Event, err error) {
 	inForce = uart.Event{Kind: uart.KindSettings, Coding: before.Coding, Flow: before.Flow, Control: before.Control}
 	if e.Coding != (uart.Coding{}) || e.Flow != (uart.Flow{}) {
@@ -39,8 +39,8 @@ func (t *linuxTTY) apply(e, before uart.Event) (inForce uart.Event, err error) {
 	return inForce, nil
 }
 
-// setTermios asks for a coding and a flow control, and returns what is in force then: the driver changes what it
-// cannot do (termios(3): tcsetattr succeeds when any change could be made).
+// setTermios requests a coding and a flow control, and returns the resulting ones: the driver changes what it cannot do
+// (termios(3): tcsetattr succeeds when any change could be made).
 func (t *linuxTTY) setTermios(c uart.Coding, f uart.Flow) (uart.Coding, uart.Flow, error) {
 	tio, err := t.getTermios()
 	if err != nil {
@@ -60,8 +60,8 @@ func (t *linuxTTY) setTermios(c uart.Coding, f uart.Flow) (uart.Coding, uart.Flo
 	return termios.CodingAfter(tio, c), termios.Flow(tio), nil
 }
 
-// encode sets a coding and a flow control, and everything else that a port needs. What Linux cannot do (1.5 stop bits with
-// other than 5 data bits; DCD, DSR and DTR as flow control) is left as it is.
+// encode sets, in tio, a coding and a flow control, and everything else that a port needs. What Linux cannot do (1.5 stop
+// bits with other than 5 data bits; DCD, DSR and DTR as flow control) is left as it is.
 func encode(tio *unix.Termios, c uart.Coding, f uart.Flow, parmrk bool) {
 	termios.MakeRaw(tio)
 	if parmrk {
@@ -94,7 +94,7 @@ func (t *linuxTTY) setLines(c uart.Control) error {
 	return t.control(func(fd int) error { return unix.IoctlSetPointerInt(fd, unix.TIOCMSET, termios.SetControl(bits, c)) })
 }
 
-// setBreak begins or ends a break. That a driver cannot do it is no error: a client could do nothing about it.
+// setBreak begins or ends a break. It ignores a driver's refusal: a client could do nothing about it.
 func (t *linuxTTY) setBreak(l uart.Level) error {
 	req := map[uart.Level]uint{uart.LevelOn: unix.TIOCSBRK, uart.LevelOff: unix.TIOCCBRK}[l]
 	if req == 0 {

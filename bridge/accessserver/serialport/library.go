@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// libraryReadTime is the most that a read by the library takes: only closing the port ends it earlier.
+	// libraryReadTime is how long a read by the library takes at most: only closing the port ends it earlier.
 	libraryReadTime = 20 * time.Millisecond
 	// libraryBreakTime is the length of every break: the library cannot switch one on and off.
 	libraryBreakTime = 250 * time.Millisecond
@@ -44,10 +44,10 @@ func openLibrary(path string) (serial.Port, error) {
 	return nil, err
 }
 
-// libraryTTY is a tty with only what the serial library can do, for systems that have no implementation of their own.
+// libraryTTY is a tty that can do only what the serial library can, for systems that have no implementation of their own.
 type libraryTTY struct {
 	port    serial.Port
-	reading sync.Mutex  // held during a read, so that nobody closes or flushes the port under it
+	reading sync.Mutex  // held during a read, so that the port is not closed or flushed meanwhile
 	stopped atomic.Bool // between stop and resume
 }
 
@@ -83,7 +83,7 @@ func (t *libraryTTY) write(p []byte) (int, error) {
 
 func (t *libraryTTY) stop() {
 	t.stopped.Store(true)
-	_ = t.port.ResetOutputBuffer() // lets a blocked write continue; the caller repeats it until the write has ended
+	_ = t.port.ResetOutputBuffer() // a blocked write then continues; the caller repeats this until the write has ended
 }
 
 func (t *libraryTTY) resume() { t.stopped.Store(false) }

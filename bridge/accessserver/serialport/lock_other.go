@@ -2,7 +2,7 @@
 
 package serialport
 
-// Systems that are not Unix have no lock files: they give a port to one program at a time.
+// Systems that are not Unix have no lock files: they let one program at a time open a port.
 
 type locking struct{}
 

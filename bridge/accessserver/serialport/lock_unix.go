@@ -19,9 +19,10 @@ import (
 	"time"
 )
 
-// With UUCP lock files programs on Unix show that they use a serial port (minicom, ser2net, kermit, pppd, gammu): a file
-// LCK..ttyUSB0 with the process id in ten digits (HDB format; Filesystem Hierarchy Standard 3.0, 5.9). The lock of a process
-// that is gone does not count. They are taken in addition to flock and TIOCEXCL, which those programs do not check.
+// With UUCP lock files, programs on Unix (minicom, ser2net, kermit, pppd, gammu) show that they use a serial port: a file
+// LCK..ttyUSB0 with the process id in ten digits (HDB format; Filesystem Hierarchy Standard 3.0, 5.9). A lock file of a
+// process that is gone does not count. This package makes them in addition to flock and TIOCEXCL, which those programs do
+// not check.
 
 // lockAge is the age from which a lock file without a process id counts as stale; a younger one may be being written.
 const lockAge = 10 * time.Second
@@ -36,13 +37,13 @@ var ownLocks = struct {
 	files map[string]bool
 }{files: map[string]bool{}}
 
-// locking is the part of a Port for its lock files.
+// locking is the part of a Port that deals with lock files.
 type locking struct {
 	lockDirs    []string  // nil: the system's
 	logUnlocked sync.Once // the log message that there is no lock file
 }
 
-// lockFiles are files that this process has made.
+// lockFiles are the paths of lock files that this process has made.
 type lockFiles []string
 
 // lockDirs returns the directories where programs of this system put lock files.
@@ -89,8 +90,8 @@ func lockNames(path string) (names []string) {
 	return names
 }
 
-// lock takes the port's lock files. The error is a lockedError. In a directory that this user cannot write no file is made, but
-// other programs' locks count.
+// lock makes the port's lock files. The error is a lockedError. In a directory that this user cannot write, no file is
+// made, but the lock files of other programs count.
 func (s *Port) lock() (lockFiles, error) {
 	dirs := s.lockDirs
 	if dirs == nil {
@@ -146,14 +147,14 @@ func takeLock(file string) (ok bool, err error) {
 			return false, err
 		case !stale:
 			return false, lockedError{file, pid}
-		case removeStale(file) != nil: // it belongs to another user, but its process is gone: go on without a lock
+		case removeStale(file) != nil: // the file belongs to another user, but its process is gone: go on without a lock file
 			return false, err
 		}
 	}
 	return false, err
 }
 
-// makeLock makes a lock file, which has its contents when it appears.
+// makeLock makes a lock file that has its contents from the moment it appears.
 func makeLock(file string) error {
 	f, err := os.CreateTemp(filepath.Dir(file), "LTMP..*")
 	if err != nil {
@@ -196,13 +197,13 @@ func readLock(file string) (pid int, stale bool, err error) {
 	switch {
 	case err != nil || len(fields) == 0:
 		return 0, time.Since(info.ModTime()) > lockAge, nil
-	case pid <= 0, pid == os.Getpid(): // our own id: those we hold are in ownLocks, so this one is stale
+	case pid <= 0, pid == os.Getpid(): // our own id: the files that we hold are in ownLocks, so this one is stale
 		return pid, true, nil
 	}
 	return pid, errors.Is(syscall.Kill(pid, 0), syscall.ESRCH), nil
 }
 
-// removeStale removes a stale lock file. If another program has just replaced it, that one is put back.
+// removeStale removes a stale lock file. If another program has just replaced it, the new file is put back.
 func removeStale(file string) error {
 	aside := fmt.Sprintf("%s.%d", file, os.Getpid())
 	if err := os.Rename(file, aside); err != nil {
@@ -215,7 +216,7 @@ func removeStale(file string) error {
 	return nil
 }
 
-// remove removes the lock files, unless they are another program's by now.
+// remove removes the lock files, except those that belong to another program by now.
 func (l lockFiles) remove() {
 	ownLocks.mu.Lock()
 	defer ownLocks.mu.Unlock()

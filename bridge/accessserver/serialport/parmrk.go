@@ -48,20 +48,20 @@ func (m *parmrk) decode(s *ordered.Received, p []byte, classify func(b byte) uar
 		case m.state == erroneous:
 			s.Add(lineEvent(classify(b[0])))
 		}
-		// Only 0xFF can follow 0xFF here. After anything else a purge took the rest of the sequence: it is an ordinary byte.
+		// Only 0xFF can follow 0xFF here. If another byte does, a purge took the rest of the sequence, and the byte is data.
 		m.state = plain
 		s.Push(b)
 	}
 }
 
-// lineErrors tells parity errors, framing errors and breaks apart, which PARMRK does not. It uses the driver's counters, which
-// run ahead of the data.
+// lineErrors distinguishes parity errors, framing errors and breaks, which PARMRK does not. It uses the driver's
+// counters, which run ahead of the data.
 type lineErrors struct {
-	seen counts // the bytes of these errors have come, or were purged
+	seen counts // the errors whose bytes have been decoded, or were purged
 }
 
-// classify returns the error of byte b, which PARMRK has marked. ok is false if the driver has no counters; then it is a guess:
-// a parity error if there is parity.
+// classify returns the error of byte b, which PARMRK reports as erroneous. c are the driver's counters; ok is false if it
+// has none, and then the result is a guess: a parity error if there is parity.
 func (l *lineErrors) classify(b byte, c counts, ok bool, parity uart.Parity) uart.LineState {
 	switch {
 	case b == 0 && (c.brk-l.seen.brk > 0 || !ok):

@@ -56,7 +56,7 @@ func TestParmrk(t *testing.T) {
 	}
 }
 
-// The counters tell the kinds of errors apart although they run ahead of the data.
+// The counters distinguish the kinds of errors although they run ahead of the data.
 func TestLineErrors(t *testing.T) {
 	var l lineErrors
 	l.seen = counts{brk: 7, frame: 3, parity: -1} // they start anywhere, and wrap

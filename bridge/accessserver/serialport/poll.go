@@ -6,9 +6,9 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// The modem lines are polled on every system. Linux could report changes (TIOCMIWAIT), but nothing that we can do wakes a
-// thread that waits there, and it keeps the device open: Close would have to wait for the next edge, with DTR still raised and
-// the name of an unplugged adapter still in use. Polling misses no edge if the driver counts them.
+// The modem lines are polled on every system. Linux could report changes (TIOCMIWAIT), but nothing wakes a thread that
+// waits there, and it keeps the device open: Close would have to wait for the next edge, with DTR still raised and the
+// name of an unplugged adapter still in use. Polling misses no edge if the driver counts them.
 
 const (
 	// countersEvery is how often the driver's counters are read: a system call that does not reach the device.
@@ -19,16 +19,16 @@ const (
 	transmitterEvery = time.Millisecond
 )
 
-// transmitterEmpty is what a device reports when the last bit has left.
+// transmitterEmpty is the line state that a device reports when the last bit has left.
 const transmitterEmpty = uart.LineTEMT | uart.LineTHRE
 
-// counters are what poll keeps of the driver's counters.
+// counters is what poll remembers of the driver's counters.
 type counters struct {
 	reported counts // what was already reported as events
 }
 
-// poll watches what no read returns: the modem lines, overruns and the transmitter. newDevice starts it, Close ends it. If the
-// port is lost it reports nothing: Next returns that error.
+// poll checks what no read returns: the modem lines, overruns and the transmitter. newDevice starts it, Close ends it. If
+// the port is lost it reports nothing: Next returns that error.
 func (d *device) poll() {
 	defer close(d.ended)
 	timer := time.NewTimer(0)
@@ -138,8 +138,8 @@ func (d *device) pollTransmitter(now time.Time) time.Duration {
 	return min(max(left, transmitterEvery), countersEvery)
 }
 
-// post gives an event to Next. While Next does not come, what is kept stays bounded: then an event is merged into the last one
-// of its kind.
+// post queues an event for Next. If too many wait, it is merged into the last one of its kind, so the queue stays
+// bounded.
 func (d *device) post(e uart.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package serialport is a serial port of this system as a uart.Device. It opens the port exclusively, takes UUCP lock files so
-// that other programs see that it is in use, and polls the modem lines and the transmitter. An access server opens a Port for
-// each client. The package knows no server, no client and no network.
+// Package serialport is a serial port of this system as a uart.Device. It opens the port exclusively, makes UUCP lock
+// files so that other programs see that it is in use, and polls the modem lines and the transmitter. An access server
+// opens a Port for each client. The package knows no server, no client and no network.
 package serialport
 
 import (
@@ -27,8 +27,8 @@ type Port struct {
 
 var errInUse = errors.New("in use by another program")
 
-// Open opens the port exclusively, raw, at uart.DefaultCoding and without flow control. On Unix it also takes UUCP lock files
-// in those lock directories that exist and are writable. The error is one line and says what to do.
+// Open opens the port exclusively, raw, at uart.DefaultCoding and without flow control. On Unix it also makes UUCP lock
+// files in those lock directories that exist and are writable. The error is one line with a hint about what to do.
 func (s *Port) Open(ctx context.Context) (uart.Device, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -40,8 +40,8 @@ func (s *Port) Open(ctx context.Context) (uart.Device, error) {
 	return s.start(t)
 }
 
-// Check opens the port and closes it again. missing lists what the port cannot carry, for a person; it may be empty. The error
-// is the one of Open.
+// Check opens the port and closes it again. missing lists, as text, what the port cannot carry; it may be empty. The
+// error is that of Open.
 func (s *Port) Check() (missing string, err error) {
 	t, err := s.open(openTTY)
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *Port) start(t tty) (uart.Device, error) {
 	return newDevice(s.Path, t, inForce), nil
 }
 
-// explain makes one line of an error: why the port could not be opened, and what to do.
+// explain turns an error into one line: why the port could not be opened, and what to do.
 func (s *Port) explain(err error) error {
 	failed := func(format string, args ...any) error {
 		return fmt.Errorf("open %s: "+format, append([]any{s.Path}, args...)...)

@@ -22,8 +22,8 @@ type tty interface {
 	stop()
 	resume()
 
-	// apply changes what e sets of Coding, Flow and Control; before is in force. What the port cannot do stays as it was. An
-	// error means that the port is lost.
+	// apply changes what e sets of Coding, Flow and Control; before has the current settings. What the port cannot do stays
+	// as it was. An error means that the port is lost.
 	apply(e, before uart.Event) (inForce uart.Event, err error)
 
 	// modem returns the present state. ok is false if there are no modem lines, or the port is lost.
@@ -45,7 +45,7 @@ type tty interface {
 // traits is what a tty can and cannot do.
 type traits struct {
 	parmrk  bool   // the data has errors and breaks in it, coded as PARMRK does (termios(3))
-	missing string // what the port cannot carry, for a person; may be empty
+	missing string // what the port cannot carry, as text; may be empty
 }
 
 // counts are the counters of struct serial_icounter_struct (linux/serial.h) that are of use here. They start at any value,

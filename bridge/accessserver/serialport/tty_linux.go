@@ -14,7 +14,7 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// portsHint tells a user how to find the right name.
+// portsHint is how a user finds the right name.
 const portsHint = "ls /dev/serial/by-id lists the USB adapters, ls /dev/ttyS* the built-in ports"
 
 // namesAreFiles reports whether a port's name is a file that os.Stat can find.
@@ -55,8 +55,8 @@ func openTTY(path string) (tty, error) {
 	return t, nil
 }
 
-// lock makes the port exclusive: by flock, which some programs check (picocom, pyserial, ser2net) and which holds against root
-// too, and by TIOCEXCL, which the library sets and which keeps everyone else from opening it.
+// lock makes the port exclusive: by flock, which some programs check (picocom, pyserial, ser2net) and which also works
+// against root, and by TIOCEXCL, which the library sets and which keeps all other users from opening it.
 func (t *linuxTTY) lock(path string) error {
 	raw, err := t.file.SyscallConn()
 	if err != nil {
@@ -76,13 +76,13 @@ func (t *linuxTTY) lock(path string) error {
 	return err
 }
 
-// inspect finds out what the driver can do.
+// inspect determines what the driver can do.
 func (t *linuxTTY) inspect() {
 	_, err := t.lines()
 	t.hasLines = err == nil
 	_, err = t.serialCounts()
 	t.hasCounts = err == nil
-	// A pty has no line errors, and whoever has its other end may switch PARMRK off.
+	// A pty has no line errors, and the program at its other end may switch PARMRK off.
 	t.can.parmrk = t.hasLines || t.hasCounts
 	_, err = t.lineStatus()
 	t.hasLSR = err == nil
@@ -112,7 +112,7 @@ func (t *linuxTTY) traits() traits { return t.can }
 func (t *linuxTTY) read(p []byte) (int, error) {
 	n, err := t.file.Read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		// wake was called. Its callers set what they want read's caller to see before that, so no wake is lost here.
+		// wake was called. Its callers first set what the caller of read is to check, so no wake is lost here.
 		return n, t.file.SetReadDeadline(time.Time{})
 	}
 	if errors.Is(err, io.EOF) {

@@ -4,7 +4,7 @@ package serialport
 
 import "runtime"
 
-// portsHint tells a user how serial ports are named.
+// portsHint is how serial ports are named.
 const portsHint = "macOS has /dev/cu.usb..., FreeBSD /dev/cuaU0, Windows COM3"
 
 // namesAreFiles reports whether a port's name is a file that os.Stat can find.

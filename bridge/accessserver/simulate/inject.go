@@ -13,10 +13,10 @@ import (
 	"telnetcpc/bridge/uart"
 )
 
-// Injection is one thing that a simulated device does by itself.
+// Injection is one thing that a simulated device does unasked.
 type Injection struct {
 	At    time.Duration // since the client's connection
-	Event uart.Event    // KindModem, KindLine, or KindData: no event
+	Event uart.Event    // of KindModem or KindLine; KindData means that there is none
 	Data  []byte        // received after the event
 }
 

@@ -11,12 +11,12 @@ const (
 	unlimited = 20_000_000
 	// tick is the shortest time between two moves of a busy line. At high rates several bytes move at once, as with a FIFO.
 	tick = time.Millisecond
-	// early is how much before its time a byte may move, because a timer for so short a time would fire much too late. It does
-	// not accumulate: the time of each byte counts from the start of the run.
+	// early is how much before its time a byte may move, because a timer for so short a time would fire much too late. The
+	// error does not accumulate: the time of each byte counts from the start of the run.
 	early = 100 * time.Microsecond
 )
 
-// transmitterEmpty is what a device reports when the last bit has left.
+// transmitterEmpty is the line state that a device reports when the last bit has left.
 const transmitterEmpty = uart.LineTEMT | uart.LineTHRE
 
 // run moves bytes and injects when it is time. Open starts it, Close ends it.
@@ -48,7 +48,7 @@ func (l *loop) run() {
 func (l *loop) wakeRun() {
 	select {
 	case l.wake <- struct{}{}:
-	default: // it is already going to
+	default: // run is about to act already
 	}
 }
 
@@ -119,11 +119,11 @@ func (w *lane) start(c uart.Coding, now time.Time) {
 	w.moving, w.origin, w.sent = true, start, 0
 }
 
-// stop ends a run after the bytes that have left. What follows has another coding, or comes later.
+// stop ends a run after the bytes that have left. The next run has another coding, or begins later.
 func (w *lane) stop(c uart.Coding) { w.moving, w.origin, w.sent = false, w.end(c, 0), 0 }
 
-// take removes n bytes that have left.
-func (w *lane) take(n int) {
+// remove removes n bytes that have left.
+func (w *lane) remove(n int) {
 	w.sent += n
 	w.buf = append(w.buf[:0], w.buf[n:]...)
 }
@@ -136,7 +136,7 @@ func (l *loop) room() int {
 	return receiveLimit - l.rx.Len()
 }
 
-// held reports whether something stops the transmitter.
+// held reports whether a break or flow control stops the transmitter.
 func (l *loop) held() bool {
 	if l.inForce.Control.Break == uart.LevelOn || l.room() <= 0 {
 		return true
@@ -173,11 +173,11 @@ func (l *loop) transmit(now time.Time) {
 		data[i] &= byte(1<<coding.DataBits - 1)
 	}
 	if l.device != nil {
-		l.back.buf = l.device.hear(l.back.buf, data, coding)
+		l.back.buf = l.device.receive(l.back.buf, data, coding)
 	} else {
 		l.receive(uart.Event{}, data)
 	}
-	l.tx.take(n)
+	l.tx.remove(n)
 	if len(l.tx.buf) == 0 {
 		l.tx.moving = false
 		l.receive(lineEvent(transmitterEmpty), nil)
@@ -199,7 +199,7 @@ func (l *loop) moveBack(now time.Time) {
 	n := min(l.back.due(coding, now.Add(early)), len(l.back.buf), room)
 	if n > 0 {
 		l.receive(uart.Event{}, l.back.buf[:n])
-		l.back.take(n)
+		l.back.remove(n)
 		l.back.moving = len(l.back.buf) > 0 && n < room
 	}
 }
@@ -254,11 +254,11 @@ func (l *loop) receive(e uart.Event, p []byte) {
 	case e.Line == transmitterEmpty && l.rx.Last(func(e uart.Event, atEnd bool) bool {
 		return e.Line == transmitterEmpty && atEnd
 	}) != nil:
-		// It was reported, and Next has not returned it yet.
+		// Reported already, and Next has not returned it yet.
 	case l.rx.Items() < uart.DeviceEvents || e.Line == transmitterEmpty: // there is at most one of these for each byte
 		l.rx.Add(e)
 	default:
-		// Nobody reads: merge, to keep the memory bounded.
+		// Next is not called often enough: merge, to bound the memory.
 		same := l.rx.Last(func(other uart.Event, _ bool) bool { return other.Kind == e.Kind && other.Line != transmitterEmpty })
 		if same == nil {
 			l.rx.Add(e)

@@ -1,6 +1,6 @@
-// Package simulate has UARTs without hardware, each a uart.Device that takes the time its line coding implies: one with a loop
-// plug, and one with an instrument that reports the line coding. A script can inject what a device does by itself. It knows no
-// server, no client and no network.
+// Package simulate has UARTs without hardware, each a uart.Device that takes the time its line coding implies: one with a
+// loopback plug, and one with an instrument that reports the line coding. A script can inject what a device does unasked.
+// It knows no server, no client and no network.
 package simulate
 
 import (
@@ -19,21 +19,21 @@ const (
 	receiveLimit = 4 << 10
 )
 
-// Loopback simulates a UART with a loop plug: it receives what it sends, after the time that the line coding implies.
+// Loopback simulates a UART with a loopback plug: it receives what it sends, after the time that the line coding implies.
 //
 //   - RTS is wired to CTS, DTR to DSR, DCD and RI. Both are off until the client sets them; with RTS/CTS flow control
 //     the UART itself keeps RTS on.
 //   - A break that is sent is received: LineBreak, then a NUL byte. Nothing else is sent during a break.
 //   - Bytes come back with as many bits as the coding has: 0xFF sent at 7E1 is 0x7F.
-//   - CTS, DSR and DCD stop the transmitter if the flow control uses them. XON and XOFF are data: a UART with a loop plug
+//   - CTS, DSR and DCD stop the transmitter if the flow control uses them. XON and XOFF are data: a UART with a loopback plug
 //     that obeyed them would stop itself forever.
-//   - While nobody reads what was received, the transmitter waits: the loop loses nothing. Only injected bytes, which
+//   - While what was received is not read, the transmitter waits: the loop loses nothing. Only injected bytes, which
 //     represent a device that cannot be stopped, overrun a full buffer.
 //   - From 20,000,000 baud on the line takes no time.
 //
 // Each client gets a new UART: uart.DefaultCoding, no flow control, all lines off.
 type Loopback struct {
-	// Inject is what the simulated device does by itself, sorted by time, which counts from each Open. See ParseInject.
+	// Inject is what the simulated device does unasked, sorted by time, which counts from each Open. See ParseInject.
 	Inject []Injection
 
 	mu        sync.Mutex // guards observers
@@ -48,12 +48,12 @@ type Record struct {
 	Event uart.Event
 	// Data is what was sent, with all 8 bits whatever the coding. It is valid only during the call.
 	Data []byte
-	// Coding is the line coding in force; for KindSettings, the new one.
+	// Coding is the current line coding; for KindSettings, the new one.
 	Coding uart.Coding
 }
 
-// Observe calls f with everything that UARTs opened from now on do, in order. The line stops during the call, so f must return
-// soon; it must not call the UART, and must copy what it keeps of Record.Data.
+// Observe makes UARTs that are opened from now on call f with everything that they do, in order. The line stops during
+// the call, so f must return soon; it must not call the UART, and must copy what it keeps of Record.Data.
 func (l *Loopback) Observe(f func(Record)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -101,7 +101,7 @@ type loop struct {
 	opened    time.Time
 	observers []func(Record)
 
-	lent []byte // what Next returned; only Next's
+	lent []byte // the buffer that Next returns; only Next's
 
 	wake  chan struct{} // one slot: run is to act before its timer
 	done  chan struct{} // closed by Close; ends run
@@ -109,14 +109,14 @@ type loop struct {
 
 	mu      sync.Mutex // guards everything below, and is held while observers are called, which keeps their order
 	changed sync.Cond  // something below changed that Next or Write may wait for
-	inForce uart.Event // Coding, Flow and Control, all set
+	inForce uart.Event // the current Coding, Flow and Control, all set
 	modem   uart.ModemState
 	purges  int // transmit purges; a Write during which it changes drops the rest of its bytes
 	closed  bool
 
 	// The line.
 	tx     lane             // what the UART sends
-	device *reporter        // at the other end of the line; nil: a loop plug
+	device *reporter        // at the other end of the line; nil: a loopback plug
 	back   lane             // what device sends
 	rx     ordered.Received // what Next has not returned yet
 	script []Injection      // what has not happened yet

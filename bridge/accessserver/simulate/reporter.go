@@ -9,12 +9,12 @@ import (
 // lineLimit is the longest line, in bytes, that a reporter keeps. The rest of a longer one is left out of the answer.
 const lineLimit = 1 << 10
 
-// Reporter simulates a UART connected to an instrument that answers each line of text with the line, a space and the line
-// coding in force: "07" with "07 4800 7E1". A line ends with CR or LF, and its answer ends likewise; CR LF is answered with CR
-// LF. The answer proves that the settings arrived before the bytes.
+// Reporter simulates a UART connected to an instrument that answers each line of text with the line, a space and the
+// current line coding: "07" with "07 4800 7E1". A line ends with CR or LF, and its answer ends likewise; CR LF is
+// answered with CR LF. The answer proves that the settings arrived before the bytes.
 //
-// Everything else is as in Loopback, also the wiring of the pins; the instrument ignores breaks. The answers come at the speed
-// of the line. While nobody reads them the instrument waits, and then the transmitter does too.
+// Everything else is as in Loopback, also the wiring of the pins; the instrument ignores breaks. The answers come at the
+// speed of the line. While they are not read the instrument waits, and then the transmitter does too.
 type Reporter struct{ Loopback }
 
 // Open connects a client to a new UART and instrument, as Loopback's Open does.
@@ -26,8 +26,8 @@ type reporter struct {
 	afterCR bool
 }
 
-// hear receives bytes from the line and appends the answers to answer.
-func (r *reporter) hear(answer, p []byte, c uart.Coding) []byte {
+// receive handles bytes from the line and appends the answers to answer.
+func (r *reporter) receive(answer, p []byte, c uart.Coding) []byte {
 	for _, b := range p {
 		switch {
 		case b == '\n' && r.afterCR:
