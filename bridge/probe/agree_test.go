@@ -33,6 +33,7 @@ func TestAttachAndProbeAgree(t *testing.T) {
 		{name: "a raw port whose device says BUSY", says: "BUSY\r\n", stays: true, attach: "(a raw port?", probes: "it sends data, but no Telnet"},
 		{name: "serve without its device", says: "port not opened: /dev/ttyS0: in use by another program\r\n", attach: noDevice, probes: noDevice},
 		{name: "ser2net without its device", says: negotiates + "Device open failure: Device busy\r\n", attach: noDevice, probes: noDevice},
+		{name: "agrees, then gives the option up", says: negotiates + "\xff\xfe\x2c", stays: true, attach: "gave up COM-PORT-OPTION", probes: "it refuses COM-PORT-OPTION"},
 		{name: "closes without a word", attach: "closed by the peer", probes: "it closes the connection at once"},
 		{name: "a raw port that sends 255 and a byte", says: "\xff\x01\xff\x02", stays: true, attach: "(a raw port?", probes: "it sends data, but no Telnet"},
 		{name: "WILL unasked, and DO in answer to our DO", says: "\xff\xfb\x2c", stays: true, answers: map[string]string{do44: do44, doTM: "\xff\xfc\x06"},

@@ -34,7 +34,8 @@ func (p *prober) agreed() bool {
 
 // refused reports whether the listener has refused COM-PORT-OPTION; leaving it unanswered is no refusal.
 func (p *prober) refused() bool {
-	return p.opening.Conclusion() == rfc2217.Refused && p.received(telnet.DONT, telnet.ComPort)
+	c := p.opening.Conclusion() // Agreed: it has given the option up since
+	return (c == rfc2217.Refused || c == rfc2217.Agreed) && p.received(telnet.DONT, telnet.ComPort)
 }
 
 // occupied reports whether the listener sent that its port is in use: ser2net negotiates, sends that and closes.
