@@ -98,7 +98,7 @@ const DefaultOpenWait = 2 * time.Second
 // last request of a polling program survives.
 const DefaultHoldFor = time.Second
 
-// Forever, as HoldFor, holds what was written without a time limit.
+// Forever is the HoldFor that holds what was written without a time limit.
 const Forever = time.Duration(math.MaxInt64)
 
 func (p Policy) withDefaults() Policy {

@@ -108,7 +108,7 @@ func (k kernel) driverError(d driver) error {
 		}
 	}
 	for _, p := range d.problems {
-		return fmt.Errorf("Windows does not start the device %s: Code %d (%s)", p.device, p.code, codeRemedy(p.code))
+		return fmt.Errorf("the device %s is not started by Windows: Code %d (%s)", p.device, p.code, codeRemedy(p.code))
 	}
 	if d.service == serviceMissing {
 		return fmt.Errorf("not installed (%s)", d.from)

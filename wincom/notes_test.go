@@ -55,17 +55,17 @@ func TestDriver(t *testing.T) {
 			with(refused, func(d *driver) { d.problems = append([]problem{{"CNCA0", codeDisabled}}, d.problems...) }),
 			"Windows refuses the driver 2.2.2.0, Code 52: it does not accept the signature of Pete Batard, although test signing is on " +
 				"(the driver's file is not signed at all, or damaged: reinstall it)", nil},
-		{"restart", kernel{}, troubled(codeRestart), `Windows does not start the device ROOT\COM0COM\0000: Code 14 (restart Windows)`, nil},
+		{"restart", kernel{}, troubled(codeRestart), `the device ROOT\COM0COM\0000 is not started by Windows: Code 14 (restart Windows)`, nil},
 		{"disabled", kernel{}, troubled(codeDisabled),
-			`Windows does not start the device ROOT\COM0COM\0000: Code 22 (it is disabled: enable it in Device Manager)`, nil},
+			`the device ROOT\COM0COM\0000 is not started by Windows: Code 22 (it is disabled: enable it in Device Manager)`, nil},
 		{"no driver", kernel{}, troubled(codeNoDriver),
-			`Windows does not start the device ROOT\COM0COM\0000: Code 28 (its driver is not installed: reinstall it)`, nil},
+			`the device ROOT\COM0COM\0000 is not started by Windows: Code 28 (its driver is not installed: reinstall it)`, nil},
 		{"damaged", kernel{}, troubled(codeLoad),
-			`Windows does not start the device ROOT\COM0COM\0000: Code 39 (its driver is missing or damaged: reinstall it)`, nil},
+			`the device ROOT\COM0COM\0000 is not started by Windows: Code 39 (its driver is missing or damaged: reinstall it)`, nil},
 		{"blocked", kernel{}, troubled(codeBlocked),
-			`Windows does not start the device ROOT\COM0COM\0000: Code 48 (Windows blocks this driver because it is known to be harmful or incompatible: install another version)`, nil},
+			`the device ROOT\COM0COM\0000 is not started by Windows: Code 48 (Windows blocks this driver because it is known to be harmful or incompatible: install another version)`, nil},
 		{"something else", kernel{}, troubled(10),
-			`Windows does not start the device ROOT\COM0COM\0000: Code 10 (the device's properties in Device Manager have details)`, nil},
+			`the device ROOT\COM0COM\0000 is not started by Windows: Code 10 (the device's properties in Device Manager have details)`, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""

@@ -59,7 +59,7 @@ func (e *InUseError) Error() string { return ErrInUse.Error() + ": it sent " + e
 
 func (e *InUseError) Unwrap() error { return ErrInUse }
 
-// NoDeviceError: the access server cannot open its device.
+// NoDeviceError says that the access server cannot open its device.
 type NoDeviceError struct {
 	Text []byte // its text, 64 bytes at most: often the reason
 }
@@ -71,7 +71,7 @@ func (e *NoDeviceError) Error() string {
 	return "the access server cannot open its device: it sent " + e.Quoted()
 }
 
-// NotTelnetError: the peer sends bytes, and no Telnet among them.
+// NotTelnetError says that the peer sends bytes, and no Telnet among them.
 type NotTelnetError struct {
 	First []byte // the first bytes that came, 64 at most
 }
@@ -81,7 +81,7 @@ func (e *NotTelnetError) Quoted() string { return excerpt(e.First) }
 
 func (e *NotTelnetError) Error() string { return "not Telnet: " + e.Quoted() }
 
-// EarlyEndError: the peer has closed the connection before there was a session, and is not a raw port.
+// EarlyEndError says that the peer has closed the connection before there was a session, and is not a raw port.
 type EarlyEndError struct {
 	Agreed bool   // COM-PORT-OPTION was agreed
 	Text   []byte // its text, 64 bytes at most: often the reason

@@ -22,7 +22,7 @@ const (
 	clientOwes, serverOwes = 4 << 10, 64 << 10
 )
 
-// ErrProtocol: the peer has broken the protocol, so that the session cannot go on.
+// ErrProtocol says that the peer has broken the protocol, so that the session cannot go on.
 var ErrProtocol = errors.New("protocol broken by the peer")
 
 var (

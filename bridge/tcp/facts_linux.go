@@ -29,8 +29,8 @@ const (
 	roomMost = 208 << 10
 )
 
-// peer is what Facts remembers between its calls.
-type peer struct {
+// memory is what Facts remembers between its calls.
+type memory struct {
 	mu      sync.Mutex // guards everything below: a call of Facts builds on the one before
 	silence silence
 	grown   int       // how often the receive buffer was enlarged
@@ -94,7 +94,7 @@ func (s *Socket) Facts() Facts {
 		f.Ended, f.Closed = true, info.State == unix.BPF_TCP_CLOSE
 	}
 	now := time.Now()
-	p := &s.peer
+	p := &s.memory
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f.Waiting = p.silence.update(info, now)

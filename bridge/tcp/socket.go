@@ -27,7 +27,7 @@ type Facts struct {
 // nothing.
 type Socket struct {
 	conn *net.TCPConn
-	peer peer // per system: what Facts remembers between its calls
+	memory
 }
 
 func newSocket(conn *net.TCPConn) *Socket {
