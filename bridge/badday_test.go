@@ -151,8 +151,8 @@ func TestChangeAfterBytesThatArrivedLate(t *testing.T) {
 		b.write("tail")
 		p.AppClose()
 		s.ended()
-		if got := s.take(0); len(got) != 20_004 || s.line.wrong > 0 || s.lost > 0 || log.all() != "" {
-			t.Errorf("of 20004 bytes %d arrived, %d at a wrong rate, %d were cut off; log %q", len(got), s.line.wrong, s.lost, log.all())
+		if got := s.take(0); len(got) != 20_004 || s.line.wrong > 0 || s.lost > 0 || log.String() != "" {
+			t.Errorf("of 20004 bytes %d arrived, %d at a wrong rate, %d were cut off; log %q", len(got), s.line.wrong, s.lost, log.String())
 		}
 		b.end()
 	})
@@ -500,14 +500,14 @@ func TestEndInEveryFault(t *testing.T) {
 					}
 					got := b.status()
 					given := len(f.all())
-					if tc.lost && policy == bridge.OnLossHold && !strings.Contains(log.all(), "lost_at_most") && !strings.Contains(log.all(), "dropped=20000") {
-						t.Errorf("20,000 bytes written, %d sent: log\n%s", given, log.all())
+					if tc.lost && policy == bridge.OnLossHold && !strings.Contains(log.String(), "lost_at_most") && !strings.Contains(log.String(), "dropped=20000") {
+						t.Errorf("20,000 bytes written, %d sent: log\n%s", given, log.String())
 					}
 					if counted := uint64(given) + got.UpDropped; policy != bridge.OnLossHangup && counted != 20_000 {
 						t.Errorf("of 20000 bytes written %d were sent and %d dropped: %d are missing", given, got.UpDropped, 20_000-int(counted))
 					}
-					if !tc.lost && log.all() != "" {
-						t.Errorf("nothing was lost, and the log says\n%s", log.all())
+					if !tc.lost && log.String() != "" {
+						t.Errorf("nothing was lost, and the log says\n%s", log.String())
 					}
 				})
 			})
@@ -735,11 +735,11 @@ func TestSuspendedForLong(t *testing.T) {
 		synctest.Wait()
 		b.write("waits")
 		time.Sleep(4 * time.Second)
-		if text := log.all(); text != "" {
+		if text := log.String(); text != "" {
 			t.Errorf("after 4 s: %s", text)
 		}
 		time.Sleep(time.Hour)
-		if text := log.all(); strings.Count(text, "--quirk suspend-ignore") != 1 {
+		if text := log.String(); strings.Count(text, "--quirk suspend-ignore") != 1 {
 			t.Errorf("the log says\n%s", text)
 		}
 		if got := b.status().SuspendedSince; !got.Equal(since) {
@@ -769,7 +769,7 @@ func TestChangedElsewhere(t *testing.T) {
 		p.AppSet(coding("9600 8N1")) // requests it
 		p.AppSet(coding("9600 8N1")) // repeats it
 		b.want(s, "settings 9600 8N1", "settings RTS on", "settings 9600")
-		if text := log.all(); strings.Count(text, "was changed") != 1 || !strings.Contains(text, "19200") {
+		if text := log.String(); strings.Count(text, "was changed") != 1 || !strings.Contains(text, "19200") {
 			t.Errorf("the log says\n%s", text)
 		}
 		if got := b.status().Changed; got.Coding.Baud != 19200 {
@@ -777,13 +777,6 @@ func TestChangedElsewhere(t *testing.T) {
 		}
 		b.end()
 	})
-}
-
-// all is everything that was logged.
-func (l *logLines) all() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 // deaf is a remote whose sessions negotiate, and then take no settings until they are closed.
@@ -828,7 +821,7 @@ func TestServerThatTakesNoSettings(t *testing.T) {
 		if got := b.status(); got.Link != bridge.LinkConnecting || got.Sessions != 0 {
 			t.Errorf("%s after %d sessions, want connecting after none", got.Link, got.Sessions)
 		}
-		if text := log.all(); strings.Count(text, "no settings within") != 1 {
+		if text := log.String(); strings.Count(text, "no settings within") != 1 {
 			t.Errorf("the log says\n%s", text)
 		}
 		began := time.Now()
@@ -866,7 +859,7 @@ func TestGreeted(t *testing.T) {
 				if got.GreetingDropped != 7*sessions || got.DownDropped != 0 || got.DownBytes != 0 {
 					t.Errorf("%d bytes of greetings are counted, want %d, and no byte of the device", got.GreetingDropped, 7*sessions)
 				}
-				if text := log.all(); strings.Count(text, "greeting dropped (--quirk keep-greeting") != tt.want || !strings.Contains(text, "dropped=7") {
+				if text := log.String(); strings.Count(text, "greeting dropped (--quirk keep-greeting") != tt.want || !strings.Contains(text, "dropped=7") {
 					t.Errorf("want it logged %d times; log\n%s", tt.want, text)
 				}
 				b.end()

@@ -69,6 +69,6 @@ func TestCornerTCPEndCountsThePort(t *testing.T) {
 	t.Logf("the shutdown took %v", time.Since(began))
 	got := b.Status()
 	if n := int64(got.UpBytes + got.UpDropped); n < written.Load() {
-		t.Errorf("written %d, sent %d, dropped %d: %d are missing\n%s", written.Load(), got.UpBytes, got.UpDropped, written.Load()-n, log.all())
+		t.Errorf("written %d, sent %d, dropped %d: %d are missing\n%s", written.Load(), got.UpBytes, got.UpDropped, written.Load()-n, log.String())
 	}
 }

@@ -70,8 +70,8 @@ func TestCornerGivenUpMarkIsDrained(t *testing.T) {
 				b.write(strings.Repeat("x", 5000))
 				p.AppClose()
 				s.ended()
-				if got := b.status(); log.all() == "" || got.LastLoss.AtMost < 5000 {
-					t.Errorf("5000 bytes after an unanswered mark: %+v, log %q", got.LastLoss, log.all())
+				if got := b.status(); log.String() == "" || got.LastLoss.AtMost < 5000 {
+					t.Errorf("5000 bytes after an unanswered mark: %+v, log %q", got.LastLoss, log.String())
 				}
 				b.end()
 			})
@@ -92,7 +92,7 @@ func TestCornerChangeAfterAnUnansweredMark(t *testing.T) {
 		p.AppSet(coding("19200"))
 		s.applied("settings 19200")
 		synctest.Wait()
-		if log.all() == "" {
+		if log.String() == "" {
 			t.Errorf("the change was sent before bytes that the server has not taken, and the log does not say so")
 		}
 		b.end()
@@ -203,7 +203,7 @@ func TestCornerWrittenAtFIN(t *testing.T) {
 		port.AppClose()
 		time.Sleep(10 * time.Second)
 		if got := b.Status(); s.lost > 0 && got.LastLoss.AtMost < uint64(s.lost) {
-			t.Errorf("our FIN cut off %d bytes; the loss: %+v, log %q", s.lost, got.LastLoss, log.all())
+			t.Errorf("our FIN cut off %d bytes; the loss: %+v, log %q", s.lost, got.LastLoss, log.String())
 		}
 		cancel()
 		<-ended
@@ -409,8 +409,8 @@ func TestCornerDropsToldTwice(t *testing.T) {
 			s.lose(io.EOF)
 			f.session(1)
 			synctest.Wait()
-			if strings.Contains(log.all(), "while there was no session") {
-				t.Error(log.all())
+			if strings.Contains(log.String(), "while there was no session") {
+				t.Error(log.String())
 			}
 			b.end()
 		})
@@ -424,11 +424,11 @@ func TestCornerDropsToldTwice(t *testing.T) {
 			b.write("lost once")
 			s.lose(errReset)
 			time.Sleep(10 * time.Second)
-			before := log.all()
+			before := log.String()
 			b.port().AppOpen()
 			f.session(1)
 			synctest.Wait()
-			if more := strings.TrimPrefix(log.all(), before); more != "" {
+			if more := strings.TrimPrefix(log.String(), before); more != "" {
 				t.Errorf("logged before:\n%s\nand again:\n%s", before, more)
 			}
 			b.end()
@@ -449,8 +449,8 @@ func TestCornerDropsToldTwice(t *testing.T) {
 			p.AppOpen()
 			f.session(0)
 			synctest.Wait()
-			if n := strings.Count(log.all(), "dropped=4"); n != 1 {
-				t.Errorf("logged %d times:\n%s", n, log.all())
+			if n := strings.Count(log.String(), "dropped=4"); n != 1 {
+				t.Errorf("logged %d times:\n%s", n, log.String())
 			}
 			b.end()
 		})
@@ -509,8 +509,8 @@ func TestCornerUnreadAtTheEndIsSaid(t *testing.T) {
 		f.set(func() { f.refuse, s.peer.Ended, s.peer.Unread = errors.New("away"), true, 5000 })
 		time.Sleep(time.Minute)
 		b.end()
-		if !strings.Contains(log.all(), "unread=5000") {
-			t.Errorf("5000 unread bytes are dropped, counted: %d, log:\n%s", b.status().DownDropped, log.all())
+		if !strings.Contains(log.String(), "unread=5000") {
+			t.Errorf("5000 unread bytes are dropped, counted: %d, log:\n%s", b.status().DownDropped, log.String())
 		}
 	})
 }
@@ -583,10 +583,10 @@ func TestCornerPortLostWithBytes(t *testing.T) {
 		outage(f, f.session(0))
 		b.write("held")
 		synctest.Wait()
-		before := log.all()
+		before := log.String()
 		p.Fail(errors.New("pulled"))
 		<-b.result
-		if more := strings.TrimPrefix(log.all(), before); !strings.Contains(more, "dropped=4") {
+		if more := strings.TrimPrefix(log.String(), before); !strings.Contains(more, "dropped=4") {
 			t.Errorf("dropped %d, log %q", b.status().UpDropped, more)
 		}
 	})
@@ -672,8 +672,8 @@ func TestCornerUnreadNothing(t *testing.T) {
 		}
 		f.session(3)
 		synctest.Wait()
-		if strings.Contains(log.all(), "unread=0") {
-			t.Error(log.all())
+		if strings.Contains(log.String(), "unread=0") {
+			t.Error(log.String())
 		}
 		b.end()
 	})
@@ -770,7 +770,7 @@ func TestCornerEndInEveryPhase(t *testing.T) {
 				}
 				got := b.status()
 				if n := len(f.all()) - before + int(got.UpDropped-was); n < size || n > size+1 {
-					t.Errorf("%d of %d sent or counted; log\n%s", n, size, log.all())
+					t.Errorf("%d of %d sent or counted; log\n%s", n, size, log.String())
 				}
 			})
 		})
@@ -839,8 +839,8 @@ func TestCornerLogOfExpire(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Minute)
-		if strings.Contains(log.all(), "closed port") {
-			t.Errorf("the port is open, but the log says: %s", log.all())
+		if strings.Contains(log.String(), "closed port") {
+			t.Errorf("the port is open, but the log says: %s", log.String())
 		}
 		b.end()
 	})
@@ -981,7 +981,7 @@ func TestCornerEndCountsThePort(t *testing.T) {
 		time.Sleep(time.Second)
 		b.end()
 		if n := len(f.all()) + int(b.status().UpDropped); n != 30_000 {
-			t.Errorf("%d of 30000 bytes sent or counted:\n%s", n, log.all())
+			t.Errorf("%d of 30000 bytes sent or counted:\n%s", n, log.String())
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package bridge_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"telnetcpc/bridge/remote"
 	"telnetcpc/bridge/rfc2217"
 	"telnetcpc/bridge/telnet"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/bridge/uart/uarttest"
 )
@@ -293,22 +293,11 @@ func (w *watched) all(p *uarttest.Port) (words []string) {
 }
 
 // logLines keeps what is logged.
-type logLines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
+type logLines struct{ testenv.Output }
 
 // news are the lines that not every session has, each once.
 func (l *logLines) news() (lines []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.buf.String()) {
+	for line := range strings.Lines(l.String()) {
 		_, line, _ = strings.Cut(strings.TrimSpace(line), "msg=")
 		ordinary := slices.ContainsFunc(usual, func(u string) bool { return strings.HasPrefix(strings.TrimPrefix(line, `"`), u) })
 		if !ordinary && !slices.Contains(lines, line) {

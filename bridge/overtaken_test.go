@@ -50,7 +50,7 @@ func TestResetAtTheLastLook(t *testing.T) {
 		p.AppClose()
 		time.Sleep(time.Minute)
 		if got := b.status(); got.Losses != 1 || got.LastLoss.AtMost != 20 || got.LastLoss.Unacked != 20 {
-			t.Errorf("20 bytes are lost; got %d losses, the last %+v, log %q", got.Losses, got.LastLoss, log.all())
+			t.Errorf("20 bytes are lost; got %d losses, the last %+v, log %q", got.Losses, got.LastLoss, log.String())
 		}
 		b.end()
 	})
@@ -75,8 +75,8 @@ func TestCloseIsHeardBeforeItsOpen(t *testing.T) {
 				b.write("command\n")
 				p.AppClose()
 				time.Sleep(time.Minute)
-				if got := b.status(); string(f.all()) != "command\n" || got.UpDropped > 0 || log.all() != "" {
-					t.Errorf("the device got %q, dropped %d, log\n%s", f.all(), got.UpDropped, log.all())
+				if got := b.status(); string(f.all()) != "command\n" || got.UpDropped > 0 || log.String() != "" {
+					t.Errorf("the device got %q, dropped %d, log\n%s", f.all(), got.UpDropped, log.String())
 				}
 				b.end()
 			})
@@ -121,7 +121,7 @@ func TestOpenAtFIN(t *testing.T) {
 					p.AppClose()
 					time.Sleep(time.Minute)
 					if got := b.status(); got.UpDropped > 0 || string(h.all()) != "OPEN VALVE\n" {
-						t.Errorf("the device got %q, dropped %d, log\n%s", h.all(), got.UpDropped, log.all())
+						t.Errorf("the device got %q, dropped %d, log\n%s", h.all(), got.UpDropped, log.String())
 					}
 					b.end()
 				})
@@ -187,7 +187,7 @@ func TestStoppedDialIsNoSession(t *testing.T) {
 				time.Sleep(time.Minute)
 				if got := b.status(); got.Sessions != 1 || got.Losses > 0 || len(b.ports) != 1 {
 					t.Errorf("%d sessions, %d losses, the last %+v, %d ports; want 1 session and nothing lost; log\n%s",
-						got.Sessions, got.Losses, got.LastLoss, len(b.ports), log.all())
+						got.Sessions, got.Losses, got.LastLoss, len(b.ports), log.String())
 				}
 				b.end()
 			})
@@ -268,8 +268,8 @@ func TestResetAfterFIN(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if got := strings.Count(log.all(), "\n"); got != 1 || !strings.Contains(log.all(), "lost_at_most=20") {
-			t.Errorf("want one warning with its number, got\n%s", log.all())
+		if got := strings.Count(log.String(), "\n"); got != 1 || !strings.Contains(log.String(), "lost_at_most=20") {
+			t.Errorf("want one warning with its number, got\n%s", log.String())
 		}
 		b.end()
 	})
@@ -289,8 +289,8 @@ func TestUnreadOfADeadPeer(t *testing.T) {
 				f.set(func() { s.silent = time.Now() })
 				time.Sleep(time.Minute)
 				got := b.status()
-				if got.LastLoss.Unread != 5000 || !strings.Contains(log.all(), "unread=5000") {
-					t.Errorf("5000 bytes were never read; got %+v, log\n%s", got.LastLoss, log.all())
+				if got.LastLoss.Unread != 5000 || !strings.Contains(log.String(), "unread=5000") {
+					t.Errorf("5000 bytes were never read; got %+v, log\n%s", got.LastLoss, log.String())
 				}
 				b.end()
 			})
@@ -335,8 +335,8 @@ func TestPurgeOfBytesInHand(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		p.AppClose()
 		time.Sleep(time.Minute)
-		if got := b.status(); log.all() != "" || got.UpBytes+got.UpDropped != 30_000 {
-			t.Errorf("of 30000 bytes %d were sent and %d dropped; log %q", got.UpBytes, got.UpDropped, log.all())
+		if got := b.status(); log.String() != "" || got.UpBytes+got.UpDropped != 30_000 {
+			t.Errorf("of 30000 bytes %d were sent and %d dropped; log %q", got.UpBytes, got.UpDropped, log.String())
 		}
 		b.end()
 	})
@@ -493,8 +493,8 @@ func TestMoreThanAQueueHolds(t *testing.T) {
 					q.write("after\n")
 					time.Sleep(time.Minute)
 					got := b.status()
-					if !strings.HasSuffix(string(f.all()), "after\n") || got.Sessions != 1 || log.all() != "" {
-						t.Errorf("the device got %q in %d sessions, %d bytes dropped, log\n%s", f.all(), got.Sessions, got.UpDropped, log.all())
+					if !strings.HasSuffix(string(f.all()), "after\n") || got.Sessions != 1 || log.String() != "" {
+						t.Errorf("the device got %q in %d sessions, %d bytes dropped, log\n%s", f.all(), got.Sessions, got.UpDropped, log.String())
 					}
 
 					// The counts still agree: a close whose bytes are stuck is noticed as usual.
@@ -502,8 +502,8 @@ func TestMoreThanAQueueHolds(t *testing.T) {
 					q.write("stuck\n")
 					q.close()
 					time.Sleep(time.Minute)
-					if !strings.Contains(log.all(), "are stuck") {
-						t.Errorf("the bytes of a closed port are stuck, and the log does not say so: %q", log.all())
+					if !strings.Contains(log.String(), "are stuck") {
+						t.Errorf("the bytes of a closed port are stuck, and the log does not say so: %q", log.String())
 					}
 					b.end()
 				})
@@ -541,7 +541,7 @@ func TestOpenAtTheLoss(t *testing.T) {
 				h.set(func() { h.takes = 2 * time.Second })
 				time.Sleep(time.Minute)
 				if got := b.status(); string(h.all()) != "OPEN VALVE\n" {
-					t.Errorf("the device got %q, dropped %d, log\n%s", h.all(), got.UpDropped, log.all())
+					t.Errorf("the device got %q, dropped %d, log\n%s", h.all(), got.UpDropped, log.String())
 				}
 				b.end()
 			})
@@ -622,7 +622,7 @@ func TestEndBeforeTheFirstDial(t *testing.T) {
 				}
 				b.end()
 				if got := b.bridge.Status(); string(f.all()) != "OPEN VALVE\n" {
-					t.Errorf("the device got %q, dropped %d, log\n%s", f.all(), got.UpDropped, log.all())
+					t.Errorf("the device got %q, dropped %d, log\n%s", f.all(), got.UpDropped, log.String())
 				}
 			})
 		})

@@ -119,14 +119,14 @@ func TestLossesInAll(t *testing.T) {
 			if got, want := b.status().LostAtMost, uint64(7*(i+1)); got != want {
 				t.Errorf("after %d losses of 7 bytes: got %d in all, want %d", i+1, got, want)
 			}
-			if logged := strings.Contains(log.all(), fmt.Sprintf("lost_at_most=7 in_all=%d", 7*(i+1))); logged != (i > 0) {
-				t.Errorf("loss %d: logged %v\n%s", i+1, logged, log.all())
+			if logged := strings.Contains(log.String(), fmt.Sprintf("lost_at_most=7 in_all=%d", 7*(i+1))); logged != (i > 0) {
+				t.Errorf("loss %d: logged %v\n%s", i+1, logged, log.String())
 			}
 		}
 		p.AppClose()
 		b.end()
-		if all := "dropped_in_all=0 lost_at_most_in_all=21"; !strings.Contains(log.all(), all) {
-			t.Errorf("%q is not logged at the end:\n%s", all, log.all())
+		if all := "dropped_in_all=0 lost_at_most_in_all=21"; !strings.Contains(log.String(), all) {
+			t.Errorf("%q is not logged at the end:\n%s", all, log.String())
 		}
 	})
 }
@@ -163,8 +163,8 @@ func TestNoiseLeavesNoLossOut(t *testing.T) {
 			s.lose(errors.New("reset"))
 			s.ended()
 			synctest.Wait()
-			if n := strings.Count(log.all(), "lost_at_most=7"); n != i+1 {
-				t.Errorf("after %d losses %d lines report one:\n%s", i+1, n, log.all())
+			if n := strings.Count(log.String(), "lost_at_most=7"); n != i+1 {
+				t.Errorf("after %d losses %d lines report one:\n%s", i+1, n, log.String())
 			}
 		}
 		p.AppClose()

@@ -1,7 +1,6 @@
 package wincom_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -22,29 +21,11 @@ type bench struct {
 	*testing.T
 	pair *wincomtest.Pair
 	port uart.Port
-	log  logText
+	log  testenv.Output
 
 	mu       sync.Mutex // guards the rest
 	urgent   []uart.Event
 	requests []string // to the driver
-}
-
-// logText collects a log.
-type logText struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (t *logText) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.buf.Write(p)
-}
-
-func (t *logText) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.buf.String()
 }
 
 // newBench returns a bench without a port.

@@ -1,15 +1,11 @@
 package demo_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,36 +20,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// screen is what the demonstration has printed.
-type screen struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.String()
-}
-
-// shows waits until the text is there.
-func (s *screen) shows(t *testing.T, text string) {
-	t.Helper()
-	for end := time.Now().Add(testenv.Patience); !strings.Contains(s.String(), text); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%q was not shown within %v:\n%s", text, testenv.Patience, s)
-		}
-	}
-}
-
 // start runs a demonstration on a pty. ended gets its end.
-func start(t *testing.T, ctx context.Context, out *screen, path string, once bool) (ended <-chan error) {
+func start(t *testing.T, ctx context.Context, out *testenv.Output, path string, once bool) (ended <-chan error) {
 	t.Helper()
 	e := make(chan error, 1)
 	go func() {
@@ -67,16 +35,16 @@ func TestDemoToTry(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ttyV0")
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	out := new(screen)
+	out := new(testenv.Output)
 	ended := start(t, ctx, out, path, false)
-	out.shows(t, "    picocom -b 19200 "+path+"\n")
-	out.shows(t, "Ctrl-C ends this")
+	out.Await(t, "    picocom -b 19200 "+path+"\n")
+	out.Await(t, "Ctrl-C ends this")
 
 	app, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out.shows(t, "  session opened\n")
+	out.Await(t, "  session opened\n")
 	tio, err := unix.IoctlGetTermios(int(app.Fd()), unix.TCGETS2)
 	if err != nil {
 		t.Fatal(err)
@@ -86,15 +54,15 @@ func TestDemoToTry(t *testing.T) {
 	if err := unix.IoctlSetTermios(int(app.Fd()), unix.TCSETS2, tio); err != nil {
 		t.Fatal(err)
 	}
-	out.shows(t, "  settings 4800")
+	out.Await(t, "  settings 4800")
 	if _, err := app.WriteString("\x1b[2J!"); err != nil {
 		t.Fatal(err)
 	}
-	out.shows(t, `"\x1b[2J!"`)
+	out.Await(t, `"\x1b[2J!"`)
 	if err := app.Close(); err != nil {
 		t.Fatal(err)
 	}
-	out.shows(t, "  session closed\n")
+	out.Await(t, "  session closed\n")
 
 	interrupt()
 	if err := <-ended; err != nil {
@@ -109,7 +77,7 @@ func TestDemoToTry(t *testing.T) {
 func TestDemoInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	interrupt()
-	if err := <-start(t, ctx, new(screen), filepath.Join(t.TempDir(), "ttyV0"), true); err == nil {
+	if err := <-start(t, ctx, new(testenv.Output), filepath.Join(t.TempDir(), "ttyV0"), true); err == nil {
 		t.Error("it ended without an error")
 	}
 }

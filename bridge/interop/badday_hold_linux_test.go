@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"telnetcpc/bridge/uart/uarttest"
+	"telnetcpc/bridge/testenv"
 )
 
 // holdFor is the default of --hold-for.
@@ -36,7 +36,7 @@ func outage(t *testing.T, flags ...string) (*far, *agent, *line) {
 }
 
 // lossNoticed waits until the log has the loss of a session.
-func lossNoticed(t *testing.T, out *uarttest.Output) {
+func lossNoticed(t *testing.T, out *testenv.Output) {
 	t.Helper()
 	eventually(t, "the loss is noticed", func() bool { return lossPattern.MatchString(out.String()) })
 }
@@ -45,7 +45,7 @@ var droppedPattern = regexp.MustCompile(`\bdropped=(\d+)`)
 
 // checkDropped closes the program's port, and then checks how many bytes the log counts as dropped. It waits for the log
 // line of the close, because no byte waits for the log.
-func checkDropped(t *testing.T, out *uarttest.Output, app *line, want int) {
+func checkDropped(t *testing.T, out *testenv.Output, app *line, want int) {
 	t.Helper()
 	closed := func() int { return strings.Count(out.String(), `msg="port closed"`) }
 	before := closed()

@@ -17,7 +17,6 @@ import (
 	"telnetcpc/bridge/telnet"
 	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
-	"telnetcpc/bridge/uart/uarttest"
 )
 
 // vanishedMost is 15 s, and 15 s for a busy machine.
@@ -72,8 +71,8 @@ func TestServeClientVanishes(t *testing.T) {
 }
 
 // serveLoop serves a loop plug on l in this process, and returns its log.
-func serveLoop(t *testing.T, l net.Listener) *uarttest.Output {
-	log := new(uarttest.Output)
+func serveLoop(t *testing.T, l net.Listener) *testenv.Output {
+	log := new(testenv.Output)
 	plug := &simulate.Loopback{}
 	s := accessserver.New(accessserver.Config{Open: plug.Open, Log: slog.New(slog.NewTextHandler(log, nil))})
 	ctx, cancel := context.WithCancel(context.Background())

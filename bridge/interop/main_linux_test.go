@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"telnetcpc/bridge/testenv"
-	"telnetcpc/bridge/uart/uarttest"
 )
 
 // scratch is the directory of the binaries of this run.
@@ -127,7 +126,7 @@ func ask(command []string) (string, error) {
 }
 
 // lastOf returns the end of an output, for the message of a failure.
-func lastOf(out *uarttest.Output) string {
+func lastOf(out *testenv.Output) string {
 	s := out.String()
 	const enough = 6000
 	if len(s) > enough {
@@ -139,7 +138,7 @@ func lastOf(out *uarttest.Output) string {
 // process is a program that the test has started; it has ended when the test ends.
 type process struct {
 	cmd  *exec.Cmd
-	out  *uarttest.Output
+	out  *testenv.Output
 	done chan struct{} // closed when it has ended
 	err  error         // of Wait; valid after done is closed
 }
@@ -147,7 +146,7 @@ type process struct {
 // start starts cmd. Its output is collected, unless the caller has set Stdout or Stderr.
 func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{cmd: cmd, out: new(uarttest.Output), done: make(chan struct{})}
+	p := &process{cmd: cmd, out: new(testenv.Output), done: make(chan struct{})}
 	if cmd.Stdout == nil {
 		cmd.Stdout = p.out
 	}

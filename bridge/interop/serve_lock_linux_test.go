@@ -10,11 +10,11 @@ import (
 
 	"github.com/creack/pty"
 
-	"telnetcpc/bridge/uart/uarttest"
+	"telnetcpc/bridge/testenv"
 )
 
 // minicomOn starts minicom on a device, in a terminal of its own. minicom uses UUCP lock files.
-func minicomOn(t *testing.T, path string) (p *process, screen *uarttest.Output) {
+func minicomOn(t *testing.T, path string) (p *process, screen *testenv.Output) {
 	t.Helper()
 	master, slave, err := pty.Open()
 	if err != nil {
@@ -25,7 +25,7 @@ func minicomOn(t *testing.T, path string) (p *process, screen *uarttest.Output) 
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	p = start(t, cmd)
 	_ = slave.Close()
-	screen = new(uarttest.Output)
+	screen = new(testenv.Output)
 	read := make(chan struct{})
 	go func() { // ends with minicom
 		defer close(read)

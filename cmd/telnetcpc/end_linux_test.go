@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,7 +31,7 @@ type portAgent struct {
 	*exec.Cmd
 	t      *testing.T
 	path   string
-	output *screen
+	output *testenv.Output
 	done   chan struct{}
 	err    error // of Wait; read after done
 }
@@ -70,7 +69,7 @@ func startAgent(t *testing.T, host string, change func(*exec.Cmd)) *portAgent {
 
 func startAgentAt(t *testing.T, host, path string, change func(*exec.Cmd)) *portAgent {
 	t.Helper()
-	a := &portAgent{t: t, path: path, output: new(screen), done: make(chan struct{})}
+	a := &portAgent{t: t, path: path, output: new(testenv.Output), done: make(chan struct{})}
 	a.Cmd = telnetcpcCommand(hosted(host, a.path)...)
 	a.Stdout, a.Stderr = a.output, a.output
 	a.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -374,32 +373,4 @@ func TestWindowClosed(t *testing.T) {
 		a.until("nothing is left", a.clean)
 		a.until("the watcher has ended", func() bool { return unix.Kill(watcher, 0) != nil || len(a.watchers()) == 0 })
 	})
-}
-
-// screen is what a command has printed.
-type screen struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.String()
-}
-
-// shows waits until the output contains the text.
-func (s *screen) shows(t *testing.T, text string) {
-	t.Helper()
-	for end := time.Now().Add(testenv.Patience); !strings.Contains(s.String(), text); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%q was not shown within %v:\n%s", text, testenv.Patience, s)
-		}
-	}
 }

@@ -140,13 +140,13 @@ func TestExamples(t *testing.T) {
 type reader struct{ dir string }
 
 // start starts a command with the words of the page replaced, given in pairs, and returns what it prints.
-func (r *reader) start(t *testing.T, command string, replaced ...string) (*exec.Cmd, *screen) {
+func (r *reader) start(t *testing.T, command string, replaced ...string) (*exec.Cmd, *testenv.Output) {
 	t.Helper()
 	command = strings.NewReplacer(append([]string{"sudo ", "", "./telnetcpc", "telnetcpc"}, replaced...)...).Replace(command)
 	cmd := exec.Command("sh", "-c", "exec "+command)
 	cmd.Dir = r.dir
 	cmd.Env = append(os.Environ(), "HOME="+r.dir, "GORACE=atexit_sleep_ms=0")
-	out := new(screen)
+	out := new(testenv.Output)
 	cmd.Stdout, cmd.Stderr = out, out
 	heedHangup()
 	if err := cmd.Start(); err != nil {
@@ -162,7 +162,7 @@ func (r *reader) start(t *testing.T, command string, replaced ...string) (*exec.
 }
 
 // interrupt is Ctrl-C, which ends a command in order.
-func (r *reader) interrupt(t *testing.T, cmd *exec.Cmd, out *screen) {
+func (r *reader) interrupt(t *testing.T, cmd *exec.Cmd, out *testenv.Output) {
 	t.Helper()
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func (r *reader) reporter(t *testing.T) (address string, end func()) {
 	}
 	address = fmt.Sprintf("127.0.0.1:%d", port)
 	cmd, out := r.start(t, "telnetcpc serve --simulate reporter --listen "+address)
-	out.shows(t, "msg=listening")
+	out.Await(t, "msg=listening")
 	return address, func() { r.interrupt(t, cmd, out) }
 }
 
@@ -195,7 +195,7 @@ func (r *reader) builds(t *testing.T, e example) {
 
 func (r *reader) demonstrates(t *testing.T, e example) {
 	cmd, out := r.start(t, e.command)
-	out.shows(t, "Ctrl-C ends this")
+	out.Await(t, "Ctrl-C ends this")
 	r.interrupt(t, cmd, out)
 }
 
@@ -212,7 +212,7 @@ func (r *reader) serves(t *testing.T, e example) {
 		t.Fatal(err)
 	}
 	cmd, out := r.start(t, e.command, ":3696", fmt.Sprintf("127.0.0.1:%d", port), "/dev/ttyUSB0", device.Name())
-	out.shows(t, "msg=listening")
+	out.Await(t, "msg=listening")
 	r.interrupt(t, cmd, out)
 }
 
@@ -222,7 +222,7 @@ func (r *reader) simulates(t *testing.T, e example) {
 		t.Fatal(err)
 	}
 	cmd, out := r.start(t, strings.TrimSuffix(e.command, " &")+fmt.Sprintf(" --listen 127.0.0.1:%d", port))
-	out.shows(t, "msg=listening")
+	out.Await(t, "msg=listening")
 	r.interrupt(t, cmd, out)
 }
 
@@ -234,7 +234,7 @@ func attached(want string) func(*reader, *testing.T, example) {
 		defer end()
 		path := filepath.Join(r.dir, "ttyV0")
 		cmd, out := r.start(t, e.command, "/dev/ttyV0", path, "10.0.0.5:4001", address, "10.0.0.5", address, "scale-pc", address)
-		out.shows(t, `msg="port ready"`)
+		out.Await(t, `msg="port ready"`)
 		use := exec.Command("sh", "-c", `exec 3<>"$1"; stty 4800 cs8 -parenb raw -echo <&3; echo hello >&3; head -n 1 <&3`, "sh", path)
 		got, err := use.Output()
 		if err != nil || strings.TrimSpace(string(got)) != want {

@@ -89,7 +89,7 @@ func TestWatcherKilled(t *testing.T) {
 		}
 		a.until("it has ended", func() bool { return !bytes.Contains(fmt.Append(nil, a.watchers()), fmt.Append(nil, pid)) })
 	}
-	a.output.shows(t, "no watcher process")
+	a.output.Await(t, "no watcher process")
 	_ = openPort(t, a.path).Close()
 	a.signal(unix.SIGTERM)
 	if a.ends(); a.err != nil || !a.clean() {
@@ -176,7 +176,7 @@ func TestNoWatcher(t *testing.T) {
 	if err := unix.Kill(watcher, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	a.output.shows(t, "no watcher process")
+	a.output.Await(t, "no watcher process")
 	_ = openPort(t, a.path).Close()
 	a.signal(unix.SIGTERM)
 	if a.ends(); a.err != nil {

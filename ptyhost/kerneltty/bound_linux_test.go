@@ -8,37 +8,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
 	"telnetcpc/ptyhost/devpath"
 )
 
-// lines is a log that a test can read.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // plugged returns a port whose tty the driver has made, and its path. Its wire is not connected.
-func (f *fake) plugged(t *testing.T, log *lines) (p *port, path string) {
+func (f *fake) plugged(t *testing.T, log *testenv.Output) (p *port, path string) {
 	t.Helper()
 	f.preparing(t)
 	f.file(newID, "1209 3696\n")
@@ -103,7 +85,7 @@ func TestUnbound(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newHub(t, 2)
-				var logged lines
+				var logged testenv.Output
 				p, path := f.plugged(t, &logged)
 				tt.change(f)
 				p.check()
@@ -123,7 +105,7 @@ func TestRebindFails(t *testing.T) {
 	for _, stays := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newHub(t, 2)
-			var logged lines
+			var logged testenv.Output
 			p, _ := f.plugged(t, &logged)
 			f.unbind()
 			p.check()
@@ -153,7 +135,7 @@ func TestRebindFails(t *testing.T) {
 func TestDriverForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 2)
-		var logged lines
+		var logged testenv.Output
 		p, _ := f.plugged(t, &logged)
 		f.unbind()
 		f.remove(newID)
@@ -173,7 +155,7 @@ func TestDriverForgets(t *testing.T) {
 func TestUnpluggedIsNotUnbound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newHub(t, 2)
-		var logged lines
+		var logged testenv.Output
 		p, path := f.plugged(t, &logged)
 		f.unbind()
 		go func() {
@@ -190,7 +172,7 @@ func TestUnpluggedIsNotUnbound(t *testing.T) {
 // The node gets its owner, another device's node never does; without a configured owner it stays as it is.
 func TestOwn(t *testing.T) {
 	f := newHub(t, 2)
-	var logged lines
+	var logged testenv.Output
 	p, _ := f.plugged(t, &logged)
 	tty := p.now.Load().tty.Load()
 	node := f.path("dev/ttyUSB7")
@@ -267,7 +249,7 @@ func TestDevicePath(t *testing.T) {
 // An event wakes the ports that it concerns; one about the driver wakes all.
 func TestConcerns(t *testing.T) {
 	f := newHub(t, 2)
-	var logged lines
+	var logged testenv.Output
 	p, _ := f.plugged(t, &logged)
 	other, _ := newHub(t, 2).plugged(t, &logged)
 	other.now.Load().device = other.system.path("sys/devices/faux/vhci_hcd.0/usb5/5-20")

@@ -1,19 +1,18 @@
 package logind_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
 	"go.uber.org/goleak"
 
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/ptyhost/logind"
 	"telnetcpc/ptyhost/logind/logindtest"
 )
@@ -50,22 +49,7 @@ func (s *sleeper) wants(t *testing.T, want string) {
 }
 
 // notes is a log that a test can read.
-type notes struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (n *notes) Write(p []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.buf.Write(p)
-}
-
-func (n *notes) String() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.buf.String()
-}
+type notes struct{ testenv.Output }
 
 func (n *notes) logger() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)) }
 

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telnetcpc/bridge/uart/uarttest"
+	"telnetcpc/bridge/testenv"
 )
 
 // deadMount mounts a file system whose server does not answer until end is called. Until then even a killed process
@@ -22,7 +22,7 @@ func deadMount(t *testing.T) (mount string, end func()) {
 	t.Helper()
 	mount = scratchDir(t)
 	server := exec.Command(fuseProgram(t), mount, "hang")
-	out := &uarttest.Output{}
+	out := &testenv.Output{}
 	server.Stdout, server.Stderr = out, out
 	if err := server.Start(); err != nil {
 		t.Fatal(err)

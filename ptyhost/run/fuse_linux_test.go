@@ -14,13 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/testenv"
-	"telnetcpc/bridge/uart/uarttest"
 )
 
 // runAsRoot is runTelnetcpc as root, for programs that mount.
 func runAsRoot(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
-	var out, errs uarttest.Output
+	var out, errs testenv.Output
 	cmd := exec.Command(telnetcpc, append([]string{"run"}, args...)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = dir, &out, &errs, time.Second
 	if err := cmd.Start(); err != nil {

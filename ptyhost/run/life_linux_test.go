@@ -15,13 +15,12 @@ import (
 	"time"
 
 	"telnetcpc/bridge/testenv"
-	"telnetcpc/bridge/uart/uarttest"
 )
 
 // startedRun is a running telnetcpc run.
 type startedRun struct {
 	*exec.Cmd
-	out, errs uarttest.Output
+	out, errs testenv.Output
 }
 
 // startTelnetcpc starts telnetcpc run as the user nobody, in a process group of its own, and waits for this output of its

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/testenv"
-	"telnetcpc/bridge/uart/uarttest"
 )
 
 // localDevice makes a real file at a mapped path, as if it were a device of this machine. No program may reach it.
@@ -177,7 +176,7 @@ func TestReceivedDescriptor(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(scratchDir(t), "ttyV0")
-	var out uarttest.Output
+	var out testenv.Output
 	sent := make(chan error, 1)
 	go func() { // ends with the program
 		var b [1]byte

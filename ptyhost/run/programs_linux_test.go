@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"telnetcpc/bridge/testenv"
-	"telnetcpc/bridge/uart/uarttest"
 )
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -28,7 +27,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 // serverLogs waits until an access server has logged all these texts: it notices a client's end, and writes its log, in
 // its own time.
-func serverLogs(t *testing.T, server *uarttest.Output, texts ...string) {
+func serverLogs(t *testing.T, server *testenv.Output, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
 		eventually(t, "the access server logs "+text, func() bool { return strings.Contains(server.String(), text) })
@@ -38,9 +37,9 @@ func serverLogs(t *testing.T, server *uarttest.Output, texts ...string) {
 var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
 
 // startServer starts an access server with a simulated UART, and returns its address and its log.
-func startServer(t *testing.T, simulate string) (address string, log *uarttest.Output) {
+func startServer(t *testing.T, simulate string) (address string, log *testenv.Output) {
 	t.Helper()
-	log = &uarttest.Output{}
+	log = &testenv.Output{}
 	cmd := exec.Command(telnetcpc, "serve", "-v", "--listen", "127.0.0.1:0", "--simulate", simulate)
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
@@ -66,7 +65,7 @@ func startServer(t *testing.T, simulate string) (address string, log *uarttest.O
 // runTelnetcpc runs telnetcpc run as the user nobody, and returns its output, its program's, and its exit status.
 func runTelnetcpc(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
-	var out, errs uarttest.Output
+	var out, errs testenv.Output
 	cmd := unprivileged(exec.Command(telnetcpc, append([]string{"run"}, args...)...))
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errs, time.Second
 	if err := cmd.Start(); err != nil {

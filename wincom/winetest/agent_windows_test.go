@@ -14,13 +14,12 @@ import (
 	"golang.org/x/sys/windows"
 
 	"telnetcpc/bridge/testenv"
-	"telnetcpc/bridge/uart/uarttest"
 )
 
 // agent is a running telnetcpc.exe.
 type agent struct {
 	cmd  *exec.Cmd
-	out  uarttest.Output
+	out  testenv.Output
 	done chan struct{} // closed once it has exited
 	err  error         // of Wait; read after done
 }

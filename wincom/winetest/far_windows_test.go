@@ -11,8 +11,8 @@ import (
 	"telnetcpc/bridge/accessserver"
 	"telnetcpc/bridge/accessserver/simulate"
 	"telnetcpc/bridge/tcp"
+	"telnetcpc/bridge/testenv"
 	"telnetcpc/bridge/uart"
-	"telnetcpc/bridge/uart/uarttest"
 )
 
 // far is an access server in this process that serves a simulated UART with a loopback plug and records what the UART does.
@@ -20,7 +20,7 @@ import (
 type far struct {
 	t       *testing.T
 	address string
-	log     uarttest.Output
+	log     testenv.Output
 	end     func() // stops the server and waits for it; idempotent
 
 	mu      sync.Mutex // guards the rest

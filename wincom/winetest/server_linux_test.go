@@ -15,13 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/testenv"
-	"telnetcpc/bridge/uart/uarttest"
 )
 
 // process is a program that the test has started; it is killed when the test ends.
 type process struct {
 	cmd  *exec.Cmd
-	out  uarttest.Output
+	out  testenv.Output
 	done chan struct{} // closed once it has exited
 }
 

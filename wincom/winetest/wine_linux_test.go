@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"telnetcpc/bridge/testenv"
-	"telnetcpc/bridge/uart/uarttest"
 )
 
 const (
@@ -40,10 +39,10 @@ type wine struct {
 	janitor *exec.Cmd
 	alive   io.Closer // the janitor's input: it cleans up once this is closed
 
-	running *exec.Cmd       // Wine's server
-	exited  chan struct{}   // closed once the server has exited after end
-	ending  atomic.Bool     // set by end: the server's exit is expected
-	output  uarttest.Output // of the server
+	running *exec.Cmd      // Wine's server
+	exited  chan struct{}  // closed once the server has exited after end
+	ending  atomic.Bool    // set by end: the server's exit is expected
+	output  testenv.Output // of the server
 }
 
 // theWine is made once, by the first test that needs it, and removed by TestMain.

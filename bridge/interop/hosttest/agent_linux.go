@@ -16,13 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telnetcpc/bridge/testenv"
-	"telnetcpc/bridge/uart/uarttest"
 )
 
 // process is a program that a check has started; it has ended when the check ends.
 type process struct {
 	*exec.Cmd
-	out  uarttest.Output
+	out  testenv.Output
 	done chan struct{} // closed when it has ended
 	err  error         // of Wait; valid after done is closed
 }

@@ -1,7 +1,6 @@
 package vmtest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -22,24 +20,6 @@ import (
 	"telnetcpc/ptyhost/kerneltty"
 	"telnetcpc/ptyhost/logind/logindtest"
 )
-
-// notes is a log that a check can read.
-type notes struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (n *notes) Write(p []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.buf.Write(p)
-}
-
-func (n *notes) String() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.buf.String()
-}
 
 // sysfs writes to a file of sysfs.
 func sysfs(t *testing.T, name, text string) {
@@ -101,7 +81,7 @@ func checkUnbound(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "ttyV0")
-			var said notes
+			var said testenv.Output
 			p := openEcho(t, path, &said)
 			device, tty := usbDevice(t, path), filepath.Base(p.Name())
 			if tt.held {
