@@ -111,6 +111,28 @@ func TestHeldChangeIsSentBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// So it is if telnetcpc ends meanwhile and the program still has the port open.
+func TestHeldChangeIsSentBeforeTheShutdown(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFar()
+			f.paced, f.takes = true, 100*time.Millisecond
+			b := start(t, bridge.Policy{}, f, uart.CarriesDrain)
+			p := b.port()
+			p.AppOpen()
+			p.AppSet(coding("9600 8N1"))
+			b.write(strings.Repeat("x", 3000)) // 3.1 s
+			p.AppSet(coding("38400"))
+			s := f.session(0)
+			time.Sleep(time.Second)
+			b.end()
+			if words := s.all(); !slices.Contains(words, "settings 38400") || s.line.wrong > 0 {
+				t.Errorf("the session ended after %.40q, %d bytes left at a wrong rate", words, s.line.wrong)
+			}
+		})
+	}
+}
+
 // Bytes that make no progress delay a change for 30 s; bytes that leave slowly delay it for as long as they do.
 func TestChangeAfterStuckBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

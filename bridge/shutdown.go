@@ -79,7 +79,7 @@ func (r *run) shutdownTimer(next *alarm, now time.Time) (closed bool) {
 	written := r.count.up.Load()
 	e.written, e.moving = written, written != e.written
 	if e.stage == stageCarry {
-		switch held := r.link.heldBytes() > 0; {
+		switch held := r.link.holding(); {
 		case r.carried(now) && !held:
 			e.stage, e.until = stageCount, now
 		case !r.canCarry(held) && (held || r.carried(now) || now.Sub(e.since) >= shortAfter), r.endless(now), !now.Before(e.until):
@@ -151,7 +151,7 @@ func (r *run) closePort() {
 	r.status.update(func(s *Snapshot) { s.Opened = false })
 }
 
-// collect ends what decide has left behind: the session, the result of a dial, sessions that down has not read to the
+// collect ends what decide has left: the session, the result of a dial, sessions that down has not read to the
 // end.
 func (r *run) collect() {
 	if r.session != nil {
