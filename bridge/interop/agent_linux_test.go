@@ -53,7 +53,7 @@ func attachThrough(t *testing.T, race bool, wrap func(*exec.Cmd) *exec.Cmd, url 
 	return a
 }
 
-// stop ends the agent as a service manager does, and checks what it leaves behind.
+// stop ends the agent as a service manager does, and checks that nothing of it is left.
 func (a *agent) stop(t *testing.T) {
 	t.Helper()
 	early := a.ended()

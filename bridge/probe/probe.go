@@ -109,12 +109,15 @@ func (p *prober) elicit() {
 		p.settle()
 		return
 	}
-	half, ok := p.conn.(interface{ CloseWrite() error })
-	if !ok || p.err != nil {
+	if p.err != nil {
+		return
+	}
+	err := tcp.CloseWrite(p.conn)
+	if errors.Is(err, errors.ErrUnsupported) {
 		return
 	}
 	p.halfClosed = true
-	if err := half.CloseWrite(); err != nil {
+	if err != nil {
 		p.err = err
 		return
 	}

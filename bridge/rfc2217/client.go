@@ -189,7 +189,7 @@ func Open(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 func (c *Client) start(ctx context.Context, open func(context.Context) error) (*Client, error) {
 	within, cancel := context.WithTimeoutCause(ctx, openingMost, ErrEndless)
 	defer cancel()
-	stop := context.AfterFunc(within, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(within, func() { _ = c.conn.SetDeadline(past()) })
 	err := open(within)
 	if !stop() || err != nil && within.Err() != nil { // ctx or openingMost has ended it, or has done so just now
 		return nil, context.Cause(within)

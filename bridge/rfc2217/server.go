@@ -62,7 +62,7 @@ func Accept(ctx context.Context, conn net.Conn, cfg ServerConfig) (*Server, erro
 	s := &Server{wire: newWire(conn, serverOwes, cfg.Log), cfg: cfg, modemMask: 0xFF}
 	s.change.L = &s.mu
 	s.options.AllowUs, s.options.AllowPeer = wanted, wanted
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
 	err := s.open(ctx)
 	if !stop() {
 		return nil, ctx.Err()

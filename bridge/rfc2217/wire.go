@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"telnetcpc/bridge/telnet"
 )
@@ -21,6 +22,9 @@ const (
 	// nothing.
 	clientOwes, serverOwes = 4 << 10, 64 << 10
 )
+
+// past returns a deadline that has passed: it ends blocked calls on a connection, and closes nothing.
+func past() time.Time { return time.Unix(1, 0) }
 
 // ErrProtocol says that the peer has broken the protocol, so that the session cannot go on.
 var ErrProtocol = errors.New("protocol broken by the peer")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net"
 	"sync"
-	"time"
 
 	"telnetcpc/bridge/telnet"
 )
@@ -304,7 +303,7 @@ func (w *wire) closeWrite() {
 	w.fin = finOwed
 	close(w.ending)
 	if w.writing {
-		_ = w.conn.SetWriteDeadline(time.Unix(1, 0))
+		_ = w.conn.SetWriteDeadline(past())
 	}
 	w.turn.Broadcast()
 	w.startFlush()

@@ -23,7 +23,7 @@ type Facts struct {
 // the connection is in use. Methods may be called from any goroutine and never block. The connection still belongs to its
 // owner.
 //
-// A nil *Socket stands for a connection without TCP below it: all its facts are unknown, and setting its options does
+// A nil *Socket is a connection without TCP below it: all its facts are unknown, and setting its options does
 // nothing.
 type Socket struct {
 	conn *net.TCPConn

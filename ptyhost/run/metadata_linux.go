@@ -42,13 +42,25 @@ func (p *port) metadataCall(c *call, k kind, args []uint64) {
 			return
 		}
 		c.returnValue(0)
+	default:
+		c.withoutLinkOrXattr(k)
+	}
+}
+
+// withoutLinkOrXattr answers a call on a file that is no symbolic link and has no extended attributes. It returns false if
+// the call asks for neither.
+func (c *call) withoutLinkOrXattr(k kind) (answered bool) {
+	switch k {
 	case kindReadlink:
 		c.fail(unix.EINVAL) // no link
 	case kindGetXattr:
 		c.fail(unix.ENODATA)
 	case kindListXattr:
 		c.returnValue(0)
+	default:
+		return false
 	}
+	return true
 }
 
 // searchable is the mode of a directory that does not exist: a program may pass through it, but not list it.
@@ -77,14 +89,10 @@ func (d destination) metadataCall(c *call, a pathCall) {
 			return
 		}
 		c.returnValue(0)
-	case kindReadlink:
-		c.fail(unix.EINVAL) // no link
-	case kindGetXattr:
-		c.fail(unix.ENODATA)
-	case kindListXattr:
-		c.returnValue(0)
 	default:
-		c.fail(openDirectoryErrno(a.flags))
+		if !c.withoutLinkOrXattr(a.kind) {
+			c.fail(openDirectoryErrno(a.flags))
+		}
 	}
 }
 

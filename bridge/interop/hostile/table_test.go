@@ -106,7 +106,7 @@ func (b *table) line(line string) error {
 	return nil
 }
 
-// steps parses steps. The name of a stage stands for its steps.
+// steps parses steps. The name of a stage is replaced by its steps.
 func (b *table) steps(text string) (all []step) {
 	for one := range strings.SplitSeq(text, ";") {
 		f := strings.Fields(one)

@@ -198,7 +198,7 @@ func (b *bench) waitForPort(agent *process, old string) {
 	})
 }
 
-// endAgent ends an agent in order, and checks what it leaves behind. byItself: it ends without a signal.
+// endAgent ends an agent in order, and checks that nothing of it is left. byItself: it ends without a signal.
 func (b *bench) endAgent(agent *process, byItself bool) {
 	b.Helper()
 	if !byItself {

@@ -169,7 +169,7 @@ p.write(sys.argv[3].encode() + b"\n")
 p.read(20)
 p.close()`
 
-// foreign returns the command line of a program that is not ours, and the call that stands for its run. The caller
+// foreign returns the command line of a program that is not ours, and the call that records its run. The caller
 // holds the lock.
 func (c *crowd) foreign(number uint32) ([]string, *call) {
 	open := number << 8
